@@ -1,0 +1,87 @@
+"""Everything that can go wrong, as facts; how HTTP words them is `api/problems.py`'s business.
+
+PlugvisorError
+├── ConfigurationError      a setting, a folder or a port cannot be used (start-up only)
+├── InvalidRequest          a parameter of a request
+├── Unauthorized            no admin code, or a wrong one
+├── TooManyAttempts         too many wrong admin codes
+├── PluginsUnreadable       refresh: the plugins folder itself
+├── PluginNotFound
+├── PluginDisabled          start, reload: `enabled = false`
+├── InvalidManifest         start, reload: the manifest cannot be used
+├── AlreadyRunning          start
+├── NotRunning              stop
+├── StartFailed             the process could not be spawned, or died while it was waited for
+├── StopTimeout             still alive after SIGKILL and the deadline
+└── SupervisorUnavailable   unreachable, shutting down or frozen
+    └── SupervisorConfused  answered, but nothing that makes sense
+
+`str(error)` is a sentence for a person: what could not be done, why, and what to do about it. It is
+sent to clients, so it holds no path of this machine and no environment variable's value.
+"""
+
+
+class PlugvisorError(Exception):
+    """Base of the errors that are told to a person."""
+
+
+class ConfigurationError(PlugvisorError):
+    """A setting, a folder or a port cannot be used; only the operator sees this, paths included."""
+
+
+class InvalidRequest(PlugvisorError):
+    """A parameter of a request is invalid."""
+
+
+class Unauthorized(PlugvisorError):
+    """The request has no admin code, or a wrong one."""
+
+
+class TooManyAttempts(PlugvisorError):
+    """Too many wrong admin codes came from this client; it may try again after `retry_after_seconds`."""
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class PluginsUnreadable(PlugvisorError):
+    """The plugins folder cannot be read, which says nothing about the plugins in it."""
+
+
+class PluginNotFound(PlugvisorError):
+    """There is no plugin of that id."""
+
+
+class PluginDisabled(PlugvisorError):
+    """The plugin's manifest says `enabled = false`."""
+
+
+class InvalidManifest(PlugvisorError):
+    """The plugin's manifest cannot be used."""
+
+
+class AlreadyRunning(PlugvisorError):
+    """A process of the plugin is running or starting."""
+
+
+class NotRunning(PlugvisorError):
+    """No process of the plugin is running, and supervisord will not start one."""
+
+
+class StartFailed(PlugvisorError):
+    """The plugin's process could not be spawned, or ended while it was waited for."""
+
+
+class StopTimeout(PlugvisorError):
+    """The plugin's process is still alive after SIGKILL and the deadline."""
+
+
+class SupervisorUnavailable(PlugvisorError):
+    """supervisord cannot be reached, is shutting down, or does not answer in time."""
+
+    retry_after_seconds = 2
+
+
+class SupervisorConfused(SupervisorUnavailable):
+    """supervisord answered, but nothing that makes sense: another server, or a defect of ours."""

@@ -1,0 +1,176 @@
+"""`Manifest` -> a supervisord program: the text of its section and of its launch script (pure, but for look-ups).
+
+No string of a manifest reaches the section, where `;`, `#`, `%` and line breaks mean something: it
+holds checked numbers, enumerations and paths of our own choosing. The plugin's own strings stand in
+the launch script, in single quotes, where a POSIX shell takes every byte as it is
+(https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html#tag_18_02_02).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from supervisor.options import ServerOptions, UnhosedConfigParser
+
+from service.plugins.manifest import Manifest, ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+RUNNER = Path(__file__).with_name("runner.py")
+
+# What a process of this user may expect to find, and nothing of supervisord's own. They are taken
+# over when the process starts, so that the script is the same whoever generates it.
+ORDINARY_VARIABLES = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE",
+)  # fmt: skip
+
+LOG_FILE_BYTES = 10 * 1024 * 1024
+LOG_FILE_BACKUPS = 3
+
+
+@dataclass(frozen=True)
+class Program:
+    """The two files that make a plugin a supervisord program."""
+
+    id: str
+    section: str
+    launch_script: bytes
+
+
+def conf_path(run_dir: Path, plugin_id: str) -> Path:
+    """The file that holds the program's section; `supervisord.conf` includes all of this folder."""
+    return run_dir / "conf.d" / f"{plugin_id}.conf"
+
+
+def launch_path(run_dir: Path, plugin_id: str) -> Path:
+    """The launch script, which the program's command names."""
+    return run_dir / "launch" / f"{plugin_id}.sh"
+
+
+def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Program:
+    """Make the program of a plugin and have supervisord's own parser accept it.
+
+    Raises:
+        ManifestError: the command is nowhere to be found, or what came out is not what was meant.
+    """
+    argv = build_argv(manifest, folder, settings.runner)
+    find_executable(manifest, folder, argv[0])
+    section = render_section(manifest, settings)
+    check_section(section, manifest, settings)
+    return Program(manifest.id, section, render_launch_script(folder, argv, manifest.environment))
+
+
+def build_argv(manifest: Manifest, folder: Path, runner: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The argument vector of a plugin: its `command`, or the runner's command for its `entry`."""
+    if manifest.command:
+        return manifest.command
+    if runner is None:
+        return (sys.executable, str(RUNNER), manifest.entry)
+    return tuple(word.format(entry=manifest.entry, id=manifest.id, dir=folder) for word in runner)
+
+
+def find_executable(manifest: Manifest, folder: Path, name: str) -> None:
+    """Look `name` up as `env` will, so that a missing program is told before anything is stopped or started."""
+    if "/" in name:
+        path = folder / name
+        if not path.exists():
+            raise ManifestError(f"the command {name!r} does not exist")
+        if not path.is_file() or not os.access(path, os.X_OK):
+            raise ManifestError(f"the command {name!r} is no executable file; try chmod +x")
+        return
+    search_path = manifest.environment.get("PATH") or os.environ.get("PATH") or os.defpath
+    folders = [str(folder / entry) for entry in search_path.split(os.pathsep)]  # relative ones: to the plugin's
+    if shutil.which(name, path=os.pathsep.join(folders)) is None:
+        raise ManifestError(f"the command {name!r} is not found on PATH; install it, or write its whole path")
+
+
+def render_section(manifest: Manifest, settings: Settings) -> str:
+    """The text of `<run_dir>/conf.d/<id>.conf`."""
+    options = manifest.supervisor
+    values: dict[str, object] = {
+        "command": f"/bin/sh {launch_path(settings.run_dir, manifest.id)}",
+        # a disabled plugin is a program too, so that an operator sees it; it only never starts by itself
+        "autostart": str(manifest.enabled and manifest.auto_start).lower(),
+        "autorestart": options.autorestart,
+        "startsecs": options.startsecs,
+        "startretries": options.startretries,
+        "exitcodes": ",".join(map(str, options.exitcodes)),
+        "stopsignal": options.stopsignal,
+        "stopwaitsecs": options.stopwaitsecs,
+        # a plugin's children go with it, as systemd's KillMode=control-group has it
+        "stopasgroup": "true",
+        "killasgroup": "true",
+        "priority": options.priority,
+        "redirect_stderr": "true",
+        "stdout_logfile": settings.log_dir / f"{manifest.id}.log",
+        "stdout_logfile_maxbytes": LOG_FILE_BYTES,
+        "stdout_logfile_backups": LOG_FILE_BACKUPS,
+    }
+    lines = [f"{option}={value}" for option, value in values.items()]
+    return "\n".join(["; generated from the plugin's manifest; edit that", f"[program:{manifest.id}]", *lines, ""])
+
+
+def check_section(section: str, manifest: Manifest, settings: Settings) -> None:
+    """Parse a section as supervisord does at its start, when a file that it rejects would keep everything down.
+
+    Raises:
+        ManifestError: supervisord refuses it, or reads something else out of it than what was meant.
+    """
+    parser = UnhosedConfigParser()
+    options = ServerOptions()
+    options.here = str(settings.run_dir)
+    try:
+        parser.read_string(section)
+        groups = options.process_groups_from_parser(parser)
+    except ValueError as error:
+        # its words name files of this machine, which are for the operator alone
+        logger.error("supervisord's parser refuses the program of %r: %s", manifest.id, error)
+        raise ManifestError("supervisord refuses its program; the log says why") from error
+    command = f"/bin/sh {launch_path(settings.run_dir, manifest.id)}"
+    programs = [(group.name, process.name, process.command) for group in groups for process in group.process_configs]
+    if parser.sections() != [f"program:{manifest.id}"] or programs != [(manifest.id, manifest.id, command)]:
+        raise ManifestError("supervisord reads its program in another way than it was meant")
+
+
+def render_launch_script(folder: Path, argv: tuple[str, ...], environment: Mapping[str, str]) -> bytes:
+    """The text of `<run_dir>/launch/<id>.sh`: three lines that an operator can read and run."""
+    inherited = [b'${%s+"%s=$%s"}' % ((name.encode(),) * 3) for name in ORDINARY_VARIABLES if name not in environment]
+    own = [_quote(f"{name}={value}".encode()) for name, value in environment.items()]
+    program = [_quote(word.encode("utf-8", "surrogateescape")) for word in argv]
+    if "=" in argv[0]:
+        # `env` would take it for one more variable; a shell's exec does not
+        program = [b"/bin/sh", b"-c", _quote(b'exec "$0" "$@"'), *program]
+    return b"\n".join(
+        [
+            b"#!/bin/sh",
+            b"cd -- %s || exit 127" % _quote(os.fsencode(folder)),
+            b" ".join([b"exec /usr/bin/env -i", *inherited, *own, *program]),
+            b"",
+        ]
+    )
+
+
+def read_launch_folder(launch_script: bytes) -> Path:
+    """The plugin's folder out of its launch script: what is published tells where it came from."""
+    lexer = shlex.shlex(launch_script.decode("utf-8", "surrogateescape"), posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = "#"
+    words = iter(lexer)
+    _cd, _dashes, folder = next(words), next(words), next(words)
+    return Path(os.fsdecode(folder.encode("utf-8", "surrogateescape")))
+
+
+def _quote(value: bytes) -> bytes:
+    return b"'" + value.replace(b"'", b"'\\''") + b"'"

@@ -1,0 +1,85 @@
+"""The generated files: `<run_dir>/conf.d/<id>.conf` and `<run_dir>/launch/<id>.sh`, one pair a plugin."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from typing import TYPE_CHECKING
+
+from service.plugins.program import Program, conf_path, launch_path, read_launch_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Publisher:
+    """Writes and reads what supervisord is to run. Every method may raise `OSError`; none leaves half a file."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+
+    def prepare(self) -> None:
+        """Make the folders for the generated files."""
+        for path in (conf_path(self._run_dir, ""), launch_path(self._run_dir, "")):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+
+    def read_folders(self) -> dict[str, Path | None]:
+        """The folder that each published plugin came from; None where its launch script is missing or spoilt."""
+        folders: dict[str, Path | None] = {}
+        for path in sorted(conf_path(self._run_dir, "").parent.glob("*.conf")):
+            try:
+                folders[path.stem] = read_launch_folder(launch_path(self._run_dir, path.stem).read_bytes())
+            except (OSError, ValueError, StopIteration):
+                folders[path.stem] = None
+        return folders
+
+    def read(self, plugin_id: str) -> Program | None:
+        """What is published of a plugin; None where one of the two files is missing."""
+        try:
+            section = conf_path(self._run_dir, plugin_id).read_text(encoding="utf-8")
+            return Program(plugin_id, section, launch_path(self._run_dir, plugin_id).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def read_sections(self) -> dict[str, str]:
+        """The section of each published plugin."""
+        programs = (self.read(plugin_id) for plugin_id in self.read_folders())
+        return {program.id: program.section for program in programs if program}
+
+    def write_launch_script(self, program: Program) -> None:
+        """Publish the launch script, which a process that starts from now on runs."""
+        _write(launch_path(self._run_dir, program.id), program.launch_script)
+
+    def write_section(self, program: Program) -> None:
+        """Publish the section, which supervisord reads at its start and at `reloadConfig`."""
+        _write(conf_path(self._run_dir, program.id), program.section.encode())
+
+    def remove(self, plugin_id: str) -> None:
+        """Remove a plugin's files, the section first: without the script it would be a program that fails."""
+        conf_path(self._run_dir, plugin_id).unlink(missing_ok=True)
+        launch_path(self._run_dir, plugin_id).unlink(missing_ok=True)
+
+
+def read_stopwaitsecs(section: str) -> int:
+    """The seconds from SIGTERM to SIGKILL of a published program."""
+    match = re.search(r"^stopwaitsecs=(\d+)$", section, re.MULTILINE)
+    return int(match[1]) if match else 10  # supervisord's default
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace a file's contents in one step, and only where they differ."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == data:
+            return
+    # the name matches no include pattern; mkstemp makes it readable by this user alone
+    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

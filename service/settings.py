@@ -1,0 +1,183 @@
+"""The settings: one frozen dataclass, read from environment variables that one table describes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import string
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from service.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: its name, the default as a person would write it, and its meaning."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+VARIABLES = (
+    Variable("PLUGVISOR_HOST", "127.0.0.1", "address on which HTTP listens"),
+    Variable("PLUGVISOR_PORT", "48916", "port on which HTTP listens"),
+    Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder whose folders are the plugins"),
+    Variable("PLUGVISOR_RUN_DIR", "a per-user runtime folder", "sockets, pid file and generated programs"),
+    Variable("PLUGVISOR_LOG_DIR", "<run_dir>/log", "one log file per plugin, rotated"),
+    Variable("PLUGVISOR_ADMIN_CODE", "random", "the code that start, stop, reload and refresh ask for"),
+    Variable("PLUGVISOR_ADMIN_CODE_FILE", "none", "a file that holds the admin code instead"),
+    Variable("PLUGVISOR_CORS_ORIGINS", "none", "comma-separated origins of front ends elsewhere"),
+    Variable("PLUGVISOR_RUNNER", "built in", "command that runs an `entry`; may use {entry}, {id} and {dir}"),
+    Variable("PLUGVISOR_SUPERVISOR_URL", "unix://<run_dir>/supervisor.sock", "where supervisord listens"),
+)
+
+# The run and log folders are written into supervisord's configuration, where white space separates,
+# `%` is expanded (twice in log file names), `;` and `#` begin a comment and an include is a glob.
+_UNSAFE_IN_CONFIGURATION = re.compile(r"""[\s%;#*?\[\]'"\\,\x00-\x1f\x7f]""")
+
+# supervisord binds `<socket>.<pid>` first; sun_path holds 104 bytes on macOS, 108 on Linux.
+_LONGEST_SOCKET_PATH_BYTES = 103 - len(".4194304")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator set, checked; every path is absolute.
+
+    The admin code is no setting: whoever holds `Settings` may log it (see `admin_code.py`).
+    """
+
+    host: str
+    port: int
+    plugins_dir: Path
+    run_dir: Path
+    log_dir: Path
+    cors_origins: tuple[str, ...]
+    runner: tuple[str, ...] | None
+    """The words of `PLUGVISOR_RUNNER`, each with its placeholders; None for the built-in runner."""
+    supervisor_url: str
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check the settings; a variable that is empty counts as not set.
+
+        Raises:
+            ConfigurationError: names the variable, what is wrong with it and what it may be.
+        """
+
+        def get(name: str, default: str) -> str:
+            return environ.get(name) or default
+
+        run_dir = _read_folder("PLUGVISOR_RUN_DIR", get("PLUGVISOR_RUN_DIR", str(_default_run_dir(environ))))
+        return cls(
+            host=get("PLUGVISOR_HOST", "127.0.0.1"),
+            port=_read_port(get("PLUGVISOR_PORT", "48916")),
+            plugins_dir=Path(os.path.abspath(Path(get("PLUGVISOR_PLUGINS_DIR", "plugins")).expanduser())),
+            run_dir=run_dir,
+            log_dir=_read_folder("PLUGVISOR_LOG_DIR", get("PLUGVISOR_LOG_DIR", str(run_dir / "log"))),
+            cors_origins=_read_origins(environ.get("PLUGVISOR_CORS_ORIGINS", "")),
+            runner=_read_runner(environ.get("PLUGVISOR_RUNNER", "")),
+            supervisor_url=_read_supervisor_url(get("PLUGVISOR_SUPERVISOR_URL", f"unix://{run_dir}/supervisor.sock")),
+        )
+
+    def to_env(self) -> dict[str, str]:
+        """The variables that make another process read the same settings, wherever it runs."""
+        return {
+            "PLUGVISOR_HOST": self.host,
+            "PLUGVISOR_PORT": str(self.port),
+            "PLUGVISOR_PLUGINS_DIR": str(self.plugins_dir),
+            "PLUGVISOR_RUN_DIR": str(self.run_dir),
+            "PLUGVISOR_LOG_DIR": str(self.log_dir),
+            "PLUGVISOR_CORS_ORIGINS": ",".join(self.cors_origins),
+            "PLUGVISOR_RUNNER": shlex.join(self.runner or ()),
+            "PLUGVISOR_SUPERVISOR_URL": self.supervisor_url,
+        }
+
+    @property
+    def url(self) -> str:
+        """The address to open on this machine; an unspecified host is reached by loopback."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def _default_run_dir(environ: Mapping[str, str]) -> Path:
+    """A folder for sockets that belongs to this user and goes with the session or the machine's boot."""
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir():
+        return Path(runtime) / "plugvisor"
+    return Path(tempfile.gettempdir()) / f"plugvisor-{os.getuid()}"
+
+
+def _read_folder(name: str, value: str) -> Path:
+    # abspath, not resolve: an operator who writes a symbolic link wants to go on seeing its name
+    path = os.path.abspath(Path(value).expanduser())
+    unsafe = _UNSAFE_IN_CONFIGURATION.search(path)
+    if unsafe:
+        raise ConfigurationError(
+            f"cannot use {name} {path!r}: supervisord's configuration cannot hold {unsafe.group()!r} in a path; "
+            "choose a folder without blanks, quotes or any of % ; # * ? [ ] \\ ,"
+        )
+    return Path(path)
+
+
+def _read_port(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 65535):
+        raise ConfigurationError(f"cannot use PLUGVISOR_PORT {value!r}: it must be a number from 1 to 65535")
+    return int(value)
+
+
+def _read_origins(value: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != "*" and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path):
+            raise ConfigurationError(
+                f"cannot use PLUGVISOR_CORS_ORIGINS: {origin!r} is no origin; write it like http://localhost:5173"
+            )
+    return origins
+
+
+def _read_runner(value: str) -> tuple[str, ...] | None:
+    if not value:
+        return None
+    try:
+        words = tuple(shlex.split(value))
+        fields = {field for word in words for _, field, _, _ in string.Formatter().parse(word) if field is not None}
+    except ValueError as error:
+        raise ConfigurationError(f"cannot use PLUGVISOR_RUNNER {value!r}: {error}") from error
+    if not words or not fields <= {"entry", "id", "dir"} or "entry" not in fields:
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_RUNNER {value!r}: it must be a command with {{entry}} in it, "
+            "and may use {id} and {dir}, as in: python -m myhost.run {entry}"
+        )
+    return words
+
+
+def _read_supervisor_url(value: str) -> str:
+    if value.startswith("unix://"):
+        path = value.removeprefix("unix://")
+        if not path.startswith("/"):
+            raise ConfigurationError(
+                f"cannot use PLUGVISOR_SUPERVISOR_URL {value!r}: after unix:// comes an absolute path"
+            )
+        if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH_BYTES:
+            raise ConfigurationError(
+                f"cannot use the socket {path!r}: a Unix socket's path may have at most "
+                f"{_LONGEST_SOCKET_PATH_BYTES} bytes; choose a shorter PLUGVISOR_RUN_DIR"
+            )
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        # the value may hold a password: it is not repeated
+        raise ConfigurationError(
+            "cannot use PLUGVISOR_SUPERVISOR_URL: it must look like unix:///path or http://user:password@host:9001"
+        )
+    return value
