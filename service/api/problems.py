@@ -1,0 +1,78 @@
+"""Errors as RFC 9457 problem details: one table, one handler."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from service import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+logger = logging.getLogger(__name__)
+
+PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
+    errors.InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request"),
+    errors.Unauthorized: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
+    errors.TooManyAttempts: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_attempts"),
+    errors.PluginsUnreadable: (HTTPStatus.INTERNAL_SERVER_ERROR, "plugins_unreadable"),
+    errors.PluginNotFound: (HTTPStatus.NOT_FOUND, "plugin_not_found"),
+    errors.PluginDisabled: (HTTPStatus.CONFLICT, "plugin_disabled"),
+    errors.InvalidManifest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_manifest"),
+    errors.AlreadyRunning: (HTTPStatus.CONFLICT, "already_running"),
+    errors.NotRunning: (HTTPStatus.CONFLICT, "not_running"),
+    errors.StartFailed: (HTTPStatus.INTERNAL_SERVER_ERROR, "start_failed"),
+    errors.StopTimeout: (HTTPStatus.GATEWAY_TIMEOUT, "stop_timeout"),
+    errors.SupervisorUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "supervisor_unavailable"),
+    errors.SupervisorConfused: (HTTPStatus.SERVICE_UNAVAILABLE, "supervisor_unavailable"),
+}
+"""Every error that a request can meet. `ConfigurationError` is not among them: it is met at start-up."""
+
+_HTTP_CODES = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
+_HTTP_DETAILS = {
+    HTTPStatus.NOT_FOUND: "there is nothing at this path",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take this method; the Allow header names those it takes",
+}
+
+
+class ProblemResponse(JSONResponse):
+    """`application/problem+json`; `type` is about:blank, for `code` tells the kind (RFC 9457, 4.2.1)."""
+
+    media_type = "application/problem+json"
+
+    def __init__(self, status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, "code": code}
+        super().__init__(content, status, headers)
+
+
+def describe(error: errors.PlugvisorError) -> tuple[HTTPStatus, str]:
+    """The status and the code of an error."""
+    return PROBLEMS[type(error)]
+
+
+async def respond_to_error(_request: Request, error: Exception) -> ProblemResponse:
+    """Answer with the problem that an exception is; nothing of an unexpected one reaches the client."""
+    if isinstance(error, errors.PlugvisorError):
+        status, code = describe(error)
+        headers = {}
+        if isinstance(error, errors.SupervisorUnavailable | errors.TooManyAttempts):
+            headers["Retry-After"] = str(error.retry_after_seconds)
+        if isinstance(error, errors.Unauthorized):
+            headers["WWW-Authenticate"] = "Bearer"
+        return ProblemResponse(status, code, str(error), headers)
+    if isinstance(error, HTTPException):
+        status = HTTPStatus(error.status_code)
+        code = _HTTP_CODES.get(status, "invalid_request")
+        return ProblemResponse(status, code, _HTTP_DETAILS.get(status, error.detail), error.headers)
+    return ProblemResponse(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "the service could not answer because of a defect of its own; its log has the details",
+    )

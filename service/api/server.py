@@ -1,0 +1,78 @@
+"""Serving the application: the socket, uvicorn, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from service.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 5
+"""How long requests under way may take to end at a shutdown; operations on plugins go on after that."""
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        ConfigurationError: the address is not of this machine, or the port is taken.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {error.strerror}; "
+            "end what listens there, or choose another PLUGVISOR_PORT or PLUGVISOR_HOST"
+        ) from error
+
+
+def serve(app: ASGIApp, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,  # __main__ has set up logging
+        access_log=False,  # reads are not logged; mutations are, in routes.py
+        proxy_headers=False,  # else any local client could name itself anything and escape the throttle
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        if "SUPERVISOR_PROCESS_NAME" in os.environ:
+            _call_when_orphaned(lambda: setattr(server, "should_exit", True))
+        await server.serve(sockets=[listener])
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(run())
+
+
+def _call_when_orphaned(callback: Callable[[], object]) -> None:
+    """Call back when supervisord is gone: it alone holds the other end of this process's standard input.
+
+    Without this a service would outlive a supervisord that was killed, and keep the port from the next.
+    """
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            loop.remove_reader(sys.stdin.fileno())
+            logger.warning("supervisord is gone; the service ends too, so that the next one can be started")
+            callback()
+
+    loop.add_reader(sys.stdin.fileno(), read)

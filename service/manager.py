@@ -1,0 +1,315 @@
+"""The use cases: start, stop, reload and refresh. They know manifests and supervisord, and nothing of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from service.errors import (
+    AlreadyRunning,
+    InvalidManifest,
+    NotRunning,
+    PluginDisabled,
+    PluginNotFound,
+    PluginsUnreadable,
+    StartFailed,
+)
+from service.operations import Operations
+from service.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
+from service.plugins.publisher import Publisher, read_stopwaitsecs
+from service.report import describe_problem
+from service.supervisord.client import ConfigurationRejected
+from service.supervisord.control import ProgramControl
+from service.supervisord.states import Process, ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from service.plugins.program import Program
+    from service.settings import Settings
+    from service.supervisord.client import ConfigurationDifference, SupervisorClient
+
+logger = logging.getLogger(__name__)
+
+START_GRACE_SECONDS = 5.0
+"""How much later than `startsecs` a process may be found running."""
+_FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh found, as sorted ids."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    invalid: list[str]
+
+
+class Manager:
+    """Changes what runs. Its catalog is what was last read from disk, and no more.
+
+    Every use case may raise `SupervisorUnavailable`.
+    """
+
+    def __init__(self, settings: Settings, client: SupervisorClient) -> None:
+        self.catalog: Catalog = {}
+        self._settings = settings
+        self._client = client
+        self._control = ProgramControl(client)
+        self._publisher = Publisher(settings.run_dir)
+        self._operations = Operations()
+        self._refresh_turn = asyncio.Lock()
+        # The sections that supervisord runs, as far as that is known. Empty at first: what was published
+        # before this process began may have been applied or not.
+        self._applied: dict[str, str] = {}
+
+    async def load(self) -> None:
+        """Read the catalog; nothing that runs is touched, and nothing raised."""
+        try:
+            self.catalog = await self._load_catalog()
+        except PluginsUnreadable:
+            # what runs can still be watched and stopped
+            published = await asyncio.to_thread(self._publisher.read_folders)
+            self.catalog = {name: Plugin(name, None, problem="the plugins folder cannot be read") for name in published}
+
+    async def close(self) -> None:
+        """Wait for the operations under way."""
+        await self._operations.close()
+
+    async def start(self, plugin_id: str, wait_seconds: float | None = None) -> Process:
+        """Start a plugin from its manifest as it is now; answer when supervisord has spawned the process.
+
+        Args:
+            wait_seconds: go on waiting so long for it to be running.
+
+        Raises:
+            PluginNotFound, AlreadyRunning, PluginDisabled, InvalidManifest
+            StartFailed: it could not be spawned, or ended while it was waited for.
+            StopTimeout: it was being stopped, by whomever, and is still alive.
+        """
+        self._get(plugin_id)
+        process = await self._operations.run("start", plugin_id, partial(self._start, plugin_id))
+        assert process is not None
+        return await self._watch_start("start", plugin_id, wait_seconds) if wait_seconds else process
+
+    async def stop(self, plugin_id: str, wait_seconds: float | None = None) -> Process:
+        """Stop a plugin; answer when its process is gone: SIGTERM, then SIGKILL after `stopwaitsecs`.
+
+        Args:
+            wait_seconds: answer after so long even if it is STOPPING; it is stopped all the same.
+
+        Raises:
+            PluginNotFound, NotRunning
+            StopTimeout: it is still alive after SIGKILL and the deadline.
+        """
+        self._get(plugin_id)
+        process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id), wait_seconds)
+        return process or await self._control.get(plugin_id)
+
+    async def reload(self, plugin_id: str, wait_seconds: float | None = None) -> Process:
+        """Read the manifest anew, stop the plugin if it runs, apply what changed, start it; answer when it runs.
+
+        Where the manifest cannot be used nothing is changed, and a plugin that runs goes on.
+
+        Args:
+            wait_seconds: answer after so long whatever state it is in; it is reloaded all the same.
+
+        Raises:
+            PluginNotFound, PluginDisabled, InvalidManifest, StopTimeout
+            StartFailed: it could not be spawned, or ended before it was running.
+        """
+        self._get(plugin_id)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        process = await self._operations.run("reload", plugin_id, partial(self._reload, plugin_id), wait_seconds)
+        if process is None:
+            return await self._control.get(plugin_id)
+        manifest = self._get(plugin_id).manifest
+        timeout_seconds = START_GRACE_SECONDS + (manifest.supervisor.startsecs if manifest else 0)
+        if wait_seconds is not None:
+            timeout_seconds = wait_seconds - (loop.time() - began)
+        return await self._watch_start("reload", plugin_id, timeout_seconds)
+
+    async def refresh(self) -> Refreshed:
+        """Read the whole plugins folder anew: add, note changes, remove. Starts nothing.
+
+        A change is applied at the plugin's next start or reload. A plugin whose folder is gone is
+        stopped and removed; one whose manifest is broken goes on as it was.
+
+        Raises:
+            PluginsUnreadable
+            StartFailed: a new plugin's program could not be made known to supervisord.
+            StopTimeout: a removed plugin's process is still alive; everything else has been done.
+        """
+        return await asyncio.shield(asyncio.create_task(self._refresh()))
+
+    async def _start(self, plugin_id: str, _accepted: asyncio.Event) -> Process:
+        process = await self._control.settle(plugin_id, await self._get_stopwaitsecs(plugin_id))
+        if process is not None and process.state in (ProcessState.STARTING, ProcessState.RUNNING):
+            raise AlreadyRunning(f"it is {process.status} already")
+        program = await self._read_program(plugin_id)
+        return await self._spawn(program, process, await self._publish(program, process))
+
+    async def _stop(self, plugin_id: str, accepted: asyncio.Event) -> Process:
+        if not await self._control.send_stop(plugin_id):
+            raise NotRunning("it is not running")
+        accepted.set()
+        return await self._control.wait_until_gone(plugin_id, await self._get_stopwaitsecs(plugin_id))
+
+    async def _reload(self, plugin_id: str, accepted: asyncio.Event) -> Process:
+        program = await self._read_program(plugin_id)
+        # What can be refused is refused before the stop: a full disk, another file's defect.
+        is_new = await self._publish(program, await self._client.get_process(plugin_id))
+        accepted.set()
+        if await self._control.send_stop(plugin_id):
+            await self._control.wait_until_gone(plugin_id, await self._get_stopwaitsecs(plugin_id))
+        return await self._spawn(program, await self._client.get_process(plugin_id), is_new)
+
+    async def _refresh(self) -> Refreshed:
+        async with self._refresh_turn:
+            before = self.catalog
+            fresh = await self._load_catalog()
+            published = await asyncio.to_thread(self._publisher.read_folders)
+            known = (await self._client.get_processes()).keys()
+            for plugin in fresh.values():
+                if plugin.program and plugin.id in known - published.keys():
+                    fresh[plugin.id] = replace(plugin, program=None, problem=_FOREIGN_PROGRAM)
+            added = [plugin for plugin in fresh.values() if plugin.program and plugin.id not in known]
+            await self._add([plugin.program for plugin in added if plugin.program])
+            self.catalog = fresh
+            gone = [plugin.id for plugin in fresh.values() if plugin.folder is None]
+            refreshed = Refreshed(
+                added=[plugin.id for plugin in added],
+                changed=[
+                    plugin.id
+                    for plugin in fresh.values()
+                    if plugin.program and plugin not in added and plugin != before.get(plugin.id)
+                ],
+                removed=sorted({*before, *gone} - (fresh.keys() - set(gone))),
+                invalid=[plugin.id for plugin in fresh.values() if plugin.folder and not plugin.program],
+            )
+            removals = [self._operations.run("remove", name, partial(self._remove, name)) for name in gone]
+            for failure in await asyncio.gather(*removals, return_exceptions=True):
+                if failure is not None:
+                    raise failure
+            return refreshed
+
+    async def _add(self, programs: list[Program]) -> None:
+        """Make supervisord know new programs; none of them is started."""
+        if not programs:
+            return
+        for program in programs:
+            await self._write(self._publisher.write_section, program)
+        difference = await self._reread()
+        for program in programs:
+            if program.id in difference.added:
+                await self._control.add_stopped(program.id)
+                self._applied[program.id] = program.section
+            await self._write(self._publisher.write_launch_script, program)
+
+    async def _remove(self, plugin_id: str, _accepted: asyncio.Event) -> None:
+        """Stop a plugin whose folder is gone, and make supervisord forget it."""
+        if await self._control.send_stop(plugin_id):
+            await self._control.wait_until_gone(plugin_id, await self._get_stopwaitsecs(plugin_id))
+        if await self._client.get_process(plugin_id) is not None:
+            await self._client.remove_group(plugin_id)
+        await asyncio.to_thread(self._publisher.remove, plugin_id)
+        self._applied.pop(plugin_id, None)
+        self.catalog.pop(plugin_id, None)
+
+    def _get(self, plugin_id: str) -> Plugin:
+        try:
+            return self.catalog[plugin_id]
+        except KeyError:
+            raise PluginNotFound(
+                f"there is no plugin {plugin_id!r}; GET /plugins lists them, POST /plugins/refresh finds new ones"
+            ) from None
+
+    async def _load_catalog(self) -> Catalog:
+        try:
+            published = await asyncio.to_thread(self._publisher.read_folders)
+            return await asyncio.to_thread(load_catalog, self._settings, published)
+        except OSError as error:
+            logger.error("cannot read the plugins folder: %s", error)
+            raise PluginsUnreadable(
+                f"cannot read the plugins folder: {error.strerror}; nothing was changed; put it back and refresh again"
+            ) from error
+
+    async def _read_program(self, plugin_id: str) -> Program:
+        """The program of a plugin's manifest as it is now.
+
+        Raises:
+            PluginNotFound, InvalidManifest, PluginDisabled
+        """
+        plugin = self._get(plugin_id)
+        if plugin.folder is not None:
+            known, plugin = plugin, await asyncio.to_thread(load_plugin, plugin.folder, self._settings)
+            if plugin.id != plugin_id:
+                problem = plugin.problem or f"plugin.toml: its id is now {plugin.id!r}; refresh to take that over"
+                plugin = Plugin(plugin_id, known.folder, problem=problem)
+            self.catalog[plugin_id] = plugin
+        if plugin.program is None or plugin.manifest is None:
+            raise InvalidManifest(describe_problem(plugin))
+        if not plugin.manifest.enabled:
+            raise PluginDisabled("its manifest says `enabled = false` under [plugin_runtime]; change that first")
+        return plugin.program
+
+    async def _publish(self, program: Program, process: Process | None) -> bool:
+        """Write a program's files; returns whether supervisord has yet to take its section over."""
+        if process is not None and self._applied.get(program.id) == program.section:
+            await self._write(self._publisher.write_launch_script, program)
+            return False
+        if process is not None and program.id not in await asyncio.to_thread(self._publisher.read_folders):
+            raise StartFailed(_FOREIGN_PROGRAM)
+        await self._write(self._publisher.write_launch_script, program)
+        await self._write(self._publisher.write_section, program)
+        await self._reread()
+        return program.id not in self._applied
+
+    async def _reread(self) -> ConfigurationDifference:
+        """Have supervisord read what is published, and learn which of it is not yet applied."""
+        if not self._applied:
+            self._applied = await asyncio.to_thread(self._publisher.read_sections)
+        try:
+            difference = await self._client.reread_configuration()
+        except ConfigurationRejected as error:
+            raise _explain_rejection(error) from error
+        for plugin_id in difference.added | difference.changed:
+            self._applied.pop(plugin_id, None)
+        return difference
+
+    async def _spawn(self, program: Program, process: Process | None, is_new: bool) -> Process:
+        try:
+            started = await self._control.start(program.id, process, is_new)
+        except ConfigurationRejected as error:
+            raise _explain_rejection(error) from error
+        self._applied[program.id] = program.section
+        return started
+
+    async def _watch_start(self, verb: str, plugin_id: str, timeout_seconds: float) -> Process:
+        """Wait for a started plugin to be running without keeping its turn: a stop may come in between."""
+        try:
+            return await self._control.watch_start(plugin_id, timeout_seconds)
+        except StartFailed as error:
+            raise StartFailed(f"cannot {verb} {plugin_id!r}: {error}") from error
+
+    async def _get_stopwaitsecs(self, plugin_id: str) -> int:
+        """The seconds from SIGTERM to SIGKILL, of what is published: a newer manifest may say otherwise."""
+        published = await asyncio.to_thread(self._publisher.read, plugin_id)
+        return read_stopwaitsecs(published.section) if published else 0
+
+    async def _write(self, write: Callable[[Program], None], program: Program) -> None:
+        try:
+            await asyncio.to_thread(write, program)
+        except OSError as error:
+            logger.error("cannot write the program of %r: %s", program.id, error)
+            raise StartFailed(f"its program cannot be written: {error.strerror}; nothing was started") from error
+
+
+def _explain_rejection(error: ConfigurationRejected) -> StartFailed:
+    logger.error("supervisord refuses its configuration: %s", error)
+    return StartFailed("supervisord refuses its configuration; the service's log has its words")
