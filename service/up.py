@@ -1,0 +1,144 @@
+"""Getting ready to run supervisord: folders, lock, programs, admin code."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from service.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
+from service.api.server import open_socket
+from service.errors import ConfigurationError
+from service.plugins.catalog import Catalog, load_catalog
+from service.plugins.publisher import Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from service.settings import Settings
+
+_LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
+
+
+SUPERVISORD_CONF = Path(__file__).resolve().parent.parent / "supervisor_conf" / "supervisord.conf"
+"""Beside `service/`, in a checkout as in site-packages."""
+
+
+def supervisor_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for supervisord and supervisorctl; the admin code itself is not in it."""
+    return {
+        **{name: value for name, value in environ.items() if name != "PLUGVISOR_ADMIN_CODE"},
+        **settings.to_env(),
+        "PLUGVISOR_PYTHON": sys.executable,
+        "PLUGVISOR_MINFDS": environ.get("PLUGVISOR_MINFDS", "1024"),
+    }
+
+
+def prepare_folders(settings: Settings) -> None:
+    """Make the run and log folders, for this user alone.
+
+    Raises:
+        ConfigurationError
+    """
+    for name, path in (("PLUGVISOR_RUN_DIR", settings.run_dir), ("PLUGVISOR_LOG_DIR", settings.log_dir)):
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = path.stat()
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(0, "you may not write there")
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot use the folder {str(path)!r}: {error.strerror}; set {name} to a folder that you may write"
+            ) from error
+        if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022:
+            raise ConfigurationError(
+                f"cannot use the folder {str(path)!r}: others may write there and make us run what they like; "
+                f"set {name} to a folder of your own"
+            )
+    Publisher(settings.run_dir).prepare()
+
+
+def lock_run_dir(settings: Settings) -> None:
+    """Take the run folder for this process and the supervisord that it becomes, however that ends.
+
+    Raises:
+        ConfigurationError: another Plugvisor has it.
+    """
+    descriptor = os.open(settings.run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot start: Plugvisor is running already with the run folder {str(settings.run_dir)!r}; use that one, "
+            "end it first, or set PLUGVISOR_RUN_DIR and PLUGVISOR_PORT for a second one"
+        ) from error
+    os.dup2(descriptor, _LOCK_DESCRIPTOR)
+    os.set_inheritable(_LOCK_DESCRIPTOR, True)  # dup2 would not, where both are the same
+
+
+def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
+    """Publish every valid plugin and remove what is no plugin any more; supervisord is not asked.
+
+    Args:
+        keep_broken: leave the program of a plugin whose manifest is broken, for it may be running.
+
+    Raises:
+        ConfigurationError
+    """
+    publisher = Publisher(settings.run_dir)
+    try:
+        published = publisher.read_folders()
+        catalog = load_catalog(settings, published)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read the plugins folder {str(settings.plugins_dir)!r}: {error.strerror}; "
+            "create it, or set PLUGVISOR_PLUGINS_DIR to the folder that holds your plugins"
+        ) from error
+    try:
+        for plugin in catalog.values():
+            if plugin.program is not None:
+                publisher.write_launch_script(plugin.program)
+                publisher.write_section(plugin.program)
+        for plugin_id in published:
+            plugin = catalog[plugin_id]
+            if plugin.program is None and not (keep_broken and plugin.folder is not None):
+                publisher.remove(plugin_id)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write the programs into {str(settings.run_dir)!r}: {error.strerror}; "
+            "make room there, or set PLUGVISOR_RUN_DIR to another folder"
+        ) from error
+    return catalog
+
+
+def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode:
+    """Decide on the admin code and hand it to the service by a file, never by supervisord's environment.
+
+    Args:
+        environ: what supervisord will be started with; the file's name is added.
+
+    Raises:
+        ConfigurationError
+    """
+    path = settings.run_dir / "admin_code"
+    code = read_admin_code(os.environ) or make_admin_code()
+    if code.is_new or os.environ.get("PLUGVISOR_ADMIN_CODE"):
+        keep_admin_code(path, code)
+        environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(path)
+    return code
+
+
+def check_port(settings: Settings) -> None:
+    """See that the service will be able to listen; raises `ConfigurationError`."""
+    open_socket(settings.host, settings.port).close()
+
+
+def count_descriptors(plugins_count: int) -> int:
+    """How many open files supervisord should be allowed, with room for plugins to come."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1024 + 4 * plugins_count
+    return wanted if hard_limit == resource.RLIM_INFINITY else min(wanted, hard_limit)
