@@ -175,7 +175,7 @@ class _Reader:
         if entry is None:
             return ""
         module, _, attribute = entry.partition(":")
-        if not all(name.isidentifier() for name in [*module.split("."), *attribute.split(".")]):
+        if not all(name.isidentifier() for name in [*module.split("."), attribute]):
             self._fail("plugin", "entry", f"`entry` {_shorten(entry)} must look like module:attribute")
         return entry
 
