@@ -1,0 +1,349 @@
+"""What is seen when supervisord, the service, a client or a plugin's folder goes away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xmlrpc.server import SimpleXMLRPCServer
+
+import httpx
+import pytest
+
+from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, Plugvisor, find_free_port, find_processes, is_alive, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST_ANSWER_SECONDS = 5.0
+STUBBORN = 'import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint("ready", flush=True)\nsignal.pause()\n'
+HESITANT = """\
+import os, signal, sys, time
+def stop(*_):
+    print("asked to stop", flush=True)
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+"""Takes as long to stop as the test lets it."""
+
+
+def assert_unavailable(response: httpx.Response) -> None:
+    assert response.status_code == 503, response.text
+    assert response.json()["code"] == "supervisor_unavailable"
+    assert int(response.headers["Retry-After"]) > 0
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def service_pid(plugvisor: Plugvisor) -> int:
+    pid: int = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
+    return pid
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def kill_all(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), "the end of what was killed")
+
+
+def timed(plugvisor: Plugvisor, method: str, path: str) -> tuple[httpx.Response, float]:
+    began = time.monotonic()
+    response = plugvisor.http.get(path) if method == "GET" else plugvisor.post(path)
+    return response, time.monotonic() - began
+
+
+# -- supervisord is frozen
+
+READS = [("GET", "/plugins"), ("GET", "/plugin/status"), ("GET", "/plugin/status?plugin_id=runs")]
+MUTATIONS = [
+    *[("POST", "/plugin/runs/stop"), ("POST", "/plugin/other/reload"), ("POST", "/plugin/idle/start")],
+    ("POST", "/plugins/refresh"),
+]
+
+
+@pytest.fixture
+def three(plugvisor: Plugvisor) -> Plugvisor:
+    """A Plugvisor, up, with two plugins that run and one that does not."""
+    plugvisor.write_plugin("runs")
+    plugvisor.write_plugin("other")
+    plugvisor.write_plugin("idle", runtime="auto_start = false")
+    plugvisor.up()
+    for plugin_id in ("runs", "other"):
+        plugvisor.wait_for_status(plugin_id, "running")
+    return plugvisor
+
+
+def test_frozen_supervisord(three: Plugvisor) -> None:
+    pids = {plugin_id: three.status(plugin_id)["pid"] for plugin_id in ("runs", "other")}
+    requests = [*READS * 5, *MUTATIONS]
+    with ThreadPoolExecutor(len(requests)) as pool, frozen(three.supervisord_pid):
+        results = list(pool.map(lambda request: timed(three, *request), requests))
+        results.append(timed(three, *READS[0]))  # and nothing clogs up
+    for response, seconds in results:
+        assert_unavailable(response)
+        assert seconds < LONGEST_ANSWER_SECONDS
+    print(f"503 after at most {max(seconds for _, seconds in results):.2f} s")  # noqa: T201 - shown by -s
+    wait_for(three.is_ready, "the service to recover by itself")
+    # nothing of what was refused is done later: not even before this, which goes all the way through supervisord
+    assert three.post("/plugin/idle/start?wait=20").status_code == 200
+    assert {plugin_id: three.status(plugin_id)["pid"] for plugin_id in pids} == pids
+    assert all(is_alive(pid) for pid in pids.values())
+
+
+def test_frozen_supervisord_and_many_operations_on_one_plugin(three: Plugvisor) -> None:
+    with ThreadPoolExecutor(2) as pool, frozen(three.supervisord_pid):
+        requests = [("POST", f"/plugin/runs/{verb}") for verb in ("stop", "reload")]
+        results = list(pool.map(lambda request: timed(three, *request), requests))
+    for response, seconds in results:
+        assert_unavailable(response)
+        assert seconds < LONGEST_ANSWER_SECONDS, "a turn that is waited for counts too"
+
+
+def test_frozen_in_the_middle_of_a_stop(plugvisor: Plugvisor) -> None:
+    folder = plugvisor.write_plugin("slow", HESITANT, runtime="auto_start = false")
+    plugvisor.up()
+    plugvisor.start_running("slow")
+    with ThreadPoolExecutor(1) as pool:
+        stop = pool.submit(plugvisor.post, "/plugin/slow/stop")
+        plugvisor.wait_for_status("slow", "stopping")
+        with frozen(plugvisor.supervisord_pid):
+            began = time.monotonic()
+            assert_unavailable(stop.result())
+            assert time.monotonic() - began < LONGEST_ANSWER_SECONDS
+    (folder / "go").touch()
+    plugvisor.wait_for_status("slow", "stopped")
+
+
+# -- supervisord dies
+
+
+def test_the_service_ends_with_the_supervisord_that_started_it(plugvisor: Plugvisor) -> None:
+    plugvisor.write_plugin("slow", HESITANT, runtime="auto_start = false")
+    plugvisor.up()
+    plugvisor.start_running("slow")
+    pid, process = service_pid(plugvisor), plugvisor.process
+    assert process
+    with ThreadPoolExecutor(1) as pool:
+        stop = pool.submit(plugvisor.post, "/plugin/slow/stop")
+        plugvisor.wait_for_status("slow", "stopping")
+        process.kill()
+        process.wait()
+        began = time.monotonic()
+        assert_unavailable(stop.result())  # what is under way is answered, for it ends cleanly
+    wait_for(lambda: not is_alive(pid), "the end of the service")
+    print(f"the service ended after {time.monotonic() - began:.2f} s")  # noqa: T201 - shown by -s
+    with socket.create_server(("127.0.0.1", plugvisor.port)):  # the port is free
+        pass
+    kill_all(find_processes(plugvisor.root))  # a supervisord that dies leaves its children running
+
+
+@pytest.fixture
+def beside(plugvisor: Plugvisor) -> Iterator[tuple[int, httpx.Client]]:
+    """`plugvisor serve` by hand, on a port of its own, beside what `up` starts: its pid and a client of it."""
+    port, log_path = find_free_port(), plugvisor.root / "serve.log"
+    with log_path.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service", "serve"],
+            env=plugvisor.environ | {"PLUGVISOR_PORT": str(port)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_for(lambda: process.poll() is None and "listening on " in log_path.read_text(), "serve")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS, trust_env=False) as http:
+            yield process.pid, http
+        process.terminate()
+        process.wait(DEADLINE_SECONDS)
+        assert "Traceback" not in log_path.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_serve_alone_outlives_a_supervisord_and_takes_the_next(
+    plugvisor: Plugvisor, beside: tuple[int, httpx.Client]
+) -> None:
+    serve_pid, http = beside
+    plugvisor.write_plugin("x")
+    for _ in range(2):
+        assert_unavailable(http.get("/plugins"))
+        plugvisor.up()
+        wait_for(lambda: http.get("/plugins").status_code == 200, "serve to find the new supervisord")
+        plugin_pid = wait_for(lambda: http.get("/plugin/status?plugin_id=x").json().get("pid"), "the plugin")
+        assert is_alive(plugin_pid)
+        ours = service_pid(plugvisor)
+        assert plugvisor.process
+        plugvisor.process.kill()
+        plugvisor.process.wait()
+        plugvisor.process = None
+        wait_for(lambda pid=ours: not is_alive(pid), "the end of the service of that supervisord")
+        kill_all([plugin_pid])
+    # it does not look for supervisord all the time
+    before, began = cpu_seconds(serve_pid), time.monotonic()
+    wait_for(lambda: time.monotonic() - began > 1, "a second in which nobody asks")
+    assert cpu_seconds(serve_pid) - before < 0.3
+    assert_unavailable(http.get("/plugins"))
+
+
+def test_shutting_down(plugvisor: Plugvisor) -> None:
+    plugvisor.write_plugin("stubborn", STUBBORN, runtime="[plugin_runtime.supervisor]\nstopwaitsecs = 60")
+    plugvisor.up()
+    wait_for(lambda: "ready" in plugvisor.read_log("stubborn"), "the plugin")
+    pid = plugvisor.status("stubborn")["pid"]
+    assert plugvisor.process
+    plugvisor.process.terminate()
+    wait_for(lambda: plugvisor.http.get("/plugins").status_code != 200, "the shutdown")
+    for method, path in [("GET", "/plugins"), ("POST", "/plugin/stubborn/stop"), ("POST", "/plugins/refresh")]:
+        response, seconds = timed(plugvisor, method, path)
+        assert_unavailable(response)
+        assert "shutting down" in response.json()["detail"]
+        assert seconds < LONGEST_ANSWER_SECONDS
+    kill_all([pid])
+
+
+# -- the service dies
+
+
+@pytest.mark.parametrize("is_random", [False, True], ids=["code set", "random code"])
+def test_the_service_is_killed(plugvisor: Plugvisor, is_random: bool) -> None:
+    if is_random:
+        del plugvisor.environ["PLUGVISOR_ADMIN_CODE"]
+    plugvisor.write_plugin("x")
+    plugvisor.up()
+    code = (plugvisor.run_dir / "admin_code").read_text().strip()
+    pid, plugin_pid = service_pid(plugvisor), plugvisor.wait_for_status("x", "running")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    wait_for(lambda: not is_alive(pid), "its end")
+
+    def is_back() -> bool:  # without nudging supervisord, as `is_ready` does
+        with contextlib.suppress(httpx.TransportError):
+            return plugvisor.http.get("/plugin/status").status_code == 200
+        return False
+
+    wait_for(is_back, "the service", seconds=10)
+    print(f"the service was back after {time.monotonic() - began:.2f} s")  # noqa: T201 - shown by -s
+    assert service_pid(plugvisor) != pid
+    assert plugvisor.post("/plugins/refresh", code).status_code == 200
+    assert plugvisor.status("x")["pid"] == plugin_pid
+    assert is_alive(plugin_pid)
+
+
+# -- a client, a folder, a process that does not go
+
+
+@pytest.mark.parametrize("how", ["closes", "resets"])
+def test_a_client_that_goes_away_cancels_nothing(shared: Plugvisor, how: str) -> None:
+    plugin_id = f"slow-{how}"
+    folder = shared.write_plugin(plugin_id, HESITANT, runtime="auto_start = false")
+    shared.post("/plugins/refresh")
+    pid = shared.start_running(plugin_id)
+    head = f"POST /plugin/{plugin_id}/stop HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_CODE}"
+    with socket.create_connection(("127.0.0.1", shared.port)) as client:
+        client.sendall(f"{head}\r\nContent-Length: 0\r\n\r\n".encode())
+        wait_for(lambda: "asked to stop" in shared.read_log(plugin_id), "the stop")
+        if how == "resets":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    assert shared.status(plugin_id)["status"] == "stopping"
+    (folder / "go").touch()
+    shared.wait_for_status(plugin_id, "stopped")
+    assert not is_alive(pid)
+    wait_for(lambda: f"POST /plugin/{plugin_id}/stop: 200" in shared.service_log, "its line in the log")
+    assert "Traceback" not in shared.service_log
+
+
+def test_a_folder_removed_while_its_plugin_runs(three: Plugvisor) -> None:
+    pid = three.status("runs")["pid"]
+    shutil.rmtree(three.plugins_dir / "runs")
+    told = three.status("runs")
+    assert (told["status"], told["pid"]) == ("running", pid)
+    response = three.post("/plugin/runs/reload")
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_manifest")
+    detail = response.json()["detail"]
+    assert detail.startswith("cannot reload 'runs': ")
+    assert str(three.root) not in detail
+    assert "refresh" in detail or "put it back" in detail, "it says what to do"
+    assert is_alive(pid)
+    assert three.status("runs")["pid"] == pid
+    assert three.post("/plugin/runs/stop").json()["status"] == "stopped"
+    assert not is_alive(pid)
+    response = three.post("/plugin/runs/start")
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_manifest")
+    assert response.json()["detail"].startswith("cannot start 'runs': ")
+    assert three.post("/plugins/refresh").json()["removed"] == ["runs"]
+    assert three.http.get("/plugin/status?plugin_id=runs").status_code == 404
+
+
+WITH_LESS_PATIENCE = """
+from service.supervisord import control
+control.KILL_GRACE_SECONDS = 0.3
+from service.__main__ import main
+main(["serve"])
+"""
+
+
+def test_a_process_that_even_sigkill_does_not_end(plugvisor: Plugvisor) -> None:
+    """The kernel may hold a process that waits for a disk, which no test can arrange: supervisord is a fake here."""
+    plugvisor.write_plugin("x", runtime="[plugin_runtime.supervisor]\nstopwaitsecs = 0")
+    plugvisor.command("render")
+    now = int(time.time())
+    info = {"name": "x", "group": "x", "state": 20, "pid": 1, "start": now - 60, "now": now}
+    info |= {"exitstatus": 0, "spawnerr": ""}
+    calls: list[str] = []
+
+    def stop(*parameters: object) -> bool:
+        calls.append(f"stop {parameters}")
+        info["state"] = 40
+        return True
+
+    with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False) as server:
+        server.register_function(lambda _name: info, "supervisor.getProcessInfo")
+        server.register_function(lambda: [info], "supervisor.getAllProcessInfo")
+        server.register_function(stop, "supervisor.stopProcess")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        environ = plugvisor.environ | {"PLUGVISOR_SUPERVISOR_URL": f"http://127.0.0.1:{server.server_address[1]}"}
+        process = subprocess.Popen([sys.executable, "-c", WITH_LESS_PATIENCE], env=environ, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(plugvisor.is_ready, "the service")
+            response = plugvisor.post("/plugin/x/stop")
+            assert (response.status_code, response.json()["code"]) == (504, "stop_timeout")
+            assert response.json()["detail"].startswith("cannot stop 'x': its process is still alive")
+            assert calls == ["stop ('x', False)"]
+            assert plugvisor.status("x")["status"] == "stopping"
+            # nor can it be started meanwhile, which supervisord would answer with success, doing nothing
+            response = plugvisor.post("/plugin/x/start")
+            assert (response.status_code, response.json()["code"]) == (504, "stop_timeout")
+        finally:
+            process.kill()
+            process.wait()
+            server.shutdown()
+            thread.join()
