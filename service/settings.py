@@ -7,7 +7,7 @@ import re
 import shlex
 import string
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -41,8 +41,9 @@ VARIABLES = (
 )
 
 # The run and log folders are written into supervisord's configuration, where white space separates,
-# `%` is expanded (twice in log file names), `;` and `#` begin a comment and an include is a glob.
-_UNSAFE_IN_CONFIGURATION = re.compile(r"""[\s%;#*?\[\]'"\\,\x00-\x1f\x7f]""")
+# `%` is expanded (twice in log file names), `;` and `#` begin a comment and an include is a glob. It is
+# UTF-8: bytes that are not are surrogates here.
+_UNSAFE_IN_CONFIGURATION = re.compile(r"""[\s%;#*?\[\]'"\\,\x00-\x1f\x7f\ud800-\udfff]""")
 
 # supervisord binds `<socket>.<pid>` first; sun_path holds 104 bytes on macOS, 108 on Linux.
 _LONGEST_SOCKET_PATH_BYTES = 103 - len(".4194304")
@@ -63,7 +64,8 @@ class Settings:
     cors_origins: tuple[str, ...]
     runner: tuple[str, ...] | None
     """The words of `PLUGVISOR_RUNNER`, each with its placeholders; None for the built-in runner."""
-    supervisor_url: str
+    supervisor_url: str = field(repr=False)
+    """It may hold a password."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -80,7 +82,7 @@ class Settings:
         return cls(
             host=get("PLUGVISOR_HOST", "127.0.0.1"),
             port=_read_port(get("PLUGVISOR_PORT", "48916")),
-            plugins_dir=Path(os.path.abspath(Path(get("PLUGVISOR_PLUGINS_DIR", "plugins")).expanduser())),
+            plugins_dir=_read_path("PLUGVISOR_PLUGINS_DIR", get("PLUGVISOR_PLUGINS_DIR", "plugins")),
             run_dir=run_dir,
             log_dir=_read_folder("PLUGVISOR_LOG_DIR", get("PLUGVISOR_LOG_DIR", str(run_dir / "log"))),
             cors_origins=_read_origins(environ.get("PLUGVISOR_CORS_ORIGINS", "")),
@@ -116,9 +118,18 @@ def _default_run_dir(environ: Mapping[str, str]) -> Path:
     return Path(tempfile.gettempdir()) / f"plugvisor-{os.getuid()}"
 
 
+def _read_path(name: str, value: str) -> Path:
+    try:
+        # abspath, not resolve: an operator who writes a symbolic link wants to go on seeing its name
+        return Path(os.path.abspath(Path(value).expanduser()))
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"cannot use {name} {value!r}: nobody's home folder is known by that name; write the whole path"
+        ) from error
+
+
 def _read_folder(name: str, value: str) -> Path:
-    # abspath, not resolve: an operator who writes a symbolic link wants to go on seeing its name
-    path = os.path.abspath(Path(value).expanduser())
+    path = str(_read_path(name, value))
     unsafe = _UNSAFE_IN_CONFIGURATION.search(path)
     if unsafe:
         raise ConfigurationError(
@@ -129,7 +140,7 @@ def _read_folder(name: str, value: str) -> Path:
 
 
 def _read_port(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 65535):
+    if not re.fullmatch("[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
         raise ConfigurationError(f"cannot use PLUGVISOR_PORT {value!r}: it must be a number from 1 to 65535")
     return int(value)
 
@@ -137,12 +148,15 @@ def _read_port(value: str) -> int:
 def _read_origins(value: str) -> tuple[str, ...]:
     origins = tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
     for origin in origins:
-        parts = urlsplit(origin)
-        if origin != "*" and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path):
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise ConfigurationError(
                 f"cannot use PLUGVISOR_CORS_ORIGINS: {origin!r} is no origin; write it like http://localhost:5173"
             )
     return origins
+
+
+# Browsers send it in small letters, and it is compared as it is.
+_ORIGIN = re.compile(r"https?://([^\s/?#@:\[\]A-Z]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 
 
 def _read_runner(value: str) -> tuple[str, ...] | None:
@@ -150,10 +164,11 @@ def _read_runner(value: str) -> tuple[str, ...] | None:
         return None
     try:
         words = tuple(shlex.split(value))
-        fields = {field for word in words for _, field, _, _ in string.Formatter().parse(word) if field is not None}
+        placeholders = [rest for word in words for _, *rest in string.Formatter().parse(word) if rest[0] is not None]
     except ValueError as error:
         raise ConfigurationError(f"cannot use PLUGVISOR_RUNNER {value!r}: {error}") from error
-    if not words or not fields <= {"entry", "id", "dir"} or "entry" not in fields:
+    plain = (["entry", "", None], ["id", "", None], ["dir", "", None])  # without a format or conversion
+    if plain[0] not in placeholders or not all(placeholder in plain for placeholder in placeholders):
         raise ConfigurationError(
             f"cannot use PLUGVISOR_RUNNER {value!r}: it must be a command with {{entry}} in it, "
             "and may use {id} and {dir}, as in: python -m myhost.run {entry}"
@@ -174,8 +189,12 @@ def _read_supervisor_url(value: str) -> str:
                 f"{_LONGEST_SOCKET_PATH_BYTES} bytes; choose a shorter PLUGVISOR_RUN_DIR"
             )
         return value
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # no IPv6 address in the brackets, no number after the colon
+        is_usable = False
+    if not is_usable:
         # the value may hold a password: it is not repeated
         raise ConfigurationError(
             "cannot use PLUGVISOR_SUPERVISOR_URL: it must look like unix:///path or http://user:password@host:9001"

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from service.plugins.manifest import Manifest, ManifestError, read_manifest
+from service.plugins.manifest import RESERVED_ID, Manifest, ManifestError, read_manifest
 from service.plugins.program import Program, render_program
 
 if TYPE_CHECKING:
@@ -28,8 +28,15 @@ class Plugin:
 
     @property
     def name_of_folder(self) -> str:
-        """The folder's name as text that JSON can hold; empty without a folder."""
-        return os.fsencode(self.folder.name).decode("utf-8", "backslashreplace") if self.folder else ""
+        """The folder's name as text that JSON, XML and a terminal can hold; empty without a folder.
+
+        A colon is written as a number too, for to supervisord it is `group:process`, and so is a
+        backslash, so that no two names read alike.
+        """
+        return "".join(
+            character if character.isprintable() and character not in ":\\" else f"\\x{{{ord(character):x}}}"
+            for character in (self.folder.name if self.folder else "")
+        )
 
     @property
     def enabled(self) -> bool:
@@ -86,26 +93,33 @@ def _resolve_ids(plugins: Iterable[Plugin], published: Mapping[str, Path | None]
     """Give every folder an id of its own; a second claim to an id is a problem of the second.
 
     The folder from which the id is published has the first claim, then the folder that bears the id's
-    name, then the order of the names decides. A broken manifest's folder name is claimed too, so that
-    breaking a manifest never hands its id to another plugin. Ids that differ in case alone are the
-    same: their files would be, on some file systems.
+    name, then the order of the names decides. A broken manifest claims the id under which its folder is
+    published, or else the folder's name, so that breaking a manifest never hands its id to another
+    plugin; where that is taken, or is the service's own, its id is the folder's name and a backslash,
+    with which no other id ends. Ids that differ in case alone are the same: their files would be, on
+    some file systems.
     """
+    published_ids = {folder: plugin_id for plugin_id, folder in published.items()}
 
     def rank(plugin: Plugin) -> tuple[bool, bool]:
         return published.get(plugin.id) != plugin.folder, plugin.name_of_folder != plugin.id
 
-    plugins = list(plugins)
-    names = {plugin.name_of_folder for plugin in plugins}
-    published_ids = {folder: plugin_id for plugin_id, folder in published.items() if plugin_id not in names}
-    broken = [
-        replace(plugin, id=published_ids.get(plugin.folder, plugin.id)) for plugin in plugins if not plugin.manifest
-    ]
-    readable = sorted((plugin for plugin in plugins if plugin.manifest), key=rank)
+    def break_plugin(plugin: Plugin, problem: str) -> Plugin:
+        return Plugin(published_ids.get(plugin.folder, plugin.name_of_folder), plugin.folder, problem=problem)
+
+    claims = [plugin if plugin.manifest else break_plugin(plugin, plugin.problem) for plugin in plugins]
     while True:
-        owners = {plugin.id.casefold(): plugin for plugin in reversed(broken + readable)}
-        second = next((plugin for plugin in readable if owners[plugin.id.casefold()] is not plugin), None)
+        claims.sort(key=rank)
+        owners = {plugin.id.casefold(): plugin for plugin in reversed(claims)}
+        second = next(
+            (plugin for plugin in claims if plugin.manifest and owners[plugin.id.casefold()] is not plugin), None
+        )
         if second is None:
-            return broken + readable
+            break
         problem = f"the id {second.id!r} is taken by the folder {owners[second.id.casefold()].name_of_folder!r}"
-        readable.remove(second)
-        broken.append(Plugin(second.name_of_folder, second.folder, problem=str(ManifestError(problem))))
+        claims[claims.index(second)] = break_plugin(second, str(ManifestError(problem)))
+    owners.pop(RESERVED_ID, None)
+    return [
+        plugin if owners.get(plugin.id.casefold()) is plugin else replace(plugin, id=f"{plugin.name_of_folder}\\")
+        for plugin in claims
+    ]

@@ -24,6 +24,12 @@ _STOP_SIGNALS = ("TERM", "HUP", "INT", "QUIT", "KILL", "USR1", "USR2")
 # Linux takes no single argument or variable longer than this, its final NUL included (MAX_ARG_STRLEN).
 _LONGEST_STRING_BYTES = 128 * 1024 - 1
 
+# tomllib keeps every beginning of a dotted key: one of 100,000 parts would take it 40 GB. Parts longer
+# than 256 characters are not looked for: a manifest has no room for enough of them to matter.
+_DEEP_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"(?:\\.|[^"\\\n]){0,256}+"|'[^'\n]{0,256}+')[ \t]*+\.[ \t]*+){64}""", re.ASCII
+)
+
 
 class ManifestError(Exception):
     """A manifest cannot be used; the text begins with the file and, where there is one, the line."""
@@ -79,13 +85,15 @@ def _read_file(path: Path) -> bytes:
         raise ManifestError("the folder has no such file; write one, or move the folder elsewhere") from error
     except OSError as error:
         raise ManifestError(f"it cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # before open(), which refuses a directory
             raise ManifestError("it is no regular file")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(LARGEST_MANIFEST_BYTES + 1)
-        except OSError as error:
-            raise ManifestError(f"it cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise ManifestError(f"it cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     if len(data) > LARGEST_MANIFEST_BYTES:
         raise ManifestError(f"it is larger than {LARGEST_MANIFEST_BYTES // 1024} KiB")
     return data
@@ -97,13 +105,18 @@ def parse_manifest(data: bytes) -> Manifest:
         text = data.decode("utf-8-sig")  # an editor may have put a byte order mark before it
     except UnicodeDecodeError as error:
         raise ManifestError("it is not UTF-8", data.count(b"\n", 0, error.start) + 1) from error
+    deep_key = _DEEP_KEY.search(text)
+    if deep_key:
+        raise ManifestError("it is nested too deeply", text.count("\n", 0, deep_key.start()) + 1)
     try:
         document = tomllib.loads(text)
     except RecursionError as error:
         raise ManifestError("it is nested too deeply") from error
-    except ValueError as error:  # TOMLDecodeError, or int() refusing thousands of digits
+    except tomllib.TOMLDecodeError as error:
         problem, line = _split_position(str(error), text)
         raise ManifestError(problem, line) from error
+    except ValueError as error:  # int() refuses thousands of digits, in words about itself
+        raise ManifestError("a number in it has too many digits") from error
     return _Reader(document, text).read()
 
 
@@ -199,7 +212,8 @@ class _Reader:
                 if not _is_int(value) or not low <= value <= high:
                     self._fail(table, name, f"`{name}` must be a whole number from {low} to {high}")
             elif name == "autorestart":
-                if value not in (True, False, "true", "false", "unexpected") or _is_int(value):
+                # 1 and 1.0 equal True
+                if not isinstance(value, bool | str) or value not in (True, False, "true", "false", "unexpected"):
                     self._fail(table, name, '`autorestart` must be true, false or "unexpected"')
                 values[name] = str(value).lower()
             elif name == "exitcodes":
@@ -271,28 +285,51 @@ def _shorten(value: str) -> str:
 
 
 def _find_line(text: str, table: str, key: str | None) -> int | None:
-    """The line of `key` in `[table]`, or of the table's header; None where neither stands on a line of its own.
+    """The line of `key` in `[table]`, or where the table first appears; None where the file has neither.
 
-    tomllib keeps no positions. This reads headers and keys as people write them; inside a multi-line
-    string it reads nothing, and what it cannot find it does not guess.
+    tomllib keeps no positions, so the keys are read again here, out of a text that is known to be valid.
     """
-    here, header_line, quote = "", None, ""
-    for number, line in enumerate(text.split("\n"), 1):
-        if quote:
-            quote = "" if quote in line else quote
-            continue
-        left, equals, _ = line.partition("=")
-        name = left.partition("#")[0].strip()
-        if not equals and name.startswith("[") and name.endswith("]"):
-            here = _plain(name.strip("[]"))
-            if here == table and header_line is None:
-                header_line = number
-        elif key is not None and equals and f"{here}.{_plain(name)}".lstrip(".") in (f"{table}.{key}", table):
-            return number  # the second: the whole table stands in line, `environment = { … }`
-        quote = next((mark for mark in ('"""', "'''") if line.count(mark) % 2), "")
-    return header_line
+    wanted = table.split(".")
+    table_line = None
+    line = 1
+    here: list[str] = []  # what the keys belong to: the header's table, or the inline table's
+    name: list[str] = []  # the parts read so far of a key or a header
+    in_value = in_header = False
+    around: list[tuple[str, list[str], list[str]]] = []  # each open bracket of a value, with the two before it
+    for match in _TOKEN.finditer(text):
+        symbol = match[0]
+        if symbol == "=" or (in_header and symbol == "]"):
+            path = name if in_header else here + name
+            if key is not None and path == [*wanted, key] and not in_header:
+                return line
+            if path == wanted or (table_line is None and path[: len(wanted)] == wanted):
+                table_line = line
+            here, name, in_value, in_header = (path, [], False, False) if in_header else (here, path, True, False)
+        elif in_value and symbol in ("[", "{"):
+            around.append((symbol, here, name))
+            if symbol == "{":
+                here, name, in_value = name, [], False
+        elif around and symbol in ("]", "}"):
+            _, here, name = around.pop()
+            in_value = True
+        elif symbol == ("\n" if not around else "," if around[-1][0] == "{" else None):
+            name, in_value = [], False  # the next key
+        elif symbol == "[":
+            in_header = True
+        elif not in_value and symbol[0] not in "].,\n#":
+            # tomllib knows what is escaped in a quoted key
+            name += tomllib.loads(f"{symbol} = 0") if symbol[0] in "\"'" else [symbol]
+        line += symbol.count("\n")
+    return table_line
 
 
-def _plain(name: str) -> str:
-    """A dotted TOML key without its quotes and blanks."""
-    return ".".join(part.strip().strip("\"'") for part in name.split("."))
+_TOKEN = re.compile(
+    r"""
+    \"{3} (?: \\. | [^\\] )*? \"{3,5} | '{3} .*? '{3,5}      # multi-line strings, which may end in quotes of their own
+    | " (?: \\. | [^"\\] )*+ " | '[^']*+'                   # strings and quoted keys
+    | \#[^\n]*+                                              # comments
+    | [][{}=,.\n]
+    | [^][{}=,.\s"'\#]++                                     # bare keys, numbers and the like
+    """,
+    re.DOTALL | re.VERBOSE,
+)

@@ -8,6 +8,7 @@ the launch script, in single quotes, where a POSIX shell takes every byte as it 
 
 from __future__ import annotations
 
+import configparser
 import logging
 import os
 import shlex
@@ -85,14 +86,14 @@ def find_executable(manifest: Manifest, folder: Path, name: str) -> None:
     """Look `name` up as `env` will, so that a missing program is told before anything is stopped or started."""
     if "/" in name:
         path = folder / name
-        if not path.exists():
+        if not os.path.exists(path):  # Path.exists raises for a name that is too long
             raise ManifestError(f"the command {name!r} does not exist")
-        if not path.is_file() or not os.access(path, os.X_OK):
+        if shutil.which(path) is None:
             raise ManifestError(f"the command {name!r} is no executable file; try chmod +x")
         return
-    search_path = manifest.environment.get("PATH") or os.environ.get("PATH") or os.defpath
-    folders = [str(folder / entry) for entry in search_path.split(os.pathsep)]  # relative ones: to the plugin's
-    if shutil.which(name, path=os.pathsep.join(folders)) is None:
+    search_path = manifest.environment.get("PATH", os.environ.get("PATH", os.defpath))
+    # relative entries, the empty one too, are relative to the plugin's folder
+    if not any(shutil.which(folder / entry / name) for entry in search_path.split(os.pathsep)):
         raise ManifestError(f"the command {name!r} is not found on PATH; install it, or write its whole path")
 
 
@@ -134,7 +135,7 @@ def check_section(section: str, manifest: Manifest, settings: Settings) -> None:
     try:
         parser.read_string(section)
         groups = options.process_groups_from_parser(parser)
-    except ValueError as error:
+    except (ValueError, configparser.Error) as error:
         # its words name files of this machine, which are for the operator alone
         logger.error("supervisord's parser refuses the program of %r: %s", manifest.id, error)
         raise ManifestError("supervisord refuses its program; the log says why") from error
@@ -150,13 +151,14 @@ def render_launch_script(folder: Path, argv: tuple[str, ...], environment: Mappi
     own = [_quote(f"{name}={value}".encode()) for name, value in environment.items()]
     program = [_quote(word.encode("utf-8", "surrogateescape")) for word in argv]
     if "=" in argv[0]:
-        # `env` would take it for one more variable; a shell's exec does not
-        program = [b"/bin/sh", b"-c", _quote(b'exec "$0" "$@"'), *program]
+        # `env` would take it for one more variable. `nice` does not, and hands the environment on as
+        # it is, where a shell would add PWD and drop names that are no identifiers.
+        program = [b"/usr/bin/nice -n 0 --", *program]
     return b"\n".join(
         [
             b"#!/bin/sh",
             b"cd -- %s || exit 127" % _quote(os.fsencode(folder)),
-            b" ".join([b"exec /usr/bin/env -i", *inherited, *own, *program]),
+            b" ".join([b"exec /usr/bin/env -i --", *inherited, *own, *program]),
             b"",
         ]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import tempfile
@@ -36,12 +37,16 @@ class Publisher:
         return folders
 
     def read(self, plugin_id: str) -> Program | None:
-        """What is published of a plugin; None where one of the two files is missing."""
+        """What is published of a plugin; None where one of the two files is missing or spoilt."""
         try:
             section = conf_path(self._run_dir, plugin_id).read_text(encoding="utf-8")
             return Program(plugin_id, section, launch_path(self._run_dir, plugin_id).read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, UnicodeDecodeError):
             return None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # a broken manifest's id is its folder's name, of any length
+                return None
+            raise
 
     def read_sections(self) -> dict[str, str]:
         """The section of each published plugin."""

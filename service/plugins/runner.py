@@ -74,13 +74,15 @@ class Lifetime:
 
         async def finish(result: Awaitable[object]) -> None:
             self._task = asyncio.current_task() if stoppable else None
-            if self._task and self.signalled:  # it came before there was a task to cancel
+            if self._task and self.signalled:  # just now: there was no task yet to cancel
                 self._task.cancel()
             try:
                 await result
             finally:
                 self._task = None
 
+        if stoppable and self.signalled:  # and what ran before has caught the SystemExit
+            return
         try:
             self._sync = stoppable
             result = function()
@@ -152,8 +154,7 @@ def live(target: object, life: Lifetime) -> None:
         life.call(startup, stoppable=True)
         run = asyncio.Event().wait
     try:
-        if not life.signalled:
-            life.call(run, stoppable=True)
+        life.call(run, stoppable=True)
     finally:
         if shutdown is not None:
             life.call(shutdown, stoppable=False)

@@ -1,0 +1,213 @@
+"""The traps of supervisord (DESIGN.md §5) that start, stop, reload and refresh must not fall into."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.conftest import OBEDIENT, find_processes, is_alive, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Plugvisor
+
+DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()\n"
+"""A plugin that SIGTERM does not end."""
+SLOW = OBEDIENT.replace("sys.exit(0)", "(time.sleep(1.5), sys.exit(0))").replace("import ", "import time, ")
+"""A plugin that takes its time to end."""
+ALONE = f"import fcntl\nlock = open('lock', 'w')\nfcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n{OBEDIENT}"
+"""A plugin that ends with a stack trace where another process of it is alive."""
+STOPPED = {"status": "stopped", "state": "STOPPED"}
+WAITS_LONG = 4.0
+"""Far below the ten seconds of `stopwaitsecs` that a lost SIGTERM costs, far above what a stop takes."""
+
+
+def options(text: str = "startsecs = 0") -> str:
+    """A plugin's runtime table that holds these options of supervisord."""
+    return f"auto_start = false\n[plugin_runtime.supervisor]\n{text}"
+
+
+def find(shared: Plugvisor, plugin_id: str) -> list[int]:
+    """The living processes of a plugin, from the moment at which they have entered its folder."""
+    return find_processes(shared.plugins_dir / plugin_id)
+
+
+def goes_on(shared: Plugvisor, condition: Callable[[], bool], seconds: float = 1.5) -> bool:
+    """Whether a condition holds all the time, while supervisord goes more rounds than it needs for anything."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        shared.nudge()
+        if not condition():
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_a_stop_right_after_a_start_ends_quickly(shared: Plugvisor, add: Callable[..., str]) -> None:
+    plugin_id = add()
+    for _ in range(20):
+        pid = shared.post(f"/plugin/{plugin_id}/start").json()["pid"]
+        began = time.monotonic()
+        assert shared.post(f"/plugin/{plugin_id}/stop").json()["status"] == "stopped"
+        assert time.monotonic() - began < WAITS_LONG
+        assert not is_alive(pid)
+
+
+def test_a_stop_right_after_a_restart_by_supervisord_ends_quickly(shared: Plugvisor, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=options("startsecs = 0\nautorestart = true"))
+    for _ in range(10):
+        pid = shared.start_running(plugin_id)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: not is_alive(pid))
+        began = time.monotonic()
+        # before or after supervisord has noticed, or while it spawns the next one
+        assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+        assert time.monotonic() - began < WAITS_LONG
+        assert (shared.status(plugin_id)["state"], find(shared, plugin_id)) == ("STOPPED", [])
+    assert goes_on(shared, lambda: not find(shared, plugin_id))
+
+
+def test_a_start_while_it_is_being_stopped_by_the_operator(shared: Plugvisor, add: Callable[..., str]) -> None:
+    plugin_id = add(SLOW, runtime=options())
+    old = shared.start_running(plugin_id)
+    shared.rpc("stopProcess", plugin_id, False)
+    assert shared.status(plugin_id)["status"] == "stopping"
+    started = shared.post(f"/plugin/{plugin_id}/start").json()
+    assert started["status"] == "running"
+    assert started["pid"] != old
+    assert not is_alive(old)
+    wait_for(lambda: find(shared, plugin_id) == [started["pid"]])
+    assert shared.status(plugin_id)["pid"] == started["pid"]
+
+
+def test_a_reload_applies_changed_options(shared: Plugvisor, add: Callable[..., str]) -> None:
+    plugin_id = add(DEAF, runtime=options("startsecs = 0\nstopwaitsecs = 1"))
+    for text, state in (("startsecs = 0\nstopwaitsecs = 1", "RUNNING"), ("startsecs = 100", "STARTING")):
+        pid = shared.start_running(plugin_id) if state == "RUNNING" else shared.status(plugin_id)["pid"]
+        shared.write_plugin(plugin_id, runtime=options(text))
+        reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=5")
+        assert reloaded.json()["state"] == state
+        assert reloaded.json()["pid"] != pid
+        assert not is_alive(pid)
+        wait_for(lambda: len(find(shared, plugin_id)) == 1)
+    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+
+
+def test_a_persons_stop_is_not_undone(shared: Plugvisor, add: Callable[..., str]) -> None:
+    stopped, other = add(suffix="-a", runtime="auto_start = true"), add(suffix="-b")
+    for plugin_id in (stopped, other):
+        shared.start_running(plugin_id)
+    assert shared.post(f"/plugin/{stopped}/stop").status_code == 200
+    # both are changed, and supervisord reads the one's new section because of the other
+    for plugin_id in (stopped, other):
+        shared.write_plugin(plugin_id, runtime="auto_start = true\nsupervisor.priority = 5")
+    assert shared.post("/plugins/refresh").json()["changed"] == [stopped, other]
+    assert shared.post(f"/plugin/{other}/reload").json()["status"] == "running"
+    assert shared.post("/plugins/refresh").status_code == 200
+    assert goes_on(shared, lambda: shared.status(stopped)["state"] == "STOPPED")
+    assert shared.read_log(stopped).count("ready") == 1
+
+
+def test_what_a_refresh_finds_does_not_run(shared: Plugvisor) -> None:
+    quick = "[plugin_runtime.supervisor]\nstartsecs = 0\nautorestart = true"
+    kinds = ("auto_start = true", f"auto_start = true\n{quick}", f"enabled = false\n{quick}")
+    plugin_ids = [f"found-{number}" for number in range(90)]
+    folders = [shared.write_plugin(plugin_id, runtime=kinds[number % 3]) for number, plugin_id in enumerate(plugin_ids)]
+    try:
+        assert set(shared.post("/plugins/refresh").json()["added"]) >= set(plugin_ids)
+
+        def states() -> dict[str, str]:
+            told = shared.http.get("/plugin/status").json()["plugins"]
+            return {plugin_id: told[plugin_id]["state"] for plugin_id in plugin_ids if told[plugin_id] != STOPPED}
+
+        assert states() == {}
+        assert goes_on(shared, lambda: states() == {})
+        # not for a moment
+        assert {shared.read_log(plugin_id) for plugin_id in plugin_ids} == {""}
+        pid = shared.start_running(plugin_ids[1])
+        assert shared.read_log(plugin_ids[1]) == "ready\n"
+        assert is_alive(pid)
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder)
+        shared.post("/plugins/refresh")
+
+
+def test_one_of_ten_starts_at_once_wins(shared: Plugvisor, add: Callable[..., str]) -> None:
+    plugin_id = add(ALONE)
+    with ThreadPoolExecutor(10) as clients:
+        answers = list(clients.map(lambda _: shared.post(f"/plugin/{plugin_id}/start"), range(10)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 9
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"already_running"}
+    [pid] = [answer.json()["pid"] for answer in answers if answer.status_code == 200]
+    assert shared.wait_for_status(plugin_id, "running")["pid"] == pid
+    assert find(shared, plugin_id) == [pid]
+
+
+def test_a_mix_of_operations_ends_in_a_consistent_state(shared: Plugvisor, add: Callable[..., str]) -> None:
+    plugin_id = add(ALONE, runtime=options("startsecs = 0"))
+    verbs = ["start", "stop", "reload", "reload", "stop", "start"] * 6
+    with ThreadPoolExecutor(6) as clients:
+        answers = list(clients.map(lambda verb: (verb, shared.post(f"/plugin/{plugin_id}/{verb}")), verbs))
+    for verb, answer in answers:
+        assert (answer.status_code, answer.json().get("code")) in {
+            "start": [(200, None), (409, "already_running")],
+            "stop": [(200, None), (409, "not_running")],
+            "reload": [(200, None), (500, "start_failed")],  # by a stop while it was waited for
+        }[verb], answer.text
+    assert "BlockingIOError" not in shared.read_log(plugin_id)  # two at a time
+    assert len(find(shared, plugin_id)) <= 1
+    told = shared.status(plugin_id)
+    wait_for(lambda: find(shared, plugin_id) == ([told["pid"]] if told["status"] == "running" else []))
+    assert shared.post(f"/plugin/{plugin_id}/reload").status_code == 200
+    wait_for(lambda: find(shared, plugin_id) == [shared.status(plugin_id)["pid"]])
+
+
+def test_operations_on_different_plugins_do_not_wait(shared: Plugvisor, add: Callable[..., str]) -> None:
+    deaf, other = add(DEAF, suffix="-deaf", runtime=options("startsecs = 0\nstopwaitsecs = 3")), add(suffix="-other")
+    pid = shared.start_running(deaf)
+    with ThreadPoolExecutor(1) as client:
+        stop = client.submit(shared.post, f"/plugin/{deaf}/stop")
+        shared.wait_for_status(deaf, "stopping")
+        began = time.monotonic()
+        assert shared.post(f"/plugin/{other}/start").status_code == 200
+        assert time.monotonic() - began < 0.9
+        assert shared.post(f"/plugin/{other}/stop").status_code == 200
+        assert time.monotonic() - began < 1.9
+        assert not stop.done()
+        assert is_alive(pid)
+        assert stop.result().json()["status"] == "stopped"
+    assert not is_alive(pid)  # by SIGKILL
+
+
+def test_a_client_that_goes_away_cancels_nothing(shared: Plugvisor, add: Callable[..., str]) -> None:
+    plugin_id = add(SLOW, runtime=options())
+    for verb, after in (("stop", "stopped"), ("reload", "running")):
+        pid = shared.start_running(plugin_id)
+        with pytest.raises(httpx.ReadTimeout):
+            shared.post(f"/plugin/{plugin_id}/{verb}", timeout=0.3)
+        assert shared.status(plugin_id)["status"] == "stopping"
+        told = shared.wait_for_status(plugin_id, after)
+        assert not is_alive(pid)
+        wait_for(lambda told=told: find(shared, plugin_id) == ([told["pid"]] if "pid" in told else []))
+        shared.post(f"/plugin/{plugin_id}/stop")
+
+
+@pytest.mark.parametrize("code", [OBEDIENT, DEAF], ids=["obedient", "deaf"])
+def test_children_end_with_their_plugin(shared: Plugvisor, add: Callable[..., str], code: str) -> None:
+    plugin_id = add(f"import os\nos.fork()\nos.fork()\n{code}", runtime=options("startsecs = 0\nstopwaitsecs = 1"))
+    for verb in ("stop", "reload"):
+        shared.start_running(plugin_id)
+        wait_for(lambda: len(find(shared, plugin_id)) == 4)
+        before = find(shared, plugin_id)
+        assert shared.post(f"/plugin/{plugin_id}/{verb}").status_code == 200
+        wait_for(lambda before=before: not any(is_alive(pid) for pid in before), seconds=2)
+    shared.post(f"/plugin/{plugin_id}/stop")

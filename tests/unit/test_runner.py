@@ -1,0 +1,809 @@
+"""The runner and the sample plugins, each as a real process."""
+
+import os
+import queue
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import tomllib
+import urllib.request
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNER = ROOT / "service" / "plugins" / "runner.py"
+SAMPLES = ROOT / "plugins"
+DEADLINE = 20.0  # seconds; generous, because the machine may be busy with other tests
+
+# Nothing of the tests' own environment but PATH: PYTHONUNBUFFERED, for one, would hide a missing flush.
+ENVIRONMENT = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class Process:
+    """A process whose output arrives line by line; every wait has a deadline."""
+
+    def __init__(self, command, folder, environment=None):
+        self.popen = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=ENVIRONMENT | (environment or {}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        self._stdout = queue.Queue()
+        self._stderr = []
+        self._readers = [
+            threading.Thread(target=self._read_stdout, daemon=True),
+            threading.Thread(target=self._read_stderr, daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read_stdout(self):
+        for line in self.popen.stdout:
+            self._stdout.put(line.rstrip("\n"))
+        self._stdout.put(None)
+
+    def _read_stderr(self):
+        self._stderr.extend(self.popen.stderr)
+
+    def line(self):
+        """The next line of stdout, without its end; None when the stream has ended."""
+        try:
+            return self._stdout.get(timeout=DEADLINE)
+        except queue.Empty:
+            pytest.fail(f"no line on stdout within {DEADLINE} s; stderr: {self._stderr}")
+
+    def rest(self):
+        """All further lines, until the process closes its stdout."""
+        return list(iter(self.line, None))
+
+    def send(self, number=signal.SIGTERM):
+        self.popen.send_signal(number)
+
+    def write(self, line):
+        self.popen.stdin.write(line + "\n")
+        self.popen.stdin.flush()
+
+    def end(self):
+        """Wait for the end; the exit status and stderr."""
+        status = self.popen.wait(DEADLINE)
+        for reader in self._readers:
+            reader.join(DEADLINE)
+        return status, "".join(self._stderr)
+
+    def close(self):
+        self.popen.kill()
+        self.end()
+        for stream in (self.popen.stdin, self.popen.stdout, self.popen.stderr):
+            stream.close()
+
+
+@pytest.fixture
+def start():
+    """start(command, folder, environment) -> Process; what is still alive after the test is killed."""
+    processes = []
+
+    def start(command, folder, environment=None):
+        processes.append(Process(command, folder, environment))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.close()
+
+
+@pytest.fixture
+def run(start, tmp_path):
+    """run(source, entry) -> Process: the runner on a plugin.py with that source."""
+
+    def run(source, entry="plugin:Plugin", folder=tmp_path, file="plugin.py"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(dedent(source), encoding="utf-8")
+        return start([sys.executable, str(RUNNER), entry], folder)
+
+    return run
+
+
+# What is called
+
+
+def test_function_is_called_in_the_plugins_folder(run, tmp_path):
+    process = run(
+        """
+        import os, sys
+        def main():
+            print(os.getcwd(), sys.path[0], sys.argv)
+        """,
+        "plugin:main",
+    )
+    folder = tmp_path.resolve()
+    assert process.rest() == [f"{folder} {folder} ['plugin:main']"]
+    assert process.end() == (0, "")
+
+
+def test_async_function_is_awaited(run):
+    process = run(
+        """
+        import asyncio
+        async def main():
+            await asyncio.sleep(0)
+            print("awaited")
+        """,
+        "plugin:main",
+    )
+    assert process.rest() == ["awaited"]
+    assert process.end() == (0, "")
+
+
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_run_is_called_then_shutdown_and_startup_is_not(run, keyword):
+    process = run(f"""
+        class Plugin:
+            def __init__(self): print("made")
+            {keyword} startup(self): print("startup")
+            {keyword} run(self): print("run")
+            {keyword} shutdown(self): print("shutdown")
+        """)
+    assert process.rest() == ["made", "run", "shutdown"]
+    assert process.end() == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("startup", ["def", "async def"])
+@pytest.mark.parametrize("shutdown", ["def", "async def"])
+def test_startup_wait_shutdown(run, startup, shutdown, number):
+    process = run(f"""
+        class Plugin:
+            {startup} startup(self): print("startup")
+            {shutdown} shutdown(self): print("shutdown")
+        """)
+    assert process.line() == "startup"
+    process.send(number)
+    assert process.rest() == ["shutdown"]
+    assert process.end() == (0, "")
+
+
+def test_startup_alone_is_enough(run):
+    process = run("""
+        class Plugin:
+            def startup(self): print("startup")
+        """)
+    assert process.line() == "startup"
+    process.send()
+    assert process.end() == (0, "")
+
+
+def test_task_of_startup_lives_on_in_the_same_loop_until_shutdown_is_over(run):
+    process = run("""
+        import asyncio
+        class Plugin:
+            async def startup(self):
+                self.loop = asyncio.get_running_loop()
+                self.task = asyncio.create_task(self.tick())
+            async def tick(self):
+                for number in range(10**9):
+                    print("tick", number)
+                    await asyncio.sleep(0.01)
+            async def shutdown(self):
+                print("same loop:", asyncio.get_running_loop() is self.loop, "done:", self.task.done())
+        """)
+    for number in range(4):
+        assert process.line() == f"tick {number}"
+    process.send()
+    assert process.rest()[-1] == "same loop: True done: False"
+    assert process.end() == (0, "")
+
+
+# Signals
+
+
+@pytest.mark.parametrize("shutdown", ["def", "async def"])
+def test_sigterm_raises_system_exit_in_a_sync_run(run, shutdown):
+    process = run(f"""
+        import time
+        class Plugin:
+            def run(self):
+                try:
+                    print("running")
+                    time.sleep(3600)
+                except SystemExit:
+                    print("cleaning up")
+                    raise
+                finally:
+                    print("run has ended")
+            {shutdown} shutdown(self): print("shutdown")
+        """)
+    assert process.line() == "running"
+    process.send()
+    assert process.rest() == ["cleaning up", "run has ended", "shutdown"]
+    assert process.end() == (0, "")
+
+
+@pytest.mark.parametrize("shutdown", ["def", "async def"])
+def test_sigterm_cancels_an_async_run(run, shutdown):
+    process = run(f"""
+        import asyncio
+        class Plugin:
+            async def run(self):
+                try:
+                    print("running")
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    await asyncio.sleep(0.01)
+                    print("cancelled")
+                    raise
+            {shutdown} shutdown(self): print("shutdown")
+        """)
+    assert process.line() == "running"
+    process.send()
+    assert process.rest() == ["cancelled", "shutdown"]
+    assert process.end() == (0, "")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        """
+        import time
+        def main():
+            print("running")
+            time.sleep(3600)
+        """,
+        """
+        import asyncio
+        async def main():
+            print("running")
+            await asyncio.sleep(3600)
+        """,
+        """
+        import asyncio
+        async def forever():
+            print("running")
+            await asyncio.sleep(3600)
+        def main():
+            asyncio.run(forever())
+        """,
+        """
+        import time
+        print("running")
+        time.sleep(3600)
+        """,
+    ],
+    ids=["function", "async function", "function with a loop of its own", "import"],
+)
+def test_sigterm_ends_everything_else_too(run, source):
+    process = run(source, "plugin:main")
+    assert process.line() == "running"
+    process.send()
+    assert process.end()[0] == 0
+
+
+@pytest.mark.parametrize(("keyword", "wait"), [("def", "time.sleep(3600)"), ("async def", "await asyncio.sleep(3600)")])
+def test_sigterm_during_startup_ends_it_and_shutdown_follows(run, keyword, wait):
+    process = run(f"""
+        import asyncio, time
+        class Plugin:
+            {keyword} startup(self):
+                print("starting")
+                {wait}
+                print("never printed")
+            {keyword} shutdown(self): print("shutdown")
+        """)
+    assert process.line() == "starting"
+    process.send()
+    assert process.rest() == ["shutdown"]
+    assert process.end() == (0, "")
+
+
+@pytest.mark.parametrize("begin", ["startup", "run"])
+@pytest.mark.parametrize(("keyword", "wait"), [("def", "input()"), ("async def", "await asyncio.to_thread(input)")])
+def test_second_sigterm_does_not_break_shutdown(run, begin, keyword, wait):
+    process = run(f"""
+        import asyncio
+        class Plugin:
+            async def {begin}(self):
+                print("begun")
+                if "{begin}" == "run":
+                    await asyncio.sleep(3600)
+            {keyword} shutdown(self):
+                print("closing")
+                {wait}
+                print("closed")
+        """)
+    assert process.line() == "begun"
+    process.send()
+    assert process.line() == "closing"
+    process.send()
+    process.send(signal.SIGINT)
+    process.write("go on")
+    assert process.rest() == ["closed"]
+    assert process.end() == (0, "")
+
+
+@pytest.mark.parametrize(("keyword", "wait"), [("def", "input()"), ("async def", "await asyncio.to_thread(input)")])
+def test_first_sigterm_does_not_break_a_shutdown_that_run_has_led_to(run, keyword, wait):
+    process = run(f"""
+        import asyncio
+        class Plugin:
+            async def run(self): pass
+            {keyword} shutdown(self):
+                print("closing")
+                {wait}
+                print("closed")
+        """)
+    assert process.line() == "closing"
+    process.send()
+    process.write("go on")
+    assert process.rest() == ["closed"]
+    assert process.end() == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "sleep", "wait"),
+    [
+        ("def", "time.sleep(3600)", "input()"),
+        ("async def", "await asyncio.sleep(3600)", "await asyncio.to_thread(input)"),
+    ],
+)
+def test_second_sigterm_does_not_break_what_run_cleans_up(run, keyword, sleep, wait):
+    process = run(f"""
+        import asyncio, time
+        class Plugin:
+            {keyword} run(self):
+                try:
+                    print("running")
+                    {sleep}
+                finally:
+                    print("cleaning up")
+                    {wait}
+                    print("clean")
+            {keyword} shutdown(self): print("shutdown")
+        """)
+    assert process.line() == "running"
+    process.send()
+    assert process.line() == "cleaning up"
+    process.send()
+    process.write("go on")
+    assert process.rest() == ["clean", "shutdown"]
+    assert process.end() == (0, "")
+
+
+def test_sigterm_that_startup_catches_still_ends_the_plugin(run):
+    process = run("""
+        import asyncio
+        class Plugin:
+            async def startup(self):
+                try:
+                    print("starting")
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    print("caught")
+            def shutdown(self): print("shutdown")
+        """)
+    assert process.line() == "starting"
+    process.send()
+    assert process.rest() == ["caught", "shutdown"]
+    assert process.end() == (0, "")
+
+
+def test_sigterm_that_the_import_catches_still_ends_the_plugin(run):
+    process = run(
+        """
+        import time
+        try:
+            print("importing")
+            time.sleep(3600)
+        except BaseException:
+            print("caught")
+        def main(): time.sleep(3600)
+        """,
+        "plugin:main",
+    )
+    assert process.line() == "importing"
+    process.send()
+    assert process.rest() == ["caught"]
+    assert process.end() == (0, "")
+
+
+def test_tasks_that_are_left_are_cancelled_after_shutdown(run):
+    process = run("""
+        import asyncio
+        class Plugin:
+            async def startup(self):
+                self.task = asyncio.create_task(self.work())
+            async def work(self):
+                try:
+                    print("working")
+                    await asyncio.sleep(3600)
+                finally:
+                    print("cancelled")
+            async def shutdown(self): print("shutdown")
+        """)
+    assert process.line() == "working"
+    process.send()
+    assert process.rest() == ["shutdown", "cancelled"]
+    assert process.end() == (0, "")
+
+
+def test_sigterm_ends_a_process_that_only_threads_keep_alive(run):
+    process = run(
+        """
+        import threading
+        def work():
+            threading.main_thread().join()
+            print("alone")
+            threading.Event().wait()
+        def main():
+            threading.Thread(target=work).start()
+        """,
+        "plugin:main",
+    )
+    assert process.line() == "alone"
+    process.send()
+    assert process.end() == (-signal.SIGTERM, "")
+
+
+def test_signal_to_a_forked_child_ends_the_child_and_not_the_plugin(run):
+    process = run("""
+        import asyncio, os, signal
+        class Plugin:
+            async def startup(self):
+                ready, done = os.pipe()
+                child = os.fork()
+                if not child:
+                    signal.alarm(20)  # whatever happens, it must not outlive the test
+                    os.write(done, b".")
+                    while True:
+                        signal.pause()
+                os.read(ready, 1)  # Python drops a signal that a child receives while it is being forked
+                os.kill(child, signal.SIGTERM)
+                print("child:", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+                self.task = asyncio.create_task(self.wait())
+            async def wait(self):
+                await asyncio.sleep(0.1)
+                print("still here")
+            def shutdown(self): print("shutdown")
+        """)
+    assert process.line() == f"child: {-signal.SIGTERM}"
+    assert process.line() == "still here"
+    process.send()
+    assert process.rest() == ["shutdown"]
+    assert process.end() == (0, "")
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("plugin", "not of the form module:attribute"),
+        ("plugin:", "not of the form module:attribute"),
+        (":Plugin", "not of the form module:attribute"),
+        ("", "not of the form module:attribute"),
+        (".plugin:Plugin", "not of the form module:attribute"),
+        ("a..b:Plugin", "not of the form module:attribute"),
+        ("nowhere:Plugin", "there is no module 'nowhere'"),
+        ("nowhere.at.all:Plugin", "there is no module 'nowhere.at.all'"),
+        ("plugin.sub:Plugin", "there is no module 'plugin.sub'"),
+        ("plugin:Nothing", "there is no 'Nothing' in 'plugin'"),
+        ("plugin:Plugin:x", "there is no 'Plugin:x' in 'plugin'"),
+        ("data:Plugin", "a folder without __init__.py"),
+        ("plugin:NUMBER", "neither a function nor a class"),
+        ("plugin:Plugin", "neither run() nor startup()"),
+    ],
+)
+def test_entry_that_cannot_be_resolved(run, tmp_path, entry, reason):
+    (tmp_path / "data").mkdir()
+    process = run(
+        """
+        NUMBER = 42
+        class Plugin: pass
+        """,
+        entry,
+    )
+    status, stderr = process.end()
+    assert status == 2
+    assert stderr.startswith(f"cannot run {entry!r}: ")
+    assert reason in stderr
+    assert stderr.count("\n") == 1
+
+
+def test_no_entry_at_all(start, tmp_path):
+    status, stderr = start([sys.executable, str(RUNNER)], tmp_path).end()
+    assert status == 2
+    assert stderr.startswith("cannot run ''")
+
+
+@pytest.mark.parametrize(
+    ("entry", "last_line"),
+    [
+        ("plugin:Plugin", "ModuleNotFoundError: No module named 'a_dependency'"),
+        ("pack.inner:Plugin", "ModuleNotFoundError: No module named 'pack.lost'"),
+        ("pack.wrong:Plugin", "ImportError: cannot import name 'x' from 'pack'"),
+        ("pack.broken:Plugin", "RuntimeError: broken"),
+    ],
+)
+def test_what_the_module_itself_raises_is_shown_as_a_traceback(run, tmp_path, entry, last_line):
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").touch()
+    (tmp_path / "pack" / "inner.py").write_text("import pack.lost\n")
+    (tmp_path / "pack" / "wrong.py").write_text("from pack import x\n")
+    (tmp_path / "pack" / "broken.py").write_text("raise RuntimeError('broken')\n")
+    status, stderr = run("import a_dependency\n", entry).end()
+    assert status == 1
+    assert stderr.startswith("Traceback")
+    assert "cannot run" not in stderr
+    assert stderr.splitlines()[-1].startswith(last_line)
+
+
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_exception_in_startup(run, keyword):
+    process = run(f"""
+        class Plugin:
+            {keyword} startup(self): raise ValueError("no luck")
+            {keyword} shutdown(self): print("shutdown")
+        """)
+    assert process.rest() == []
+    status, stderr = process.end()
+    assert status == 1
+    assert stderr.startswith("Traceback")
+    assert stderr.endswith("ValueError: no luck\n")
+
+
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_exception_in_run_is_reported_after_shutdown(run, keyword):
+    process = run(f"""
+        class Plugin:
+            {keyword} run(self): raise ValueError("no luck")
+            {keyword} shutdown(self): print("shutdown")
+        """)
+    assert process.rest() == ["shutdown"]
+    status, stderr = process.end()
+    assert status == 1
+    assert stderr.endswith("ValueError: no luck\n")
+
+
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_exception_in_shutdown(run, keyword):
+    process = run(f"""
+        class Plugin:
+            def startup(self): print("startup")
+            {keyword} shutdown(self): raise ValueError("no luck")
+        """)
+    assert process.line() == "startup"
+    process.send()
+    status, stderr = process.end()
+    assert status == 1
+    assert stderr.endswith("ValueError: no luck\n")
+
+
+def test_cancellation_that_nobody_asked_for_is_an_exception(run):
+    process = run("""
+        import asyncio
+        class Plugin:
+            async def run(self): raise asyncio.CancelledError
+        """)
+    status, stderr = process.end()
+    assert status == 1
+    assert stderr.endswith("CancelledError\n")
+
+
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_exit_status_of_the_plugins_own_choice(run, keyword):
+    process = run(f"""
+        import sys
+        class Plugin:
+            {keyword} run(self): sys.exit(7)
+            {keyword} shutdown(self): print("shutdown")
+        """)
+    assert process.rest() == ["shutdown"]
+    assert process.end() == (7, "")
+
+
+# Where modules are found
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "entry"),
+    [
+        ("plugins/testPlugin", "__init__.py", "plugins.testPlugin:HelloPlugin"),
+        ("plugin/plugins/mijia", "__init__.py", "plugin.plugins.mijia:HelloPlugin"),
+        ("echo", "main.py", "echo.main:HelloPlugin"),
+        ("plugins/echo", "main.py", "plugins.echo.main:HelloPlugin"),
+        ("plugins/echo", "echo.py", "echo:HelloPlugin"),
+        ("plugins/plugins", "main.py", "plugins.plugins.main:HelloPlugin"),
+    ],
+)
+def test_dotted_module_is_found_from_the_folder_where_its_name_starts(run, tmp_path, folder, file, entry):
+    process = run(
+        """
+        class HelloPlugin:
+            def run(self): print("hello from", __name__)
+        """,
+        entry,
+        tmp_path / folder,
+        file,
+    )
+    assert process.rest() == ["hello from " + entry.partition(":")[0]]
+    assert process.end() == (0, "")
+
+
+def test_neighbours_of_the_plugin_hide_no_module_of_the_library(run, tmp_path):
+    (tmp_path / "plugins" / "calendar").mkdir(parents=True)
+    (tmp_path / "plugins" / "calendar" / "__init__.py").write_text("raise RuntimeError('a plugin, not the calendar')\n")
+    process = run(
+        """
+        import calendar
+        def main(): print(calendar.MONDAY)
+        """,
+        "echo.main:main",
+        tmp_path / "plugins" / "echo",
+        "main.py",
+    )
+    assert process.rest() == ["0"]
+    assert process.end() == (0, "")
+
+
+def test_import_error_in_a_module_found_from_above_is_a_single_traceback(run, tmp_path):
+    process = run("import a_dependency\n", "plugins.echo:main", tmp_path / "plugins" / "echo", "__init__.py")
+    status, stderr = process.end()
+    assert status == 1
+    assert stderr.count("Traceback") == 1
+    assert stderr.endswith("ModuleNotFoundError: No module named 'a_dependency'\n")
+
+
+def test_modules_of_the_plugin_are_not_hidden_by_ours(run, tmp_path):
+    names = ("manifest", "catalog", "program", "runner")
+    for name in names:
+        (tmp_path / f"{name}.py").touch()
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "__init__.py").write_text("ORIGIN = 'the plugin'\n")
+    process = run(
+        f"""
+        import service, {", ".join(names)}
+        def main():
+            for module in ({", ".join(names)}): print(module.__file__)
+            print(service.ORIGIN)
+        """,
+        "plugin:main",
+    )
+    folder = tmp_path.resolve()
+    assert process.rest() == [str(folder / f"{name}.py") for name in names] + ["the plugin"]
+    assert process.end() == (0, "")
+
+
+def test_our_modules_are_not_there_for_the_plugin(run):
+    process = run(
+        f"""
+        import sys
+        def main(): print({str(RUNNER.parent)!r} in sys.path)
+        """,
+        "plugin:main",
+    )
+    assert process.rest() == ["False"]
+
+
+def test_stdout_reaches_a_pipe_line_by_line(run):
+    process = run(
+        """
+        def main():
+            for number in range(3):
+                print("line", number)
+                input()
+        """,
+        "plugin:main",
+    )
+    for number in range(3):
+        assert process.line() == f"line {number}"  # while the process waits for us
+        process.write("next")
+    assert process.end() == (0, "")
+
+
+# The samples
+
+
+@pytest.fixture
+def sample(start, tmp_path):
+    """sample(id, environment) -> Process: a copy of the sample, started as its manifest says."""
+
+    def sample(plugin_id, environment=None):
+        folder = tmp_path / plugin_id
+        shutil.copytree(SAMPLES / plugin_id, folder, ignore=shutil.ignore_patterns("__pycache__", "settings.toml"))
+        manifest = tomllib.loads((folder / "plugin.toml").read_text(encoding="utf-8"))
+        if "entry" in manifest["plugin"]:
+            command = [sys.executable, str(RUNNER), manifest["plugin"]["entry"]]
+        else:
+            command = manifest["plugin"]["command"]
+            command = shlex.split(command) if isinstance(command, str) else command
+            assert command[0] == "python"
+            command = [sys.executable, *command[1:]]
+        own = manifest["plugin_runtime"].get("environment", {})
+        return start(command, folder, own | (environment or {}))
+
+    return sample
+
+
+@pytest.mark.parametrize("plugin_id", ["failing", "heartbeat", "hello_http", "stubborn"])
+def test_sample_manifest(plugin_id):
+    manifest = tomllib.loads((SAMPLES / plugin_id / "plugin.toml").read_text(encoding="utf-8"))
+    plugin, runtime = manifest["plugin"], manifest["plugin_runtime"]
+    assert plugin["id"] == plugin_id
+    assert all(isinstance(plugin[key], str) and plugin[key] for key in ("name", "version", "description"))
+    assert ("command" in plugin) != ("entry" in plugin)
+    assert runtime["enabled"] is True
+    assert runtime["auto_start"] is (plugin_id in {"heartbeat", "hello_http"})
+    assert all(isinstance(value, str) for value in runtime.get("environment", {}).values())
+
+
+def test_heartbeat(sample):
+    process = sample("heartbeat", {"HEARTBEAT_SECONDS": "0.05", "HEARTBEAT_GREETING": "好"})
+    for number in (1, 2, 3):
+        assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d 好, beat {number}", process.line())
+    process.send()
+    assert " goodbye after beat " in process.rest()[-1]
+    assert process.end() == (0, "")
+
+
+def test_heartbeat_stops_at_once_in_the_middle_of_its_interval(sample):
+    process = sample("heartbeat", {"HEARTBEAT_SECONDS": "3600"})
+    assert process.line().endswith(" 你好 from Plugvisor, beat 1")
+    process.send()
+    assert process.line().endswith(" goodbye after beat 1")
+    assert process.end() == (0, "")
+
+
+def test_hello_http(sample):
+    process = sample("hello_http", {"HELLO_PORT": "0"})  # 0: any free port
+    url = process.line().removeprefix("listening on ")
+    with urllib.request.urlopen(url + "some/path", timeout=DEADLINE) as answer:
+        assert answer.headers["Content-Type"] == "application/json"
+        assert answer.read() == b'{"message": "hello from a plugin", "path": "/some/path"}\n'
+    assert process.line() == "127.0.0.1 'GET /some/path HTTP/1.1' 200"
+    process.send()
+    assert process.rest() == ["closed"]
+    assert process.end() == (0, "")
+
+
+def test_hello_http_says_when_its_port_is_taken(sample):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        status, stderr = sample("hello_http", {"HELLO_PORT": str(port)}).end()
+    assert status == 1
+    assert stderr.startswith(f"cannot listen on 127.0.0.1:{port}: ")
+    assert stderr.count("\n") == 1
+
+
+def test_failing(sample):
+    process = sample("failing")
+    assert process.rest() == []
+    assert process.end() == (3, "cannot start: there is no settings.toml in this plugin's folder; create one\n")
+
+
+def test_failing_can_be_repaired(sample, start, tmp_path):
+    sample("failing").end()
+    (tmp_path / "failing" / "settings.toml").touch()
+    process = start([sys.executable, "main.py"], tmp_path / "failing")
+    assert process.line() == "settings.toml found, all is well"
+    process.send()
+    assert process.end()[0] == -signal.SIGTERM
+
+
+def test_stubborn(sample):
+    process = sample("stubborn")
+    assert process.line() == "here I am and here I stay"
+    for _ in range(3):
+        process.send()
+        assert process.line() == "SIGTERM received, and ignored"
+    process.send(signal.SIGKILL)
+    assert process.end() == (-signal.SIGKILL, "")

@@ -1,0 +1,242 @@
+"""The settings: every variable, its default, and an error that names it and says what to do."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service.admin_code import read_admin_code
+from service.errors import ConfigurationError
+from service.settings import VARIABLES, Settings
+
+SOMEWHERE = {"PLUGVISOR_RUN_DIR": "/run/plugvisor"}
+
+
+def read(**variables: str) -> Settings:
+    """Settings with some variables, named without their prefix."""
+    return Settings.from_env(SOMEWHERE | {f"PLUGVISOR_{name}": value for name, value in variables.items()})
+
+
+def problem_of(**variables: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        read(**variables)
+    return str(caught.value)
+
+
+# -- values
+
+
+@pytest.mark.parametrize("environ", [{}, {variable.name: "" for variable in VARIABLES}])
+def test_defaults(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
+    run_dir = Path(f"/var/tmp/plugvisor-{os.getuid()}")
+    assert Settings.from_env(environ) == Settings(
+        host="127.0.0.1",
+        port=48916,
+        plugins_dir=tmp_path / "plugins",
+        run_dir=run_dir,
+        log_dir=run_dir / "log",
+        cors_origins=(),
+        runner=None,
+        supervisor_url=f"unix://{run_dir}/supervisor.sock",
+    )
+    defaults = {variable.name: variable.default for variable in VARIABLES}
+    assert (defaults["PLUGVISOR_HOST"], defaults["PLUGVISOR_PORT"]) == ("127.0.0.1", "48916")
+
+
+def test_every_variable() -> None:
+    settings = read(
+        HOST="::",
+        PORT="80",
+        PLUGINS_DIR="/p l;u\ngins",
+        RUN_DIR="/run/x/../y",
+        LOG_DIR="/var/log/中文",
+        CORS_ORIGINS=" http://localhost:5173/, https://a.example,,*,http://[::1]:80 ",
+        RUNNER="python -m 'my host' {entry} --id={id} {dir}/{{x}}",
+        SUPERVISOR_URL="http://user:password@localhost:9001",
+    )
+    assert settings == Settings(
+        host="::",
+        port=80,
+        plugins_dir=Path("/p l;u\ngins"),
+        run_dir=Path("/run/y"),
+        log_dir=Path("/var/log/中文"),
+        cors_origins=("http://localhost:5173", "https://a.example", "*", "http://[::1]:80"),
+        runner=("python", "-m", "my host", "{entry}", "--id={id}", "{dir}/{{x}}"),
+        supervisor_url="http://user:password@localhost:9001",
+    )
+    assert "password" not in repr(settings)
+
+
+def test_the_log_and_the_socket_are_in_the_run_folder() -> None:
+    settings = read(RUN_DIR="/r")
+    assert (settings.log_dir, settings.supervisor_url) == (Path("/r/log"), "unix:///r/supervisor.sock")
+
+
+def test_the_users_runtime_folder_is_taken_where_it_exists(tmp_path: Path) -> None:
+    # a socket's path may not be as long as this one
+    environ = {"PLUGVISOR_SUPERVISOR_URL": "http://localhost:1", "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert Settings.from_env(environ).run_dir == tmp_path / "plugvisor"
+    environ["XDG_RUNTIME_DIR"] = str(tmp_path / "gone")
+    assert Settings.from_env(environ).run_dir == Path(tempfile.gettempdir()) / f"plugvisor-{os.getuid()}"
+
+
+def test_folders_may_be_relative_or_a_persons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir("/")
+    settings = read(PLUGINS_DIR="~/plugins", RUN_DIR="run/../r", LOG_DIR="~/log")
+    assert settings.plugins_dir == Path("/home/me/plugins")
+    assert settings.run_dir == Path("/r")
+    assert settings.log_dir == Path("/home/me/log")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings.from_env(SOMEWHERE),
+        read(PLUGINS_DIR="/p l;u\ngi\udcffns", CORS_ORIGINS="http://a,*", RUNNER="'a b' \"c'd\" {entry} {{{id}}} ''"),
+        read(HOST="::1", PORT="1", LOG_DIR="/l", SUPERVISOR_URL="http://user:password@[::1]:9001"),
+    ],
+)
+def test_another_process_reads_the_same(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert Settings.from_env(settings.to_env()) == settings
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:48916"),
+        ("0.0.0.0", "http://127.0.0.1:48916"),
+        ("::", "http://[::1]:48916"),
+        ("fe80::1", "http://[fe80::1]:48916"),
+        ("plugins.example", "http://plugins.example:48916"),
+    ],
+)
+def test_the_address_to_open(host: str, url: str) -> None:
+    assert replace(read(), host=host).url == url
+
+
+# -- errors
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what_to_do"),
+    [
+        *(("PORT", value, "from 1 to 65535") for value in ("0", "65536", "-1", "x", "80 ", "+80", "８０", "9" * 5000)),
+        *(
+            (name, f"/x/{value}/y", "choose a folder without blanks, quotes or any of % ; # * ? [ ] \\ ,")
+            for name in ("RUN_DIR", "LOG_DIR")
+            for value in (*" \t\n\x01\x7f%;#*?[]'\"\\,\u2003", "\udcff")
+        ),
+        *((name, "~no-such-user/x", "write the whole path") for name in ("PLUGINS_DIR", "RUN_DIR", "LOG_DIR")),
+        *(
+            ("CORS_ORIGINS", f"http://good,{value}", "write it like http://localhost:5173")
+            for value in (
+                "x",
+                "a.example",
+                "ftp://a",
+                "http://",
+                "http://a/b",
+                "http://a?b",
+                "http://a#b",
+                "http://[::1",
+            )
+        ),
+        *(
+            ("CORS_ORIGINS", value, "like http://localhost")
+            for value in ("http://u:p@a", "HTTP://a", "http://A", "null")
+        ),
+        *(
+            ("RUNNER", value, "it must be a command with {entry} in it")
+            for value in (
+                " ",
+                "run",
+                "run {id}",
+                "run {} {entry}",
+                "run {entry} {name}",
+                "run {entry.x}",
+                "run {entry[0]}",
+            )
+        ),
+        *(
+            ("RUNNER", f"run {value}", "it must be a command")
+            for value in ("{entry!x}", "{entry:d}", "{entry} {dir:9}")
+        ),
+        ("RUNNER", "run '{entry}", "No closing quotation"),
+        ("RUNNER", "run {entry", "expected '}'"),
+        ("SUPERVISOR_URL", "unix://relative", "after unix:// comes an absolute path"),
+        ("SUPERVISOR_URL", "unix:///" + "x" * 95, "at most 95 bytes; choose a shorter PLUGVISOR_RUN_DIR"),
+        *(
+            ("SUPERVISOR_URL", value, "it must look like unix:///path or http://user:password@host:9001")
+            for value in (
+                "x",
+                "/run/s",
+                "ftp://a",
+                "http://",
+                "http://[::1",
+                "http://a:b",
+                "http://a:0",
+                "http://a:99999",
+            )
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_named_and_what_to_do_is_told(name: str, value: str, what_to_do: str) -> None:
+    told = problem_of(**{name: value})
+    assert told.startswith(("cannot use PLUGVISOR_" + name, "cannot use the socket"))
+    assert what_to_do in told
+
+
+def test_a_sockets_path_is_counted_in_bytes_of_the_longest_name_that_supervisord_binds() -> None:
+    suffix = len("/supervisor.sock")
+    assert read(RUN_DIR="/" + "x" * (94 - suffix))
+    for run_dir in ("/" + "x" * (95 - suffix), "/" + "中" * 28):
+        assert "choose a shorter PLUGVISOR_RUN_DIR" in problem_of(RUN_DIR=run_dir)
+        # the folder itself may be as long as it likes
+        assert read(RUN_DIR=run_dir, SUPERVISOR_URL="unix:///s")
+
+
+def test_a_password_is_not_repeated() -> None:
+    for url in ("htp://user:password@localhost:9001", "http://user:password@", "http://user:password@a:b"):
+        assert "password@a" not in problem_of(SUPERVISOR_URL=url)
+        assert "user:password@l" not in problem_of(SUPERVISOR_URL=url)
+
+
+# -- the table
+
+
+class Recorder(Mapping[str, str]):
+    """Variables, and the names of those that were asked for."""
+
+    def __init__(self, **variables: str) -> None:
+        self.variables = variables
+        self.asked_for: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.asked_for.add(name)
+        return self.variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("only what is named is read")
+
+    __len__: Callable[..., int] = __iter__
+
+
+def test_the_table_holds_what_is_read_and_nothing_else() -> None:
+    recorder = Recorder()
+    Settings.from_env(recorder)
+    read_admin_code(recorder)
+    names = [variable.name for variable in VARIABLES]
+    assert set(names) == recorder.asked_for - {"XDG_RUNTIME_DIR"}
+    assert len(set(names)) == len(names)
+    assert all(variable.default and variable.meaning for variable in VARIABLES)
+
+
+def test_what_is_handed_on_is_all_but_the_admin_code() -> None:
+    names = {variable.name for variable in VARIABLES}
+    assert read().to_env().keys() == names - {"PLUGVISOR_ADMIN_CODE", "PLUGVISOR_ADMIN_CODE_FILE"}
