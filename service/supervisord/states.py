@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import TypedDict
 
 
 class ProcessState(IntEnum):
@@ -44,29 +46,49 @@ _ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.ST
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """What supervisord itself does not keep of a program; times are seconds since 1970."""
+
+    restarts: int
+    """How often supervisord has started it again by itself since the program was added."""
+    last_exit: Exit | None
+    retry_at: float | None
+    """During BACKOFF: when supervisord will try again."""
+    flapping: bool
+    """It keeps dying after `startsecs`: supervisord restarts such a program for ever and shows it as RUNNING."""
+
+
+class Exit(TypedDict, total=False):
+    """How a process ended: `code` or `signal`, and when."""
+
+    code: int
+    signal: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
-    """One program's process as supervisord told it at one instant; times are whole seconds since 1970."""
+    """One program's process as supervisord told it at one instant."""
 
     state: ProcessState
     pid: int = 0
     """0 where no process is alive."""
-    start: int = 0
-    """When the last process was started; 0: never."""
-    now: int = 0
-    """supervisord's clock at this instant."""
+    started: float = 0.0
+    """When the process was started, on this process's monotonic clock."""
     exit_status: int = 0
     """-1 for every signal: supervisord does not keep which (`decode_wait_status`)."""
     spawn_error: str = ""
+    history: History | None = None
+    """Told by the state stream alone."""
 
     @property
     def is_alive(self) -> bool:
         """Whether there is a process; false during BACKOFF, when supervisord waits to start the next."""
         return self.state in _ALIVE and self.pid != 0
 
-    @property
-    def uptime_seconds(self) -> int:
-        """Never negative: supervisord counts with the wall clock, which may be set back."""
-        return max(0, self.now - self.start)
+    def uptime_seconds(self, now: float) -> int:
+        """Whole seconds from the start until `now`, on the monotonic clock; never negative."""
+        return max(0, int(now - self.started))
 
     @property
     def exited_unexpectedly(self) -> bool:
@@ -86,12 +108,7 @@ class Process:
         """Why it is as it is, for a person; empty where the status says it all."""
         match self.state:
             case ProcessState.BACKOFF:
-                # The time of the next try is not told over XML-RPC; it is one second after the
-                # first failure, two after the second, and so on (`Subprocess.change_state`).
-                return (
-                    f"it could not be started: {self._reason}; supervisord will try again within seconds, "
-                    "a little later after each failure"
-                )
+                return f"it could not be started: {self._reason}; supervisord will try again {self._when}"
             case ProcessState.FATAL:
                 return f"it could not be started and supervisord has given up: {self._reason}"
             case ProcessState.UNKNOWN:
@@ -100,17 +117,36 @@ class Process:
                 return f"it ended unexpectedly, {self._how_it_ended}; its log may say why"
             case ProcessState.EXITED:
                 return f"it exited by itself, {self._how_it_ended}"
+            case ProcessState.STARTING | ProcessState.RUNNING if self.history and self.history.flapping:
+                return (
+                    f"it keeps dying: supervisord has restarted it {self.history.restarts} times "
+                    f"(last: {self._how_it_ended}); its log may say why"
+                )
             case _:
                 return ""
 
     @property
     def _how_it_ended(self) -> str:
+        last_exit = self.history.last_exit if self.history else None
+        if last_exit is not None:
+            return (
+                f"killed by {last_exit['signal']}" if "signal" in last_exit else f"with exit code {last_exit['code']}"
+            )
         return "killed by a signal" if self.exit_status == -1 else f"with exit code {self.exit_status}"
+
+    @property
+    def _when(self) -> str:
+        if self.history and self.history.retry_at:
+            return f"at {datetime.fromtimestamp(self.history.retry_at).astimezone():%H:%M:%S}"
+        # Over XML-RPC the time is not told; it is one second after the first failure, two after the
+        # second, and so on (`Subprocess.change_state`).
+        return "within seconds, a little later after each failure"
 
     @property
     def _reason(self) -> str:
         if self.spawn_error.startswith("Exited too quickly"):
-            return "it exited too quickly; its log may say why"
+            how = f", {self._how_it_ended}" if self.history and self.history.last_exit else ""
+            return f"it exited too quickly{how}; its log may say why"
         return self.spawn_error or "its log may say why"
 
 

@@ -1,0 +1,405 @@
+"""Runs inside supervisord, as its documented extension point `[rpcinterface:plugins]`.
+
+It tells every change of state at once (`stream.py`), reaps promptly, swaps and removes one program without
+reading the others, and stops all of them together at the end. Everything else works without it, slower.
+
+It lives in supervisord's one thread: nothing here blocks, and no exception leaves a callback. What it
+relies on in supervisor 4.3.0, which is pinned, is named where it is used.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import signal
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from supervisor import events
+from supervisor.datatypes import RestartUnconditionally
+from supervisor.options import UnhosedConfigParser, signame
+from supervisor.states import SupervisorStates
+from supervisor.xmlrpc import Faults, RPCError
+
+from service.supervisord.states import ProcessState
+from service.supervisord.stream import StateStream, Waker, guarded
+
+HEARTBEAT_SECONDS = 0.5
+"""Not sooner after the last line than this; supervisord goes its round every second at least."""
+FLAPPING_RESTARTS = 3
+FLAPPING_SECONDS = 60.0
+"""So many restarts by supervisord within this time are flapping; as long without one, and it is over."""
+_NEVER_STARTED_BUT_STAY_SO = 0.5
+"""A `laststart` that supervisord shows as 0 and takes for true: it does not start such a program by itself."""
+_SHORTEST_TIMER_SECONDS = 0.01
+
+_instances: list[tuple[Any, Extension]] = []
+
+
+def make_rpcinterface(supervisord: Any, stream: str, programs: str) -> PluginsNamespace:
+    """supervisord calls this once for each of its HTTP servers; all of them share one extension.
+
+    Args:
+        stream: path of the state stream's socket.
+        programs: the folder that holds `<name>.conf` for each plugin.
+    """
+    for known, extension in _instances:
+        if known is supervisord:
+            return PluginsNamespace(extension)
+    _instances.clear()  # a supervisord that reloads itself is another object
+    extension = Extension(supervisord, stream, programs)
+    _instances.append((supervisord, extension))
+    return PluginsNamespace(extension)
+
+
+class PluginsNamespace:
+    """The XML-RPC methods `plugins.*`: supervisord publishes every method whose name has no underscore first."""
+
+    def __init__(self, extension: Extension) -> None:
+        self._extension = extension
+
+    def sync(self) -> int:
+        """Write to the state stream what has changed; what this returns, a later line's `seq` reaches.
+
+        @return int result  the sequence number of the last change
+        """
+        return self._extension.flush()
+
+    def settle(self, name: str) -> bool:
+        """Make a program that has exited, and is about to be started again, STOPPED instead.
+
+        @param string name     the program's name
+        @return boolean result  False where there was nothing to settle
+        """
+        return self._extension.settle(name)
+
+    def replace(self, name: str) -> bool:
+        """Read one program's file and put it in the place of the stopped program of that name, or add it.
+
+        It is STOPPED afterwards, or EXITED or FATAL as it was, whatever its autostart says.
+
+        @param string name     the program's name
+        @return boolean result True
+        """
+        self._extension.replace(name)
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Forget a stopped program; it does not come back, even if it was about to be restarted.
+
+        @param string name     the program's name
+        @return boolean result True
+        """
+        self._extension.remove(name)
+        return True
+
+
+@dataclass
+class History:
+    """What supervisord itself does not keep of a program."""
+
+    restarts: int = 0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=FLAPPING_RESTARTS))
+    flapping: bool = False
+    is_due: bool = False
+    """It has exited and supervisord is about to start it again."""
+    last_exit: dict[str, Any] | None = None
+    started: float = 0.0
+    """On the monotonic clock, which nobody sets."""
+
+
+class Extension:
+    """Watches one supervisord."""
+
+    def __init__(self, supervisord: Any, stream: str, programs: str) -> None:
+        self.logger = supervisord.options.logger
+        self._supervisord = supervisord
+        self._programs_dir = programs
+        self._sequence = 0
+        self._changed: dict[str, None] = {}  # names, in order
+        self._histories: dict[str, History] = {}
+        self._due: dict[str, Any] = {}  # processes that supervisord will do something to when a time has come
+        self._wait_statuses: dict[int, int] = {}
+        self._last_line = 0.0
+        self._waker = Waker(self.logger)
+        self._stream = StateStream(stream, self.logger, self._before_poll, self._make_snapshot)
+        signal.set_wakeup_fd(self._waker.descriptor, warn_on_full_buffer=False)
+        signal.signal(signal.SIGALRM, lambda *_: None)  # it wakes the loop, that is all
+        self._waitpid = supervisord.options.waitpid
+        supervisord.options.waitpid = self._note_waitpid
+        events.subscribe(events.ProcessStateEvent, self._on_process_state)
+        events.subscribe(events.ProcessGroupEvent, self._on_group)
+        events.subscribe(events.SupervisorStoppingEvent, self._on_stopping)
+        self._waker.wake()  # else it sleeps a second before it starts anything
+
+    # -- what the namespace offers
+
+    def flush(self) -> int:
+        """Write what has changed since the last time; returns the sequence number of the last line."""
+        changed, self._changed = self._changed, {}
+        try:
+            for name in changed:
+                self._sequence += 1
+                process = self._find(name)
+                if process is None:
+                    self._histories.pop(name, None)
+                    self._due.pop(name, None)
+                    self._write({"type": "removed", "name": name})
+                else:
+                    self._write({"type": "process", "process": self._describe(name, process)})
+        except Exception:
+            self._stream.disconnect()  # a reader that has missed a change must begin anew
+            raise
+        return self._sequence
+
+    def settle(self, name: str) -> bool:
+        """See `PluginsNamespace.settle`."""
+        self._check_mood()
+        process = self._find(name)
+        if process is None:
+            raise RPCError(Faults.BAD_NAME, name)
+        if not _restarts_by_itself(process):
+            return False
+        process.change_state(ProcessState.STOPPED.value)  # it has a `laststart`, so it stays that
+        return True
+
+    def replace(self, name: str) -> None:
+        """See `PluginsNamespace.replace`; raises `RPCError`, having changed nothing."""
+        self._check_mood()
+        config = self._parse(name)
+        old = self._supervisord.process_groups.get(name)
+        if old is not None and old.get_unstopped_processes():
+            raise RPCError(Faults.STILL_RUNNING, name)
+        config.after_setuid()
+        new = config.make_group()
+        process = new.processes[name]
+        # never started by the swap: supervisord starts what is STOPPED and has no `laststart`
+        process.laststart = _NEVER_STARTED_BUT_STAY_SO
+        if old is not None and name in old.processes:
+            before = old.processes[name]
+            process.laststart = before.laststart or _NEVER_STARTED_BUT_STAY_SO
+            process.laststop = before.laststop
+            process.exitstatus = before.exitstatus
+            process.spawnerr = before.spawnerr
+            process.state = before.state
+            if _restarts_by_itself(process):
+                process.state = ProcessState.STOPPED.value
+        if old is not None:
+            self._disarm(old)
+        self._supervisord.process_groups[name] = new
+        self._keep_config(name, config)
+        self._note(name)
+        self.flush()
+
+    def remove(self, name: str) -> None:
+        """See `PluginsNamespace.remove`; raises `RPCError`, having changed nothing."""
+        self._check_mood()
+        group = self._supervisord.process_groups.get(name)
+        if group is None:
+            raise RPCError(Faults.BAD_NAME, name)
+        if group.get_unstopped_processes():
+            raise RPCError(Faults.STILL_RUNNING, name)
+        self._disarm(group)
+        self._supervisord.remove_process_group(name)
+        self._keep_config(name, None)
+        self.flush()
+
+    # -- callbacks
+
+    @guarded
+    def _before_poll(self) -> None:
+        """Once in each round, when everything has been reaped and every state is settled."""
+        self._end_flapping()
+        self.flush()
+        if time.monotonic() - self._last_line >= HEARTBEAT_SECONDS:
+            self._write({"type": "heartbeat"})
+        self._set_timer()
+
+    @guarded
+    def _on_process_state(self, event: Any) -> None:
+        """Note who has changed: its pid and times are not settled yet in the middle of a change."""
+        process = event.process
+        name = process.config.name
+        if process.group is None or process.group.config.name != name:
+            return  # of a group of several: no plugin's
+        history = self._histories.setdefault(name, History())
+        state = process.state
+        if state in _ENDS and process.pid in self._wait_statuses:
+            history.last_exit = _describe_exit(self._wait_statuses.pop(process.pid))
+        if state == ProcessState.STARTING:
+            history.started = time.monotonic()
+            if event.from_state == ProcessState.BACKOFF or history.is_due:
+                self._count_restart(history)
+        history.is_due = _restarts_by_itself(process)
+        if state in _DUE:
+            self._due[name] = process
+        else:
+            self._due.pop(name, None)
+        self._note(name)
+
+    @guarded
+    def _on_group(self, event: Any) -> None:
+        self._note(event.group)
+
+    @guarded
+    def _on_stopping(self, _event: Any) -> None:
+        """Stop every group at once; supervisord would go one by one, a second or more each."""
+        self.logger.info("plugins: stopping every program at once")
+        for group in self._supervisord.process_groups.values():
+            self._stop_group(group)
+        self._stream.close_all()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._supervisord.options.mood == SupervisorStates.RESTARTING:
+            # supervisord closes every descriptor when it begins anew
+            signal.set_wakeup_fd(-1)
+            self._waker.close()
+
+    @guarded
+    def _stop_group(self, group: Any) -> None:
+        group.stop_all()
+
+    def _note_waitpid(self) -> tuple[int | None, int | None]:
+        """`ServerOptions.waitpid`, of which supervisord keeps only that a signal ended the process, not which."""
+        pid, status = self._waitpid()
+        self._keep_wait_status(pid, status)
+        return pid, status
+
+    @guarded
+    def _keep_wait_status(self, pid: int | None, status: int | None) -> None:
+        if pid and status is not None and pid in self._supervisord.options.pidhistory:
+            self._wait_statuses[pid] = status
+
+    # -- parts
+
+    def _note(self, name: str) -> None:
+        self._changed[name] = None
+
+    def _find(self, name: str) -> Any | None:
+        group = self._supervisord.process_groups.get(name)
+        return group.processes.get(name) if group is not None else None
+
+    def _write(self, message: dict[str, Any]) -> None:
+        self._last_line = time.monotonic()
+        if self._stream.readers:
+            self._stream.write(json.dumps(message | {"seq": self._sequence}).encode() + b"\n")
+
+    def _make_snapshot(self) -> bytes:
+        self.flush()
+        names = self._supervisord.process_groups
+        found = [(name, self._find(name)) for name in names]
+        processes = [self._describe(name, process) for name, process in found if process is not None]
+        return json.dumps({"type": "snapshot", "seq": self._sequence, "processes": processes}).encode() + b"\n"
+
+    def _describe(self, name: str, process: Any) -> dict[str, Any]:
+        history = self._histories.setdefault(name, History())
+        return {
+            "name": name,
+            "state": process.state,
+            "pid": process.pid,
+            "uptime": time.monotonic() - history.started if process.pid else 0,
+            "exit_status": process.exitstatus or 0,
+            "spawn_error": process.spawnerr or "",
+            "retry_at": process.delay if process.state == ProcessState.BACKOFF else None,
+            "restarts": history.restarts,
+            "last_exit": history.last_exit,
+            "flapping": history.flapping,
+        }
+
+    def _count_restart(self, history: History) -> None:
+        now = time.monotonic()
+        history.restarts += 1
+        history.recent.append(now)
+        history.flapping = len(history.recent) == FLAPPING_RESTARTS and now - history.recent[0] < FLAPPING_SECONDS
+
+    def _end_flapping(self) -> None:
+        now = time.monotonic()
+        for name, history in self._histories.items():
+            if history.flapping and now - history.recent[-1] > FLAPPING_SECONDS:
+                history.flapping = False
+                self._note(name)
+
+    def _set_timer(self) -> None:
+        """Wake the loop when the first of the processes is due: else it comes up to a second late."""
+        if not self._due:
+            return
+        now = time.time()
+        first = min((_due_at(process, now) for process in self._due.values()), default=None)
+        if first is not None and first - now < 1:  # by then it goes its round anyway
+            signal.setitimer(signal.ITIMER_REAL, max(first - now, _SHORTEST_TIMER_SECONDS))
+
+    def _check_mood(self) -> None:
+        if self._supervisord.options.mood < SupervisorStates.RUNNING:
+            raise RPCError(Faults.SHUTDOWN_STATE)
+
+    def _parse(self, name: str) -> Any:
+        """One program's group configuration, read as supervisord reads it (`ServerOptions.read_config`)."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+            raise RPCError(Faults.BAD_NAME, name)
+        options = self._supervisord.options
+        parser = UnhosedConfigParser()
+        parser.expansions = options.environ_expansions
+        path = os.path.join(self._programs_dir, f"{name}.conf")
+        try:
+            if not parser.read(path):
+                raise RPCError(Faults.BAD_NAME, name)
+            parser.expand_here(self._programs_dir)
+            configs = options.process_groups_from_parser(parser)
+        except (ValueError, OSError, configparser.Error) as error:
+            raise RPCError(Faults.CANT_REREAD, str(error)) from error
+        if parser.sections() != [f"program:{name}"] or [config.name for config in configs] != [name]:
+            raise RPCError(Faults.CANT_REREAD, f"{path} must hold the section [program:{name}] and no other")
+        for process_config in configs[0].process_configs:
+            process_config.environment = options.configroot.supervisord.environment | process_config.environment
+        return configs[0]
+
+    def _keep_config(self, name: str, config: Any | None) -> None:
+        """What supervisord has read must agree with what it runs, for `addProcessGroup` and for its lists."""
+        options = self._supervisord.options
+        kept = [known for known in options.process_group_configs if known.name != name]
+        options.process_group_configs = sorted([*kept, config] if config is not None else kept)
+
+    def _disarm(self, group: Any) -> None:
+        """supervisord may be in the middle of a round with this group in its list: nothing must start there."""
+        for process in group.processes.values():
+            process.laststart = process.laststart or _NEVER_STARTED_BUT_STAY_SO
+            process.state = ProcessState.STOPPED.value
+            self._due.pop(process.config.name, None)
+
+
+_ENDS = (ProcessState.STOPPED, ProcessState.EXITED, ProcessState.BACKOFF)
+_DUE = (ProcessState.STARTING, ProcessState.BACKOFF, ProcessState.STOPPING, ProcessState.EXITED)
+
+
+def _due_at(process: Any, now: float) -> float:
+    """When supervisord's next round does something to a process (`Subprocess.transition`), on its wall clock."""
+    running = process.config.options.mood >= SupervisorStates.RUNNING
+    match process.state:
+        case ProcessState.STARTING:
+            return process.laststart + process.config.startsecs  # type: ignore[no-any-return]
+        case ProcessState.STOPPING:
+            return process.delay  # type: ignore[no-any-return]
+        case ProcessState.BACKOFF if running:
+            return process.delay  # type: ignore[no-any-return]
+        case ProcessState.EXITED if running and _restarts_by_itself(process):
+            return now
+        case _:
+            return now + 3600
+
+
+def _restarts_by_itself(process: Any) -> bool:
+    """Whether supervisord is about to start a process that has exited (`Subprocess.transition`)."""
+    if process.state != ProcessState.EXITED:
+        return False
+    restart = process.config.autorestart
+    return restart is RestartUnconditionally or (bool(restart) and process.exitstatus not in process.config.exitcodes)
+
+
+def _describe_exit(status: int) -> dict[str, Any]:
+    at = time.time()
+    if os.WIFSIGNALED(status):
+        return {"signal": signame(os.WTERMSIG(status)), "at": at}
+    return {"code": os.WEXITSTATUS(status), "at": at}

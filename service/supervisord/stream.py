@@ -1,0 +1,221 @@
+"""Runs inside supervisord: the state stream, a Unix socket to which one JSON line per change is written.
+
+A connection begins with a snapshot; then come changes, and a heartbeat where nothing changes:
+
+    {"type": "snapshot", "seq": 7, "processes": [{"name": "echo", "state": 20, "pid": 4711, …}, …]}
+    {"type": "process", "seq": 8, "process": {"name": "echo", "state": 40, …}}
+    {"type": "removed", "seq": 9, "name": "echo"}
+    {"type": "heartbeat", "seq": 9}
+
+Nothing here may block or raise into supervisord's loop, which is PID 1's in a container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import socket
+import traceback
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from supervisor.medusa import asyncore_25 as asyncore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST_READERS = 64
+LARGEST_BACKLOG_BYTES = 8 * 1024 * 1024
+"""A reader that is so far behind is disconnected. A snapshot of 1,000 programs has a quarter of a megabyte."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def guarded(method: Callable[P, T]) -> Callable[P, T | None]:
+    """Make a callback that logs what goes wrong and returns None instead of raising.
+
+    supervisord calls event callbacks, `readable` and `writable` without a net: what one of them raised would
+    end supervisord, and with it every plugin. The first argument must have a `logger` of supervisord's.
+    """
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return method(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - see above
+            with contextlib.suppress(Exception):
+                args[0].logger.error(_describe_failure())  # type: ignore[attr-defined]
+            return None
+
+    return call
+
+
+def _describe_failure() -> str:
+    return f"plugins: {traceback.format_exc()}"
+
+
+class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has no type hints
+    """The listening socket, and its readers.
+
+    Args:
+        path: where to listen; what is there is replaced.
+        before_poll: called once in each round of supervisord's loop, before it waits.
+        make_snapshot: returns the first line for a new reader.
+    """
+
+    def __init__(
+        self, path: str, logger: Any, before_poll: Callable[[], object], make_snapshot: Callable[[], bytes]
+    ) -> None:
+        super().__init__()
+        self.logger = logger
+        self.readers: list[Reader] = []
+        self._before_poll = before_poll
+        self._make_snapshot = make_snapshot
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        self.create_socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        umask = os.umask(0o177)  # this user alone, from the first moment
+        try:
+            self.bind(path)
+        finally:
+            os.umask(umask)
+        self.listen(MOST_READERS)
+
+    def write(self, line: bytes) -> None:
+        """Send a line to every reader."""
+        for reader in list(self.readers):
+            reader.write(line)
+
+    @guarded
+    def writable(self) -> bool:
+        """Never: but supervisord asks in every round, after it has reaped and before it waits."""
+        self._before_poll()
+        return False
+
+    @guarded
+    def handle_accept(self) -> None:
+        """Take a new reader in."""
+        accepted = self.accept()
+        if accepted is None:
+            return
+        if len(self.readers) >= MOST_READERS:
+            accepted[0].close()
+            return
+        reader = Reader(accepted[0], self)
+        self.readers.append(reader)
+        reader.write(self._make_snapshot())
+
+    @guarded
+    def disconnect(self) -> None:
+        """Disconnect every reader; they may connect anew."""
+        for reader in list(self.readers):
+            reader.close()
+
+    @guarded
+    def close_all(self) -> None:
+        """Disconnect every reader and listen no more."""
+        self.disconnect()
+        self.close()
+
+    def handle_error(self) -> None:
+        """Log; asyncore's own would close the socket and print."""
+        self.logger.error(_describe_failure())
+
+
+class Reader(asyncore.dispatcher):  # type: ignore[misc]
+    """One connection. It is only written to; a reader that does not keep up is disconnected, never waited for."""
+
+    def __init__(self, connection: socket.socket, stream: StateStream) -> None:
+        super().__init__(connection)
+        self.logger = stream.logger
+        self._stream = stream
+        self._backlog = bytearray()
+
+    @guarded
+    def write(self, line: bytes) -> None:
+        """Send what the socket takes now; keep the rest for later."""
+        self._backlog += line
+        if len(self._backlog) > LARGEST_BACKLOG_BYTES:
+            self.logger.warning("plugins: a reader of the state stream does not keep up and is disconnected")
+            self.close()
+        elif len(self._backlog) == len(line):  # nothing was waiting
+            self.handle_write()
+
+    def writable(self) -> bool:
+        """Whether something waits to be sent."""
+        return bool(self._backlog)
+
+    @guarded
+    def handle_write(self) -> None:
+        """Send what waits."""
+        try:
+            sent = self.send(self._backlog)
+        except OSError:
+            self.close()
+        else:
+            del self._backlog[:sent]
+
+    @guarded
+    def handle_read(self) -> None:
+        """Readers have nothing to say; what they send is thrown away, and its end ends the connection."""
+        self.recv(4096)
+
+    @guarded
+    def handle_close(self) -> None:
+        """The other side has closed."""
+        self.close()
+
+    @guarded
+    def handle_error(self) -> None:
+        """Something failed in supervisord's loop: this reader can connect anew."""
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self in self._stream.readers:
+            self._stream.readers.remove(self)
+            self._backlog.clear()
+            super().close()
+
+
+class Waker(asyncore.dispatcher):  # type: ignore[misc]
+    """Makes supervisord's loop go its next round at once when a signal arrives, instead of within a second."""
+
+    def __init__(self, logger: Any) -> None:
+        self.logger = logger
+        reading, self._writing = socket.socketpair()
+        self._writing.setblocking(False)
+        super().__init__(reading)
+
+    @property
+    def descriptor(self) -> int:
+        """For `signal.set_wakeup_fd`."""
+        return self._writing.fileno()
+
+    def wake(self) -> None:
+        """Make the loop's next wait return at once."""
+        with contextlib.suppress(OSError):  # full: it will return anyway
+            self._writing.send(b"\0")
+
+    def writable(self) -> bool:
+        """Nothing is ever written here."""
+        return False
+
+    @guarded
+    def handle_read(self) -> None:
+        """Take the bytes; being woken was all."""
+        self.recv(4096)
+
+    @guarded
+    def handle_close(self) -> None:
+        """The other end is ours and is open as long as this one."""
+
+    @guarded
+    def handle_error(self) -> None:
+        """Nothing to mend: the next signal writes again."""
+
+    def close(self) -> None:
+        """Stop."""
+        self._writing.close()
+        super().close()
