@@ -19,10 +19,10 @@ from service.errors import (
 )
 from service.operations import Operations
 from service.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
-from service.plugins.publisher import Publisher, read_stopwaitsecs
+from service.plugins.publisher import Publisher
 from service.report import describe_problem
 from service.supervisord.client import ConfigurationRejected
-from service.supervisord.control import ProgramControl
+from service.supervisord.control import ProgramControl, StopOptions
 from service.supervisord.states import Process, ProcessState
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from service.plugins.program import Program
     from service.settings import Settings
+    from service.supervisord.board import Board
     from service.supervisord.client import ConfigurationDifference, SupervisorClient
 
 logger = logging.getLogger(__name__)
@@ -55,11 +56,16 @@ class Manager:
     Every use case may raise `SupervisorUnavailable`.
     """
 
-    def __init__(self, settings: Settings, client: SupervisorClient) -> None:
+    def __init__(self, settings: Settings, client: SupervisorClient, board: Board) -> None:
         self.catalog: Catalog = {}
+        self.version = 0
+        """Another number whenever the catalog may be another."""
+        self.on_change: list[Callable[[], object]] = []
+        """Called whenever the catalog may have changed."""
         self._settings = settings
         self._client = client
-        self._control = ProgramControl(client)
+        self._board = board
+        self._control = ProgramControl(client, board)
         self._publisher = Publisher(settings.run_dir)
         self._operations = Operations()
         self._refresh_turn = asyncio.Lock()
@@ -75,6 +81,7 @@ class Manager:
             # what runs can still be watched and stopped
             published = await asyncio.to_thread(self._publisher.read_folders)
             self.catalog = {name: Plugin(name, None, problem="the plugins folder cannot be read") for name in published}
+        self._announce()
 
     async def close(self) -> None:
         """Wait for the operations under way."""
@@ -148,25 +155,29 @@ class Manager:
         return await asyncio.shield(asyncio.create_task(self._refresh()))
 
     async def _start(self, plugin_id: str, _accepted: asyncio.Event) -> Process:
-        process = await self._control.settle(plugin_id, await self._get_stopwaitsecs(plugin_id))
+        process = await self._client.get_process(plugin_id)
         if process is not None and process.state in (ProcessState.STARTING, ProcessState.RUNNING):
             raise AlreadyRunning(f"it is {process.status} already")
         program = await self._read_program(plugin_id)
-        return await self._spawn(program, process, await self._publish(program, process))
+        is_new = await self._publish(program, process)
+        if process is not None and process.state not in (ProcessState.STOPPED, ProcessState.FATAL):
+            # it is being stopped, by whomever, or supervisord is about to try again by itself
+            await self._end(plugin_id)
+            process = await self._client.get_process(plugin_id)
+        return await self._spawn(program, process, is_new)
 
     async def _stop(self, plugin_id: str, accepted: asyncio.Event) -> Process:
-        if not await self._control.send_stop(plugin_id):
+        process = await self._end(plugin_id, accepted)
+        if process is None:
             raise NotRunning("it is not running")
-        accepted.set()
-        return await self._control.wait_until_gone(plugin_id, await self._get_stopwaitsecs(plugin_id))
+        return process
 
     async def _reload(self, plugin_id: str, accepted: asyncio.Event) -> Process:
         program = await self._read_program(plugin_id)
         # What can be refused is refused before the stop: a full disk, another file's defect.
         is_new = await self._publish(program, await self._client.get_process(plugin_id))
         accepted.set()
-        if await self._control.send_stop(plugin_id):
-            await self._control.wait_until_gone(plugin_id, await self._get_stopwaitsecs(plugin_id))
+        await self._end(plugin_id)
         return await self._spawn(program, await self._client.get_process(plugin_id), is_new)
 
     async def _refresh(self) -> Refreshed:
@@ -181,6 +192,7 @@ class Manager:
             added = [plugin for plugin in fresh.values() if plugin.program and plugin.id not in known]
             await self._add([plugin.program for plugin in added if plugin.program])
             self.catalog = fresh
+            self._announce()
             gone = [plugin.id for plugin in fresh.values() if plugin.folder is None]
             refreshed = Refreshed(
                 added=[plugin.id for plugin in added],
@@ -202,6 +214,13 @@ class Manager:
         """Make supervisord know new programs; none of them is started."""
         if not programs:
             return
+        if self._board.is_live:
+            for program in programs:
+                await self._write(self._publisher.write_launch_script, program)
+                await self._write(self._publisher.write_section, program)
+                await self._client.replace_program(program.id)
+                self._applied[program.id] = program.section
+            return
         for program in programs:
             await self._write(self._publisher.write_section, program)
         difference = await self._reread()
@@ -213,13 +232,17 @@ class Manager:
 
     async def _remove(self, plugin_id: str, _accepted: asyncio.Event) -> None:
         """Stop a plugin whose folder is gone, and make supervisord forget it."""
-        if await self._control.send_stop(plugin_id):
-            await self._control.wait_until_gone(plugin_id, await self._get_stopwaitsecs(plugin_id))
-        if await self._client.get_process(plugin_id) is not None:
-            await self._client.remove_group(plugin_id)
+        await self._end(plugin_id)
+        await self._control.remove(plugin_id)
         await asyncio.to_thread(self._publisher.remove, plugin_id)
         self._applied.pop(plugin_id, None)
         self.catalog.pop(plugin_id, None)
+        self._announce()
+
+    def _announce(self) -> None:
+        self.version += 1
+        for callback in self.on_change:
+            callback()
 
     def _get(self, plugin_id: str) -> Plugin:
         try:
@@ -251,7 +274,9 @@ class Manager:
             if plugin.id != plugin_id:
                 problem = plugin.problem or f"plugin.toml: its id is now {plugin.id!r}; refresh to take that over"
                 plugin = Plugin(plugin_id, known.folder, problem=problem)
-            self.catalog[plugin_id] = plugin
+            if plugin != known:
+                self.catalog[plugin_id] = plugin
+                self._announce()
         if plugin.program is None or plugin.manifest is None:
             raise InvalidManifest(describe_problem(plugin))
         if not plugin.manifest.enabled:
@@ -263,10 +288,12 @@ class Manager:
         if process is not None and self._applied.get(program.id) == program.section:
             await self._write(self._publisher.write_launch_script, program)
             return False
-        if process is not None and program.id not in await asyncio.to_thread(self._publisher.read_folders):
+        if process is not None and await asyncio.to_thread(self._publisher.read, program.id) is None:
             raise StartFailed(_FOREIGN_PROGRAM)
         await self._write(self._publisher.write_launch_script, program)
         await self._write(self._publisher.write_section, program)
+        if self._board.is_live:
+            return True  # the extension takes over one program; nothing else need be read
         await self._reread()
         return program.id not in self._applied
 
@@ -297,10 +324,20 @@ class Manager:
         except StartFailed as error:
             raise StartFailed(f"cannot {verb} {plugin_id!r}: {error}") from error
 
-    async def _get_stopwaitsecs(self, plugin_id: str) -> int:
-        """The seconds from SIGTERM to SIGKILL, of what is published: a newer manifest may say otherwise."""
-        published = await asyncio.to_thread(self._publisher.read, plugin_id)
-        return read_stopwaitsecs(published.section) if published else 0
+    async def _end(self, plugin_id: str, accepted: asyncio.Event | None = None) -> Process | None:
+        """Stop a plugin and wait until its process is gone; returns None where it did not run."""
+        # of what is published: a newer manifest may say otherwise
+        published = await asyncio.to_thread(self._publisher.read_options, plugin_id)
+        options = StopOptions(
+            autorestart=published.get("autorestart", StopOptions.autorestart),
+            stopsignal=published.get("stopsignal", StopOptions.stopsignal),
+            stopwaitsecs=int(published.get("stopwaitsecs", StopOptions.stopwaitsecs)),
+        )
+        if not await self._control.send_stop(plugin_id, options):
+            return None
+        if accepted is not None:
+            accepted.set()
+        return await self._control.wait_until_gone(plugin_id, options.stopwaitsecs)
 
     async def _write(self, write: Callable[[Program], None], program: Program) -> None:
         try:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, TypeVar
 
-from service.errors import PlugvisorError
+from service.errors import PlugvisorError, SupervisorUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -25,6 +26,7 @@ class Operations:
 
     def __init__(self) -> None:
         self._turns: dict[str, asyncio.Lock] = {}
+        self._unavailable: dict[str, tuple[float, SupervisorUnavailable]] = {}
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def run(
@@ -68,10 +70,18 @@ class Operations:
 
     async def _take_turn(self, verb: str, plugin_id: str, operation: Coroutine[None, None, Result]) -> Result:
         turn = self._turns.setdefault(plugin_id, asyncio.Lock())
+        came_at = asyncio.get_running_loop().time()
         async with turn:
+            failed_at, failure = self._unavailable.get(plugin_id, (-math.inf, None))
             try:
+                if failure is not None and failed_at >= came_at:
+                    # who waited behind it would wait as long again, and find the same
+                    operation.close()
+                    raise SupervisorUnavailable(failure.args[0].partition(": ")[2])
                 return await operation
             except PlugvisorError as error:
+                if isinstance(error, SupervisorUnavailable):
+                    self._unavailable[plugin_id] = asyncio.get_running_loop().time(), error
                 error.args = (f"cannot {verb} {plugin_id!r}: {error}",)
                 raise
 

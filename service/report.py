@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.supervisord.states import NEVER_ADDED, Process, ProcessState, Status
+from service.supervisord.states import NEVER_ADDED, History, Process, ProcessState, Status
 
 if TYPE_CHECKING:
     from service.plugins.catalog import Plugin
@@ -21,13 +21,18 @@ class Report:
     detail: str
     pid: int | None
     uptime_seconds: int | None
+    history: History | None
+    """None where no state stream tells it."""
 
 
-def report(plugin: Plugin, process: Process | None) -> Report:
+def report(plugin: Plugin, process: Process | None, now: float) -> Report:
     """Put together what is to be told; `process` is None where supervisord does not have the program.
 
     A plugin whose manifest cannot be used is in error, unless a process of it is alive: that goes on,
     and its status is the process's.
+
+    Args:
+        now: the instant for which uptime is told, on the monotonic clock.
     """
     shown = process or NEVER_ADDED
     detail = shown.detail
@@ -44,7 +49,8 @@ def report(plugin: Plugin, process: Process | None) -> Report:
         state=state,
         detail=detail,
         pid=shown.pid if shown.is_alive else None,
-        uptime_seconds=shown.uptime_seconds if shown.is_alive else None,
+        uptime_seconds=shown.uptime_seconds(now) if shown.is_alive else None,
+        history=shown.history,
     )
 
 

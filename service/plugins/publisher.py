@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -38,20 +37,22 @@ class Publisher:
 
     def read(self, plugin_id: str) -> Program | None:
         """What is published of a plugin; None where one of the two files is missing or spoilt."""
+        section = self._read_section(plugin_id)
         try:
-            section = conf_path(self._run_dir, plugin_id).read_text(encoding="utf-8")
-            return Program(plugin_id, section, launch_path(self._run_dir, plugin_id).read_bytes())
-        except (FileNotFoundError, UnicodeDecodeError):
+            script = launch_path(self._run_dir, plugin_id).read_bytes() if section is not None else b""
+        except FileNotFoundError:
             return None
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:  # a broken manifest's id is its folder's name, of any length
-                return None
-            raise
+        return Program(plugin_id, section, script) if section is not None else None
 
     def read_sections(self) -> dict[str, str]:
         """The section of each published plugin."""
         programs = (self.read(plugin_id) for plugin_id in self.read_folders())
         return {program.id: program.section for program in programs if program}
+
+    def read_options(self, plugin_id: str) -> dict[str, str]:
+        """The options of a plugin's published section, as text; empty where there is none."""
+        section = self._read_section(plugin_id) or ""
+        return dict(line.split("=", 1) for line in section.splitlines() if "=" in line and not line.startswith(";"))
 
     def write_launch_script(self, program: Program) -> None:
         """Publish the launch script, which a process that starts from now on runs."""
@@ -61,16 +62,20 @@ class Publisher:
         """Publish the section, which supervisord reads at its start and at `reloadConfig`."""
         _write(conf_path(self._run_dir, program.id), program.section.encode())
 
+    def _read_section(self, plugin_id: str) -> str | None:
+        try:
+            return conf_path(self._run_dir, plugin_id).read_text(encoding="utf-8")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # a broken manifest's id is its folder's name, of any length
+                return None
+            raise
+
     def remove(self, plugin_id: str) -> None:
         """Remove a plugin's files, the section first: without the script it would be a program that fails."""
         conf_path(self._run_dir, plugin_id).unlink(missing_ok=True)
         launch_path(self._run_dir, plugin_id).unlink(missing_ok=True)
-
-
-def read_stopwaitsecs(section: str) -> int:
-    """The seconds from SIGTERM to SIGKILL of a published program."""
-    match = re.search(r"^stopwaitsecs=(\d+)$", section, re.MULTILINE)
-    return int(match[1]) if match else 10  # supervisord's default
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -7,11 +7,13 @@ read in `supervisor/rpcinterface.py` and `supervisor/xmlrpc.py`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 import xmlrpc.client
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from xml.parsers.expat import ExpatError
 
 import httpx
@@ -27,10 +29,10 @@ from service.errors import (
 from service.supervisord.states import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 CALL_TIMEOUT_SECONDS = 4.0
-"""Longer than supervisord's longest honest pause (1.9 s, to read 1,000 programs), short enough to answer in 5 s."""
+"""Longer than supervisord's longest honest pause (2.5 s, to read 1,000 programs), short enough to answer in 5 s."""
 
 
 class NoSuchProgram(Exception):
@@ -101,6 +103,15 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
     "supervisor.addProcessGroup": {Fault.BAD_NAME: ConfigurationRejected, Fault.ALREADY_ADDED: AlreadyAdded},
     "supervisor.removeProcessGroup": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
     "system.multicall": {},
+    # the extension's own
+    "plugins.sync": {},
+    "plugins.settle": {Fault.BAD_NAME: NoSuchProgram},
+    "plugins.replace": {
+        Fault.BAD_NAME: ConfigurationRejected,
+        Fault.CANT_REREAD: ConfigurationRejected,
+        Fault.STILL_RUNNING: StillRunning,
+    },
+    "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
 
 
@@ -147,9 +158,10 @@ class SupervisorClient:
         socket_path = url.removeprefix("unix://") if url.startswith("unix://") else None
         base_url = "http://supervisor" if socket_path else url
         parts = urlsplit(base_url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
         self._http = httpx.AsyncClient(
             base_url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
-            auth=httpx.BasicAuth(parts.username or "", parts.password or "") if parts.username else None,
+            auth=httpx.BasicAuth(user, password) if user else None,
             # uds=None is TCP; trust_env=False: no proxy stands between us and our own supervisord
             transport=httpx.AsyncHTTPTransport(uds=socket_path, trust_env=False),
             timeout=timeout_seconds,
@@ -164,45 +176,23 @@ class SupervisorClient:
     async def get_processes(self) -> dict[str, Process]:
         """Every program whose group bears its own name, as a plugin's does, by that name, at one instant."""
         infos = await self._call("supervisor.getAllProcessInfo")
-        try:
-            return {info["name"]: _to_process(info) for info in infos if info["group"] == info["name"]}
-        except (KeyError, TypeError, ValueError) as error:
-            raise SupervisorConfused("supervisord told the state of its processes in an unknown form") from error
+        with _expect_sense("the state of its processes"):
+            return {info["name"]: to_process(info) for info in infos if info["group"] == info["name"]}
 
     async def get_process(self, name: str) -> Process | None:
         """One program; None where supervisord has none of that name."""
         try:
             info = await self._call("supervisor.getProcessInfo", name)
-            return _to_process(info)
         except NoSuchProgram:
             return None
-        except (KeyError, TypeError, ValueError) as error:
-            raise SupervisorConfused("supervisord told the state of a process in an unknown form") from error
+        with _expect_sense("the state of a process"):
+            return to_process(info)
 
     async def get_pid(self) -> int:
         """supervisord's own process id."""
-        return int(await self._call("supervisor.getPID"))
-
-    async def start_process(self, name: str) -> None:
-        """Spawn a program's process and return at once.
-
-        On a program that is STOPPING supervisord answers "done" and starts nothing: look first.
-
-        Raises:
-            NoSuchProgram, AlreadyRunning, StartFailed
-        """
-        await self._call("supervisor.startProcess", name, False)
-
-    async def stop_process(self, name: str) -> None:
-        """Signal a program's process to stop and return at once.
-
-        Raises:
-            NoSuchProgram
-            NotRunning: also where a process has exited and supervisord is about to start the next.
-            StopTimeout: supervisord could not signal it.
-        """
-        # With wait=True supervisord would spin at 100 % CPU until the process is gone.
-        await self._call("supervisor.stopProcess", name, False)
+        pid = await self._call("supervisor.getPID")
+        with _expect_sense("its process id"):
+            return int(pid)
 
     async def reread_configuration(self) -> ConfigurationDifference:
         """Have supervisord parse its configuration files; what it runs stays as it is.
@@ -212,8 +202,10 @@ class SupervisorClient:
         Raises:
             ConfigurationRejected: a file, not necessarily of ours, cannot be parsed.
         """
-        [[added, changed, removed]] = await self._call("supervisor.reloadConfig")
-        return ConfigurationDifference(frozenset(added), frozenset(changed), frozenset(removed))
+        difference = await self._call("supervisor.reloadConfig")
+        with _expect_sense("what it has read"):
+            [[added, changed, removed]] = difference
+            return ConfigurationDifference(frozenset(added), frozenset(changed), frozenset(removed))
 
     async def remove_group(self, name: str) -> None:
         """Forget a stopped program.
@@ -223,22 +215,42 @@ class SupervisorClient:
         """
         await self._call("supervisor.removeProcessGroup", name)
 
-    async def call_together(self, *calls: Call) -> list[Exception | None]:
+    async def replace_program(self, name: str) -> None:
+        """Have the extension take over a program's file; the program is stopped before and after.
+
+        Raises:
+            ConfigurationRejected, StillRunning
+        """
+        await self._call("plugins.replace", name)
+
+    async def remove_program(self, name: str) -> None:
+        """Have the extension forget a stopped program, so that it does not come back.
+
+        Raises:
+            NoSuchProgram, StillRunning
+        """
+        await self._call("plugins.remove", name)
+
+    async def call_together(self, *calls: Call) -> list[Any]:
         """Make several calls with nothing between them: no process changes state, no other client is served.
 
-        All of them are made, whatever becomes of the ones before.
+        All of them are made, whatever becomes of the ones before. The traps of the calls that may be made:
+        `startProcess` on a program that is STOPPING answers "done" and starts nothing; `stopProcess` on one
+        that has exited and is about to be restarted answers NOT_RUNNING; either with wait=True makes
+        supervisord wait, the latter at 100 % CPU.
 
         Returns:
-            for each call None where it was done, else what its method would have raised.
+            for each call its value, or the exception that it means, which is not raised.
         """
         structs = [{"methodName": call.method, "params": list(call.params)} for call in calls]
         results = await self._call("system.multicall", structs)
-        return [
-            translate_fault(call.method, result["faultCode"], result["faultString"])
-            if isinstance(result, dict) and "faultCode" in result
-            else None
-            for call, result in zip(calls, results, strict=True)
-        ]
+        with _expect_sense("the results of several calls"):
+            return [
+                translate_fault(call.method, result["faultCode"], result["faultString"])
+                if isinstance(result, dict) and "faultCode" in result
+                else result
+                for call, result in zip(calls, results, strict=True)
+            ]
 
     async def _call(self, method: str, *params: Any) -> Any:
         body = xmlrpc.client.dumps(params, method).encode()
@@ -252,25 +264,36 @@ class SupervisorClient:
             ) from error
         except httpx.TransportError as error:
             raise SupervisorUnavailable("supervisord cannot be reached: is it running?") from error
+        except httpx.HTTPError as error:
+            raise SupervisorConfused(f"supervisord's answer to {method} cannot be decoded") from error
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise SupervisorUnavailable("supervisord refuses the user and password of PLUGVISOR_SUPERVISOR_URL")
         if response.status_code != httpx.codes.OK:  # an internal error is HTTP 500 with an HTML page
             raise SupervisorConfused(f"supervisord answered {method} with HTTP {response.status_code}; see its log")
-        try:
-            values, _ = xmlrpc.client.loads(response.content)
-        except xmlrpc.client.Fault as fault:
-            raise translate_fault(method, fault.faultCode, fault.faultString) from fault
-        except (xmlrpc.client.Error, ExpatError, ValueError, TypeError, IndexError) as error:
-            raise SupervisorConfused(f"supervisord's answer to {method} is no XML-RPC") from error
-        return values[0]
+        with _expect_sense(f"something to {method} that is no XML-RPC"):
+            try:
+                [value], _ = xmlrpc.client.loads(response.content)
+            except xmlrpc.client.Fault as fault:
+                raise translate_fault(method, fault.faultCode, fault.faultString) from fault
+            return value
 
 
-def _to_process(info: Mapping[str, Any]) -> Process:
+@contextlib.contextmanager
+def _expect_sense(what: str) -> Iterator[None]:
+    """Where an answer has another form than supervisord's, raise `SupervisorConfused`."""
+    try:
+        yield
+    except (xmlrpc.client.Error, ExpatError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise SupervisorConfused(f"supervisord answered {what}, in an unknown form") from error
+
+
+def to_process(info: Mapping[str, Any]) -> Process:
+    """What `getProcessInfo` tells of a process."""
     return Process(
         state=ProcessState(info["state"]),
         pid=info["pid"],
-        start=info["start"],
-        now=info["now"],
+        # its times are of the wall clock, which may have been set back since the start
+        started=time.monotonic() - max(0, info["now"] - info["start"]),
         exit_status=info["exitstatus"],
         spawn_error=info["spawnerr"],
     )

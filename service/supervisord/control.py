@@ -6,15 +6,17 @@ The errors' texts say why; who asked for it says what could not be done.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from service.errors import AlreadyRunning, NotRunning, StartFailed, StopTimeout
-from service.supervisord.client import Call, SupervisorClient
+from service.supervisord.client import Call, SupervisorClient, to_process
 from service.supervisord.spawn import has_executed
 from service.supervisord.states import NEVER_ADDED, Process, ProcessState, Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from service.supervisord.board import Board
 
 KILL_GRACE_SECONDS = 5.0
 """How long a process may take to be gone after SIGKILL; the kernel may hold one that waits for a disk."""
@@ -22,44 +24,84 @@ _EXEC_TIMEOUT_SECONDS = 2.0
 _BLIND_EXEC_SECONDS = 0.2  # where nobody tells when exec has happened: far longer than it takes
 
 
+@dataclass(frozen=True)
+class StopOptions:
+    """Of a program's options, as they were published, those that matter for its end."""
+
+    autorestart: str = "unexpected"
+    stopsignal: str = "TERM"
+    stopwaitsecs: int = 10
+
+    def restarts(self, process: Process) -> bool:
+        """Whether supervisord starts a process that has exited again (`Subprocess.transition`)."""
+        return self.autorestart == "true" or (self.autorestart == "unexpected" and process.exited_unexpectedly)
+
+
 class ProgramControl:
-    """Every method may raise `SupervisorUnavailable`."""
+    """With the extension each step is one call and its effect is awaited on the board; without, the steps are
+    stock supervisord's and the board polls. Every method may raise `SupervisorUnavailable`.
+    """
 
-    def __init__(self, client: SupervisorClient) -> None:
+    def __init__(self, client: SupervisorClient, board: Board) -> None:
         self._client = client
+        self._board = board
 
-    async def settle(self, name: str, stopwaitsecs: int) -> Process | None:
-        """The program when it is neither being stopped nor about to be started again; None: there is none.
+    async def send_stop(self, name: str, options: StopOptions) -> bool:
+        """Make a program stop, so that it will not come back; returns False where it does not run.
 
-        A process that has exited and will be started again is EXITED until supervisord's next round,
-        and every call makes it go round once: who is EXITED twice in a row stays so.
-
-        Raises:
-            StopTimeout: it was being stopped, by whomever, and is still alive.
+        Afterwards it is STOPPING, or STOPPED already.
         """
-        process = await self._client.get_process(name)
-        if process is not None and process.state is ProcessState.STOPPING:
-            process = await self.wait_until_gone(name, stopwaitsecs)
-        if process is not None and process.state is ProcessState.EXITED:
-            process = await self._client.get_process(name)
-        return process
-
-    async def send_stop(self, name: str) -> bool:
-        """Signal a program to stop, so that it will not come back; returns False where it does not run."""
         while True:
             process = await self._client.get_process(name)
-            if process is not None and process.state is ProcessState.EXITED:
-                process = await self._client.get_process(name)  # see `settle`
-            if process is None or process.state in _ENDED:
+            if process is None or process.state in (ProcessState.STOPPED, ProcessState.FATAL, ProcessState.UNKNOWN):
                 return False
             if process.state is ProcessState.STOPPING:
                 return True
+            if process.state is ProcessState.EXITED:
+                if not options.restarts(process):
+                    return False
+                if await self._stop_restarting(name, options):
+                    return True
+                continue  # supervisord was faster and has started it again
             await _wait_for_exec(process)
-            try:
-                await self._client.stop_process(name)
-            except NotRunning:
-                continue  # it exited just now; supervisord may be about to start it again
+            failure = await self._stop_after_exec(name, options, process.pid)
+            if isinstance(failure, NotRunning):
+                continue  # it exited just now
+            if failure is not None:
+                raise failure
             return True
+
+    async def _stop_after_exec(
+        self, name: str, options: StopOptions, executed_pid: int | None, *before: Call
+    ) -> Exception | None:
+        """Stop a process; returns what stopProcess raised.
+
+        Args:
+            executed_pid: the process that is known to be past exec; supervisord may have another one by now.
+            before: calls to be made in the same step.
+        """
+        stop, look = Call("supervisor.stopProcess", (name, False)), Call("supervisor.getProcessInfo", (name,))
+        *_, failure, info = await self._call(*before, stop, look)
+        if isinstance(failure, Exception) or isinstance(info, Exception):
+            return failure if isinstance(failure, Exception) else None
+        process = to_process(info)
+        if process.state is ProcessState.STOPPING and process.pid != executed_pid:
+            # the signal came before exec and is lost, unless the process has ended by itself meanwhile
+            await _wait_for_exec(process)
+            await self._call(Call("supervisor.signalProcess", (name, options.stopsignal)))
+        return None
+
+    async def _stop_restarting(self, name: str, options: StopOptions) -> bool:
+        """Stop a program that has exited and that supervisord will start again in its next round.
+
+        stopProcess answers NOT_RUNNING until then, and a program that lives for a moment only is never seen
+        alive: the extension makes it STOPPED as it is; else it is started and stopped in one step.
+        """
+        if self._board.is_live:
+            [settled] = await self._call(Call("plugins.settle", (name,)))
+            return settled is True
+        start = Call("supervisor.startProcess", (name, False))
+        return await self._stop_after_exec(name, options, None, start) is None
 
     async def wait_until_gone(self, name: str, stopwaitsecs: int) -> Process:
         """Wait for the process of a program that is being stopped: SIGKILL comes after `stopwaitsecs`.
@@ -67,9 +109,9 @@ class ProgramControl:
         Raises:
             StopTimeout
         """
-        async for process in self._poll(name, stopwaitsecs + KILL_GRACE_SECONDS):
-            if process.state is not ProcessState.STOPPING:
-                return process
+        async for process in self._board.watch(name, stopwaitsecs + KILL_GRACE_SECONDS):
+            if process is None or process.state is not ProcessState.STOPPING:
+                return process or NEVER_ADDED
         raise StopTimeout(
             f"its process is still alive {KILL_GRACE_SECONDS:g} seconds after SIGKILL; the kernel may be "
             "waiting for a device; supervisord goes on killing it"
@@ -79,7 +121,7 @@ class ProgramControl:
         """Start a program in one step that nothing comes between, and look at it once.
 
         Args:
-            process: the program as it is, settled; None where supervisord does not have it.
+            process: the program as it is, ended for good; None where supervisord does not have it.
             is_new: its section has changed, and supervisord has read that: swap the program first.
 
         Raises:
@@ -88,13 +130,14 @@ class ProgramControl:
             ConfigurationRejected
         """
         calls = []
-        if process is not None and process.state is ProcessState.BACKOFF:
-            calls.append(Call("supervisor.stopProcess", (name, False)))  # it becomes STOPPED at once
-        if process is not None and is_new:
-            calls.append(Call("supervisor.removeProcessGroup", (name,)))
-        if process is None or is_new:
+        if (process is None or is_new) and self._board.is_live:
+            await self._client.replace_program(name)
+        elif process is None or is_new:
+            if process is not None:
+                calls.append(Call("supervisor.removeProcessGroup", (name,)))
             calls.append(Call("supervisor.addProcessGroup", (name,)))
-        *_, failure = await self._client.call_together(*calls, Call("supervisor.startProcess", (name, False)))
+        *_, failure = await self._call(*calls, Call("supervisor.startProcess", (name, False)))
+        failure = failure if isinstance(failure, Exception) else None
         after = await self.get(name)
         if isinstance(failure, StartFailed) or (failure is None and after.status is Status.ERROR):
             raise StartFailed(after.detail or str(failure))
@@ -113,7 +156,8 @@ class ProgramControl:
             StartFailed: it ended, or was stopped meanwhile.
         """
         process = NEVER_ADDED
-        async for process in self._poll(name, timeout_seconds):
+        async for seen in self._board.watch(name, timeout_seconds):
+            process = seen or NEVER_ADDED
             if process.status is Status.ERROR:
                 raise StartFailed(process.detail)
             if process.state in (ProcessState.STOPPED, ProcessState.STOPPING):
@@ -123,7 +167,7 @@ class ProgramControl:
         return process
 
     async def add_stopped(self, name: str) -> None:
-        """Add a program that supervisord has read, so that it is STOPPED whatever its `autostart` says.
+        """Add a program that a stock supervisord has read, so that it is STOPPED whatever its `autostart` says.
 
         A group that is added starts itself in supervisord's next round where `autostart` is true and it
         was never started before. So it is started here, and killed before anything can come between.
@@ -137,30 +181,32 @@ class ProgramControl:
         )
         await self.wait_until_gone(name, 0)
 
+    async def remove(self, name: str) -> None:
+        """Have supervisord forget a program that is stopped."""
+        if await self._client.get_process(name) is None:
+            return
+        if self._board.is_live:
+            await self._client.remove_program(name)
+        else:
+            await self._client.remove_group(name)
+
     async def get(self, name: str) -> Process:
         """The program's process at this instant, whether supervisord has the program or not."""
-        return await self._client.get_process(name) or NEVER_ADDED
+        return await self._board.get(name) or NEVER_ADDED
 
-    async def _poll(self, name: str, timeout_seconds: float) -> AsyncIterator[Process]:
-        """Look at a process at short intervals, then at longer ones, and once more when the time is over.
-
-        Every look makes supervisord go its round, in which it reaps; else it does so once a second.
-        """
-        loop = asyncio.get_running_loop()
-        deadline, pause_seconds = loop.time() + timeout_seconds, 0.002
-        while loop.time() < deadline:
-            yield await self.get(name)
-            await asyncio.sleep(min(pause_seconds, max(0, deadline - loop.time())))
-            pause_seconds = min(pause_seconds * 1.5, 0.1)
-        yield await self.get(name)
-
-
-_ENDED = (ProcessState.STOPPED, ProcessState.EXITED, ProcessState.FATAL, ProcessState.UNKNOWN)
+    async def _call(self, *calls: Call) -> list[Any]:
+        """Make calls together; with the extension, return when the board shows what they have done."""
+        if not self._board.is_live:
+            return await self._client.call_together(*calls)
+        *results, sequence = await self._client.call_together(*calls, Call("plugins.sync"))
+        if isinstance(sequence, int):
+            await self._board.reach(sequence)
+        return results
 
 
 async def _wait_for_exec(process: Process) -> None:
     """Wait until a new process can be signalled: a SIGTERM between fork and exec would be lost."""
-    if not process.is_alive or process.uptime_seconds > _EXEC_TIMEOUT_SECONDS:
+    if not process.is_alive or process.uptime_seconds(time.monotonic()) > _EXEC_TIMEOUT_SECONDS:
         return
     executed = has_executed(process.pid)
     if executed is None:
