@@ -10,8 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api.auth import Gate
+from service.api.events import EventHub
 from service.api.problems import respond_to_error
 from service.api.routes import State, make_routes
+from service.api.views import Views
 from service.errors import PlugvisorError
 from service.manager import Manager
 from service.supervisord.board import Board
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from service.admin_code import AdminCode
     from service.settings import Settings
 
-LARGEST_BODY_BYTES = 1024 * 1024
-
 
 def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
     """The ASGI application; it connects to supervisord when its lifespan begins."""
@@ -34,9 +34,12 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
         client = SupervisorClient(settings.supervisor_url)
-        board, manager = Board(client), Manager(settings, client)
+        board = Board(client, str(settings.run_dir / "state.sock"))
+        manager = Manager(settings, client, board)
         await manager.load()
-        yield State(manager=manager, board=board, gate=Gate(admin_code))
+        events = EventHub(manager, board)
+        yield State(manager=manager, views=Views(manager, board), events=events, gate=Gate(admin_code))
+        events.close()
         await manager.close()
         await board.close()
         await client.close()
@@ -45,13 +48,14 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         routes=make_routes(),
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((PlugvisorError, HTTPException, Exception), respond_to_error),
-        max_body_size=LARGEST_BODY_BYTES,
     )
+    if not settings.cors_origins:
+        return app
     # Outermost, for a browser shows an answer without these headers, an error's too, as a network failure.
     return CORSMiddleware(
         app,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "Content-Type"],
-        expose_headers=["Retry-After"],
+        expose_headers=["ETag", "Retry-After"],
     )

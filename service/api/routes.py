@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import math
 import time
-from datetime import datetime
-from functools import wraps
+from functools import lru_cache, wraps
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import quote
 
+from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.api.problems import describe
-from service.errors import InvalidRequest, PluginNotFound, PlugvisorError
-from service.plugins.catalog import Plugin
-from service.report import Report, report
+from service.api.views import Prepared, describe_outcome
+from service.errors import InvalidRequest, PlugvisorError
 from service.supervisord.states import Process, Status
 
 if TYPE_CHECKING:
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from service.api.auth import Gate
+    from service.api.events import EventHub
+    from service.api.views import Views
     from service.manager import Manager
-    from service.supervisord.board import Board
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ def make_routes() -> list[Route]:
     return [
         Route("/plugins", list_plugins),
         Route("/plugin/status", show_status),
+        Route("/events", open_events, methods=["GET"]),
         Route("/plugin/{plugin_id}/start", start_plugin, methods=["POST"]),
         Route("/plugin/{plugin_id}/stop", stop_plugin, methods=["POST"]),
         Route("/plugin/{plugin_id}/reload", reload_plugin, methods=["POST"]),
@@ -50,7 +51,8 @@ class State(TypedDict):
     """What every request finds in `request.state`; made by the lifespan."""
 
     manager: Manager
-    board: Board
+    views: Views
+    events: EventHub
     gate: Gate
 
 
@@ -74,46 +76,33 @@ def mutation(handler: Callable[[Request[State]], Awaitable[Response]]) -> Callab
             who = request.client.host if request.client else "-"
             milliseconds = (time.perf_counter() - began) * 1000
             # quoted: a path may hold anything, line breaks included
-            logger.info("%s %s %s: %s, %.0f ms", who, request.method, quote(request.url.path), outcome, milliseconds)
+            logger.info(
+                "%s %s %s: %s, %.0f ms", who, request.method, quote(request.scope["path"]), outcome, milliseconds
+            )
 
     return endpoint
 
 
 async def list_plugins(request: Request[State]) -> Response:
     """Every plugin, with its metadata and its status."""
-    processes = await request.state["board"].read()
-    plugins = []
-    for plugin in request.state["manager"].catalog.values():
-        told = report(plugin, processes.get(plugin.id))
-        manifest = plugin.manifest
-        plugins.append(
-            {
-                "id": plugin.id,
-                "name": manifest.name if manifest else plugin.id,
-                "version": manifest.version if manifest else "",
-                "description": manifest.description if manifest else "",
-                "enabled": plugin.enabled,
-                **_status_fields(told),
-            }
-        )
-    return JSONResponse({"plugins": plugins, "message": "" if plugins else "no plugins registered"})
+    document = await request.state["views"].list_plugins()
+    known = request.headers.get("If-None-Match")
+    if known is not None and (known == "*" or document.etag in [tag.strip() for tag in known.split(",")]):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": document.etag})
+    return Prepared(document.body, document.headers)
 
 
 async def show_status(request: Request[State]) -> Response:
     """One plugin's status, or everyone's."""
-    plugin_id = request.query_params.get("plugin_id")
-    plugin = request.state["manager"].catalog.get(plugin_id or "")
-    if plugin_id and plugin is None:
-        raise PluginNotFound(f"there is no plugin {plugin_id!r}; GET /plugins lists them")
-    processes = await request.state["board"].read()
-    if plugin is not None:
-        told = report(plugin, processes.get(plugin.id))
-        return JSONResponse({"plugin_id": plugin_id, **_status_fields(told), **_process_fields(told), "time": _now()})
-    plugins = {}
-    for plugin in request.state["manager"].catalog.values():
-        told = report(plugin, processes.get(plugin.id))
-        plugins[plugin.id] = {**_status_fields(told), **_process_fields(told)}
-    return JSONResponse({"plugins": plugins, "time": _now()})
+    plugin_id = _read_plugin_id(request.scope["query_string"])
+    views = request.state["views"]
+    return Prepared(await (views.show_one(plugin_id) if plugin_id else views.show_all()))
+
+
+async def open_events(request: Request[State]) -> Response:
+    """What happens, as server-sent events."""
+    last_event_id = request.headers.get("Last-Event-ID")
+    return await request.state["events"].open(_read_plugin_id(request.scope["query_string"]), last_event_id)
 
 
 @mutation
@@ -162,25 +151,13 @@ def _answer(
     request: Request[State], process: Process, message: str, status: HTTPStatus = HTTPStatus.OK
 ) -> JSONResponse:
     plugin_id = request.path_params["plugin_id"]
-    # a refresh may have removed it in the meantime
-    told = report(request.state["manager"].catalog.get(plugin_id) or Plugin(plugin_id, None), process)
-    content = {"plugin_id": plugin_id, **_status_fields(told), "message": message}
-    if told.pid is not None:
-        content["pid"] = told.pid
-    return JSONResponse(content, status)
+    return JSONResponse(describe_outcome(plugin_id, process, message), status)
 
 
-def _status_fields(told: Report) -> dict[str, Any]:
-    fields = {"status": told.status, "state": told.state.name}
-    return fields | {"detail": told.detail} if told.detail else fields
-
-
-def _process_fields(told: Report) -> dict[str, Any]:
-    return {} if told.pid is None else {"pid": told.pid, "uptime": told.uptime_seconds}
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="microseconds")
+@lru_cache(maxsize=4096)
+def _read_plugin_id(query_string: bytes) -> str | None:
+    """Front ends ask the same few questions again and again."""
+    return QueryParams(query_string).get("plugin_id")
 
 
 def _read_wait(request: Request[State]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import os
 import socket
 import sys
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-logger = logging.getLogger(__name__)
-
 DRAIN_SECONDS = 5
 """How long requests under way may take to end at a shutdown; operations on plugins go on after that."""
 
@@ -33,11 +31,21 @@ def open_socket(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=2048)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: no host can have such a name
         raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {error.strerror}; "
+            f"cannot listen on {host} port {port}: {getattr(error, 'strerror', error)}; "
             "end what listens there, or choose another PLUGVISOR_PORT or PLUGVISOR_HOST"
         ) from error
+
+
+class Server(uvicorn.Server):
+    """Ends the event streams when it begins to shut down: it waits for requests under way before the lifespan ends."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down as uvicorn does, without waiting for streams that never end by themselves."""
+        if "events" in self.lifespan.state:
+            self.lifespan.state["events"].close()
+        await super().shutdown(sockets)
 
 
 def serve(app: ASGIApp, listener: socket.socket) -> None:
@@ -51,14 +59,15 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         lifespan="on",
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
 
     async def run() -> None:
         if "SUPERVISOR_PROCESS_NAME" in os.environ:
             _call_when_orphaned(lambda: setattr(server, "should_exit", True))
         await server.serve(sockets=[listener])
 
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    # uvicorn raises the signal that ended it once more when all is done
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run())
 
 
@@ -72,7 +81,6 @@ def _call_when_orphaned(callback: Callable[[], object]) -> None:
     def read() -> None:
         if not os.read(sys.stdin.fileno(), 4096):
             loop.remove_reader(sys.stdin.fileno())
-            logger.warning("supervisord is gone; the service ends too, so that the next one can be started")
-            callback()
+            callback()  # nothing to log: supervisord was the reader of our standard error, too
 
     loop.add_reader(sys.stdin.fileno(), read)

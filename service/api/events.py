@@ -1,0 +1,231 @@
+"""`GET /events`: the picture, pushed to browsers as server-sent events.
+
+    event: snapshot      {"plugins": [as in GET /plugins, with pid and uptime], "time"}
+    event: status        {"plugin_id", "status", "state", …, "time"}: one plugin has changed
+    event: plugins       as a snapshot: plugins were added, changed or removed
+    event: unavailable   {"detail", "time"}: supervisord cannot be reached; a snapshot follows when it can
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import StreamingResponse
+
+from service.api.views import describe_plugin, describe_status, tell_time, to_json
+from service.errors import PluginNotFound, SupervisorUnavailable
+from service.report import report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from service.manager import Manager
+    from service.supervisord.board import Board
+    from service.supervisord.states import Process
+
+HEARTBEAT_SECONDS = 15.0
+"""Proxies close what is silent for half a minute or more."""
+LONGEST_QUEUE = 256
+"""A client that is so many events behind gets a new snapshot instead of them."""
+KEPT_EVENTS = 1024
+"""So many events can be made up for by `Last-Event-ID`."""
+_LOOK_SECONDS = 1.0
+
+Event = tuple[int, str | None, bytes]
+"""Its number, the plugin that it is about or None for all, and what is sent."""
+
+
+class Client:
+    """One open stream."""
+
+    def __init__(self, plugin_id: str | None) -> None:
+        self.plugin_id = plugin_id
+        self.queue: deque[Event] = deque()
+        self.is_behind = False
+        self.news = asyncio.Event()
+
+
+class EventHub:
+    """Sends what happens to every open stream; supervisord is asked nothing while the board is live."""
+
+    def __init__(self, manager: Manager, board: Board) -> None:
+        self._manager = manager
+        self._board = board
+        self._clients: set[Client] = set()
+        self._kept: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        # ids of another run of the service must not be taken for ours
+        self._run = secrets.token_hex(4)
+        self._number = 0
+        self._shown: dict[str, tuple[Any, ...]] = {}
+        self._is_available = True
+        self._closed = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+        board.on_change.append(self._on_process)
+        manager.on_change.append(self._on_catalog)
+
+    async def open(self, plugin_id: str | None, last_event_id: str | None) -> StreamingResponse:
+        """Answer with a stream.
+
+        Raises:
+            PluginNotFound, SupervisorUnavailable
+        """
+        if plugin_id and plugin_id not in self._manager.catalog:
+            raise PluginNotFound(f"there is no plugin {plugin_id!r}; GET /plugins lists them")
+        await self._board.read()
+        return StreamingResponse(
+            self._stream(Client(plugin_id or None), last_event_id),
+            media_type="text/event-stream",
+            # nginx holds answers back unless it is told not to
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    def close(self) -> None:
+        """End every stream: an open one would keep the service from shutting down."""
+        self._closed.set()
+        for client in self._clients:
+            client.news.set()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    # -- one client
+
+    async def _stream(self, client: Client, last_event_id: str | None) -> AsyncIterator[bytes]:
+        self._clients.add(client)
+        if self._watcher is None or self._watcher.done():
+            self._shown.clear()  # of the time before the last client went
+            self._watcher = asyncio.create_task(self._watch())
+        try:
+            missed = self._find_missed(client, last_event_id)
+            client.is_behind = missed is None
+            client.queue.extend(missed or ())
+            client.news.set()
+            while not self._closed.is_set():
+                try:
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        await client.news.wait()
+                except TimeoutError:
+                    yield b": heartbeat\n\n"
+                    continue
+                client.news.clear()
+                if client.is_behind:
+                    client.is_behind = False
+                    client.queue.clear()
+                    yield await self._make_snapshot(client)
+                while client.queue and not client.is_behind:
+                    yield client.queue.popleft()[2]
+        finally:
+            self._clients.discard(client)
+
+    async def _make_snapshot(self, client: Client) -> bytes:
+        try:
+            processes = await self._board.read()
+        except SupervisorUnavailable as error:
+            self._is_available = False
+            return self._render("unavailable", {"detail": str(error), "time": tell_time()})
+        if not self._board.is_live and not self._shown:
+            self._shown = self._summarize(processes)
+        return self._render("snapshot", self._describe(processes, client.plugin_id))
+
+    def _find_missed(self, client: Client, last_event_id: str | None) -> list[Event] | None:
+        """The events after that one; None where a snapshot is needed instead."""
+        run, _, number = (last_event_id or "").partition("-")
+        if run != self._run or not number.isdecimal() or int(number) > self._number or not self._board.is_live:
+            return None
+        missed = [event for event in self._kept if event[0] > int(number)]
+        if len(missed) != self._number - int(number):
+            return None
+        if client.plugin_id is None:
+            return missed
+        if any(plugin_id is None for _, plugin_id, _ in missed):
+            return None
+        return [event for event in missed if event[1] == client.plugin_id]
+
+    # -- all clients
+
+    def _on_process(self, name: str | None) -> None:
+        if name is None:
+            self._resynchronise()
+        elif name in self._manager.catalog:
+            self._show_change(name, self._board.picture)
+
+    def _on_catalog(self) -> None:
+        if self._board.is_live:
+            self._send(None, "plugins", self._describe(self._board.picture, None))
+        else:
+            self._resynchronise()
+
+    def _resynchronise(self) -> None:
+        """Everything may be different: every client needs a snapshot, and who comes back later as well."""
+        self._number += 1
+        self._kept.clear()
+        self._shown.clear()
+        self._is_available = True
+        for client in self._clients:
+            client.is_behind = True
+            client.news.set()
+
+    def _show_change(self, name: str, processes: Mapping[str, Process]) -> None:
+        told = describe_status(report(self._manager.catalog[name], processes.get(name), time.monotonic()))
+        self._send(name, "status", {"plugin_id": name, **told, "time": tell_time()})
+
+    def _send(self, plugin_id: str | None, kind: str, data: dict[str, Any]) -> None:
+        self._number += 1
+        event = (self._number, plugin_id, self._render(kind, data))
+        self._kept.append(event)
+        for client in self._clients:
+            if client.plugin_id is not None and plugin_id not in (None, client.plugin_id):
+                continue
+            if len(client.queue) >= LONGEST_QUEUE or (client.plugin_id is not None and plugin_id is None):
+                client.is_behind = True  # it gets a snapshot of what it asked for
+            else:
+                client.queue.append(event)
+            client.news.set()
+
+    def _render(self, kind: str, data: dict[str, Any]) -> bytes:
+        return b"event: %s\nid: %s-%d\ndata: %s\n\n" % (kind.encode(), self._run.encode(), self._number, to_json(data))
+
+    def _describe(self, processes: Mapping[str, Process], plugin_id: str | None) -> dict[str, Any]:
+        now = time.monotonic()
+        plugins = []
+        for plugin in self._manager.catalog.values():
+            if plugin_id in (None, plugin.id):
+                told = report(plugin, processes.get(plugin.id), now)
+                plugins.append({**describe_plugin(plugin, told), **describe_status(told)})
+        return {"plugins": plugins, "time": tell_time()}
+
+    # -- where no state stream tells of changes
+
+    async def _watch(self) -> None:
+        """While a client is there: ask every second what the board does not tell by itself."""
+        while self._clients:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._board.is_live:
+                continue
+            try:
+                processes = await self._board.read()
+            except SupervisorUnavailable as error:
+                if self._is_available:
+                    self._is_available = False
+                    self._send(None, "unavailable", {"detail": str(error), "time": tell_time()})
+                continue
+            before, self._shown = self._shown, self._summarize(processes)
+            if not self._is_available or not before:
+                self._resynchronise()
+                continue
+            for name in self._shown:
+                if before.get(name) != self._shown[name]:
+                    self._show_change(name, processes)
+
+    def _summarize(self, processes: Mapping[str, Process]) -> dict[str, tuple[Any, ...]]:
+        """By what a change of a plugin is told from the mere passing of time."""
+        summary = {}
+        for plugin in self._manager.catalog.values():
+            told = report(plugin, processes.get(plugin.id), 0)
+            summary[plugin.id] = (told.status, told.state, told.detail, told.pid)
+        return summary

@@ -1,0 +1,187 @@
+"""What the API shows of plugins, as JSON; kept serialised until something changes."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from service.errors import PluginNotFound
+from service.report import Report, report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from service.manager import Manager
+    from service.plugins.catalog import Plugin
+    from service.supervisord.board import Board
+    from service.supervisord.states import Process
+
+
+class Prepared(Response):
+    """A JSON answer whose headers are known already: writing them takes as long as all the rest."""
+
+    def __init__(self, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self.status_code = HTTPStatus.OK
+        self.background = None
+        self.body = body
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json"), *headers]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A body, its strong entity tag (RFC 9110, 8.8.3) and the headers that go with it."""
+
+    body: bytes
+    etag: str
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+class Views:
+    """Puts the catalog and the board together. Every method may raise `SupervisorUnavailable`."""
+
+    def __init__(self, manager: Manager, board: Board) -> None:
+        self._manager = manager
+        self._board = board
+        self._list: tuple[object, Document] | None = None
+        self._all: tuple[object, bytes] | None = None
+        self._fragments: dict[str, _Fragment] = {}
+
+    async def list_plugins(self) -> Document:
+        """The body of `GET /plugins`: rebuilt only when a plugin or its process has changed."""
+        processes = await self._board.read()
+        key = self._key()
+        if key is None or self._list is None or self._list[0] != key:
+            plugins = self.make_items(processes)
+            body = to_json({"plugins": plugins, "message": "" if plugins else "no plugins registered"})
+            etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+            # no-cache: to be kept, and to be asked for with the tag
+            headers = ((b"etag", etag.encode()), (b"cache-control", b"no-cache"))
+            self._list = (key, Document(body, etag, headers))
+        return self._list[1]
+
+    async def show_all(self) -> bytes:
+        """The body of `GET /plugin/status`: all but `time` is put together at a change, or every second for uptimes."""
+        processes = await self._board.read()
+        now = time.monotonic()
+        key = (self._key(), int(now))
+        if key[0] is None or self._all is None or self._all[0] != key:
+            catalog = self._manager.catalog
+            parts = [
+                to_json(plugin.id) + b":{" + self._describe(plugin, processes, now) + b"}"
+                for plugin in catalog.values()
+            ]
+            self._all = (key, b'{"plugins":{' + b",".join(parts) + b'},"time":"')
+            if len(self._fragments) > 2 * len(catalog):
+                self._fragments.clear()  # most of them are of plugins that are gone
+        return self._all[1] + tell_time().encode() + b'"}'
+
+    async def show_one(self, plugin_id: str) -> bytes:
+        """The body of `GET /plugin/status?plugin_id=…`; raises `PluginNotFound`."""
+        plugin = self._manager.catalog.get(plugin_id)
+        if plugin is None:
+            raise PluginNotFound(f"there is no plugin {plugin_id!r}; GET /plugins lists them")
+        fields = self._describe(plugin, await self._board.read(), time.monotonic())
+        return b'{"plugin_id":' + to_json(plugin_id) + b"," + fields + b',"time":"' + tell_time().encode() + b'"}'
+
+    def _describe(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> bytes:
+        """The fields of one plugin's status; serialised anew only when they or its uptime have changed."""
+        process = processes.get(plugin.id)
+        uptime = process.uptime_seconds(now) if process is not None and process.is_alive else 0
+        known = self._fragments.get(plugin.id)
+        if known is None or known.process is not process or known.plugin is not plugin or known.uptime != uptime:
+            fields = to_json(describe_status(report(plugin, process, now)))[1:-1]
+            known = self._fragments[plugin.id] = _Fragment(plugin, process, uptime, fields)
+        return known.fields
+
+    def make_items(self, processes: Mapping[str, Process]) -> list[dict[str, Any]]:
+        """Every plugin as `GET /plugins` lists it: nothing in it changes by time alone."""
+        now = time.monotonic()
+        return [
+            describe_plugin(plugin, report(plugin, processes.get(plugin.id), now))
+            for plugin in self._manager.catalog.values()
+        ]
+
+    def _key(self) -> tuple[int, int] | None:
+        """Changes whenever the catalog or the board may have; None where only asking tells."""
+        return (self._board.version, self._manager.version) if self._board.is_live else None
+
+
+def describe_outcome(plugin_id: str, process: Process, message: str) -> dict[str, Any]:
+    """The body of an answer to start, stop or reload: it is about the process, whatever the manifest is like."""
+    fields: dict[str, Any] = {"plugin_id": plugin_id, "status": process.status, "state": process.state.name}
+    if process.detail:
+        fields["detail"] = process.detail
+    fields["message"] = message
+    return {**fields, "pid": process.pid} if process.is_alive else fields
+
+
+def describe_plugin(plugin: Plugin, told: Report) -> dict[str, Any]:
+    """One item of the list."""
+    manifest = plugin.manifest
+    return {
+        "id": plugin.id,
+        "name": manifest.name if manifest else plugin.id,
+        "version": manifest.version if manifest else "",
+        "description": manifest.description if manifest else "",
+        "enabled": plugin.enabled,
+        **_describe_state(told),
+    }
+
+
+def describe_status(told: Report) -> dict[str, Any]:
+    """A plugin's status, with its process where one is alive."""
+    fields = _describe_state(told)
+    return fields if told.pid is None else {**fields, "pid": told.pid, "uptime": told.uptime_seconds}
+
+
+def _describe_state(told: Report) -> dict[str, Any]:
+    fields: dict[str, Any] = {"status": told.status, "state": told.state.name}
+    if told.detail:
+        fields["detail"] = told.detail
+    if told.history is not None:
+        fields["restarts"] = told.history.restarts
+        if told.history.last_exit is not None:
+            fields["last_exit"] = {**told.history.last_exit, "at": tell_time(told.history.last_exit["at"])}
+        if told.history.retry_at is not None:
+            fields["retry_at"] = tell_time(told.history.retry_at)
+        if told.history.flapping:
+            fields["flapping"] = True
+    return fields
+
+
+@dataclass(frozen=True, slots=True)
+class _Fragment:
+    plugin: Plugin
+    process: Process | None
+    uptime: int
+    fields: bytes
+
+
+def tell_time(timestamp: float | None = None) -> str:
+    """ISO 8601 with microseconds and the local offset; now, or at seconds since 1970."""
+    seconds, microseconds = divmod(int((time.time() if timestamp is None else timestamp) * 1_000_000), 1_000_000)
+    date_and_time, offset = _tell_second(seconds)
+    return f"{date_and_time}.{microseconds:06}{offset}"
+
+
+@lru_cache(maxsize=16)
+def _tell_second(seconds: int) -> tuple[str, str]:
+    """Looking the time zone up takes longer than all the rest of an answer."""
+    moment = datetime.fromtimestamp(seconds, UTC).astimezone()
+    return moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.isoformat()[19:]
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def to_json(value: object) -> bytes:
+    """As Starlette's `JSONResponse` writes it."""
+    return _encode(value).encode()
