@@ -6,7 +6,8 @@ import argparse
 import logging
 import os
 import sys
-import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import httpx
@@ -43,10 +44,9 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
     settings = Settings.from_env(os.environ)
     up.prepare_folders(settings)
     up.lock_run_dir(settings)
-    up.check_port(settings)
+    open_socket(settings.host, settings.port).close()  # better now, in the terminal, than in the service's log
     catalog = up.render_programs(settings, keep_broken=False)
-    environ = up.supervisor_environ(settings, os.environ)
-    environ["PLUGVISOR_MINFDS"] = str(up.count_descriptors(len(catalog)))
+    environ = up.make_environ(settings, len(catalog))
     code = up.prepare_admin_code(settings, environ)
     print(f"Plugvisor {VERSION}")
     print(f"  address     {settings.url}")
@@ -86,17 +86,13 @@ def run_render(_arguments: argparse.Namespace) -> int:
 
 def run_check(arguments: argparse.Namespace) -> int:
     """Print what is to be said of each plugin."""
-    environ = dict(os.environ)
-    if arguments.dir:
-        environ["PLUGVISOR_PLUGINS_DIR"] = arguments.dir
-    with tempfile.TemporaryDirectory(prefix="plugvisor-check-") as run_dir:
-        # an author checks manifests where nothing was ever run, and nothing is to be left behind
-        settings = Settings.from_env(environ | {"PLUGVISOR_RUN_DIR": run_dir, "PLUGVISOR_LOG_DIR": run_dir})
-        try:
-            catalog = load_catalog(settings, {})
-        except OSError as error:
-            folder = str(settings.plugins_dir)
-            raise ConfigurationError(f"cannot read the folder {folder!r}: {error.strerror}") from error
+    settings = Settings.from_env(os.environ | ({"PLUGVISOR_PLUGINS_DIR": arguments.dir} if arguments.dir else {}))
+    # an author checks manifests where nothing was ever run: the programs are rendered, but never written
+    settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
+    try:
+        catalog = load_catalog(settings, {})
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the folder {str(settings.plugins_dir)!r}: {error.strerror}") from error
     return _print_verdicts(list(catalog.values()))
 
 
@@ -105,7 +101,7 @@ def run_health(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_env(os.environ)
     try:
         response = httpx.get(f"{settings.url}/plugin/status", timeout=HEALTH_TIMEOUT_SECONDS, trust_env=False)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         print(f"unhealthy: no answer from {settings.url}: {error}", file=sys.stderr)
         return 1
     if response.status_code != httpx.codes.OK:
@@ -117,7 +113,7 @@ def run_health(_arguments: argparse.Namespace) -> int:
 
 def run_ctl(arguments: argparse.Namespace) -> NoReturn:
     """Become supervisorctl."""
-    environ = up.supervisor_environ(Settings.from_env(os.environ), os.environ)
+    environ = up.make_ctl_environ(Settings.from_env(os.environ))
     command = [sys.executable, "-P", "-m", "supervisor.supervisorctl", "-c", str(up.SUPERVISORD_CONF)]
     os.execve(sys.executable, [*command, *arguments.arguments], environ)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -9,15 +10,15 @@ import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from service.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
-from service.api.server import open_socket
 from service.errors import ConfigurationError
 from service.plugins.catalog import Catalog, load_catalog
 from service.plugins.publisher import Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from service.settings import Settings
 
@@ -28,13 +29,38 @@ SUPERVISORD_CONF = Path(__file__).resolve().parent.parent / "supervisor_conf" / 
 """Beside `service/`, in a checkout as in site-packages."""
 
 
-def supervisor_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for supervisord and supervisorctl; the admin code itself is not in it."""
+def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
+    """The environment for supervisord; the admin code itself is not in it.
+
+    Raises:
+        ConfigurationError: the settings name another supervisord than the one to be started.
+    """
+    own_url = f"unix://{settings.run_dir}/supervisor.sock"
+    if settings.supervisor_url != own_url:
+        raise ConfigurationError(
+            "cannot start a supervisord where PLUGVISOR_SUPERVISOR_URL names another one: "
+            "unset it, or run `plugvisor serve` beside that one"
+        )
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    descriptors = 1024 + 4 * plugins_count  # three for each, and room for those to come
+    if hard_limit != resource.RLIM_INFINITY:
+        descriptors = min(descriptors, hard_limit)
     return {
-        **{name: value for name, value in environ.items() if name != "PLUGVISOR_ADMIN_CODE"},
+        **{name: value for name, value in os.environ.items() if name != "PLUGVISOR_ADMIN_CODE"},
         **settings.to_env(),
         "PLUGVISOR_PYTHON": sys.executable,
-        "PLUGVISOR_MINFDS": environ.get("PLUGVISOR_MINFDS", "1024"),
+        "PLUGVISOR_MINFDS": str(descriptors),
+    }
+
+
+def make_ctl_environ(settings: Settings) -> dict[str, str]:
+    """The environment for supervisorctl, which reads user and password from its configuration alone."""
+    url = urlsplit(settings.supervisor_url)
+    return {
+        **os.environ,
+        "PLUGVISOR_CTL_URL": f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}",
+        "PLUGVISOR_CTL_USERNAME": unquote(url.username or ""),
+        "PLUGVISOR_CTL_PASSWORD": unquote(url.password or ""),
     }
 
 
@@ -59,7 +85,8 @@ def prepare_folders(settings: Settings) -> None:
                 f"cannot use the folder {str(path)!r}: others may write there and make us run what they like; "
                 f"set {name} to a folder of your own"
             )
-    Publisher(settings.run_dir).prepare()
+    with _run_dir_errors(settings):
+        Publisher(settings.run_dir).prepare()
 
 
 def lock_run_dir(settings: Settings) -> None:
@@ -68,7 +95,8 @@ def lock_run_dir(settings: Settings) -> None:
     Raises:
         ConfigurationError: another Plugvisor has it.
     """
-    descriptor = os.open(settings.run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    with _run_dir_errors(settings):
+        descriptor = os.open(settings.run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -82,6 +110,9 @@ def lock_run_dir(settings: Settings) -> None:
 
 def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
     """Publish every valid plugin and remove what is no plugin any more; supervisord is not asked.
+
+    Returns:
+        the plugins that have a folder.
 
     Args:
         keep_broken: leave the program of a plugin whose manifest is broken, for it may be running.
@@ -98,7 +129,7 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
             f"cannot read the plugins folder {str(settings.plugins_dir)!r}: {error.strerror}; "
             "create it, or set PLUGVISOR_PLUGINS_DIR to the folder that holds your plugins"
         ) from error
-    try:
+    with _run_dir_errors(settings):
         for plugin in catalog.values():
             if plugin.program is not None:
                 publisher.write_launch_script(plugin.program)
@@ -107,12 +138,7 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
             plugin = catalog[plugin_id]
             if plugin.program is None and not (keep_broken and plugin.folder is not None):
                 publisher.remove(plugin_id)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot write the programs into {str(settings.run_dir)!r}: {error.strerror}; "
-            "make room there, or set PLUGVISOR_RUN_DIR to another folder"
-        ) from error
-    return catalog
+    return {plugin_id: plugin for plugin_id, plugin in catalog.items() if plugin.folder is not None}
 
 
 def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode:
@@ -127,18 +153,21 @@ def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode
     path = settings.run_dir / "admin_code"
     code = read_admin_code(os.environ) or make_admin_code()
     if code.is_new or os.environ.get("PLUGVISOR_ADMIN_CODE"):
-        keep_admin_code(path, code)
-        environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(path)
+        with _run_dir_errors(settings):
+            keep_admin_code(path, code)
+    else:
+        path = Path(os.environ["PLUGVISOR_ADMIN_CODE_FILE"]).absolute()
+    environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(path)
     return code
 
 
-def check_port(settings: Settings) -> None:
-    """See that the service will be able to listen; raises `ConfigurationError`."""
-    open_socket(settings.host, settings.port).close()
-
-
-def count_descriptors(plugins_count: int) -> int:
-    """How many open files supervisord should be allowed, with room for plugins to come."""
-    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 1024 + 4 * plugins_count
-    return wanted if hard_limit == resource.RLIM_INFINITY else min(wanted, hard_limit)
+@contextlib.contextmanager
+def _run_dir_errors(settings: Settings) -> Iterator[None]:
+    """Turn what the system says of the run folder into a `ConfigurationError`."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot use the run folder {str(settings.run_dir)!r}: {error.filename or 'a file in it'}: "
+            f"{error.strerror}; mend that, or set PLUGVISOR_RUN_DIR to another folder"
+        ) from error

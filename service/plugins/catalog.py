@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from service.plugins.manifest import RESERVED_ID, Manifest, ManifestError, read_manifest
+from service.plugins.manifest import RESERVED_IDS, Manifest, ManifestError, read_manifest
 from service.plugins.program import Program, render_program
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ def _resolve_ids(plugins: Iterable[Plugin], published: Mapping[str, Path | None]
             break
         problem = f"the id {second.id!r} is taken by the folder {owners[second.id.casefold()].name_of_folder!r}"
         claims[claims.index(second)] = break_plugin(second, str(ManifestError(problem)))
-    owners.pop(RESERVED_ID, None)
+    for reserved in RESERVED_IDS:
+        owners.pop(reserved, None)
     return [
         plugin if owners.get(plugin.id.casefold()) is plugin else replace(plugin, id=f"{plugin.name_of_folder}\\")
         for plugin in claims

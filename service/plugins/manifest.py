@@ -10,14 +10,16 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from service.plugins.lines import find_line
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 FILE_NAME = "plugin.toml"
 LARGEST_MANIFEST_BYTES = 256 * 1024
-RESERVED_ID = "plugvisor"
-"""The name of the service's own program."""
+RESERVED_IDS = {"plugvisor": "the service's own program", "all": "supervisorctl, to which it means every program"}
+"""Ids that no plugin may have, in lower case, and what they are reserved for."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _STOP_SIGNALS = ("TERM", "HUP", "INT", "QUIT", "KILL", "USR1", "USR2")
@@ -82,6 +84,10 @@ def _read_file(path: Path) -> bytes:
         # O_NONBLOCK: opening a FIFO would wait for a writer for ever
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
+        if path.parent.is_symlink() and not os.path.exists(path.parent):
+            raise ManifestError("the folder is a link that leads nowhere; correct or remove it") from error
+        if not os.path.exists(path.parent):
+            raise ManifestError("the folder is gone; put it back, or refresh to have the plugin removed") from error
         raise ManifestError("the folder has no such file; write one, or move the folder elsewhere") from error
     except OSError as error:
         raise ManifestError(f"it cannot be read: {error.strerror}") from error
@@ -147,8 +153,8 @@ class _Reader:
                 f"the id {_shorten(plugin_id)} must be 1 to 64 letters, digits, `_` or `-`, "
                 "the first a letter or digit",
             )
-        if plugin_id.casefold() == RESERVED_ID:
-            self._fail("plugin", "id", f"the id {plugin_id!r} is reserved for the service's own program")
+        if plugin_id.casefold() in RESERVED_IDS:
+            self._fail("plugin", "id", f"the id {plugin_id!r} is reserved for {RESERVED_IDS[plugin_id.casefold()]}")
         command = self._command()
         entry = self._entry()
         if not command and not entry:
@@ -264,7 +270,7 @@ class _Reader:
             )
 
     def _fail(self, table: str, key: str | None, problem: str) -> NoReturn:
-        raise ManifestError(problem, _find_line(self.text, table, key))
+        raise ManifestError(problem, find_line(self.text, table, key))
 
 
 # Wide enough for any use, and finite: a stop must end some day, and supervisord adds these to its clock.
@@ -282,54 +288,3 @@ def _is_int(value: object) -> bool:
 
 def _shorten(value: str) -> str:
     return repr(value if len(value) <= 80 else value[:77] + "...")
-
-
-def _find_line(text: str, table: str, key: str | None) -> int | None:
-    """The line of `key` in `[table]`, or where the table first appears; None where the file has neither.
-
-    tomllib keeps no positions, so the keys are read again here, out of a text that is known to be valid.
-    """
-    wanted = table.split(".")
-    table_line = None
-    line = 1
-    here: list[str] = []  # what the keys belong to: the header's table, or the inline table's
-    name: list[str] = []  # the parts read so far of a key or a header
-    in_value = in_header = False
-    around: list[tuple[str, list[str], list[str]]] = []  # each open bracket of a value, with the two before it
-    for match in _TOKEN.finditer(text):
-        symbol = match[0]
-        if symbol == "=" or (in_header and symbol == "]"):
-            path = name if in_header else here + name
-            if key is not None and path == [*wanted, key] and not in_header:
-                return line
-            if path == wanted or (table_line is None and path[: len(wanted)] == wanted):
-                table_line = line
-            here, name, in_value, in_header = (path, [], False, False) if in_header else (here, path, True, False)
-        elif in_value and symbol in ("[", "{"):
-            around.append((symbol, here, name))
-            if symbol == "{":
-                here, name, in_value = name, [], False
-        elif around and symbol in ("]", "}"):
-            _, here, name = around.pop()
-            in_value = True
-        elif symbol == ("\n" if not around else "," if around[-1][0] == "{" else None):
-            name, in_value = [], False  # the next key
-        elif symbol == "[":
-            in_header = True
-        elif not in_value and symbol[0] not in "].,\n#":
-            # tomllib knows what is escaped in a quoted key
-            name += tomllib.loads(f"{symbol} = 0") if symbol[0] in "\"'" else [symbol]
-        line += symbol.count("\n")
-    return table_line
-
-
-_TOKEN = re.compile(
-    r"""
-    \"{3} (?: \\. | [^\\] )*? \"{3,5} | '{3} .*? '{3,5}      # multi-line strings, which may end in quotes of their own
-    | " (?: \\. | [^"\\] )*+ " | '[^']*+'                   # strings and quoted keys
-    | \#[^\n]*+                                              # comments
-    | [][{}=,.\n]
-    | [^][{}=,.\s"'\#]++                                     # bare keys, numbers and the like
-    """,
-    re.DOTALL | re.VERBOSE,
-)
