@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,11 +14,14 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+
+from service.up import SUPERVISORD_CONF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,11 +60,12 @@ def is_alive(pid: int) -> bool:
 
 
 def find_processes(folder: Path) -> list[int]:
-    """The living processes that have to do with a folder, by their working directory or command line."""
+    """The living processes that have to do with a folder, by working directory, command line or environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            told = [os.readlink(process / "cwd"), *(process / "cmdline").read_text(errors="replace").split("\0")]
+            told = [os.readlink(process / "cwd")]
+            told += [(process / name).read_text(errors="replace") for name in ("cmdline", "environ")]
             if any(str(folder) in text for text in told) and is_alive(int(process.name)):
                 found.append(int(process.name))
     return found
@@ -76,8 +81,10 @@ def find_free_port() -> int:
 class Plugvisor:
     """One Plugvisor under test. Write plugins, `up()`, then talk to it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, stock: bool = False) -> None:
+        """Args: `stock` is a supervisord as it comes, without our extension."""
         self.root = root
+        self.stock = stock
         self.plugins_dir = root / "plugins"
         self.run_dir = root / "run"
         self.log_dir = self.run_dir / "log"
@@ -137,8 +144,34 @@ class Plugvisor:
 
     def up(self) -> None:
         """Start everything and wait until the service answers."""
-        self.process = self.spawn("up")
+        self.process = self._spawn_stock() if self.stock else self.spawn("up")
         wait_for(self.is_ready, f"the service; see {self.output_path}:\n{self.output_path.read_text()}")
+
+    def _spawn_stock(self) -> subprocess.Popen[bytes]:
+        """What `up` does, by hand, with a configuration that lacks the extension."""
+        rendered = self.command("render")
+        assert rendered.returncode in (0, 1), rendered.stderr
+        text = SUPERVISORD_CONF.read_text()
+        configuration = self.root / "supervisord.conf"
+        configuration.write_text(re.sub(r"\[rpcinterface:plugins\]\n(?:\w.*\n)*", "", text))
+        code = self.run_dir / "admin_code"
+        code.write_text(self.environ["PLUGVISOR_ADMIN_CODE"])
+        code.chmod(0o600)
+        environ = {
+            "PLUGVISOR_ADMIN_CODE": "",
+            "PLUGVISOR_ADMIN_CODE_FILE": str(code),
+            "PLUGVISOR_LOG_DIR": str(self.log_dir),
+            "PLUGVISOR_PYTHON": sys.executable,
+            "PLUGVISOR_MINFDS": "1024",
+        }
+        with self.output_path.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(configuration)],
+                env=self.environ | environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
 
     def is_ready(self) -> bool:
         """Whether the service answers and supervisord with it."""
@@ -237,11 +270,11 @@ class Plugvisor:
 
 
 @contextlib.contextmanager
-def make_plugvisor() -> Iterator[Plugvisor]:
+def make_plugvisor(*, stock: bool = False) -> Iterator[Plugvisor]:
     """A Plugvisor that is not up yet, and afterwards nothing of it is left."""
     # not tmp_path: a Unix socket's path must be short
     root = Path(tempfile.mkdtemp(prefix="pv-"))
-    plugvisor = Plugvisor(root)
+    plugvisor = Plugvisor(root, stock=stock)
     try:
         yield plugvisor
     finally:
@@ -258,10 +291,13 @@ def plugvisor() -> Iterator[Plugvisor]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Plugvisor]:
-    """One Plugvisor for a whole file, up, with no plugin: each test adds its own under an id of its own."""
-    with make_plugvisor() as made:
+@pytest.fixture(scope="module", params=["extended", "stock"])
+def shared(request: pytest.FixtureRequest) -> Iterator[Plugvisor]:
+    """One Plugvisor for a whole file, up, with no plugin: each test adds its own under an id of its own.
+
+    Every test runs twice, over our supervisord and over a stock one.
+    """
+    with make_plugvisor(stock=request.param == "stock") as made:
         made.up()
         yield made
 
@@ -271,7 +307,8 @@ def add(shared: Plugvisor, request: pytest.FixtureRequest) -> Callable[..., str]
     """Adds a plugin, named after the test, to the shared Plugvisor; returns its id."""
 
     def add_plugin(code: str = OBEDIENT, *, runtime: str = "auto_start = false", suffix: str = "") -> str:
-        plugin_id = (request.node.name.replace("[", "-").replace("]", "")[:50] + suffix).replace(".", "_")
+        name = re.sub(r"[^A-Za-z0-9_-]", "-", request.node.name)
+        plugin_id = (name if len(name) <= 50 else f"{name[:40]}-{zlib.crc32(name.encode()):08x}") + suffix
         shared.write_plugin(plugin_id, code, runtime=runtime)
         refreshed = shared.post("/plugins/refresh")
         assert plugin_id in refreshed.json()["added"], json.dumps(refreshed.json())

@@ -51,7 +51,7 @@ def on_board(scenario: Callable[[Board, FakeClient], Awaitable[None]], timeout_s
         unlooked: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unlooked.append(context))
         client = FakeClient()
-        board = Board(client, timeout_seconds)  # type: ignore[arg-type]
+        board = Board(client, timeout_seconds=timeout_seconds)  # type: ignore[arg-type]
         async with asyncio.timeout(20):
             await scenario(board, client)
             await board.close()

@@ -39,6 +39,7 @@ from service.supervisord.client import (
     StillRunning,
     SupervisorClient,
 )
+from service.supervisord.extension import PluginsNamespace
 from service.supervisord.states import ProcessState
 from tests.conftest import find_free_port, wait_for
 
@@ -128,8 +129,9 @@ CALLS: dict[str, Callable[[SupervisorClient], Awaitable[Any]]] = {
     "getAllProcessInfo": lambda client: client.get_processes(),
     "getProcessInfo": lambda client: client.get_process("x"),
     "getPID": lambda client: client.get_pid(),
-    "startProcess": lambda client: client.start_process("x"),
-    "stopProcess": lambda client: client.stop_process("x"),
+    "sync": lambda client: client.call_together(Call("plugins.sync")),
+    "replace": lambda client: client.replace_program("x"),
+    "remove": lambda client: client.remove_program("x"),
     "reloadConfig": lambda client: client.reread_configuration(),
     "removeProcessGroup": lambda client: client.remove_group("x"),
     "multicall": lambda client: client.call_together(Call("supervisor.startProcess", ("x", False))),
@@ -148,13 +150,22 @@ MEANINGS: dict[str, dict[str, type[Exception]]] = {
     "addProcessGroup": {"BAD_NAME": ConfigurationRejected, "ALREADY_ADDED": AlreadyAdded},
     "removeProcessGroup": NAMED | {"STILL_RUNNING": StillRunning},
     "multicall": {},
+    "sync": {},
+    "settle": NAMED,
+    "replace": dict.fromkeys(("BAD_NAME", "CANT_REREAD"), ConfigurationRejected) | {"STILL_RUNNING": StillRunning},
+    "remove": NAMED | {"STILL_RUNNING": StillRunning},
 }
+OURS = {name for name in vars(PluginsNamespace) if not name.startswith("_")}
 FAULTS = {name: code for name, code in vars(Faults).items() if name.isupper()}
 
 
 def meaning(method: str, fault: str) -> type[Exception]:
     default = SupervisorUnavailable if fault == "SHUTDOWN_STATE" else SupervisorConfused
     return MEANINGS[method].get(fault, default)
+
+
+def test_the_extension_has_no_method_that_is_unknown_here() -> None:
+    assert MEANINGS.keys() >= OURS
 
 
 def test_our_faults_are_supervisors() -> None:
@@ -179,13 +190,13 @@ def test_every_fault_in_a_multicall_has_its_answer(method: str) -> None:
     names = [*FAULTS]
     results = [{"faultCode": FAULTS[name], "faultString": name} for name in names]
     with fake(value([*results, True])) as url:
-        calls = [Call(f"supervisor.{method}", ("x",))] * (len(names) + 1)
+        calls = [Call(f"{'plugins' if method in OURS else 'supervisor'}.{method}", ("x",))] * (len(names) + 1)
         *failures, done = ask(url, lambda client: client.call_together(*calls))
-    assert done is None
+    assert done is True
     assert [type(failure) for failure in failures] == [meaning(method, name) for name in names]
 
 
-@pytest.mark.parametrize("method", sorted(MEANINGS.keys() - {"multicall"}))
+@pytest.mark.parametrize("method", sorted(MEANINGS.keys() - {"multicall"} - OURS))
 def test_what_supervisor_raises_is_never_called_nonsense(method: str) -> None:
     source = inspect.getsource(getattr(SupervisorNamespaceRPCInterface, method))
     raised = set(re.findall(r"Faults\.(\w+)", source))
@@ -200,7 +211,8 @@ def test_answers_are_typed(unix: bool) -> None:
     with fake(value([INFO, INFO | {"group": "other"}]), unix) as url:
         processes = ask(url, CALLS["getAllProcessInfo"])
     assert processes.keys() == {"x"}
-    assert (processes["x"].state, processes["x"].pid, processes["x"].uptime_seconds) == (ProcessState.RUNNING, 7, 2)
+    assert (processes["x"].state, processes["x"].pid) == (ProcessState.RUNNING, 7)
+    assert processes["x"].uptime_seconds(time.monotonic()) == 2
     with fake(value([[["a"], [], ["b", "c"]]]), unix) as url:
         difference = ask(url, CALLS["reloadConfig"])
     assert (difference.added, difference.changed, difference.removed) == ({"a"}, set(), {"b", "c"})

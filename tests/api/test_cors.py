@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import ADMIN_CODE, Plugvisor, make_plugvisor
+from tests.conftest import ADMIN_CODE, Plugvisor, make_plugvisor, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,11 +123,17 @@ def test_who_names_no_origin_gets_no_permission(friendly: Plugvisor) -> None:
 
 def test_an_unavailable_supervisord_is_readable_too(friendly: Plugvisor) -> None:
     os.kill(friendly.supervisord_pid, signal.SIGSTOP)
+    answers = []
+
+    def is_unavailable() -> bool:
+        answers.append(friendly.http.get("/plugins", headers={"Origin": FRIENDS[0]}))
+        return answers[-1].status_code == 503
+
     try:
-        response = friendly.http.get("/plugins", headers={"Origin": FRIENDS[0]})
+        wait_for(is_unavailable, "supervisord to be missed")
     finally:
         os.kill(friendly.supervisord_pid, signal.SIGCONT)
-    assert response.status_code == 503
+    response = answers[-1]
     assert "Retry-After" in response.headers
     assert_readable(response, FRIENDS[0])
 

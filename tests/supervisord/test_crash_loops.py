@@ -6,6 +6,7 @@ Such a plugin is EXITED for a moment in every round, and then supervisord says t
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import OBEDIENT, find_processes, wait_for
+from tests.conftest import find_processes, make_plugvisor, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,41 +128,62 @@ def slow_line(path: Path, target: Path, seconds: float) -> Iterator[None]:
             thread.join()
 
 
-def test_it_stays_stopped_reloaded_and_removed_where_much_happens_between_two_calls(plugvisor: Plugvisor) -> None:
-    """A busy machine, many plugins, other clients of supervisord: it may end twice between two calls of the service."""
-    loop, other = Loop(plugvisor, "loop"), Loop(plugvisor, "other")
-    line = plugvisor.root / "line.sock"
-    plugvisor.environ["PLUGVISOR_SUPERVISOR_URL"] = f"unix://{line}"
+@pytest.fixture(scope="module")
+def far() -> Iterator[Plugvisor]:
+    """A Plugvisor over a stock supervisord, where much happens between two calls: a process may end twice.
+
+    So it is on a busy machine, with many plugins, and with other clients of supervisord.
+    """
     done = threading.Event()
 
     def keep_going() -> None:
-        while not done.wait(0.02):
-            plugvisor.nudge()
+        while not done.wait(random.uniform(0.01, 0.04)):
+            made.nudge()
 
-    plugvisor.stock = True  # the extension's answers come by another way
-    with slow_line(line, plugvisor.run_dir / "supervisor.sock", 0.02):
-        plugvisor.up()
+    with make_plugvisor(stock=True) as made:
+        line = made.root / "line.sock"
+        made.environ["PLUGVISOR_SUPERVISOR_URL"] = f"unix://{line}"
         rounds = threading.Thread(target=keep_going)
-        rounds.start()
-        try:
-            for _ in range(10):
-                loop.start()
-                stopped = plugvisor.post("/plugin/loop/stop")
-                assert (stopped.status_code, loop.stays_down()) == (200, True), stopped.text
-            for number in range(5):
-                loop.start()
-                # from now on it is to go on: there must be one of it, not one more that nobody controls
-                plugvisor.write_plugin("loop", OBEDIENT, runtime=f"supervisor.priority = {number}")
-                reloaded = plugvisor.post("/plugin/loop/reload")
-                assert reloaded.status_code == 200, reloaded.text
-                wait_for(lambda pid=reloaded.json()["pid"]: find_processes(loop.folder) == [pid], "it to be alone")
-                loop = Loop(plugvisor, "loop")
-                assert plugvisor.post("/plugin/loop/stop").status_code == 200
-            other.start()
-            other.folder = other.folder.rename(plugvisor.root / "hidden")
-            assert plugvisor.post("/plugins/refresh").json()["removed"] == ["other"]
-            assert other.stays_down(1)
-        finally:
-            done.set()
-            rounds.join()
-            plugvisor.down()
+        with slow_line(line, made.run_dir / "supervisor.sock", 0.02):
+            made.up()
+            rounds.start()
+            try:
+                yield made
+            finally:
+                done.set()
+                rounds.join()
+                made.down()
+
+
+def test_a_stop_is_for_good(far: Plugvisor) -> None:
+    loop = Loop(far, "stopped")
+    far.post("/plugins/refresh")
+    for _ in range(10):
+        loop.start()
+        stopped = far.post("/plugin/stopped/stop")
+        assert (stopped.status_code, loop.stays_down()) == (200, True), stopped.text
+
+
+def test_a_reload_leaves_one_process(far: Plugvisor) -> None:
+    for number in range(5):
+        loop = Loop(far, f"reloaded-{number}")
+        far.post("/plugins/refresh")
+        loop.start()
+        # from now on it is to go on: there must be one of it, not one more that nobody controls
+        far.write_plugin(loop.plugin_id, runtime=f"supervisor.startsecs = 0\nsupervisor.priority = {number}")
+        reloaded = far.post(f"/plugin/{loop.plugin_id}/reload")
+        assert reloaded.status_code == 200, reloaded.text
+        alone = [reloaded.json()["pid"]]
+        wait_for(lambda alone=alone, loop=loop: find_processes(loop.folder) == alone, "it to be alone")
+
+
+def test_a_removed_one_is_gone(far: Plugvisor) -> None:
+    loops = [Loop(far, f"removed-{number}") for number in range(5)]
+    far.post("/plugins/refresh")
+    for loop in loops:
+        loop.start()
+        loop.folder = loop.folder.rename(far.root / loop.plugin_id)
+        refreshed = far.post("/plugins/refresh")
+        assert (refreshed.status_code, refreshed.json().get("removed")) == (200, [loop.plugin_id]), refreshed.text
+        assert loop.stays_down()
+        assert not (far.run_dir / "conf.d" / f"{loop.plugin_id}.conf").exists()

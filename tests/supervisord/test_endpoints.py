@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d")
 DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()\n"
 """A plugin that SIGTERM does not end."""
+
+
+HISTORY = {"restarts", "last_exit", "retry_at"}
+"""What only our extension can tell."""
+
+
+def without_history(told: dict[str, Any]) -> dict[str, Any]:
+    """What every supervisord can tell."""
+    return {name: value for name, value in told.items() if name not in HISTORY}
 
 
 def test_start_status_stop(shared: Plugvisor, add: Callable[..., str]) -> None:
@@ -49,8 +58,7 @@ def test_start_status_stop(shared: Plugvisor, add: Callable[..., str]) -> None:
         "message": "Plugin stopped successfully",
     }
     assert not is_alive(pid)
-    told = shared.status(plugin_id)
-    assert told.keys() == {"plugin_id", "status", "state", "time"}
+    assert without_history(shared.status(plugin_id)).keys() == {"plugin_id", "status", "state", "time"}
 
 
 def test_an_empty_plugins_folder(plugvisor: Plugvisor) -> None:
@@ -80,7 +88,7 @@ def test_what_runs_after_a_boot_and_how_it_is_listed(plugvisor: Plugvisor) -> No
     listed = plugvisor.http.get("/plugins").json()
     plain = {"version": "0.1.0", "description": "", "status": "stopped", "state": "STOPPED", "enabled": True}
     assert listed["message"] == ""
-    assert [plugin for plugin in listed["plugins"] if plugin["id"] != "broken"] == [
+    assert [without_history(plugin) for plugin in listed["plugins"] if plugin["id"] != "broken"] == [
         {"id": "by_hand", "name": "by_hand", **plain},
         {"id": "disabled", "name": "disabled", **plain, "enabled": False},
         {
@@ -107,11 +115,11 @@ def test_status_of_one_and_of_all_say_the_same(shared: Plugvisor, add: Callable[
         told = shared.http.get(path).json()
         assert told.keys() == {"plugins", "time"}
         assert TIME.fullmatch(told["time"])
-        assert told["plugins"][running].keys() == {"status", "state", "pid", "uptime"}
+        assert without_history(told["plugins"][running]).keys() == {"status", "state", "pid", "uptime"}
         assert (told["plugins"][running]["status"], told["plugins"][running]["pid"]) == ("running", pid)
         assert isinstance(told["plugins"][running]["uptime"], int)
-        assert told["plugins"][stopped] == {"status": "stopped", "state": "STOPPED"}
-    assert shared.status(running).keys() == {"plugin_id", "status", "state", "pid", "uptime", "time"}
+        assert without_history(told["plugins"][stopped]) == {"status": "stopped", "state": "STOPPED"}
+    assert without_history(shared.status(running)).keys() == {"plugin_id", "status", "state", "pid", "uptime", "time"}
     assert wait_for(lambda: shared.status(running)["uptime"] >= 2)
     assert shared.status(running)["uptime"] < 60
 
@@ -236,7 +244,7 @@ def test_reload_does_not_say_that_it_is_done_before_it_is(shared: Plugvisor, add
         (
             "import os\nos.kill(0, 9)",
             "startsecs = 0\nautorestart = false",
-            "error EXITED it ended unexpectedly, killed by a signal",
+            "error EXITED it ended unexpectedly, by ",
         ),
         ("raise SystemExit(0)", "startretries = 100", "error BACKOFF it could not be started: it exited too quickly"),
         ("raise SystemExit(0)", "startretries = 0", "error FATAL it could not be started and supervisord has given up"),
@@ -252,7 +260,7 @@ def test_what_is_told_of_a_plugin_that_ended(
     answer = wait_for(
         lambda: (answer := shared.status(plugin_id))["state"] == state and answer, f"{plugin_id} to be {state}"
     )
-    assert answer.keys() == {"plugin_id", "status", "state", "detail", "time"}
+    assert without_history(answer).keys() == {"plugin_id", "status", "state", "detail", "time"}
     assert answer["status"] == status
     assert answer["detail"].startswith(detail)
     if state == "BACKOFF":

@@ -171,7 +171,7 @@ def test_start_failed_because_it_exits(shared: Plugvisor, add: Callable[..., str
 def test_start_failed_because_it_cannot_be_spawned(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add()
     log = shared.log_dir / f"{plugin_id}.log"
-    log.unlink()
+    log.unlink(missing_ok=True)
     log.mkdir()
     for verb in ("start", "reload"):
         check(shared.post(f"/plugin/{plugin_id}/{verb}"), 500, "start_failed", plugin_id)

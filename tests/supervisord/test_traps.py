@@ -25,7 +25,6 @@ SLOW = OBEDIENT.replace("sys.exit(0)", "(time.sleep(1.5), sys.exit(0))").replace
 """A plugin that takes its time to end."""
 ALONE = f"import fcntl\nlock = open('lock', 'w')\nfcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n{OBEDIENT}"
 """A plugin that ends with a stack trace where another process of it is alive."""
-STOPPED = {"status": "stopped", "state": "STOPPED"}
 WAITS_LONG = 4.0
 """Far below the ten seconds of `stopwaitsecs` that a lost SIGTERM costs, far above what a stop takes."""
 
@@ -79,7 +78,7 @@ def test_a_start_while_it_is_being_stopped_by_the_operator(shared: Plugvisor, ad
     plugin_id = add(SLOW, runtime=options())
     old = shared.start_running(plugin_id)
     shared.rpc("stopProcess", plugin_id, False)
-    assert shared.status(plugin_id)["status"] == "stopping"
+    shared.wait_for_status(plugin_id, "stopping")
     started = shared.post(f"/plugin/{plugin_id}/start").json()
     assert started["status"] == "running"
     assert started["pid"] != old
@@ -126,7 +125,9 @@ def test_what_a_refresh_finds_does_not_run(shared: Plugvisor) -> None:
 
         def states() -> dict[str, str]:
             told = shared.http.get("/plugin/status").json()["plugins"]
-            return {plugin_id: told[plugin_id]["state"] for plugin_id in plugin_ids if told[plugin_id] != STOPPED}
+            return {
+                plugin_id: told[plugin_id]["state"] for plugin_id in plugin_ids if told[plugin_id]["state"] != "STOPPED"
+            }
 
         assert states() == {}
         assert goes_on(shared, lambda: states() == {})

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
-from service.plugins.manifest import RESERVED_ID
+from service.plugins.manifest import RESERVED_IDS
 from service.settings import Settings
 
 REAL_MANIFESTS = Path(__file__).parent.parent / "manifests"
@@ -144,7 +144,7 @@ def test_what_cannot_be_used_is_told_and_harms_nobody(folders: Folders) -> None:
     no_file = "plugin.toml: the folder has no such file; write one, or move the folder elsewhere"
     assert problems == {
         "bad toml": "plugin.toml line 1: Expected ']' at the end of a table declaration",
-        "dangling": no_file,
+        "dangling": "plugin.toml: the folder is a link that leads nowhere; correct or remove it",
         "disabled": "",
         "empty": no_file,
         "good": "",
@@ -238,7 +238,7 @@ def test_an_empty_folder_takes_no_published_id(folders: Folders) -> None:
     assert folders.owners(echo=path) == {"echo": "folder", "echo\\": "echo!"}
 
 
-@pytest.mark.parametrize("name", [RESERVED_ID, RESERVED_ID.title()])
+@pytest.mark.parametrize("name", [*RESERVED_IDS, "PlugVisor", "ALL"])
 def test_a_broken_folder_is_never_taken_for_the_service_itself(folders: Folders, name: str) -> None:
     folders.write(name, None)  # stopping the plugin of this id would stop the service
     assert folders.owners() == {f"{name}\\": f"{name}!"}
@@ -297,7 +297,7 @@ def test_every_folder_is_listed_once_under_an_id_of_its_own(
     listed = {plugin.folder: plugin for plugin in catalog.values() if plugin.folder}
     assert listed.keys() == written
     assert len(catalog) == len(listed) + sum(plugin.folder is None for plugin in catalog.values())
-    assert RESERVED_ID not in catalog
+    assert not RESERVED_IDS.keys() & catalog.keys()
     assert all((plugin.program is None) == bool(plugin.problem) for plugin in catalog.values())
     usable = [plugin.id for plugin in catalog.values() if plugin.program]
     assert len({plugin_id.casefold() for plugin_id in usable}) == len(usable)

@@ -238,8 +238,10 @@ def test_the_line_of_a_key_wherever_it_stands(text: str) -> None:
 
 
 def test_a_folder_without_manifest(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"^plugin\.toml: the folder has no such file"):
+    with pytest.raises(ManifestError, match=r"^plugin\.toml: the folder has no such file; write one"):
         read_manifest(tmp_path)
+    with pytest.raises(ManifestError, match=r"^plugin\.toml: the folder is gone; put it back, or refresh"):
+        read_manifest(tmp_path / "gone")
 
 
 def test_a_manifest_of_the_largest_size_and_one_byte_more(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.plugins.program import Program, conf_path, launch_path, render_launch_script
-from service.plugins.publisher import Publisher, read_stopwaitsecs
+from service.plugins.publisher import Publisher
 
 FOLDER = Path("/plugins/a folder\n; of any name \udcff")
 PROGRAM = Program("echo", "[program:echo]\nstopwaitsecs=7\n", render_launch_script(FOLDER, ("true",), {"A": "中"}))
@@ -101,8 +101,8 @@ def test_what_was_never_published(publisher: Publisher, plugin_id: str) -> None:
     assert publisher.read(plugin_id) is None
 
 
-@pytest.mark.parametrize(
-    ("section", "seconds"), [(PROGRAM.section, 7), ("[program:x]\n", 10), ("x=1\nstopwaitsecs=0\n", 0)]
-)
-def test_the_seconds_from_sigterm_to_sigkill(section: str, seconds: int) -> None:
-    assert read_stopwaitsecs(section) == seconds
+def test_the_options_of_a_published_section(published: Publisher, tmp_path: Path) -> None:
+    assert published.read_options("echo") == {"stopwaitsecs": "7"}
+    assert published.read_options("nobody") == {}
+    conf_path(tmp_path, "echo").write_bytes(b"\xff")
+    assert published.read_options("echo") == {}

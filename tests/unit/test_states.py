@@ -1,12 +1,15 @@
 """supervisord's process states -> the API's statuses: none is forgotten, and every error says why."""
 
 import os
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 import pytest
 from supervisor.process import Subprocess
 from supervisor.states import RUNNING_STATES, ProcessStates, getProcessStateDescription
 
-from service.supervisord.states import NEVER_ADDED, Process, ProcessState, Status
+from service.supervisord.states import NEVER_ADDED, Exit, History, Process, ProcessState, Status
 
 CODES = {name: code for name, code in vars(ProcessStates).items() if not name.startswith("_")}
 
@@ -81,6 +84,47 @@ def test_a_failed_start_says_why(state: ProcessState) -> None:
     assert ("has given up" in detail("")) == (state is ProcessState.FATAL)
 
 
+# -- what the state stream tells besides
+
+
+def with_history(state: ProcessState, last_exit: Exit | None, **history: Any) -> Process:
+    values = {"restarts": 7, "retry_at": None, "flapping": False} | history
+    # over XML-RPC the exit status of every signal is -1
+    return Process(
+        state, exit_status=-1, spawn_error="Bad exit code -1", history=History(last_exit=last_exit, **values)
+    )
+
+
+@pytest.mark.parametrize(
+    ("last_exit", "words"),
+    [
+        ({"signal": "SIGKILL", "at": 1.0}, "it ended unexpectedly, killed by SIGKILL;"),
+        ({"code": 3, "at": 1.0}, "it ended unexpectedly, with exit code 3;"),
+        (None, "it ended unexpectedly, killed by a signal;"),
+    ],
+)
+def test_history_knows_how_it_ended(last_exit: Exit | None, words: str) -> None:
+    assert with_history(ProcessState.EXITED, last_exit).detail.startswith(words)
+
+
+def test_history_knows_when_the_next_try_is() -> None:
+    at = datetime(2024, 2, 29, 12, 34, 56).astimezone()
+    process = with_history(ProcessState.BACKOFF, {"code": 3}, retry_at=at.timestamp())
+    assert "supervisord will try again at 12:34:56" in process.detail
+    quick = replace(process, spawn_error="Exited too quickly (process log may have details)")
+    assert "it exited too quickly, with exit code 3;" in quick.detail
+
+
+@pytest.mark.parametrize("state", list(ProcessState))
+def test_what_keeps_dying_is_told_while_it_seems_to_run(state: ProcessState) -> None:
+    exit_: Exit = {"signal": "SIGSEGV"}
+    flapping = with_history(state, exit_, flapping=True)
+    assert flapping.status == with_history(state, exit_).status
+    is_told = flapping.detail.startswith("it keeps dying: supervisord has restarted it 7 times")
+    assert is_told == (state in (ProcessState.STARTING, ProcessState.RUNNING))
+    assert not is_told or "by SIGSEGV" in flapping.detail
+
+
 @pytest.mark.parametrize("state", list(ProcessState))
 def test_a_process_is_alive_where_it_has_a_pid_and_is_meant_to(state: ProcessState) -> None:
     assert not Process(state).is_alive
@@ -88,9 +132,11 @@ def test_a_process_is_alive_where_it_has_a_pid_and_is_meant_to(state: ProcessSta
     assert Process(state, pid=os.getpid()).is_alive == (state in may_live)
 
 
-@pytest.mark.parametrize(("start", "now", "uptime"), [(100, 107, 7), (100, 100, 0), (100, 3, 0), (0, 0, 0)])
-def test_uptime_is_never_negative(start: int, now: int, uptime: int) -> None:
-    assert Process(ProcessState.RUNNING, pid=1, start=start, now=now).uptime_seconds == uptime
+@pytest.mark.parametrize(
+    ("started", "now", "uptime"), [(100.5, 107.4, 6), (100.0, 100.0, 0), (100.0, 3.0, 0), (100.0, 99.9, 0)]
+)
+def test_uptime_is_in_whole_seconds_and_never_negative(started: float, now: float, uptime: int) -> None:
+    assert Process(ProcessState.RUNNING, pid=1, started=started).uptime_seconds(now) == uptime
 
 
 def test_a_plugin_that_supervisord_does_not_have_is_stopped() -> None:
