@@ -244,7 +244,7 @@ def test_reload_does_not_say_that_it_is_done_before_it_is(shared: Plugvisor, add
         (
             "import os\nos.kill(0, 9)",
             "startsecs = 0\nautorestart = false",
-            "error EXITED it ended unexpectedly, by ",
+            "error EXITED it ended unexpectedly, killed by ",
         ),
         ("raise SystemExit(0)", "startretries = 100", "error BACKOFF it could not be started: it exited too quickly"),
         ("raise SystemExit(0)", "startretries = 0", "error FATAL it could not be started and supervisord has given up"),

@@ -89,10 +89,11 @@ def test_a_start_while_it_is_being_stopped_by_the_operator(shared: Plugvisor, ad
 
 def test_a_reload_applies_changed_options(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add(DEAF, runtime=options("startsecs = 0\nstopwaitsecs = 1"))
-    for text, state in (("startsecs = 0\nstopwaitsecs = 1", "RUNNING"), ("startsecs = 100", "STARTING")):
-        pid = shared.start_running(plugin_id) if state == "RUNNING" else shared.status(plugin_id)["pid"]
+    shared.start_running(plugin_id)
+    for text, state in (("startsecs = 0\npriority = 5", "RUNNING"), ("startsecs = 100", "STARTING")):
+        pid = shared.status(plugin_id)["pid"]
         shared.write_plugin(plugin_id, runtime=options(text))
-        reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=5")
+        reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=2.5")
         assert reloaded.json()["state"] == state
         assert reloaded.json()["pid"] != pid
         assert not is_alive(pid)
@@ -101,13 +102,13 @@ def test_a_reload_applies_changed_options(shared: Plugvisor, add: Callable[..., 
 
 
 def test_a_persons_stop_is_not_undone(shared: Plugvisor, add: Callable[..., str]) -> None:
-    stopped, other = add(suffix="-a", runtime="auto_start = true"), add(suffix="-b")
+    stopped, other = (add(suffix=suffix, runtime="supervisor.startsecs = 0") for suffix in ("-a", "-b"))
     for plugin_id in (stopped, other):
         shared.start_running(plugin_id)
     assert shared.post(f"/plugin/{stopped}/stop").status_code == 200
     # both are changed, and supervisord reads the one's new section because of the other
     for plugin_id in (stopped, other):
-        shared.write_plugin(plugin_id, runtime="auto_start = true\nsupervisor.priority = 5")
+        shared.write_plugin(plugin_id, runtime="supervisor.startsecs = 0\nsupervisor.priority = 5")
     assert shared.post("/plugins/refresh").json()["changed"] == [stopped, other]
     assert shared.post(f"/plugin/{other}/reload").json()["status"] == "running"
     assert shared.post("/plugins/refresh").status_code == 200
