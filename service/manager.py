@@ -16,12 +16,13 @@ from service.errors import (
     PluginNotFound,
     PluginsUnreadable,
     StartFailed,
+    StopTimeout,
 )
 from service.operations import Operations
 from service.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
-from service.plugins.publisher import Publisher
+from service.plugins.publisher import Publisher, Stamp
 from service.report import describe_problem
-from service.supervisord.client import ConfigurationRejected
+from service.supervisord.client import ConfigurationRejected, StillRunning
 from service.supervisord.control import ProgramControl, StopOptions
 from service.supervisord.states import Process, ProcessState
 
@@ -38,6 +39,15 @@ logger = logging.getLogger(__name__)
 START_GRACE_SECONDS = 5.0
 """How much later than `startsecs` a process may be found running."""
 _FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a plugin is when its operation is answered."""
+
+    process: Process
+    finished: bool
+    """False: the caller did not want to wait for the end, and the operation goes on."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +79,10 @@ class Manager:
         self._publisher = Publisher(settings.run_dir)
         self._operations = Operations()
         self._refresh_turn = asyncio.Lock()
-        # The sections that supervisord runs, as far as that is known. Empty at first: what was published
-        # before this process began may have been applied or not.
-        self._applied: dict[str, str] = {}
+        # Stamps of the published sections that supervisord is known to run. Empty at first: what was
+        # published before this process began may have been applied or not. An operator's `render` and
+        # `update` write and apply files as well, which makes other stamps.
+        self._applied: dict[str, Stamp] = {}
 
     async def load(self) -> None:
         """Read the catalog; nothing that runs is touched, and nothing raised."""
@@ -87,7 +98,7 @@ class Manager:
         """Wait for the operations under way."""
         await self._operations.close()
 
-    async def start(self, plugin_id: str, wait_seconds: float | None = None) -> Process:
+    async def start(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:
         """Start a plugin from its manifest as it is now; answer when supervisord has spawned the process.
 
         Args:
@@ -100,10 +111,11 @@ class Manager:
         """
         self._get(plugin_id)
         process = await self._operations.run("start", plugin_id, partial(self._start, plugin_id))
-        assert process is not None
-        return await self._watch_start("start", plugin_id, wait_seconds) if wait_seconds else process
+        if wait_seconds:
+            process = await self._watch_start("start", plugin_id, wait_seconds)
+        return Outcome(process, finished=True)
 
-    async def stop(self, plugin_id: str, wait_seconds: float | None = None) -> Process:
+    async def stop(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:
         """Stop a plugin; answer when its process is gone: SIGTERM, then SIGKILL after `stopwaitsecs`.
 
         Args:
@@ -115,9 +127,9 @@ class Manager:
         """
         self._get(plugin_id)
         process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id), wait_seconds)
-        return process or await self._control.get(plugin_id)
+        return Outcome(process or await self._control.get(plugin_id), finished=process is not None)
 
-    async def reload(self, plugin_id: str, wait_seconds: float | None = None) -> Process:
+    async def reload(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:
         """Read the manifest anew, stop the plugin if it runs, apply what changed, start it; answer when it runs.
 
         Where the manifest cannot be used nothing is changed, and a plugin that runs goes on.
@@ -134,12 +146,13 @@ class Manager:
         began = loop.time()
         process = await self._operations.run("reload", plugin_id, partial(self._reload, plugin_id), wait_seconds)
         if process is None:
-            return await self._control.get(plugin_id)
+            return Outcome(await self._control.get(plugin_id), finished=False)
         manifest = self._get(plugin_id).manifest
         timeout_seconds = START_GRACE_SECONDS + (manifest.supervisor.startsecs if manifest else 0)
         if wait_seconds is not None:
             timeout_seconds = wait_seconds - (loop.time() - began)
-        return await self._watch_start("reload", plugin_id, timeout_seconds)
+        process = await self._watch_start("reload", plugin_id, timeout_seconds)
+        return Outcome(process, finished=process.state is not ProcessState.STARTING)
 
     async def refresh(self) -> Refreshed:
         """Read the whole plugins folder anew: add, note changes, remove. Starts nothing.
@@ -219,7 +232,7 @@ class Manager:
                 await self._write(self._publisher.write_launch_script, program)
                 await self._write(self._publisher.write_section, program)
                 await self._client.replace_program(program.id)
-                self._applied[program.id] = program.section
+                await self._note_applied(program.id)
             return
         for program in programs:
             await self._write(self._publisher.write_section, program)
@@ -227,13 +240,16 @@ class Manager:
         for program in programs:
             if program.id in difference.added:
                 await self._control.add_stopped(program.id)
-                self._applied[program.id] = program.section
+                await self._note_applied(program.id)
             await self._write(self._publisher.write_launch_script, program)
 
     async def _remove(self, plugin_id: str, _accepted: asyncio.Event) -> None:
         """Stop a plugin whose folder is gone, and make supervisord forget it."""
         await self._end(plugin_id)
-        await self._control.remove(plugin_id)
+        try:
+            await self._control.remove(plugin_id)
+        except StillRunning as error:
+            raise StopTimeout("somebody has just started it again; refresh once more") from error
         await asyncio.to_thread(self._publisher.remove, plugin_id)
         self._applied.pop(plugin_id, None)
         self.catalog.pop(plugin_id, None)
@@ -285,22 +301,30 @@ class Manager:
 
     async def _publish(self, program: Program, process: Process | None) -> bool:
         """Write a program's files; returns whether supervisord has yet to take its section over."""
-        if process is not None and self._applied.get(program.id) == program.section:
-            await self._write(self._publisher.write_launch_script, program)
-            return False
-        if process is not None and await asyncio.to_thread(self._publisher.read, program.id) is None:
+        if process is not None and not await asyncio.to_thread(self._publisher.is_published, program.id):
             raise StartFailed(_FOREIGN_PROGRAM)
         await self._write(self._publisher.write_launch_script, program)
         await self._write(self._publisher.write_section, program)
+        if process is not None and await self._is_applied(program.id):
+            return False
         if self._board.is_live:
             return True  # the extension takes over one program; nothing else need be read
         await self._reread()
-        return program.id not in self._applied
+        return process is None or not await self._is_applied(program.id)
+
+    async def _is_applied(self, plugin_id: str) -> bool:
+        stamp = self._applied.get(plugin_id)
+        return stamp is not None and stamp == await asyncio.to_thread(self._publisher.read_stamp, plugin_id)
+
+    async def _note_applied(self, plugin_id: str) -> None:
+        stamp = await asyncio.to_thread(self._publisher.read_stamp, plugin_id)
+        if stamp is not None:
+            self._applied[plugin_id] = stamp
 
     async def _reread(self) -> ConfigurationDifference:
-        """Have supervisord read what is published, and learn which of it is not yet applied."""
+        """Have a stock supervisord read what is published, and learn which of it is not yet applied."""
         if not self._applied:
-            self._applied = await asyncio.to_thread(self._publisher.read_sections)
+            self._applied = await asyncio.to_thread(self._publisher.read_stamps)
         try:
             difference = await self._client.reread_configuration()
         except ConfigurationRejected as error:
@@ -314,7 +338,8 @@ class Manager:
             started = await self._control.start(program.id, process, is_new)
         except ConfigurationRejected as error:
             raise _explain_rejection(error) from error
-        self._applied[program.id] = program.section
+        if is_new:
+            await self._note_applied(program.id)
         return started
 
     async def _watch_start(self, verb: str, plugin_id: str, timeout_seconds: float) -> Process:

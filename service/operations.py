@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from service.errors import PlugvisorError, SupervisorUnavailable
 
@@ -18,7 +20,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
+_SHARED = ("stop",)
+"""To ask for these twice is to ask for them once: a second click on the button succeeds as the first does."""
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    verb: str
+    task: asyncio.Task[Any]
+    accepted: asyncio.Event
+
+    async def wait(self, seconds: float | None) -> Any:
+        if seconds is None:
+            return await asyncio.shield(self.task)
+        acceptance = asyncio.create_task(self.accepted.wait())
+        await asyncio.wait((self.task, acceptance), return_when=asyncio.FIRST_COMPLETED)
+        acceptance.cancel()
+        await asyncio.wait((self.task,), timeout=seconds)
+        if self.task.done():
+            return self.task.result()
+        self.task.add_done_callback(_log_failure)  # nobody waits for it any more
+        return None
 
 
 class Operations:
@@ -28,15 +50,17 @@ class Operations:
         self._turns: dict[str, asyncio.Lock] = {}
         self._unavailable: dict[str, tuple[float, SupervisorUnavailable]] = {}
         self._tasks: set[asyncio.Task[object]] = set()
+        # the operation of each plugin that was asked for last, while it has not ended
+        self._last: dict[str, _UnderWay] = {}
 
     async def run(
         self,
         verb: str,
         plugin_id: str,
-        operation: Callable[[asyncio.Event], Coroutine[None, None, Result]],
+        operation: Callable[[asyncio.Event], Coroutine[None, None, Any]],
         wait_seconds: float | None = None,
-    ) -> Result | None:
-        """Run an operation when it is the plugin's turn.
+    ) -> Any:
+        """Run an operation when it is the plugin's turn; who asks for what was asked for just before shares it.
 
         Args:
             operation: sets the event it is given when it can no longer be refused.
@@ -48,27 +72,26 @@ class Operations:
         Raises:
             PlugvisorError: what the operation raised, its text begun with "cannot <verb> '<plugin>': ".
         """
-        accepted = asyncio.Event()
-        task = asyncio.create_task(self._take_turn(verb, plugin_id, operation(accepted)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        if wait_seconds is None:
-            return await asyncio.shield(task)
-        acceptance = asyncio.create_task(accepted.wait())
-        await asyncio.wait((task, acceptance), return_when=asyncio.FIRST_COMPLETED)
-        acceptance.cancel()
-        await asyncio.wait((task,), timeout=wait_seconds)
-        if task.done():
-            return task.result()
-        task.add_done_callback(_log_failure)  # nobody waits for it any more
-        return None
+        under_way = self._last.get(plugin_id)
+        if under_way is None or under_way.verb != verb or verb not in _SHARED:
+            accepted = asyncio.Event()
+            task = asyncio.create_task(self._take_turn(verb, plugin_id, operation(accepted)))
+            under_way = self._last[plugin_id] = _UnderWay(verb, task, accepted)
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._forget, plugin_id))
+        return await under_way.wait(wait_seconds)
 
     async def close(self) -> None:
         """Wait for what is under way; each operation ends within its own deadline."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _take_turn(self, verb: str, plugin_id: str, operation: Coroutine[None, None, Result]) -> Result:
+    def _forget(self, plugin_id: str, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if plugin_id in self._last and self._last[plugin_id].task is task:
+            del self._last[plugin_id]
+
+    async def _take_turn(self, verb: str, plugin_id: str, operation: Coroutine[None, None, Any]) -> Any:
         turn = self._turns.setdefault(plugin_id, asyncio.Lock())
         came_at = asyncio.get_running_loop().time()
         async with turn:
@@ -86,6 +109,6 @@ class Operations:
                 raise
 
 
-def _log_failure(task: asyncio.Task[Result]) -> None:
+def _log_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()):
         logger.warning("after its request was answered: %s", error)

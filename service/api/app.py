@@ -49,6 +49,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((PlugvisorError, HTTPException, Exception), respond_to_error),
     )
+    app.router.redirect_slashes = False  # /plugins/ is an unknown path, and says so
     if not settings.cors_origins:
         return app
     # Outermost, for a browser shows an answer without these headers, an error's too, as a network failure.

@@ -206,6 +206,8 @@ class EventHub:
         while self._clients:
             await asyncio.sleep(_LOOK_SECONDS)
             if self._board.is_live:
+                if not self._is_available:
+                    self._resynchronise()
                 continue
             try:
                 processes = await self._board.read()

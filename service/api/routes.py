@@ -17,7 +17,6 @@ from starlette.routing import Route
 from service.api.problems import describe
 from service.api.views import Prepared, describe_outcome
 from service.errors import InvalidRequest, PlugvisorError
-from service.supervisord.states import Process, Status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from service.api.auth import Gate
     from service.api.events import EventHub
     from service.api.views import Views
-    from service.manager import Manager
+    from service.manager import Manager, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -109,28 +108,24 @@ async def open_events(request: Request[State]) -> Response:
 async def start_plugin(request: Request[State]) -> Response:
     """Start a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    process = await request.state["manager"].start(plugin_id, _read_wait(request))
-    return _answer(request, process, "Plugin started successfully")
+    outcome = await request.state["manager"].start(plugin_id, _read_wait(request))
+    return _answer(plugin_id, outcome, "Plugin started successfully", "Plugin is starting")
 
 
 @mutation
 async def stop_plugin(request: Request[State]) -> Response:
     """Stop a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    process = await request.state["manager"].stop(plugin_id, _read_wait(request))
-    if process.status is Status.STOPPING:
-        return _answer(request, process, "Plugin is stopping", HTTPStatus.ACCEPTED)
-    return _answer(request, process, "Plugin stopped successfully")
+    outcome = await request.state["manager"].stop(plugin_id, _read_wait(request))
+    return _answer(plugin_id, outcome, "Plugin stopped successfully", "Plugin is stopping")
 
 
 @mutation
 async def reload_plugin(request: Request[State]) -> Response:
     """Reload a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    process = await request.state["manager"].reload(plugin_id, _read_wait(request))
-    if process.status in (Status.STOPPING, Status.STARTING):
-        return _answer(request, process, "Plugin is reloading", HTTPStatus.ACCEPTED)
-    return _answer(request, process, "Plugin reloaded successfully")
+    outcome = await request.state["manager"].reload(plugin_id, _read_wait(request))
+    return _answer(plugin_id, outcome, "Plugin reloaded successfully", "Plugin is reloading")
 
 
 @mutation
@@ -147,11 +142,9 @@ async def refresh_plugins(request: Request[State]) -> Response:
     )
 
 
-def _answer(
-    request: Request[State], process: Process, message: str, status: HTTPStatus = HTTPStatus.OK
-) -> JSONResponse:
-    plugin_id = request.path_params["plugin_id"]
-    return JSONResponse(describe_outcome(plugin_id, process, message), status)
+def _answer(plugin_id: str, outcome: Outcome, done: str, under_way: str) -> JSONResponse:
+    message, status = (done, HTTPStatus.OK) if outcome.finished else (under_way, HTTPStatus.ACCEPTED)
+    return JSONResponse(describe_outcome(plugin_id, outcome.process, message), status)
 
 
 @lru_cache(maxsize=4096)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import sys
@@ -66,8 +65,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
             _call_when_orphaned(lambda: setattr(server, "should_exit", True))
         await server.serve(sockets=[listener])
 
-    # uvicorn raises the signal that ended it once more when all is done
-    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run())
 
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+Stamp = tuple[int, int]
+"""Of a file: when it was written, and its inode, for every version is a new file."""
+
+
 class Publisher:
     """Writes and reads what supervisord is to run. Every method may raise `OSError`; none leaves half a file."""
 
@@ -44,10 +48,24 @@ class Publisher:
             return None
         return Program(plugin_id, section, script) if section is not None else None
 
-    def read_sections(self) -> dict[str, str]:
-        """The section of each published plugin."""
-        programs = (self.read(plugin_id) for plugin_id in self.read_folders())
-        return {program.id: program.section for program in programs if program}
+    def is_published(self, plugin_id: str) -> bool:
+        """Whether a plugin has a section."""
+        return self.read_stamp(plugin_id) is not None
+
+    def read_stamp(self, plugin_id: str) -> Stamp | None:
+        """What tells one version of a plugin's section from every other, whoever wrote it; None where there is none."""
+        try:
+            status = conf_path(self._run_dir, plugin_id).stat()
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+                return None
+            raise
+        return status.st_mtime_ns, status.st_ino
+
+    def read_stamps(self) -> dict[str, Stamp]:
+        """The stamp of each plugin's section."""
+        stamps = {plugin_id: self.read_stamp(plugin_id) for plugin_id in self.read_folders()}
+        return {plugin_id: stamp for plugin_id, stamp in stamps.items() if stamp is not None}
 
     def read_options(self, plugin_id: str) -> dict[str, str]:
         """The options of a plugin's published section, as text; empty where there is none."""

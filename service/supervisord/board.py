@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.errors import SupervisorUnavailable
 from service.supervisord.states import History, Process, ProcessState
+from service.supervisord.system import get_peer_pid, is_stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,6 +32,8 @@ SILENT_READ_TIMEOUT_SECONDS = 2.5
 SILENCE_SECONDS = 2.0
 """So long a stream may say nothing: supervisord writes a heartbeat every second."""
 _RECONNECT_SECONDS = 0.5
+_LOOK_SECONDS = 0.001
+_PATIENCE_SECONDS = 0.5  # so often who waits for a line looks whether any will come
 _LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 
@@ -54,6 +57,10 @@ class Board:
         self._sequence = 0
         self._heard_at = -SILENCE_SECONDS
         self._connected = False
+        # a supervisord that was sent SIGSTOP falls silent too, but that takes a while to be noticed
+        self._supervisord_pid = 0
+        self._looked_at = 0.0
+        self._is_stopped = False
         self._waiting: defaultdict[str | None, set[asyncio.Future[None]]] = defaultdict(set)
         self._listener = asyncio.create_task(self._listen(stream_path)) if stream_path else None
         self.version = 0
@@ -64,7 +71,13 @@ class Board:
     @property
     def is_live(self) -> bool:
         """Whether the extension is there and its stream tells the state of this very moment."""
-        return self._connected and time.monotonic() - self._heard_at < SILENCE_SECONDS
+        now = time.monotonic()
+        if not self._connected or now - self._heard_at >= SILENCE_SECONDS:
+            return False
+        if now - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = now
+            self._is_stopped = is_stopped(self._supervisord_pid)
+        return not self._is_stopped
 
     @property
     def picture(self) -> Mapping[str, Process]:
@@ -90,7 +103,7 @@ class Board:
         while (left := deadline - loop.time()) > 0:
             yield await self.get(name)
             if self.is_live:
-                await self._wait_for_line(name, min(left, SILENCE_SECONDS))
+                await self._wait_for_line(name, min(left, _PATIENCE_SECONDS))
             else:
                 # Every look makes supervisord go its round, in which it reaps; else it does so once a second.
                 await asyncio.sleep(min(pause_seconds, left))
@@ -100,7 +113,7 @@ class Board:
     async def reach(self, sequence: int) -> None:
         """Wait until the picture holds the change of that number, or the stream is found to be silent."""
         while self._sequence < sequence and self.is_live:
-            await self._wait_for_line(None, SILENCE_SECONDS)
+            await self._wait_for_line(None, _PATIENCE_SECONDS)
 
     async def close(self) -> None:
         """End what is under way."""
@@ -143,6 +156,7 @@ class Board:
             except OSError:
                 pass  # a stock supervisord, or one that is just being started
             else:
+                self._supervisord_pid = get_peer_pid(writer.get_extra_info("socket"))
                 try:
                     while line := await reader.readline():
                         self._hear(json.loads(line))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from service.errors import AlreadyRunning, NotRunning, StartFailed, StopTimeout
 from service.supervisord.client import Call, SupervisorClient, to_process
-from service.supervisord.spawn import has_executed
 from service.supervisord.states import NEVER_ADDED, Process, ProcessState, Status
+from service.supervisord.system import has_executed
 
 if TYPE_CHECKING:
     from service.supervisord.board import Board
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KILL_GRACE_SECONDS = 5.0
 """How long a process may take to be gone after SIGKILL; the kernel may hold one that waits for a disk."""
 _EXEC_TIMEOUT_SECONDS = 2.0
+_MOST_ADDING_ROUNDS = 20
 _BLIND_EXEC_SECONDS = 0.2  # where nobody tells when exec has happened: far longer than it takes
 
 
@@ -170,16 +171,21 @@ class ProgramControl:
         """Add a program that a stock supervisord has read, so that it is STOPPED whatever its `autostart` says.
 
         A group that is added starts itself in supervisord's next round where `autostart` is true and it
-        was never started before. So it is started here, and killed before anything can come between.
-        The launch script must not be there yet: then not even a moment of the plugin is run.
+        was never started before. So it is started here, and killed before anything can come between. The
+        launch script must not be there yet: then the process can do nothing but end, which it may do before
+        it is killed, and then supervisord may try again; so it is done until it holds.
         """
-        await self._client.call_together(
-            Call("supervisor.addProcessGroup", (name,)),
-            Call("supervisor.startProcess", (name, False)),
-            Call("supervisor.stopProcess", (name, False)),
-            Call("supervisor.signalProcess", (name, "KILL")),
-        )
-        await self.wait_until_gone(name, 0)
+        for _ in range(_MOST_ADDING_ROUNDS):
+            await self._call(
+                Call("supervisor.addProcessGroup", (name,)),
+                Call("supervisor.startProcess", (name, False)),
+                Call("supervisor.stopProcess", (name, False)),
+                Call("supervisor.signalProcess", (name, "KILL")),
+            )
+            process = await self.wait_until_gone(name, 0)
+            if process.state is ProcessState.STOPPED:
+                return
+        raise StartFailed("supervisord goes on starting its program while it is being added")
 
     async def remove(self, name: str) -> None:
         """Have supervisord forget a program that is stopped."""

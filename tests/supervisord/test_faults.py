@@ -328,6 +328,10 @@ def test_a_process_that_even_sigkill_does_not_end(plugvisor: Plugvisor) -> None:
         server.register_function(lambda _name: info, "supervisor.getProcessInfo")
         server.register_function(lambda: [info], "supervisor.getAllProcessInfo")
         server.register_function(stop, "supervisor.stopProcess")
+        server.register_function(lambda: [[[], [], []]], "supervisor.reloadConfig")
+        server.register_function(
+            lambda calls: [server.funcs[call["methodName"]](*call["params"]) for call in calls], "system.multicall"
+        )
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         environ = plugvisor.environ | {"PLUGVISOR_SUPERVISOR_URL": f"http://127.0.0.1:{server.server_address[1]}"}

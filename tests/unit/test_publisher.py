@@ -36,7 +36,8 @@ def files_below(root: Path) -> list[str]:
 def test_what_is_written_is_read(published: Publisher, tmp_path: Path) -> None:
     assert published.read("echo") == PROGRAM
     assert published.read_folders() == {"echo": FOLDER}
-    assert published.read_sections() == {"echo": PROGRAM.section}
+    assert published.read_stamps() == {"echo": published.read_stamp("echo")}
+    assert published.is_published("echo")
     assert files_below(tmp_path) == ["conf.d/echo.conf", "launch/echo.sh"]
 
 
@@ -93,7 +94,6 @@ def test_a_spoilt_launch_script_has_no_folder(published: Publisher, tmp_path: Pa
 def test_a_spoilt_section_is_as_good_as_none(published: Publisher, tmp_path: Path) -> None:
     conf_path(tmp_path, "echo").write_bytes(b"\xff")
     assert published.read("echo") is None
-    assert published.read_sections() == {}
 
 
 @pytest.mark.parametrize("plugin_id", ["missing", "x" * os.pathconf("/", "PC_NAME_MAX"), "a name\\"])
