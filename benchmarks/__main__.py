@@ -14,6 +14,7 @@ from benchmarks.bystander import measure_bystander
 from benchmarks.changes import measure_changes
 from benchmarks.chart import draw_chart
 from benchmarks.deaths import measure_deaths
+from benchmarks.events import measure_events
 from benchmarks.machine import describe_machine
 from benchmarks.reads import measure_reads
 from benchmarks.rest import measure_rest
@@ -32,6 +33,7 @@ MEASUREMENTS: Mapping[str, Callable[[Stage], Iterator[Figure]]] = {
     "rest": measure_rest,
     "changes": measure_changes,
     "deaths": measure_deaths,
+    "events": measure_events,
     "bystander": measure_bystander,
     "shutdown": measure_shutdown,  # the last: nothing is left to measure after it
 }

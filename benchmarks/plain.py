@@ -107,7 +107,7 @@ def _tell_status(process: Process) -> dict[str, Any]:
 
 
 def _tell_process(process: Process) -> dict[str, Any]:
-    return {"pid": process.pid, "uptime": process.uptime_seconds} if process.is_alive else {}
+    return {"pid": process.pid, "uptime": process.uptime_seconds(time.monotonic())} if process.is_alive else {}
 
 
 def _now() -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from benchmarks.stage import Stage
 
-MOST_PLUGINS = 10
+MOST_PLUGINS = 1000
 STOCK_MOST_PLUGINS = 10
 """A stock supervisord takes a second or more for each."""
 

@@ -41,16 +41,19 @@ def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
             "cannot start a supervisord where PLUGVISOR_SUPERVISOR_URL names another one: "
             "unset it, or run `plugvisor serve` beside that one"
         )
-    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    descriptors = 1024 + 4 * plugins_count  # three for each, and room for those to come
-    if hard_limit != resource.RLIM_INFINITY:
-        descriptors = min(descriptors, hard_limit)
     return {
         **{name: value for name, value in os.environ.items() if name != "PLUGVISOR_ADMIN_CODE"},
         **settings.to_env(),
         "PLUGVISOR_PYTHON": sys.executable,
-        "PLUGVISOR_MINFDS": str(descriptors),
+        "PLUGVISOR_MINFDS": str(count_descriptors(plugins_count)),
     }
+
+
+def count_descriptors(plugins_count: int) -> int:
+    """How many open files supervisord should be allowed: three for each plugin, and room for those to come."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1024 + 4 * plugins_count
+    return wanted if hard_limit == resource.RLIM_INFINITY else min(wanted, hard_limit)
 
 
 def make_ctl_environ(settings: Settings) -> dict[str, str]:

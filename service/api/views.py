@@ -56,23 +56,24 @@ class Views:
 
     async def list_plugins(self) -> Document:
         """The body of `GET /plugins`: rebuilt only when a plugin or its process has changed."""
-        processes = await self._board.read()
         key = self._key()
-        if key is None or self._list is None or self._list[0] != key:
-            plugins = self.make_items(processes)
-            body = to_json({"plugins": plugins, "message": "" if plugins else "no plugins registered"})
-            etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-            # no-cache: to be kept, and to be asked for with the tag
-            headers = ((b"etag", etag.encode()), (b"cache-control", b"no-cache"))
-            self._list = (key, Document(body, etag, headers))
-        return self._list[1]
+        if key is not None and self._list is not None and self._list[0] == key:
+            return self._list[1]
+        plugins = self.make_items(await self._board.read())
+        body = to_json({"plugins": plugins, "message": "" if plugins else "no plugins registered"})
+        etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+        # no-cache: to be kept, and to be asked for with the tag
+        headers = ((b"etag", etag.encode()), (b"cache-control", b"no-cache"))
+        document = Document(body, etag, headers)
+        self._list = (key, document)  # the key of before: what has changed while the board was read must not be missed
+        return document
 
     async def show_all(self) -> bytes:
         """The body of `GET /plugin/status`: all but `time` is put together at a change, or every second for uptimes."""
-        processes = await self._board.read()
         now = time.monotonic()
         key = (self._key(), int(now))
         if key[0] is None or self._all is None or self._all[0] != key:
+            processes = await self._board.read()
             catalog = self._manager.catalog
             parts = [
                 to_json(plugin.id) + b":{" + self._describe(plugin, processes, now) + b"}"

@@ -197,6 +197,7 @@ def test_serve_alone_outlives_a_supervisord_and_takes_the_next(
         assert_unavailable(http.get("/plugins"))
         plugvisor.up()
         wait_for(lambda: http.get("/plugins").status_code == 200, "serve to find the new supervisord")
+        http.post("/plugins/refresh", headers={"Authorization": f"Bearer {ADMIN_CODE}"})  # it may be older than x
         plugin_pid = wait_for(lambda: http.get("/plugin/status?plugin_id=x").json().get("pid"), "the plugin")
         assert is_alive(plugin_pid)
         ours = service_pid(plugvisor)
