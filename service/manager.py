@@ -15,14 +15,11 @@ from service.errors import (
     PluginDisabled,
     PluginNotFound,
     PluginsUnreadable,
-    StartFailed,
-    StopTimeout,
 )
 from service.operations import Operations
 from service.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
-from service.plugins.publisher import Publisher, Stamp
+from service.registry import FOREIGN_PROGRAM, Registry, naming
 from service.report import describe_problem
-from service.supervisord.client import ConfigurationRejected, StillRunning
 from service.supervisord.control import ProgramControl, StopOptions
 from service.supervisord.states import Process, ProcessState
 
@@ -32,13 +29,12 @@ if TYPE_CHECKING:
     from service.plugins.program import Program
     from service.settings import Settings
     from service.supervisord.board import Board
-    from service.supervisord.client import ConfigurationDifference, SupervisorClient
+    from service.supervisord.client import SupervisorClient
 
 logger = logging.getLogger(__name__)
 
 START_GRACE_SECONDS = 5.0
 """How much later than `startsecs` a process may be found running."""
-_FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
 
 
 @dataclass(frozen=True)
@@ -76,13 +72,9 @@ class Manager:
         self._client = client
         self._board = board
         self._control = ProgramControl(client, board)
-        self._publisher = Publisher(settings.run_dir)
+        self._registry = Registry(settings.run_dir, client, board, self._control)
         self._operations = Operations()
         self._refresh_turn = asyncio.Lock()
-        # Stamps of the published sections that supervisord is known to run. Empty at first: what was
-        # published before this process began may have been applied or not. An operator's `render` and
-        # `update` write and apply files as well, which makes other stamps.
-        self._applied: dict[str, Stamp] = {}
 
     async def load(self) -> None:
         """Read the catalog; nothing that runs is touched, and nothing raised."""
@@ -90,7 +82,7 @@ class Manager:
             self.catalog = await self._load_catalog()
         except PluginsUnreadable:
             # what runs can still be watched and stopped
-            published = await asyncio.to_thread(self._publisher.read_folders)
+            published = await self._registry.read_folders()
             self.catalog = {name: Plugin(name, None, problem="the plugins folder cannot be read") for name in published}
         self._announce()
 
@@ -172,38 +164,40 @@ class Manager:
         if process is not None and process.state in (ProcessState.STARTING, ProcessState.RUNNING):
             raise AlreadyRunning(f"it is {process.status} already")
         program = await self._read_program(plugin_id)
-        is_new = await self._publish(program, process)
+        options = await self._registry.read_stop_options(plugin_id)
+        is_new = await self._registry.publish(program, process)
         if process is not None and process.state not in (ProcessState.STOPPED, ProcessState.FATAL):
             # it is being stopped, by whomever, or supervisord is about to try again by itself
-            await self._end(plugin_id)
+            await self._end(plugin_id, options)
             process = await self._client.get_process(plugin_id)
-        return await self._spawn(program, process, is_new)
+        return await self._registry.start(program, process, is_new)
 
     async def _stop(self, plugin_id: str, accepted: asyncio.Event) -> Process:
-        process = await self._end(plugin_id, accepted)
+        process = await self._end(plugin_id, await self._registry.read_stop_options(plugin_id), accepted)
         if process is None:
             raise NotRunning("it is not running")
         return process
 
     async def _reload(self, plugin_id: str, accepted: asyncio.Event) -> Process:
         program = await self._read_program(plugin_id)
+        options = await self._registry.read_stop_options(plugin_id)  # the process that runs was started with these
         # What can be refused is refused before the stop: a full disk, another file's defect.
-        is_new = await self._publish(program, await self._client.get_process(plugin_id))
+        is_new = await self._registry.publish(program, await self._client.get_process(plugin_id))
         accepted.set()
-        await self._end(plugin_id)
-        return await self._spawn(program, await self._client.get_process(plugin_id), is_new)
+        await self._end(plugin_id, options)
+        return await self._registry.start(program, await self._client.get_process(plugin_id), is_new)
 
     async def _refresh(self) -> Refreshed:
         async with self._refresh_turn:
             before = self.catalog
             fresh = await self._load_catalog()
-            published = await asyncio.to_thread(self._publisher.read_folders)
+            published = await self._registry.read_folders()
             known = (await self._client.get_processes()).keys()
             for plugin in fresh.values():
                 if plugin.program and plugin.id in known - published.keys():
-                    fresh[plugin.id] = replace(plugin, program=None, problem=_FOREIGN_PROGRAM)
+                    fresh[plugin.id] = replace(plugin, program=None, problem=FOREIGN_PROGRAM)
             added = [plugin for plugin in fresh.values() if plugin.program and plugin.id not in known]
-            await self._add([plugin.program for plugin in added if plugin.program])
+            await self._registry.add([plugin.program for plugin in added if plugin.program])
             self.catalog = fresh
             self._announce()
             gone = [plugin.id for plugin in fresh.values() if plugin.folder is None]
@@ -223,35 +217,10 @@ class Manager:
                     raise failure
             return refreshed
 
-    async def _add(self, programs: list[Program]) -> None:
-        """Make supervisord know new programs; none of them is started."""
-        if not programs:
-            return
-        if self._board.is_live:
-            for program in programs:
-                await self._write(self._publisher.write_launch_script, program)
-                await self._write(self._publisher.write_section, program)
-                await self._client.replace_program(program.id)
-                await self._note_applied(program.id)
-            return
-        for program in programs:
-            await self._write(self._publisher.write_section, program)
-        difference = await self._reread()
-        for program in programs:
-            if program.id in difference.added:
-                await self._control.add_stopped(program.id)
-                await self._note_applied(program.id)
-            await self._write(self._publisher.write_launch_script, program)
-
     async def _remove(self, plugin_id: str, _accepted: asyncio.Event) -> None:
         """Stop a plugin whose folder is gone, and make supervisord forget it."""
-        await self._end(plugin_id)
-        try:
-            await self._control.remove(plugin_id)
-        except StillRunning as error:
-            raise StopTimeout("somebody has just started it again; refresh once more") from error
-        await asyncio.to_thread(self._publisher.remove, plugin_id)
-        self._applied.pop(plugin_id, None)
+        await self._end(plugin_id, await self._registry.read_stop_options(plugin_id))
+        await self._registry.remove(plugin_id)
         self.catalog.pop(plugin_id, None)
         self._announce()
 
@@ -270,7 +239,7 @@ class Manager:
 
     async def _load_catalog(self) -> Catalog:
         try:
-            published = await asyncio.to_thread(self._publisher.read_folders)
+            published = await self._registry.read_folders()
             return await asyncio.to_thread(load_catalog, self._settings, published)
         except OSError as error:
             logger.error("cannot read the plugins folder: %s", error)
@@ -299,79 +268,15 @@ class Manager:
             raise PluginDisabled("its manifest says `enabled = false` under [plugin_runtime]; change that first")
         return plugin.program
 
-    async def _publish(self, program: Program, process: Process | None) -> bool:
-        """Write a program's files; returns whether supervisord has yet to take its section over."""
-        if process is not None and not await asyncio.to_thread(self._publisher.is_published, program.id):
-            raise StartFailed(_FOREIGN_PROGRAM)
-        await self._write(self._publisher.write_launch_script, program)
-        await self._write(self._publisher.write_section, program)
-        if process is not None and await self._is_applied(program.id):
-            return False
-        if self._board.is_live:
-            return True  # the extension takes over one program; nothing else need be read
-        await self._reread()
-        return process is None or not await self._is_applied(program.id)
-
-    async def _is_applied(self, plugin_id: str) -> bool:
-        stamp = self._applied.get(plugin_id)
-        return stamp is not None and stamp == await asyncio.to_thread(self._publisher.read_stamp, plugin_id)
-
-    async def _note_applied(self, plugin_id: str) -> None:
-        stamp = await asyncio.to_thread(self._publisher.read_stamp, plugin_id)
-        if stamp is not None:
-            self._applied[plugin_id] = stamp
-
-    async def _reread(self) -> ConfigurationDifference:
-        """Have a stock supervisord read what is published, and learn which of it is not yet applied."""
-        if not self._applied:
-            self._applied = await asyncio.to_thread(self._publisher.read_stamps)
-        try:
-            difference = await self._client.reread_configuration()
-        except ConfigurationRejected as error:
-            raise _explain_rejection(error) from error
-        for plugin_id in difference.added | difference.changed:
-            self._applied.pop(plugin_id, None)
-        return difference
-
-    async def _spawn(self, program: Program, process: Process | None, is_new: bool) -> Process:
-        try:
-            started = await self._control.start(program.id, process, is_new)
-        except ConfigurationRejected as error:
-            raise _explain_rejection(error) from error
-        if is_new:
-            await self._note_applied(program.id)
-        return started
-
     async def _watch_start(self, verb: str, plugin_id: str, timeout_seconds: float) -> Process:
         """Wait for a started plugin to be running without keeping its turn: a stop may come in between."""
-        try:
+        with naming(verb, plugin_id):
             return await self._control.watch_start(plugin_id, timeout_seconds)
-        except StartFailed as error:
-            raise StartFailed(f"cannot {verb} {plugin_id!r}: {error}") from error
 
-    async def _end(self, plugin_id: str, accepted: asyncio.Event | None = None) -> Process | None:
+    async def _end(self, plugin_id: str, options: StopOptions, accepted: asyncio.Event | None = None) -> Process | None:
         """Stop a plugin and wait until its process is gone; returns None where it did not run."""
-        # of what is published: a newer manifest may say otherwise
-        published = await asyncio.to_thread(self._publisher.read_options, plugin_id)
-        options = StopOptions(
-            autorestart=published.get("autorestart", StopOptions.autorestart),
-            stopsignal=published.get("stopsignal", StopOptions.stopsignal),
-            stopwaitsecs=int(published.get("stopwaitsecs", StopOptions.stopwaitsecs)),
-        )
         if not await self._control.send_stop(plugin_id, options):
             return None
         if accepted is not None:
             accepted.set()
         return await self._control.wait_until_gone(plugin_id, options.stopwaitsecs)
-
-    async def _write(self, write: Callable[[Program], None], program: Program) -> None:
-        try:
-            await asyncio.to_thread(write, program)
-        except OSError as error:
-            logger.error("cannot write the program of %r: %s", program.id, error)
-            raise StartFailed(f"its program cannot be written: {error.strerror}; nothing was started") from error
-
-
-def _explain_rejection(error: ConfigurationRejected) -> StartFailed:
-    logger.error("supervisord refuses its configuration: %s", error)
-    return StartFailed("supervisord refuses its configuration; the service's log has its words")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CLOSE_SECONDS = 10.0
 _SHARED = ("stop",)
 """To ask for these twice is to ask for them once: a second click on the button succeeds as the first does."""
 
@@ -82,9 +83,9 @@ class Operations:
         return await under_way.wait(wait_seconds)
 
     async def close(self) -> None:
-        """Wait for what is under way; each operation ends within its own deadline."""
+        """Wait for what is under way, but not for a plugin that does not want to end: supervisord sees to that."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
 
     def _forget(self, plugin_id: str, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -6,12 +6,13 @@ The errors' texts say why; who asked for it says what could not be done.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from service.errors import AlreadyRunning, NotRunning, StartFailed, StopTimeout
-from service.supervisord.client import Call, SupervisorClient, to_process
+from service.supervisord.client import Call, NoSuchProgram, StillRunning, SupervisorClient, to_process
 from service.supervisord.states import NEVER_ADDED, Process, ProcessState, Status
 from service.supervisord.system import has_executed
 
@@ -66,8 +67,8 @@ class ProgramControl:
                 continue  # supervisord was faster and has started it again
             await _wait_for_exec(process)
             failure = await self._stop_after_exec(name, options, process.pid)
-            if isinstance(failure, NotRunning):
-                continue  # it exited just now
+            if isinstance(failure, NotRunning | NoSuchProgram):
+                continue  # it exited just now, or somebody removed it
             if failure is not None:
                 raise failure
             return True
@@ -132,7 +133,10 @@ class ProgramControl:
         """
         calls = []
         if (process is None or is_new) and self._board.is_live:
-            await self._client.replace_program(name)
+            try:
+                await self._client.replace_program(name)
+            except StillRunning as error:
+                raise AlreadyRunning("somebody else has just started it") from error
         elif process is None or is_new:
             if process is not None:
                 calls.append(Call("supervisor.removeProcessGroup", (name,)))
@@ -144,6 +148,8 @@ class ProgramControl:
             raise StartFailed(after.detail or str(failure))
         if isinstance(failure, AlreadyRunning):
             raise AlreadyRunning("somebody else has just started it")
+        if isinstance(failure, NoSuchProgram):
+            raise StartFailed("somebody else has just removed it from supervisord")
         if failure is not None:
             raise failure
         if after.state in (ProcessState.STOPPED, ProcessState.STOPPING):
@@ -188,13 +194,12 @@ class ProgramControl:
         raise StartFailed("supervisord goes on starting its program while it is being added")
 
     async def remove(self, name: str) -> None:
-        """Have supervisord forget a program that is stopped."""
-        if await self._client.get_process(name) is None:
-            return
-        if self._board.is_live:
-            await self._client.remove_program(name)
-        else:
-            await self._client.remove_group(name)
+        """Have supervisord forget a program that is stopped; raises `StillRunning`."""
+        with contextlib.suppress(NoSuchProgram):
+            if self._board.is_live:
+                await self._client.remove_program(name)
+            else:
+                await self._client.remove_group(name)
 
     async def get(self, name: str) -> Process:
         """The program's process at this instant, whether supervisord has the program or not."""

@@ -11,7 +11,7 @@ SERVICE = Path(__file__).parents[2] / "service"
 LAYERS = [
     {"service.__main__", "service.up"},
     {"service.api"},
-    {"service.manager", "service.operations", "service.report"},
+    {"service.manager", "service.operations", "service.registry", "service.report"},
     {"service.plugins", "service.supervisord"},
     {"service.admin_code", "service.settings"},
     {"service.errors", "service"},
