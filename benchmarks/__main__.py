@@ -73,7 +73,7 @@ def main() -> int:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure Plugvisor beside plain ways.")
-    parser.add_argument("--plugins", type=_read_counts, default=[10, 100], help="comma-separated (10,100)")
+    parser.add_argument("--plugins", type=_read_counts, default=[10, 100, 1000], help="comma-separated (10,100,1000)")
     parser.add_argument("--only", type=_read_names, help=f"some of {','.join(MEASUREMENTS)}; nothing is saved")
     parser.add_argument("--output", type=Path, help=f"the folder to save in ({RESULTS})")
     return parser

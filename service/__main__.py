@@ -178,7 +178,9 @@ def _make_parser() -> argparse.ArgumentParser:
     add("up", run_up, "start supervisord, the plugins and the service", _UP, every)
     add("serve", run_serve, "run the service alone", _SERVE, every)
     add("render", run_render, "only write the program files", _RENDER, render)
-    check = add("check", run_check, "check the manifests in a folder", _CHECK, ["PLUGVISOR_PLUGINS_DIR"])
+    check = add(
+        "check", run_check, "check the manifests in a folder", _CHECK, ["PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_RUNNER"]
+    )
     check.add_argument("dir", nargs="?", help="the folder whose folders are plugins; default: the plugins folder")
     add("health", run_health, "ask whether the service answers", _HEALTH, ["PLUGVISOR_HOST", "PLUGVISOR_PORT"])
     ctl = add("ctl", run_ctl, "run supervisorctl", _CTL, ["PLUGVISOR_RUN_DIR", "PLUGVISOR_SUPERVISOR_URL"])
@@ -214,7 +216,7 @@ Ask the service for the plugins' status. Exit status 0 where it answers, 1 where
 reach supervisord."""
 _CTL = """\
 Run supervisorctl against the right socket, with the arguments given: status, start, stop, restart,
-tail -f, reread, update, help …; none opens its shell."""
+tail -f, reread, update, help …; without any, its shell opens."""
 
 
 if __name__ == "__main__":

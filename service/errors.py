@@ -52,6 +52,11 @@ class PluginsUnreadable(PlugvisorError):
 class PluginNotFound(PlugvisorError):
     """There is no plugin of that id."""
 
+    def __init__(self, plugin_id: str) -> None:
+        super().__init__(
+            f"there is no plugin {plugin_id!r}; GET /plugins lists them, POST /plugins/refresh finds new ones"
+        )
+
 
 class PluginDisabled(PlugvisorError):
     """The plugin's manifest says `enabled = false`."""

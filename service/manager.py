@@ -233,9 +233,7 @@ class Manager:
         try:
             return self.catalog[plugin_id]
         except KeyError:
-            raise PluginNotFound(
-                f"there is no plugin {plugin_id!r}; GET /plugins lists them, POST /plugins/refresh finds new ones"
-            ) from None
+            raise PluginNotFound(plugin_id) from None
 
     async def _load_catalog(self) -> Catalog:
         try:
@@ -257,7 +255,9 @@ class Manager:
         if plugin.folder is not None:
             known, plugin = plugin, await asyncio.to_thread(load_plugin, plugin.folder, self._settings)
             if plugin.id != plugin_id:
-                problem = plugin.problem or f"plugin.toml: its id is now {plugin.id!r}; refresh to take that over"
+                # a second claim to an id that is taken stays what it was
+                moved = f"plugin.toml: its id is now {plugin.id!r}; refresh to take that over"
+                problem = plugin.problem or known.problem or moved
                 plugin = Plugin(plugin_id, known.folder, problem=problem)
             if plugin != known:
                 self.catalog[plugin_id] = plugin

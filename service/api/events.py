@@ -76,7 +76,7 @@ class EventHub:
             PluginNotFound, SupervisorUnavailable
         """
         if plugin_id and plugin_id not in self._manager.catalog:
-            raise PluginNotFound(f"there is no plugin {plugin_id!r}; GET /plugins lists them")
+            raise PluginNotFound(plugin_id)
         await self._board.read()
         return StreamingResponse(
             self._stream(Client(plugin_id or None), last_event_id),

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.api.problems import describe
-from service.api.views import Prepared, describe_outcome
+from service.api.views import REVALIDATE, Prepared, describe_outcome
 from service.errors import InvalidRequest, PlugvisorError
 
 if TYPE_CHECKING:
@@ -86,8 +86,11 @@ async def list_plugins(request: Request[State]) -> Response:
     """Every plugin, with its metadata and its status."""
     document = await request.state["views"].list_plugins()
     known = request.headers.get("If-None-Match")
-    if known is not None and (known == "*" or document.etag in [tag.strip() for tag in known.split(",")]):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": document.etag})
+    # by weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes the tag a weak one
+    if known is not None and (
+        known == "*" or document.etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]
+    ):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": document.etag, **REVALIDATE})
     return Prepared(document.body, document.headers)
 
 
@@ -100,6 +103,8 @@ async def show_status(request: Request[State]) -> Response:
 
 async def open_events(request: Request[State]) -> Response:
     """What happens, as server-sent events."""
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
     last_event_id = request.headers.get("Last-Event-ID")
     return await request.state["events"].open(_read_plugin_id(request.scope["query_string"]), last_event_id)
 
@@ -109,7 +114,7 @@ async def start_plugin(request: Request[State]) -> Response:
     """Start a plugin."""
     plugin_id = request.path_params["plugin_id"]
     outcome = await request.state["manager"].start(plugin_id, _read_wait(request))
-    return _answer(plugin_id, outcome, "Plugin started successfully", "Plugin is starting")
+    return _answer(plugin_id, outcome, "Plugin started successfully")
 
 
 @mutation
@@ -142,7 +147,7 @@ async def refresh_plugins(request: Request[State]) -> Response:
     )
 
 
-def _answer(plugin_id: str, outcome: Outcome, done: str, under_way: str) -> JSONResponse:
+def _answer(plugin_id: str, outcome: Outcome, done: str, under_way: str = "") -> JSONResponse:
     message, status = (done, HTTPStatus.OK) if outcome.finished else (under_way, HTTPStatus.ACCEPTED)
     return JSONResponse(describe_outcome(plugin_id, outcome.process, message), status)
 

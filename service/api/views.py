@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from service.supervisord.states import Process
 
 
+REVALIDATE = {"Cache-Control": "no-cache"}
+"""To be kept, and to be asked for with the tag each time."""
+
+
 class Prepared(Response):
     """A JSON answer whose headers are known already: writing them takes as long as all the rest."""
 
@@ -62,9 +66,8 @@ class Views:
         plugins = self.make_items(await self._board.read())
         body = to_json({"plugins": plugins, "message": "" if plugins else "no plugins registered"})
         etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-        # no-cache: to be kept, and to be asked for with the tag
-        headers = ((b"etag", etag.encode()), (b"cache-control", b"no-cache"))
-        document = Document(body, etag, headers)
+        headers = [(name.lower().encode(), value.encode()) for name, value in {"ETag": etag, **REVALIDATE}.items()]
+        document = Document(body, etag, tuple(headers))
         self._list = (key, document)  # the key of before: what has changed while the board was read must not be missed
         return document
 
@@ -88,7 +91,7 @@ class Views:
         """The body of `GET /plugin/status?plugin_id=…`; raises `PluginNotFound`."""
         plugin = self._manager.catalog.get(plugin_id)
         if plugin is None:
-            raise PluginNotFound(f"there is no plugin {plugin_id!r}; GET /plugins lists them")
+            raise PluginNotFound(plugin_id)
         fields = self._describe(plugin, await self._board.read(), time.monotonic())
         return b'{"plugin_id":' + to_json(plugin_id) + b"," + fields + b',"time":"' + tell_time().encode() + b'"}'
 

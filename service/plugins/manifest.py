@@ -39,6 +39,7 @@ class ManifestError(Exception):
     def __init__(self, problem: str, line: int | None = None) -> None:
         where = FILE_NAME if line is None else f"{FILE_NAME} line {line}"
         super().__init__(f"{where}: {problem}")
+        self.problem = problem
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,12 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
         ManifestError: the command is nowhere to be found, or what came out is not what was meant.
     """
     argv = build_argv(manifest, folder, settings.runner)
-    find_executable(manifest, folder, argv[0])
+    try:
+        find_executable(manifest, folder, argv[0])
+    except ManifestError as error:
+        if manifest.command:
+            raise
+        raise ManifestError(f"its `entry` cannot be run by PLUGVISOR_RUNNER: {error.problem}") from error
     section = render_section(manifest, settings)
     check_section(section, manifest, settings)
     return Program(manifest.id, section, render_launch_script(folder, argv, manifest.environment))

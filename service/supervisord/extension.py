@@ -232,8 +232,16 @@ class Extension:
             history.last_exit = _describe_exit(self._wait_statuses.pop(process.pid))
         if state == ProcessState.STARTING:
             history.started = time.monotonic()
-            if event.from_state == ProcessState.BACKOFF or history.is_due:
-                self._count_restart(history)
+            if event.from_state == ProcessState.BACKOFF:
+                history.restarts += 1
+            elif history.is_due:
+                history.restarts += 1
+                self._note_death(history)
+            else:  # a person's start: what was before is over
+                history.recent.clear()
+                history.flapping = False
+        if state == ProcessState.STOPPED:
+            process.backoff = 0  # else the next start, which a person asks for, has fewer tries
         history.is_due = _restarts_by_itself(process)
         if state in _DUE:
             self._due[name] = process
@@ -309,9 +317,9 @@ class Extension:
             "flapping": history.flapping,
         }
 
-    def _count_restart(self, history: History) -> None:
+    def _note_death(self, history: History) -> None:
+        """One that had lived for `startsecs`: the others end in FATAL and are no flapping."""
         now = time.monotonic()
-        history.restarts += 1
         history.recent.append(now)
         history.flapping = len(history.recent) == FLAPPING_RESTARTS and now - history.recent[0] < FLAPPING_SECONDS
 
