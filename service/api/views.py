@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -17,7 +16,7 @@ from service.errors import PluginNotFound
 from service.report import Report, report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from service.manager import Manager
     from service.plugins.catalog import Plugin
@@ -29,23 +28,26 @@ REVALIDATE = {"Cache-Control": "no-cache"}
 """To be kept, and to be asked for with the tag each time."""
 
 
+_JSON = (b"content-type", b"application/json")
+
+
 class Prepared(Response):
     """A JSON answer whose headers are known already: writing them takes as long as all the rest."""
 
-    def __init__(self, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        self.status_code = HTTPStatus.OK
+    def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        self.status_code = 200
         self.background = None
         self.body = body
-        self.raw_headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json"), *headers]
+        self.raw_headers = headers or [(b"content-length", b"%d" % len(body)), _JSON]
 
 
 @dataclass(frozen=True)
 class Document:
-    """A body, its strong entity tag (RFC 9110, 8.8.3) and the headers that go with it."""
+    """A body, its strong entity tag (RFC 9110, 8.8.3) and all the headers that go with it."""
 
     body: bytes
     etag: str
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: list[tuple[bytes, bytes]]
 
 
 class Views:
@@ -66,8 +68,9 @@ class Views:
         plugins = self.make_items(await self._board.read())
         body = to_json({"plugins": plugins, "message": "" if plugins else "no plugins registered"})
         etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-        headers = [(name.lower().encode(), value.encode()) for name, value in {"ETag": etag, **REVALIDATE}.items()]
-        document = Document(body, etag, tuple(headers))
+        more = {"Content-Length": str(len(body)), "ETag": etag, **REVALIDATE}
+        headers = [_JSON, *((name.lower().encode(), value.encode()) for name, value in more.items())]
+        document = Document(body, etag, headers)
         self._list = (key, document)  # the key of before: what has changed while the board was read must not be missed
         return document
 
@@ -79,7 +82,7 @@ class Views:
             processes = await self._board.read()
             catalog = self._manager.catalog
             parts = [
-                to_json(plugin.id) + b":{" + self._describe(plugin, processes, now) + b"}"
+                to_json(plugin.id) + b":{" + self._describe(plugin, processes, now).fields + b"}"
                 for plugin in catalog.values()
             ]
             self._all = (key, b'{"plugins":{' + b",".join(parts) + b'},"time":"')
@@ -92,18 +95,19 @@ class Views:
         plugin = self._manager.catalog.get(plugin_id)
         if plugin is None:
             raise PluginNotFound(plugin_id)
-        fields = self._describe(plugin, await self._board.read(), time.monotonic())
-        return b'{"plugin_id":' + to_json(plugin_id) + b"," + fields + b',"time":"' + tell_time().encode() + b'"}'
+        fragment = self._describe(plugin, await self._board.read(), time.monotonic())
+        return fragment.before_time + tell_time().encode() + b'"}'
 
-    def _describe(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> bytes:
+    def _describe(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> _Fragment:
         """The fields of one plugin's status; serialised anew only when they or its uptime have changed."""
         process = processes.get(plugin.id)
         uptime = process.uptime_seconds(now) if process is not None and process.is_alive else 0
         known = self._fragments.get(plugin.id)
         if known is None or known.process is not process or known.plugin is not plugin or known.uptime != uptime:
             fields = to_json(describe_status(report(plugin, process, now)))[1:-1]
-            known = self._fragments[plugin.id] = _Fragment(plugin, process, uptime, fields)
-        return known.fields
+            before_time = b'{"plugin_id":' + to_json(plugin.id) + b"," + fields + b',"time":"'
+            known = self._fragments[plugin.id] = _Fragment(plugin, process, uptime, fields, before_time)
+        return known
 
     def make_items(self, processes: Mapping[str, Process]) -> list[dict[str, Any]]:
         """Every plugin as `GET /plugins` lists it: nothing in it changes by time alone."""
@@ -167,6 +171,8 @@ class _Fragment:
     process: Process | None
     uptime: int
     fields: bytes
+    before_time: bytes
+    """The whole answer about this plugin alone, up to the time."""
 
 
 def tell_time(timestamp: float | None = None) -> str:

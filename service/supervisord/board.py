@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.errors import SupervisorUnavailable
 from service.supervisord.states import History, Process, ProcessState
-from service.supervisord.system import get_peer_pid, is_stopped
+from service.supervisord.system import StopWatch, get_peer_pid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -32,7 +32,7 @@ SILENT_READ_TIMEOUT_SECONDS = 2.5
 SILENCE_SECONDS = 2.0
 """So long a stream may say nothing: supervisord writes a heartbeat every second."""
 _RECONNECT_SECONDS = 0.5
-_LOOK_SECONDS = 0.001
+_LOOK_SECONDS = 0.005
 _PATIENCE_SECONDS = 0.5  # so often who waits for a line looks whether any will come
 _LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
@@ -58,7 +58,7 @@ class Board:
         self._heard_at = -SILENCE_SECONDS
         self._connected = False
         # a supervisord that was sent SIGSTOP falls silent too, but that takes a while to be noticed
-        self._supervisord_pid = 0
+        self._stop_watch = StopWatch(0)
         self._looked_at = 0.0
         self._is_stopped = False
         self._waiting: defaultdict[str | None, set[asyncio.Future[None]]] = defaultdict(set)
@@ -76,7 +76,7 @@ class Board:
             return False
         if now - self._looked_at > _LOOK_SECONDS:
             self._looked_at = now
-            self._is_stopped = is_stopped(self._supervisord_pid)
+            self._is_stopped = self._stop_watch.is_stopped()
         return not self._is_stopped
 
     @property
@@ -156,7 +156,7 @@ class Board:
             except OSError:
                 pass  # a stock supervisord, or one that is just being started
             else:
-                self._supervisord_pid = get_peer_pid(writer.get_extra_info("socket"))
+                self._stop_watch = StopWatch(get_peer_pid(writer.get_extra_info("socket")))
                 try:
                     while line := await reader.readline():
                         self._hear(json.loads(line))
@@ -164,6 +164,7 @@ class Board:
                     logger.warning("the state stream is broken and is connected anew: %s", error)
                 finally:
                     writer.close()
+                    self._stop_watch.close()
                     self._connected = False
                     self._announce(None)
             await asyncio.sleep(_RECONNECT_SECONDS)
