@@ -11,6 +11,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections import deque
@@ -34,7 +35,8 @@ HEARTBEAT_SECONDS = 15.0
 LONGEST_QUEUE = 256
 """A client that is so many events behind gets a new snapshot instead of them."""
 KEPT_EVENTS = 1024
-"""So many events can be made up for by `Last-Event-ID`."""
+KEPT_BYTES = 8 * 1024 * 1024
+"""So many events can be made up for by `Last-Event-ID`, and no more than these bytes of them."""
 _LOOK_SECONDS = 1.0
 
 Event = tuple[int, str | None, bytes]
@@ -58,11 +60,12 @@ class EventHub:
         self._manager = manager
         self._board = board
         self._clients: set[Client] = set()
-        self._kept: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._kept: deque[Event] = deque()
+        self._kept_bytes = 0
         # ids of another run of the service must not be taken for ours
         self._run = secrets.token_hex(4)
         self._number = 0
-        self._shown: dict[str, tuple[Any, ...]] = {}
+        self._shown: dict[str, tuple[Any, ...]] | None = None
         self._is_available = True
         self._closed = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
@@ -98,7 +101,7 @@ class EventHub:
     async def _stream(self, client: Client, last_event_id: str | None) -> AsyncIterator[bytes]:
         self._clients.add(client)
         if self._watcher is None or self._watcher.done():
-            self._shown.clear()  # of the time before the last client went
+            self._shown = None  # it is of the time before the last client went
             self._watcher = asyncio.create_task(self._watch())
         try:
             missed = self._find_missed(client, last_event_id)
@@ -116,7 +119,8 @@ class EventHub:
                 if client.is_behind:
                     client.is_behind = False
                     client.queue.clear()
-                    yield await self._make_snapshot(client)
+                    if snapshot := await self._make_snapshot(client):
+                        yield snapshot
                 while client.queue and not client.is_behind:
                     yield client.queue.popleft()[2]
         finally:
@@ -126,16 +130,18 @@ class EventHub:
         try:
             processes = await self._board.read()
         except SupervisorUnavailable as error:
-            self._is_available = False
+            if self._is_available:
+                self._tell_unavailable(error)  # everyone, this client by its queue
+                return b""
             return self._render("unavailable", {"detail": str(error), "time": tell_time()})
-        if not self._board.is_live and not self._shown:
+        if not self._board.is_live and self._shown is None:
             self._shown = self._summarize(processes)
         return self._render("snapshot", self._describe(processes, client.plugin_id))
 
     def _find_missed(self, client: Client, last_event_id: str | None) -> list[Event] | None:
         """The events after that one; None where a snapshot is needed instead."""
         run, _, number = (last_event_id or "").partition("-")
-        if run != self._run or not number.isdecimal() or int(number) > self._number or not self._board.is_live:
+        if run != self._run or not re.fullmatch(r"[0-9]{1,18}", number) or not self._board.is_live:
             return None
         missed = [event for event in self._kept if event[0] > int(number)]
         if len(missed) != self._number - int(number):
@@ -164,11 +170,16 @@ class EventHub:
         """Everything may be different: every client needs a snapshot, and who comes back later as well."""
         self._number += 1
         self._kept.clear()
-        self._shown.clear()
+        self._kept_bytes = 0
+        self._shown = None
         self._is_available = True
         for client in self._clients:
             client.is_behind = True
             client.news.set()
+
+    def _tell_unavailable(self, error: SupervisorUnavailable) -> None:
+        self._is_available = False
+        self._send(None, "unavailable", {"detail": str(error), "time": tell_time()})
 
     def _show_change(self, name: str, processes: Mapping[str, Process]) -> None:
         told = describe_status(report(self._manager.catalog[name], processes.get(name), time.monotonic()))
@@ -178,10 +189,13 @@ class EventHub:
         self._number += 1
         event = (self._number, plugin_id, self._render(kind, data))
         self._kept.append(event)
+        self._kept_bytes += len(event[2])
+        while len(self._kept) > KEPT_EVENTS or self._kept_bytes > KEPT_BYTES:
+            self._kept_bytes -= len(self._kept.popleft()[2])
         for client in self._clients:
             if client.plugin_id is not None and plugin_id not in (None, client.plugin_id):
                 continue
-            if len(client.queue) >= LONGEST_QUEUE or (client.plugin_id is not None and plugin_id is None):
+            if len(client.queue) >= LONGEST_QUEUE or (client.plugin_id is not None and kind == "plugins"):
                 client.is_behind = True  # it gets a snapshot of what it asked for
             else:
                 client.queue.append(event)
@@ -213,15 +227,15 @@ class EventHub:
                 processes = await self._board.read()
             except SupervisorUnavailable as error:
                 if self._is_available:
-                    self._is_available = False
-                    self._send(None, "unavailable", {"detail": str(error), "time": tell_time()})
+                    self._tell_unavailable(error)
                 continue
-            before, self._shown = self._shown, self._summarize(processes)
-            if not self._is_available or not before:
+            before, shown = self._shown, self._summarize(processes)
+            if not self._is_available or before is None:
                 self._resynchronise()
                 continue
-            for name in self._shown:
-                if before.get(name) != self._shown[name]:
+            self._shown = shown
+            for name in shown:
+                if before.get(name) != shown[name]:
                     self._show_change(name, processes)
 
     def _summarize(self, processes: Mapping[str, Process]) -> dict[str, tuple[Any, ...]]:

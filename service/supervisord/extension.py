@@ -358,7 +358,8 @@ class Extension:
             configs = options.process_groups_from_parser(parser)
         except (ValueError, OSError, configparser.Error) as error:
             raise RPCError(Faults.CANT_REREAD, str(error)) from error
-        if parser.sections() != [f"program:{name}"] or [config.name for config in configs] != [name]:
+        found = [(config.name, process.name) for config in configs for process in config.process_configs]
+        if parser.sections() != [f"program:{name}"] or found != [(name, name)]:
             raise RPCError(Faults.CANT_REREAD, f"{path} must hold the section [program:{name}] and no other")
         for process_config in configs[0].process_configs:
             process_config.environment = options.configroot.supervisord.environment | process_config.environment
