@@ -85,11 +85,9 @@ def mutation(handler: Callable[[Request[State]], Awaitable[Response]]) -> Callab
 async def list_plugins(request: Request[State]) -> Response:
     """Every plugin, with its metadata and its status."""
     document = await request.state["views"].list_plugins()
-    known = request.headers.get("If-None-Match")
+    known = ",".join(request.headers.getlist("If-None-Match"))
     # by weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes the tag a weak one
-    if known is not None and (
-        known == "*" or document.etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]
-    ):
+    if known == "*" or document.etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": document.etag, **REVALIDATE})
     return Prepared(document.body, document.headers)
 

@@ -160,7 +160,7 @@ class Board:
                 try:
                     while line := await reader.readline():
                         self._hear(json.loads(line))
-                except (OSError, ValueError, KeyError) as error:
+                except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
                     logger.warning("the state stream is broken and is connected anew: %s", error)
                 finally:
                     writer.close()
