@@ -76,8 +76,8 @@ class Views:
 
     async def show_all(self) -> bytes:
         """The body of `GET /plugin/status`: all but `time` is put together at a change, or every second for uptimes."""
-        now = _whole_second()
-        key = (self._key(), now)
+        now = time.monotonic()
+        key = (self._key(), int(now))
         if key[0] is None or self._all is None or self._all[0] != key:
             processes = await self._board.read()
             catalog = self._manager.catalog
@@ -95,7 +95,7 @@ class Views:
         plugin = self._manager.catalog.get(plugin_id)
         if plugin is None:
             raise PluginNotFound(plugin_id)
-        fragment = self._describe(plugin, await self._board.read(), _whole_second())
+        fragment = self._describe(plugin, await self._board.read(), time.monotonic())
         return fragment.before_time + tell_time().encode() + b'"}'
 
     def _describe(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> _Fragment:
@@ -180,11 +180,6 @@ def tell_time(timestamp: float | None = None) -> str:
     seconds, microseconds = divmod(int((time.time() if timestamp is None else timestamp) * 1_000_000), 1_000_000)
     date_and_time, offset = _tell_second(seconds)
     return f"{date_and_time}.{microseconds:06}{offset}"
-
-
-def _whole_second() -> int:
-    """For which uptimes are told, so that every answer within one second tells the same."""
-    return int(time.monotonic())
 
 
 @lru_cache(maxsize=16)
