@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -16,8 +17,6 @@ import time
 import xmlrpc.client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import httpx
 
 from tests.conftest import DEADLINE_SECONDS, OBEDIENT, find_free_port, find_processes, is_alive, wait_for
 
@@ -53,6 +52,54 @@ serverurl=unix://{root}/rpc.sock
 [include]
 files={root}/conf.d/*.conf
 """
+
+
+class InternalError(Exception):
+    """supervisord answered a call with something other than HTTP 200."""
+
+
+class Caller:
+    """Calls XML-RPC methods over one connection that is kept, as the service does."""
+
+    def __init__(self, path: Path | None = None, port: int = 0) -> None:
+        """Args: the Unix socket's path, or the TCP port."""
+        self._path, self._port = path, port
+        self._connection: http.client.HTTPConnection | None = None
+
+    def __call__(self, method: str, *parameters: Any) -> Any:
+        """What a method returns; raises `xmlrpc.client.Fault`, `InternalError`, or OSError where nobody is there."""
+        body = xmlrpc.client.dumps(parameters, method).encode()
+        try:
+            status, text = self._post(body)
+        except (OSError, http.client.HTTPException):
+            self.close()
+            status, text = self._post(body)  # it had closed the kept connection meanwhile
+        if status != 200:
+            raise InternalError(f"{method}: HTTP {status}")
+        [value], _ = xmlrpc.client.loads(text)
+        return value
+
+    def _post(self, body: bytes) -> tuple[int, bytes]:
+        if self._connection is None:
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE_SECONDS)
+            if self._path is not None:
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.settimeout(DEADLINE_SECONDS)
+                try:
+                    connection.sock.connect(str(self._path))
+                except OSError:
+                    connection.close()
+                    raise
+            self._connection = connection
+        self._connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 class Follower:
@@ -132,17 +179,29 @@ class Lone:
         (root / "supervisord.conf").write_text(CONFIGURATION.format(root=root, factory=factory, more=more))
         self.process: subprocess.Popen[bytes] | None = None
         self.followers: list[Follower] = []
-        # kept open, as the service does: a call on a new connection takes one more round
-        self._http = httpx.Client(transport=httpx.HTTPTransport(uds=str(root / "rpc.sock")), timeout=DEADLINE_SECONDS)
+        self.rpc = Caller(root / "rpc.sock")
 
     def add(self, name: str, code: str = OBEDIENT, **options: object) -> Path:
         """Write a program's file; supervisord reads it when it starts, or when it is told to."""
         script, path = self.root / f"{name}.py", self.root / "conf.d" / f"{name}.conf"
         script.write_text(code)
-        values = {"command": f"{sys.executable} {script}", "startsecs": 0, "stopwaitsecs": 20, **options}
+        values: dict[str, object] = {"command": f"{sys.executable} {script}", "startsecs": 0, "stopwaitsecs": 20}
+        values |= {"stdout_logfile": self.root / f"{name}.log", "redirect_stderr": "true", **options}
         lines = "".join(f"{option}={value}\n" for option, value in values.items())
         path.write_text(f"[program:{name}]\n{lines}")
         return path
+
+    def count_ready(self, name: str) -> int:
+        """How often a program has printed that it is ready."""
+        path = self.root / f"{name}.log"
+        return path.read_text().count("ready") if path.exists() else 0
+
+    def start_ready(self, name: str) -> int:
+        """Start a program and wait until it is ready; returns its pid."""
+        before = self.count_ready(name)
+        assert self.rpc("supervisor.startProcess", name) is True
+        wait_for(lambda: self.count_ready(name) > before, f"{name} to be ready")
+        return self.states[name][1]
 
     def start(self, **environ: str) -> None:
         """Start supervisord and wait until it answers."""
@@ -157,7 +216,7 @@ class Lone:
         wait_for(self._answers, f"supervisord; {(self.root / 'output').read_text()}")
 
     def _answers(self) -> bool:
-        with contextlib.suppress(httpx.TransportError):
+        with contextlib.suppress(OSError):
             return self.rpc("supervisor.getState")["statename"] == "RUNNING"
         return False
 
@@ -171,18 +230,6 @@ class Lone:
     def is_up(self) -> bool:
         """Whether supervisord lives."""
         return self.process is not None and self.process.poll() is None
-
-    def rpc(self, method: str, *parameters: Any, http: httpx.Client | None = None) -> Any:
-        """Call a method; raises `xmlrpc.client.Fault`, or `httpx.HTTPStatusError` where it went wrong inside."""
-        body = xmlrpc.client.dumps(parameters, method)
-        try:
-            response = (http or self._http).post("http://supervisor/RPC2", content=body)
-        except httpx.TransportError:
-            # a kept connection that supervisord has closed meanwhile
-            response = (http or self._http).post("http://supervisor/RPC2", content=body)
-        response.raise_for_status()
-        [value], _ = xmlrpc.client.loads(response.content)
-        return value
 
     def fault(self, method: str, *parameters: Any) -> str | None:
         """The name of the fault that a call ends with, None where it ends well."""
@@ -222,6 +269,11 @@ class Lone:
             wait_for(lambda: follower.picture is not None, "the snapshot")
         return follower
 
+    def hang_up(self) -> None:
+        """Close every follower's connection."""
+        while self.followers:
+            self.followers.pop().close()
+
     @property
     def log(self) -> str:
         """supervisord's own log."""
@@ -254,9 +306,8 @@ class Lone:
         wait_for(lambda: not any(is_alive(pid) for pid in left))
         if self.process is not None:
             self.process.wait(DEADLINE_SECONDS)
-        for follower in self.followers:
-            follower.close()
-        self._http.close()
+        self.hang_up()
+        self.rpc.close()
         return left
 
 
