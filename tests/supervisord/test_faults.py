@@ -48,9 +48,12 @@ def assert_unavailable(response: httpx.Response) -> None:
 
 
 @contextlib.contextmanager
-def frozen(pid: int) -> Iterator[None]:
+def frozen(plugvisor: Plugvisor) -> Iterator[None]:
+    """supervisord is stopped, and the service has had the few milliseconds in which it notices."""
+    pid = plugvisor.supervisord_pid
     os.kill(pid, signal.SIGSTOP)
     try:
+        wait_for(lambda: plugvisor.http.get("/plugins").status_code == 503, "the freeze to be noticed")
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -103,7 +106,7 @@ def three(plugvisor: Plugvisor) -> Plugvisor:
 def test_frozen_supervisord(three: Plugvisor) -> None:
     pids = {plugin_id: three.status(plugin_id)["pid"] for plugin_id in ("runs", "other")}
     requests = [*READS * 5, *MUTATIONS]
-    with ThreadPoolExecutor(len(requests)) as pool, frozen(three.supervisord_pid):
+    with ThreadPoolExecutor(len(requests)) as pool, frozen(three):
         results = list(pool.map(lambda request: timed(three, *request), requests))
         results.append(timed(three, *READS[0]))  # and nothing clogs up
     for response, seconds in results:
@@ -118,7 +121,7 @@ def test_frozen_supervisord(three: Plugvisor) -> None:
 
 
 def test_frozen_supervisord_and_many_operations_on_one_plugin(three: Plugvisor) -> None:
-    with ThreadPoolExecutor(2) as pool, frozen(three.supervisord_pid):
+    with ThreadPoolExecutor(2) as pool, frozen(three):
         requests = [("POST", f"/plugin/runs/{verb}") for verb in ("stop", "reload")]
         results = list(pool.map(lambda request: timed(three, *request), requests))
     for response, seconds in results:
@@ -133,7 +136,7 @@ def test_frozen_in_the_middle_of_a_stop(plugvisor: Plugvisor) -> None:
     with ThreadPoolExecutor(1) as pool:
         stop = pool.submit(plugvisor.post, "/plugin/slow/stop")
         plugvisor.wait_for_status("slow", "stopping")
-        with frozen(plugvisor.supervisord_pid):
+        with frozen(plugvisor):
             began = time.monotonic()
             assert_unavailable(stop.result())
             assert time.monotonic() - began < LONGEST_ANSWER_SECONDS
