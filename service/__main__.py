@@ -17,6 +17,7 @@ from service import VERSION, up
 from service.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
 from service.api.app import create_app
 from service.api.server import open_socket, serve
+from service.api.static import check_page_dir
 from service.errors import ConfigurationError
 from service.plugins.catalog import load_catalog
 from service.settings import VARIABLES, Settings
@@ -47,12 +48,17 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
     settings = Settings.from_env(os.environ)
     up.prepare_folders(settings)
     up.lock_run_dir(settings)
+    if settings.page_dir is not None:
+        check_page_dir(settings.page_dir)
     open_socket(settings.host, settings.port).close()  # better now, in the terminal, than in the service's log
     catalog = up.render_programs(settings, keep_broken=False)
     environ = up.make_environ(settings, len(catalog))
     code = up.prepare_admin_code(settings, environ)
     print(f"Plugvisor {VERSION}")
     print(f"  address     {settings.url}")
+    if code.is_new:
+        # a fragment: browsers never send it to a server, and the page removes it from the address bar at once
+        print(f"  page        {settings.url}/#code={code.value}")
     print(f"  admin code  {code.value if code.is_new else 'as you set it'}")
     print(f"  plugins     {len(catalog)} in {settings.plugins_dir}")
     print(f"  logs        {settings.log_dir}")

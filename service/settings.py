@@ -36,6 +36,7 @@ VARIABLES = (
     Variable("PLUGVISOR_ADMIN_CODE", "random", "the code that start, stop, reload and refresh ask for"),
     Variable("PLUGVISOR_ADMIN_CODE_FILE", "none", "a file that holds the admin code instead"),
     Variable("PLUGVISOR_CORS_ORIGINS", "none", "comma-separated origins of front ends elsewhere"),
+    Variable("PLUGVISOR_PAGE_DIR", "the page built in", "folder of another front end, which is served at `/ui/`"),
     Variable("PLUGVISOR_RUNNER", "built in", "command that runs an `entry`; may use {entry}, {id} and {dir}"),
     Variable("PLUGVISOR_SUPERVISOR_URL", "unix://<run_dir>/supervisor.sock", "where supervisord listens"),
 )
@@ -66,6 +67,8 @@ class Settings:
     """The words of `PLUGVISOR_RUNNER`, each with its placeholders; None for the built-in runner."""
     supervisor_url: str = field(repr=False)
     """It may hold a password."""
+    page_dir: Path | None = None
+    """Another front end; None for the page built in."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -78,6 +81,7 @@ class Settings:
         def get(name: str, default: str) -> str:
             return environ.get(name) or default
 
+        page_dir = get("PLUGVISOR_PAGE_DIR", "")
         run_dir = _read_folder("PLUGVISOR_RUN_DIR", get("PLUGVISOR_RUN_DIR", str(_default_run_dir(environ))))
         return cls(
             host=get("PLUGVISOR_HOST", "127.0.0.1"),
@@ -86,6 +90,7 @@ class Settings:
             run_dir=run_dir,
             log_dir=_read_folder("PLUGVISOR_LOG_DIR", get("PLUGVISOR_LOG_DIR", str(run_dir / "log"))),
             cors_origins=_read_origins(environ.get("PLUGVISOR_CORS_ORIGINS", "")),
+            page_dir=_read_path("PLUGVISOR_PAGE_DIR", page_dir) if page_dir else None,
             runner=_read_runner(environ.get("PLUGVISOR_RUNNER", "")),
             supervisor_url=_read_supervisor_url(get("PLUGVISOR_SUPERVISOR_URL", f"unix://{run_dir}/supervisor.sock")),
         )
@@ -99,6 +104,7 @@ class Settings:
             "PLUGVISOR_RUN_DIR": str(self.run_dir),
             "PLUGVISOR_LOG_DIR": str(self.log_dir),
             "PLUGVISOR_CORS_ORIGINS": ",".join(self.cors_origins),
+            "PLUGVISOR_PAGE_DIR": str(self.page_dir or ""),
             "PLUGVISOR_RUNNER": shlex.join(self.runner or ()),
             "PLUGVISOR_SUPERVISOR_URL": self.supervisor_url,
         }

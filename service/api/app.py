@@ -13,6 +13,7 @@ from service.api.auth import Gate
 from service.api.events import EventHub
 from service.api.problems import respond_to_error
 from service.api.routes import State, make_routes
+from service.api.static import make_page_routes
 from service.api.views import Views
 from service.errors import PlugvisorError
 from service.manager import Manager
@@ -45,7 +46,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         await client.close()
 
     app = Starlette(
-        routes=make_routes(),
+        routes=[*make_routes(), *make_page_routes(settings.page_dir)],
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((PlugvisorError, HTTPException, Exception), respond_to_error),
     )

@@ -1,0 +1,95 @@
+// Server-sent events by `fetch`, which, unlike EventSource, can send the admin code, tells why a connection
+// failed, and shows the heartbeats, so that a connection that is dead without saying so is noticed.
+
+import { Problem, request } from "./api.js";
+
+/** The service sends at least a comment every 15 seconds; after more than two of those it counts as gone. */
+const SILENCE_MS = 35_000;
+const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+
+export class Stream {
+  #handlers;
+  #path;
+  #abort;
+  #failures = 0;
+  #lastId = "";
+  #silence;
+  #timer;
+  #closed = false;
+
+  /**
+   * Opens a stream, and again whenever it ends, from the last event on.
+   * @param handlers `onOpen()`, `onEvent(kind, data, id)`, `onLost(problem, retryAt)`; a problem that trying again
+   *   cannot mend (401, 404) comes with `retryAt` 0.
+   */
+  constructor(path, handlers) {
+    this.#path = path;
+    this.#handlers = handlers;
+    this.#connect();
+  }
+
+  /** Tries again at once. */
+  retry() {
+    clearTimeout(this.#timer);
+    this.#abort?.abort();
+    this.#failures = 0;
+    this.#connect();
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#silence);
+    this.#abort?.abort();
+  }
+
+  async #connect() {
+    const abort = (this.#abort = new AbortController());
+    let problem = new Problem({});
+    try {
+      this.#watchSilence(abort);
+      const headers = this.#lastId ? { "Last-Event-ID": this.#lastId } : {};
+      const response = await request(this.#path, { headers, signal: abort.signal });
+      this.#failures = 0;
+      this.#handlers.onOpen?.();
+      await this.#read(response.body.pipeThrough(new TextDecoderStream()).getReader(), abort);
+    } catch (error) {
+      if (error instanceof Problem) problem = error;
+    }
+    clearTimeout(this.#silence);
+    if (this.#closed || this.#abort !== abort) return;
+    const isFinal = problem.status >= 400 && problem.status < 500 && problem.status !== 429;
+    const wait = problem.retryAfter * 1000 || RETRY_MS[Math.min(this.#failures, RETRY_MS.length - 1)];
+    this.#failures += 1;
+    if (!isFinal) this.#timer = setTimeout(() => this.#connect(), wait);
+    this.#handlers.onLost?.(problem, isFinal ? 0 : Date.now() + wait);
+  }
+
+  #watchSilence(abort) {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => abort.abort(), SILENCE_MS);
+  }
+
+  async #read(reader, abort) {
+    let rest = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      this.#watchSilence(abort);
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) this.#dispatch(block);
+    }
+  }
+
+  #dispatch(block) {
+    const fields = { event: "message", data: "" };
+    for (const line of block.split("\n")) {
+      const colon = line.indexOf(":");
+      if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 1).replace(/^ /, "");
+    }
+    if (!fields.data) return;
+    if (fields.id) this.#lastId = fields.id;
+    this.#handlers.onEvent(fields.event, JSON.parse(fields.data), fields.id);
+  }
+}
