@@ -38,8 +38,9 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         manager = Manager(settings, client, board)
         await manager.load()
         events = EventHub(manager, board)
-        yield State(manager=manager, views=Views(manager, board), events=events, gate=Gate(admin_code))
-        events.close()
+        yield State(
+            manager=manager, views=Views(manager, board), events=events, gate=Gate(admin_code), endless=[events]
+        )
         await manager.close()
         await board.close()
         await client.close()

@@ -7,7 +7,7 @@ import math
 import time
 from functools import lru_cache, wraps
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 from urllib.parse import quote
 
 from starlette.datastructures import QueryParams
@@ -19,7 +19,7 @@ from service.api.views import REVALIDATE, Prepared, describe_outcome
 from service.errors import InvalidRequest, PlugvisorError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
 
@@ -53,6 +53,15 @@ class State(TypedDict):
     views: Views
     events: EventHub
     gate: Gate
+    endless: Sequence[Endless]
+    """What must be ended before the service can shut down."""
+
+
+class Endless(Protocol):
+    """Has answers that never end by themselves."""
+
+    def close(self) -> None:
+        """End them all, and every later one."""
 
 
 def mutation(handler: Callable[[Request[State]], Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
