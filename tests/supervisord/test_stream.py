@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import statistics
@@ -192,6 +193,28 @@ def test_deaths_restarts_and_success_are_told_at_once(lone: Lone, follower: Foll
         assert 0.9 < when(name=name, state=RUNNING) - restarts[-1] < 1.9
     assert statistics.median(deaths) < 0.1
     assert statistics.median(restarts) < 0.2
+
+
+def test_a_reader_that_never_reads_is_disconnected(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
+    name = add("busy", autostart="false")
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.connect(str(lone.root / "state.sock"))
+        end = select.poll()
+        end.register(deaf, 0)  # asks for POLLHUP alone, which comes whatever is unread
+        numbers = [lone.rpc("plugins.sync")]
+        call = {"methodName": "plugins.replace", "params": [name]}
+        before = lone.read_resident_kilobytes()
+        while not end.poll(0):
+            lone.rpc("system.multicall", [call] * 200)
+            numbers.append(lone.rpc("plugins.sync"))
+            assert numbers[-1] - numbers[0] < 5_000, "it is not disconnected"
+        assert numbers[1] - numbers[0] == 200
+        assert lone.read_resident_kilobytes() - before < 10_000
+    assert "does not keep up" in lone.log
+    assert "Traceback" not in lone.log
+    wait_for(lambda: follower.messages[-1]["seq"] == numbers[-1], "the other reader to have everything")
+    seen = [message["seq"] for message in follower.messages]
+    assert seen == list(range(seen[0], seen[0] + len(seen)))
 
 
 def test_a_thousand_readers_come_and_go(lone: Lone, follower: Follower) -> None:
