@@ -141,7 +141,20 @@ def test_backoff_tells_the_next_try_and_giving_up(lone: Lone, follower: Follower
         assert "too quickly" in waiting["spawn_error"]
     assert all(process["retry_at"] is None for _, process in told if process["state"] != BACKOFF)
     assert told[-1][1]["restarts"] == 2
-    assert not told[-1][1]["flapping"] or told[-1][1]["restarts"] >= 3
+    assert not told[-1][1]["flapping"], "it never lived for its startsecs"
+
+
+def test_a_start_after_a_stop_has_every_try_again(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
+    name = add("retrying", "raise SystemExit(5)\n", startsecs=5, startretries=1)
+    lone.fault("supervisor.startProcess", name, False)
+    follower.wait_for(name, state=BACKOFF)
+    lone.rpc("supervisor.stopProcess", name)
+    follower.wait_for(name, state=STOPPED)
+    before = len(follower.messages)
+    lone.fault("supervisor.startProcess", name, False)
+    follower.wait_for(name, state=FATAL)
+    states = [m["process"]["state"] for m in follower.messages[before:] if m["process"]["name"] == name]
+    assert states.count(BACKOFF) == 2, "the first and one more, as after any start"
 
 
 def test_a_plugin_that_dies_again_and_again_is_flapping(
@@ -154,6 +167,10 @@ def test_a_plugin_that_dies_again_and_again_is_flapping(
     told = follower.wait_for(name, restarts=6, state=RUNNING)
     assert told["flapping"]
     assert told["last_exit"]["code"] == 1
+    while lone.fault("supervisor.stopProcess", name):  # it may have exited just now
+        pass
+    lone.rpc("supervisor.startProcess", name)
+    assert not follower.wait_for(name, state=RUNNING)["flapping"], "a person's start is a new beginning"
 
 
 def test_uptime_is_that_of_the_process(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
