@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from service.errors import PluginNotFound
+from service.plugins.metadata import Metadata
 from service.report import Report, report
 
 if TYPE_CHECKING:
@@ -147,12 +148,23 @@ def describe_outcome(plugin_id: str, process: Process, message: str) -> dict[str
 def describe_plugin(plugin: Plugin, told: Report) -> dict[str, Any]:
     """One item of the list."""
     manifest = plugin.manifest
+    metadata = manifest.metadata if manifest else Metadata()
     return {
         "id": plugin.id,
         "name": manifest.name if manifest else plugin.id,
         "version": manifest.version if manifest else "",
         "description": manifest.description if manifest else "",
         "enabled": plugin.enabled,
+        "runtime_enabled": manifest is not None and manifest.enabled,
+        "runtime_auto_start": manifest is not None and manifest.auto_start,
+        "author": metadata.author,
+        "dependencies": metadata.dependencies,
+        "sdk_version": metadata.sdk_version,
+        "sdk_recommended": metadata.sdk_recommended,
+        "sdk_supported": metadata.sdk_supported,
+        "sdk_untested": metadata.sdk_untested,
+        "sdk_conflicts": metadata.sdk_conflicts,
+        "entries": (),
         **_describe_state(told),
     }
 
