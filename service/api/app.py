@@ -11,6 +11,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service.api.auth import Gate
 from service.api.events import EventHub
+from service.api.log_streams import LogStreams
+from service.api.logs import LogViews
 from service.api.problems import respond_to_error
 from service.api.routes import State, make_routes
 from service.api.views import Views
@@ -38,8 +40,15 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         manager = Manager(settings, client, board)
         await manager.load()
         events = EventHub(manager, board)
+        log_streams = LogStreams()
         yield State(
-            manager=manager, views=Views(manager, board), events=events, gate=Gate(admin_code), endless=[events]
+            manager=manager,
+            views=Views(manager, board),
+            events=events,
+            logs=LogViews(manager, settings.log_dir),
+            log_streams=log_streams,
+            gate=Gate(admin_code),
+            endless=[events, log_streams],
         )
         await manager.close()
         await board.close()

@@ -12,8 +12,10 @@ from urllib.parse import quote
 
 from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from service.api.log_streams import follow_log_by_websocket, stream_log
+from service.api.logs import list_log_files, show_log
 from service.api.problems import describe
 from service.api.views import REVALIDATE, Prepared, describe_outcome
 from service.errors import InvalidRequest, PlugvisorError
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from service.api.auth import Gate
     from service.api.events import EventHub
+    from service.api.log_streams import LogStreams
+    from service.api.logs import LogViews
     from service.api.views import Views
     from service.manager import Manager, Outcome
 
@@ -33,7 +37,7 @@ logger = logging.getLogger(__name__)
 LONGEST_WAIT_SECONDS = 300
 
 
-def make_routes() -> list[Route]:
+def make_routes() -> list[BaseRoute]:
     """Every path of the API."""
     return [
         Route("/plugins", list_plugins),
@@ -43,6 +47,10 @@ def make_routes() -> list[Route]:
         Route("/plugin/{plugin_id}/stop", stop_plugin, methods=["POST"]),
         Route("/plugin/{plugin_id}/reload", reload_plugin, methods=["POST"]),
         Route("/plugins/refresh", refresh_plugins, methods=["POST"]),
+        Route("/plugin/{plugin_id}/logs", show_log),
+        Route("/plugin/{plugin_id}/logs/files", list_log_files),
+        Route("/plugin/{plugin_id}/logs/stream", stream_log, methods=["GET"]),
+        WebSocketRoute("/ws/logs/{plugin_id}", follow_log_by_websocket),
     ]
 
 
@@ -52,6 +60,8 @@ class State(TypedDict):
     manager: Manager
     views: Views
     events: EventHub
+    logs: LogViews
+    log_streams: LogStreams
     gate: Gate
     endless: Sequence[Endless]
     """What must be ended before the service can shut down."""
