@@ -129,10 +129,10 @@ class Follower:
                 if not data.startswith(self._before):
                     return News(self._start_over(), has_more=True)
                 if len(data) > len(self._before):
-                    has_more = len(data) == len(self._before) + MOST_READ_BYTES
-                    if has_more and self._count_behind() > MOST_BEHIND_BYTES:
+                    is_full = len(data) == len(self._before) + MOST_READ_BYTES
+                    if is_full and self._count_behind() > MOST_BEHIND_BYTES:
                         return None
-                    return self._take(data[len(self._before) :], has_more=has_more)
+                    return self._take(data[len(self._before) :], has_more=is_full or not is_current)
                 if is_current or not self._go_on():
                     return News([], has_more=False)
 

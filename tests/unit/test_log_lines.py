@@ -133,7 +133,22 @@ def test_a_moment_is_the_same_as_the_entrys_timestamp() -> None:
 PIECES = st.sampled_from(
     [
         *("2026-11-22 10:11:12", ",123", "Z", "+01:00", "Nov 22 10:11:12", "<34>", "INFO", "ERROR", "[", "]", "(", "|"),
-        *(" - ", ": ", ":", "main.py:7", "a:b:7", "\x1b[1m", "\x1b[", "\x1b", "\r", "\t", " ", "\x00", "\ud7ff", "9999-12-31"),
+        *(
+            " - ",
+            ": ",
+            ":",
+            "main.py:7",
+            "a:b:7",
+            "\x1b[1m",
+            "\x1b[",
+            "\x1b",
+            "\r",
+            "\t",
+            " ",
+            "\x00",
+            "\ud7ff",
+            "9999-12-31",
+        ),
     ]
 )
 
@@ -149,8 +164,12 @@ def test_any_bytes_are_an_entry_that_json_can_hold(line: bytes) -> None:
     assert (find_moment(text) is None) == (entry.timestamp is None)
 
 
-@pytest.mark.parametrize("start", ["", "2026-11-22 10:11:12 ", "2026-11-22 10:11:12 INFO ", "INFO:", "Nov 22 10:11:12 "])
-@pytest.mark.parametrize("piece", ["a", " ", "a ", "[", "a:", ":", "-", "| ", "\x1b[1m", "\x1b[", "a.py", "0", "2026-", "<"])
+@pytest.mark.parametrize(
+    "start", ["", "2026-11-22 10:11:12 ", "2026-11-22 10:11:12 INFO ", "INFO:", "Nov 22 10:11:12 "]
+)
+@pytest.mark.parametrize(
+    "piece", ["a", " ", "a ", "[", "a:", ":", "-", "| ", "\x1b[1m", "\x1b[", "a.py", "0", "2026-", "<"]
+)
 def test_no_line_takes_long(start: str, piece: str) -> None:
     text = (start + piece * LONGEST_LINE_BYTES)[:LONGEST_LINE_BYTES]
     took = []

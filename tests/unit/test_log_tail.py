@@ -6,6 +6,7 @@ import os
 import time
 import tracemalloc
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,7 +81,7 @@ def test_older_files_make_up_for_what_is_missing(log: LogFiles) -> None:
 def test_reading_backwards_is_reading(log: LogFiles, content: bytes, cuts: list[int], block: int) -> None:
     """However the log is cut into files, and the files into blocks."""
     bounds = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
-    pieces = [content[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    pieces = [content[start:end] for start, end in pairwise(bounds)]
     for path in log.folder.iterdir():
         path.unlink()
     write(log, *reversed(pieces))
@@ -272,9 +273,7 @@ def cut_while_reading(log: LogFiles, size: int, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 300_000, 399_999])
-def test_a_file_that_is_truncated_while_it_is_read(
-    log: LogFiles, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_truncated_while_it_is_read(log: LogFiles, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     write(log, b"".join(b"%09d\n" % number for number in range(50_000)))
     with cut_while_reading(log, size, monkeypatch):
         found = ask(log, Query(lines=10_000))
