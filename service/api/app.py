@@ -13,6 +13,8 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api.auth import Gate
 from service.api.endpoint import State
 from service.api.events import EventHub
+from service.api.log_streams import LogStreams
+from service.api.logs import LogViews
 from service.api.problems import respond_to_error
 from service.api.routes import make_routes
 from service.api.static import make_page_routes
@@ -48,6 +50,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         client.on_call.append(traffic.count_call)
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
         sampler.keep(manager.catalog)
+        log_streams = LogStreams()
         yield State(
             settings=settings,
             client=client,
@@ -57,8 +60,10 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             events=events,
             sampler=sampler,
             traffic=traffic,
+            logs=LogViews(manager, settings.log_dir),
+            log_streams=log_streams,
             gate=Gate(admin_code),
-            endless=[events],
+            endless=[events, log_streams],
         )
         await sampler.close()
         await manager.close()

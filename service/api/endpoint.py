@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from service.api.auth import Gate
     from service.api.events import EventHub
+    from service.api.log_streams import LogStreams
+    from service.api.logs import LogViews
     from service.api.traffic import Traffic
     from service.api.views import Views
     from service.manager import Manager
@@ -47,6 +49,8 @@ class State(TypedDict):
     events: EventHub
     sampler: Sampler
     traffic: Traffic
+    logs: LogViews
+    log_streams: LogStreams
     gate: Gate
     endless: Sequence[Endless]
     """What must be ended before the service can shut down."""
