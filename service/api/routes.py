@@ -15,6 +15,7 @@ from service.api.endpoint import mutation, read_wait
 from service.api.health import show_liveness, show_plugin_health, show_readiness, show_server
 from service.api.log_streams import follow_log_by_websocket, stream_log
 from service.api.logs import list_log_files, show_log
+from service.api.manifests import show_manifest
 from service.api.prometheus import show_metrics
 from service.api.usage import list_usage_history, list_usages, show_usage
 from service.api.views import REVALIDATE, Prepared, describe_outcome
@@ -44,6 +45,7 @@ def make_routes() -> list[BaseRoute]:
         Route("/server/info", show_server),
         Route("/metrics", show_metrics),
         Route("/plugin/{plugin_id}/health", show_plugin_health),
+        Route("/plugin/{plugin_id}/manifest", show_manifest),
         Route("/plugin/metrics", list_usages),
         Route("/plugin/metrics/{plugin_id}", show_usage),
         Route("/plugin/metrics/{plugin_id}/history", list_usage_history),

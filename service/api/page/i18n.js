@@ -1,142 +1,112 @@
 // Every text of the page in English and Chinese, and how numbers and times are written.
 
-const TEXTS = {
-  appName: ["Plugin manager", "插件管理"],
-  running: ["Running", "运行中"],
-  starting: ["Starting", "启动中"],
-  stopping: ["Stopping", "停止中"],
-  stopped: ["Stopped", "已停止"],
-  error: ["Error", "出错"],
-  disabled: ["Disabled", "已禁用"],
-  flapping: ["Keeps dying", "反复崩溃"],
-  all: ["All", "全部"],
-  changing: ["Changing", "变化中"],
-  filter: ["Filter by status", "按状态筛选"],
-  search: ["Search plugins", "搜索插件"],
-  sort: ["Sort by", "排序"],
-  name: ["Name", "名称"],
-  status: ["Status", "状态"],
-  uptime: ["Uptime", "运行时长"],
-  restarts: ["Restarts", "重启"],
-  cpu: ["CPU", "CPU"],
-  memory: ["Memory", "内存"],
-  ascending: ["ascending", "升序"],
-  descending: ["descending", "降序"],
-  start: ["Start", "启动"],
-  stop: ["Stop", "停止"],
-  reload: ["Reload", "重载"],
-  startOne: ["Start {0}", "启动 {0}"],
-  stopOne: ["Stop {0}", "停止 {0}"],
-  reloadOne: ["Reload {0}", "重载 {0}"],
-  startPending: ["Starting…", "启动中…"],
-  stopPending: ["Stopping…", "停止中…"],
-  reloadPending: ["Reloading…", "重载中…"],
-  select: ["Select {0}", "选择 {0}"],
-  selectAll: ["Select all shown", "全选当前列表"],
-  selected: ["{0} selected", "已选 {0} 个"],
-  clear: ["Clear", "取消选择"],
-  killIn: ["SIGKILL in {0} s", "{0} 秒后 SIGKILL"],
-  killed: ["SIGKILL sent", "已发送 SIGKILL"],
-  retryIn: ["next try in {0} s", "{0} 秒后重试"],
-  confirmStop: ["Stop {0} running plugins?", "停止 {0} 个运行中的插件？"],
-  confirmReload: ["Reload {0} running plugins?", "重载 {0} 个运行中的插件？"],
-  confirmText: ["What they do at the moment is interrupted.", "它们正在进行的工作会被中断。"],
-  cancel: ["Cancel", "取消"],
-  dismiss: ["Dismiss", "关闭"],
-  refresh: ["Look for changes", "重新扫描"],
-  refreshed: ["Added {0}, changed {1}, removed {2}, broken {3}", "新增 {0}，更改 {1}，移除 {2}，损坏 {3}"],
-  lastLines: ["Last lines of its log", "日志末尾"],
-  noLines: ["Its log is empty.", "日志为空。"],
-  signInForLog: ["Sign in to see its last lines", "登录后查看日志末尾"],
-  couldNot: ["This did not work", "操作未成功"],
-  signIn: ["Sign in", "登录"],
-  signOut: ["Sign out", "退出登录"],
-  adminCode: ["Admin code", "管理码"],
-  signInText: [
-    "Changes, logs and figures need the admin code. It was printed in the terminal where Plugvisor was started, and is kept here until this tab is closed.",
-    "更改、日志和指标需要管理码。它打印在启动 Plugvisor 的终端里，只在此标签页中保留到关闭为止。",
-  ],
-  wrongCode: ["That is not the admin code.", "管理码不正确。"],
-  tooMany: ["Too many wrong codes. Try again in {0} seconds.", "错误次数过多，请在 {0} 秒后再试。"],
-  signedIn: ["Signed in", "已登录"],
-  signedOut: ["Signed out", "已退出登录"],
-  connecting: ["Connecting", "连接中"],
-  live: ["Live", "实时"],
-  lost: ["Offline", "离线"],
-  unavailable: ["No supervisord", "supervisord 不可达"],
-  lostTitle: ["The connection to Plugvisor is lost.", "与 Plugvisor 的连接已断开。"],
-  lostText: ["The plugins may well go on; nobody here knows.", "插件可能仍在运行，但这里无法得知。"],
-  unavailableTitle: ["Plugvisor answers, but supervisord does not.", "Plugvisor 有响应，但 supervisord 没有。"],
-  staleAge: ["What you see is {0} old.", "所见为 {0} 前的状态。"],
-  restartedTitle: ["The service was restarted.", "服务已重启。"],
-  restartedText: ["The plugins did not notice, and what you see is live again.", "插件不受影响，当前显示已恢复实时。"],
-  retry: ["Try now", "立即重试"],
-  welcome: ["Everything that runs here, as it happens.", "这里运行的一切，实时可见。"],
-  welcomeText: [
-    "Looking needs nothing. To start or stop a plugin, sign in with the admin code from the terminal. A plugin is a folder with a plugin.toml; these two lines are enough:",
-    "查看无需登录。要启动或停止插件，请用终端里的管理码登录。插件就是一个带有 plugin.toml 的文件夹，只需两行：",
-  ],
-  understood: ["Got it", "知道了"],
-  emptyTitle: ["No plugin yet", "还没有插件"],
-  emptyText: [
-    "Make a folder in the plugins folder, beside it a program, and write into hello/plugin.toml:",
-    "在插件目录中新建一个文件夹，放入程序，并在 hello/plugin.toml 中写入：",
-  ],
-  emptyThen: ["Then:", "然后："],
-  nothingFound: ["No plugin is like that.", "没有符合条件的插件。"],
-  showAll: ["Show all", "显示全部"],
-  mend: [
-    "Mend the file, then reload the plugin. The least that a plugin.toml needs:",
-    "请修正该文件，然后重载插件。plugin.toml 至少需要：",
-  ],
-  back: ["All plugins", "所有插件"],
-  goneTitle: ["There is no plugin {0}", "没有插件 {0}"],
-  goneText: ["It was removed, or its manifest now has another id.", "它已被移除，或其清单使用了别的 id。"],
-  process: ["Process", "进程"],
-  program: ["Program", "程序"],
-  manifest: ["Manifest", "清单"],
-  pid: ["Process id", "进程号"],
-  noProcess: ["none", "无"],
-  since: ["Started", "启动于"],
-  exits: ["Last exits", "最近退出"],
-  exitCode: ["exit code {0}", "退出码 {0}"],
-  never: ["none seen", "未见"],
-  stateName: ["supervisord says", "supervisord 状态"],
-  command: ["Command", "命令"],
-  entry: ["Entry", "入口"],
-  environment: ["Environment", "环境变量"],
-  folder: ["Folder", "文件夹"],
-  version: ["Version", "版本"],
-  author: ["Author", "作者"],
-  dependencies: ["Needs", "依赖"],
-  autoStart: ["Starts with Plugvisor", "随 Plugvisor 启动"],
-  yes: ["yes", "是"],
-  no: ["no", "否"],
-  figures: ["Last minutes", "最近几分钟"],
-  threads: ["Threads", "线程"],
-  chart: ["{0}: now {1}, at most {2} in the last minutes", "{0}：当前 {1}，最近几分钟最高 {2}"],
-  most: ["max {0}", "最高 {0}"],
-  noFigures: ["No process, no figures.", "没有进程，没有指标。"],
-  signInForFigures: ["Sign in to see figures, program and log.", "登录后查看指标、程序和日志。"],
-  log: ["Log", "日志"],
-  searchLog: ["Search the log", "搜索日志"],
-  level: ["Level", "级别"],
-  anyLevel: ["All levels", "所有级别"],
-  pause: ["Pause", "暂停"],
-  resume: ["Resume", "继续"],
-  waiting: ["{0} new lines", "{0} 行新日志"],
-  download: ["Download", "下载"],
-  toEnd: ["To the end", "到末尾"],
-  logLost: ["The log's stream is interrupted.", "日志流已中断。"],
-  emptyLog: ["Nothing has been printed yet.", "还没有输出。"],
-  noMatch: ["No line is like that.", "没有符合的行。"],
-  language: ["中文", "English"],
-  theme: ["Theme: {0}", "主题：{0}"],
-  auto: ["system", "跟随系统"],
-  light: ["light", "浅色"],
-  dark: ["dark", "深色"],
-  said: ["{0}: {1}", "{0}：{1}"],
-};
+const TEXTS = new Map(`
+appName|Plugin manager|插件管理
+running|Running|运行中
+starting|Starting|启动中
+stopping|Stopping|停止中
+stopped|Stopped|已停止
+error|Error|出错
+disabled|Disabled|已禁用
+flapping|Keeps dying|反复崩溃
+all|All|全部
+changing|Changing|变化中
+filter|Filter by status|按状态筛选
+search|Search plugins|搜索插件
+name|Name|名称
+status|Status|状态
+uptime|Uptime|运行时长
+restarts|Restarts|重启
+cpu|CPU|CPU
+memory|Memory|内存
+start|Start|启动
+stop|Stop|停止
+reload|Reload|重载
+reloading|Reloading|重载中
+select|Select|选择
+selectAll|Select all shown|全选当前列表
+selected|{0} selected|已选 {0} 个
+clear|Clear|取消选择
+killIn|SIGKILL in {0} s|{0} 秒后 SIGKILL
+killed|SIGKILL sent|已发送 SIGKILL
+retryIn|next try in {0} s|{0} 秒后重试
+confirmStop|Stop {0} running plugins?|停止 {0} 个运行中的插件？
+confirmReload|Reload {0} running plugins?|重载 {0} 个运行中的插件？
+confirmText|What they do at the moment is interrupted.|它们正在进行的工作会被中断。
+cancel|Cancel|取消
+dismiss|Dismiss|关闭
+refresh|Look for changes|重新扫描
+refreshed|Added {0}, changed {1}, removed {2}, broken {3}|新增 {0}，更改 {1}，移除 {2}，损坏 {3}
+signInForLog|Sign in to see its last lines|登录后查看日志末尾
+signIn|Sign in|登录
+signOut|Sign out|退出登录
+adminCode|Admin code|管理码
+signInText|Changes, logs and figures need the admin code. It was printed in the terminal where Plugvisor was started, and is kept here until this tab is closed.|更改、日志和指标需要管理码。它打印在启动 Plugvisor 的终端里，只在此标签页中保留到关闭为止。
+wrongCode|That is not the admin code.|管理码不正确。
+tooMany|Too many wrong codes. Try again in {0} seconds.|错误次数过多，请在 {0} 秒后再试。
+signedIn|Signed in|已登录
+signedOut|Signed out|已退出登录
+connecting|Connecting|连接中
+live|Live|实时
+lost|Offline|离线
+unavailable|No supervisord|supervisord 不可达
+lostTitle|The connection to Plugvisor is lost.|与 Plugvisor 的连接已断开。
+lostText|The plugins may well go on; nobody here knows.|插件可能仍在运行，但这里无法得知。
+unavailableTitle|Plugvisor answers, but supervisord does not.|Plugvisor 有响应，但 supervisord 没有。
+staleAge|What you see is {0} old.|所见为 {0} 前的状态。
+restartedTitle|The service was restarted.|服务已重启。
+restartedText|The plugins did not notice, and what you see is live again.|插件不受影响，当前显示已恢复实时。
+retry|Try now|立即重试
+welcome|Everything that runs here, as it happens.|这里运行的一切，实时可见。
+welcomeText|Looking needs nothing. To start or stop a plugin, sign in with the admin code from the terminal. A plugin is a folder with a plugin.toml; these two lines are enough:|查看无需登录。要启动或停止插件，请用终端里的管理码登录。插件就是一个带有 plugin.toml 的文件夹，只需两行：
+emptyTitle|No plugin yet|还没有插件
+emptyText|Make a folder in the plugins folder, beside it a program, and write into hello/plugin.toml:|在插件目录中新建一个文件夹，放入程序，并在 hello/plugin.toml 中写入：
+nothingFound|Nothing is like that.|没有符合条件的内容。
+mend|Mend the file, then reload the plugin. The least that a plugin.toml needs:|请修正该文件，然后重载插件。plugin.toml 至少需要：
+back|All plugins|所有插件
+goneTitle|There is no plugin {0}|没有插件 {0}
+goneText|It was removed, or its manifest now has another id.|它已被移除，或其清单使用了别的 id。
+process|Process|进程
+program|Program|程序
+manifest|Manifest|清单
+pid|Process id|进程号
+noProcess|none|无
+since|Started|启动于
+exits|Last exits|最近退出
+exitCode|exit code {0}|退出码 {0}
+never|none seen|未见
+stateName|supervisord says|supervisord 状态
+command|Command|命令
+entry|Entry|入口
+environment|Environment|环境变量
+folder|Folder|文件夹
+version|Version|版本
+author|Author|作者
+dependencies|Needs|依赖
+autoStart|Starts with Plugvisor|随 Plugvisor 启动
+yes|yes|是
+no|no|否
+figures|Last minutes|最近几分钟
+threads|Threads|线程
+chart|{0}: now {1}, at most {2} in the last minutes|{0}：当前 {1}，最近几分钟最高 {2}
+most|max {0}|最高 {0}
+signInForFigures|Sign in to see figures, program and log.|登录后查看指标、程序和日志。
+log|Log|日志
+searchLog|Search the log|搜索日志
+level|Level|级别
+anyLevel|All levels|所有级别
+pause|Pause|暂停
+resume|Resume|继续
+waiting|{0} new lines|{0} 行新日志
+download|Download|下载
+logLost|The log's stream is interrupted.|日志流已中断。
+emptyLog|Nothing has been printed yet.|还没有输出。
+language|中文|English
+theme|Theme: {0}|主题：{0}
+auto|system|跟随系统
+light|light|浅色
+dark|dark|深色
+sort|Sort by|排序`.trim().split("\n").map((line) => line.split("|")).map(([key, ...texts]) => [key, texts]));
 
 /** `en` or `zh`: what was chosen here, or else the first of the browser's languages that the page speaks. */
 export let language =
@@ -150,9 +120,9 @@ export function setLanguage(chosen) {
   localStorage.setItem("plugvisor.language", chosen);
 }
 
-/** A text, with its `{0}`, `{1}` … filled in. */
+/** A text, with its `{0}`, `{1}` … filled in. What has none, such as an option of supervisord, is its own text. */
 export function t(key, ...values) {
-  return TEXTS[key][language === "zh" ? 1 : 0].replace(/\{(\d)\}/g, (_, index) => values[index]);
+  return (TEXTS.get(key)?.[language === "zh" ? 1 : 0] ?? key).replace(/\{(\d)\}/g, (_, index) => values[index]);
 }
 
 const locale = () => (language === "zh" ? "zh-CN" : "en");

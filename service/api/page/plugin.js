@@ -91,7 +91,7 @@ export class PluginView {
       h("section", { className: "card" }, h("h2", {}, t("figures")),
         h("div", { className: "charts" }, this.#charts.map(([, chart]) => chart.node))),
       this.#log.node);
-    ask(pathOf("metrics", encodeURIComponent(this.#id)) + `/history?limit=${HISTORY}`)
+    ask(`plugin/metrics/${encodeURIComponent(this.#id)}/history?limit=${HISTORY}`)
       .then(({ history }) => this.#draw(history), () => {})
       .then(() => this.#takeMetric());
     this.#update();
