@@ -1,7 +1,8 @@
 """What a browser opens at `/` and `/ui/`: the page in `page/`, or the operator's own front end.
 
-The page is a handful of small files, kept in memory. They are asked for with their tags each time, so that
-an upgrade shows at once. Another front end is a folder that its build made, read from disk.
+The page is a handful of small files, kept in memory without their comments and indentation, which are for who
+reads the source. They are asked for with their tags each time, so that an upgrade shows at once. Another front
+end is a folder that its build made, read from disk.
 """
 
 from __future__ import annotations
@@ -36,19 +37,10 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",  # no string becomes markup, and there is no policy that would let it
-        "trusted-types 'none'",
-    ]
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"  # no string becomes markup, by whatever mistake
 )
 _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -89,10 +81,10 @@ class Page:
     """The page that comes with Plugvisor."""
 
     def __init__(self) -> None:
-        self._files = {path.name: _File(path.read_bytes(), path.suffix) for path in PAGE_DIR.iterdir()}
+        self._files = {path.name: _File(make_lean(path), path.suffix) for path in PAGE_DIR.iterdir()}
         # Its addresses are relative, so that a proxy may put all of Plugvisor below a path of its own. From
         # `/` they lead through `ui/`.
-        index = (PAGE_DIR / INDEX).read_bytes()
+        index = make_lean(PAGE_DIR / INDEX)
         self._root = _File(index.replace(b'="./', b'="./ui/'), ".html")
 
     async def show_root(self, request: Request) -> Response:
@@ -105,6 +97,36 @@ class Page:
         if file is None:
             raise HTTPException(404)
         return file.respond(request)
+
+
+def make_lean(path: Path) -> bytes:
+    """A file of the page without what a browser has no use for.
+
+    No minifier: it relies on how these files are written. Comments stand on lines of their own, and no line break
+    that means something follows an opening bracket, a comma or a semicolon.
+    """
+    text = path.read_text(encoding="utf-8")
+    for pattern, replacement in _LEAN.get(path.suffix, []):
+        text = pattern.sub(replacement, text)
+    return text.encode()
+
+
+_INDENTATION = (re.compile(r"^\s+", re.MULTILINE), "")
+_LEAN = {
+    ".html": [_INDENTATION],
+    ".css": [
+        (re.compile(r"/\*.*?\*/", re.DOTALL), ""),
+        (re.compile(r"\s*([{};,])\s*"), r"\1"),
+        (re.compile(r": "), ":"),
+    ],
+    ".js": [
+        (re.compile(r"^ *(//.*|/\*\*.*?\*/)$", re.MULTILINE), ""),
+        (re.compile(r"^ */\*\*\n( *\*.*\n)+", re.MULTILINE), ""),
+        _INDENTATION,
+        (re.compile(r"(?<=[\[({,;])\n"), ""),
+        (re.compile(r" => "), "=>"),
+    ],
+}
 
 
 class _File:

@@ -18,7 +18,7 @@ export function allows(item, verb) {
 export const isBroken = (item) => /its manifest is invalid/.test(item.detail ?? "");
 
 export class Actions extends EventTarget {
-  /** id → `{verb, at}` of what this page has asked for and what is not answered yet. */
+  /** id → the verb that this page has asked for and that is not answered yet. */
   pending = new Map();
   /** id → what the service said against it, until the next try. */
   failures = new Map();
@@ -40,11 +40,23 @@ export class Actions extends EventTarget {
     }
     if (!(await signIn())) return;
     for (const id of ids) {
-      this.pending.set(id, { verb, at: Date.now() });
+      this.pending.set(id, verb);
       this.failures.delete(id);
     }
     this.#tell(ids);
-    await (ids.length === 1 ? this.#performOne(verb, ids[0]) : this.#performMany(verb, ids));
+    const problems = await this.#send(verb, ids);
+    for (const id of ids) {
+      const problem = problems[id];
+      const item = this.#picture.plugins.get(id);
+      this.pending.delete(id);
+      if (problem) this.failures.set(id, problem);
+      announce(`${item?.name ?? id}: ${problem ? wordOf(problem) : t(item?.status ?? "none")}`);
+    }
+    this.#tell(ids);
+    // the code was wrong, and is forgotten: it is asked for again, as if nothing had been
+    const refused = ids.filter((id) => problems[id]?.status === 401);
+    for (const id of refused) this.dismiss(id);
+    if (refused.length) await this.perform(verb, refused);
   }
 
   /** Takes a failure off the page. */
@@ -64,36 +76,18 @@ export class Actions extends EventTarget {
     }
   }
 
-  async #performOne(verb, id) {
+  /** Sends it and returns what went wrong, by id. */
+  async #send(verb, ids) {
     try {
-      await ask(pathOf(id, verb), { method: "POST" });
-      this.#finish(id);
+      if (ids.length === 1) await ask(pathOf(ids[0], verb), { method: "POST" });
+      else {
+        const { results } = await ask(`plugins/${verb}`, { method: "POST", body: { plugin_ids: ids } });
+        return Object.fromEntries(results.map(({ plugin_id, problem }) => [plugin_id, problem && new Problem(problem)]));
+      }
     } catch (problem) {
-      this.#finish(id, problem);
-      // the code was wrong: it is asked for again, and the rest is as if nothing had been
-      if (problem.status === 401) await this.perform(verb, [id]);
+      return Object.fromEntries(ids.map((id) => [id, problem]));
     }
-    this.#tell([id]);
-  }
-
-  async #performMany(verb, ids) {
-    try {
-      const { results } = await ask(`plugins/${verb}`, { method: "POST", body: { plugin_ids: ids } });
-      for (const { plugin_id, problem } of results) this.#finish(plugin_id, problem && new Problem(problem));
-    } catch (problem) {
-      if (problem.status !== 401) toast(wordOf(problem), true);
-      for (const id of ids) this.pending.delete(id);
-      if (problem.status === 401) await this.perform(verb, ids);
-    }
-    for (const id of ids) this.pending.delete(id);
-    this.#tell(ids);
-  }
-
-  #finish(id, problem) {
-    this.pending.delete(id);
-    const item = this.#picture.plugins.get(id);
-    if (problem && problem.status !== 401) this.failures.set(id, problem);
-    announce(t("said", item?.name ?? id, problem ? wordOf(problem) : t(item?.status ?? "stopped")));
+    return {};
   }
 
   #tell(ids) {

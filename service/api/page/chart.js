@@ -3,7 +3,7 @@
 import { h, setText, svg } from "./dom.js";
 import { t } from "./i18n.js";
 
-const WINDOW_MS = 5 * 60_000;
+const [SHORTEST_MS, LONGEST_MS] = [60_000, 300_000];
 /** Between points that are farther apart nothing is known, and nothing is drawn. */
 const GAP_MS = 15_000;
 const [WIDTH, HEIGHT] = [300, 56];
@@ -13,47 +13,41 @@ export class Chart {
   #format;
   #points = [];
   #now = h("b");
-  #most = h("span", { className: "most" });
-  #line = svg("path", { class: "line" });
+  #most = h("span.most");
   #area = svg("path", { class: "area" });
+  #line = svg("path");
   #drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, this.#area, this.#line);
 
   /** @param format how a value is written */
   constructor(name, format) {
     this.#name = name;
     this.#format = format;
-    this.node = h("div", { className: "chart" }, h("h3", {}, name), this.#now, this.#most);
-    this.node.append(this.#drawing);
+    this.node = h("div.chart", h("h3", name), this.#now, this.#most, this.#drawing);
   }
 
   /** Adds points `[time in ms, value]`, in the order of their times; those known already are left out. */
   add(points) {
     const last = this.#points.at(-1)?.[0] ?? 0;
-    this.#points.push(...points.filter(([time]) => time > last));
-    const end = this.#points.at(-1)?.[0] ?? 0;
-    this.#points = this.#points.filter(([time]) => time > end - WINDOW_MS);
-    this.#draw(end);
+    const all = [...this.#points, ...points.filter(([time]) => time > last)];
+    const [end, value] = all.at(-1);
+    this.#points = all.filter(([time]) => time > end - LONGEST_MS);
+    const most = Math.max(...this.#points.map((point) => point[1]));
+    setText(this.#now, this.#format(value));
+    setText(this.#most, t("most", this.#format(most)));
+    this.#drawing.ariaLabel = t("chart", this.#name, this.#format(value), this.#format(most));
+    this.#draw(end, Math.max(SHORTEST_MS, end - this.#points[0][0]), most * 1.15 || 1);
   }
 
-  #draw(end) {
-    if (!this.#points.length) return;
-    const most = Math.max(...this.#points.map(([, value]) => value));
-    const now = this.#format(this.#points.at(-1)[1]);
-    setText(this.#now, now);
-    setText(this.#most, t("most", this.#format(most)));
-    this.#drawing.setAttribute("aria-label", t("chart", this.#name, now, this.#format(most)));
-    const place = ([time, value]) => [
-      WIDTH - ((end - time) / WINDOW_MS) * WIDTH,
-      HEIGHT - 1 - (value / (most * 1.15 || 1)) * (HEIGHT - 3),
-    ].map((number) => number.toFixed(1));
+  #draw(end, span, top) {
     let line = "";
     let area = "";
-    this.#points.forEach((point, index) => {
-      const isStart = !index || point[0] - this.#points[index - 1][0] > GAP_MS;
-      const isEnd = !this.#points[index + 1] || this.#points[index + 1][0] - point[0] > GAP_MS;
-      const [x, y] = place(point);
+    this.#points.forEach(([time, value], index, points) => {
+      const x = (WIDTH - ((end - time) / span) * WIDTH).toFixed(1);
+      const y = (HEIGHT - 1 - (value / top) * (HEIGHT - 3)).toFixed(1);
+      const isStart = !(time - points[index - 1]?.[0] < GAP_MS);
+      const isEnd = !(points[index + 1]?.[0] - time < GAP_MS);
       line += `${isStart ? "M" : "L"}${x} ${y}`;
-      area += `${isStart ? `M${x} ${HEIGHT}L` : "L"}${x} ${y}${isEnd ? `L${x} ${HEIGHT}Z` : ""}`;
+      area += `${isStart ? `M${x} ${HEIGHT}` : ""}L${x} ${y}${isEnd ? `V${HEIGHT}Z` : ""}`;
     });
     this.#line.setAttribute("d", line);
     this.#area.setAttribute("d", area);

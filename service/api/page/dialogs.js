@@ -1,6 +1,6 @@
 // What asks and tells: the sign-in, a confirmation, short notices, and what screen readers are told.
 
-import { ask, Problem } from "./api.js";
+import { ask } from "./api.js";
 import { h, setText } from "./dom.js";
 import { t } from "./i18n.js";
 import { getCode, setCode } from "./session.js";
@@ -21,41 +21,34 @@ function show(dialog) {
   });
 }
 
+/** Makes a dialog; `parts` stand between its title and its buttons. */
+function makeDialog(title, parts, yes) {
+  return h("dialog", { ariaLabel: title }, h("form", { method: "dialog" }, h("h2", title), parts,
+    h("div.buttons",
+      h("button", { formNoValidate: true }, t("cancel")),
+      h("button.primary", { value: "yes", autofocus: true }, yes))));
+}
+
 /** Makes sure that there is an admin code: asks for it if need be. False where the person would rather not. */
 export async function signIn() {
   if (getCode()) return true;
-  const input = h("input", { id: "code", type: "password", autocomplete: "off", required: true, spellcheck: false });
-  const problem = h("p", { className: "problem", role: "alert" });
-  const submit = h("button", { className: "primary", type: "submit" }, t("signIn"));
-  const form = h("form", { method: "dialog" },
-    h("h2", { id: "dialog-title" }, t("signIn")),
-    h("p", {}, t("signInText")),
-    h("label", { htmlFor: "code" }, t("adminCode")), input, problem,
-    h("div", { className: "buttons" },
-      h("button", { type: "button", onclick: () => dialog.close("") }, t("cancel")), submit));
-  const dialog = h("dialog", { "aria-labelledby": "dialog-title" }, form);
-  form.addEventListener("submit", async (event) => {
+  const input = h("input", { type: "password", autocomplete: "off", required: true });
+  const problem = h("p.problem", { role: "alert" });
+  const dialog = makeDialog(t("signIn"), [h("p", t("signInText")), h("label", t("adminCode"), input), problem], t("signIn"));
+  dialog.onsubmit = async (event) => {
+    if (event.submitter?.value !== "yes") return;
     event.preventDefault();
-    submit.disabled = true;
-    const code = input.value.trim();
     try {
-      await checkCode(code);
-      dialog.close("in");
-      announce(t("signedIn"));
+      const code = input.value.trim();
+      await ask("server/info", { headers: { Authorization: `Bearer ${code}` } });
+      setCode(code);
+      dialog.close("yes");
     } catch (error) {
-      if (!(error instanceof Problem)) throw error;
       setText(problem, wordOf(error));
       input.select();
     }
-    submit.disabled = false;
-  });
-  return (await show(dialog)) === "in";
-}
-
-/** Keeps a code that the service accepts; throws `Problem` and forgets one that it does not. */
-async function checkCode(code) {
-  await ask("server/info", { headers: { Authorization: `Bearer ${code}` } });
-  setCode(code);
+  };
+  return (await show(dialog)) === "yes";
 }
 
 /** A problem in the page's own language where it is one of the page's own business, else as the service words it. */
@@ -67,28 +60,18 @@ export function wordOf(problem) {
 }
 
 /** Asks one question; resolves to whether the answer is yes. */
-export async function confirm(title, text, yes) {
-  const dialog = h("dialog", { "aria-labelledby": "dialog-title" },
-    h("form", { method: "dialog" },
-      h("h2", { id: "dialog-title" }, title),
-      h("p", {}, text),
-      h("div", { className: "buttons" },
-        h("button", { value: "", formNoValidate: true }, t("cancel")),
-        h("button", { value: "yes", className: "primary", autofocus: true }, yes))));
-  return (await show(dialog)) === "yes";
-}
+export const confirm = async (title, text, yes) => (await show(makeDialog(title, [h("p", text)], yes))) === "yes";
 
 /** Tells something in passing. */
 export function toast(text, isProblem = false) {
-  const node = h("p", { className: isProblem ? "toast problem" : "toast" }, text);
+  const node = h(isProblem ? "p.toast.problem" : "p.toast", text);
   document.getElementById("toasts").append(node);
-  announce(text);
   setTimeout(() => node.remove(), TOAST_MS);
 }
 
 /** Says something to screen readers, politely. */
 export function announce(text) {
-  document.getElementById("spoken").append(h("p", {}, text));
-  const { children } = document.getElementById("spoken");
-  if (children.length > 5) children[0].remove();
+  const spoken = document.getElementById("spoken");
+  spoken.append(h("p", text));
+  if (spoken.children.length > 9) spoken.firstChild.remove();
 }

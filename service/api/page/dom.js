@@ -2,22 +2,28 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Makes an element. `props` are properties, or attributes where there is no such property; strings become text. */
-export function h(tag, props = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(props)) {
-    if (value === undefined) continue;
-    if (name in node) node[name] = value;
-    else node.setAttribute(name, value);
+/**
+ * Makes an element: `h("p.note", { lang: "en" }, "text", child)`. Strings become text; what is false or missing is left
+ * out. The second argument may be missing; it holds properties, or attributes where there is no such property.
+ */
+export function h(tag, props, ...children) {
+  const [name, ...classes] = tag.split(".");
+  const node = document.createElement(name);
+  if (classes.length) node.className = classes.join(" ");
+  if (props?.constructor !== Object) children.unshift(props);
+  else {
+    for (const [key, value] of Object.entries(props)) {
+      if (key in node) node[key] = value;
+      else node.setAttribute(key, value);
+    }
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat().filter((child) => child || child === 0));
   return node;
 }
 
 /** A drawing of index.html; it is decoration, for the words beside it say the same. */
 export function icon(name) {
-  const node = svg("svg", { class: `icon ${name}`, "aria-hidden": "true" }, svg("use", { href: `#${name}` }));
-  return node;
+  return svg("svg", { class: `icon ${name}`, "aria-hidden": "true" }, svg("use", { href: `#${name}` }));
 }
 
 /** Makes an SVG element. */

@@ -22,7 +22,9 @@ memory|Memory|内存
 start|Start|启动
 stop|Stop|停止
 reload|Reload|重载
-reloading|Reloading|重载中
+startPending|Starting|启动中
+stopPending|Stopping|停止中
+reloadPending|Reloading|重载中
 select|Select|选择
 selectAll|Select all shown|全选当前列表
 selected|{0} selected|已选 {0} 个
@@ -32,7 +34,7 @@ killed|SIGKILL sent|已发送 SIGKILL
 retryIn|next try in {0} s|{0} 秒后重试
 confirmStop|Stop {0} running plugins?|停止 {0} 个运行中的插件？
 confirmReload|Reload {0} running plugins?|重载 {0} 个运行中的插件？
-confirmText|What they do at the moment is interrupted.|它们正在进行的工作会被中断。
+confirmText|Their work is interrupted.|它们的工作会被中断。
 cancel|Cancel|取消
 dismiss|Dismiss|关闭
 refresh|Look for changes|重新扫描
@@ -41,7 +43,7 @@ signInForLog|Sign in to see its last lines|登录后查看日志末尾
 signIn|Sign in|登录
 signOut|Sign out|退出登录
 adminCode|Admin code|管理码
-signInText|Changes, logs and figures need the admin code. It was printed in the terminal where Plugvisor was started, and is kept here until this tab is closed.|更改、日志和指标需要管理码。它打印在启动 Plugvisor 的终端里，只在此标签页中保留到关闭为止。
+signInText|Changes, logs and figures need the admin code from the terminal where Plugvisor was started. It is kept until this tab is closed.|更改、日志和指标需要启动 Plugvisor 的终端里打印的管理码。它只保留到此标签页关闭。
 wrongCode|That is not the admin code.|管理码不正确。
 tooMany|Too many wrong codes. Try again in {0} seconds.|错误次数过多，请在 {0} 秒后再试。
 signedIn|Signed in|已登录
@@ -51,30 +53,31 @@ live|Live|实时
 lost|Offline|离线
 unavailable|No supervisord|supervisord 不可达
 lostTitle|The connection to Plugvisor is lost.|与 Plugvisor 的连接已断开。
-lostText|The plugins may well go on; nobody here knows.|插件可能仍在运行，但这里无法得知。
+lostText|The plugins may well go on.|插件可能仍在运行。
 unavailableTitle|Plugvisor answers, but supervisord does not.|Plugvisor 有响应，但 supervisord 没有。
 staleAge|What you see is {0} old.|所见为 {0} 前的状态。
 restartedTitle|The service was restarted.|服务已重启。
-restartedText|The plugins did not notice, and what you see is live again.|插件不受影响，当前显示已恢复实时。
+restartedText|The plugins did not notice.|插件不受影响。
 retry|Try now|立即重试
 welcome|Everything that runs here, as it happens.|这里运行的一切，实时可见。
-welcomeText|Looking needs nothing. To start or stop a plugin, sign in with the admin code from the terminal. A plugin is a folder with a plugin.toml; these two lines are enough:|查看无需登录。要启动或停止插件，请用终端里的管理码登录。插件就是一个带有 plugin.toml 的文件夹，只需两行：
+welcomeText|Looking needs nothing; starting and stopping need the admin code from the terminal. A plugin is a folder with a plugin.toml, and that needs little:|查看无需登录；启动和停止需要终端里的管理码。插件就是一个带有 plugin.toml 的文件夹，内容很少：
 emptyTitle|No plugin yet|还没有插件
-emptyText|Make a folder in the plugins folder, beside it a program, and write into hello/plugin.toml:|在插件目录中新建一个文件夹，放入程序，并在 hello/plugin.toml 中写入：
+emptyText|Make a folder hello in the plugins folder, with your program in it and this as plugin.toml:|在插件目录中新建文件夹 hello，放入你的程序，并写入 plugin.toml：
 nothingFound|Nothing is like that.|没有符合条件的内容。
-mend|Mend the file, then reload the plugin. The least that a plugin.toml needs:|请修正该文件，然后重载插件。plugin.toml 至少需要：
+mend|Mend the file, then reload. It needs no more than this:|请修正该文件后重载。它至少需要：
 back|All plugins|所有插件
 goneTitle|There is no plugin {0}|没有插件 {0}
-goneText|It was removed, or its manifest now has another id.|它已被移除，或其清单使用了别的 id。
+goneText|It was removed or has another id now.|它已被移除或改了 id。
 process|Process|进程
 program|Program|程序
 manifest|Manifest|清单
 pid|Process id|进程号
-noProcess|none|无
+none|none|无
 since|Started|启动于
-exits|Last exits|最近退出
+auto_start|Starts with Plugvisor|自动启动
+exits|Last auto_start|Starts with Plugvisor|自动启动
+exits|最近退出
 exitCode|exit code {0}|退出码 {0}
-never|none seen|未见
 stateName|supervisord says|supervisord 状态
 command|Command|命令
 entry|Entry|入口
@@ -83,9 +86,6 @@ folder|Folder|文件夹
 version|Version|版本
 author|Author|作者
 dependencies|Needs|依赖
-autoStart|Starts with Plugvisor|随 Plugvisor 启动
-yes|yes|是
-no|no|否
 figures|Last minutes|最近几分钟
 threads|Threads|线程
 chart|{0}: now {1}, at most {2} in the last minutes|{0}：当前 {1}，最近几分钟最高 {2}

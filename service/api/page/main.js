@@ -11,6 +11,8 @@ import { getCode, onSession, setCode, takeCodeFromAddress } from "./session.js";
 
 const THEMES = ["auto", "light", "dark"];
 const THEME_KEY = "plugvisor.theme";
+const root = document.documentElement;
+const [top, banner, main] = ["top", "banner", "view"].map((id) => document.getElementById(id));
 
 takeCodeFromAddress();
 const picture = new Picture();
@@ -21,14 +23,13 @@ let route;
 // -- which view
 
 function open() {
-  // a code may be put into the address of a page that is open already
-  takeCodeFromAddress();
-  const [, id] = /^#\/plugin\/(.+)$/.exec(location.hash) ?? [];
+  takeCodeFromAddress(); // one may be put into the address of a page that is open already
   const before = route;
-  route = id ? decodeURIComponent(id) : "";
+  route = decodeURIComponent(/^#\/plugin\/(.+)$/.exec(location.hash)?.[1] ?? "");
   view?.close();
   view = route ? new PluginView(app, route) : new ListView(app);
-  document.getElementById("view").replaceChildren(view.node);
+  main.replaceChildren(view.node);
+  showTitle();
   // the focus goes where the person's look goes: into what was opened, and back to where it came from
   if (before === undefined || before === route) return;
   scrollTo(0, 0);
@@ -36,75 +37,60 @@ function open() {
   else [...document.querySelectorAll(".row")].find((row) => row.dataset.id === before)?.querySelector("a").focus();
 }
 
+function showTitle() {
+  const failed = [...picture.plugins.values()].filter((item) => item.status === "error").length;
+  document.title = `${failed ? `(${failed}) ` : ""}${picture.plugins.get(route)?.name ?? t("appName")} · Plugvisor`;
+}
+
 // -- the head
 
-const connection = h("span", { className: "connection" }, h("i"), h("span"));
+const connection = h("span.connection", h("i"), h("span"));
 const signButton = h("button", { onclick: () => (getCode() ? setCode(null) : signIn()) });
 const languageButton = h("button", { onclick: () => { setLanguage(language === "zh" ? "en" : "zh"); speak(); } });
-const themeButton = h("button", { onclick: () => setTheme(THEMES[(THEMES.indexOf(getTheme()) + 1) % THEMES.length]) });
-const home = h("a", { className: "brand", href: "#/" }, icon("mark"), "Plugvisor");
-document.getElementById("top").append(home, connection, h("nav", {}, languageButton, themeButton, signButton));
+const themeButton = h("button", { onclick: () => {
+  localStorage.setItem(THEME_KEY, THEMES[(THEMES.indexOf(getTheme()) + 1) % THEMES.length]);
+  showTheme();
+} });
+top.append(h("a.brand", { href: "#/" }, icon("mark"), "Plugvisor"), connection, h("nav", languageButton, themeButton, signButton));
 
 const getTheme = () => localStorage.getItem(THEME_KEY) ?? "auto";
 
-function setTheme(theme) {
-  localStorage.setItem(THEME_KEY, theme);
-  showTheme();
-  announce(t("theme", t(theme)));
-}
-
 function showTheme() {
   const theme = getTheme();
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
-  themeButton.replaceChildren(icon("theme"), h("span", {}, t(theme)));
-  themeButton.setAttribute("aria-label", t("theme", t(theme)));
+  root.dataset.theme = theme;
+  themeButton.replaceChildren(icon("theme"), h("span", t(theme)));
+  themeButton.ariaLabel = t("theme", t(theme));
 }
 
-function showSession() {
-  setText(signButton, t(getCode() ? "signOut" : "signIn"));
-}
+const showSession = () => setText(signButton, t(getCode() ? "signOut" : "signIn"));
 
 // -- how far what is shown can be trusted
-
-const TITLES = { lost: ["lostTitle", "lostText"], unavailable: ["unavailableTitle"], restarted: ["restartedTitle", "restartedText"] };
-const banner = document.getElementById("banner");
 
 function showConnection() {
   const { kind, detail } = picture.connection;
   connection.dataset.kind = kind;
   setText(connection.lastChild, t(kind));
-  const isStale = kind !== "live" && kind !== "connecting";
+  const isStale = kind === "lost" || kind === "unavailable";
   document.body.classList.toggle("stale", isStale);
-  const shown = isStale ? kind : picture.restartedAt ? "restarted" : "";
-  if (banner.dataset.kind !== shown || isStale) {
+  const shown = isStale ? kind : picture.isNewRun ? "restarted" : "";
+  if (banner.dataset.kind !== shown) {
     banner.dataset.kind = shown;
-    const [title, ...rest] = TITLES[shown] ?? [];
-    const texts = [...rest.map((key) => t(key)), isStale && detail].filter(Boolean);
-    banner.replaceChildren(...(title ? [
-      h("p", {}, h("b", {}, t(title)), " ", texts.join(" ")),
-      isStale && h("span", { className: "age", "aria-live": "off" }),
-      isStale && h("button", { onclick: () => picture.retry() }, t("retry")),
-    ].filter(Boolean) : []));
+    banner.replaceChildren();
+    if (shown) banner.append(h("p", h("b", t(`${shown}Title`)), " ", detail ?? t(`${shown}Text`)));
+    if (isStale) banner.append(h("span", { ariaLive: "off" }), h("button", { onclick: () => picture.retry() }, t("retry")));
   }
   showAge();
 }
 
 function showAge() {
-  const age = banner.querySelector(".age");
   const { at } = picture.connection;
+  const age = banner.querySelector("p + span");
   if (age && at) setText(age, t("staleAge", formatDuration((Date.now() - at) / 1000)));
 }
 
-function showTitle() {
-  const failed = [...picture.plugins.values()].filter((item) => item.status === "error").length;
-  document.title = (failed ? `(${failed}) ` : "") + (picture.plugins.get(route)?.name ?? t("appName")) + " · Plugvisor";
-}
-
-// -- everything in the language that was chosen
-
+/** Says everything in the language that was chosen. */
 function speak() {
-  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  root.lang = language === "zh" ? "zh-CN" : "en";
   setText(languageButton, t("language"));
   languageButton.lang = language === "zh" ? "en" : "zh-CN";
   banner.dataset.kind = "?";
@@ -112,17 +98,14 @@ function speak() {
   showSession();
   showConnection();
   open();
-  showTitle();
 }
 
-addEventListener("hashchange", () => { open(); showTitle(); });
+addEventListener("hashchange", open);
 addEventListener("online", () => picture.retry());
 addEventListener("keydown", (event) => {
-  const isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
-  if (event.key === "/" && !isTyping && !document.querySelector("dialog") && view.search) {
-    event.preventDefault();
-    view.search.focus();
-  }
+  if (event.key !== "/" || document.activeElement.matches("input, select") || !view.search) return;
+  event.preventDefault();
+  view.search.focus();
 });
 onSession(() => {
   showSession();

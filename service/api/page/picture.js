@@ -5,7 +5,7 @@ import { getCode, onSession } from "./session.js";
 import { Stream } from "./stream.js";
 
 /** What a `status` event tells anew; everything else of an item is its manifest's. */
-const STATE = ["status", "state", "detail", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime"];
+const STATE = ["status", "state", "detail", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime", "startedAt"];
 const KEPT_EXITS = 8;
 const METRICS_MS = 2000;
 const RESTARTED_MS = 8000;
@@ -13,12 +13,12 @@ const RESTARTED_MS = 8000;
 export class Picture extends EventTarget {
   /** id → item as in `GET /plugins`, and: `startedAt` (ms, server's clock), `changedAt` (ms, ours), `exits`. */
   plugins = new Map();
-  /** `kind` is connecting, live, lost or unavailable; `since` when it became so; `at` when the data was last true. */
-  connection = { kind: "connecting", since: Date.now(), at: 0 };
+  /** `kind` is connecting, live, lost or unavailable; `at` (ms) is when the data was last true. */
+  connection = { kind: "connecting", at: 0 };
   /** id → `{cpu_percent, memory_mb, …}`, while signed in. */
   metrics = new Map();
-  /** When the service was found to be another run than before; 0 once that is old news. */
-  restartedAt = 0;
+  /** Whether the service was found to be another run than before, a moment ago. */
+  isNewRun = false;
   #stream;
   #run = "";
   #skew = 0;
@@ -28,9 +28,9 @@ export class Picture extends EventTarget {
   constructor() {
     super();
     this.#stream = new Stream("events", {
-      onOpen: () => {},
       onEvent: (kind, data, id) => this.#take(kind, data, id),
-      onLost: (problem, retryAt) => this.#lose(problem, retryAt),
+      // where the service itself says that it cannot know, it is there
+      onLost: ({ status, detail }) => (status === 503 ? this.#connect("unavailable", detail) : this.#connect("lost")),
     });
     onSession(() => this.#pollMetrics());
     document.addEventListener("visibilitychange", () => this.#pollMetrics());
@@ -67,79 +67,56 @@ export class Picture extends EventTarget {
   }
 
   #take(kind, data, eventId) {
-    const run = eventId?.split("-")[0] ?? "";
-    if (run && this.#run && run !== this.#run) {
-      this.restartedAt = Date.now();
-      setTimeout(() => { this.restartedAt = 0; this.#tell("connection"); }, RESTARTED_MS);
+    const [run] = eventId.split("-");
+    if (this.#run && run !== this.#run) {
+      this.isNewRun = true;
+      setTimeout(() => { this.isNewRun = false; this.#tell("connection"); }, RESTARTED_MS);
     }
-    if (run) this.#run = run;
-    if (kind === "unavailable") return this.#connect("unavailable", { detail: data.detail });
+    this.#run = run;
+    if (kind === "unavailable") return this.#connect(kind, data.detail);
     if (kind === "status") {
-      const old = this.plugins.get(data.plugin_id);
-      if (old) {
-        const manifestFields = Object.entries(old).filter(([name]) => !STATE.includes(name) && name !== "startedAt");
-        this.#put({ ...Object.fromEntries(manifestFields), ...data }, data.time);
-        this.#tell("plugins", { ids: [data.plugin_id] });
-      }
+      const { plugin_id: id, time, ...state } = data;
+      const old = this.plugins.get(id);
+      if (!old) return;
+      const rest = Object.entries(old).filter(([name]) => !STATE.includes(name));
+      this.plugins.set(id, this.#complete({ ...Object.fromEntries(rest), ...state }, old, time));
+      this.#tell("plugins", { ids: [id] });
     } else {
       if (kind === "snapshot") this.#skew = Date.parse(data.time) - Date.now();
       const old = this.plugins;
-      this.plugins = new Map();
-      for (const item of data.plugins) {
-        const { exits, changedAt, status } = old.get(item.id) ?? {};
-        this.#put({ ...item, exits, changedAt, before: status }, data.time);
-      }
+      this.plugins = new Map(data.plugins.map((item) => [item.id, this.#complete(item, old.get(item.id), data.time)]));
       this.#manifests.clear();
-      this.#tell("plugins", { ids: null });
+      this.#tell("plugins");
     }
     this.#connect("live");
   }
 
-  #put(item, time) {
-    const before = item.before ?? this.plugins.get(item.id)?.status;
-    delete item.before;
-    delete item.plugin_id;
+  /** Adds to an item what is known of it beside what was told. */
+  #complete(item, old, time) {
     if (item.uptime !== undefined) item.startedAt = Date.parse(time) - item.uptime * 1000;
-    if (before && before !== item.status) item.changedAt = Date.now();
-    item.exits ??= [];
-    if (item.last_exit && item.last_exit.at !== item.exits[0]?.at) {
-      item.exits = [item.last_exit, ...item.exits].slice(0, KEPT_EXITS);
-    }
-    this.plugins.set(item.id, item);
+    item.changedAt = old && old.status !== item.status ? Date.now() : old?.changedAt;
+    const exits = old?.exits ?? [];
+    const isNew = item.last_exit && item.last_exit.at !== exits[0]?.at;
+    item.exits = isNew ? [item.last_exit, ...exits].slice(0, KEPT_EXITS) : exits;
+    return item;
   }
 
-  #lose(problem, retryAt) {
-    // the service answers, and says itself that it cannot know
-    if (problem.status === 503) this.#connect("unavailable", { detail: problem.detail });
-    else this.#connect("lost", { retryAt });
-  }
-
-  #connect(kind, more = {}) {
-    const { kind: before, since, at } = this.connection;
-    const now = Date.now();
-    const lastTrue = kind === "live" || before === "live" ? now : at;
-    this.connection = { kind, since: kind === before ? since : now, at: lastTrue, ...more };
-    if (kind !== before || kind !== "live") this.#tell("connection");
-    if (kind !== before) this.#pollMetrics();
+  #connect(kind, detail) {
+    const { kind: before, at } = this.connection;
+    this.connection = { kind, detail, at: kind === "live" || before === "live" ? Date.now() : at };
+    if (kind === before) return;
+    this.#tell("connection");
+    this.#pollMetrics();
   }
 
   async #pollMetrics() {
     clearTimeout(this.#metricsTimer);
-    const code = getCode();
-    if (!code || !this.isLive) {
-      if (this.metrics.size) {
-        this.metrics = new Map();
-        this.#tell("metrics");
-      }
-      return;
-    }
     if (document.hidden) return;
-    try {
-      const { metrics } = await ask("plugin/metrics");
-      if (getCode() !== code) return;
-      this.metrics = new Map(metrics.map((metric) => [metric.plugin_id, metric]));
-      this.#tell("metrics");
-    } catch { /* the connection's own state says what is wrong; here is only nothing to show */ }
+    const isAllowed = getCode() && this.isLive;
+    const answer = isAllowed && (await ask("plugin/metrics").catch(() => null));
+    this.metrics = new Map(answer?.metrics?.map((metric) => [metric.plugin_id, metric]));
+    this.#tell("metrics");
+    if (!isAllowed) return;
     clearTimeout(this.#metricsTimer);
     this.#metricsTimer = setTimeout(() => this.#pollMetrics(), METRICS_MS);
   }

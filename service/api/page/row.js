@@ -5,31 +5,26 @@ import { formatMemory, formatNumber, formatPercent, t } from "./i18n.js";
 import { ActionButtons, kindOf, StatusLabel, Trouble } from "./status.js";
 
 export class Row {
-  #app;
+  #picture;
   #item;
-  #status;
-  #buttons;
+  #parts;
   #trouble;
   #link = h("a");
-  #version = h("span", { className: "version" });
-  #description = h("p", { className: "description" });
-  #figures = Object.fromEntries(["cpu", "memory", "restarts"].map((name) => [name, h("b")]));
+  #version = h("span.version");
+  #description = h("p.description");
+  #figures = ["cpu", "memory", "restarts"].map((name) => h("div.figure", h("span", t(name), " "), h("b")));
 
-  constructor(item, app) {
-    this.#app = app;
+  constructor(item, { picture, actions, onSelect }) {
+    this.#picture = picture;
     this.#item = item;
-    this.#status = new StatusLabel(app.picture);
-    this.#buttons = new ActionButtons(app.actions);
-    this.#trouble = new Trouble(app.actions, true);
-    this.checkbox = h("input", { type: "checkbox", onchange: () => app.onSelect(item.id, this.checkbox.checked) });
-    this.node = h("li", { className: "row" },
-      h("label", { className: "pick" }, this.checkbox),
-      h("div", { className: "about" }, h("h2", {}, this.#link, this.#version), this.#description),
-      this.#status.node,
-      h("div", { className: "figures" }, Object.entries(this.#figures).map(([name, figure]) =>
-        h("div", { className: `figure ${name}` }, h("span", {}, t(name), " "), figure))),
-      this.#buttons.node,
-      this.#trouble.node);
+    this.#trouble = new Trouble(actions, true);
+    this.#parts = [new StatusLabel(picture), new ActionButtons(actions), this.#trouble];
+    const [status, buttons, trouble] = this.#parts.map((part) => part.node);
+    this.checkbox = h("input", { type: "checkbox", onchange: () => onSelect(item.id, this.checkbox.checked) });
+    this.node = h("li.row", { onanimationend: () => this.node.classList.remove("moved") },
+      this.checkbox,
+      h("div.about", h("h2", this.#link, this.#version), this.#description),
+      status, h("div.figures", this.#figures), buttons, trouble);
     this.node.row = this;
     this.update(item);
   }
@@ -42,34 +37,23 @@ export class Row {
     this.#link.href = `#/plugin/${encodeURIComponent(item.id)}`;
     setText(this.#version, item.version);
     setText(this.#description, item.description);
-    this.checkbox.setAttribute("aria-label", t("select", item.name));
-    this.node.dataset.id = item.id;
-    this.node.dataset.status = kindOf(item);
-    this.#status.update(item);
-    this.#buttons.update(item);
-    this.#trouble.update(item);
-    const metric = this.#app.picture.metrics.get(item.id);
-    this.#show("cpu", metric && formatPercent(metric.cpu_percent));
-    this.#show("memory", metric && formatMemory(metric.memory_mb));
-    this.#show("restarts", item.restarts === undefined ? "" : formatNumber(item.restarts));
-    if (hasMoved) this.#mark();
+    this.checkbox.ariaLabel = `${t("select")} ${item.name}`;
+    Object.assign(this.node.dataset, { id: item.id, status: kindOf(item) });
+    for (const part of this.#parts) part.update(item);
+    const metric = this.#picture.metrics.get(item.id);
+    const figures = [
+      metric && formatPercent(metric.cpu_percent), metric && formatMemory(metric.memory_mb), item.restarts && formatNumber(item.restarts),
+    ];
+    this.#figures.forEach((figure, index) => {
+      setText(figure.lastChild, figures[index] || "–");
+      figure.classList.toggle("none", !figures[index]);
+    });
+    if (hasMoved) this.node.classList.add("moved");
   }
 
   /** To be called each second while it can be seen. */
   tick() {
-    this.#status.tick();
+    this.#parts[0].tick();
     this.#trouble.load(this.#item);
-  }
-
-  #show(name, text) {
-    setText(this.#figures[name], text || "–");
-    this.#figures[name].parentNode.classList.toggle("none", !text || text === "0");
-  }
-
-  #mark() {
-    this.node.classList.remove("moved");
-    void this.node.offsetWidth; // begins the animation anew
-    this.node.classList.add("moved");
-    this.node.addEventListener("animationend", () => this.node.classList.remove("moved"), { once: true });
   }
 }

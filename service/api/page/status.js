@@ -8,19 +8,20 @@ import { h, icon, setText } from "./dom.js";
 import { formatDuration, t } from "./i18n.js";
 import { getCode } from "./session.js";
 
-const TAIL_LINES = 20;
-
-/** The key of the word and shape for a plugin; what may not be started is told from what merely does not run. */
+/** The word and shape for a plugin: what may not be started is told from what merely does not run. */
 export const kindOf = (item) => (item.status === "stopped" && !item.enabled ? "disabled" : item.status);
+
+/** The least that a manifest needs. */
+export const twoLines = () => h("pre.lines", '[plugin]\nid = "hello"\ncommand = ["python", "main.py"]');
 
 /** Shape, word and what counts: uptime, the seconds until SIGKILL, or until the next try. */
 export class StatusLabel {
   #picture;
-  #word = h("span", { className: "word" });
-  #count = h("span", { className: "count" });
-  node = h("div", { className: "status" }, icon("stopped"), this.#word, this.#count);
   #item;
   #stopSeconds;
+  #word = h("span.word");
+  #count = h("span.count");
+  node = h("div.status", icon(""), this.#word, this.#count);
 
   constructor(picture) {
     this.#picture = picture;
@@ -31,34 +32,35 @@ export class StatusLabel {
     const kind = kindOf(item);
     if (!this.node.firstChild.classList.contains(kind)) this.node.firstChild.replaceWith(icon(kind));
     setText(this.#word, t(item.flapping && kind === "running" ? "flapping" : kind));
-    if (item.status !== "stopping") this.#stopSeconds = undefined;
+    if (kind !== "stopping") this.#stopSeconds = undefined;
     this.tick();
   }
 
   /** To be called each second while it can be seen. */
   tick() {
-    const item = this.#item;
-    if (item.status === "stopping" && item.changedAt && this.#stopSeconds === undefined) {
+    const { id, status, changedAt } = this.#item;
+    if (status === "stopping" && changedAt && this.#stopSeconds === undefined) {
       this.#stopSeconds = 0;
-      this.#picture.manifestOf(item.id).then((answer) => {
+      this.#picture.manifestOf(id).then((answer) => {
         this.#stopSeconds = answer?.manifest?.supervisor.stopwaitsecs ?? 0;
         this.tick();
       });
     }
-    setText(this.#count, this.#describe(item));
+    setText(this.#count, this.#describe());
   }
 
-  #describe(item) {
-    if (item.status === "stopping") {
+  #describe() {
+    const { status, changedAt, retry_at } = this.#item;
+    if (status === "stopping") {
       if (!this.#stopSeconds || !this.#picture.isLive) return "";
-      const left = Math.ceil(this.#stopSeconds - (Date.now() - item.changedAt) / 1000);
+      const left = Math.ceil(this.#stopSeconds - (Date.now() - changedAt) / 1000);
       return left > 0 ? t("killIn", left) : t("killed");
     }
-    if (item.retry_at) {
-      const left = Math.ceil((Date.parse(item.retry_at) - this.#picture.serverTime()) / 1000);
+    if (retry_at) {
+      const left = Math.ceil((Date.parse(retry_at) - this.#picture.serverTime()) / 1000);
       return left > 0 ? t("retryIn", left) : "";
     }
-    const uptime = this.#picture.uptimeOf(item);
+    const uptime = this.#picture.uptimeOf(this.#item);
     return uptime === undefined ? "" : formatDuration(uptime);
   }
 }
@@ -67,52 +69,48 @@ export class StatusLabel {
 export class ActionButtons {
   #actions;
   #item;
-  #first = h("button", { onclick: (event) => this.#click(event, this.#verb) });
-  #reload = h("button", { onclick: (event) => this.#click(event, "reload") });
-  node = h("div", { className: "actions" }, this.#first, this.#reload);
+  #buttons = [() => (allows(this.#item, "stop") ? "stop" : "start"), () => "reload"].map((getVerb) => {
+    const button = h("button", { onclick: (event) => this.#click(event, getVerb()) });
+    return [button, getVerb];
+  });
+  node = h("div.actions", this.#buttons.map(([button]) => button));
 
   constructor(actions) {
     this.#actions = actions;
   }
 
-  get #verb() {
-    return allows(this.#item, "stop") ? "stop" : "start";
-  }
-
   update(item) {
     this.#item = item;
-    const pending = this.#actions.pending.get(item.id)?.verb;
-    this.#show(this.#first, pending && pending !== "reload" ? pending : this.#verb, pending);
-    this.#show(this.#reload, "reload", pending);
+    const pending = this.#actions.pending.get(item.id);
+    for (const [button, getVerb] of this.#buttons) {
+      const isMine = pending && (pending === "reload") === (getVerb() === "reload");
+      const verb = isMine ? pending : getVerb();
+      const word = isMine ? `${t(`${verb}Pending`)}…` : t(verb);
+      setText(button, word);
+      button.ariaLabel = `${word} ${item.name}`;
+      // not `disabled`, which would take the focus away from who has just pressed it
+      button.ariaDisabled = Boolean(pending) || !allows(item, verb);
+    }
   }
 
-  #show(button, verb, pending) {
-    setText(button, t(pending === verb ? `${verb}Pending` : verb));
-    button.setAttribute("aria-label", pending === verb ? t(`${verb}Pending`) : t(`${verb}One`, this.#item.name));
-    button.classList.toggle("busy", pending === verb);
-    // not `disabled`, which would take the focus away from who has just pressed it
-    button.setAttribute("aria-disabled", String(Boolean(pending) || !allows(this.#item, verb)));
-  }
-
-  #click(event, verb) {
+  #click({ detail, currentTarget }, verb) {
     // a double click on Stop must not press the Start that it has become
-    if (event.detail > 1 || event.currentTarget.getAttribute("aria-disabled") === "true") return;
-    this.#actions.perform(verb, [this.#item.id]);
+    if (detail < 2 && currentTarget.ariaDisabled !== "true") this.#actions.perform(verb, [this.#item.id]);
   }
 }
 
 /** Why a plugin is as it is, with its last lines beneath: one look tells. */
 export class Trouble {
   #actions;
-  #hasLog;
-  #lines = h("pre", { className: "tail", tabIndex: 0 });
+  #withLog;
   #shown = "";
-  node = h("div", { className: "trouble", hidden: true });
+  #lines = h("pre.tail", { tabIndex: 0, role: "group" });
+  node = h("div.trouble", { hidden: true });
 
-  /** @param hasLog whether to show the log's last lines, which `load` fetches */
-  constructor(actions, hasLog) {
+  /** @param withLog whether to show the log's last lines, which `load` fetches */
+  constructor(actions, withLog) {
     this.#actions = actions;
-    this.#hasLog = hasLog;
+    this.#withLog = withLog;
   }
 
   update(item) {
@@ -120,36 +118,27 @@ export class Trouble {
     const isBad = item.status === "error" || item.flapping;
     const detail = isBad || isBroken(item) ? item.detail : "";
     const texts = [...new Set([failure && wordOf(failure), detail].filter(Boolean))];
-    const withLog = this.#hasLog && isBad && item.last_exit;
-    const key = JSON.stringify([texts, Boolean(getCode()), withLog]);
+    const withLog = this.#withLog && isBad && item.last_exit;
+    const key = JSON.stringify([texts, getCode(), withLog]);
     if (key === this.#shown) return;
     this.#shown = key;
     this.node.hidden = !texts.length;
-    this.node.replaceChildren(...this.#describe(item, failure, texts, withLog));
+    this.#lines.ariaLabel = `${t("log")} ${item.name}`;
+    const link = (text, onclick) => h("button.link", { onclick }, text);
+    this.node.replaceChildren(
+      ...texts.map((text) => h("p.detail", { lang: "en" }, text)),
+      ...(isBroken(item) ? [h("p", t("mend")), twoLines()] : []),
+      ...(withLog ? [getCode() ? this.#lines : link(t("signInForLog"), signIn)] : []),
+      ...(failure ? [link(t("dismiss"), () => this.#actions.dismiss(item.id))] : []));
   }
 
-  #describe(item, failure, texts, withLog) {
-    const parts = texts.map((text) => h("p", { className: "detail", lang: "en" }, text));
-    if (isBroken(item)) {
-      parts.push(h("p", {}, t("mend")), h("pre", { className: "lines" }, '[plugin]\nid = "hello"\ncommand = ["python", "main.py"]'));
-    }
-    if (withLog && getCode()) {
-      this.#lines.setAttribute("aria-label", t("lastLines"));
-      parts.push(this.#lines);
-    } else if (withLog) {
-      parts.push(h("button", { className: "link", onclick: signIn }, t("signInForLog")));
-    }
-    if (failure) parts.push(h("button", { className: "link", onclick: () => this.#actions.dismiss(item.id) }, t("dismiss")));
-    return parts;
-  }
-
-  /** Fetches the last lines, if they are to be shown and are not those of this exit already. */
-  async load(item) {
-    if (!this.#lines.isConnected || this.#lines.dataset.of === item.last_exit?.at) return;
-    this.#lines.dataset.of = item.last_exit?.at;
+  /** Fetches the last lines, unless they are shown already. */
+  async load({ id, last_exit }) {
+    if (!this.#lines.isConnected || this.#lines.dataset.of === last_exit.at) return;
+    this.#lines.dataset.of = last_exit.at;
     try {
-      const { logs } = await ask(pathOf(item.id, `logs?lines=${TAIL_LINES}`));
-      setText(this.#lines, logs.map((entry) => plainText(entry.message)).join("\n") || t("noLines"));
+      const { logs } = await ask(pathOf(id, "logs?lines=20"));
+      setText(this.#lines, logs.map((entry) => plainText(entry.message)).join("\n") || t("emptyLog"));
       this.#lines.scrollTop = this.#lines.scrollHeight;
     } catch (problem) {
       setText(this.#lines, wordOf(problem));

@@ -19,8 +19,7 @@ export class Stream {
 
   /**
    * Opens a stream, and again whenever it ends, from the last event on.
-   * @param handlers `onOpen()`, `onEvent(kind, data, id)`, `onLost(problem, retryAt)`; a problem that trying again
-   *   cannot mend (401, 404) comes with `retryAt` 0.
+   * @param handlers `onEvent(kind, data, id)`, and `onLost(problem)`, after which it tries again by itself
    */
   constructor(path, handlers) {
     this.#path = path;
@@ -51,18 +50,16 @@ export class Stream {
       const headers = this.#lastId ? { "Last-Event-ID": this.#lastId } : {};
       const response = await request(this.#path, { headers, signal: abort.signal });
       this.#failures = 0;
-      this.#handlers.onOpen?.();
       await this.#read(response.body.pipeThrough(new TextDecoderStream()).getReader(), abort);
     } catch (error) {
       if (error instanceof Problem) problem = error;
     }
     clearTimeout(this.#silence);
     if (this.#closed || this.#abort !== abort) return;
-    const isFinal = problem.status >= 400 && problem.status < 500 && problem.status !== 429;
     const wait = problem.retryAfter * 1000 || RETRY_MS[Math.min(this.#failures, RETRY_MS.length - 1)];
     this.#failures += 1;
-    if (!isFinal) this.#timer = setTimeout(() => this.#connect(), wait);
-    this.#handlers.onLost?.(problem, isFinal ? 0 : Date.now() + wait);
+    this.#timer = setTimeout(() => this.#connect(), wait);
+    this.#handlers.onLost(problem);
   }
 
   #watchSilence(abort) {
