@@ -75,10 +75,9 @@ pid|Process id|进程号
 none|none|无
 since|Started|启动于
 auto_start|Starts with Plugvisor|自动启动
-exits|Last auto_start|Starts with Plugvisor|自动启动
-exits|最近退出
+exits|Last exits|最近退出
 exitCode|exit code {0}|退出码 {0}
-stateName|supervisord says|supervisord 状态
+stateName|supervisord|supervisord
 command|Command|命令
 entry|Entry|入口
 environment|Environment|环境变量

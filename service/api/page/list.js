@@ -74,12 +74,9 @@ export class ListView {
       oninput: () => choose({ query: this.search.value }),
     });
     this.filters = Object.keys(FILTERS).map((filter) =>
-      h("button", { className: `chip ${filter}`, "data-name": filter, onclick: () => choose({ filter }) }, t(filter), " ", h("b")));
+      h(`button.chip.${filter}`, { "data-name": filter, onclick: () => choose({ filter }) }, t(filter), " ", h("b")));
     this.columns = Object.keys(SORTS).map((sort) =>
-      h("button", {
-        className: `column ${sort}`, "data-name": sort,
-        onclick: () => choose({ sort, isReversed: choice.sort === sort && !choice.isReversed }),
-      }, t(sort)));
+      h("button.column", { "data-name": sort, onclick: () => choose({ sort, isReversed: choice.sort === sort && !choice.isReversed }) }, t(sort)));
     this.everything = h("input", {
       type: "checkbox", ariaLabel: t("selectAll"), onchange: () => this.#select(this.#shown, this.everything.checked),
     });
