@@ -61,12 +61,13 @@ OPPOSITES = [Look(), Look("zh", "dark", 390)]
 def browser() -> Iterator[Browser]:
     """One browser for all tests."""
     try:
-        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - an extra that need not be installed
+        from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415 - an extra that may be missing
     except ImportError:
         _miss("Playwright is not installed; scripts/install browser")
     path = shutil.which(CHROMIUM)
     if path is None:
         _miss("there is no Chromium; apt-get install chromium, or name one in PLUGVISOR_TEST_CHROMIUM")
+    expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, headless=True, args=ARGUMENTS)
         yield browser
@@ -104,7 +105,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         )
         context.set_default_timeout(DEADLINE_SECONDS * 1000)
         if not first_visit:
-            context.add_init_script("localStorage.setItem('plugvisor.welcomed', 'yes')")
+            context.add_init_script("if (location.host) localStorage.setItem('plugvisor.welcomed', 'yes')")
         page = context.new_page()
         pages.append(page)
         page.on("pageerror", lambda error: errors.append(f"uncaught: {error}"))

@@ -25,18 +25,17 @@ function show(dialog) {
 function makeDialog(title, parts, yes) {
   return h("dialog", { ariaLabel: title }, h("form", { method: "dialog" }, h("h2", title), parts,
     h("div.buttons",
-      h("button", { formNoValidate: true }, t("cancel")),
+      h("button", { type: "button", onclick: ({ target }) => target.closest("dialog").close() }, t("cancel")),
       h("button.primary", { value: "yes", autofocus: true }, yes))));
 }
 
 /** Makes sure that there is an admin code: asks for it if need be. False where the person would rather not. */
 export async function signIn() {
   if (getCode()) return true;
-  const input = h("input", { type: "password", autocomplete: "off", required: true });
+  const input = h("input", { type: "password", autocomplete: "off", required: true, autofocus: true });
   const problem = h("p.problem", { role: "alert" });
   const dialog = makeDialog(t("signIn"), [h("p", t("signInText")), h("label", t("adminCode"), input), problem], t("signIn"));
   dialog.onsubmit = async (event) => {
-    if (event.submitter?.value !== "yes") return;
     event.preventDefault();
     try {
       const code = input.value.trim();

@@ -77,7 +77,7 @@ export class LogView {
       node.hidden = node.dataset.rank < least || !node.textContent.toLowerCase().includes(query);
     }
     if (this.#waiting) return;
-    const isShown = this.#lines.querySelector(":not([hidden])");
+    const isShown = this.#lines.querySelector(".line:not([hidden])");
     setText(this.#note, isShown ? "" : t(this.#lines.firstChild ? "nothingFound" : "emptyLog"));
   }
 
