@@ -102,8 +102,9 @@ class Page:
 def make_lean(path: Path) -> bytes:
     """A file of the page without what a browser has no use for.
 
-    No minifier: it relies on how these files are written. Comments stand on lines of their own, and no line break
-    that means something follows an opening bracket, a comma or a semicolon.
+    No minifier: it relies on how these files are written. Comments stand on lines of their own, no line break that
+    means something follows an opening bracket, a comma or a semicolon, and no text has a blank inside braces or
+    an operator between blanks.
     """
     text = path.read_text(encoding="utf-8")
     for pattern, replacement in _LEAN.get(path.suffix, []):
@@ -115,7 +116,7 @@ _INDENTATION = (re.compile(r"^\s+", re.MULTILINE), "")
 _LEAN = {
     ".html": [_INDENTATION],
     ".css": [
-        (re.compile(r"/\*.*?\*/", re.DOTALL), ""),
+        (re.compile(r"/\*.*?\*/\n", re.DOTALL), ""),
         (re.compile(r"\s*([{};,])\s*"), r"\1"),
         (re.compile(r": "), ":"),
     ],
@@ -124,7 +125,8 @@ _LEAN = {
         (re.compile(r"^ */\*\*\n( *\*.*\n)+", re.MULTILINE), ""),
         _INDENTATION,
         (re.compile(r"(?<=[\[({,;])\n"), ""),
-        (re.compile(r" => "), "=>"),
+        (re.compile(r" (=>|===|!==|&&|\|\||\?\?) "), r"\1"),
+        (re.compile(r"(?<=\{) | (?=\})"), ""),
     ],
 }
 
@@ -156,9 +158,9 @@ class BuiltPage(StaticFiles):
         headers = _FOR_EVER if _HASHED.search(path) else REVALIDATE
         try:
             response = await super().get_response(path, scope)
-        except HTTPException as error:
+        except (HTTPException, OSError) as error:
             # an asset of an earlier build is gone: with the index in its place the browser would run markup as a script
-            if error.status_code == 405 or headers is _FOR_EVER:
+            if headers is _FOR_EVER or getattr(error, "status_code", 0) == 405:
                 raise
             response = await super().get_response(INDEX, scope)
         response.headers.update({**headers, **_SAFE})

@@ -94,7 +94,13 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     errors: list[str] = []
 
     def open_page(
-        url: str, look: Look | None = None, *, code: str | None = None, first_visit: bool = False, **options: Any
+        url: str,
+        look: Look | None = None,
+        *,
+        code: str | None = None,
+        first_visit: bool = False,
+        expected: str = "Failed to load resource",
+        **options: Any,
     ) -> Page:
         look = look or Look()
         context = browser.new_context(
@@ -109,7 +115,15 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         pages.append(page)
         page.on("pageerror", lambda error: errors.append(f"uncaught: {error}"))
-        page.on("console", lambda message: _note(message, errors))
+        # Chromium itself notes each answer that is no success, and each that does not come; some tests want those
+        page.on(
+            "console",
+            lambda message: (
+                message.type in ("error", "warning")
+                and not re.match(f"Failed to load resource|.*({expected})", message.text)
+                and errors.append(message.text)
+            ),
+        )
         page.goto(f"{url}/#code={code}" if code else url)
         return page
 
@@ -117,12 +131,6 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     for page in pages:
         page.context.close()
     assert not errors, errors
-
-
-def _note(message: Any, errors: list[str]) -> None:
-    # Chromium itself notes each answer that is no success, and each that does not come; some tests want those
-    if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
-        errors.append(message.text)
 
 
 SAMPLES = ("failing", "heartbeat", "stubborn")

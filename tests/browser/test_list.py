@@ -82,7 +82,8 @@ def test_a_button_answers_in_the_same_frame(site: Plugvisor, enter: Callable[...
           const [button] = row.querySelectorAll("button");
           button.focus();
           button.click();
-          return Promise.resolve().then(() => [button.textContent, button.ariaDisabled, document.activeElement === button]);
+          const isFocused = () => document.activeElement === button;
+          return Promise.resolve().then(() => [button.textContent, button.ariaDisabled, isFocused()]);
         }"""
     )
     assert told == [f"{look.say('stopPending')}…", "true", True]

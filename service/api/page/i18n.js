@@ -34,7 +34,7 @@ killed|SIGKILL sent|已发送 SIGKILL
 retryIn|next try in {0} s|{0} 秒后重试
 confirmStop|Stop {0} running plugins?|停止 {0} 个运行中的插件？
 confirmReload|Reload {0} running plugins?|重载 {0} 个运行中的插件？
-confirmText|Their work is interrupted.|它们的工作会被中断。
+confirmText|Their work is interrupted.|工作会被中断。
 cancel|Cancel|取消
 dismiss|Dismiss|关闭
 refresh|Look for changes|重新扫描
@@ -60,9 +60,9 @@ restartedTitle|The service was restarted.|服务已重启。
 restartedText|The plugins did not notice.|插件不受影响。
 retry|Try now|立即重试
 welcome|Everything that runs here, as it happens.|这里运行的一切，实时可见。
-welcomeText|Looking needs nothing; starting and stopping need the admin code from the terminal. A plugin is a folder with a plugin.toml, and that needs little:|查看无需登录；启动和停止需要终端里的管理码。插件就是一个带有 plugin.toml 的文件夹，内容很少：
+welcomeText|Looking needs nothing; changes need the admin code from the terminal. A plugin is a folder with a plugin.toml:|查看无需登录，更改需要终端里的管理码。插件就是一个带有 plugin.toml 的文件夹：
 emptyTitle|No plugin yet|还没有插件
-emptyText|Make a folder hello in the plugins folder, with your program in it and this as plugin.toml:|在插件目录中新建文件夹 hello，放入你的程序，并写入 plugin.toml：
+emptyText|Make a folder hello in the plugins folder, with your program and this plugin.toml in it:|在插件目录中新建文件夹 hello，放入你的程序和 plugin.toml：
 nothingFound|Nothing is like that.|没有符合条件的内容。
 mend|Mend the file, then reload. It needs no more than this:|请修正该文件后重载。它至少需要：
 back|All plugins|所有插件
@@ -89,7 +89,7 @@ figures|Last minutes|最近几分钟
 threads|Threads|线程
 chart|{0}: now {1}, at most {2} in the last minutes|{0}：当前 {1}，最近几分钟最高 {2}
 most|max {0}|最高 {0}
-signInForFigures|Sign in to see figures, program and log.|登录后查看指标、程序和日志。
+signInForFigures|Sign in to see figures, program and log.|登录后可见指标、程序和日志。
 log|Log|日志
 searchLog|Search the log|搜索日志
 level|Level|级别

@@ -101,7 +101,6 @@ function speak() {
 }
 
 addEventListener("hashchange", open);
-addEventListener("online", () => picture.retry());
 addEventListener("keydown", (event) => {
   if (event.key !== "/" || document.activeElement.matches("input, select") || !view.search) return;
   event.preventDefault();

@@ -1,0 +1,65 @@
+"""A thousand plugins: all are there, and the page stays smooth: `-s` shows the figures, which differ by machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.browser.test_list import row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from tests.conftest import Plugvisor
+
+COUNT = 1000
+
+SCROLL = """() => new Promise((resolve) => {
+  const frames = [];
+  let last = performance.now();
+  const step = (now) => {
+    frames.push(now - last);
+    last = now;
+    scrollBy(0, 400);
+    const isAtEnd = scrollY + innerHeight >= document.documentElement.scrollHeight - 1;
+    if (!isAtEnd && frames.length < 400) return requestAnimationFrame(step);
+    frames.sort((one, other) => one - other);
+    resolve({ frames: frames.length, median: frames[frames.length >> 1], p95: frames[Math.floor(frames.length * 0.95)],
+      worst: frames.at(-1) });
+  };
+  requestAnimationFrame(step);
+})"""
+
+
+def test_a_thousand_plugins(plugvisor: Plugvisor, open_page: Callable[..., Page]) -> None:
+    for number in range(COUNT):
+        plugvisor.write_plugin(f"plugin-{number:04}", runtime="auto_start = false")
+    plugvisor.up()
+    page = open_page("about:blank")
+    page.add_init_script(
+        "window.long = [];"
+        "new PerformanceObserver((list) => long.push(...list.getEntries().map((one) => one.duration)))"
+        ".observe({ type: 'longtask', buffered: true });"
+    )
+    began = time.monotonic()
+    page.goto(plugvisor.url)
+    expect(page.locator(".row")).to_have_count(COUNT)
+    figures = {"shown after (s)": round(time.monotonic() - began, 2), "long tasks loading (ms)": take_long_tasks(page)}
+    figures["frames scrolling (ms)"] = page.evaluate(SCROLL)
+    expect(row_of(page, f"plugin-{COUNT - 1:04}")).to_be_in_viewport()
+    figures["long tasks scrolling (ms)"] = take_long_tasks(page)
+    page.get_by_role("searchbox").fill("0999")
+    expect(page.locator(".row")).to_have_count(1)
+    figures["long tasks searching (ms)"] = take_long_tasks(page)
+    print(json.dumps(figures))  # noqa: T201 - what this test is for, besides
+
+
+def take_long_tasks(page: Page) -> list[float]:
+    """How long the page did not react each time, where that was 50 ms or more."""
+    taken: list[float] = page.evaluate("long.splice(0)")
+    return taken

@@ -1,0 +1,182 @@
+"""The page's files as they are served, and another front end in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+
+from service.api.problems import respond_to_error
+from service.api.static import PAGE_DIR, make_lean, make_page_routes
+from service.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LARGEST_BYTES = 60_000
+
+
+def get(path: str, page_dir: Path | None = None, **headers: str) -> httpx.Response:
+    """One answer; the path is sent as it is written."""
+    app = Starlette(routes=make_page_routes(page_dir), exception_handlers={HTTPException: respond_to_error})
+    app.router.redirect_slashes = False
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://plugvisor") as client:
+            url = client.base_url.copy_with(raw_path=path.encode())
+            return await client.get(url, headers=headers)
+
+    return asyncio.run(ask())
+
+
+# -- the page
+
+
+def test_the_page_is_small() -> None:
+    """Everything that a browser fetches, uncompressed."""
+    index = get("/ui/").text
+    names = set(re.findall(r'"\./([\w.]+)"', index))
+    modules = {"main.js"}
+    while modules - names or modules != (modules := modules | find_imports(modules)):
+        names |= modules
+    assert names == {path.name for path in PAGE_DIR.iterdir()} - {"index.html"}, "nothing is served that is not used"
+    sizes = {name: len(get(f"/ui/{name}").content) for name in names} | {"index.html": len(index.encode())}
+    assert sum(sizes.values()) < LARGEST_BYTES, sizes
+
+
+def find_imports(modules: set[str]) -> set[str]:
+    return {name for module in modules for name in re.findall(r'from "\./([\w.]+)"', get(f"/ui/{module}").text)}
+
+
+def test_it_needs_nothing_else() -> None:
+    for path in PAGE_DIR.iterdir():
+        addresses = re.findall(r"https?://[^\s\"'<>)]+", path.read_text())
+        assert set(addresses) <= {"http://www.w3.org/2000/svg"}, path.name
+
+
+@pytest.mark.parametrize("path", ["/", "/ui/"])
+def test_the_index(path: str) -> None:
+    response = get(path)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    policy = response.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} <= set(policy)
+    assert "unsafe" not in "".join(policy)
+    for address in re.findall(r'(?:src|href)="([^"#]+)"', response.text):
+        assert get(str(httpx.URL(f"http://plugvisor{path}").join(address).path)).status_code == 200, address
+
+
+def test_what_is_known_is_not_sent_again() -> None:
+    first = get("/ui/main.js")
+    assert first.headers["content-type"] == "text/javascript; charset=utf-8"
+    again = get("/ui/main.js", **{"If-None-Match": f'"other", W/{first.headers["etag"]}'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert get("/ui/main.js", **{"If-None-Match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/ui/nothing.js", "/ui/../static.py", "/ui/%2e%2e/static.py", "/ui/a/b", "/ui/%00"])
+def test_there_is_nothing_else(path: str) -> None:
+    response = get(path)
+    assert response.status_code == 404
+    assert response.json()["code"] == "not_found"
+
+
+def test_the_address_without_a_slash() -> None:
+    response = get("/ui")
+    assert response.status_code == 307
+    assert response.headers["location"] == "ui/"
+
+
+def test_what_is_left_out_is_comments_and_blanks(tmp_path: Path) -> None:
+    script = tmp_path / "x.js"
+    script.write_text(
+        '/** What. */\n/**\n * Why.\n */\nexport const f = (a) => {\n  // why\n  return a + " // b";\n};\n'
+    )
+    assert make_lean(script) == b'export const f = (a)=>{return a + " // b";};'
+    sheet = tmp_path / "x.css"
+    sheet.write_text("/* what */\n.a, .b {\n  color: red;\n}\n")
+    assert make_lean(sheet) == b".a,.b{color:red;}"
+
+
+# -- another front end
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    folder = tmp_path / "dist"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("<!doctype html>the index")
+    (folder / "assets" / "index-DiwrgTda.js").write_text("hashed")
+    (folder / "assets" / "logo-1920x1080.png").write_text("a size, no hash")
+    (folder / "favicon.ico").write_text("icon")
+    (tmp_path / "secret").write_text("a secret")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "unreadable").symlink_to(folder / "unreadable")
+    os.mkfifo(folder / "pipe")
+    return folder
+
+
+@pytest.mark.parametrize("path", ["/ui/", "/ui/index.html", "/ui/plugins/42", "/ui/assets", "/ui/assets/"])
+def test_the_index_answers_for_every_path(built: Path, path: str) -> None:
+    response = get(path, built)
+    assert (response.status_code, response.text) == (200, "<!doctype html>the index")
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_assets_with_a_hash_are_kept_long(built: Path) -> None:
+    hashed = get("/ui/assets/index-DiwrgTda.js", built)
+    assert (hashed.status_code, hashed.text) == (200, "hashed")
+    assert hashed.headers["cache-control"] == "public, max-age=31536000, immutable"
+    for path in ("/ui/favicon.ico", "/ui/assets/logo-1920x1080.png"):
+        assert get(path, built).headers["cache-control"] == "no-cache"
+    gone = get("/ui/assets/index-Ab12Cd34.js", built)
+    assert gone.status_code == 404, "the index is no script"
+    assert "immutable" not in gone.headers.get("cache-control", "")
+    etag = get("/ui/", built).headers["etag"]
+    assert get("/ui/", built, **{"If-None-Match": etag}).status_code == 304
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ui/../secret", "/ui/%2e%2e/secret", "/ui/..%2fsecret", "/ui//etc/passwd", "/ui/%2fetc%2fpasswd", "/ui/link",
+        "/ui/%00", "/ui/unreadable", "/ui/pipe", f"/ui/{'x' * 300}", "/ui/%5c..%5csecret", "/ui/%ff",
+    ],
+)  # fmt: skip
+def test_nothing_outside_is_reached(built: Path, path: str) -> None:
+    response = get(path, built)
+    assert "secret" not in response.text
+    assert "root:" not in response.text
+    assert (response.status_code, response.text) == (200, "<!doctype html>the index") or response.status_code == 404
+
+
+def test_it_has_the_root_too(built: Path) -> None:
+    for path in ("/", "/ui"):
+        assert get(path, built).headers["location"] == "ui/"
+
+
+def test_other_methods_are_refused(built: Path) -> None:
+    for page_dir in (None, built):
+        app = Starlette(routes=make_page_routes(page_dir), exception_handlers={HTTPException: respond_to_error})
+
+        async def ask(app: Starlette = app) -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://plugvisor") as client:
+                return await client.post("/ui/")
+
+        assert asyncio.run(ask()).status_code == 405
+
+
+def test_a_folder_without_an_index(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot use PLUGVISOR_PAGE_DIR .*no index\.html"):
+        make_page_routes(tmp_path)
