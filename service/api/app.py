@@ -57,8 +57,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             sampler=sampler,
             traffic=traffic,
             gate=Gate(admin_code),
+            endless=[events],
         )
-        events.close()
         await sampler.close()
         await manager.close()
         await board.close()

@@ -6,14 +6,14 @@ import logging
 import math
 import time
 from functools import wraps
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 from urllib.parse import quote
 
 from service.api.problems import describe
 from service.errors import InvalidRequest, PluginNotFound, PlugvisorError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -48,6 +48,15 @@ class State(TypedDict):
     sampler: Sampler
     traffic: Traffic
     gate: Gate
+    endless: Sequence[Endless]
+    """What must be ended before the service can shut down."""
+
+
+class Endless(Protocol):
+    """Has answers that never end by themselves."""
+
+    def close(self) -> None:
+        """End them all, and every later one."""
 
 
 def private(handler: Handler) -> Handler:

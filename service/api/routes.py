@@ -62,7 +62,10 @@ async def show_status(request: Request[State]) -> Response:
     """One plugin's status, or everyone's."""
     plugin_id = _read_plugin_id(request.scope["query_string"])
     views = request.state["views"]
-    return Prepared(await (views.show_one(plugin_id) if plugin_id else views.show_all()))
+    if plugin_id:
+        return Prepared(await views.show_one(plugin_id))
+    body, rest = await views.show_all()
+    return Prepared(body, rest=rest)
 
 
 async def open_events(request: Request[State]) -> Response:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+UNREAD_SECONDS = 0.5
+"""How long a client may take, at a shutdown, to read on."""
 DRAIN_SECONDS = 5
 """How long requests under way may take to end at a shutdown; operations on plugins go on after that."""
 
@@ -41,13 +43,21 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Ends the event streams when it begins to shut down: it waits for requests under way before the lifespan ends."""
+    """Does not wait for answers that never end: uvicorn does, and only then ends the lifespan."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Shut down as uvicorn does, without waiting for streams that never end by themselves."""
-        if "events" in self.lifespan.state:
-            self.lifespan.state["events"].close()
+        """Shut down as uvicorn does, having ended every stream."""
+        for endless in self.lifespan.state.get("endless", ()):
+            endless.close()
+        asyncio.get_running_loop().call_later(UNREAD_SECONDS, self._abort_unread)
         await super().shutdown(sockets)
+
+    def _abort_unread(self) -> None:
+        """Drop the clients that do not take what was sent to them: nothing more can be done for them."""
+        for connection in list(self.server_state.connections):
+            transport = connection.transport
+            if transport is not None and transport.get_write_buffer_size() > 0:
+                transport.abort()
 
 
 def serve(app: ASGIApp, listener: socket.socket) -> None:

@@ -152,7 +152,7 @@ class Extension:
                 else:
                     self._write({"type": "process", "process": self._describe(name, process)})
         except Exception:
-            self._stream.disconnect()  # a reader that has missed a change must begin anew
+            self.recover()
             raise
         return self._sequence
 
@@ -209,6 +209,10 @@ class Extension:
         self.flush()
 
     # -- callbacks
+
+    def recover(self) -> None:
+        """A change may have been lost: every reader must begin anew, with a snapshot."""
+        self._stream.disconnect()
 
     @guarded
     def _before_poll(self) -> None:

@@ -25,18 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_READERS = 64
-LARGEST_BACKLOG_BYTES = 8 * 1024 * 1024
-"""A reader that is so far behind is disconnected. A snapshot of 1,000 programs has a quarter of a megabyte."""
+LARGEST_BACKLOG_BYTES = 1024 * 1024
+"""A reader that is so far behind is disconnected; its snapshot does not count."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def guarded(method: Callable[P, T]) -> Callable[P, T | None]:
-    """Make a callback that logs what goes wrong and returns None instead of raising.
+    """Make a method that logs what goes wrong, calls `recover` and returns None instead of raising.
 
     supervisord calls event callbacks, `readable` and `writable` without a net: what one of them raised would
-    end supervisord, and with it every plugin. The first argument must have a `logger` of supervisord's.
+    end supervisord, and with it every plugin. The object must have a `logger` of supervisord's, and `recover`
+    makes true again what the failure may have left untrue.
     """
 
     @functools.wraps(method)
@@ -46,6 +47,8 @@ def guarded(method: Callable[P, T]) -> Callable[P, T | None]:
         except Exception:  # noqa: BLE001 - see above
             with contextlib.suppress(Exception):
                 args[0].logger.error(_describe_failure())  # type: ignore[attr-defined]
+            with contextlib.suppress(Exception):
+                args[0].recover()  # type: ignore[attr-defined]
             return None
 
     return call
@@ -102,9 +105,14 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         if len(self.readers) >= MOST_READERS:
             accepted[0].close()
             return
-        reader = Reader(accepted[0], self)
+        snapshot = self._make_snapshot()  # first: no line must come before it
+        reader = Reader(accepted[0], self, LARGEST_BACKLOG_BYTES + len(snapshot))
         self.readers.append(reader)
-        reader.write(self._make_snapshot())
+        reader.write(snapshot)
+
+    def recover(self) -> None:
+        """Nobody must go on with a picture that may be old."""
+        self.disconnect()
 
     @guarded
     def disconnect(self) -> None:
@@ -126,18 +134,21 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
 class Reader(asyncore.dispatcher):  # type: ignore[misc]
     """One connection. It is only written to; a reader that does not keep up is disconnected, never waited for."""
 
-    def __init__(self, connection: socket.socket, stream: StateStream) -> None:
+    def __init__(self, connection: socket.socket, stream: StateStream, largest_backlog_bytes: int) -> None:
         super().__init__(connection)
         self.logger = stream.logger
         self._stream = stream
+        self._largest_backlog_bytes = largest_backlog_bytes
         self._backlog = bytearray()
 
     @guarded
     def write(self, line: bytes) -> None:
         """Send what the socket takes now; keep the rest for later."""
         self._backlog += line
-        if len(self._backlog) > LARGEST_BACKLOG_BYTES:
-            self.logger.warning("plugins: a reader of the state stream does not keep up and is disconnected")
+        if len(self._backlog) > self._largest_backlog_bytes:
+            self.logger.warn(  # noqa: G010 - supervisord's logger knows no `warning`
+                "plugins: a reader of the state stream does not keep up and is disconnected"
+            )
             self.close()
         elif len(self._backlog) == len(line):  # nothing was waiting
             self.handle_write()
@@ -168,7 +179,11 @@ class Reader(asyncore.dispatcher):  # type: ignore[misc]
 
     @guarded
     def handle_error(self) -> None:
-        """Something failed in supervisord's loop: this reader can connect anew."""
+        """Something failed in supervisord's loop."""
+        self.recover()
+
+    def recover(self) -> None:
+        """This reader has missed something, and can connect anew."""
         self.close()
 
     def close(self) -> None:
@@ -213,6 +228,9 @@ class Waker(asyncore.dispatcher):  # type: ignore[misc]
 
     @guarded
     def handle_error(self) -> None:
+        """Something failed in supervisord's loop."""
+
+    def recover(self) -> None:
         """Nothing to mend: the next signal writes again."""
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import statistics
@@ -140,7 +141,20 @@ def test_backoff_tells_the_next_try_and_giving_up(lone: Lone, follower: Follower
         assert "too quickly" in waiting["spawn_error"]
     assert all(process["retry_at"] is None for _, process in told if process["state"] != BACKOFF)
     assert told[-1][1]["restarts"] == 2
-    assert not told[-1][1]["flapping"] or told[-1][1]["restarts"] >= 3
+    assert not told[-1][1]["flapping"], "it never lived for its startsecs"
+
+
+def test_a_start_after_a_stop_has_every_try_again(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
+    name = add("retrying", "raise SystemExit(5)\n", startsecs=5, startretries=1)
+    lone.fault("supervisor.startProcess", name, False)
+    follower.wait_for(name, state=BACKOFF)
+    lone.rpc("supervisor.stopProcess", name)
+    follower.wait_for(name, state=STOPPED)
+    before = len(follower.messages)
+    lone.fault("supervisor.startProcess", name, False)
+    follower.wait_for(name, state=FATAL)
+    states = [m["process"]["state"] for m in follower.messages[before:] if m["process"]["name"] == name]
+    assert states.count(BACKOFF) == 2, "the first and one more, as after any start"
 
 
 def test_a_plugin_that_dies_again_and_again_is_flapping(
@@ -153,6 +167,10 @@ def test_a_plugin_that_dies_again_and_again_is_flapping(
     told = follower.wait_for(name, restarts=6, state=RUNNING)
     assert told["flapping"]
     assert told["last_exit"]["code"] == 1
+    while lone.fault("supervisor.stopProcess", name):  # it may have exited just now
+        pass
+    lone.rpc("supervisor.startProcess", name)
+    assert not follower.wait_for(name, state=RUNNING)["flapping"], "a person's start is a new beginning"
 
 
 def test_uptime_is_that_of_the_process(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
@@ -192,6 +210,28 @@ def test_deaths_restarts_and_success_are_told_at_once(lone: Lone, follower: Foll
         assert 0.9 < when(name=name, state=RUNNING) - restarts[-1] < 1.9
     assert statistics.median(deaths) < 0.1
     assert statistics.median(restarts) < 0.2
+
+
+def test_a_reader_that_never_reads_is_disconnected(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
+    name = add("busy", autostart="false")
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.connect(str(lone.root / "state.sock"))
+        end = select.poll()
+        end.register(deaf, 0)  # asks for POLLHUP alone, which comes whatever is unread
+        numbers = [lone.rpc("plugins.sync")]
+        call = {"methodName": "plugins.replace", "params": [name]}
+        before = lone.read_resident_kilobytes()
+        while not end.poll(0):
+            lone.rpc("system.multicall", [call] * 200)
+            numbers.append(lone.rpc("plugins.sync"))
+            assert numbers[-1] - numbers[0] < 5_000, "it is not disconnected"
+        assert numbers[1] - numbers[0] == 200
+        assert lone.read_resident_kilobytes() - before < 10_000
+    assert "does not keep up" in lone.log
+    assert "Traceback" not in lone.log
+    wait_for(lambda: follower.messages[-1]["seq"] == numbers[-1], "the other reader to have everything")
+    seen = [message["seq"] for message in follower.messages]
+    assert seen == list(range(seen[0], seen[0] + len(seen)))
 
 
 def test_a_thousand_readers_come_and_go(lone: Lone, follower: Follower) -> None:
