@@ -23,7 +23,7 @@ from service.api.plugins import (
     stop_plugin,
 )
 from service.api.prometheus import show_metrics
-from service.api.schemas import STRING, TIME, ref
+from service.api.schemas import STRING, or_empty, ref
 from service.api.usage import list_usage_history, list_usages, show_usage
 from service.api.views import Prepared, to_json
 from service.errors import (
@@ -63,13 +63,15 @@ OK, ACCEPTED = HTTPStatus.OK, HTTPStatus.ACCEPTED
 _WAIT = Parameter(
     "wait",
     "seconds to wait for the final state",
-    {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS},
+    or_empty({"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS}),
 )
 _PLUGIN_ID = Parameter("plugin_id", "one plugin; empty or absent: all", STRING)
 _HISTORY = (
-    Parameter("limit", "at most so many, the newest", {"type": "integer", "minimum": 1, "maximum": KEPT_SAMPLES}),
-    Parameter("start_time", "none before this", TIME),
-    Parameter("end_time", "none after this", TIME),
+    Parameter(
+        "limit", "at most so many, the newest", or_empty({"type": "integer", "minimum": 1, "maximum": KEPT_SAMPLES})
+    ),
+    Parameter("start_time", "none before this: ISO 8601", STRING),
+    Parameter("end_time", "none after this: ISO 8601", STRING),
 )
 _STREAM = Answer("an endless stream: snapshot, status, plugins, unavailable", STRING, "text/event-stream")
 _FOUND = (PluginNotFound, SupervisorUnavailable)

@@ -39,6 +39,11 @@ def either(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
+def or_empty(schema: Schema) -> Schema:
+    """It, or the empty string, which counts as absent."""
+    return {"anyOf": [schema, {"const": ""}]}
+
+
 STRING: Schema = {"type": "string"}
 BOOLEAN: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
