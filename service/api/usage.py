@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 
 from service.api.endpoint import get_plugin, private
-from service.api.views import tell_time
+from service.api.views import tell_time, to_microseconds
 from service.errors import InvalidRequest
 from service.metrics.history import KEPT_SAMPLES
 from service.supervisord.states import NEVER_ADDED, Status
@@ -85,7 +85,8 @@ async def list_usage_history(request: Request[State]) -> Response:
         raise InvalidRequest("`start_time` must not be after `end_time`")
     sampler = request.state["sampler"]
     total_memory_bytes = (await sampler.read()).total_memory_bytes
-    found = [(at, usage) for at, usage in sampler.list_history(plugin.id) if start <= at <= end][-limit:]
+    samples = sampler.list_history(plugin.id)
+    found = [(at, usage) for at, usage in samples if start <= to_microseconds(at) <= end][-limit:]
     return JSONResponse(
         {
             "plugin_id": plugin.id,
@@ -122,11 +123,11 @@ def _read_limit(text: str | None) -> int:
 
 
 def _read_time(name: str, text: str | None, default: float) -> float:
-    """Seconds since 1970; a time without an offset is the server's local time."""
+    """Microseconds since 1970; a time without an offset is the server's local time."""
     if not text:
         return default
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return round(datetime.fromisoformat(text).timestamp() * 1_000_000)
     except (ValueError, OverflowError, OSError):  # the latter two: a year that the clock does not know
         raise InvalidRequest(
             f"`{name}` must be a time like 2026-11-22T15:02:57+00:00, and in a URL + is written %2B"

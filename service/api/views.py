@@ -202,9 +202,14 @@ class _Fragment:
 
 def tell_time(timestamp: float | None = None) -> str:
     """ISO 8601 with microseconds and the local offset; now, or at seconds since 1970."""
-    seconds, microseconds = divmod(int((time.time() if timestamp is None else timestamp) * 1_000_000), 1_000_000)
+    seconds, microseconds = divmod(to_microseconds(time.time() if timestamp is None else timestamp), 1_000_000)
     date_and_time, offset = _tell_second(seconds)
     return f"{date_and_time}.{microseconds:06}{offset}"
+
+
+def to_microseconds(timestamp: float) -> int:
+    """The whole microseconds of seconds since 1970, as they are told."""
+    return int(timestamp * 1_000_000)
 
 
 @lru_cache(maxsize=16)
