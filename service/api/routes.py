@@ -24,6 +24,7 @@ from service.api.plugins import (
 )
 from service.api.prometheus import show_metrics
 from service.api.schemas import STRING, or_empty, ref
+from service.api.traffic import Counted
 from service.api.usage import list_usage_history, list_usages, show_usage
 from service.api.views import Prepared, to_json
 from service.errors import (
@@ -144,7 +145,10 @@ OPERATIONS: Sequence[Operation] = (
 
 def make_routes() -> list[Route]:
     """Every path of the API."""
-    return [Route(one.path, one.handler, methods=[one.method], name=one.handler.__name__) for one in OPERATIONS]
+    return [
+        Route(one.path, Counted(one.handler, one.path), methods=[one.method], name=one.handler.__name__)
+        for one in OPERATIONS
+    ]
 
 
 @cache

@@ -64,7 +64,6 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone."""
     config = uvicorn.Config(
         app,
-        interface="asgi3",  # uvicorn would guess from whether `__call__` is a coroutine function
         log_config=None,  # __main__ has set up logging
         access_log=False,  # reads are not logged; mutations are, in routes.py
         proxy_headers=False,  # else any local client could name itself anything and escape the throttle

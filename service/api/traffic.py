@@ -7,13 +7,21 @@ Reads take 40 microseconds as a whole, so what is done for each is a few numbers
 from __future__ import annotations
 
 from bisect import bisect_left
+from http import HTTPStatus
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from service.api.problems import describe, respond_to_error
+from service.errors import PlugvisorError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from service.api.endpoint import Handler
 
 BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -36,8 +44,9 @@ class Durations:
         self.total_seconds += seconds
 
 
-RequestKey = tuple[object, str, int]
-"""The endpoint or None, the method and the status."""
+RequestKey = tuple[str, str, int]
+"""The route's template, the method and the status."""
+NO_ROUTE = "none"
 
 
 class Traffic:
@@ -45,15 +54,25 @@ class Traffic:
 
     def __init__(self) -> None:
         self.requests: dict[RequestKey, Durations] = {}
-        """Until the first byte of the answer is sent: some answers never end."""
+        """Until the answer is known: some are never sent to their end."""
+        self.refused: dict[RequestKey, int] = {}
+        """Requests that no handler has seen: an unknown path, a method that a path does not take."""
         self.calls: dict[str, Durations] = {}
         """Calls to supervisord by method."""
         self.failed_calls: dict[str, int] = {}
 
-    def count_request(self, endpoint: object, method: str, status: int, seconds: float) -> None:
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
-        key = (endpoint, method if method in METHODS else "other", status)
-        self.requests.setdefault(key, Durations()).add(seconds)
+        durations = self.requests.get((route, method, status))
+        if durations is None:
+            durations = self.requests[route, method, status] = Durations()
+        durations.counts[bisect_left(BUCKETS_SECONDS, seconds)] += 1  # as `add`, without the call
+        durations.total_seconds += seconds
+
+    def count_refused(self, route: str, method: str, status: int) -> None:
+        """Count a request that no handler has seen."""
+        key = (route, method if method in METHODS else "other", status)
+        self.refused[key] = self.refused.get(key, 0) + 1
 
     def count_call(self, method: str, seconds: float, is_answered: bool) -> None:
         """Count a call, as `SupervisorClient.on_call` tells it."""
@@ -61,29 +80,36 @@ class Traffic:
         self.failed_calls[method] = self.failed_calls.get(method, 0) + (not is_answered)
 
 
-class TrafficMiddleware:
-    """Counts every request of an application. No coroutine of its own: that would cost as much."""
+class Counted:
+    """A handler as an ASGI application that counts its requests.
 
-    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
-        self._app = app
-        self._traffic = traffic
+    Starlette's own wrapper of a handler would handle exceptions a second time, inside its middleware that does so:
+    this one leaves them to that, which saves more than counting costs.
+    """
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer as the application does."""
-        if scope["type"] != "http":
-            return self._app(scope, receive, send)
-        traffic = self._traffic
+    def __init__(self, handler: Handler, route: str) -> None:
+        self.route = route
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         began = perf_counter()
+        traffic: Traffic = scope["state"]["traffic"]
+        try:
+            response = await self._handler(Request(scope, receive, send))
+        except HTTPException:
+            raise  # respond_to_refused counts it
+        except Exception as error:
+            status = describe(error)[0] if isinstance(error, PlugvisorError) else HTTPStatus.INTERNAL_SERVER_ERROR
+            traffic.count_request(self.route, scope["method"], int(status), perf_counter() - began)
+            raise
+        traffic.count_request(self.route, scope["method"], response.status_code, perf_counter() - began)
+        await response(scope, receive, send)
 
-        def watch(message: Message) -> Awaitable[None]:
-            if "status" in message:  # http.response.start
-                seconds = perf_counter() - began
-                durations = traffic.requests.get((scope.get("endpoint"), scope["method"], message["status"]))
-                if durations is None:
-                    traffic.count_request(scope.get("endpoint"), scope["method"], message["status"], seconds)
-                else:
-                    durations.counts[bisect_left(BUCKETS_SECONDS, seconds)] += 1
-                    durations.total_seconds += seconds
-            return send(message)
 
-        return self._app(scope, receive, watch)
+async def respond_to_refused(request: Request[Any], error: Exception) -> Response:
+    """Answer with the problem that a request is which no handler has seen, and count it."""
+    response = await respond_to_error(request, error)
+    route = getattr(request.scope.get("endpoint"), "route", NO_ROUTE)
+    request.scope["state"]["traffic"].count_refused(route, request.method, response.status_code)
+    return response
