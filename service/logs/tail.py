@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,8 @@ class Query:
     """Exactly this one of `LEVELS`."""
     search: str = ""
     """A part of the line, capitals or not."""
-    start: float | None = None
-    end: float | None = None
+    start: float = -math.inf
+    end: float = math.inf
     """Seconds since 1970, both included. A line without a time of its own has that of the last one before it."""
 
 
@@ -51,7 +52,8 @@ class Tail:
 
 def read_tail(files: Sequence[LogFile], query: Query) -> Tail:
     """Find the newest lines; `files` are the newest first."""
-    found = _find_timed(files, query) if query.start is not None or query.end is not None else _find(files, query)
+    is_timed = query.start > -math.inf or query.end < math.inf
+    found = _find_timed(files, query) if is_timed else _find(files, query)
     lines = []
     size = 0
     for line in found:
@@ -106,7 +108,7 @@ def _find_timed(files: Sequence[LogFile], query: Query) -> Iterator[bytes]:
                 waiting.append(line)
                 size += len(line)
             continue
-        if (query.start is None or moment >= query.start) and (query.end is None or moment <= query.end):
+        if query.start <= moment <= query.end:
             yield from waiting
             if is_wanted:
                 yield line
