@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ MOST_SCANNED_LINES = 1_000_000
 MOST_COUNTED_BYTES = 16 * 1024 * 1024
 """Of a longer file the lines in its newest bytes are counted."""
 _BLOCK_BYTES = 64 * 1024
+_BREATH_SECONDS = 0.0005
+_LINES_BEFORE_BREATHS = 20_000
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,8 @@ def read_backwards(files: Sequence[LogFile], end: int | None = None) -> Iterator
             begun.prepend(first)
             if count > MOST_SCANNED_LINES:
                 return
+            if count > _LINES_BEFORE_BREATHS:
+                time.sleep(_BREATH_SECONDS)  # a long search must not keep the interpreter from answering others
         if budget <= 0 and (position > 0 or number + 1 < len(files)):
             if begun.length > LONGEST_LINE_BYTES and not count:
                 yield b"[cut: the beginning of a long line] " + begun.take()  # there is nothing else to show
