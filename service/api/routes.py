@@ -43,12 +43,13 @@ def make_routes() -> list[BaseRoute]:
         Route("/server/info", show_server),
         Route("/metrics", show_metrics),
         Route("/plugin/{plugin_id}/health", show_plugin_health),
-        Route("/plugin/metrics", list_usages),
-        Route("/plugin/metrics/{plugin_id}", show_usage),
-        Route("/plugin/metrics/{plugin_id}/history", list_usage_history),
+        # before /plugin/metrics/{plugin_id}: a plugin may be named `metrics`
         Route("/plugin/{plugin_id}/logs", show_log),
         Route("/plugin/{plugin_id}/logs/files", list_log_files),
         Route("/plugin/{plugin_id}/logs/stream", stream_log, methods=["GET"]),
+        Route("/plugin/metrics", list_usages),
+        Route("/plugin/metrics/{plugin_id}", show_usage),
+        Route("/plugin/metrics/{plugin_id}/history", list_usage_history),
         WebSocketRoute("/ws/logs/{plugin_id}", follow_log_by_websocket),
     ]
 
