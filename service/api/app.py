@@ -82,7 +82,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             whole,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
             expose_headers=["ETag", "Retry-After"],
         )
     return TrafficMiddleware(whole, traffic)
