@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -85,7 +86,8 @@ async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
         state["log_streams"].check_room()
     except PlugvisorError as error:
         reason = str(error).encode()[:_LONGEST_REASON_BYTES].decode(errors="ignore")
-        await websocket.close(CLOSE_CODES[type(error)], reason)
+        with suppress(WebSocketDisconnect, RuntimeError):  # it may be closed already
+            await websocket.close(CLOSE_CODES[type(error)], reason)
         return
     with state["log_streams"].opening(log) as follower:
         tasks = [
@@ -108,12 +110,19 @@ async def _send_messages(websocket: WebSocket[State], streams: LogStreams, follo
     try:
         async for batch in streams.follow(follower, log, DEFAULT_LINES):
             if batch is not None:
-                await websocket.send_text(f'{{"type":"{batch[0]}",{batch[1].decode()}')
+                await _send(websocket, f'{{"type":"{batch[0]}",{batch[1].decode()}')
             if time.monotonic() - sent_at >= PING_SECONDS:
                 sent_at = time.monotonic()
-                await websocket.send_text('{"type":"ping"}')
-    except (WebSocketDisconnect, RuntimeError):
-        return  # uvicorn raises the latter after it has closed the connection by itself: no pong, or a long message
+                await _send(websocket, '{"type":"ping"}')
+    except WebSocketDisconnect:
+        return
+
+
+async def _send(websocket: WebSocket[State], text: str) -> None:
+    try:
+        await websocket.send_text(text)
+    except RuntimeError as error:  # uvicorn has closed the connection by itself: no pong came, or a long message
+        raise WebSocketDisconnect(1006) from error
 
 
 async def _ignore_messages(websocket: WebSocket[State]) -> None:
