@@ -36,11 +36,3 @@ def say(plugvisor: Plugvisor, plugin_id: str, text: bytes) -> None:
         return written.endswith(text[-100:])
 
     wait_for(is_there, "what was said")
-
-
-def forget_log(plugvisor: Plugvisor, plugin_id: str) -> None:
-    """Remove what stands in the log of a plugin that was never started.
-
-    A stock supervisord starts what is added to it, before there is a launch script, whose absence the shell may tell.
-    """
-    (plugvisor.log_dir / f"{plugin_id}.log").unlink(missing_ok=True)

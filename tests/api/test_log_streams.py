@@ -17,7 +17,7 @@ from tests.api.log_clients import (
     receive_lines,
     wait_for_lines,
 )
-from tests.api.parrot import PARROT, forget_log, say
+from tests.api.parrot import PARROT, say
 from tests.conftest import Plugvisor, wait_for
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ def test_the_answers_headers(shared: Plugvisor) -> None:
 
 def test_the_tail_and_then_each_new_line(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add(PARROT)
-    forget_log(shared, plugin_id)
     with following(shared, plugin_id) as listener:
         assert listener.wait("initial").data == {"logs": [], "log_file": f"{plugin_id}.log", "total_lines": 0}
         shared.start_running(plugin_id)
@@ -57,7 +56,6 @@ def test_the_tail_and_then_each_new_line(shared: Plugvisor, add: Callable[..., s
 
 def test_a_reconnect_goes_on_at_the_byte(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add(PARROT)
-    forget_log(shared, plugin_id)
     shared.start_running(plugin_id)
     with following(shared, plugin_id) as listener:
         wait_for_lines(listener, "ready")
@@ -95,7 +93,6 @@ def shrink_log(plugvisor: Plugvisor, plugin_id: str, size: int) -> None:
 def test_supervisord_rotates(shared: Plugvisor, add: Callable[..., str]) -> None:
     """It does so in the middle of lines, and more than once between two looks."""
     plugin_id = add(PARROT)
-    forget_log(shared, plugin_id)
     shrink_log(shared, plugin_id, 20_000)
     lines = [f"line {number} {'x' * (number % 90)}" for number in range(4000)]
     with following(shared, plugin_id) as listener, open_websocket(shared, plugin_id) as websocket:
@@ -120,7 +117,6 @@ def test_supervisord_rotates(shared: Plugvisor, add: Callable[..., str]) -> None
 
 def test_supervisorctl_clears_the_log(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add(PARROT)
-    forget_log(shared, plugin_id)
     shared.start_running(plugin_id)
     with following(shared, plugin_id) as listener:
         wait_for_lines(listener, "ready")
@@ -133,7 +129,6 @@ def test_supervisorctl_clears_the_log(shared: Plugvisor, add: Callable[..., str]
 
 def test_a_log_that_is_truncated(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add(PARROT)
-    forget_log(shared, plugin_id)
     shared.start_running(plugin_id)
     with following(shared, plugin_id) as listener:
         wait_for_lines(listener, "ready")

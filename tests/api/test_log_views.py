@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.api.parrot import PARROT, forget_log, say
+from tests.api.parrot import PARROT, say
 from tests.conftest import ADMIN_CODE, Plugvisor
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def messages(answer: dict[str, Any]) -> list[str]:
 
 def test_what_a_plugin_prints(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add(PARROT)
-    forget_log(shared, plugin_id)
     empty = {"plugin_id": plugin_id, "logs": [], "total_lines": 0, "returned_lines": 0, "log_file": f"{plugin_id}.log"}
     assert show(shared, plugin_id) == empty
     shared.start_running(plugin_id)
@@ -90,7 +89,6 @@ def test_the_services_own_log(shared: Plugvisor) -> None:
 
 def test_any_bytes(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add(PARROT)
-    forget_log(shared, plugin_id)
     shared.start_running(plugin_id)
     everything = bytes(range(256)).replace(b"\n", b"")
     markup = '<script>alert(1)</script> "\\u0000" </pre> \u2028 &amp; 你好'.encode()
@@ -114,7 +112,6 @@ def test_a_line_of_50_megabytes(shared: Plugvisor, add: Callable[..., str]) -> N
 
 def test_ten_thousand_lines_across_rotated_files(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add()
-    forget_log(shared, plugin_id)
     lines = [f"2026-11-22 10:11:12 INFO line {number}" for number in range(12_000)]
     for number, suffix in enumerate([".2", ".1", ""]):
         part = lines[number * 4000 : (number + 1) * 4000]
@@ -173,7 +170,6 @@ def test_no_such_plugin(shared: Plugvisor, plugin_id: str, path: str) -> None:
 
 def test_a_plugin_that_was_removed(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add()
-    forget_log(shared, plugin_id)
     shared.start_running(plugin_id)
     assert messages(show(shared, plugin_id)) == ["ready"]
     (shared.plugins_dir / plugin_id).rename(shared.root / plugin_id)
@@ -183,7 +179,6 @@ def test_a_plugin_that_was_removed(shared: Plugvisor, add: Callable[..., str]) -
 
 def test_a_plugin_whose_manifest_is_broken_still_has_its_log(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add()
-    forget_log(shared, plugin_id)
     shared.start_running(plugin_id)
     (shared.plugins_dir / plugin_id / "plugin.toml").write_text("broken")
     shared.post("/plugins/refresh")
@@ -202,7 +197,6 @@ def test_nothing_of_it_needs_supervisord(shared: Plugvisor) -> None:
 
 def test_a_search_through_everything_keeps_nobody_waiting(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add()
-    forget_log(shared, plugin_id)
     line = b"2026-11-22 10:11:12,123 - my.module - INFO - something of the usual length was done\n"
     (shared.log_dir / f"{plugin_id}.log").write_bytes(line * 300_000)
     with httpx.Client(base_url=shared.url, trust_env=False, timeout=30) as http:

@@ -23,7 +23,7 @@ from tests.api.log_clients import (
     receive_lines,
     wait_for_close,
 )
-from tests.api.parrot import PARROT, forget_log, say
+from tests.api.parrot import PARROT, say
 from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, Plugvisor, wait_for
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 def test_a_websocket(shared: Plugvisor, add: Callable[..., str]) -> None:
     plugin_id = add(PARROT)
-    forget_log(shared, plugin_id)
     shared.start_running(plugin_id)
     with open_websocket(shared, plugin_id) as websocket:
         initial = receive(websocket)
