@@ -11,11 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api.auth import Gate
+from service.api.counted import respond_to_refused
 from service.api.endpoint import State
 from service.api.events import EventHub
+from service.api.log_streams import LogStreams
+from service.api.logs import LogViews
 from service.api.problems import respond_to_error
 from service.api.routes import make_routes
-from service.api.traffic import Traffic, respond_to_refused
+from service.api.traffic import Traffic
 from service.api.views import Views
 from service.errors import PlugvisorError
 from service.manager import Manager
@@ -42,6 +45,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         manager = Manager(settings, client, board)
         await manager.load()
         events = EventHub(manager, board)
+        log_streams = LogStreams()
         sampler = Sampler(partial(find_pids, manager, board))
         traffic = Traffic()
         client.on_call.append(traffic.count_call)
@@ -54,10 +58,12 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             manager=manager,
             views=Views(manager, board),
             events=events,
+            logs=LogViews(manager, settings.log_dir),
+            log_streams=log_streams,
             sampler=sampler,
             traffic=traffic,
             gate=Gate(admin_code),
-            endless=[events],
+            endless=[events, log_streams],
         )
         await sampler.close()
         await manager.close()
@@ -81,7 +87,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             whole,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
             expose_headers=["ETag", "Retry-After"],
         )
     return whole

@@ -148,4 +148,8 @@ _DESCRIPTION = """\
 Manages plugins, each of which is a supervisord program. What changes something needs the admin code as a bearer token.
 Errors are problem details (RFC 9457): `detail` is for a person, `code` for programs. A path that is not here is 404
 `not_found`, a method that a path does not take 405 `method_not_allowed`, and a defect of the service 500
-`internal_error`. HEAD is answered wherever GET is."""
+`internal_error`. HEAD is answered wherever GET is.
+
+The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
+"log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30
+seconds. It is closed with 1008 where the code is wrong."""

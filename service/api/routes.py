@@ -6,12 +6,20 @@ from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from service.api.batch import reload_plugins, start_plugins, stop_plugins
+from service.api.counted import Counted
 from service.api.docs import make_docs
 from service.api.endpoint import LONGEST_WAIT_SECONDS
 from service.api.health import show_liveness, show_plugin_health, show_readiness, show_server
+from service.api.log_endpoints import (
+    LONGEST_SEARCH,
+    follow_log_by_websocket,
+    list_log_files,
+    show_log,
+    stream_log,
+)
 from service.api.openapi import Answer, Operation, Parameter, make_document
 from service.api.plugins import (
     list_plugins,
@@ -24,7 +32,6 @@ from service.api.plugins import (
 )
 from service.api.prometheus import show_metrics
 from service.api.schemas import STRING, or_empty, ref
-from service.api.traffic import Counted
 from service.api.usage import list_usage_history, list_usages, show_usage
 from service.api.views import Prepared, to_json
 from service.errors import (
@@ -38,7 +45,9 @@ from service.errors import (
     StartFailed,
     StopTimeout,
     SupervisorUnavailable,
+    TooManyStreams,
 )
+from service.logs.tail import MOST_LINES
 from service.metrics.history import KEPT_SAMPLES
 
 if TYPE_CHECKING:
@@ -67,13 +76,24 @@ _WAIT = Parameter(
     or_empty({"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS}),
 )
 _PLUGIN_ID = Parameter("plugin_id", "one plugin; empty or absent: all", STRING)
+_PERIOD = (
+    Parameter("start_time", "none before this: ISO 8601", STRING),
+    Parameter("end_time", "none after this: ISO 8601", STRING),
+)
 _HISTORY = (
     Parameter(
         "limit", "at most so many, the newest", or_empty({"type": "integer", "minimum": 1, "maximum": KEPT_SAMPLES})
     ),
-    Parameter("start_time", "none before this: ISO 8601", STRING),
-    Parameter("end_time", "none after this: ISO 8601", STRING),
+    *_PERIOD,
 )
+_LINES = Parameter("lines", "the newest so many", or_empty({"type": "integer", "minimum": 1, "maximum": MOST_LINES}))
+_LOG = (
+    _LINES,
+    Parameter("level", "only of this level", STRING),
+    Parameter("search", "only with this in it", {"type": "string", "maxLength": LONGEST_SEARCH}),
+    *_PERIOD,
+)
+_LOG_ERRORS = (PluginNotFound, InvalidRequest)
 _STREAM = Answer("an endless stream: snapshot, status, plugins, unavailable", STRING, "text/event-stream")
 _FOUND = (PluginNotFound, SupervisorUnavailable)
 _CHANGED = (PluginNotFound, InvalidRequest, StopTimeout, SupervisorUnavailable)
@@ -125,8 +145,21 @@ OPERATIONS: Sequence[Operation] = (
     ),
     Operation("GET", "/server/info", show_server, _answer("ServerInfo"), (SupervisorUnavailable,), needs_code=True),
     Operation("GET", "/metrics", show_metrics, _TEXT, needs_code=None),
-    # before /plugin/metrics/{plugin_id}: a plugin may be named `metrics`
+    # these before /plugin/metrics/{plugin_id}: a plugin may be named `metrics`
     Operation("GET", "/plugin/{plugin_id}/health", show_plugin_health, _answer("PluginHealth"), _FOUND),
+    Operation("GET", "/plugin/{plugin_id}/logs", show_log, _answer("Log"), _LOG_ERRORS, _LOG, True),
+    Operation(
+        "GET", "/plugin/{plugin_id}/logs/files", list_log_files, _answer("LogFiles"), (PluginNotFound,), (), True
+    ),
+    Operation(
+        "GET",
+        "/plugin/{plugin_id}/logs/stream",
+        stream_log,
+        {OK: Answer("an endless stream: initial, append", STRING, "text/event-stream")},
+        (*_LOG_ERRORS, TooManyStreams),
+        (_LINES, _LAST_EVENT),
+        needs_code=True,
+    ),
     Operation("GET", "/plugin/metrics", list_usages, _answer("Usages"), (SupervisorUnavailable,), needs_code=True),
     Operation("GET", "/plugin/metrics/{plugin_id}", show_usage, _answer("PluginUsage"), _FOUND, needs_code=True),
     Operation(
@@ -143,11 +176,14 @@ OPERATIONS: Sequence[Operation] = (
 )
 
 
-def make_routes() -> list[Route]:
+def make_routes() -> list[BaseRoute]:
     """Every path of the API."""
     return [
-        Route(one.path, Counted(one.handler, one.path), methods=[one.method], name=one.handler.__name__)
-        for one in OPERATIONS
+        *(
+            Route(one.path, Counted(one.handler, one.path), methods=[one.method], name=one.handler.__name__)
+            for one in OPERATIONS
+        ),
+        WebSocketRoute("/ws/logs/{plugin_id}", follow_log_by_websocket),  # OpenAPI has no words for it but text
     ]
 
 

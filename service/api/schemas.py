@@ -183,4 +183,30 @@ COMPONENTS: Schema = {
         }
     ),
     "UsageHistory": obj({"plugin_id": STRING, "history": array(ref("Usage")), "count": COUNT, "time": TIME}),
+    "LogEntry": obj(
+        {
+            "timestamp": either(STRING),
+            "level": either(STRING),
+            "file": either(STRING),
+            "line": either(COUNT),
+            "message": STRING,
+        }
+    ),
+    "Log": obj(
+        {
+            "plugin_id": STRING,
+            "logs": array(ref("LogEntry")),
+            "total_lines": COUNT,
+            "returned_lines": COUNT,
+            "log_file": STRING,
+        }
+    ),
+    "LogFiles": obj(
+        {
+            "plugin_id": STRING,
+            "log_files": array(obj({"filename": STRING, "size": COUNT, "modified": TIME})),
+            "count": COUNT,
+            "time": TIME,
+        }
+    ),
 }
