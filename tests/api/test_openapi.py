@@ -11,7 +11,12 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator, FormatChecker
-from schemathesis.specs.openapi.checks import ignored_auth, missing_required_header, negative_data_rejection
+from schemathesis.specs.openapi.checks import (
+    ignored_auth,
+    missing_required_header,
+    negative_data_rejection,
+    positive_data_acceptance,
+)
 from starlette.routing import Route, WebSocketRoute
 
 from service.api.openapi import make_document
@@ -254,6 +259,7 @@ def test_the_page_runs_its_own_script_alone(plugvisor: Plugvisor) -> None:
 ELSEWHERE = [
     schemathesis.checks.not_a_server_error,  # one of them is meant: below
     ignored_auth,  # whoever guesses is throttled: test_auth.py
+    positive_data_acceptance,  # a level and a time are text to the document: what is none is 422
     missing_required_header,  # the code is added below, whatever the case says
 ]
 """Checks that are not schemathesis's business here."""
