@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api.auth import Gate
+from service.api.counted import respond_to_refused
 from service.api.endpoint import State
 from service.api.events import EventHub
 from service.api.log_streams import LogStreams
@@ -18,7 +19,7 @@ from service.api.logs import LogViews
 from service.api.problems import respond_to_error
 from service.api.routes import make_routes
 from service.api.static import make_page_routes
-from service.api.traffic import Traffic, TrafficMiddleware
+from service.api.traffic import Traffic
 from service.api.views import Views
 from service.errors import PlugvisorError
 from service.manager import Manager
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
     """The ASGI application; it connects to supervisord when its lifespan begins."""
-    traffic = Traffic()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
@@ -46,11 +46,12 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         manager = Manager(settings, client, board)
         await manager.load()
         events = EventHub(manager, board)
+        log_streams = LogStreams()
         sampler = Sampler(partial(find_pids, manager, board))
+        traffic = Traffic()
         client.on_call.append(traffic.count_call)
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
         sampler.keep(manager.catalog)
-        log_streams = LogStreams()
         yield State(
             settings=settings,
             client=client,
@@ -58,10 +59,10 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             manager=manager,
             views=Views(manager, board),
             events=events,
-            sampler=sampler,
-            traffic=traffic,
             logs=LogViews(manager, settings.log_dir),
             log_streams=log_streams,
+            sampler=sampler,
+            traffic=traffic,
             gate=Gate(admin_code),
             endless=[events, log_streams],
         )
@@ -73,7 +74,11 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
     app = Starlette(
         routes=[*make_routes(), *make_page_routes(settings.page_dir)],
         lifespan=lifespan,
-        exception_handlers=dict.fromkeys((PlugvisorError, HTTPException, Exception), respond_to_error),
+        exception_handlers={
+            HTTPException: respond_to_refused,
+            PlugvisorError: respond_to_error,
+            Exception: respond_to_error,
+        },
     )
     app.router.redirect_slashes = False  # /plugins/ is an unknown path, and says so
     whole: ASGIApp = app
@@ -83,10 +88,10 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             whole,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
             expose_headers=["ETag", "Retry-After"],
         )
-    return TrafficMiddleware(whole, traffic)
+    return whole
 
 
 async def find_pids(manager: Manager, board: Board) -> dict[str, int]:

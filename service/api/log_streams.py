@@ -13,103 +13,33 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from starlette.responses import Response, StreamingResponse
-from starlette.websockets import WebSocketDisconnect
+from starlette.responses import StreamingResponse
 
-from service.api.logs import HEADERS, entries_to_json, read_lines
+from service.api.logs import HEADERS, entries_to_json
 from service.api.views import to_json
-from service.errors import PluginNotFound, PlugvisorError, TooManyAttempts, TooManyStreams, Unauthorized
+from service.errors import TooManyStreams
 from service.logs.follow import Follower, Position
-from service.logs.tail import DEFAULT_LINES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
-    from starlette.websockets import WebSocket
 
     from service.logs.files import LogFiles
 
 MOST_STREAMS = 64
 """So many logs can be followed at once, over both protocols together."""
 HEARTBEAT_SECONDS = 15.0
-PING_SECONDS = 30.0
 POLL_SECONDS = 0.2
 """How often a log is looked at while somebody follows it: five times a second the sizes of two files."""
 PAUSE_SECONDS = 0.05
 """After as much as is read at once, so that nobody's flood of lines takes a whole processor."""
-CLOSE_CODES = {Unauthorized: 1008, TooManyAttempts: 1008, TooManyStreams: 1013, PluginNotFound: 4404}
-"""How a WebSocket is closed that cannot be served (RFC 6455, 7.4)."""
-_LONGEST_REASON_BYTES = 120
 _THREADS = 2
 
 Batch = tuple[str, bytes]
 """`initial` or `append`, and the fields that go with it as JSON, without the opening brace."""
-
-
-async def stream_log(request: Request[Any]) -> Response:
-    """The last lines and then every new one, as server-sent events."""
-    request.state["gate"].check(request)
-    log = request.state["logs"].find(request.path_params["plugin_id"])
-    lines = read_lines(request.query_params)
-    if request.method == "HEAD":
-        return Response(media_type="text/event-stream", headers=HEADERS)
-    streams: LogStreams = request.state["log_streams"]
-    streams.check_room()
-    return _EventStream(streams, log, lines, Position.parse(request.headers.get("Last-Event-ID", "")))
-
-
-async def follow_log_by_websocket(websocket: WebSocket[Any]) -> None:
-    """The same for a client that cannot send a header."""
-    code = websocket.query_params.get("code", "")
-    websocket.scope["query_string"] = b""  # uvicorn logs the whole URL
-    state = websocket.state
-    await websocket.accept()  # a browser is told why it is closed only after that
-    try:
-        if not code:
-            raise Unauthorized("the admin code is needed: send it as the parameter `code`")
-        state["gate"].check_code(code.encode("utf-8", "replace"), websocket)
-        log = state["logs"].find(websocket.path_params["plugin_id"])
-        state["log_streams"].check_room()
-    except PlugvisorError as error:
-        reason = str(error).encode()[:_LONGEST_REASON_BYTES].decode(errors="ignore")
-        await websocket.close(CLOSE_CODES[type(error)], reason)
-        return
-    with state["log_streams"].opening(log) as follower:
-        tasks = [
-            asyncio.create_task(_send_messages(websocket, state["log_streams"], follower, log)),
-            asyncio.create_task(_ignore_messages(websocket)),
-        ]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-
-
-async def _send_messages(websocket: WebSocket[Any], streams: LogStreams, follower: Follower, log: LogFiles) -> None:
-    sent_at = time.monotonic()
-    try:
-        async for batch in streams.follow(follower, log, DEFAULT_LINES):
-            if batch is not None:
-                await websocket.send_text(f'{{"type":"{batch[0]}",{batch[1].decode()}')
-            if time.monotonic() - sent_at >= PING_SECONDS:
-                sent_at = time.monotonic()
-                await websocket.send_text('{"type":"ping"}')
-    except (WebSocketDisconnect, RuntimeError):
-        return  # uvicorn raises the latter after it has closed the connection by itself: no pong, or a long message
-
-
-async def _ignore_messages(websocket: WebSocket[Any]) -> None:
-    while (await websocket.receive())["type"] != "websocket.disconnect":
-        pass
 
 
 class LogStreams:
@@ -171,8 +101,8 @@ class LogStreams:
                 continue
 
 
-class _EventStream(StreamingResponse):
-    """The answer that never ends by itself."""
+class EventStream(StreamingResponse):
+    """A log as server-sent events."""
 
     media_type = "text/event-stream"
 

@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from service.api.views import Prepared, tell_time, to_json
-from service.errors import InvalidRequest, PluginNotFound
+from service.api.views import tell_time, to_json
+from service.errors import PluginNotFound
 from service.logs.files import LogFiles
-from service.logs.lines import LEVELS, SPELLINGS
-from service.logs.tail import DEFAULT_LINES, MOST_LINES, Query, read_tail
+from service.logs.tail import read_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from starlette.requests import Request
-    from starlette.responses import Response
-
     from service.logs.lines import Entry
+    from service.logs.tail import Query
     from service.manager import Manager
 
 SERVER_ID = "_server"
 """Under this id the service's own log is found; no plugin's id begins like this."""
-LONGEST_SEARCH = 200
-"""In characters."""
 _THREADS = 2
 
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 """Plugins choose what is in it: it is for whoever asked, and to be taken for nothing but what it is said to be."""
-
-
-async def show_log(request: Request[Any]) -> Response:
-    """The newest lines."""
-    request.state["gate"].check(request)
-    plugin_id = request.path_params["plugin_id"]
-    query = read_query(request.query_params)
-    return _answer(await request.state["logs"].show(plugin_id, query))
-
-
-async def list_log_files(request: Request[Any]) -> Response:
-    """The files that there are."""
-    request.state["gate"].check(request)
-    return _answer(await request.state["logs"].list_files(request.path_params["plugin_id"]))
 
 
 class LogViews:
@@ -108,57 +87,3 @@ def entries_to_json(entries: Iterable[Entry]) -> bytes:
         )
         for entry in entries
     )
-
-
-def read_query(parameters: Mapping[str, str]) -> Query:
-    """Which lines a request asks for; an empty parameter counts as none.
-
-    Raises:
-        InvalidRequest
-    """
-    search = parameters.get("search", "")
-    if len(search) > LONGEST_SEARCH:
-        raise InvalidRequest(f"`search` may have at most {LONGEST_SEARCH} characters")
-    return Query(
-        lines=read_lines(parameters),
-        level=_read_level(parameters.get("level", "")),
-        search=search,
-        start=_read_time("start_time", parameters),
-        end=_read_time("end_time", parameters),
-    )
-
-
-def read_lines(parameters: Mapping[str, str]) -> int:
-    """How many lines a request asks for; raises `InvalidRequest`."""
-    text = parameters.get("lines") or str(DEFAULT_LINES)
-    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MOST_LINES:
-        raise InvalidRequest(f"`lines` must be a whole number from 1 to {MOST_LINES}")
-    return int(text)
-
-
-def _read_level(text: str) -> str | None:
-    if not text:
-        return None
-    try:
-        return SPELLINGS[text.upper()]
-    except KeyError:
-        raise InvalidRequest(f"`level` must be one of {', '.join(LEVELS)}") from None
-
-
-def _read_time(name: str, parameters: Mapping[str, str]) -> float | None:
-    text = parameters.get(name)
-    if not text:
-        return None
-    # a plus sign that is not written as %2B arrives as a blank
-    text = re.sub(r"(?<=[0-9]) (?=[0-9]{2}:?[0-9]{2}$)", "+", text) if len(text) > len("2026-11-22 10:11") else text
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):
-        raise InvalidRequest(
-            f"`{name}` must be a time in ISO 8601, such as 2026-11-22T10:11:12 or 2026-11-22T10:11:12+01:00"
-        ) from None
-
-
-def _answer(body: bytes) -> Response:
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **HEADERS}
-    return Prepared(body, [(name.lower().encode(), value.encode()) for name, value in headers.items()])

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from service.logs.lines import Entry, parse_line
 from service.logs.tail import (
     LONGEST_LINE_BYTES,
-    MOST_ANSWERED_BYTES,
     Tail,
     count_lines,
     cut_line,
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_BEHIND_BYTES = 8 * 1024 * 1024
 """Who is further behind the end than this has to begin anew."""
+MOST_BEGUN_BYTES = 1024 * 1024
+"""`begin` returns fewer lines than were asked for where they would be more than this."""
 MOST_READ_BYTES = 128 * 1024
 MOST_READ_LINES = 2000
 """What one `read` returns at most."""
@@ -96,7 +97,7 @@ class Follower:
             size = 0
             for line in islice(read_backwards(files[number:], offset), lines):
                 size += len(line)
-                if size > MOST_ANSWERED_BYTES:
+                if size > MOST_BEGUN_BYTES:
                     break
                 found.append(line)
             self._enter(files[number], offset)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ MOST_SCANNED_LINES = 1_000_000
 MOST_COUNTED_BYTES = 16 * 1024 * 1024
 """Of a longer file the lines in its newest bytes are counted."""
 _BLOCK_BYTES = 64 * 1024
+_BREATH_SECONDS = 0.0005
+_LINES_BEFORE_BREATHS = 20_000
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,8 @@ class Query:
     """Exactly this one of `LEVELS`."""
     search: str = ""
     """A part of the line, capitals or not."""
-    start: float | None = None
-    end: float | None = None
+    start: float = -math.inf
+    end: float = math.inf
     """Seconds since 1970, both included. A line without a time of its own has that of the last one before it."""
 
 
@@ -51,7 +55,8 @@ class Tail:
 
 def read_tail(files: Sequence[LogFile], query: Query) -> Tail:
     """Find the newest lines; `files` are the newest first."""
-    found = _find_timed(files, query) if query.start is not None or query.end is not None else _find(files, query)
+    is_timed = query.start > -math.inf or query.end < math.inf
+    found = _find_timed(files, query) if is_timed else _find(files, query)
     lines = []
     size = 0
     for line in found:
@@ -106,7 +111,7 @@ def _find_timed(files: Sequence[LogFile], query: Query) -> Iterator[bytes]:
                 waiting.append(line)
                 size += len(line)
             continue
-        if (query.start is None or moment >= query.start) and (query.end is None or moment <= query.end):
+        if query.start <= moment <= query.end:
             yield from waiting
             if is_wanted:
                 yield line
@@ -176,6 +181,8 @@ def read_backwards(files: Sequence[LogFile], end: int | None = None) -> Iterator
             begun.prepend(first)
             if count > MOST_SCANNED_LINES:
                 return
+            if count > _LINES_BEFORE_BREATHS:
+                time.sleep(_BREATH_SECONDS)  # a long search must not keep the interpreter from answering others
         if budget <= 0 and (position > 0 or number + 1 < len(files)):
             if begun.length > LONGEST_LINE_BYTES and not count:
                 yield b"[cut: the beginning of a long line] " + begun.take()  # there is nothing else to show

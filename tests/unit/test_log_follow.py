@@ -112,6 +112,11 @@ def test_more_rotations_than_files_are_kept(log: LogFiles, follower: Follower) -
     assert read_all(follower) == ["6"]
 
 
+def test_what_it_begins_with_is_bounded(log: LogFiles, follower: Follower) -> None:
+    append(log, (b"x" * 9999 + b"\n") * 1000)
+    assert 10 < len(follower.begin(10_000).entries) <= follow.MOST_BEGUN_BYTES // 9999
+
+
 def test_a_log_that_is_removed(log: LogFiles, follower: Follower) -> None:
     """As `supervisorctl clear` does it: the rotated files stay, and are no news."""
     append(log, b"old\n")
