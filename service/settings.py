@@ -36,8 +36,8 @@ VARIABLES = (
     Variable("PLUGVISOR_ADMIN_CODE", "random", "the code that start, stop, reload and refresh ask for"),
     Variable("PLUGVISOR_ADMIN_CODE_FILE", "none", "a file that holds the admin code instead"),
     Variable("PLUGVISOR_CORS_ORIGINS", "none", "comma-separated origins of front ends elsewhere"),
-    Variable("PLUGVISOR_PAGE_DIR", "the page built in", "folder of another front end, which is served at `/ui/`"),
     Variable("PLUGVISOR_METRICS_AUTH", "admin", "who may read GET /metrics: admin, or none for everyone"),
+    Variable("PLUGVISOR_PAGE_DIR", "the page built in", "folder of another front end, which is served at `/ui/`"),
     Variable("PLUGVISOR_RUNNER", "built in", "command that runs an `entry`; may use {entry}, {id} and {dir}"),
     Variable("PLUGVISOR_SUPERVISOR_URL", "unix://<run_dir>/supervisor.sock", "where supervisord listens"),
 )

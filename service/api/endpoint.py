@@ -52,8 +52,6 @@ class State(TypedDict):
     log_streams: LogStreams
     sampler: Sampler
     traffic: Traffic
-    logs: LogViews
-    log_streams: LogStreams
     gate: Gate
     endless: Sequence[Endless]
     """What must be ended before the service can shut down."""

@@ -148,14 +148,6 @@ OPERATIONS: Sequence[Operation] = (
     Operation("GET", "/metrics", show_metrics, _TEXT, needs_code=None),
     # these before /plugin/metrics/{plugin_id}: a plugin may be named `metrics`
     Operation("GET", "/plugin/{plugin_id}/health", show_plugin_health, _answer("PluginHealth"), _FOUND),
-    Operation(
-        "GET",
-        "/plugin/{plugin_id}/manifest",
-        show_manifest,
-        _answer("PluginManifest"),
-        (PluginNotFound,),
-        needs_code=True,
-    ),
     Operation("GET", "/plugin/{plugin_id}/logs", show_log, _answer("Log"), _LOG_ERRORS, _LOG, True),
     Operation(
         "GET", "/plugin/{plugin_id}/logs/files", list_log_files, _answer("LogFiles"), (PluginNotFound,), (), True
@@ -178,6 +170,14 @@ OPERATIONS: Sequence[Operation] = (
         _answer("UsageHistory"),
         (*_FOUND, InvalidRequest),
         _HISTORY,
+        needs_code=True,
+    ),
+    Operation(
+        "GET",
+        "/plugin/{plugin_id}/manifest",
+        show_manifest,
+        _answer("PluginManifest"),
+        (PluginNotFound,),
         needs_code=True,
     ),
     Operation("GET", "/openapi.json", show_openapi, {OK: Answer("OpenAPI 3.1", {"type": "object"})}),

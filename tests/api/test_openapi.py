@@ -178,7 +178,10 @@ def test_every_success_is_as_described(plugvisor: Plugvisor) -> None:
             *(plugvisor.http.get(f"/plugin/metrics{rest}", headers=code) for rest in ("", "/told", "/told/history")),
             *(plugvisor.http.get(path, headers=code) for path in ("/plugin/metrics/metrics", "/server/info")),
             plugvisor.http.get("/metrics", headers=code),
-            *(plugvisor.http.get(f"/plugin/{rest}", headers=code) for rest in ("told/logs", "_server/logs/files")),
+            *(
+                plugvisor.http.get(f"/plugin/{rest}", headers=code)
+                for rest in ("told/logs", "_server/logs/files", "told/manifest")
+            ),
         ]
     }
     plugvisor.start_running("deaf")

@@ -42,9 +42,9 @@ refreshed|Added {0}, changed {1}, removed {2}, broken {3}|新增 {0}，更改 {1
 signInForLog|Sign in to see its last lines|登录后查看日志末尾
 signIn|Sign in|登录
 signOut|Sign out|退出登录
-adminCode|Admin code|管理码
-signInText|Changes, logs and figures need the admin code from the terminal where Plugvisor was started. It is kept until this tab is closed.|更改、日志和指标需要启动 Plugvisor 的终端里打印的管理码。它只保留到此标签页关闭。
-wrongCode|That is not the admin code.|管理码不正确。
+adminCode|Admin code|管理员验证码
+signInText|Changes, logs and figures need the admin code from the terminal where Plugvisor was started. It is kept until this tab is closed.|更改、日志和指标需要启动 Plugvisor 的终端里打印的管理员验证码。它只保留到此标签页关闭。
+wrongCode|That is not the admin code.|管理员验证码不正确。
 tooMany|Too many wrong codes. Try again in {0} seconds.|错误次数过多，请在 {0} 秒后再试。
 signedIn|Signed in|已登录
 signedOut|Signed out|已退出登录
@@ -60,7 +60,7 @@ restartedTitle|The service was restarted.|服务已重启。
 restartedText|The plugins did not notice.|插件不受影响。
 retry|Try now|立即重试
 welcome|Everything that runs here, as it happens.|这里运行的一切，实时可见。
-welcomeText|Looking needs nothing; changes need the admin code from the terminal. A plugin is a folder with a plugin.toml:|查看无需登录，更改需要终端里的管理码。插件就是一个带有 plugin.toml 的文件夹：
+welcomeText|Looking needs nothing; changes need the admin code from the terminal. A plugin is a folder with a plugin.toml:|查看无需登录，更改需要终端里的管理员验证码。插件就是一个带有 plugin.toml 的文件夹：
 emptyTitle|No plugin yet|还没有插件
 emptyText|Make a folder hello in the plugins folder, with your program and this plugin.toml in it:|在插件目录中新建文件夹 hello，放入你的程序和 plugin.toml：
 nothingFound|Nothing is like that.|没有符合条件的内容。
