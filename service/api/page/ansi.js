@@ -3,7 +3,7 @@
 // CSI …; OSC and its kin up to their end; any other escape; C0 and C1 controls; marks that turn text around
 const CONTROLS =
   /\x1b\[([0-?]*)[ -/]*([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
-const STYLES = { 1: "bold", 2: "dim", 3: "italic", 4: "underline" };
+const STYLES = { 1: "bold", 2: "dim" };
 
 /** A text without any control code. */
 export const plainText = (text) => text.replace(CONTROLS, "");
@@ -28,7 +28,6 @@ function applyCodes(style, codes) {
     if (!code) style = {};
     else if (STYLES[code]) style[code] = STYLES[code];
     else if (code === 22) style[1] = style[2] = "";
-    else if (tens === 2) style[ones] = "";
     // 30 to 37 and bright 90 to 97; 40 to 47 and 100 to 107 behind the text; 8 is any colour, 9 none
     else if ([3, 4, 9, 10].includes(tens)) {
       const kind = tens % 6 === 3 ? "fg" : "bg";

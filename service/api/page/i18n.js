@@ -26,7 +26,7 @@ startPending|Starting|启动中
 stopPending|Stopping|停止中
 reloadPending|Reloading|重载中
 select|Select|选择
-selectAll|Select all shown|全选当前列表
+selectAll|Select all shown|全选
 selected|{0} selected|已选 {0} 个
 clear|Clear|取消选择
 killIn|SIGKILL in {0} s|{0} 秒后 SIGKILL
@@ -39,13 +39,13 @@ cancel|Cancel|取消
 dismiss|Dismiss|关闭
 refresh|Look for changes|重新扫描
 refreshed|Added {0}, changed {1}, removed {2}, broken {3}|新增 {0}，更改 {1}，移除 {2}，损坏 {3}
-signInForLog|Sign in to see its last lines|登录后查看日志末尾
+signInForLog|Sign in to see its log|登录后查看日志
 signIn|Sign in|登录
 signOut|Sign out|退出登录
 adminCode|Admin code|管理员验证码
-signInText|Changes, logs and figures need the admin code from the terminal where Plugvisor was started. It is kept until this tab is closed.|更改、日志和指标需要启动 Plugvisor 的终端里打印的管理员验证码。它只保留到此标签页关闭。
+signInText|Changes, logs and figures need the admin code from the terminal. It is kept until this tab is closed.|更改、日志和指标需要终端里的管理员验证码，保留到此标签页关闭为止。
 wrongCode|That is not the admin code.|管理员验证码不正确。
-tooMany|Too many wrong codes. Try again in {0} seconds.|错误次数过多，请在 {0} 秒后再试。
+tooMany|Too many wrong codes. Try again in {0} s.|错误次数过多，请 {0} 秒后再试。
 signedIn|Signed in|已登录
 signedOut|Signed out|已退出登录
 connecting|Connecting|连接中
@@ -54,20 +54,20 @@ lost|Offline|离线
 unavailable|No supervisord|supervisord 不可达
 lostTitle|The connection to Plugvisor is lost.|与 Plugvisor 的连接已断开。
 lostText|The plugins may well go on.|插件可能仍在运行。
-unavailableTitle|Plugvisor answers, but supervisord does not.|Plugvisor 有响应，但 supervisord 没有。
+unavailableTitle|supervisord does not answer.|supervisord 没有响应。
 staleAge|What you see is {0} old.|所见为 {0} 前的状态。
 restartedTitle|The service was restarted.|服务已重启。
 restartedText|The plugins did not notice.|插件不受影响。
 retry|Try now|立即重试
-welcome|Everything that runs here, as it happens.|这里运行的一切，实时可见。
-welcomeText|Looking needs nothing; changes need the admin code from the terminal. A plugin is a folder with a plugin.toml:|查看无需登录，更改需要终端里的管理员验证码。插件就是一个带有 plugin.toml 的文件夹：
+welcome|What runs here, as it happens.|这里运行的一切，实时可见。
+welcomeText|Looking needs nothing; changes need the admin code from the terminal. A plugin is a folder with a plugin.toml:|查看无需登录，更改需要管理员验证码。插件就是一个带有 plugin.toml 的文件夹：
 emptyTitle|No plugin yet|还没有插件
-emptyText|Make a folder hello in the plugins folder, with your program and this plugin.toml in it:|在插件目录中新建文件夹 hello，放入你的程序和 plugin.toml：
-nothingFound|Nothing is like that.|没有符合条件的内容。
-mend|Mend the file, then reload. It needs no more than this:|请修正该文件后重载。它至少需要：
+emptyText|Make a folder hello among the plugins, with your program and this plugin.toml:|新建插件文件夹 hello，放入你的程序和 plugin.toml：
+nothingFound|Nothing is like that.|没有符合的内容。
+mend|Mend the file, then reload. It needs no more than:|请修正该文件后重载。它至少需要：
 back|All plugins|所有插件
 goneTitle|There is no plugin {0}|没有插件 {0}
-goneText|It was removed or has another id now.|它已被移除或改了 id。
+goneText|It was removed or renamed.|它已被移除或改名。
 process|Process|进程
 program|Program|程序
 manifest|Manifest|清单
@@ -98,7 +98,7 @@ pause|Pause|暂停
 resume|Resume|继续
 waiting|{0} new lines|{0} 行新日志
 download|Download|下载
-logLost|The log's stream is interrupted.|日志流已中断。
+logLost|The log is interrupted.|日志流已中断。
 emptyLog|Nothing has been printed yet.|还没有输出。
 language|中文|English
 theme|Theme: {0}|主题：{0}
@@ -124,17 +124,18 @@ export function t(key, ...values) {
   return (TEXTS.get(key)?.[language === "zh" ? 1 : 0] ?? key).replace(/\{(\d)\}/g, (_, index) => values[index]);
 }
 
-const locale = () => (language === "zh" ? "zh-CN" : "en");
-const UNITS = { en: ["d", "h", "m", "s"], zh: ["天", "时", "分", "秒"] };
+const locale = () => (language === "zh" ? "zh-CN" : "en-GB");
+const UNITS = { en: "dhms", zh: "天时分秒" };
+const SIZES = [86400, 3600, 60, 1];
 
-/** `3d 4h`, `4h 05m`, `5m 07s`, `7s`: the two largest units. */
+/** `3d 04h`, `4h 05m`, `5m 07s`, `7s`: the two largest units. */
 export function formatDuration(seconds) {
-  const parts = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60, Math.floor(seconds) % 60];
-  const first = Math.min(Math.max(parts.findIndex(Boolean), 0) + (parts.some(Boolean) ? 0 : 3), 3);
-  return parts
-    .slice(first, first + 2)
-    .map((part, index) => (index ? String(part).padStart(2, "0") : part) + UNITS[language][first + index])
-    .join(" ");
+  const first = SIZES.findIndex((size) => seconds >= size || size === 1);
+  const parts = SIZES.slice(first, first + 2).map((size, index) => {
+    const count = String(Math.floor((index ? seconds % SIZES[first] : seconds) / size));
+    return count.padStart(1 + index, 0) + UNITS[language][first + index];
+  });
+  return parts.join(" ");
 }
 
 export const formatNumber = (number, digits = 0) =>
