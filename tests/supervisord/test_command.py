@@ -180,7 +180,7 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_random_code_is_shown_once_and_logged_nowhere(plugvisor: Plugvisor) -> None:
+def test_a_random_code_is_shown_at_the_start_and_logged_nowhere(plugvisor: Plugvisor) -> None:
     del plugvisor.environ["PLUGVISOR_ADMIN_CODE"]
     plugvisor.up()
     shown = plugvisor.output_path.read_text()
@@ -188,7 +188,9 @@ def test_a_random_code_is_shown_once_and_logged_nowhere(plugvisor: Plugvisor) ->
     assert len(code) >= 22, "128 bits in base64"
     assert plugvisor.post("/plugins/refresh", code).status_code == 200
     plugvisor.down()
-    assert plugvisor.output_path.read_text().count(code) == 1
+    page = f"{plugvisor.url}/#code={code}"
+    assert re.findall(r"^ +page +(\S+)$", shown, re.MULTILINE) == [page], "an address that signs in by itself"
+    assert plugvisor.output_path.read_text().count(code) == 2
     logs = [path.read_text() for path in plugvisor.log_dir.iterdir()]
     assert any("POST /plugins/refresh: 200" in log for log in logs)
     assert not any(code in log for log in logs)

@@ -44,7 +44,7 @@ signIn|Sign in|登录
 signOut|Sign out|退出登录
 adminCode|Admin code|管理员验证码
 signInText|Changes, logs and figures need the admin code from the terminal. It is kept until this tab is closed.|更改、日志和指标需要终端里的管理员验证码，保留到此标签页关闭为止。
-wrongCode|That is not the admin code.|管理员验证码不正确。
+wrongCode|That is not the code.|验证码不正确。
 tooMany|Too many wrong codes. Try again in {0} s.|错误次数过多，请 {0} 秒后再试。
 signedIn|Signed in|已登录
 signedOut|Signed out|已退出登录
@@ -52,7 +52,7 @@ connecting|Connecting|连接中
 live|Live|实时
 lost|Offline|离线
 unavailable|No supervisord|supervisord 不可达
-lostTitle|The connection to Plugvisor is lost.|与 Plugvisor 的连接已断开。
+lostTitle|Plugvisor cannot be reached.|无法连接 Plugvisor。
 lostText|The plugins may well go on.|插件可能仍在运行。
 unavailableTitle|supervisord does not answer.|supervisord 没有响应。
 staleAge|What you see is {0} old.|所见为 {0} 前的状态。

@@ -1,0 +1,13 @@
+"""Whether these tests can be run at all; where they cannot, this one tells why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+def test_there_is_a_browser(browser: Browser) -> None:
+    assert browser.is_connected()
+    assert browser.version
