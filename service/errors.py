@@ -3,6 +3,12 @@
 PlugvisorError
 ├── ConfigurationError      a setting, a folder or a port cannot be used (start-up only)
 ├── InvalidRequest          a parameter of a request
+├── MalformedRequest        no HTTP that can be understood
+├── HeadTooLarge            a request line and its headers
+├── BodyTooLarge            a request's body
+├── RequestTimeout          a request that does not arrive
+├── TooManyConnections
+├── TooManyStreams          `GET /events`
 ├── Unauthorized            no admin code, or a wrong one
 ├── TooManyAttempts         too many wrong admin codes
 ├── PluginsUnreadable       refresh: the plugins folder itself
@@ -31,6 +37,34 @@ class ConfigurationError(PlugvisorError):
 
 class InvalidRequest(PlugvisorError):
     """A parameter of a request is invalid."""
+
+
+class MalformedRequest(PlugvisorError):
+    """What a client has sent is no HTTP that can be understood."""
+
+
+class HeadTooLarge(PlugvisorError):
+    """A request line and its headers have too many bytes."""
+
+
+class BodyTooLarge(PlugvisorError):
+    """A request's body has too many bytes."""
+
+
+class RequestTimeout(PlugvisorError):
+    """A request did not arrive in time."""
+
+
+class TooManyConnections(PlugvisorError):
+    """Every connection that there may be is waiting for an answer or has a stream."""
+
+    retry_after_seconds = 5
+
+
+class TooManyStreams(PlugvisorError):
+    """As many event streams are open as there may be."""
+
+    retry_after_seconds = 30
 
 
 class Unauthorized(PlugvisorError):

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api.auth import Gate
+from service.api.body_limit import BodyLimit
 from service.api.events import EventHub
 from service.api.problems import respond_to_error
 from service.api.routes import State, make_routes
@@ -47,6 +49,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
 
     app = Starlette(
         routes=make_routes(),
+        middleware=[Middleware(BodyLimit)],
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((PlugvisorError, HTTPException, Exception), respond_to_error),
     )

@@ -20,6 +20,12 @@ logger = logging.getLogger(__name__)
 
 PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request"),
+    errors.MalformedRequest: (HTTPStatus.BAD_REQUEST, "malformed_request"),
+    errors.HeadTooLarge: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large"),
+    errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large"),
+    errors.RequestTimeout: (HTTPStatus.REQUEST_TIMEOUT, "request_timeout"),
+    errors.TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_clients"),
+    errors.TooManyStreams: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_clients"),
     errors.Unauthorized: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
     errors.TooManyAttempts: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_attempts"),
     errors.PluginsUnreadable: (HTTPStatus.INTERNAL_SERVER_ERROR, "plugins_unreadable"),
@@ -57,16 +63,21 @@ def describe(error: errors.PlugvisorError) -> tuple[HTTPStatus, str]:
     return PROBLEMS[type(error)]
 
 
+def make_problem(error: errors.PlugvisorError) -> ProblemResponse:
+    """The answer that tells of an error of ours."""
+    status, code = describe(error)
+    headers = {}
+    if hasattr(error, "retry_after_seconds"):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, errors.Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return ProblemResponse(status, code, str(error), headers)
+
+
 async def respond_to_error(_request: Request, error: Exception) -> ProblemResponse:
     """Answer with the problem that an exception is; nothing of an unexpected one reaches the client."""
     if isinstance(error, errors.PlugvisorError):
-        status, code = describe(error)
-        headers = {}
-        if isinstance(error, errors.SupervisorUnavailable | errors.TooManyAttempts):
-            headers["Retry-After"] = str(error.retry_after_seconds)
-        if isinstance(error, errors.Unauthorized):
-            headers["WWW-Authenticate"] = "Bearer"
-        return ProblemResponse(status, code, str(error), headers)
+        return make_problem(error)
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.status_code)
         code = _HTTP_CODES.get(status, "invalid_request")

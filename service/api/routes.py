@@ -14,6 +14,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.api.body_limit import has_body
 from service.api.problems import describe
 from service.api.views import REVALIDATE, Prepared, describe_outcome
 from service.errors import InvalidRequest, PlugvisorError
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 300
+_MOST_LOGGED = 200
+"""Characters of a path."""
+_LONGEST_KNOWN_QUERY = 200
 
 
 def make_routes() -> list[Route]:
@@ -73,6 +77,8 @@ def mutation(handler: Callable[[Request[State]], Awaitable[Response]]) -> Callab
         outcome = "500 internal_error"
         try:
             request.state["gate"].check(request)
+            if has_body(request.scope):
+                await request.body()  # nothing is done for a request that does not arrive whole
             response = await handler(request)
             outcome = str(response.status_code)
             return response
@@ -85,7 +91,12 @@ def mutation(handler: Callable[[Request[State]], Awaitable[Response]]) -> Callab
             milliseconds = (time.perf_counter() - began) * 1000
             # quoted: a path may hold anything, line breaks included
             logger.info(
-                "%s %s %s: %s, %.0f ms", who, request.method, quote(request.scope["path"]), outcome, milliseconds
+                "%s %s %s: %s, %.0f ms",
+                who,
+                request.method,
+                quote(request.scope["path"][:_MOST_LOGGED]),
+                outcome,
+                milliseconds,
             )
 
     return endpoint
@@ -159,8 +170,13 @@ def _answer(plugin_id: str, outcome: Outcome, done: str, under_way: str = "") ->
     return JSONResponse(describe_outcome(plugin_id, outcome.process, message), status)
 
 
-@lru_cache(maxsize=4096)
 def _read_plugin_id(query_string: bytes) -> str | None:
+    read = _read_known if len(query_string) <= _LONGEST_KNOWN_QUERY else _read_known.__wrapped__
+    return read(query_string)
+
+
+@lru_cache(maxsize=4096)
+def _read_known(query_string: bytes) -> str | None:
     """Front ends ask the same few questions again and again."""
     return QueryParams(query_string).get("plugin_id")
 
