@@ -146,7 +146,7 @@ class Reader(asyncore.dispatcher):  # type: ignore[misc]
         """Send what the socket takes now; keep the rest for later."""
         self._backlog += line
         if len(self._backlog) > self._largest_backlog_bytes:
-            self.logger.warning("plugins: a reader of the state stream does not keep up and is disconnected")
+            self.logger.warn("plugins: a reader does not keep up and is disconnected")  # noqa: G010 - supervisor's
             self.close()
         elif len(self._backlog) == len(line):  # nothing was waiting
             self.handle_write()
