@@ -11,6 +11,8 @@ UNREAD_SECONDS = 30.0
 MOST_HEAD_BYTES = 64 * 1024
 """Of a request line and its headers."""
 MOST_BODY_BYTES = 1024 * 1024
+MOST_PIPELINED = 16
+"""Requests that a client may send before the first of them is answered."""
 MOST_CONNECTIONS = 12_000
 _SPARE_DESCRIPTORS = 256
 """For supervisord's sockets, the manifests and all else that is no client's connection."""

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.api.limits import MOST_BODY_BYTES, MOST_HEAD_BYTES, REQUEST_SECONDS, UNREAD_SECONDS
+from service.api.limits import MOST_BODY_BYTES, MOST_HEAD_BYTES, MOST_PIPELINED, REQUEST_SECONDS, UNREAD_SECONDS
 from service.api.problems import make_problem
 from service.errors import HeadTooLarge, MalformedRequest, PlugvisorError, RequestTimeout, TooManyConnections
 
 if TYPE_CHECKING:
     import asyncio
+
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
 class ConnectionTable:
@@ -44,6 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, table: ConnectionTable, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._table = table
+        self._running: RequestResponseCycle | None = None  # what is being answered, or was last
         self._refusal: PlugvisorError | None = None
         # when the request that is arriving began to; None where none is
         self._began: float | None = None
@@ -66,6 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not unsent or unsent < self._unsent_bytes:
             self._sent_at = now
         elif now - self._sent_at > UNREAD_SECONDS:
+            self._end_running()
             self.transport.abort()
         self._unsent_bytes = unsent
 
@@ -82,6 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         self._table.waiting.pop(self, None)
+        self._end_running()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -111,6 +117,9 @@ class BoundedProtocol(HttpToolsProtocol):
             raise self._refusal
         self._is_in_head = False
         self._head_bytes = self._body_bytes = 0
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._refusal = MalformedRequest("no more requests are taken before the first are answered")
+            raise self._refusal  # uvicorn would take in as many as come
         super().on_headers_complete()
         self._table.waiting.pop(self, None)
 
@@ -128,6 +137,16 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     # -- answers
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _end_running(self) -> None:
+        """Let nothing more be written; uvicorn does so for the last of several requests alone."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def on_response_complete(self) -> None:
         """An answer's last byte."""
