@@ -72,8 +72,8 @@ def receive(client: socket.socket, quiet_seconds: float = DEADLINE_SECONDS) -> t
     return data, True
 
 
-def parse(data: bytes, *, is_head: bool = False) -> list[Answer]:
-    """The responses that were received; fails where that is no HTTP. The last one may be incomplete and is left out."""
+def parse(data: bytes) -> list[Answer]:
+    """The responses that were received, but for an incomplete last one; fails where that is no HTTP."""
     answers = []
     while data:
         head, separator, data = data.partition(b"\r\n\r\n")
@@ -87,7 +87,7 @@ def parse(data: bytes, *, is_head: bool = False) -> list[Answer]:
             continue
         if headers.get("transfer-encoding") == "chunked":
             break  # an event stream
-        length = 0 if is_head else int(headers.get("content-length", 0))
+        length = int(headers.get("content-length", 0))
         if len(data) < length:
             break
         answers.append(Answer(int(status), headers, data[:length]))
