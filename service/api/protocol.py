@@ -7,6 +7,8 @@ pinned, is named where it is used. The size of a body is `body_limit.py`'s busin
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""For SO_LINGER: on, for no time."""
 
 
 class ConnectionTable:
@@ -49,6 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._table = table
         self._running: RequestResponseCycle | None = None  # what is being answered, or was last
         self._refusal: PlugvisorError | None = None
+        self._is_refused = False  # what comes now is nothing that could be understood
         # when the request that is arriving began to; None where none is
         self._began: float | None = None
         self._is_in_head = True
@@ -61,7 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Give up on a request that does not arrive, and on a client that does not read."""
         if self.flow.read_paused:
             self._began = now  # it is we who do not read
-        elif self._began is not None and now - self._began > REQUEST_SECONDS:
+        elif self._began is not None and not self._is_refused and now - self._began > REQUEST_SECONDS:
             self._began = None
             if self._is_in_head and not self._head_bytes:
                 self.transport.close()  # it has asked for nothing
@@ -70,8 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not unsent or unsent < self._unsent_bytes:
             self._sent_at = now
         elif now - self._sent_at > UNREAD_SECONDS:
-            self._end_running()
-            self.transport.abort()
+            self._reset()
         self._unsent_bytes = unsent
 
     # -- asyncio's callbacks
@@ -92,7 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of any part of any number of requests."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._is_refused:
             return
         if self._began is None:
             self._began = self.loop.time()
@@ -142,6 +148,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
+    def _reset(self) -> None:
+        """Disconnect and throw away what waits to be sent: the kernel would keep megabytes of it for minutes."""
+        self._end_running()
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.abort()
+
     def _end_running(self) -> None:
         """Let nothing more be written; uvicorn does so for the last of several requests alone."""
         if self._running is not None:
@@ -169,7 +181,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
         if answering:
             self.cycle.keep_alive = False  # uvicorn hangs up after that answer
-            self.flow.pause_reading()
+            self._is_refused = True
             return
         self.transport.write(_render(error))
         self.transport.close()
