@@ -40,6 +40,7 @@ async def post_all(plugvisor: Plugvisor, paths: Iterable[str]) -> tuple[list[htt
     limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
     headers = {"Authorization": f"Bearer {ADMIN_CODE}"}
     turns = asyncio.Semaphore(CLIENTS)
+    refusals: list[str] = []
     slowest = 0.0
     async with httpx.AsyncClient(
         base_url=plugvisor.url, limits=limits, timeout=SECONDS, trust_env=False, headers=headers
@@ -49,12 +50,17 @@ async def post_all(plugvisor: Plugvisor, paths: Iterable[str]) -> tuple[list[htt
             nonlocal slowest
             async with turns:
                 began = time.monotonic()
-                response = await http.post(path)
+                # on a machine that has more to do than it can, supervisord may be late: what a client does then
+                while (response := await http.post(path)).status_code == 503:
+                    refusals.append(path)
+                    await asyncio.sleep(int(response.headers["Retry-After"]))
                 slowest = max(slowest, time.monotonic() - began)
                 return response
 
         began = time.monotonic()
         answers = await asyncio.gather(*map(post, paths))
+        if refusals:
+            print(f"{len(refusals)} answers were 503")  # noqa: T201 - shown by -s
         return list(answers), time.monotonic() - began, slowest
 
 
@@ -87,15 +93,14 @@ def test_all_at_once(plugvisor: Plugvisor) -> None:
     answers, figures["start all"], figures["slowest start"] = asyncio.run(
         post_all(plugvisor, [f"/plugin/{name}/start" for name in names for _ in range(2)])
     )
-    codes = sorted({answer.json().get("code", "started") for answer in answers})
-    assert codes == ["already_running", "started"]
-    assert sum(answer.status_code == 200 for answer in answers) == COUNT
-    pids = {answer.json()["plugin_id"]: answer.json()["pid"] for answer in answers if answer.status_code == 200}
-    assert set(pids) == set(names)
+    assert {answer.json().get("code", "started") for answer in answers} == {"already_running", "started"}
+    started = [answer.json() for answer in answers if answer.status_code == 200]
     told = read_states(plugvisor)
-    assert {name: (told[name]["status"], told[name]["pid"]) for name in names} == {
-        name: ("running", pid) for name, pid in pids.items()
-    }
+    assert {told[name]["status"] for name in names} == {"running"}
+    pids = {name: told[name]["pid"] for name in names}
+    # nobody was told of another process, and no start was answered twice
+    assert {answer["plugin_id"]: answer["pid"] for answer in started}.items() <= pids.items()
+    assert len(started) == len({answer["plugin_id"] for answer in started})
     assert find_by_folder(plugvisor) == {name: [pid] for name, pid in pids.items()}
     listed = re.findall(r"^(p\d{4}) +RUNNING +pid (\d+),", plugvisor.ctl("status"), re.MULTILINE)
     assert {name: int(pid) for name, pid in listed} == pids
