@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from service.api.limits import MOST_BODY_BYTES, REQUEST_SECONDS
-from service.api.problems import make_problem
+from service.api.problems import make_response
 from service.errors import BodyTooLarge, MalformedRequest, RequestTimeout
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class BodyLimit:
         # the parser has checked it, and refuses two different ones
         declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
         if declared > MOST_BODY_BYTES:
-            await make_problem(_too_large())(scope, receive, send)
+            await make_response(_too_large())(scope, receive, send)
             return
         limited = LimitedBody(receive, send)
         await self._app(scope, limited.receive, limited.send)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.api.limits import MOST_BODY_BYTES, MOST_HEAD_BYTES, MOST_PIPELINED, REQUEST_SECONDS, UNREAD_SECONDS
-from service.api.problems import make_problem
+from service.api.problems import make_response
 from service.errors import HeadTooLarge, MalformedRequest, PlugvisorError, RequestTimeout, TooManyConnections
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _head_too_large() -> HeadTooLarge:
 
 
 def _render(error: PlugvisorError) -> bytes:
-    response = make_problem(error)
+    response = make_response(error)
     headers = [*response.raw_headers, (b"connection", b"close")]
     lines = [STATUS_LINE[response.status_code], *(b"%s: %s\r\n" % header for header in headers)]
     return b"".join([*lines, b"\r\n", bytes(response.body)])
