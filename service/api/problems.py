@@ -24,8 +24,7 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.HeadTooLarge: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large"),
     errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large"),
     errors.RequestTimeout: (HTTPStatus.REQUEST_TIMEOUT, "request_timeout"),
-    errors.TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_clients"),
-    errors.TooManyStreams: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_clients"),
+    errors.TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections"),
     errors.Unauthorized: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
     errors.TooManyAttempts: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_attempts"),
     errors.PluginsUnreadable: (HTTPStatus.INTERNAL_SERVER_ERROR, "plugins_unreadable"),
@@ -65,6 +64,16 @@ class ProblemResponse(JSONResponse):
         super().__init__({**make_problem(status, code, detail), **(more or {})}, status, headers)
 
 
+def make_problem(status: HTTPStatus, code: str, detail: str) -> dict[str, Any]:
+    """The members of a problem."""
+    return {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, "code": code}
+
+
+def describe(error: errors.PlugvisorError) -> tuple[HTTPStatus, str]:
+    """The status and the code of an error."""
+    return PROBLEMS[type(error)]
+
+
 async def respond_to_error(_request: Request, error: Exception) -> ProblemResponse:
     """Answer with the problem that an exception is; nothing of an unexpected one reaches the client."""
     return make_response(error)
@@ -75,7 +84,7 @@ def make_response(error: Exception, more: Mapping[str, Any] | None = None) -> Pr
     if isinstance(error, errors.PlugvisorError):
         status, code = describe(error)
         headers = {}
-        if hasattr(error, "retry_after_seconds"):
+        if isinstance(error, errors.SupervisorUnavailable | errors.TooManyAttempts | errors.TooManyStreams):
             headers["Retry-After"] = str(error.retry_after_seconds)
         if isinstance(error, errors.Unauthorized):
             headers["WWW-Authenticate"] = "Bearer"
