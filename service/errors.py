@@ -8,9 +8,9 @@ PlugvisorError
 ├── BodyTooLarge            a request's body
 ├── RequestTimeout          a request that does not arrive
 ├── TooManyConnections
-├── TooManyStreams          `GET /events`
 ├── Unauthorized            no admin code, or a wrong one
 ├── TooManyAttempts         too many wrong admin codes
+├── TooManyStreams          as many of a kind are open as may be
 ├── PluginsUnreadable       refresh: the plugins folder itself
 ├── PluginNotFound
 ├── PluginDisabled          start, reload: `enabled = false`
@@ -61,12 +61,6 @@ class TooManyConnections(PlugvisorError):
     retry_after_seconds = 5
 
 
-class TooManyStreams(PlugvisorError):
-    """As many event streams are open as there may be."""
-
-    retry_after_seconds = 30
-
-
 class Unauthorized(PlugvisorError):
     """The request has no admin code, or a wrong one."""
 
@@ -77,6 +71,12 @@ class TooManyAttempts(PlugvisorError):
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyStreams(PlugvisorError):
+    """As many streams of a kind are open as may be; another can be when one of them ends."""
+
+    retry_after_seconds = 10
 
 
 class PluginsUnreadable(PlugvisorError):

@@ -27,6 +27,7 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections"),
     errors.Unauthorized: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
     errors.TooManyAttempts: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_attempts"),
+    errors.TooManyStreams: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_streams"),
     errors.PluginsUnreadable: (HTTPStatus.INTERNAL_SERVER_ERROR, "plugins_unreadable"),
     errors.PluginNotFound: (HTTPStatus.NOT_FOUND, "plugin_not_found"),
     errors.PluginDisabled: (HTTPStatus.CONFLICT, "plugin_disabled"),
@@ -40,6 +41,12 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
 }
 """Every error that a request can meet. `ConfigurationError` is not among them: it is met at start-up."""
 
+_TO_BE_TRIED_AGAIN = (
+    errors.SupervisorUnavailable,
+    errors.TooManyAttempts,
+    errors.TooManyConnections,
+    errors.TooManyStreams,
+)
 _HTTP_CODES = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
 _HTTP_DETAILS = {
     HTTPStatus.NOT_FOUND: "there is nothing at this path",
@@ -84,7 +91,7 @@ def make_response(error: Exception, more: Mapping[str, Any] | None = None) -> Pr
     if isinstance(error, errors.PlugvisorError):
         status, code = describe(error)
         headers = {}
-        if isinstance(error, errors.SupervisorUnavailable | errors.TooManyAttempts | errors.TooManyStreams):
+        if isinstance(error, _TO_BE_TRIED_AGAIN):
             headers["Retry-After"] = str(error.retry_after_seconds)
         if isinstance(error, errors.Unauthorized):
             headers["WWW-Authenticate"] = "Bearer"

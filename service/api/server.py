@@ -25,6 +25,9 @@ UNREAD_SECONDS = 0.5
 DRAIN_SECONDS = 5
 """How long requests under way may take to end at a shutdown; operations on plugins go on after that."""
 
+LONGEST_MESSAGE_BYTES = 4096
+"""Nobody has anything to tell us over a WebSocket."""
+
 
 def open_socket(host: str, port: int) -> socket.socket:
     """A listening socket.
@@ -81,8 +84,10 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         proxy_headers=False,  # else any local client could name itself anything and escape the throttle
         server_header=False,
         http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, table=ConnectionTable(claim_descriptors()))),
-        ws="none",
         lifespan="on",
+        ws="websockets-sansio",
+        ws_max_size=LONGEST_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # it would keep memory for each connection
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = Server(config)

@@ -470,7 +470,7 @@ def test_nobody_can_be_spared(plugvisor: Plugvisor) -> None:
             break
         assert 100 < len(streams) < 200
         [answer] = ask(plugvisor, b"")
-        assert (answer.status, answer.code) == (503, "too_many_clients")
+        assert (answer.status, answer.code) == (503, "too_many_connections")
         assert int(answer.headers["retry-after"]) > 0
         streams[0].close()
 
@@ -488,7 +488,7 @@ def test_streams_are_limited(target: Plugvisor) -> None:
         for client in open_many(stack, target, MOST_CLIENTS, request):
             assert client.recv(12) == b"HTTP/1.1 200"
         [answer] = ask(target, get(b"/events"))
-        assert (answer.status, answer.code) == (503, "too_many_clients")
+        assert (answer.status, answer.code) == (503, "too_many_streams")
         assert slowest_answer(target) < PROMPT_SECONDS
 
 
