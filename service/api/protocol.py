@@ -7,6 +7,7 @@ pinned, is named where it is used. The size of a body is `body_limit.py`'s busin
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _reset(self) -> None:
         """Disconnect and throw away what waits to be sent: the kernel would keep megabytes of it for minutes."""
         self._end_running()
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        with contextlib.suppress(OSError):  # it has just gone by itself
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
 
     def _end_running(self) -> None:
