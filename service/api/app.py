@@ -37,6 +37,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         board = Board(client, str(settings.run_dir / "state.sock"))
         manager = Manager(settings, client, board)
         await manager.load()
+        manager.resume()
         events = EventHub(manager, board)
         yield State(
             manager=manager, views=Views(manager, board), events=events, gate=Gate(admin_code), endless=[events]
