@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from tests.conftest import Plugvisor
     from tests.supervisord.witness import Interval
 
-CLIENTS = 5
-OPERATIONS_PER_CLIENT = 8
+CLIENTS = 8
+OPERATIONS_PER_CLIENT = 12
 QUIET_SECONDS = 30.0
 READ_SECONDS = 5.0
 """Within this every read is answered, as README says."""
 ALONE_SECONDS = 5.0
 """Within this a plugin that obeys is started, stopped or reloaded, whatever others do: the deaf one takes longer."""
-LONGEST_SECONDS = 60.0
+LONGEST_SECONDS = 120.0
 """Within this every operation is answered, those that waited for their turn too: CLIENTS of the slowest."""
 FREEZE_SECONDS = 1.0
 
@@ -78,7 +78,7 @@ def make_round(seed: int, number: int) -> list[Operation]:
     """What is done in one round."""
     dice = random.Random(f"{seed}:{number}")
     # a few plugins in each round, so that clients meet
-    names = dice.sample(sorted(CAST), 5)
+    names = dice.sample(sorted(CAST), 7)
     operations = []
     for client in range(CLIENTS):
         for _ in range(OPERATIONS_PER_CLIENT):
