@@ -114,6 +114,7 @@ class Interval:
     """What happened to a plugin while something was done to it."""
 
     starts: int
+    starting: int
     stirs: int
     is_alone: bool
     began: float = field(default_factory=time.monotonic)
@@ -163,7 +164,7 @@ class Witness:
             record = self._records[name]
             record.stirs += 1
             record.busy += 1
-            interval = Interval(record.starts, record.stirs, record.busy == 1 and not record.is_vague)
+            interval = Interval(record.starts, record.starting, record.stirs, record.busy == 1 and not record.is_vague)
             record.may_be_stopped |= stops
             if starts:
                 record.starts += 1
@@ -208,7 +209,8 @@ class Witness:
         """A stop was just answered with 200: from now on nothing of the plugin may be alive."""
         with self._lock:
             record = self._records[name]
-            if record.starts == interval.starts and not record.starting and not record.is_vague:
+            began_quietly = not interval.starting and record.starts == interval.starts
+            if began_quietly and not record.starting and not record.is_vague:
                 record.must_be_gone = True
 
     def is_stopped(self, name: str) -> bool:
