@@ -98,13 +98,14 @@ class Record:
     starting: int = 0
     """How many of them are not known to have ended."""
     is_vague: bool = False
-    """Something is under way of which nobody will tell the end; until all is quiet."""
+    """Something is under way that may start it, and nobody will tell its end; until all is quiet."""
+    is_held_up: bool = False
+    """Something is under way that may take it a while, likewise."""
     must_be_gone: bool = False
     stirs: int = 0
     """How often anything was begun that may change it."""
     busy: int = 0
     was_running: bool = False
-    is_paused: bool = False
     may_be_stopped: bool = False
     """Since all was quiet, something was done after which it need not run."""
 
@@ -164,7 +165,9 @@ class Witness:
             record = self._records[name]
             record.stirs += 1
             record.busy += 1
-            interval = Interval(record.starts, record.starting, record.stirs, record.busy == 1 and not record.is_vague)
+            interval = Interval(
+                record.starts, record.starting, record.stirs, record.busy == 1 and not record.is_held_up
+            )
             record.may_be_stopped |= stops
             if starts:
                 record.starts += 1
@@ -181,24 +184,21 @@ class Witness:
         """Whether nothing else was done to a plugin meanwhile, nor to supervisord or the service."""
         with self._lock:
             record = self._records[name]
-            is_same = record.stirs == interval.stirs and not record.is_vague and not record.is_paused
+            is_same = record.stirs == interval.stirs and not record.is_held_up
             return is_same and interval.is_alone and self.disturbed_at < interval.began
 
     def disturb(self, seconds: float) -> None:
         """supervisord or the service is kept from working for so long."""
         self.disturbed_at = max(self.disturbed_at, time.monotonic() + seconds)
 
-    def lose_time_of(self, name: str) -> None:
-        """A plugin was sent SIGSTOP, after which it does not obey; until all is quiet."""
-        with self._lock:
-            self._records[name].is_paused = True
-
-    def lose_sight(self, *names: str) -> None:
-        """Nobody will tell how an operation on these ends."""
+    def lose_sight(self, *names: str, may_start: bool = True) -> None:
+        """Nobody will tell how an operation on these ends; until all is quiet."""
         with self._lock:
             for name in names:
-                self._records[name].is_vague = True
-                self._records[name].must_be_gone = False
+                record = self._records[name]
+                record.is_held_up = True
+                record.is_vague |= may_start
+                record.must_be_gone &= not may_start
 
     def lose_sight_of_what_is_under_way(self) -> None:
         """The service is killed."""
@@ -223,7 +223,7 @@ class Witness:
         running = {seen.plugin_id for seen in self.read() if seen.is_main}
         with self._lock:
             for name, record in self._records.items():
-                record.is_vague = record.may_be_stopped = record.is_paused = False
+                record.is_vague = record.may_be_stopped = record.is_held_up = False
                 record.was_running = name in running
 
     def must_run(self, name: str) -> bool:
