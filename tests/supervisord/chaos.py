@@ -260,11 +260,15 @@ class Stage:
     def _kill_service(self) -> None:
         found = [pid for pid in _find_children(self.plugvisor.supervisord_pid) if "serve" in _read_command(pid)]
         if found:
-            self.witness.disturb(10)
+            self.witness.disturb(2)
             self.witness.lose_sight_of_what_is_under_way()
             self._service_deaths += 1
             with contextlib.suppress(ProcessLookupError):
                 os.kill(found[0], signal.SIGKILL)
+            deadline = time.monotonic() + QUIET_SECONDS
+            while not self._is_service_back() and time.monotonic() < deadline:
+                self.witness.disturb(1)
+                time.sleep(0.05)
 
     def _freeze(self) -> None:
         self.witness.disturb(FREEZE_SECONDS + 5)

@@ -54,18 +54,28 @@ def read_stat(pid: int) -> tuple[int, bool] | None:
     return None
 
 
-class Table:
-    """Reads who is alive. Processes that were there before anything began are not looked at."""
+def list_pids() -> list[int]:
+    """Every process there is."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
-    def __init__(self, run_dir: Path) -> None:
+
+class Table:
+    """Reads who is alive.
+
+    Args:
+        others: processes that need not be looked at; who is gone is taken out, for its number may be used again.
+    """
+
+    def __init__(self, run_dir: Path, others: set[int]) -> None:
         self._prefix = f"PLUGVISOR_PLUGIN={run_dir}:".encode()
-        self._others = set(self._list())
+        self._others = others
         self._known: dict[int, Seen] = {}
 
     def read(self) -> list[Seen]:
         """Every living process of every plugin."""
-        alive = []
-        for pid in self._list():
+        alive, pids = [], list_pids()
+        self._others.intersection_update(pids)
+        for pid in pids:
             seen = None if pid in self._others else self._known.get(pid) or self._look(pid)
             if seen is not None and seen.is_alive:
                 self._known[pid] = seen
@@ -83,10 +93,6 @@ class Table:
                 plugin_id, main_pid = mark.removeprefix(self._prefix).decode().split(":")
                 return Seen(pid, stat[0], plugin_id, int(main_pid))
         return None
-
-    @staticmethod
-    def _list() -> list[int]:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 @dataclass
@@ -131,7 +137,8 @@ class Witness:
         """Until when supervisord or the service are kept from working, by the test."""
         self._is_stock = plugvisor.stock
         self._plugvisor = plugvisor
-        self._tables = [Table(plugvisor.run_dir) for _ in range(2)]
+        others = set(list_pids())
+        self._tables = [Table(plugvisor.run_dir, others) for _ in range(2)]
         self._records = {name: Record() for name in CAST}
         self._lock = threading.RLock()
         self._end = threading.Event()
