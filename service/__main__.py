@@ -51,6 +51,8 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
     catalog = up.render_programs(settings, keep_broken=False)
     environ = up.make_environ(settings, len(catalog))
     code = up.prepare_admin_code(settings, environ)
+    if ended := up.end_strays(settings):
+        print(ended, file=sys.stderr)
     print(f"Plugvisor {VERSION}")
     print(f"  address     {settings.url}")
     print(f"  admin code  {code.value if code.is_new else 'as you set it'}")

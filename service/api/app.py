@@ -46,6 +46,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         board = Board(client, str(settings.run_dir / "state.sock"))
         manager = Manager(settings, client, board)
         await manager.load()
+        manager.resume()
         events = EventHub(manager, board)
         log_streams = LogStreams()
         sampler = Sampler(partial(find_pids, manager, board))
