@@ -12,6 +12,7 @@ RUN python -m pip wheel --no-cache-dir --disable-pip-version-check --constraint 
     && python -m venv --without-pip /opt/plugvisor \
     && python -m pip --python /opt/plugvisor/bin/python install --no-cache-dir --disable-pip-version-check \
        --no-index --find-links /wheels plugvisor \
+    && find /opt/plugvisor -type d -name tests -prune -exec rm -r {} + \
     && install -D -m 644 service/plugins/runner.py /opt/plugvisor/share/runner.py \
     && printf '#!/bin/sh\nexec plugvisor ctl "$@"\n' >/opt/plugvisor/bin/supervisorctl
 
