@@ -107,7 +107,7 @@ def run_health(_arguments: argparse.Namespace) -> int:
     """Ask the service, as a container's health check does."""
     settings = Settings.from_env(os.environ)
     try:
-        response = httpx.get(f"{settings.url}/plugin/status", timeout=HEALTH_TIMEOUT_SECONDS, trust_env=False)
+        response = httpx.get(f"{settings.url}/available", timeout=HEALTH_TIMEOUT_SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         print(f"unhealthy: no answer from {settings.url}: {error}", file=sys.stderr)
         return 1
@@ -221,7 +221,7 @@ _CHECK = """\
 Say of each plugin whether its manifest can be used, and if not why, with file and line. Exit status 1
 where any is invalid."""
 _HEALTH = """\
-Ask the service for the plugins' status. Exit status 0 where it answers, 1 where it does not, or cannot
+Ask the service whether it is available. Exit status 0 where it is, 1 where it does not answer, or cannot
 reach supervisord."""
 _CTL = """\
 Run supervisorctl against the right socket, with the arguments given: status, start, stop, restart,

@@ -37,6 +37,7 @@ VARIABLES = (
     Variable("PLUGVISOR_ADMIN_CODE", "random", "the code that start, stop, reload and refresh ask for"),
     Variable("PLUGVISOR_ADMIN_CODE_FILE", "none", "a file that holds the admin code instead"),
     Variable("PLUGVISOR_CORS_ORIGINS", "none", "comma-separated origins of front ends elsewhere"),
+    Variable("PLUGVISOR_METRICS_AUTH", "admin", "who may read GET /metrics: admin, or none for everyone"),
     Variable("PLUGVISOR_RUNNER", "built in", "command that runs an `entry`; may use {entry}, {id} and {dir}"),
     Variable("PLUGVISOR_SUPERVISOR_URL", "unix://<run_dir>/supervisor.sock", "where supervisord listens"),
     Variable("PLUGVISOR_SERVICE_USER", "none", "as root: the user that runs the service"),
@@ -66,6 +67,8 @@ class Settings:
     run_dir: Path
     log_dir: Path
     cors_origins: tuple[str, ...]
+    metrics_need_code: bool
+    """Whether `GET /metrics` needs the admin code."""
     runner: tuple[str, ...] | None
     """The words of `PLUGVISOR_RUNNER`, each with its placeholders; None for the built-in runner."""
     supervisor_url: str = field(repr=False)
@@ -97,6 +100,7 @@ class Settings:
             run_dir=run_dir,
             log_dir=_read_folder("PLUGVISOR_LOG_DIR", get("PLUGVISOR_LOG_DIR", str(default_log_dir))),
             cors_origins=_read_origins(environ.get("PLUGVISOR_CORS_ORIGINS", "")),
+            metrics_need_code=_read_metrics_auth(get("PLUGVISOR_METRICS_AUTH", "admin")),
             runner=_read_runner(environ.get("PLUGVISOR_RUNNER", "")),
             supervisor_url=_read_supervisor_url(get("PLUGVISOR_SUPERVISOR_URL", f"unix://{run_dir}/supervisor.sock")),
             # who is not root has no right to give away, unless root has set the run folder up for the service
@@ -113,6 +117,7 @@ class Settings:
             "PLUGVISOR_RUN_DIR": str(self.run_dir),
             "PLUGVISOR_LOG_DIR": str(self.log_dir),
             "PLUGVISOR_CORS_ORIGINS": ",".join(self.cors_origins),
+            "PLUGVISOR_METRICS_AUTH": "admin" if self.metrics_need_code else "none",
             "PLUGVISOR_RUNNER": shlex.join(self.runner or ()),
             "PLUGVISOR_SUPERVISOR_URL": self.supervisor_url,
             "PLUGVISOR_SERVICE_USER": self.users.service.name if self.users else "",
@@ -201,6 +206,12 @@ def _read_origins(value: str) -> tuple[str, ...]:
 
 # Browsers send it in small letters, and it is compared as it is.
 _ORIGIN = re.compile(r"https?://([^\s/?#@:\[\]A-Z]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+
+
+def _read_metrics_auth(value: str) -> bool:
+    if value not in ("admin", "none"):
+        raise ConfigurationError(f"cannot use PLUGVISOR_METRICS_AUTH {value!r}: it must be `admin` or `none`")
+    return value == "admin"
 
 
 def _read_runner(value: str) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -10,12 +11,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api.auth import Gate
+from service.api.endpoint import State
 from service.api.events import EventHub
 from service.api.problems import respond_to_error
-from service.api.routes import State, make_routes
+from service.api.routes import make_routes
+from service.api.traffic import Traffic, TrafficMiddleware
 from service.api.views import Views
 from service.errors import PlugvisorError
 from service.manager import Manager
+from service.metrics.sampler import Sampler
 from service.supervisord.board import Board
 from service.supervisord.client import SupervisorClient
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
     """The ASGI application; it connects to supervisord when its lifespan begins."""
+    traffic = Traffic()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
@@ -38,9 +43,23 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         manager = Manager(settings, client, board)
         await manager.load()
         events = EventHub(manager, board)
+        sampler = Sampler(partial(find_pids, manager, board))
+        client.on_call.append(traffic.count_call)
+        manager.on_change.append(lambda: sampler.keep(manager.catalog))
+        sampler.keep(manager.catalog)
         yield State(
-            manager=manager, views=Views(manager, board), events=events, gate=Gate(admin_code), endless=[events]
+            settings=settings,
+            client=client,
+            board=board,
+            manager=manager,
+            views=Views(manager, board),
+            events=events,
+            sampler=sampler,
+            traffic=traffic,
+            gate=Gate(admin_code),
+            endless=[events],
         )
+        await sampler.close()
         await manager.close()
         await board.close()
         await client.close()
@@ -51,13 +70,20 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         exception_handlers=dict.fromkeys((PlugvisorError, HTTPException, Exception), respond_to_error),
     )
     app.router.redirect_slashes = False  # /plugins/ is an unknown path, and says so
-    if not settings.cors_origins:
-        return app
-    # Outermost, for a browser shows an answer without these headers, an error's too, as a network failure.
-    return CORSMiddleware(
-        app,
-        allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type"],
-        expose_headers=["ETag", "Retry-After"],
-    )
+    whole: ASGIApp = app
+    if settings.cors_origins:
+        # Around all, for a browser shows an answer without these headers, an error's too, as a network failure.
+        whole = CORSMiddleware(
+            whole,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["ETag", "Retry-After"],
+        )
+    return TrafficMiddleware(whole, traffic)
+
+
+async def find_pids(manager: Manager, board: Board) -> dict[str, int]:
+    """The main process of each plugin that has one; raises `SupervisorUnavailable`."""
+    processes = await board.read()
+    return {name: processes[name].pid for name in manager.catalog if name in processes and processes[name].is_alive}

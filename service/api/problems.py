@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -47,9 +47,21 @@ class ProblemResponse(JSONResponse):
 
     media_type = "application/problem+json"
 
-    def __init__(self, status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, "code": code}
-        super().__init__(content, status, headers)
+    def __init__(
+        self,
+        status: HTTPStatus,
+        code: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Args: `more` are members beside the standard ones."""
+        super().__init__({**make_problem(status, code, detail), **(more or {})}, status, headers)
+
+
+def make_problem(status: HTTPStatus, code: str, detail: str) -> dict[str, Any]:
+    """The members of a problem."""
+    return {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, "code": code}
 
 
 def describe(error: errors.PlugvisorError) -> tuple[HTTPStatus, str]:
@@ -59,6 +71,11 @@ def describe(error: errors.PlugvisorError) -> tuple[HTTPStatus, str]:
 
 async def respond_to_error(_request: Request, error: Exception) -> ProblemResponse:
     """Answer with the problem that an exception is; nothing of an unexpected one reaches the client."""
+    return make_response(error)
+
+
+def make_response(error: Exception, more: Mapping[str, Any] | None = None) -> ProblemResponse:
+    """The problem that an exception is, with members beside the standard ones."""
     if isinstance(error, errors.PlugvisorError):
         status, code = describe(error)
         headers = {}
@@ -66,7 +83,7 @@ async def respond_to_error(_request: Request, error: Exception) -> ProblemRespon
             headers["Retry-After"] = str(error.retry_after_seconds)
         if isinstance(error, errors.Unauthorized):
             headers["WWW-Authenticate"] = "Bearer"
-        return ProblemResponse(status, code, str(error), headers)
+        return ProblemResponse(status, code, str(error), headers, more)
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.status_code)
         code = _HTTP_CODES.get(status, "invalid_request")

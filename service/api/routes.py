@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import time
-from functools import lru_cache, wraps
+from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, TypedDict
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.api.problems import describe
+from service.api.batch import reload_plugins, start_plugins, stop_plugins
+from service.api.endpoint import mutation, read_wait
+from service.api.health import show_liveness, show_plugin_health, show_readiness, show_server
+from service.api.prometheus import show_metrics
+from service.api.usage import list_usage_history, list_usages, show_usage
 from service.api.views import REVALIDATE, Prepared, describe_outcome
-from service.errors import InvalidRequest, PlugvisorError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
     from starlette.requests import Request
 
-    from service.api.auth import Gate
-    from service.api.events import EventHub
-    from service.api.views import Views
-    from service.manager import Manager, Outcome
-
-logger = logging.getLogger(__name__)
-
-LONGEST_WAIT_SECONDS = 300
+    from service.api.endpoint import State
+    from service.manager import Outcome
 
 
 def make_routes() -> list[Route]:
@@ -43,52 +34,18 @@ def make_routes() -> list[Route]:
         Route("/plugin/{plugin_id}/stop", stop_plugin, methods=["POST"]),
         Route("/plugin/{plugin_id}/reload", reload_plugin, methods=["POST"]),
         Route("/plugins/refresh", refresh_plugins, methods=["POST"]),
+        Route("/plugins/start", start_plugins, methods=["POST"]),
+        Route("/plugins/stop", stop_plugins, methods=["POST"]),
+        Route("/plugins/reload", reload_plugins, methods=["POST"]),
+        Route("/health", show_liveness),
+        Route("/available", show_readiness),
+        Route("/server/info", show_server),
+        Route("/metrics", show_metrics),
+        Route("/plugin/{plugin_id}/health", show_plugin_health),
+        Route("/plugin/metrics", list_usages),
+        Route("/plugin/metrics/{plugin_id}", show_usage),
+        Route("/plugin/metrics/{plugin_id}/history", list_usage_history),
     ]
-
-
-class State(TypedDict):
-    """What every request finds in `request.state`; made by the lifespan."""
-
-    manager: Manager
-    views: Views
-    events: EventHub
-    gate: Gate
-    endless: Sequence[Endless]
-    """What must be ended before the service can shut down."""
-
-
-class Endless(Protocol):
-    """Has answers that never end by themselves."""
-
-    def close(self) -> None:
-        """End them all, and every later one."""
-
-
-def mutation(handler: Callable[[Request[State]], Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
-    """An endpoint that needs the admin code and leaves one line in the log: who, what, outcome, how long."""
-
-    @wraps(handler)
-    async def endpoint(request: Request[State]) -> Response:
-        began = time.perf_counter()
-        outcome = "500 internal_error"
-        try:
-            request.state["gate"].check(request)
-            response = await handler(request)
-            outcome = str(response.status_code)
-            return response
-        except PlugvisorError as error:
-            status, code = describe(error)
-            outcome = f"{status} {code}"
-            raise
-        finally:
-            who = request.client.host if request.client else "-"
-            milliseconds = (time.perf_counter() - began) * 1000
-            # quoted: a path may hold anything, line breaks included
-            logger.info(
-                "%s %s %s: %s, %.0f ms", who, request.method, quote(request.scope["path"]), outcome, milliseconds
-            )
-
-    return endpoint
 
 
 async def list_plugins(request: Request[State]) -> Response:
@@ -105,7 +62,10 @@ async def show_status(request: Request[State]) -> Response:
     """One plugin's status, or everyone's."""
     plugin_id = _read_plugin_id(request.scope["query_string"])
     views = request.state["views"]
-    return Prepared(await (views.show_one(plugin_id) if plugin_id else views.show_all()))
+    if plugin_id:
+        return Prepared(await views.show_one(plugin_id))
+    body, rest = await views.show_all()
+    return Prepared(body, rest=rest)
 
 
 async def open_events(request: Request[State]) -> Response:
@@ -120,7 +80,7 @@ async def open_events(request: Request[State]) -> Response:
 async def start_plugin(request: Request[State]) -> Response:
     """Start a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    outcome = await request.state["manager"].start(plugin_id, _read_wait(request))
+    outcome = await request.state["manager"].start(plugin_id, read_wait(request))
     return _answer(plugin_id, outcome, "Plugin started successfully")
 
 
@@ -128,7 +88,7 @@ async def start_plugin(request: Request[State]) -> Response:
 async def stop_plugin(request: Request[State]) -> Response:
     """Stop a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    outcome = await request.state["manager"].stop(plugin_id, _read_wait(request))
+    outcome = await request.state["manager"].stop(plugin_id, read_wait(request))
     return _answer(plugin_id, outcome, "Plugin stopped successfully", "Plugin is stopping")
 
 
@@ -136,7 +96,7 @@ async def stop_plugin(request: Request[State]) -> Response:
 async def reload_plugin(request: Request[State]) -> Response:
     """Reload a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    outcome = await request.state["manager"].reload(plugin_id, _read_wait(request))
+    outcome = await request.state["manager"].reload(plugin_id, read_wait(request))
     return _answer(plugin_id, outcome, "Plugin reloaded successfully", "Plugin is reloading")
 
 
@@ -163,16 +123,3 @@ def _answer(plugin_id: str, outcome: Outcome, done: str, under_way: str = "") ->
 def _read_plugin_id(query_string: bytes) -> str | None:
     """Front ends ask the same few questions again and again."""
     return QueryParams(query_string).get("plugin_id")
-
-
-def _read_wait(request: Request[State]) -> float | None:
-    text = request.query_params.get("wait")
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= LONGEST_WAIT_SECONDS:  # nor is a NaN
-        raise InvalidRequest(f"`wait` must be a number of seconds from 0 to {LONGEST_WAIT_SECONDS}")
-    return seconds

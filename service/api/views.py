@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from service.errors import PluginNotFound
+from service.plugins.metadata import Metadata
 from service.report import Report, report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from starlette.types import Receive, Scope, Send
 
     from service.manager import Manager
     from service.plugins.catalog import Plugin
@@ -34,11 +37,19 @@ _JSON = (b"content-type", b"application/json")
 class Prepared(Response):
     """A JSON answer whose headers are known already: writing them takes as long as all the rest."""
 
-    def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]] | None = None, rest: bytes = b"") -> None:
         self.status_code = 200
         self.background = None
         self.body = body
-        self.raw_headers = headers or [(b"content-length", b"%d" % len(body)), _JSON]
+        self.rest = rest
+        self.raw_headers = headers or [(b"content-length", b"%d" % (len(body) + len(rest))), _JSON]
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send the body and then the rest, which are not joined: a copy of 1,000 plugins takes a tenth of an answer."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": bool(self.rest)})
+        if self.rest:
+            await send({"type": "http.response.body", "body": self.rest})
 
 
 @dataclass(frozen=True)
@@ -74,8 +85,11 @@ class Views:
         self._list = (key, document)  # the key of before: what has changed while the board was read must not be missed
         return document
 
-    async def show_all(self) -> bytes:
-        """The body of `GET /plugin/status`: all but `time` is put together at a change, or every second for uptimes."""
+    async def show_all(self) -> tuple[bytes, bytes]:
+        """The body of `GET /plugin/status`, in two parts.
+
+        All but `time`, which is in the second, is put together at a change, or every second for uptimes.
+        """
         now = time.monotonic()
         key = (self._key(), int(now))
         if key[0] is None or self._all is None or self._all[0] != key:
@@ -88,7 +102,7 @@ class Views:
             self._all = (key, b'{"plugins":{' + b",".join(parts) + b'},"time":"')
             if len(self._fragments) > 2 * len(catalog):
                 self._fragments.clear()  # most of them are of plugins that are gone
-        return self._all[1] + tell_time().encode() + b'"}'
+        return self._all[1], tell_time().encode() + b'"}'
 
     async def show_one(self, plugin_id: str) -> bytes:
         """The body of `GET /plugin/status?plugin_id=…`; raises `PluginNotFound`."""
@@ -134,12 +148,23 @@ def describe_outcome(plugin_id: str, process: Process, message: str) -> dict[str
 def describe_plugin(plugin: Plugin, told: Report) -> dict[str, Any]:
     """One item of the list."""
     manifest = plugin.manifest
+    metadata = manifest.metadata if manifest else Metadata()
     return {
         "id": plugin.id,
         "name": manifest.name if manifest else plugin.id,
         "version": manifest.version if manifest else "",
         "description": manifest.description if manifest else "",
         "enabled": plugin.enabled,
+        "runtime_enabled": manifest is not None and manifest.enabled,
+        "runtime_auto_start": manifest is not None and manifest.auto_start,
+        "author": metadata.author,
+        "dependencies": metadata.dependencies,
+        "sdk_version": metadata.sdk_version,
+        "sdk_recommended": metadata.sdk_recommended,
+        "sdk_supported": metadata.sdk_supported,
+        "sdk_untested": metadata.sdk_untested,
+        "sdk_conflicts": metadata.sdk_conflicts,
+        "entries": (),
         **_describe_state(told),
     }
 

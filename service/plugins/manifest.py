@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from service.plugins.lines import find_line
+from service.plugins.metadata import Metadata, read_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +70,7 @@ class Manifest:
     auto_start: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     supervisor: SupervisorOptions = SupervisorOptions()
+    metadata: Metadata = field(default_factory=Metadata)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -171,6 +173,7 @@ class _Reader:
             auto_start=self._flag("plugin_runtime", "auto_start"),
             environment=self._environment(),
             supervisor=self._supervisor_options(),
+            metadata=read_metadata(self._table("plugin")),
         )
 
     def _command(self) -> tuple[str, ...]:

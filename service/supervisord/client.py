@@ -29,7 +29,7 @@ from service.errors import (
 from service.supervisord.states import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 CALL_TIMEOUT_SECONDS = 4.0
 """Longer than supervisord's longest honest pause (2.5 s, to read 1,000 programs), short enough to answer in 5 s."""
@@ -80,6 +80,8 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
     "supervisor.getAllProcessInfo": {},
     "supervisor.getProcessInfo": {Fault.BAD_NAME: NoSuchProgram},
     "supervisor.getPID": {},
+    "supervisor.getState": {},
+    "supervisor.getSupervisorVersion": {},
     "supervisor.startProcess": {
         Fault.BAD_NAME: NoSuchProgram,
         Fault.NO_FILE: StartFailed,
@@ -135,6 +137,15 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Which supervisord answers, and its own state: RUNNING, RESTARTING, SHUTDOWN or FATAL."""
+
+    version: str
+    pid: int
+    state: str
+
+
+@dataclass(frozen=True)
 class ConfigurationDifference:
     """What the configuration files say beside what supervisord runs: names of groups."""
 
@@ -168,6 +179,8 @@ class SupervisorClient:
             trust_env=False,
         )
         self._timeout_seconds = timeout_seconds
+        self.on_call: list[Callable[[str, float, bool], object]] = []
+        """Called after every call with its method, the seconds that it took, and whether it was answered with sense."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -193,6 +206,17 @@ class SupervisorClient:
         pid = await self._call("supervisor.getPID")
         with _expect_sense("its process id"):
             return int(pid)
+
+    async def identify(self) -> Identity:
+        """supervisord's version, process id and state."""
+        methods = ("supervisor.getSupervisorVersion", "supervisor.getPID", "supervisor.getState")
+        answers = await self.call_together(*map(Call, methods))
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        version, pid, state = answers
+        with _expect_sense("what it is"):
+            return Identity(str(version), int(pid), str(state["statename"]))
 
     async def reread_configuration(self) -> ConfigurationDifference:
         """Have supervisord parse its configuration files; what it runs stays as it is.
@@ -253,6 +277,18 @@ class SupervisorClient:
             ]
 
     async def _call(self, method: str, *params: Any) -> Any:
+        began = time.perf_counter()
+        is_answered = True
+        try:
+            return await self._request(method, *params)
+        except SupervisorUnavailable:
+            is_answered = False
+            raise
+        finally:
+            for callback in self.on_call:
+                callback(method, time.perf_counter() - began, is_answered)
+
+    async def _request(self, method: str, *params: Any) -> Any:
         body = xmlrpc.client.dumps(params, method).encode()
         try:
             # httpx limits each read and write; the whole needs a limit as well

@@ -155,7 +155,9 @@ class Reader(asyncore.dispatcher):  # type: ignore[misc]
         """Send what the socket takes now; keep the rest for later."""
         self._backlog += line
         if len(self._backlog) > self._largest_backlog_bytes:
-            self.logger.warn("plugins: a reader of the state stream does not keep up and is disconnected")
+            self.logger.warn(  # noqa: G010 - supervisord's logger knows no `warning`
+                "plugins: a reader of the state stream does not keep up and is disconnected"
+            )
             self.close()
         elif len(self._backlog) == len(line):  # nothing was waiting
             self.handle_write()

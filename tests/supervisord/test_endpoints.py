@@ -86,12 +86,25 @@ def test_what_runs_after_a_boot_and_how_it_is_listed(plugvisor: Plugvisor) -> No
     plugvisor.wait_for_status("greeter", "running")
 
     listed = plugvisor.http.get("/plugins").json()
-    plain = {"version": "0.1.0", "description": "", "status": "stopped", "state": "STOPPED", "enabled": True}
+    told = {
+        "runtime_enabled": True,
+        "runtime_auto_start": True,
+        "author": None,
+        "dependencies": [],
+        "sdk_version": None,
+        "sdk_recommended": None,
+        "sdk_supported": None,
+        "sdk_untested": None,
+        "sdk_conflicts": [],
+        "entries": [],
+    }
+    plain = {**told, "version": "0.1.0", "description": "", "status": "stopped", "state": "STOPPED", "enabled": True}
     assert listed["message"] == ""
     assert [without_history(plugin) for plugin in listed["plugins"] if plugin["id"] != "broken"] == [
-        {"id": "by_hand", "name": "by_hand", **plain},
-        {"id": "disabled", "name": "disabled", **plain, "enabled": False},
+        {"id": "by_hand", "name": "by_hand", **plain, "runtime_auto_start": False},
+        {"id": "disabled", "name": "disabled", **plain, "enabled": False, "runtime_enabled": False},
         {
+            **told,
             "id": "greeter",
             "name": "示例插件 🎉",
             "version": "2.1.0",

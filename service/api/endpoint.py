@@ -1,0 +1,120 @@
+"""What endpoints have in common: the state they find, the gate and the log line of those that change something."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from functools import wraps
+from typing import TYPE_CHECKING, Protocol, TypedDict
+from urllib.parse import quote
+
+from service.api.problems import describe
+from service.errors import InvalidRequest, PluginNotFound, PlugvisorError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from service.api.auth import Gate
+    from service.api.events import EventHub
+    from service.api.traffic import Traffic
+    from service.api.views import Views
+    from service.manager import Manager
+    from service.metrics.sampler import Sampler
+    from service.plugins.catalog import Plugin
+    from service.settings import Settings
+    from service.supervisord.board import Board
+    from service.supervisord.client import SupervisorClient
+
+    Handler = Callable[[Request["State"]], Awaitable[Response]]
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT_SECONDS = 300
+
+
+class State(TypedDict):
+    """What every request finds in `request.state`; made by the lifespan."""
+
+    settings: Settings
+    client: SupervisorClient
+    board: Board
+    manager: Manager
+    views: Views
+    events: EventHub
+    sampler: Sampler
+    traffic: Traffic
+    gate: Gate
+    endless: Sequence[Endless]
+    """What must be ended before the service can shut down."""
+
+
+class Endless(Protocol):
+    """Has answers that never end by themselves."""
+
+    def close(self) -> None:
+        """End them all, and every later one."""
+
+
+def private(handler: Handler) -> Handler:
+    """An endpoint that needs the admin code, and changes nothing."""
+
+    @wraps(handler)
+    async def endpoint(request: Request[State]) -> Response:
+        request.state["gate"].check(request)
+        return await handler(request)
+
+    return endpoint
+
+
+def mutation(handler: Handler) -> Handler:
+    """An endpoint that needs the admin code and leaves one line in the log: who, what, outcome, how long."""
+
+    @wraps(handler)
+    async def endpoint(request: Request[State]) -> Response:
+        began = time.perf_counter()
+        outcome = "500 internal_error"
+        try:
+            request.state["gate"].check(request)
+            response = await handler(request)
+            outcome = str(response.status_code)
+            return response
+        except PlugvisorError as error:
+            status, code = describe(error)
+            outcome = f"{status} {code}"
+            raise
+        finally:
+            who = request.client.host if request.client else "-"
+            milliseconds = (time.perf_counter() - began) * 1000
+            # quoted: a path may hold anything, line breaks included
+            logger.info(
+                "%s %s %s: %s, %.0f ms", who, request.method, quote(request.scope["path"]), outcome, milliseconds
+            )
+
+    return endpoint
+
+
+def get_plugin(request: Request[State]) -> Plugin:
+    """The plugin that the path names; raises `PluginNotFound`."""
+    plugin_id: str = request.path_params["plugin_id"]
+    plugin = request.state["manager"].catalog.get(plugin_id)
+    if plugin is None:
+        raise PluginNotFound(plugin_id)
+    return plugin
+
+
+def read_wait(request: Request[State]) -> float | None:
+    """`?wait=` in seconds; raises `InvalidRequest`."""
+    text = request.query_params.get("wait")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= LONGEST_WAIT_SECONDS:  # nor is a NaN
+        raise InvalidRequest(f"`wait` must be a number of seconds from 0 to {LONGEST_WAIT_SECONDS}")
+    return seconds

@@ -1,0 +1,133 @@
+"""What plugins use: CPU, memory and threads, now and in the past."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+
+from service.api.endpoint import get_plugin, private
+from service.api.views import tell_time
+from service.errors import InvalidRequest
+from service.metrics.history import KEPT_SAMPLES
+from service.supervisord.states import NEVER_ADDED, Status
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from service.api.endpoint import State
+    from service.metrics.family import Usage
+
+DEFAULT_LIMIT = 100
+_MEGABYTE = 1024 * 1024
+
+
+@private
+async def list_usages(request: Request[State]) -> Response:
+    """Tell what every running plugin uses, and all of them together."""
+    sample = await request.state["sampler"].read()
+    usages = {name: sample.usages[name] for name in request.state["manager"].catalog if name in sample.usages}
+    memory_bytes = sum(usage.memory_bytes for usage in usages.values())
+    return JSONResponse(
+        {
+            "metrics": [
+                describe_usage(name, sample.at, usage, sample.total_memory_bytes) for name, usage in usages.items()
+            ],
+            "count": len(usages),
+            "global": {
+                "total_cpu_percent": _round(sum(usage.cpu_percent for usage in usages.values())),
+                "total_memory_mb": _round(memory_bytes / _MEGABYTE),
+                "total_memory_percent": _round(memory_bytes / sample.total_memory_bytes * 100),
+                "total_threads": sum(usage.threads for usage in usages.values()),
+                "active_plugins": len(usages),
+            },
+            "time": tell_time(),
+        }
+    )
+
+
+@private
+async def show_usage(request: Request[State]) -> Response:
+    """Tell what one plugin uses."""
+    plugin = get_plugin(request)
+    sample = await request.state["sampler"].read()
+    process = (await request.state["board"].read()).get(plugin.id, NEVER_ADDED)
+    usage = sample.usages.get(plugin.id)
+    if usage is None or usage.pid != process.pid:
+        usage = None
+        message = "the process has just started or ended" if process.is_alive else "the plugin has no process"
+    else:
+        message = ""
+    return JSONResponse(
+        {
+            "plugin_id": plugin.id,
+            "metrics": usage and describe_usage(plugin.id, sample.at, usage, sample.total_memory_bytes),
+            "time": tell_time(),
+            "plugin_running": process.status is Status.RUNNING,
+            "process_alive": process.is_alive,
+            "message": message,
+        }
+    )
+
+
+@private
+async def list_usage_history(request: Request[State]) -> Response:
+    """Tell what one plugin used, the oldest sample first; there are samples only of when somebody asked."""
+    plugin = get_plugin(request)
+    limit = _read_limit(request.query_params.get("limit"))
+    start = _read_time("start_time", request.query_params.get("start_time"), -math.inf)
+    end = _read_time("end_time", request.query_params.get("end_time"), math.inf)
+    if start > end:
+        raise InvalidRequest("`start_time` must not be after `end_time`")
+    sampler = request.state["sampler"]
+    total_memory_bytes = (await sampler.read()).total_memory_bytes
+    found = [(at, usage) for at, usage in sampler.list_history(plugin.id) if start <= at <= end][-limit:]
+    return JSONResponse(
+        {
+            "plugin_id": plugin.id,
+            "history": [describe_usage(plugin.id, at, usage, total_memory_bytes) for at, usage in found],
+            "count": len(found),
+            "time": tell_time(),
+        }
+    )
+
+
+def describe_usage(plugin_id: str, at: float, usage: Usage, total_memory_bytes: int) -> dict[str, Any]:
+    """One sample of one plugin."""
+    return {
+        "plugin_id": plugin_id,
+        "timestamp": tell_time(at),
+        "pid": usage.pid,
+        "cpu_percent": _round(usage.cpu_percent),
+        "memory_mb": _round(usage.memory_bytes / _MEGABYTE),
+        "memory_percent": _round(usage.memory_bytes / total_memory_bytes * 100),
+        "num_threads": usage.threads,
+    }
+
+
+def _round(value: float) -> float:
+    return round(value, 2)
+
+
+def _read_limit(text: str | None) -> int:
+    if not text:
+        return DEFAULT_LIMIT
+    if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= KEPT_SAMPLES:
+        raise InvalidRequest(f"`limit` must be a whole number from 1 to {KEPT_SAMPLES}")
+    return int(text)
+
+
+def _read_time(name: str, text: str | None, default: float) -> float:
+    """Seconds since 1970; a time without an offset is the server's local time."""
+    if not text:
+        return default
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):  # the latter two: a year that the clock does not know
+        raise InvalidRequest(
+            f"`{name}` must be a time like 2026-11-22T15:02:57+00:00, and in a URL + is written %2B"
+        ) from None
