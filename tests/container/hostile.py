@@ -63,8 +63,9 @@ def stop_without_code():
 
 def main():
     service = find_service()
-    while not (RUN / "state.sock").exists():
-        time.sleep(0.05)
+    with socket.socket() as client:
+        while client.connect_ex(("127.0.0.1", 48916)):
+            time.sleep(0.05)
     attempts = {
         "open supervisord's socket": lambda: connect(RUN / "supervisor.sock"),
         "open the state stream": lambda: connect(RUN / "state.sock"),
