@@ -95,7 +95,7 @@ except xmlrpc.client.Fault as fault:
     print("fault", fault.faultCode)
 """
 PROGRAM = """[program:evil]
-command=/bin/sh -c "id -u; sleep 99"
+command=/bin/sh -c "id -u; exec sleep 99"
 autostart=false
 redirect_stderr=true
 stdout_logfile=/var/log/plugvisor/evil.log
