@@ -21,6 +21,7 @@ class Guard:
     def __init__(self, supervisord: Any, plugins_uid: int) -> None:
         self._options = supervisord.options
         self._plugins_uid = plugins_uid
+        self._log_dir = self._options.childlogdir
         # root's own, which is the service, may be read again as it is, but not otherwise
         self._own = {
             config.name: config for config in self._options.process_group_configs if not self._is_plugin(config)
@@ -53,6 +54,6 @@ class Guard:
             re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", group.name) is not None
             and process.name == group.name
             and process.uid == self._plugins_uid
-            and process.stdout_logfile == os.path.join(self._options.childlogdir, f"{group.name}.log")
+            and process.stdout_logfile == os.path.join(self._log_dir, f"{group.name}.log")
             and not isinstance(process.stderr_logfile, str)
         )
