@@ -53,6 +53,8 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
     write_users_conf(settings)
     environ = up.make_environ(settings, len(catalog))
     code = up.prepare_admin_code(settings, environ)
+    if ended := up.end_strays(settings):
+        print(ended, file=sys.stderr)
     print(f"Plugvisor {VERSION}")
     print(f"  address     {settings.url}")
     print(f"  admin code  {code.value if code.is_new else 'as you set it'}")

@@ -13,12 +13,16 @@ from urllib.parse import unquote, urlsplit
 from service.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
 from service.errors import ConfigurationError
 from service.folders import run_dir_errors
+from service.owed_starts import OwedStarts
 from service.plugins.catalog import Catalog, load_catalog
 from service.plugins.publisher import Publisher
+from service.supervisord.strays import end_strays_of, is_alive
 
 if TYPE_CHECKING:
     from service.settings import Settings
 
+STRAYS_SECONDS = 10.0
+"""How long what an earlier supervisord has left running may take to be gone: first SIGTERM, then SIGKILL."""
 _LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
 
 
@@ -114,6 +118,29 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
             if plugin.program is None and not (keep_broken and plugin.folder is not None):
                 publisher.remove(plugin_id)
     return {plugin_id: plugin for plugin_id, plugin in catalog.items() if plugin.folder is not None}
+
+
+def end_strays(settings: Settings) -> str:
+    """End what a supervisord that was killed has left running, before another one starts it twice.
+
+    Returns:
+        what was ended, for a person; empty where there was nothing.
+
+    Raises:
+        ConfigurationError: it cannot be ended.
+    """
+    OwedStarts(settings.run_dir).drop_all()
+    ending = end_strays_of(str(settings.run_dir), STRAYS_SECONDS)
+    left = ", ".join(str(member.pid) for member in ending.ended if is_alive(member))
+    if left:
+        raise ConfigurationError(
+            f"cannot start: processes of an earlier run are alive even after SIGKILL: {left}; "
+            "the kernel may be waiting for a device; see what `ps` says of them, and try again"
+        )
+    if not ending.ended:
+        return ""
+    whose = ", ".join(sorted({member.plugin_id for member in ending.ended}))
+    return f"ended what an earlier supervisord had left running of {whose}: {ending}"
 
 
 def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.options import ServerOptions, UnhosedConfigParser
 
+from service.mark import render_mark
 from service.plugins.manifest import Manifest, ManifestError
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
     section = render_section(manifest, settings)
     check_section(section, manifest, settings)
     environment = {**describe_account(settings), **manifest.environment}
-    return Program(manifest.id, section, render_launch_script(folder, argv, environment))
+    mark = render_mark(settings.run_dir, manifest.id)
+    return Program(manifest.id, section, render_launch_script(folder, argv, environment, mark))
 
 
 def describe_account(settings: Settings) -> dict[str, str]:
@@ -163,10 +165,16 @@ def check_section(section: str, manifest: Manifest, settings: Settings) -> None:
         raise ManifestError("supervisord reads its program in another way than it was meant")
 
 
-def render_launch_script(folder: Path, argv: tuple[str, ...], environment: Mapping[str, str]) -> bytes:
-    """The text of `<run_dir>/launch/<id>.sh`: three lines that an operator can read and run."""
+def render_launch_script(folder: Path, argv: tuple[str, ...], environment: Mapping[str, str], mark: bytes) -> bytes:
+    """The text of `<run_dir>/launch/<id>.sh`: three lines that an operator can read and run.
+
+    Args:
+        mark: as `service.mark.render_mark` makes it.
+    """
     inherited = [b'${%s+"%s=$%s"}' % ((name.encode(),) * 3) for name in ORDINARY_VARIABLES if name not in environment]
     own = [_quote(f"{name}={value}".encode()) for name, value in environment.items()]
+    # Last, so that the manifest cannot override it. `$$`, this shell's process id, stays the program's.
+    own.append(_quote(mark) + b'"$$"')
     program = [_quote(word.encode("utf-8", "surrogateescape")) for word in argv]
     if "=" in argv[0]:
         # `env` would take it for one more variable. `nice` does not, and hands the environment on as
