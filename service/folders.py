@@ -8,6 +8,7 @@ hands to the service's group what the service needs, and lets plugins read their
       users.conf    root:service  0644  which users supervisord is to use
       conf.d/       root:service  2770  the service publishes programs
       launch/       root:service  2775  likewise; plugins run these
+      owed/         root:service  2770  the service notes whom it is about to start again
     <log_dir>       root:service  2750  supervisord writes, the service reads
 """
 
@@ -62,6 +63,9 @@ def prepare_folders(settings: Settings) -> None:
         if users is not None and is_root:
             _set_access(conf_path(settings.run_dir, "").parent, users, 0o2770)
             _set_access(launch_path(settings.run_dir, "").parent, users, 0o2775)
+            owed = settings.run_dir / "owed"
+            owed.mkdir(mode=0o700, exist_ok=True)
+            _set_access(owed, users, 0o2770)
 
 
 def write_users_conf(settings: Settings) -> None:

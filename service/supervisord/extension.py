@@ -67,9 +67,8 @@ def make_rpcinterface(
         if known is supervisord:
             return PluginsNamespace(extension)
     _instances.clear()  # a supervisord that reloads itself is another object
-    extension = Extension(supervisord, stream, programs, int(service_gid) if service_gid else None)
-    if plugins_uid:
-        extension.guard = Guard(supervisord, int(plugins_uid))
+    guard = Guard(supervisord, int(plugins_uid)) if plugins_uid else None
+    extension = Extension(supervisord, stream, programs, int(service_gid) if service_gid else None, guard)
     if log_to_stdout == "true":
         extension.stdout = StdoutLog(supervisord)
     _instances.append((supervisord, extension))
@@ -143,9 +142,11 @@ class History:
 class Extension:
     """Watches one supervisord."""
 
-    def __init__(self, supervisord: Any, stream: str, programs: str, readers_gid: int | None = None) -> None:
+    def __init__(
+        self, supervisord: Any, stream: str, programs: str, readers_gid: int | None = None, guard: Guard | None = None
+    ) -> None:
         self.logger = supervisord.options.logger
-        self.guard: Guard | None = None
+        self._guard = guard
         self.stdout: StdoutLog | None = None
         self._supervisord = supervisord
         self._programs_dir = programs
@@ -155,7 +156,9 @@ class Extension:
         self._due: dict[str, Any] = {}  # processes that supervisord will do something to when a time has come
         self._wait_statuses: dict[int, int] = {}
         self._last_line = 0.0
-        self._sweeper = Sweeper(str(Path(programs).parent), self._find_main_pid, self.logger.info)
+        self._sweeper = Sweeper(
+            str(Path(programs).parent), self._find_main_pid, self.logger.info, guard.as_plugins if guard else None
+        )
         self._sweep_in: float | None = None
         self._waker = Waker(self.logger)
         self._stream = StateStream(stream, self.logger, self._before_poll, self._make_snapshot, readers_gid)
@@ -301,8 +304,8 @@ class Extension:
     @guarded
     def _on_stopping(self, _event: Any) -> None:
         """Stop every group at once; supervisord would go one by one, a second or more each."""
-        if self.guard is not None:
-            self.guard.forbid_restart()
+        if self._guard is not None:
+            self._guard.forbid_restart()
         self.logger.info("plugins: stopping every program at once")
         for group in self._supervisord.process_groups.values():
             self._stop_group(group)

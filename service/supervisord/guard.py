@@ -7,12 +7,17 @@ nobody else has had a say: `plugvisor up` has just written every file, as root.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor.options import ProcessConfig, ProcessGroupConfig
 from supervisor.states import SupervisorStates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Guard:
@@ -21,6 +26,7 @@ class Guard:
     def __init__(self, supervisord: Any, plugins_uid: int) -> None:
         self._options = supervisord.options
         self._plugins_uid = plugins_uid
+        self._plugins_gid = pwd.getpwuid(plugins_uid).pw_gid
         self._log_dir = self._options.childlogdir
         # root's own, which is the service, may be read again as it is, but not otherwise
         self._own = {
@@ -28,6 +34,18 @@ class Guard:
         }
         self._read_groups = self._options.process_groups_from_parser
         self._options.process_groups_from_parser = self._read_checked
+
+    @contextlib.contextmanager
+    def as_plugins(self) -> Iterator[None]:
+        """Be the plugins' user for a moment: it may look at their processes, root without CAP_SYS_PTRACE may not."""
+        own_uid, own_gid = os.geteuid(), os.getegid()
+        os.setegid(self._plugins_gid)
+        os.seteuid(self._plugins_uid)
+        try:
+            yield
+        finally:
+            os.seteuid(own_uid)
+            os.setegid(own_gid)
 
     def forbid_restart(self) -> None:
         """End where supervisord would begin anew: it would read files that the service wrote, without this guard."""

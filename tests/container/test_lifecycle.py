@@ -30,6 +30,11 @@ for folder in pathlib.Path("/proc").glob("[0-9]*"):
         pass
 print(json.dumps(rows))
 """
+LEAVES_A_CHILD = """
+import signal, subprocess
+subprocess.Popen(["sleep", "1000"], start_new_session=True)
+signal.pause()
+"""
 REMEMBERS = """
 import os, pathlib, signal
 path = pathlib.Path.home() / "starts"
@@ -71,6 +76,23 @@ def test_pid_1_reaps_orphans(samples: Container) -> None:
     assert len(orphans) == 5, "they are PID 1's now"
     wait_for(lambda: not [1 for name, _, _ in list_processes(samples) if name == "sleep"], "none to be left")
     assert not [name for name, state, _ in list_processes(samples) if state == "Z"]
+
+
+def test_what_a_plugin_leaves_behind_is_ended(run: Callable[..., Container], plugins: Path) -> None:
+    """By root without the right to look at everyone's processes, and by no other."""
+    write_plugin(plugins, "leaver", LEAVES_A_CHILD)
+    container = run(*HARDENED, "--volume", f"{plugins}:/plugins:ro").wait_until_ready()
+
+    def count_sleeping() -> int:
+        return sum(name == "sleep" for name, _, _ in list_processes(container))
+
+    for _ in range(2):
+        wait_for(lambda: count_sleeping() == 1, "the child")
+        assert container.post("/plugin/leaver/stop").json()["status"] == "stopped"
+        wait_for(lambda: count_sleeping() == 0, "the child to be gone")
+        assert container.post("/plugin/leaver/start?wait=20").json()["status"] == "running"
+    assert container.post("/plugin/leaver/reload").json()["status"] == "running"
+    assert "cannot note" not in container.read_log("_server")
 
 
 @pytest.mark.parametrize("options", [(), HARDENED], ids=["plain", "hardened"])
