@@ -104,7 +104,11 @@ def main():
             done[what] = ""
         except (OSError, urllib.error.HTTPError) as error:
             done[what] = getattr(error, "strerror", None) or str(error)
-    found = [name for name, value in os.environ.items() if "an-admin-code" in value or name.startswith("PLUGVISOR")]
+    found = [
+        name
+        for name, value in os.environ.items()
+        if "an-admin-code" in value or (name.startswith("PLUGVISOR_") and name != "PLUGVISOR_PLUGIN")
+    ]
     sys.stdout.write(json.dumps({"service": service, "done": done, "environment": found}) + "\n")
     sys.stdout.flush()
     signal.pause()
