@@ -5,6 +5,7 @@ PlugvisorError
 ├── InvalidRequest          a parameter of a request
 ├── Unauthorized            no admin code, or a wrong one
 ├── TooManyAttempts         too many wrong admin codes
+├── TooManyStreams          as many logs are followed as may be
 ├── PluginsUnreadable       refresh: the plugins folder itself
 ├── PluginNotFound
 ├── PluginDisabled          start, reload: `enabled = false`
@@ -43,6 +44,12 @@ class TooManyAttempts(PlugvisorError):
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyStreams(PlugvisorError):
+    """As many logs are followed as may be; another can be when one of them ends."""
+
+    retry_after_seconds = 10
 
 
 class PluginsUnreadable(PlugvisorError):

@@ -70,6 +70,7 @@ class Registry:
             return
         for program in programs:
             with naming("add", program.id):
+                await self._write(self._publisher.write_idle_script, program)
                 await self._write(self._publisher.write_section, program)
         difference = await self._reread()
         for program in programs:

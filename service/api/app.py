@@ -13,6 +13,8 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api.auth import Gate
 from service.api.endpoint import State
 from service.api.events import EventHub
+from service.api.log_streams import LogStreams
+from service.api.logs import LogViews
 from service.api.problems import respond_to_error
 from service.api.routes import make_routes
 from service.api.traffic import Traffic, TrafficMiddleware
@@ -43,6 +45,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         manager = Manager(settings, client, board)
         await manager.load()
         events = EventHub(manager, board)
+        log_streams = LogStreams()
         sampler = Sampler(partial(find_pids, manager, board))
         client.on_call.append(traffic.count_call)
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
@@ -54,10 +57,12 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             manager=manager,
             views=Views(manager, board),
             events=events,
+            logs=LogViews(manager, settings.log_dir),
+            log_streams=log_streams,
             sampler=sampler,
             traffic=traffic,
             gate=Gate(admin_code),
-            endless=[events],
+            endless=[events, log_streams],
         )
         await sampler.close()
         await manager.close()
@@ -77,7 +82,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             whole,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
             expose_headers=["ETag", "Retry-After"],
         )
     return TrafficMiddleware(whole, traffic)

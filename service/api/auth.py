@@ -14,7 +14,7 @@ from service.errors import TooManyAttempts, Unauthorized
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from starlette.requests import Request
+    from starlette.requests import HTTPConnection, Request
 
     from service.admin_code import AdminCode
 
@@ -49,9 +49,17 @@ class Gate:
         scheme, _, code = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not code.strip():
             raise Unauthorized("the admin code is needed: send it as the header `Authorization: Bearer <code>`")
-        client = _name_client(request)
+        self.check_code(code.strip().encode("latin-1"), request)
+
+    def check_code(self, code: bytes, connection: HTTPConnection[Any]) -> None:
+        """Let the right code pass, however it was sent.
+
+        Raises:
+            Unauthorized, TooManyAttempts: as above.
+        """
+        client = _name_client(connection)
         wait_seconds = self._seconds_to_wait(client)
-        if not (wait_seconds and self._is_weak) and hmac.compare_digest(code.strip().encode("latin-1"), self._code):
+        if not (wait_seconds and self._is_weak) and hmac.compare_digest(code, self._code):
             return
         if wait_seconds:
             raise TooManyAttempts(
@@ -70,9 +78,9 @@ class Gate:
             self._full_at.popitem(last=False)
 
 
-def _name_client(request: Request[Any]) -> str:
+def _name_client(connection: HTTPConnection[Any]) -> str:
     """The client's address; of an IPv6 address its /64 network, which one client has as a whole."""
-    host = request.client.host if request.client else ""
+    host = connection.client.host if connection.client else ""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from datetime import datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Protocol, TypedDict
 from urllib.parse import quote
@@ -13,13 +14,15 @@ from service.api.problems import describe
 from service.errors import InvalidRequest, PluginNotFound, PlugvisorError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from service.api.auth import Gate
     from service.api.events import EventHub
+    from service.api.log_streams import LogStreams
+    from service.api.logs import LogViews
     from service.api.traffic import Traffic
     from service.api.views import Views
     from service.manager import Manager
@@ -45,6 +48,8 @@ class State(TypedDict):
     manager: Manager
     views: Views
     events: EventHub
+    logs: LogViews
+    log_streams: LogStreams
     sampler: Sampler
     traffic: Traffic
     gate: Gate
@@ -118,3 +123,29 @@ def read_wait(request: Request[State]) -> float | None:
     if not 0 <= seconds <= LONGEST_WAIT_SECONDS:  # nor is a NaN
         raise InvalidRequest(f"`wait` must be a number of seconds from 0 to {LONGEST_WAIT_SECONDS}")
     return seconds
+
+
+def read_period(parameters: Mapping[str, str]) -> tuple[float, float]:
+    """`?start_time=&end_time=` in seconds since 1970, infinite where they are not given.
+
+    A time without an offset is the server's local time.
+
+    Raises:
+        InvalidRequest
+    """
+    start = _read_time("start_time", parameters.get("start_time"), -math.inf)
+    end = _read_time("end_time", parameters.get("end_time"), math.inf)
+    if start > end:
+        raise InvalidRequest("`start_time` must not be after `end_time`")
+    return start, end
+
+
+def _read_time(name: str, text: str | None, default: float) -> float:
+    if not text:
+        return default
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):  # the latter two: a year that the clock does not know
+        raise InvalidRequest(
+            f"`{name}` must be a time like 2026-11-22T15:02:57+00:00, and in a URL + is written %2B"
+        ) from None

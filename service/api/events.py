@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS = 15.0
 """Proxies close what is silent for half a minute or more."""
 LONGEST_QUEUE = 256
-"""A client that is so many events behind gets a new snapshot instead of them."""
+LONGEST_QUEUE_BYTES = 1024 * 1024
+"""A client that is so far behind, in events or in bytes, gets a new snapshot instead of them."""
 KEPT_EVENTS = 1024
 KEPT_BYTES = 8 * 1024 * 1024
 """So many events can be made up for by `Last-Event-ID`, and no more than these bytes of them."""
@@ -51,6 +52,27 @@ class Client:
         self.queue: deque[Event] = deque()
         self.is_behind = False
         self.news = asyncio.Event()
+        self._bytes = 0
+
+    def put(self, event: Event) -> None:
+        """Keep an event until the client takes it, or note that it is too far behind."""
+        if self.is_behind or len(self.queue) >= LONGEST_QUEUE or self._bytes >= LONGEST_QUEUE_BYTES:
+            self.is_behind = True
+        else:
+            self.queue.append(event)
+            self._bytes += len(event[2])
+
+    def take(self) -> bytes:
+        """The oldest event that is kept, as it is sent."""
+        event = self.queue.popleft()
+        self._bytes -= len(event[2])
+        return event[2]
+
+    def clear(self) -> None:
+        """Keep nothing: a snapshot has it all."""
+        self.is_behind = False
+        self.queue.clear()
+        self._bytes = 0
 
 
 class EventHub:
@@ -106,7 +128,8 @@ class EventHub:
         try:
             missed = self._find_missed(client, last_event_id)
             client.is_behind = missed is None
-            client.queue.extend(missed or ())
+            for event in missed or ():
+                client.put(event)
             client.news.set()
             while not self._closed.is_set():
                 try:
@@ -117,12 +140,11 @@ class EventHub:
                     continue
                 client.news.clear()
                 if client.is_behind:
-                    client.is_behind = False
-                    client.queue.clear()
+                    client.clear()
                     if snapshot := await self._make_snapshot(client):
                         yield snapshot
                 while client.queue and not client.is_behind:
-                    yield client.queue.popleft()[2]
+                    yield client.take()
         finally:
             self._clients.discard(client)
 
@@ -195,10 +217,10 @@ class EventHub:
         for client in self._clients:
             if client.plugin_id is not None and plugin_id not in (None, client.plugin_id):
                 continue
-            if len(client.queue) >= LONGEST_QUEUE or (client.plugin_id is not None and kind == "plugins"):
+            if client.plugin_id is not None and kind == "plugins":
                 client.is_behind = True  # it gets a snapshot of what it asked for
             else:
-                client.queue.append(event)
+                client.put(event)
             client.news.set()
 
     def _render(self, kind: str, data: dict[str, Any]) -> bytes:

@@ -22,6 +22,7 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request"),
     errors.Unauthorized: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
     errors.TooManyAttempts: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_attempts"),
+    errors.TooManyStreams: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_streams"),
     errors.PluginsUnreadable: (HTTPStatus.INTERNAL_SERVER_ERROR, "plugins_unreadable"),
     errors.PluginNotFound: (HTTPStatus.NOT_FOUND, "plugin_not_found"),
     errors.PluginDisabled: (HTTPStatus.CONFLICT, "plugin_disabled"),
@@ -79,7 +80,7 @@ def make_response(error: Exception, more: Mapping[str, Any] | None = None) -> Pr
     if isinstance(error, errors.PlugvisorError):
         status, code = describe(error)
         headers = {}
-        if isinstance(error, errors.SupervisorUnavailable | errors.TooManyAttempts):
+        if isinstance(error, errors.SupervisorUnavailable | errors.TooManyAttempts | errors.TooManyStreams):
             headers["Retry-After"] = str(error.retry_after_seconds)
         if isinstance(error, errors.Unauthorized):
             headers["WWW-Authenticate"] = "Bearer"

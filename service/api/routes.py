@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from service.api.batch import reload_plugins, start_plugins, stop_plugins
 from service.api.endpoint import mutation, read_wait
 from service.api.health import show_liveness, show_plugin_health, show_readiness, show_server
+from service.api.log_endpoints import follow_log_by_websocket, list_log_files, show_log, stream_log
 from service.api.prometheus import show_metrics
 from service.api.usage import list_usage_history, list_usages, show_usage
 from service.api.views import REVALIDATE, Prepared, describe_outcome
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from service.manager import Outcome
 
 
-def make_routes() -> list[Route]:
+def make_routes() -> list[BaseRoute]:
     """Every path of the API."""
     return [
         Route("/plugins", list_plugins),
@@ -42,9 +43,14 @@ def make_routes() -> list[Route]:
         Route("/server/info", show_server),
         Route("/metrics", show_metrics),
         Route("/plugin/{plugin_id}/health", show_plugin_health),
+        # before /plugin/metrics/{plugin_id}: a plugin may be named `metrics`
+        Route("/plugin/{plugin_id}/logs", show_log),
+        Route("/plugin/{plugin_id}/logs/files", list_log_files),
+        Route("/plugin/{plugin_id}/logs/stream", stream_log, methods=["GET"]),
         Route("/plugin/metrics", list_usages),
         Route("/plugin/metrics/{plugin_id}", show_usage),
         Route("/plugin/metrics/{plugin_id}/history", list_usage_history),
+        WebSocketRoute("/ws/logs/{plugin_id}", follow_log_by_websocket),
     ]
 
 

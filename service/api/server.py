@@ -22,6 +22,9 @@ UNREAD_SECONDS = 0.5
 DRAIN_SECONDS = 5
 """How long requests under way may take to end at a shutdown; operations on plugins go on after that."""
 
+LONGEST_MESSAGE_BYTES = 4096
+"""Nobody has anything to tell us over a WebSocket."""
+
 
 def open_socket(host: str, port: int) -> socket.socket:
     """A listening socket.
@@ -69,6 +72,9 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         proxy_headers=False,  # else any local client could name itself anything and escape the throttle
         server_header=False,
         lifespan="on",
+        ws="websockets-sansio",
+        ws_max_size=LONGEST_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # it would keep memory for each connection
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = Server(config)

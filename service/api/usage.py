@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 
-from service.api.endpoint import get_plugin, private
+from service.api.endpoint import get_plugin, private, read_period
 from service.api.views import tell_time
 from service.errors import InvalidRequest
 from service.metrics.history import KEPT_SAMPLES
@@ -79,10 +77,7 @@ async def list_usage_history(request: Request[State]) -> Response:
     """Tell what one plugin used, the oldest sample first; there are samples only of when somebody asked."""
     plugin = get_plugin(request)
     limit = _read_limit(request.query_params.get("limit"))
-    start = _read_time("start_time", request.query_params.get("start_time"), -math.inf)
-    end = _read_time("end_time", request.query_params.get("end_time"), math.inf)
-    if start > end:
-        raise InvalidRequest("`start_time` must not be after `end_time`")
+    start, end = read_period(request.query_params)
     sampler = request.state["sampler"]
     total_memory_bytes = (await sampler.read()).total_memory_bytes
     found = [(at, usage) for at, usage in sampler.list_history(plugin.id) if start <= at <= end][-limit:]
@@ -119,15 +114,3 @@ def _read_limit(text: str | None) -> int:
     if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= KEPT_SAMPLES:
         raise InvalidRequest(f"`limit` must be a whole number from 1 to {KEPT_SAMPLES}")
     return int(text)
-
-
-def _read_time(name: str, text: str | None, default: float) -> float:
-    """Seconds since 1970; a time without an offset is the server's local time."""
-    if not text:
-        return default
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError):  # the latter two: a year that the clock does not know
-        raise InvalidRequest(
-            f"`{name}` must be a time like 2026-11-22T15:02:57+00:00, and in a URL + is written %2B"
-        ) from None

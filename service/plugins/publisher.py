@@ -76,6 +76,10 @@ class Publisher:
         """Publish the launch script, which a process that starts from now on runs."""
         _write(launch_path(self._run_dir, program.id), program.launch_script)
 
+    def write_idle_script(self, program: Program) -> None:
+        """Publish a launch script that does nothing, until the real one is written."""
+        _write(launch_path(self._run_dir, program.id), b"")
+
     def write_section(self, program: Program) -> None:
         """Publish the section, which supervisord reads at its start and at `reloadConfig`."""
         _write(conf_path(self._run_dir, program.id), program.section.encode())

@@ -178,7 +178,7 @@ class ProgramControl:
 
         A group that is added starts itself in supervisord's next round where `autostart` is true and it
         was never started before. So it is started here, and killed before anything can come between. The
-        launch script must not be there yet: then the process can do nothing but end, which it may do before
+        launch script must be an idle one: then the process can do nothing but end, which it may do before
         it is killed, and then supervisord may try again; so it is done until it holds.
         """
         for _ in range(_MOST_ADDING_ROUNDS):

@@ -42,14 +42,23 @@ class Received:
 class Listener:
     """One open stream, read in a thread."""
 
-    def __init__(self, port: int, last_event_id: str | None = None, **query: str) -> None:
+    def __init__(
+        self,
+        port: int,
+        last_event_id: str | None = None,
+        *,
+        path: str = "/events",
+        code: str | None = None,
+        **query: str,
+    ) -> None:
         self.events: list[Received] = []
         self.comments: list[str] = []
         self.ended: str = ""
         """How the stream has ended: "cleanly", or how not."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
-        self._connection.request("GET", f"/events?{urlencode(query)}", headers=headers)
+        headers |= {"Authorization": f"Bearer {code}"} if code else {}
+        self._connection.request("GET", f"{path}?{urlencode(query)}", headers=headers)
         self._socket = self._connection.sock
         self.response = self._connection.getresponse()
         self._socket.settimeout(None)
@@ -65,7 +74,7 @@ class Listener:
                     self.comments.append(value)
                 elif line == "\n" and fields:
                     data = json.loads(fields["data"])
-                    self.events.append(Received(fields["event"], fields["id"], data, time.monotonic()))
+                    self.events.append(Received(fields["event"], fields.get("id", ""), data, time.monotonic()))
                     fields = {}
                 elif line != "\n":
                     assert name not in fields, f"{name} twice in one event"
@@ -118,9 +127,9 @@ class Listener:
 
 
 @contextlib.contextmanager
-def listening(port: int, last_event_id: str | None = None, **query: str) -> Iterator[Listener]:
+def listening(port: int, last_event_id: str | None = None, **arguments: str) -> Iterator[Listener]:
     """A stream that has begun with its first event."""
-    listener = Listener(port, last_event_id, **query)
+    listener = Listener(port, last_event_id, **arguments)
     try:
         yield listener
     finally:

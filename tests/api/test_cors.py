@@ -98,7 +98,7 @@ def test_preflight_of_a_configured_origin(friendly: Plugvisor, path: str, origin
     assert response.headers["Access-Control-Allow-Origin"] == origin
     assert {"GET", "POST"} <= {*response.headers["Access-Control-Allow-Methods"].split(", ")}
     allowed = response.headers["Access-Control-Allow-Headers"].lower().split(", ")
-    assert {"authorization", "content-type"} <= {*allowed}
+    assert {"authorization", "content-type", "last-event-id"} <= {*allowed}
 
 
 @pytest.mark.parametrize("origin", STRANGERS)

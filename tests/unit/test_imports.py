@@ -12,7 +12,7 @@ LAYERS = [
     {"service.__main__", "service.folders", "service.up"},
     {"service.api"},
     {"service.manager", "service.operations", "service.registry", "service.report"},
-    {"service.plugins", "service.supervisord", "service.metrics"},
+    {"service.plugins", "service.supervisord", "service.metrics", "service.logs"},
     {"service.admin_code", "service.settings"},
     {"service.users"},
     {"service.errors", "service"},
@@ -75,8 +75,8 @@ def test_there_is_no_cycle() -> None:
     list(TopologicalSorter(IMPORTS).static_order())  # raises CycleError
 
 
-def test_plugins_supervisord_and_metrics_do_not_know_each_other() -> None:
-    packages = {"service.plugins", "service.supervisord", "service.metrics"}
+def test_plugins_supervisord_metrics_and_logs_do_not_know_each_other() -> None:
+    packages = {"service.plugins", "service.supervisord", "service.metrics", "service.logs"}
     met = {(part_of(module), part_of(name)) for module, names in IMPORTS.items() for name in names}
     assert not met & {(one, other) for one in packages for other in packages if one != other}
 

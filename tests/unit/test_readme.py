@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from service import __main__ as command
 from service.api.problems import PROBLEMS, respond_to_error
@@ -66,8 +66,8 @@ def test_settings_in_chinese() -> None:
 
 @in_both
 @pytest.mark.parametrize("route", make_routes(), ids=lambda route: route.name)
-def test_every_route_has_its_section(name: str, route: Route) -> None:
-    [method] = route.methods - {"HEAD"}
+def test_every_route_has_its_section(name: str, route: Route | WebSocketRoute) -> None:
+    [method] = ["WS"] if isinstance(route, WebSocketRoute) else route.methods - {"HEAD"}
     assert f"### `{method} {route.path}`" in read(name).splitlines()
     assert [f"{method} {route.path}"] in [row[:1] for row in read_rows(name)]
 

@@ -1,0 +1,168 @@
+"""One line of a log -> an entry: when, how grave, where in the source, and the message.
+
+Plugins choose the bytes: every pattern here is anchored, its repetitions are bounded or possessive, and
+the time that a line takes grows with its length and no faster.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+
+LEVELS = ("TRACE", "DEBUG", "INFO", "NOTICE", "SUCCESS", "WARNING", "ERROR", "CRITICAL", "FATAL")
+"""What `Entry.level` may be."""
+SPELLINGS = {level: level for level in LEVELS} | {
+    "WARN": "WARNING", "ERR": "ERROR", "CRIT": "CRITICAL",
+    "TRAC": "TRACE", "DEBG": "DEBUG", "ERRO": "ERROR",  # supervisord's own
+}  # fmt: skip
+"""Every word that is taken for a level, and for which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line. What it does not tell is None; one in which nothing is recognised is all message."""
+
+    timestamp: str | None
+    """ISO 8601 with the line's own offset from UTC, or else this machine's."""
+    level: str | None
+    """One of `LEVELS`."""
+    file: str | None
+    """Where in the source it was logged, as the line tells it: a file, a module or a logger's name."""
+    line: int | None
+    message: str
+    """Whatever is left, colours and all."""
+
+
+def parse_line(text: str) -> Entry:
+    """Recognise what loggers write: Python's logging, loguru, uvicorn, supervisord, syslog and their like."""
+    when = _find_time(text)
+    if when is None:
+        level = _LEVEL_AT_START.match(text)
+        return _parse_rest(text, None, level) if level else Entry(None, None, None, None, text)
+    moment, end = when
+    timestamp = moment.isoformat()
+    start = _skip_gap(text, end)
+    if level := _LEVEL.match(text, start):
+        return _parse_rest(text, timestamp, level)
+    name = _NAME.match(text, start)
+    if name and (level := _LEVEL.match(text, name.end())):
+        return _parse_rest(text, timestamp, level, name["inside"] or name["bare"])
+    # between other words a level is told, but nothing is taken out of the line
+    level = _LEVEL_AFTER_WORDS.match(text, start)
+    return Entry(timestamp, _read_level(level) if level else None, None, None, text[start:])
+
+
+def find_moment(text: str) -> float | None:
+    """When a line was logged, in seconds since 1970; None where it does not tell."""
+    when = _find_time(text)
+    return when[0].timestamp() if when else None
+
+
+def _parse_rest(text: str, timestamp: str | None, level: re.Match[str], name: str | None = None) -> Entry:
+    start = _skip_gap(text, level.end())
+    number = None
+    if place := _PLACE.match(text, start):
+        name = f"{place['module']}:{place['function']}" if place["module"] else place["file"]
+        number = int(place["line"])
+        start = _skip_gap(text, place.end())
+    elif logger := level.groupdict().get("logger"):
+        name = logger
+    return Entry(timestamp, _read_level(level), name, number, text[start:])
+
+
+def _read_level(level: re.Match[str]) -> str:
+    return SPELLINGS[(level["inside_level"] or level["bare_level"]).upper()]
+
+
+def _skip_gap(text: str, position: int) -> int:
+    """Where the text goes on after blanks and one separator; a colour that begins there belongs to it."""
+    gap = _GAP.match(text, position)
+    end = gap.end() if gap else position
+    return max(text.rfind(separator, position, end) for separator in " \t|:-") + 1 or position
+
+
+# -- when
+
+
+def _find_time(text: str) -> tuple[datetime, int] | None:
+    """The time at the beginning of a line, and where it ends."""
+    try:
+        if match := _TIME.match(text):
+            moment = datetime.fromisoformat(f"{match['date'].replace('/', '-')}T{match['time']}{match['offset'] or ''}")
+        elif match := _SYSLOG_TIME.match(text):
+            moment = _guess_year(f"{match['month']} {match['day']} {match['time']}")
+        else:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=_find_zone(moment.replace(second=0, microsecond=0)))
+        moment.timestamp()
+    except (ValueError, OverflowError):  # the 31st of February; the year 0 or 9999
+        return None
+    return moment, match.end()
+
+
+@lru_cache(maxsize=256)
+def _find_zone(minute: datetime) -> tzinfo | None:
+    """This machine's offset then: looking it up takes longer than all the rest."""
+    return minute.astimezone().tzinfo
+
+
+def _guess_year(text: str) -> datetime:
+    """Syslog tells none: it is the last time when it was that day, give or take a clock that is ahead."""
+    now = datetime.now(UTC).astimezone().replace(tzinfo=None)
+    moment = datetime.strptime(f"{now.year} {text}", "%Y %b %d %H:%M:%S")  # noqa: DTZ007 - the caller finds the zone
+    return moment if moment <= now + timedelta(days=1) else moment.replace(year=now.year - 1)
+
+
+# -- what loggers write
+
+_COLOUR = r"\x1b\[[0-9;]{0,16}m"
+_BLANKS = rf"(?:[ \t]|{_COLOUR}){{0,64}}+"
+_COLOURS = rf"(?:{_COLOUR}){{0,4}}+"
+_END = r"(?=[ \t\x1b]|$)"
+
+_TIME = re.compile(
+    rf"""{_BLANKS}
+    (?:<[0-9]{{1,3}}>(?:1[ ])?)?+                                               # syslog's priority
+    [\[(]?+
+    (?P<date>[0-9]{{4}}[-/][0-9]{{2}}[-/][0-9]{{2}}) [T ]
+    (?P<time>[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:[.,][0-9]{{1,9}}+)?+) (?![0-9:])
+    (?:[ ]?(?P<offset>Z|[+-][01][0-9]:?[0-5][0-9])(?![A-Za-z0-9]))?
+    [\])]?+""",
+    re.VERBOSE,
+)
+_SYSLOG_TIME = re.compile(
+    rf"""{_BLANKS}
+    (?:<[0-9]{{1,3}}>)?+
+    (?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[ ]{{1,2}}+
+    (?P<day>[0-9]{{1,2}})[ ]
+    (?P<time>[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}})(?![0-9:])""",
+    re.VERBOSE,
+)
+_GAP = re.compile(rf"{_BLANKS}(?:[-|:]{_END})?+{_BLANKS}")
+
+_WORDS = "|".join(sorted(SPELLINGS, key=len, reverse=True))
+# In brackets in any case; else in capitals, for "error" may as well begin a sentence.
+_INSIDE = rf"\[{_BLANKS}(?P<inside_level>(?i:{_WORDS})){_BLANKS}\]"
+_BARE = rf"(?P<bare_level>{_WORDS})(?![\w.-])"
+_LEVEL = re.compile(rf"{_BLANKS}(?:{_INSIDE}|{_BARE}){_COLOURS}:?+")
+_LEVEL_AT_START = re.compile(
+    # with the logger's name of logging's own default: WARNING:root:message
+    rf"{_BLANKS}(?:{_INSIDE}{_COLOURS}:?+|{_BARE}{_COLOURS}(?::(?:(?P<logger>[\w.-]{{1,100}}+):)?|(?={_BLANKS}[|-]{_END})))"
+)
+_LEVEL_AFTER_WORDS = re.compile(rf"(?:[^\s|]{{1,100}}+{_BLANKS}(?:[-|:]{_END})?+{_BLANKS}){{1,2}}(?:{_INSIDE}|{_BARE})")
+_NAME = re.compile(
+    rf"""(?:[\[(](?![0-9]+[\])])(?P<inside>[\w.:/-]{{1,100}}+)[\])]          # no process id
+    |   (?P<bare>[\w./-]{{1,100}}+)(?::|{_BLANKS}[|-]){_END}) {_BLANKS} (?:[-|:]{_END})?+ {_BLANKS}""",
+    re.VERBOSE,
+)
+_PLACE = re.compile(
+    rf"""{_COLOURS}[\[(]?+(?![0-9])
+    (?: (?P<module>[^\s:\x1b]{{1,200}}+) {_COLOURS} : {_COLOURS} (?P<function>[^\s:\x1b]{{1,200}}+) {_COLOURS}
+    |   (?P<file>[^\s:\x1b]{{1,200}}\.(?:pyx?|[cm]?[jt]sx?|go|rs|java|kt|cc?|cpp|hh?|hpp|rb|php|cs|swift|lua|exs?)) )
+    : {_COLOURS} (?P<line>[0-9]{{1,7}}+) {_COLOURS}
+    (?: [\])] {_COLOURS} :?+ | : | {_BLANKS} [|-] ) {_END}""",
+    re.VERBOSE,
+)

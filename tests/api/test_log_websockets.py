@@ -1,0 +1,157 @@
+"""A log as it grows, over a WebSocket: the same for a client that cannot send a header, and the code in its URL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.websockets import WebSocket
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from service.api import log_endpoints
+from service.api.auth import BURST
+from service.api.log_streams import LogStreams
+from service.logs.files import LogFiles
+from tests.api.log_clients import (
+    closed_with,
+    open_websocket,
+    receive,
+    receive_lines,
+    wait_for_close,
+)
+from tests.api.parrot import PARROT, say
+from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, Plugvisor, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_a_websocket(shared: Plugvisor, add: Callable[..., str]) -> None:
+    plugin_id = add(PARROT)
+    shared.start_running(plugin_id)
+    with open_websocket(shared, plugin_id) as websocket:
+        initial = receive(websocket)
+        assert initial.keys() == {"type", "logs", "log_file", "total_lines"}
+        assert (initial["type"], initial["log_file"], initial["total_lines"]) == ("initial", f"{plugin_id}.log", 1)
+        assert initial["logs"][0].keys() == {"timestamp", "level", "file", "line", "message"}
+        websocket.send("what a client says")
+        websocket.send(b"\xff\x00")
+        say(shared, plugin_id, b"a\nINFO: b\n")
+        assert receive_lines(websocket, 2) == ["a", "b"]
+    with open_websocket(shared, "_server") as websocket:
+        assert receive(websocket)["log_file"] == "_server.log"
+
+
+def test_a_websocket_that_is_not_served(shared: Plugvisor) -> None:
+    for code in ("wrong", "", None, "%E4%BD%A0", "%FF", ADMIN_CODE + "x"):
+        status, reason = closed_with(shared, "_server", code)
+        assert status == 1008
+        assert "admin code" in reason
+    status, reason = closed_with(shared, "nobody", ADMIN_CODE)
+    assert (status, reason[:29]) == (4404, "there is no plugin 'nobody'; ")
+    assert closed_with(shared, "nobody", "wrong")[0] == 1008, "who has no code is told nothing"
+    with pytest.raises(InvalidStatus):
+        open_websocket(shared, "a/b")
+    assert shared.http.get("/ws/logs/_server").status_code == 404
+    assert closed_with(shared, "%E4%BD%A0" * 60, ADMIN_CODE)[0] == 4404, "a reason may have 123 bytes at most"
+
+
+def test_wrong_codes_are_throttled_wherever_they_come(plugvisor: Plugvisor) -> None:
+    plugvisor.environ["PLUGVISOR_ADMIN_CODE"] = "ABCD"  # a weak one
+    plugvisor.up()
+    for number in range(BURST):
+        if number % 2:
+            assert plugvisor.post("/plugins/refresh", "wrong").status_code == 401
+        else:
+            assert closed_with(plugvisor, "_server", "wrong") == (1008, "the admin code is wrong")
+    status, reason = closed_with(plugvisor, "_server", "ABCD")
+    assert status == 1008
+    assert reason.startswith("too many wrong admin codes")
+    assert plugvisor.post("/plugins/refresh", "ABCD").status_code == 429
+
+
+def test_the_code_reaches_no_log(plugvisor: Plugvisor) -> None:
+    plugvisor.up()
+    with open_websocket(plugvisor, "_server") as websocket:
+        receive(websocket)
+    closed_with(plugvisor, "nobody", ADMIN_CODE)
+    closed_with(plugvisor, "_server", f"{ADMIN_CODE}x")
+    query = f"?code={ADMIN_CODE}"
+    with pytest.raises(InvalidStatus):
+        connect(f"ws://127.0.0.1:{plugvisor.port}/elsewhere{query}", proxy=None)
+    for path in ("/ws/logs/_server", "/ws/logs/a/b", "/plugin/_server/logs"):
+        plugvisor.http.get(f"{path}{query}")
+        plugvisor.http.post(f"{path}{query}")
+    for lines in (
+        "Upgrade: websocket\r\nConnection: Upgrade",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x",
+    ):
+        with socket.create_connection(("127.0.0.1", plugvisor.port), DEADLINE_SECONDS) as raw:
+            raw.sendall(f"GET /ws/logs/_server{query} HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n".encode())
+            assert b" 400 " in raw.recv(4096) or b" 426 " in raw.recv(4096)
+    with open_websocket(plugvisor, "_server") as websocket:
+        receive(websocket)
+        websocket.send("x" * 100_000)
+        assert wait_for_close(websocket).code == 1009
+    with open_websocket(plugvisor, "_server") as websocket:
+        receive(websocket)
+        plugvisor.ctl("restart", "plugvisor")
+        wait_for_close(websocket)
+    wait_for(plugvisor.is_ready)
+    plugvisor.down()
+    for path in (*plugvisor.log_dir.iterdir(), plugvisor.output_path):
+        text = path.read_text()
+        assert ADMIN_CODE not in text, path
+        assert "code=" not in text, path
+        assert "Traceback" not in text, text
+
+
+def test_the_code_is_taken_out_before_uvicorn_could_log_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvicorn's line is of level INFO and ours let it through no more, but that is no lock."""
+    seen = []
+
+    class Gate:
+        def check_code(self, code: bytes, _connection: object) -> None:
+            seen.append(code)
+
+    class Logs:
+        def find(self, _plugin_id: str) -> LogFiles:
+            return LogFiles(tmp_path, "x.log")
+
+    (tmp_path / "x.log").write_bytes(b"a\n")
+    monkeypatch.setattr(log_endpoints, "PING_SECONDS", 0)
+
+    async def run() -> list[dict[str, Any]]:
+        streams = LogStreams()
+        sent: list[dict[str, Any]] = []
+        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        scope = {
+            "type": "websocket",
+            "path": "/ws/logs/x",
+            "query_string": b"code=secret",
+            "headers": [],
+            "path_params": {"plugin_id": "x"},
+            "state": {"gate": Gate(), "logs": Logs(), "log_streams": streams},
+        }
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "websocket.accept":
+                assert scope["query_string"] == b""
+            sent.append(message)
+            if '"ping"' in message.get("text", ""):
+                inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
+
+        inbox.put_nowait({"type": "websocket.connect"})
+        websocket = WebSocket(scope, inbox.get, send)  # type: ignore[arg-type]
+        await log_endpoints.follow_log_by_websocket(websocket)
+        return sent
+
+    sent = asyncio.run(run())
+    assert seen == [b"secret"]
+    kinds = [json.loads(message["text"])["type"] for message in sent[1:]]
+    assert kinds[:2] == ["initial", "ping"]
