@@ -103,14 +103,17 @@ class Container:
         """Wait for its end; returns the exit status."""
         return int(docker("wait", self.name))
 
-    def get(self, path: str) -> httpx.Response:
-        """GET."""
-        return httpx.get(f"{self.url}{path}", timeout=DEADLINE_SECONDS, trust_env=False)
+    def get(self, path: str, code: str | None = ADMIN_CODE) -> httpx.Response:
+        """GET with the admin code, or with another, or with none."""
+        return self._request("GET", path, code)
 
     def post(self, path: str, code: str | None = ADMIN_CODE) -> httpx.Response:
         """POST with the admin code, or with another, or with none."""
+        return self._request("POST", path, code)
+
+    def _request(self, method: str, path: str, code: str | None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {code}"} if code is not None else {}
-        return httpx.post(f"{self.url}{path}", headers=headers, timeout=DEADLINE_SECONDS, trust_env=False)
+        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=DEADLINE_SECONDS, trust_env=False)
 
     def status(self, plugin_id: str) -> Any:
         """The API's word of one plugin."""

@@ -107,7 +107,7 @@ def main():
     found = [
         name
         for name, value in os.environ.items()
-        if "an-admin-code" in value or name.startswith("PLUGVISOR_") and name != "PLUGVISOR_PLUGIN"
+        if "an-admin-code" in value or (name.startswith("PLUGVISOR_") and name != "PLUGVISOR_PLUGIN")
     ]
     sys.stdout.write(json.dumps({"service": service, "done": done, "environment": found}) + "\n")
     sys.stdout.flush()

@@ -42,6 +42,16 @@ def test_the_five_endpoints(samples: Container) -> None:
     assert samples.post("/plugin/failing/reload").json()["code"] == "start_failed"
 
 
+def test_the_service_reads_what_is_another_users(samples: Container) -> None:
+    """Logs, which root writes, and what a plugin's process uses."""
+    samples.wait_for_status("heartbeat", "running")
+    answer = wait_for(lambda: samples.get("/plugin/heartbeat/logs").json()["logs"], "a line of the plugin's")
+    assert "你好" in answer[0]["message"]
+    used = samples.get("/plugin/metrics/heartbeat").json()["metrics"]
+    assert used["memory_mb"] > 1
+    assert used["num_threads"] == 1
+
+
 def test_an_entry_is_run_by_the_python_of_plugins(samples: Container) -> None:
     samples.wait_for_status("hello_http", "running")
     code = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:48917/').read())"
