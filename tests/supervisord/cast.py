@@ -50,7 +50,7 @@ class Character:
 
 CAST = {
     "obedient": Character(_OBEYS + _WAITS),
-    "patient": Character(_OBEYS + _WAITS, "startsecs = 1\nstopwaitsecs = 20"),
+    "patient": Character(_OBEYS + _WAITS, "startsecs = 1\nstopwaitsecs = 8"),
     "renamed": Character(_OBEYS + _RENAMES_ITSELF + _WAITS),
     "slow": Character(_OBEYS.replace("sys.exit", "time.sleep(0.7) or sys.exit") + _WAITS),
     "deaf": Character(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tests.supervisord.witness import Interval
 
 CLIENTS = 8
-OPERATIONS_PER_CLIENT = 12
+OPERATIONS_PER_CLIENT = 8
 QUIET_SECONDS = 30.0
 READ_SECONDS = 5.0
 """Within this every read is answered, as README says."""
@@ -49,7 +49,7 @@ LONGEST_SECONDS = 120.0
 FREEZE_SECONDS = 1.0
 
 WEIGHTS = {
-    "start": 26, "stop": 18, "reload": 12, "read": 6, "refresh": 4, "hang-up": 6,
+    "start": 26, "stop": 18, "reload": 12, "read": 6, "refresh": 4, "hang-up": 3,
     "ctl-start": 2, "ctl-stop": 2, "ctl-restart": 2, "ctl-update": 1,
     "kill": 6, "term": 3, "pause": 2, "continue": 2,
     "edit": 3, "break": 1, "repair": 3, "remove": 1, "add": 3,
@@ -79,7 +79,7 @@ def make_round(seed: int, number: int) -> list[Operation]:
     dice = random.Random(f"{seed}:{number}")
     # a few plugins in each round, so that clients meet
     names = dice.sample(sorted(CAST), 7)
-    operations = []
+    operations = [Operation(client, "start", name, 0) for client, name in enumerate(names)]
     for client in range(CLIENTS):
         for _ in range(OPERATIONS_PER_CLIENT):
             [kind] = dice.choices(list(WEIGHTS), list(WEIGHTS.values()))
@@ -164,7 +164,7 @@ class Stage:
             try:
                 response = http.post(path, headers={"Authorization": f"Bearer {ADMIN_CODE}"})
             except httpx.TransportError as error:
-                self.witness.lose_sight(name)
+                self.witness.lose_sight(name, may_start=verb != "stop")
                 if not self._was_disturbed(interval.began):
                     self.witness.report(f"5: {path}: {error!r}")
                 return
@@ -172,7 +172,7 @@ class Stage:
             code = response.json().get("code", "")
             self.answers[f"{verb} {response.status_code} {code}".strip()] += 1
             if response.status_code == 202 or code in ("supervisor_unavailable", "stop_timeout"):
-                self.witness.lose_sight(name)
+                self.witness.lose_sight(name, may_start=verb != "stop")
             if verb == "stop" and response.status_code == 200:
                 self.witness.check_stopped(name, interval)
             self._check_answer(verb, path, response, seconds, interval)
@@ -226,7 +226,7 @@ class Stage:
     def _hang_up(self, operation: Operation) -> None:
         name, verb = operation.plugin_id, operation.verb
         with self.witness.doing(name, starts=verb != "stop", stops=verb == "stop"):
-            self.witness.lose_sight(name)
+            self.witness.lose_sight(name, may_start=verb != "stop")
             head = f"POST /plugin/{name}/{verb} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_CODE}"
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.plugvisor.port)) as client:
                 client.sendall(f"{head}\r\nContent-Length: 0\r\n\r\n".encode())
@@ -252,7 +252,7 @@ class Stage:
         # a SIGTERM that nobody asked for is an expected end, and nobody starts it again
         with self.witness.doing(name, stops=operation.kind == "term"):
             if operation.kind == "pause":
-                self.witness.lose_time_of(name)
+                self.witness.lose_sight(name, may_start=False)
             if family[0].is_alive:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(family[0].pid, sent[operation.kind])
@@ -260,11 +260,15 @@ class Stage:
     def _kill_service(self) -> None:
         found = [pid for pid in _find_children(self.plugvisor.supervisord_pid) if "serve" in _read_command(pid)]
         if found:
-            self.witness.disturb(10)
+            self.witness.disturb(2)
             self.witness.lose_sight_of_what_is_under_way()
             self._service_deaths += 1
             with contextlib.suppress(ProcessLookupError):
                 os.kill(found[0], signal.SIGKILL)
+            deadline = time.monotonic() + QUIET_SECONDS
+            while not self._is_service_back() and time.monotonic() < deadline:
+                self.witness.disturb(1)
+                time.sleep(0.05)
 
     def _freeze(self) -> None:
         self.witness.disturb(FREEZE_SECONDS + 5)

@@ -34,9 +34,7 @@ AT_ONCE = "auto_start = false\n[plugin_runtime.supervisor]\nstartsecs = 0\nautor
 
 
 def read_family(plugvisor: Plugvisor, plugin_id: str) -> list[Seen]:
-    table = Table(plugvisor.run_dir)
-    table._others.clear()
-    return [seen for seen in table.read() if seen.plugin_id == plugin_id]
+    return [seen for seen in Table(plugvisor.run_dir, set()).read() if seen.plugin_id == plugin_id]
 
 
 def start_family(plugvisor: Plugvisor, plugin_id: str) -> list[int]:

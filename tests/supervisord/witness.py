@@ -54,18 +54,28 @@ def read_stat(pid: int) -> tuple[int, bool] | None:
     return None
 
 
-class Table:
-    """Reads who is alive. Processes that were there before anything began are not looked at."""
+def list_pids() -> list[int]:
+    """Every process there is."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
-    def __init__(self, run_dir: Path) -> None:
+
+class Table:
+    """Reads who is alive.
+
+    Args:
+        others: processes that need not be looked at; who is gone is taken out, for its number may be used again.
+    """
+
+    def __init__(self, run_dir: Path, others: set[int]) -> None:
         self._prefix = f"PLUGVISOR_PLUGIN={run_dir}:".encode()
-        self._others = set(self._list())
+        self._others = others
         self._known: dict[int, Seen] = {}
 
     def read(self) -> list[Seen]:
         """Every living process of every plugin."""
-        alive = []
-        for pid in self._list():
+        alive, pids = [], list_pids()
+        self._others.intersection_update(pids)
+        for pid in pids:
             seen = None if pid in self._others else self._known.get(pid) or self._look(pid)
             if seen is not None and seen.is_alive:
                 self._known[pid] = seen
@@ -84,10 +94,6 @@ class Table:
                 return Seen(pid, stat[0], plugin_id, int(main_pid))
         return None
 
-    @staticmethod
-    def _list() -> list[int]:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
 
 @dataclass
 class Record:
@@ -98,13 +104,14 @@ class Record:
     starting: int = 0
     """How many of them are not known to have ended."""
     is_vague: bool = False
-    """Something is under way of which nobody will tell the end; until all is quiet."""
+    """Something is under way that may start it, and nobody will tell its end; until all is quiet."""
+    is_held_up: bool = False
+    """Something is under way that may take it a while, likewise."""
     must_be_gone: bool = False
     stirs: int = 0
     """How often anything was begun that may change it."""
     busy: int = 0
     was_running: bool = False
-    is_paused: bool = False
     may_be_stopped: bool = False
     """Since all was quiet, something was done after which it need not run."""
 
@@ -130,7 +137,8 @@ class Witness:
         """Until when supervisord or the service are kept from working, by the test."""
         self._is_stock = plugvisor.stock
         self._plugvisor = plugvisor
-        self._tables = [Table(plugvisor.run_dir) for _ in range(2)]
+        others = set(list_pids())
+        self._tables = [Table(plugvisor.run_dir, others) for _ in range(2)]
         self._records = {name: Record() for name in CAST}
         self._lock = threading.RLock()
         self._end = threading.Event()
@@ -164,7 +172,9 @@ class Witness:
             record = self._records[name]
             record.stirs += 1
             record.busy += 1
-            interval = Interval(record.starts, record.starting, record.stirs, record.busy == 1 and not record.is_vague)
+            interval = Interval(
+                record.starts, record.starting, record.stirs, record.busy == 1 and not record.is_held_up
+            )
             record.may_be_stopped |= stops
             if starts:
                 record.starts += 1
@@ -181,24 +191,21 @@ class Witness:
         """Whether nothing else was done to a plugin meanwhile, nor to supervisord or the service."""
         with self._lock:
             record = self._records[name]
-            is_same = record.stirs == interval.stirs and not record.is_vague and not record.is_paused
+            is_same = record.stirs == interval.stirs and not record.is_held_up
             return is_same and interval.is_alone and self.disturbed_at < interval.began
 
     def disturb(self, seconds: float) -> None:
         """supervisord or the service is kept from working for so long."""
         self.disturbed_at = max(self.disturbed_at, time.monotonic() + seconds)
 
-    def lose_time_of(self, name: str) -> None:
-        """A plugin was sent SIGSTOP, after which it does not obey; until all is quiet."""
-        with self._lock:
-            self._records[name].is_paused = True
-
-    def lose_sight(self, *names: str) -> None:
-        """Nobody will tell how an operation on these ends."""
+    def lose_sight(self, *names: str, may_start: bool = True) -> None:
+        """Nobody will tell how an operation on these ends; until all is quiet."""
         with self._lock:
             for name in names:
-                self._records[name].is_vague = True
-                self._records[name].must_be_gone = False
+                record = self._records[name]
+                record.is_held_up = True
+                record.is_vague |= may_start
+                record.must_be_gone &= not may_start
 
     def lose_sight_of_what_is_under_way(self) -> None:
         """The service is killed."""
@@ -223,7 +230,7 @@ class Witness:
         running = {seen.plugin_id for seen in self.read() if seen.is_main}
         with self._lock:
             for name, record in self._records.items():
-                record.is_vague = record.may_be_stopped = record.is_paused = False
+                record.is_vague = record.may_be_stopped = record.is_held_up = False
                 record.was_running = name in running
 
     def must_run(self, name: str) -> bool:
