@@ -166,6 +166,7 @@ class Plugvisor:
             "PLUGVISOR_LOG_DIR": str(self.log_dir),
             "PLUGVISOR_PYTHON": sys.executable,
             "PLUGVISOR_MINFDS": "1024",
+            "PLUGVISOR_LOG_TO_STDOUT": "false",
         }
         with self.output_path.open("ab") as output:
             return subprocess.Popen(

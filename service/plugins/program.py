@@ -76,8 +76,17 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
         raise ManifestError(f"its `entry` cannot be run by PLUGVISOR_RUNNER: {error.problem}") from error
     section = render_section(manifest, settings)
     check_section(section, manifest, settings)
+    environment = {**describe_account(settings), **manifest.environment}
     mark = render_mark(settings.run_dir, manifest.id)
-    return Program(manifest.id, section, render_launch_script(folder, argv, manifest.environment, mark))
+    return Program(manifest.id, section, render_launch_script(folder, argv, environment, mark))
+
+
+def describe_account(settings: Settings) -> dict[str, str]:
+    """The variables that tell a process who it is, where it is somebody else than supervisord."""
+    if settings.users is None:
+        return {}
+    user = settings.users.plugins
+    return {"HOME": user.home, "USER": user.name, "LOGNAME": user.name}
 
 
 def build_argv(manifest: Manifest, folder: Path, runner: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -126,6 +135,10 @@ def render_section(manifest: Manifest, settings: Settings) -> str:
         "stdout_logfile_maxbytes": LOG_FILE_BYTES,
         "stdout_logfile_backups": LOG_FILE_BACKUPS,
     }
+    if settings.users is not None:
+        values["user"] = settings.users.plugins.uid
+    if settings.log_to_stdout:
+        values["stdout_events_enabled"] = "true"
     lines = [f"{option}={value}" for option, value in values.items()]
     return "\n".join(["; generated from the plugin's manifest; edit that", f"[program:{manifest.id}]", *lines, ""])
 

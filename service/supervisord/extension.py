@@ -28,8 +28,10 @@ from supervisor.states import SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from service.supervisord.clock import SteadyClock
+from service.supervisord.guard import Guard
 from service.supervisord.shortages import prepare_for_shortages
 from service.supervisord.states import ProcessState
+from service.supervisord.stdout import StdoutLog
 from service.supervisord.stream import StateStream, Waker, guarded
 from service.supervisord.sweeper import Sweeper
 
@@ -45,18 +47,32 @@ _SHORTEST_TIMER_SECONDS = 0.01
 _instances: list[tuple[Any, Extension]] = []
 
 
-def make_rpcinterface(supervisord: Any, stream: str, programs: str) -> PluginsNamespace:
+def make_rpcinterface(
+    supervisord: Any,
+    stream: str,
+    programs: str,
+    *,
+    log_to_stdout: str = "false",
+    service_gid: str = "",
+    plugins_uid: str = "",
+) -> PluginsNamespace:
     """supervisord calls this once for each of its HTTP servers; all of them share one extension.
 
     Args:
         stream: path of the state stream's socket.
         programs: the folder that holds `<name>.conf` for each plugin.
+        log_to_stdout: "true" to write all logs to standard output as well.
+        service_gid: a group that may read the state stream too.
+        plugins_uid: the user that every plugin must run as, where supervisord is root.
     """
     for known, extension in _instances:
         if known is supervisord:
             return PluginsNamespace(extension)
     _instances.clear()  # a supervisord that reloads itself is another object
-    extension = Extension(supervisord, stream, programs)
+    guard = Guard(supervisord, int(plugins_uid)) if plugins_uid else None
+    extension = Extension(supervisord, stream, programs, int(service_gid) if service_gid else None, guard)
+    if log_to_stdout == "true":
+        extension.stdout = StdoutLog(supervisord)
     _instances.append((supervisord, extension))
     return PluginsNamespace(extension)
 
@@ -128,8 +144,12 @@ class History:
 class Extension:
     """Watches one supervisord."""
 
-    def __init__(self, supervisord: Any, stream: str, programs: str) -> None:
+    def __init__(
+        self, supervisord: Any, stream: str, programs: str, readers_gid: int | None = None, guard: Guard | None = None
+    ) -> None:
         self.logger = supervisord.options.logger
+        self._guard = guard
+        self.stdout: StdoutLog | None = None
         self._supervisord = supervisord
         self._programs_dir = programs
         self._sequence = 0
@@ -141,10 +161,12 @@ class Extension:
         self._clock = SteadyClock()
         self._clock.install()
         prepare_for_shortages()
-        self._sweeper = Sweeper(str(Path(programs).parent), self._find_main_pid, self.logger.info)
+        self._sweeper = Sweeper(
+            str(Path(programs).parent), self._find_main_pid, self.logger.info, guard.as_plugins if guard else None
+        )
         self._sweep_in: float | None = None
         self._waker = Waker(self.logger)
-        self._stream = StateStream(stream, self.logger, self._before_poll, self._make_snapshot)
+        self._stream = StateStream(stream, self.logger, self._before_poll, self._make_snapshot, readers_gid)
         signal.set_wakeup_fd(self._waker.descriptor, warn_on_full_buffer=False)
         signal.signal(signal.SIGALRM, lambda *_: None)  # it wakes the loop, that is all
         self._waitpid = supervisord.options.waitpid
@@ -288,6 +310,8 @@ class Extension:
     @guarded
     def _on_stopping(self, _event: Any) -> None:
         """Stop every group at once; supervisord would go one by one, a second or more each."""
+        if self._guard is not None:
+            self._guard.forbid_restart()
         self.logger.info("plugins: stopping every program at once")
         for group in self._supervisord.process_groups.values():
             self._stop_group(group)
@@ -298,6 +322,8 @@ class Extension:
             # supervisord closes every descriptor when it begins anew
             signal.set_wakeup_fd(-1)
             self._waker.close()
+            if self.stdout is not None:
+                self.stdout.close()
 
     @guarded
     def _stop_group(self, group: Any) -> None:

@@ -57,10 +57,14 @@ class Census:
 
     Args:
         run_dir: the run folder, which the mark names.
+        look_as: makes this process, for a moment, the user whose processes are to be looked at.
     """
 
-    def __init__(self, run_dir: str) -> None:
+    def __init__(
+        self, run_dir: str, look_as: Callable[[], contextlib.AbstractContextManager[None]] | None = None
+    ) -> None:
         self._run_dir = run_dir
+        self._look_as = look_as
         self._known: dict[int, _Known] = {}
 
     @property
@@ -75,7 +79,8 @@ class Census:
         for pid, inode in _list_processes():
             known = self._known.get(pid)
             if known is None or known.inode != inode:
-                known = self._look(pid, inode, fresh)
+                with self._look_as() if self._look_as else contextlib.nullcontext():
+                    known = self._look(pid, inode, fresh)
             if known is not None:
                 fresh[pid] = known
             if time.monotonic() > pause_at:
@@ -96,7 +101,8 @@ class Census:
                 environ = file.readall()
             relations = _read_relations(pid)
         except PermissionError:
-            return _Known(inode, None)  # another user's
+            # another user's; or root's child, which is about to become the user that we are now
+            return _Known(inode, None) if self._look_as is None else None
         except OSError:
             return None
         mark = parse_mark(environ)

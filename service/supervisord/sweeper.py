@@ -12,6 +12,7 @@ from service.supervisord.strays import Census, Ending, Member, end_all, is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
 
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.1
 """Between two looks at whether what was signalled is gone; they become longer."""
@@ -25,10 +26,17 @@ class Sweeper:
     Args:
         run_dir: the run folder, which the mark names.
         find_main_pid: the process id of a plugin's main process, 0 where it has none.
+        look_as: see `Census`.
     """
 
-    def __init__(self, run_dir: str, find_main_pid: Callable[[str], int], log: Callable[[str], object]) -> None:
-        self._census = Census(run_dir)
+    def __init__(
+        self,
+        run_dir: str,
+        find_main_pid: Callable[[str], int],
+        log: Callable[[str], object],
+        look_as: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> None:
+        self._census = Census(run_dir, look_as)
         self._find_main_pid = find_main_pid
         self._log = log
         self._endings: dict[str, Ending] = {}  # of who has ended, until a census finds nothing of it
