@@ -130,11 +130,14 @@ class Plugvisor:
             check=False,
         )
 
-    def spawn(self, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
+    def spawn(self, *arguments: str, limit_descriptors: int = 0, **environ: str) -> subprocess.Popen[bytes]:
         """Start `plugvisor …`; its output goes to `output_path`."""
+        command = [sys.executable, "-m", "service", *arguments]
+        if limit_descriptors:
+            command = ["/bin/sh", "-c", f'ulimit -n {limit_descriptors}; exec "$@"', "sh", *command]
         with self.output_path.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "service", *arguments],
+                command,
                 env=self.environ | environ,
                 cwd=Path(__file__).parent.parent,
                 stdin=subprocess.DEVNULL,
@@ -142,9 +145,9 @@ class Plugvisor:
                 stderr=subprocess.STDOUT,
             )
 
-    def up(self) -> None:
-        """Start everything and wait until the service answers."""
-        self.process = self._spawn_stock() if self.stock else self.spawn("up")
+    def up(self, *, limit_descriptors: int = 0) -> None:
+        """Start everything and wait until the service answers; 0 descriptors is as many as this process may open."""
+        self.process = self._spawn_stock() if self.stock else self.spawn("up", limit_descriptors=limit_descriptors)
         wait_for(self.is_ready, f"the service; see {self.output_path}:\n{self.output_path.read_text()}")
 
     def _spawn_stock(self) -> subprocess.Popen[bytes]:

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api.auth import Gate
+from service.api.body_limit import BodyLimit
+from service.api.counted import respond_to_refused
 from service.api.endpoint import State
 from service.api.events import EventHub
 from service.api.log_streams import LogStreams
 from service.api.logs import LogViews
 from service.api.problems import respond_to_error
 from service.api.routes import make_routes
-from service.api.traffic import Traffic, TrafficMiddleware
+from service.api.traffic import Traffic
 from service.api.views import Views
 from service.errors import PlugvisorError
 from service.manager import Manager
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
 
 def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
     """The ASGI application; it connects to supervisord when its lifespan begins."""
-    traffic = Traffic()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
@@ -47,6 +49,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         events = EventHub(manager, board)
         log_streams = LogStreams()
         sampler = Sampler(partial(find_pids, manager, board))
+        traffic = Traffic()
         client.on_call.append(traffic.count_call)
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
         sampler.keep(manager.catalog)
@@ -71,8 +74,13 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
 
     app = Starlette(
         routes=make_routes(),
+        middleware=[Middleware(BodyLimit)],
         lifespan=lifespan,
-        exception_handlers=dict.fromkeys((PlugvisorError, HTTPException, Exception), respond_to_error),
+        exception_handlers={
+            HTTPException: respond_to_refused,
+            PlugvisorError: respond_to_error,
+            Exception: respond_to_error,
+        },
     )
     app.router.redirect_slashes = False  # /plugins/ is an unknown path, and says so
     whole: ASGIApp = app
@@ -85,7 +93,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
             expose_headers=["ETag", "Retry-After"],
         )
-    return TrafficMiddleware(whole, traffic)
+    return whole
 
 
 async def find_pids(manager: Manager, board: Board) -> dict[str, int]:

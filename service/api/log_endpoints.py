@@ -14,6 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from service.api.endpoint import private, read_period
 from service.api.log_streams import EventStream
 from service.api.logs import HEADERS
+from service.api.usage import show_usage
 from service.api.views import Prepared
 from service.errors import (
     InvalidRequest,
@@ -50,6 +51,10 @@ _LONGEST_REASON_BYTES = 120
 async def show_log(request: Request[State]) -> Response:
     """The newest lines."""
     plugin_id = request.path_params["plugin_id"]
+    if plugin_id == "metrics" and "metrics" not in request.state["manager"].catalog:
+        # /plugin/metrics/logs, which is also what a plugin named `logs` uses
+        request.path_params["plugin_id"] = "logs"
+        return await show_usage(request)
     query = read_query(request.query_params)
     return _answer(await request.state["logs"].show(plugin_id, query))
 

@@ -19,7 +19,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 from starlette.responses import Response
-from starlette.routing import Route
 
 from service import VERSION
 from service.api.traffic import BUCKETS_SECONDS
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
     from starlette.requests import Request
-    from starlette.routing import BaseRoute
 
     from service.api.endpoint import State
     from service.api.traffic import Durations, Traffic
@@ -46,7 +44,7 @@ async def show_metrics(request: Request[State]) -> Response:
     state = request.state
     if state["settings"].metrics_need_code:
         state["gate"].check(request)
-    metrics = describe_traffic(state["traffic"], _map_paths(request.app.routes))
+    metrics = describe_traffic(state["traffic"])
     try:
         processes, sample = await state["board"].read(), await state["sampler"].read()
     except SupervisorUnavailable:
@@ -58,10 +56,6 @@ async def show_metrics(request: Request[State]) -> Response:
     # thousands of lines take a while: not on the event loop
     text = await asyncio.to_thread(_make_text, metrics)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _map_paths(routes: Iterable[BaseRoute]) -> dict[object, str]:
-    return {route.endpoint: route.path for route in routes if isinstance(route, Route)}
 
 
 class _Kept(Collector):
@@ -119,19 +113,20 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
     return [status, restarts, uptime, cpu, memory, threads]
 
 
-def describe_traffic(traffic: Traffic, paths: Mapping[object, str]) -> list[Metric]:
-    """What is told of the service; `paths` are the endpoints' templates, so that no client can make up labels."""
+def describe_traffic(traffic: Traffic) -> list[Metric]:
+    """What is told of the service."""
     requests = CounterMetricFamily(
         "plugvisor_http_requests", "Requests answered.", labels=["route", "method", "status"]
     )
     latencies = HistogramMetricFamily(
         "plugvisor_http_request_duration_seconds",
-        "Time until the answer to a request begins.",
+        "Time until the answer to a request is known.",
         labels=["route", "method"],
     )
     by_route: dict[tuple[str, str], list[Durations]] = {}
-    for (endpoint, method, code), durations in traffic.requests.items():
-        route = paths.get(endpoint, "none")
+    for (route, method, code), count in traffic.refused.items():
+        requests.add_metric([route, method, str(code)], count)
+    for (route, method, code), durations in traffic.requests.items():
         requests.add_metric([route, method, str(code)], sum(durations.counts))
         by_route.setdefault((route, method), []).append(durations)
     for labels, parts in by_route.items():

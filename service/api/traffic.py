@@ -6,14 +6,7 @@ Reads take 40 microseconds as a whole, so what is done for each is a few numbers
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -36,8 +29,9 @@ class Durations:
         self.total_seconds += seconds
 
 
-RequestKey = tuple[object, str, int]
-"""The endpoint or None, the method and the status."""
+RequestKey = tuple[str, str, int]
+"""The route's template, the method and the status."""
+NO_ROUTE = "none"
 
 
 class Traffic:
@@ -45,46 +39,27 @@ class Traffic:
 
     def __init__(self) -> None:
         self.requests: dict[RequestKey, Durations] = {}
-        """Until the first byte of the answer is sent: some answers never end."""
+        """Until the answer is known: some are never sent to their end."""
+        self.refused: dict[RequestKey, int] = {}
+        """Requests that no handler has seen: an unknown path, a method that a path does not take."""
         self.calls: dict[str, Durations] = {}
         """Calls to supervisord by method."""
         self.failed_calls: dict[str, int] = {}
 
-    def count_request(self, endpoint: object, method: str, status: int, seconds: float) -> None:
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
-        durations = self.requests.get((endpoint, method, status))
+        durations = self.requests.get((route, method, status))
         if durations is None:
-            key = (endpoint, method if method in METHODS else "other", status)
-            durations = self.requests.setdefault(key, Durations())
-        durations.add(seconds)
+            durations = self.requests[route, method, status] = Durations()
+        durations.counts[bisect_left(BUCKETS_SECONDS, seconds)] += 1  # as `add`, without the call
+        durations.total_seconds += seconds
+
+    def count_refused(self, route: str, method: str, status: int) -> None:
+        """Count a request that no handler has seen."""
+        key = (route, method if method in METHODS else "other", status)
+        self.refused[key] = self.refused.get(key, 0) + 1
 
     def count_call(self, method: str, seconds: float, is_answered: bool) -> None:
         """Count a call, as `SupervisorClient.on_call` tells it."""
         self.calls.setdefault(method, Durations()).add(seconds)
         self.failed_calls[method] = self.failed_calls.get(method, 0) + (not is_answered)
-
-
-class TrafficMiddleware:
-    """Counts every request of an application."""
-
-    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
-        self._app = app
-        self._traffic = traffic
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the application does."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = time.perf_counter()
-        await self._app(scope, receive, _watch(send, self._traffic, scope, began))
-
-
-def _watch(send: Send, traffic: Traffic, scope: Scope, began: float) -> Callable[[Message], Any]:
-    def watch(message: Message) -> Any:  # no coroutine of its own: it hands on that of `send`
-        if message["type"] == "http.response.start":
-            seconds = time.perf_counter() - began
-            traffic.count_request(scope.get("endpoint"), scope["method"], message["status"], seconds)
-        return send(message)
-
-    return watch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 
 from service.api.endpoint import get_plugin, private, read_period
-from service.api.views import tell_time
+from service.api.views import tell_time, to_microseconds
 from service.errors import InvalidRequest
 from service.metrics.history import KEPT_SAMPLES
 from service.supervisord.states import NEVER_ADDED, Status
@@ -80,7 +80,8 @@ async def list_usage_history(request: Request[State]) -> Response:
     start, end = read_period(request.query_params)
     sampler = request.state["sampler"]
     total_memory_bytes = (await sampler.read()).total_memory_bytes
-    found = [(at, usage) for at, usage in sampler.list_history(plugin.id) if start <= at <= end][-limit:]
+    samples = sampler.list_history(plugin.id)
+    found = [(at, usage) for at, usage in samples if start <= to_microseconds(at) / 1_000_000 <= end][-limit:]
     return JSONResponse(
         {
             "plugin_id": plugin.id,

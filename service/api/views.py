@@ -70,14 +70,19 @@ class Views:
         self._list: tuple[object, Document] | None = None
         self._all: tuple[object, bytes] | None = None
         self._fragments: dict[str, _Fragment] = {}
+        self._items: dict[str, tuple[Plugin, Process | None, bytes]] = {}
 
     async def list_plugins(self) -> Document:
         """The body of `GET /plugins`: rebuilt only when a plugin or its process has changed."""
         key = self._key()
         if key is not None and self._list is not None and self._list[0] == key:
             return self._list[1]
-        plugins = self.make_items(await self._board.read())
-        body = to_json({"plugins": plugins, "message": "" if plugins else "no plugins registered"})
+        processes = await self._board.read()
+        items = [self._list_item(plugin, processes.get(plugin.id)) for plugin in self._manager.catalog.values()]
+        message = b"" if items else b"no plugins registered"
+        body = b'{"plugins":[' + b",".join(items) + b'],"message":"' + message + b'"}'
+        if len(self._items) > 2 * len(items):
+            self._items.clear()  # most of them are of plugins that are gone
         etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
         more = {"Content-Length": str(len(body)), "ETag": etag, **REVALIDATE}
         headers = [_JSON, *((name.lower().encode(), value.encode()) for name, value in more.items())]
@@ -123,13 +128,13 @@ class Views:
             known = self._fragments[plugin.id] = _Fragment(plugin, process, uptime, fields, before_time)
         return known
 
-    def make_items(self, processes: Mapping[str, Process]) -> list[dict[str, Any]]:
-        """Every plugin as `GET /plugins` lists it: nothing in it changes by time alone."""
-        now = time.monotonic()
-        return [
-            describe_plugin(plugin, report(plugin, processes.get(plugin.id), now))
-            for plugin in self._manager.catalog.values()
-        ]
+    def _list_item(self, plugin: Plugin, process: Process | None) -> bytes:
+        """A plugin as `GET /plugins` lists it: nothing in it changes by time alone."""
+        known = self._items.get(plugin.id)
+        if known is None or known[0] is not plugin or known[1] is not process:
+            item = to_json(describe_plugin(plugin, report(plugin, process, 0)))
+            known = self._items[plugin.id] = (plugin, process, item)
+        return known[2]
 
     def _key(self) -> tuple[int, int] | None:
         """Changes whenever the catalog or the board may have; None where only asking tells."""
@@ -202,9 +207,14 @@ class _Fragment:
 
 def tell_time(timestamp: float | None = None) -> str:
     """ISO 8601 with microseconds and the local offset; now, or at seconds since 1970."""
-    seconds, microseconds = divmod(int((time.time() if timestamp is None else timestamp) * 1_000_000), 1_000_000)
+    seconds, microseconds = divmod(to_microseconds(time.time() if timestamp is None else timestamp), 1_000_000)
     date_and_time, offset = _tell_second(seconds)
     return f"{date_and_time}.{microseconds:06}{offset}"
+
+
+def to_microseconds(timestamp: float) -> int:
+    """The whole microseconds of seconds since 1970, as they are told."""
+    return int(timestamp * 1_000_000)
 
 
 @lru_cache(maxsize=16)

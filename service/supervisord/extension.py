@@ -25,7 +25,9 @@ from supervisor.options import UnhosedConfigParser, signame
 from supervisor.states import SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
+from service.supervisord.clock import SteadyClock
 from service.supervisord.guard import Guard
+from service.supervisord.shortages import prepare_for_shortages
 from service.supervisord.states import ProcessState
 from service.supervisord.stdout import StdoutLog
 from service.supervisord.stream import StateStream, Waker, guarded
@@ -144,6 +146,9 @@ class Extension:
         self._due: dict[str, Any] = {}  # processes that supervisord will do something to when a time has come
         self._wait_statuses: dict[int, int] = {}
         self._last_line = 0.0
+        self._clock = SteadyClock()
+        self._clock.install()
+        prepare_for_shortages()
         self._waker = Waker(self.logger)
         self._stream = StateStream(stream, self.logger, self._before_poll, self._make_snapshot, readers_gid)
         signal.set_wakeup_fd(self._waker.descriptor, warn_on_full_buffer=False)
@@ -236,6 +241,7 @@ class Extension:
     @guarded
     def _before_poll(self) -> None:
         """Once in each round, when everything has been reaped and every state is settled."""
+        self._follow_clock()
         self._end_flapping()
         self.flush()
         if time.monotonic() - self._last_line >= HEARTBEAT_SECONDS:
@@ -357,11 +363,20 @@ class Extension:
                 history.flapping = False
                 self._note(name)
 
+    def _follow_clock(self) -> None:
+        groups = self._supervisord.process_groups
+        jump = self._clock.follow(process for group in groups.values() for process in group.processes.values())
+        if jump:
+            text = f"plugins: the clock was set by {jump:+.1f} seconds; every time is moved with it"
+            self.logger.warn(text)  # noqa: G010 - supervisor has its own loggers
+            for name in groups:
+                self._note(name)  # when it is tried again is told anew
+
     def _set_timer(self) -> None:
         """Wake the loop when the first of the processes is due: else it comes up to a second late."""
         if not self._due:
             return
-        now = time.time()
+        now = self._clock.time()
         first = min((_due_at(process, now) for process in self._due.values()), default=None)
         if first is not None and first - now < 1:  # by then it goes its round anyway
             signal.setitimer(signal.ITIMER_REAL, max(first - now, _SHORTEST_TIMER_SECONDS))
