@@ -19,6 +19,7 @@ from service.api.app import create_app
 from service.api.server import open_socket, serve
 from service.api.static import check_page_dir
 from service.errors import ConfigurationError
+from service.folders import prepare_folders, write_users_conf
 from service.plugins.catalog import load_catalog
 from service.settings import VARIABLES, Settings
 
@@ -46,14 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_up(_arguments: argparse.Namespace) -> NoReturn:
     """Get everything ready and become supervisord."""
     settings = Settings.from_env(os.environ)
-    up.prepare_folders(settings)
+    prepare_folders(settings)
     up.lock_run_dir(settings)
     if settings.page_dir is not None:
         check_page_dir(settings.page_dir)
     open_socket(settings.host, settings.port).close()  # better now, in the terminal, than in the service's log
     catalog = up.render_programs(settings, keep_broken=False)
+    write_users_conf(settings)
     environ = up.make_environ(settings, len(catalog))
     code = up.prepare_admin_code(settings, environ)
+    if ended := up.end_strays(settings):
+        print(ended, file=sys.stderr)
     print(f"Plugvisor {VERSION}")
     print(f"  address     {settings.url}")
     if code.is_new:
@@ -67,6 +71,8 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
     if code.is_weak:
         print(_WEAK_CODE, file=sys.stderr)
+    if settings.users is None and os.environ.get("PLUGVISOR_SERVICE_USER"):
+        print(_ONE_USER, file=sys.stderr)
     print("Ctrl-C stops all of it.", flush=True)
     command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(up.SUPERVISORD_CONF)]
     os.execve(sys.executable, command, environ)
@@ -76,7 +82,7 @@ def run_serve(_arguments: argparse.Namespace) -> int:
     """Serve HTTP in this process."""
     _set_up_logging()
     settings = Settings.from_env(os.environ)
-    up.prepare_folders(settings)
+    prepare_folders(settings)
     code = _find_admin_code(settings)
     if code.is_weak:
         logging.getLogger(__name__).warning(_WEAK_CODE)
@@ -89,7 +95,7 @@ def run_serve(_arguments: argparse.Namespace) -> int:
 def run_render(_arguments: argparse.Namespace) -> int:
     """Write the program files."""
     settings = Settings.from_env(os.environ)
-    up.prepare_folders(settings)
+    prepare_folders(settings)
     return _print_verdicts(list(up.render_programs(settings, keep_broken=True).values()))
 
 
@@ -169,6 +175,7 @@ def _make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     every = [variable.name for variable in VARIABLES]
     render = ["PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_RUN_DIR", "PLUGVISOR_LOG_DIR", "PLUGVISOR_RUNNER"]
+    render += ["PLUGVISOR_SERVICE_USER", "PLUGVISOR_PLUGIN_USER", "PLUGVISOR_LOG_TO_STDOUT"]
 
     def add(name: str, run: object, summary: str, text: str, variables: Sequence[str]) -> argparse.ArgumentParser:
         command = commands.add_parser(
@@ -202,6 +209,10 @@ def _describe_variables(names: Sequence[str]) -> str:
 _WEAK_CODE = (
     "the admin code is short: it can be guessed in the long run, and wrong codes are throttled for everyone "
     "behind one address; set PLUGVISOR_ADMIN_CODE to 16 characters or more"
+)
+_ONE_USER = (
+    "this is not root, so the service and the plugins run as one user: a plugin can read the admin code and stop "
+    "the service; start as root to keep them apart"
 )
 _UP = """\
 Write the program of every plugin, then become supervisord, in the foreground, which starts the plugins

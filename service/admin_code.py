@@ -46,6 +46,8 @@ def read_admin_code(environ: Mapping[str, str]) -> AdminCode | None:
     path = environ.get("PLUGVISOR_ADMIN_CODE_FILE")
     if not path:
         return None
+    if Path(path).is_char_device():
+        return None  # /dev/null holds none: it stands where a container always mounts something
     try:
         code = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -53,10 +55,13 @@ def read_admin_code(environ: Mapping[str, str]) -> AdminCode | None:
     return AdminCode(_check(code, f"the admin code in {path!r}"))
 
 
-def keep_admin_code(path: Path, code: AdminCode) -> None:
-    """Write a code to a file that this user alone can read; raises `OSError`."""
+def keep_admin_code(path: Path, code: AdminCode, group_id: int | None = None) -> None:
+    """Write a code to a file that this user alone can read, and the group that is named; raises `OSError`."""
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        if group_id is not None:
+            os.fchown(file.fileno(), -1, group_id)
+            os.fchmod(file.fileno(), 0o640)
         file.write(code.value + "\n")
 
 

@@ -3,9 +3,14 @@
 PlugvisorError
 ├── ConfigurationError      a setting, a folder or a port cannot be used (start-up only)
 ├── InvalidRequest          a parameter of a request
+├── MalformedRequest        no HTTP that can be understood
+├── HeadTooLarge            a request line and its headers
+├── BodyTooLarge            a request's body
+├── RequestTimeout          a request that does not arrive
+├── TooManyConnections
 ├── Unauthorized            no admin code, or a wrong one
 ├── TooManyAttempts         too many wrong admin codes
-├── TooManyStreams          as many logs are followed as may be
+├── TooManyStreams          as many of a kind are open as may be
 ├── PluginsUnreadable       refresh: the plugins folder itself
 ├── PluginNotFound
 ├── PluginDisabled          start, reload: `enabled = false`
@@ -34,6 +39,28 @@ class InvalidRequest(PlugvisorError):
     """A parameter of a request is invalid."""
 
 
+class MalformedRequest(PlugvisorError):
+    """What a client has sent is no HTTP that can be understood."""
+
+
+class HeadTooLarge(PlugvisorError):
+    """A request line and its headers have too many bytes."""
+
+
+class BodyTooLarge(PlugvisorError):
+    """A request's body has too many bytes."""
+
+
+class RequestTimeout(PlugvisorError):
+    """A request did not arrive in time."""
+
+
+class TooManyConnections(PlugvisorError):
+    """Every connection that there may be is waiting for an answer or has a stream."""
+
+    retry_after_seconds = 5
+
+
 class Unauthorized(PlugvisorError):
     """The request has no admin code, or a wrong one."""
 
@@ -47,7 +74,7 @@ class TooManyAttempts(PlugvisorError):
 
 
 class TooManyStreams(PlugvisorError):
-    """As many logs are followed as may be; another can be when one of them ends."""
+    """As many streams of a kind are open as may be; another can be when one of them ends."""
 
     retry_after_seconds = 10
 

@@ -15,8 +15,11 @@ from service.errors import (
     PluginDisabled,
     PluginNotFound,
     PluginsUnreadable,
+    PlugvisorError,
+    SupervisorUnavailable,
 )
 from service.operations import Operations
+from service.owed_starts import OwedStarts
 from service.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
 from service.registry import FOREIGN_PROGRAM, Registry, naming
 from service.report import describe_problem
@@ -35,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 START_GRACE_SECONDS = 5.0
 """How much later than `startsecs` a process may be found running."""
+RESUME_SECONDS = 1.0
+"""Between two tries to go on with what was left undone, while supervisord cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,11 @@ class Manager:
         self._settings = settings
         self._client = client
         self._board = board
-        self._control = ProgramControl(client, board)
+        self._control = ProgramControl(client, board, settings.run_dir)
         self._registry = Registry(settings.run_dir, client, board, self._control)
         self._operations = Operations()
+        self._owed = OwedStarts(settings.run_dir)
+        self._resuming: asyncio.Task[None] | None = None
         self._refresh_turn = asyncio.Lock()
 
     async def load(self) -> None:
@@ -86,8 +93,14 @@ class Manager:
             self.catalog = {name: Plugin(name, None, problem="the plugins folder cannot be read") for name in published}
         self._announce()
 
+    def resume(self) -> None:
+        """Go on, beside everything else, with what the service before this one has left undone."""
+        self._resuming = asyncio.create_task(self._resume_all())
+
     async def close(self) -> None:
         """Wait for the operations under way."""
+        if self._resuming is not None:
+            self._resuming.cancel()
         await self._operations.close()
 
     async def start(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:
@@ -118,6 +131,7 @@ class Manager:
             StopTimeout: it is still alive after SIGKILL and the deadline.
         """
         self._get(plugin_id)
+        self._owed.drop(plugin_id)
         process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id), wait_seconds)
         return Outcome(process or await self._control.get(plugin_id), finished=process is not None)
 
@@ -168,24 +182,66 @@ class Manager:
         is_new = await self._registry.publish(program, process)
         if process is not None and process.state not in (ProcessState.STOPPED, ProcessState.FATAL):
             # it is being stopped, by whomever, or supervisord is about to try again by itself
-            await self._end(plugin_id, options)
-            process = await self._client.get_process(plugin_id)
+            return await self._restart(program, process, options, is_new)
         return await self._registry.start(program, process, is_new)
+
+    async def _restart(self, program: Program, process: Process | None, options: StopOptions, is_new: bool) -> Process:
+        """Stop a plugin and start it as it is published."""
+        if process is not None:
+            self._owed.note(program.id, process)
+        try:
+            await self._end(program.id, options)
+            started = await self._registry.start(program, await self._client.get_process(program.id), is_new)
+        except Exception:  # but not where this service ends in the middle of it
+            self._owed.drop(program.id)
+            raise
+        self._owed.drop(program.id)
+        return started
+
+    async def _resume_all(self) -> None:
+        while True:
+            try:
+                await self._control.sweep_all()
+                owed = self._owed.list_ids()
+                await asyncio.gather(
+                    *(self._operations.run("resume", name, partial(self._resume, name)) for name in owed)
+                )
+                return
+            except SupervisorUnavailable:
+                await asyncio.sleep(RESUME_SECONDS)
+            except PlugvisorError as error:
+                logger.warning("%s", error)
+
+    async def _resume(self, plugin_id: str, _accepted: asyncio.Event) -> None:
+        """Start a plugin that a killed service had stopped only to start it again."""
+        process = await self._client.get_process(plugin_id)
+        if process is None or not self._owed.is_owed(plugin_id, process):
+            self._owed.drop(plugin_id)
+            return
+        logger.info("%r is started: the service has ended while it was being reloaded", plugin_id)
+        try:
+            await self._reload(plugin_id, asyncio.Event())
+        except SupervisorUnavailable:
+            self._owed.note(plugin_id, process)
+            raise
+        except PlugvisorError:
+            self._owed.drop(plugin_id)
+            raise
 
     async def _stop(self, plugin_id: str, accepted: asyncio.Event) -> Process:
         process = await self._end(plugin_id, await self._registry.read_stop_options(plugin_id), accepted)
-        if process is None:
+        if process is None and not await self._control.sweep(plugin_id):
             raise NotRunning("it is not running")
-        return process
+        return process or await self._control.get(plugin_id)
 
     async def _reload(self, plugin_id: str, accepted: asyncio.Event) -> Process:
         program = await self._read_program(plugin_id)
         options = await self._registry.read_stop_options(plugin_id)  # the process that runs was started with these
         # What can be refused is refused before the stop: a full disk, another file's defect.
-        is_new = await self._registry.publish(program, await self._client.get_process(plugin_id))
+        process = await self._client.get_process(plugin_id)
+        is_new = await self._registry.publish(program, process)
         accepted.set()
-        await self._end(plugin_id, options)
-        return await self._registry.start(program, await self._client.get_process(plugin_id), is_new)
+        return await self._restart(program, process, options, is_new)
 
     async def _refresh(self) -> Refreshed:
         async with self._refresh_turn:
@@ -274,9 +330,11 @@ class Manager:
             return await self._control.watch_start(plugin_id, timeout_seconds)
 
     async def _end(self, plugin_id: str, options: StopOptions, accepted: asyncio.Event | None = None) -> Process | None:
-        """Stop a plugin and wait until its process is gone; returns None where it did not run."""
+        """Stop a plugin and wait until nothing of it is alive; returns None where it did not run."""
         if not await self._control.send_stop(plugin_id, options):
             return None
         if accepted is not None:
             accepted.set()
-        return await self._control.wait_until_gone(plugin_id, options.stopwaitsecs)
+        process = await self._control.wait_until_gone(plugin_id, options.stopwaitsecs)
+        await self._control.sweep(plugin_id)
+        return process

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from service.errors import ConfigurationError
+from service.users import Users, find_users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,9 @@ VARIABLES = (
     Variable("PLUGVISOR_PAGE_DIR", "the page built in", "folder of another front end, which is served at `/ui/`"),
     Variable("PLUGVISOR_RUNNER", "built in", "command that runs an `entry`; may use {entry}, {id} and {dir}"),
     Variable("PLUGVISOR_SUPERVISOR_URL", "unix://<run_dir>/supervisor.sock", "where supervisord listens"),
+    Variable("PLUGVISOR_SERVICE_USER", "none", "as root: the user that runs the service"),
+    Variable("PLUGVISOR_PLUGIN_USER", "none", "as root: the user that runs the plugins"),
+    Variable("PLUGVISOR_LOG_TO_STDOUT", "false", "whether all logs go to standard output as well"),
 )
 
 # The run and log folders are written into supervisord's configuration, where white space separates,
@@ -72,6 +76,9 @@ class Settings:
     """It may hold a password."""
     page_dir: Path | None = None
     """Another front end; None for the page built in."""
+    users: Users | None = None
+    """Whom root hands the service and the plugins to; None where all of it runs as one user."""
+    log_to_stdout: bool = False
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -85,18 +92,25 @@ class Settings:
             return environ.get(name) or default
 
         page_dir = get("PLUGVISOR_PAGE_DIR", "")
-        run_dir = _read_folder("PLUGVISOR_RUN_DIR", get("PLUGVISOR_RUN_DIR", str(_default_run_dir(environ))))
+        users = _read_users(get("PLUGVISOR_SERVICE_USER", ""), get("PLUGVISOR_PLUGIN_USER", ""))
+        is_root = os.geteuid() == 0
+        default_run_dir = _ROOTS_RUN_DIR if users and is_root else _default_run_dir(environ)
+        run_dir = _read_folder("PLUGVISOR_RUN_DIR", get("PLUGVISOR_RUN_DIR", str(default_run_dir)))
+        default_log_dir = _ROOTS_LOG_DIR if users and is_root else run_dir / "log"
         return cls(
             host=get("PLUGVISOR_HOST", "127.0.0.1"),
             port=_read_port(get("PLUGVISOR_PORT", "48916")),
             plugins_dir=_read_path("PLUGVISOR_PLUGINS_DIR", get("PLUGVISOR_PLUGINS_DIR", "plugins")),
             run_dir=run_dir,
-            log_dir=_read_folder("PLUGVISOR_LOG_DIR", get("PLUGVISOR_LOG_DIR", str(run_dir / "log"))),
+            log_dir=_read_folder("PLUGVISOR_LOG_DIR", get("PLUGVISOR_LOG_DIR", str(default_log_dir))),
             cors_origins=_read_origins(environ.get("PLUGVISOR_CORS_ORIGINS", "")),
             page_dir=_read_path("PLUGVISOR_PAGE_DIR", page_dir) if page_dir else None,
             metrics_need_code=_read_metrics_auth(get("PLUGVISOR_METRICS_AUTH", "admin")),
             runner=_read_runner(environ.get("PLUGVISOR_RUNNER", "")),
             supervisor_url=_read_supervisor_url(get("PLUGVISOR_SUPERVISOR_URL", f"unix://{run_dir}/supervisor.sock")),
+            # who is not root has no right to give away, unless root has set the run folder up for the service
+            users=users if is_root or _is_roots(run_dir) else None,
+            log_to_stdout=_read_boolean("PLUGVISOR_LOG_TO_STDOUT", get("PLUGVISOR_LOG_TO_STDOUT", "false")),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -112,6 +126,9 @@ class Settings:
             "PLUGVISOR_METRICS_AUTH": "admin" if self.metrics_need_code else "none",
             "PLUGVISOR_RUNNER": shlex.join(self.runner or ()),
             "PLUGVISOR_SUPERVISOR_URL": self.supervisor_url,
+            "PLUGVISOR_SERVICE_USER": self.users.service.name if self.users else "",
+            "PLUGVISOR_PLUGIN_USER": self.users.plugins.name if self.users else "",
+            "PLUGVISOR_LOG_TO_STDOUT": str(self.log_to_stdout).lower(),
         }
 
     @property
@@ -119,6 +136,10 @@ class Settings:
         """The address to open on this machine; an unspecified host is reached by loopback."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+_ROOTS_RUN_DIR = Path("/run/plugvisor")
+_ROOTS_LOG_DIR = Path("/var/log/plugvisor")
 
 
 def _default_run_dir(environ: Mapping[str, str]) -> Path:
@@ -148,6 +169,29 @@ def _read_folder(name: str, value: str) -> Path:
             "choose a folder without blanks, quotes or any of % ; # * ? [ ] \\ ,"
         )
     return Path(path)
+
+
+def _is_roots(path: Path) -> bool:
+    try:
+        return path.stat().st_uid == 0
+    except OSError:
+        return False
+
+
+def _read_users(service: str, plugins: str) -> Users | None:
+    if not service and not plugins:
+        return None
+    if not service or not plugins:
+        raise ConfigurationError(
+            "cannot use one of PLUGVISOR_SERVICE_USER and PLUGVISOR_PLUGIN_USER without the other: set both or neither"
+        )
+    return find_users(service, plugins)
+
+
+def _read_boolean(name: str, value: str) -> bool:
+    if value not in ("true", "false"):
+        raise ConfigurationError(f"cannot use {name} {value!r}: it must be true or false")
+    return value == "true"
 
 
 def _read_port(value: str) -> int:

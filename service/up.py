@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import resource
-import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +12,17 @@ from urllib.parse import unquote, urlsplit
 
 from service.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
 from service.errors import ConfigurationError
+from service.folders import run_dir_errors
+from service.owed_starts import OwedStarts
 from service.plugins.catalog import Catalog, load_catalog
 from service.plugins.publisher import Publisher
+from service.supervisord.strays import end_strays_of, is_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from service.settings import Settings
 
+STRAYS_SECONDS = 10.0
+"""How long what an earlier supervisord has left running may take to be gone: first SIGTERM, then SIGKILL."""
 _LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
 
 
@@ -67,38 +68,13 @@ def make_ctl_environ(settings: Settings) -> dict[str, str]:
     }
 
 
-def prepare_folders(settings: Settings) -> None:
-    """Make the run and log folders, for this user alone.
-
-    Raises:
-        ConfigurationError
-    """
-    for name, path in (("PLUGVISOR_RUN_DIR", settings.run_dir), ("PLUGVISOR_LOG_DIR", settings.log_dir)):
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = path.stat()
-            if not os.access(path, os.W_OK | os.X_OK):
-                raise PermissionError(0, "you may not write there")
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot use the folder {str(path)!r}: {error.strerror}; set {name} to a folder that you may write"
-            ) from error
-        if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022:
-            raise ConfigurationError(
-                f"cannot use the folder {str(path)!r}: others may write there and make us run what they like; "
-                f"set {name} to a folder of your own"
-            )
-    with _run_dir_errors(settings):
-        Publisher(settings.run_dir).prepare()
-
-
 def lock_run_dir(settings: Settings) -> None:
     """Take the run folder for this process and the supervisord that it becomes, however that ends.
 
     Raises:
         ConfigurationError: another Plugvisor has it.
     """
-    with _run_dir_errors(settings):
+    with run_dir_errors(settings):
         descriptor = os.open(settings.run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,7 +108,7 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
             f"cannot read the plugins folder {str(settings.plugins_dir)!r}: {error.strerror}; "
             "create it, or set PLUGVISOR_PLUGINS_DIR to the folder that holds your plugins"
         ) from error
-    with _run_dir_errors(settings):
+    with run_dir_errors(settings):
         for plugin in catalog.values():
             if plugin.program is not None:
                 publisher.write_launch_script(plugin.program)
@@ -142,6 +118,29 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
             if plugin.program is None and not (keep_broken and plugin.folder is not None):
                 publisher.remove(plugin_id)
     return {plugin_id: plugin for plugin_id, plugin in catalog.items() if plugin.folder is not None}
+
+
+def end_strays(settings: Settings) -> str:
+    """End what a supervisord that was killed has left running, before another one starts it twice.
+
+    Returns:
+        what was ended, for a person; empty where there was nothing.
+
+    Raises:
+        ConfigurationError: it cannot be ended.
+    """
+    OwedStarts(settings.run_dir).drop_all()
+    ending = end_strays_of(str(settings.run_dir), STRAYS_SECONDS)
+    left = ", ".join(str(member.pid) for member in ending.ended if is_alive(member))
+    if left:
+        raise ConfigurationError(
+            f"cannot start: processes of an earlier run are alive even after SIGKILL: {left}; "
+            "the kernel may be waiting for a device; see what `ps` says of them, and try again"
+        )
+    if not ending.ended:
+        return ""
+    whose = ", ".join(sorted({member.plugin_id for member in ending.ended}))
+    return f"ended what an earlier supervisord had left running of {whose}: {ending}"
 
 
 def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode:
@@ -155,22 +154,11 @@ def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode
     """
     path = settings.run_dir / "admin_code"
     code = read_admin_code(os.environ) or make_admin_code()
-    if code.is_new or os.environ.get("PLUGVISOR_ADMIN_CODE"):
-        with _run_dir_errors(settings):
-            keep_admin_code(path, code)
+    # root's file may be one that neither the service nor a plugin can read
+    if code.is_new or os.environ.get("PLUGVISOR_ADMIN_CODE") or settings.users:
+        with run_dir_errors(settings):
+            keep_admin_code(path, code, settings.users.service.gid if settings.users else None)
     else:
         path = Path(os.environ["PLUGVISOR_ADMIN_CODE_FILE"]).absolute()
     environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(path)
     return code
-
-
-@contextlib.contextmanager
-def _run_dir_errors(settings: Settings) -> Iterator[None]:
-    """Turn what the system says of the run folder into a `ConfigurationError`."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot use the run folder {str(settings.run_dir)!r}: {error.filename or 'a file in it'}: "
-            f"{error.strerror}; mend that, or set PLUGVISOR_RUN_DIR to another folder"
-        ) from error

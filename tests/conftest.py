@@ -130,11 +130,14 @@ class Plugvisor:
             check=False,
         )
 
-    def spawn(self, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
+    def spawn(self, *arguments: str, limit_descriptors: int = 0, **environ: str) -> subprocess.Popen[bytes]:
         """Start `plugvisor …`; its output goes to `output_path`."""
+        command = [sys.executable, "-m", "service", *arguments]
+        if limit_descriptors:
+            command = ["/bin/sh", "-c", f'ulimit -n {limit_descriptors}; exec "$@"', "sh", *command]
         with self.output_path.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "service", *arguments],
+                command,
                 env=self.environ | environ,
                 cwd=Path(__file__).parent.parent,
                 stdin=subprocess.DEVNULL,
@@ -142,9 +145,9 @@ class Plugvisor:
                 stderr=subprocess.STDOUT,
             )
 
-    def up(self) -> None:
-        """Start everything and wait until the service answers."""
-        self.process = self._spawn_stock() if self.stock else self.spawn("up")
+    def up(self, *, limit_descriptors: int = 0) -> None:
+        """Start everything and wait until the service answers; 0 descriptors is as many as this process may open."""
+        self.process = self._spawn_stock() if self.stock else self.spawn("up", limit_descriptors=limit_descriptors)
         wait_for(self.is_ready, f"the service; see {self.output_path}:\n{self.output_path.read_text()}")
 
     def _spawn_stock(self) -> subprocess.Popen[bytes]:
@@ -163,6 +166,7 @@ class Plugvisor:
             "PLUGVISOR_LOG_DIR": str(self.log_dir),
             "PLUGVISOR_PYTHON": sys.executable,
             "PLUGVISOR_MINFDS": "1024",
+            "PLUGVISOR_LOG_TO_STDOUT": "false",
         }
         with self.output_path.open("ab") as output:
             return subprocess.Popen(
@@ -270,8 +274,12 @@ class Plugvisor:
 
 
 @contextlib.contextmanager
-def make_plugvisor(*, stock: bool = False) -> Iterator[Plugvisor]:
-    """A Plugvisor that is not up yet, and afterwards nothing of it is left."""
+def make_plugvisor(*, stock: bool = False, is_swept: bool = True) -> Iterator[Plugvisor]:
+    """A Plugvisor that is not up yet, and afterwards nothing of it is left.
+
+    Args:
+        is_swept: by itself; else what is left is killed here.
+    """
     # not tmp_path: a Unix socket's path must be short
     root = Path(tempfile.mkdtemp(prefix="pv-"))
     plugvisor = Plugvisor(root, stock=stock)
@@ -281,7 +289,7 @@ def make_plugvisor(*, stock: bool = False) -> Iterator[Plugvisor]:
         left = plugvisor.close()
         output = plugvisor.output_path.read_text() if plugvisor.output_path.exists() else ""
         shutil.rmtree(root, ignore_errors=True)
-    assert not left, f"processes were left behind: {left}\n{output}"
+    assert not left or not is_swept, f"processes were left behind: {left}\n{output}"
 
 
 @pytest.fixture

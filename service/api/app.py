@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api.auth import Gate
+from service.api.body_limit import BodyLimit
 from service.api.counted import respond_to_refused
 from service.api.endpoint import State
 from service.api.events import EventHub
@@ -45,6 +47,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         board = Board(client, str(settings.run_dir / "state.sock"))
         manager = Manager(settings, client, board)
         await manager.load()
+        manager.resume()
         events = EventHub(manager, board)
         log_streams = LogStreams()
         sampler = Sampler(partial(find_pids, manager, board))
@@ -73,6 +76,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
 
     app = Starlette(
         routes=[*make_routes(), *make_page_routes(settings.page_dir)],
+        middleware=[Middleware(BodyLimit)],
         lifespan=lifespan,
         exception_handlers={
             HTTPException: respond_to_refused,

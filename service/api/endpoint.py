@@ -10,6 +10,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Protocol, TypedDict
 from urllib.parse import quote
 
+from service.api.body_limit import has_body
 from service.api.problems import describe
 from service.errors import InvalidRequest, PluginNotFound, PlugvisorError
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 300
+_MOST_LOGGED = 200
+"""Characters of a path."""
 
 
 class State(TypedDict):
@@ -84,6 +87,8 @@ def mutation(handler: Handler) -> Handler:
         outcome = "500 internal_error"
         try:
             request.state["gate"].check(request)
+            if has_body(request.scope):
+                await request.body()  # nothing is done for a request that does not arrive whole
             response = await handler(request)
             outcome = str(response.status_code)
             return response
@@ -96,7 +101,12 @@ def mutation(handler: Handler) -> Handler:
             milliseconds = (time.perf_counter() - began) * 1000
             # quoted: a path may hold anything, line breaks included
             logger.info(
-                "%s %s %s: %s, %.0f ms", who, request.method, quote(request.scope["path"]), outcome, milliseconds
+                "%s %s %s: %s, %.0f ms",
+                who,
+                request.method,
+                quote(request.scope["path"][:_MOST_LOGGED]),
+                outcome,
+                milliseconds,
             )
 
     return endpoint

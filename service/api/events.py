@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import StreamingResponse
 
 from service.api.views import describe_plugin, describe_status, tell_time, to_json
-from service.errors import PluginNotFound, SupervisorUnavailable
+from service.errors import PluginNotFound, SupervisorUnavailable, TooManyStreams
 from service.report import report
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS = 15.0
 """Proxies close what is silent for half a minute or more."""
+MOST_CLIENTS = 1024
 LONGEST_QUEUE = 256
 LONGEST_QUEUE_BYTES = 1024 * 1024
 """A client that is so far behind, in events or in bytes, gets a new snapshot instead of them."""
@@ -98,10 +99,12 @@ class EventHub:
         """Answer with a stream.
 
         Raises:
-            PluginNotFound, SupervisorUnavailable
+            PluginNotFound, SupervisorUnavailable, TooManyStreams
         """
         if plugin_id and plugin_id not in self._manager.catalog:
             raise PluginNotFound(plugin_id)
+        if len(self._clients) >= MOST_CLIENTS:
+            raise TooManyStreams(f"{MOST_CLIENTS} event streams are open, which is as many as there may be")
         await self._board.read()
         return StreamingResponse(
             self._stream(Client(plugin_id or None), last_event_id),

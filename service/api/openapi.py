@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from service import VERSION
 from service.api.problems import PROBLEMS
 from service.api.schemas import COMPONENTS, ref
-from service.errors import TooManyAttempts, Unauthorized
+from service.errors import (
+    BodyTooLarge,
+    HeadTooLarge,
+    MalformedRequest,
+    RequestTimeout,
+    TooManyAttempts,
+    Unauthorized,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
     from service.api.schemas import Schema
     from service.errors import PlugvisorError
 
+OF_ANY_REQUEST = (MalformedRequest, RequestTimeout, BodyTooLarge, HeadTooLarge)
+"""Errors that are found before any handler is."""
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 
@@ -83,7 +92,7 @@ def make_document(operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def _describe(operation: Operation) -> dict[str, Any]:
-    errors = list(operation.errors)
+    errors = [*operation.errors, *OF_ANY_REQUEST]
     if operation.needs_code is not False:
         errors += [Unauthorized, TooManyAttempts]
     responses = {str(int(status)): _describe_answer(answer) for status, answer in operation.answers.items()}
@@ -147,8 +156,8 @@ def _describe_problem(
 _DESCRIPTION = """\
 Manages plugins, each of which is a supervisord program. What changes something needs the admin code as a bearer token.
 Errors are problem details (RFC 9457): `detail` is for a person, `code` for programs. A path that is not here is 404
-`not_found`, a method that a path does not take 405 `method_not_allowed`, and a defect of the service 500
-`internal_error`. HEAD is answered wherever GET is.
+`not_found`, a method that a path does not take 405 `method_not_allowed`, a connection too many 503
+`too_many_connections`, and a defect of the service 500 `internal_error`. HEAD is answered wherever GET is.
 
 The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
 "log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30

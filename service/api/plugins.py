@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from service.api.endpoint import State
     from service.manager import Outcome
 
+_LONGEST_KNOWN_QUERY = 200
+
 
 async def list_plugins(request: Request[State]) -> Response:
     """Every plugin, with its metadata and its status."""
@@ -90,7 +92,12 @@ def _answer(plugin_id: str, outcome: Outcome, done: str, under_way: str = "") ->
     return JSONResponse(describe_outcome(plugin_id, outcome.process, message), status)
 
 
-@lru_cache(maxsize=4096)
 def _read_plugin_id(query_string: bytes) -> str | None:
+    read = _read_known if len(query_string) <= _LONGEST_KNOWN_QUERY else _read_known.__wrapped__
+    return read(query_string)
+
+
+@lru_cache(maxsize=4096)
+def _read_known(query_string: bytes) -> str | None:
     """Front ends ask the same few questions again and again."""
     return QueryParams(query_string).get("plugin_id")

@@ -20,6 +20,11 @@ logger = logging.getLogger(__name__)
 
 PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request"),
+    errors.MalformedRequest: (HTTPStatus.BAD_REQUEST, "malformed_request"),
+    errors.HeadTooLarge: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large"),
+    errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large"),
+    errors.RequestTimeout: (HTTPStatus.REQUEST_TIMEOUT, "request_timeout"),
+    errors.TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections"),
     errors.Unauthorized: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
     errors.TooManyAttempts: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_attempts"),
     errors.TooManyStreams: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_streams"),
@@ -36,6 +41,12 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
 }
 """Every error that a request can meet. `ConfigurationError` is not among them: it is met at start-up."""
 
+_TO_BE_TRIED_AGAIN = (
+    errors.SupervisorUnavailable,
+    errors.TooManyAttempts,
+    errors.TooManyConnections,
+    errors.TooManyStreams,
+)
 _HTTP_CODES = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
 _HTTP_DETAILS = {
     HTTPStatus.NOT_FOUND: "there is nothing at this path",
@@ -80,7 +91,7 @@ def make_response(error: Exception, more: Mapping[str, Any] | None = None) -> Pr
     if isinstance(error, errors.PlugvisorError):
         status, code = describe(error)
         headers = {}
-        if isinstance(error, errors.SupervisorUnavailable | errors.TooManyAttempts | errors.TooManyStreams):
+        if isinstance(error, _TO_BE_TRIED_AGAIN):
             headers["Retry-After"] = str(error.retry_after_seconds)
         if isinstance(error, errors.Unauthorized):
             headers["WWW-Authenticate"] = "Bearer"

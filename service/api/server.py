@@ -6,10 +6,13 @@ import asyncio
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 
+from service.api.limits import claim_descriptors
+from service.api.protocol import BoundedProtocol, ConnectionTable
 from service.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,6 +51,15 @@ def open_socket(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """Does not wait for answers that never end: uvicorn does, and only then ends the lifespan."""
 
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; look after every connection once in each."""
+        if counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.check(now)
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down as uvicorn does, having ended every stream."""
         for endless in self.lifespan.state.get("endless", ()):
@@ -71,6 +83,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         access_log=False,  # reads are not logged; mutations are, in routes.py
         proxy_headers=False,  # else any local client could name itself anything and escape the throttle
         server_header=False,
+        http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, table=ConnectionTable(claim_descriptors()))),
         lifespan="on",
         ws="websockets-sansio",
         ws_max_size=LONGEST_MESSAGE_BYTES,

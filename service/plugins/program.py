@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.options import ServerOptions, UnhosedConfigParser
 
+from service.mark import render_mark
 from service.plugins.manifest import Manifest, ManifestError
 
 if TYPE_CHECKING:
@@ -75,7 +76,17 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
         raise ManifestError(f"its `entry` cannot be run by PLUGVISOR_RUNNER: {error.problem}") from error
     section = render_section(manifest, settings)
     check_section(section, manifest, settings)
-    return Program(manifest.id, section, render_launch_script(folder, argv, manifest.environment))
+    environment = {**describe_account(settings), **manifest.environment}
+    mark = render_mark(settings.run_dir, manifest.id)
+    return Program(manifest.id, section, render_launch_script(folder, argv, environment, mark))
+
+
+def describe_account(settings: Settings) -> dict[str, str]:
+    """The variables that tell a process who it is, where it is somebody else than supervisord."""
+    if settings.users is None:
+        return {}
+    user = settings.users.plugins
+    return {"HOME": user.home, "USER": user.name, "LOGNAME": user.name}
 
 
 def build_argv(manifest: Manifest, folder: Path, runner: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -124,6 +135,10 @@ def render_section(manifest: Manifest, settings: Settings) -> str:
         "stdout_logfile_maxbytes": LOG_FILE_BYTES,
         "stdout_logfile_backups": LOG_FILE_BACKUPS,
     }
+    if settings.users is not None:
+        values["user"] = settings.users.plugins.uid
+    if settings.log_to_stdout:
+        values["stdout_events_enabled"] = "true"
     lines = [f"{option}={value}" for option, value in values.items()]
     return "\n".join(["; generated from the plugin's manifest; edit that", f"[program:{manifest.id}]", *lines, ""])
 
@@ -150,10 +165,16 @@ def check_section(section: str, manifest: Manifest, settings: Settings) -> None:
         raise ManifestError("supervisord reads its program in another way than it was meant")
 
 
-def render_launch_script(folder: Path, argv: tuple[str, ...], environment: Mapping[str, str]) -> bytes:
-    """The text of `<run_dir>/launch/<id>.sh`: three lines that an operator can read and run."""
+def render_launch_script(folder: Path, argv: tuple[str, ...], environment: Mapping[str, str], mark: bytes) -> bytes:
+    """The text of `<run_dir>/launch/<id>.sh`: three lines that an operator can read and run.
+
+    Args:
+        mark: as `service.mark.render_mark` makes it.
+    """
     inherited = [b'${%s+"%s=$%s"}' % ((name.encode(),) * 3) for name in ORDINARY_VARIABLES if name not in environment]
     own = [_quote(f"{name}={value}".encode()) for name, value in environment.items()]
+    # Last, so that the manifest cannot override it. `$$`, this shell's process id, stays the program's.
+    own.append(_quote(mark) + b'"$$"')
     program = [_quote(word.encode("utf-8", "surrogateescape")) for word in argv]
     if "=" in argv[0]:
         # `env` would take it for one more variable. `nice` does not, and hands the environment on as

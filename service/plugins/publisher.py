@@ -110,6 +110,7 @@ def _write(path: Path, data: bytes) -> None:
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
+            os.fchmod(descriptor, path.parent.stat().st_mode & 0o644)  # whoever may look into the folder may read it
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -51,6 +51,10 @@ class ConfigurationRejected(Exception):
     """supervisord cannot read its configuration, or a program is not in it."""
 
 
+class NoExtension(Exception):
+    """It is a stock supervisord, which does not know the extension's methods."""
+
+
 class Fault(IntEnum):
     """supervisord's fault codes (`supervisor.xmlrpc.Faults`)."""
 
@@ -113,6 +117,7 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
         Fault.CANT_REREAD: ConfigurationRejected,
         Fault.STILL_RUNNING: StillRunning,
     },
+    "plugins.sweep": {Fault.UNKNOWN_METHOD: NoExtension},
     "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
 
@@ -255,6 +260,14 @@ class SupervisorClient:
         """
         await self._call("plugins.remove", name)
 
+    async def is_swept(self, name: str) -> bool:
+        """Whether nothing is left of a plugin that has ended; while something is, the extension is ending it.
+
+        Raises:
+            NoExtension
+        """
+        return await self._call("plugins.sweep", name) is True
+
     async def call_together(self, *calls: Call) -> list[Any]:
         """Make several calls with nothing between them: no process changes state, no other client is served.
 
@@ -332,4 +345,5 @@ def to_process(info: Mapping[str, Any]) -> Process:
         started=time.monotonic() - max(0, info["now"] - info["start"]),
         exit_status=info["exitstatus"],
         spawn_error=info["spawnerr"],
+        last_start=info["start"],
     )

@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from service.errors import AlreadyRunning, NotRunning, StartFailed, StopTimeout
-from service.supervisord.client import Call, NoSuchProgram, StillRunning, SupervisorClient, to_process
+from service.supervisord.client import Call, NoExtension, NoSuchProgram, StillRunning, SupervisorClient, to_process
 from service.supervisord.states import NEVER_ADDED, Process, ProcessState, Status
+from service.supervisord.strays import Census, Ending, Member
 from service.supervisord.system import has_executed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from service.supervisord.board import Board
+
+logger = logging.getLogger(__name__)
 
 KILL_GRACE_SECONDS = 5.0
 """How long a process may take to be gone after SIGKILL; the kernel may hold one that waits for a disk."""
+SWEEP_SECONDS = 5.0
+"""How long what a plugin has left behind may take to be gone: a second of it is for SIGTERM."""
 _EXEC_TIMEOUT_SECONDS = 2.0
 _MOST_ADDING_ROUNDS = 20
 _BLIND_EXEC_SECONDS = 0.2  # where nobody tells when exec has happened: far longer than it takes
@@ -44,9 +52,10 @@ class ProgramControl:
     stock supervisord's and the board polls. Every method may raise `SupervisorUnavailable`.
     """
 
-    def __init__(self, client: SupervisorClient, board: Board) -> None:
+    def __init__(self, client: SupervisorClient, board: Board, run_dir: Path) -> None:
         self._client = client
         self._board = board
+        self._run_dir = str(run_dir)
 
     async def send_stop(self, name: str, options: StopOptions) -> bool:
         """Make a program stop, so that it will not come back; returns False where it does not run.
@@ -119,6 +128,57 @@ class ProgramControl:
             "waiting for a device; supervisord goes on killing it"
         )
 
+    async def sweep(self, name: str) -> bool:
+        """Wait until nothing is left of a program's earlier processes, their children included.
+
+        The extension ends it by itself; with a stock supervisord it is done here.
+
+        Returns:
+            whether anything had to be ended here.
+
+        Raises:
+            StopTimeout
+        """
+        loop = asyncio.get_running_loop()
+        deadline, pause_seconds, ending = loop.time() + SWEEP_SECONDS, 0.002, Ending()
+        while await self._has_strays(name, ending):
+            if loop.time() > deadline:
+                raise StopTimeout(
+                    "a process that it has left behind is still alive after SIGKILL; the kernel may be waiting for a "
+                    "device"
+                )
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 1.5, 0.1)
+        if ending.ended:
+            logger.info("ended what %r had left behind: %s", name, ending)
+        return bool(ending.ended)
+
+    async def sweep_all(self) -> None:
+        """With a stock supervisord, end what is left of every program's earlier processes."""
+        with contextlib.suppress(NoExtension):
+            await self._client.is_swept("")
+            return
+        members = await asyncio.to_thread(Census(self._run_dir).take_now)
+        for name in sorted({member.plugin_id for member in members}):
+            await self.sweep(name)
+
+    async def _has_strays(self, name: str, ending: Ending) -> bool:
+        """Whether something is left of earlier processes; with a stock supervisord it gets its next signal."""
+        try:
+            return not await self._client.is_swept(name)
+        except NoExtension:
+            members = await asyncio.to_thread(self._find_members, name)
+        if not members:
+            return False
+        # asked after they were found: whoever does not come from this process came from an earlier one
+        process = await self._client.get_process(name) or NEVER_ADDED
+        strays = [member for member in members if member.main_pid != process.pid]
+        ending.press(strays)
+        return bool(strays)
+
+    def _find_members(self, name: str) -> list[Member]:
+        return [member for member in Census(self._run_dir).take_now() if member.plugin_id == name]
+
     async def start(self, name: str, process: Process | None, is_new: bool) -> Process:
         """Start a program in one step that nothing comes between, and look at it once.
 
@@ -131,6 +191,8 @@ class ProgramControl:
             StartFailed: it could not be spawned, or has ended already.
             ConfigurationRejected
         """
+        if not self._board.is_live:
+            await self.sweep(name)  # the extension does it by itself, at every start
         calls = []
         if (process is None or is_new) and self._board.is_live:
             try:

@@ -1,7 +1,8 @@
 """Runs inside supervisord, as its documented extension point `[rpcinterface:plugins]`.
 
 It tells every change of state at once (`stream.py`), reaps promptly, swaps and removes one program without
-reading the others, and stops all of them together at the end. Everything else works without it, slower.
+reading the others, ends what plugins leave behind (`sweeper.py`), and stops all of them together at the end.
+Everything else works without it, slower.
 
 It lives in supervisord's one thread: nothing here blocks, and no exception leaves a callback. What it
 relies on in supervisor 4.3.0, which is pinned, is named where it is used.
@@ -17,6 +18,7 @@ import signal
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from supervisor import events
@@ -25,8 +27,13 @@ from supervisor.options import UnhosedConfigParser, signame
 from supervisor.states import SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
+from service.supervisord.clock import SteadyClock
+from service.supervisord.guard import Guard
+from service.supervisord.shortages import prepare_for_shortages
 from service.supervisord.states import ProcessState
+from service.supervisord.stdout import StdoutLog
 from service.supervisord.stream import StateStream, Waker, guarded
+from service.supervisord.sweeper import Sweeper
 
 HEARTBEAT_SECONDS = 0.5
 """Not sooner after the last line than this; supervisord goes its round every second at least."""
@@ -40,18 +47,32 @@ _SHORTEST_TIMER_SECONDS = 0.01
 _instances: list[tuple[Any, Extension]] = []
 
 
-def make_rpcinterface(supervisord: Any, stream: str, programs: str) -> PluginsNamespace:
+def make_rpcinterface(
+    supervisord: Any,
+    stream: str,
+    programs: str,
+    *,
+    log_to_stdout: str = "false",
+    service_gid: str = "",
+    plugins_uid: str = "",
+) -> PluginsNamespace:
     """supervisord calls this once for each of its HTTP servers; all of them share one extension.
 
     Args:
         stream: path of the state stream's socket.
         programs: the folder that holds `<name>.conf` for each plugin.
+        log_to_stdout: "true" to write all logs to standard output as well.
+        service_gid: a group that may read the state stream too.
+        plugins_uid: the user that every plugin must run as, where supervisord is root.
     """
     for known, extension in _instances:
         if known is supervisord:
             return PluginsNamespace(extension)
     _instances.clear()  # a supervisord that reloads itself is another object
-    extension = Extension(supervisord, stream, programs)
+    guard = Guard(supervisord, int(plugins_uid)) if plugins_uid else None
+    extension = Extension(supervisord, stream, programs, int(service_gid) if service_gid else None, guard)
+    if log_to_stdout == "true":
+        extension.stdout = StdoutLog(supervisord)
     _instances.append((supervisord, extension))
     return PluginsNamespace(extension)
 
@@ -97,6 +118,14 @@ class PluginsNamespace:
         self._extension.remove(name)
         return True
 
+    def sweep(self, name: str) -> bool:
+        """Tell whether nothing is left of a plugin that has ended, its children included; else ask again soon.
+
+        @param string name     the program's name
+        @return boolean result  False while something of it is alive
+        """
+        return self._extension.sweep(name)
+
 
 @dataclass
 class History:
@@ -115,8 +144,12 @@ class History:
 class Extension:
     """Watches one supervisord."""
 
-    def __init__(self, supervisord: Any, stream: str, programs: str) -> None:
+    def __init__(
+        self, supervisord: Any, stream: str, programs: str, readers_gid: int | None = None, guard: Guard | None = None
+    ) -> None:
         self.logger = supervisord.options.logger
+        self._guard = guard
+        self.stdout: StdoutLog | None = None
         self._supervisord = supervisord
         self._programs_dir = programs
         self._sequence = 0
@@ -125,8 +158,15 @@ class Extension:
         self._due: dict[str, Any] = {}  # processes that supervisord will do something to when a time has come
         self._wait_statuses: dict[int, int] = {}
         self._last_line = 0.0
+        self._clock = SteadyClock()
+        self._clock.install()
+        prepare_for_shortages()
+        self._sweeper = Sweeper(
+            str(Path(programs).parent), self._find_main_pid, self.logger.info, guard.as_plugins if guard else None
+        )
+        self._sweep_in: float | None = None
         self._waker = Waker(self.logger)
-        self._stream = StateStream(stream, self.logger, self._before_poll, self._make_snapshot)
+        self._stream = StateStream(stream, self.logger, self._before_poll, self._make_snapshot, readers_gid)
         signal.set_wakeup_fd(self._waker.descriptor, warn_on_full_buffer=False)
         signal.signal(signal.SIGALRM, lambda *_: None)  # it wakes the loop, that is all
         self._waitpid = supervisord.options.waitpid
@@ -155,6 +195,11 @@ class Extension:
             self.recover()
             raise
         return self._sequence
+
+    def sweep(self, name: str) -> bool:
+        """See `PluginsNamespace.sweep`."""
+        self._sweep_on()
+        return self._sweeper.is_swept(name)
 
     def settle(self, name: str) -> bool:
         """See `PluginsNamespace.settle`."""
@@ -217,6 +262,8 @@ class Extension:
     @guarded
     def _before_poll(self) -> None:
         """Once in each round, when everything has been reaped and every state is settled."""
+        self._follow_clock()
+        self._sweep_on()
         self._end_flapping()
         self.flush()
         if time.monotonic() - self._last_line >= HEARTBEAT_SECONDS:
@@ -228,6 +275,8 @@ class Extension:
         """Note who has changed: its pid and times are not settled yet in the middle of a change."""
         process = event.process
         name = process.config.name
+        if process.state in _ENDS:
+            self._say_farewell()
         if process.group is None or process.group.config.name != name:
             return  # of a group of several: no plugin's
         history = self._histories.setdefault(name, History())
@@ -246,6 +295,7 @@ class Extension:
                 history.flapping = False
         if state == ProcessState.STOPPED:
             process.backoff = 0  # else the next start, which a person asks for, has fewer tries
+        self._sweep_after(name, state)
         history.is_due = _restarts_by_itself(process)
         if state in _DUE:
             self._due[name] = process
@@ -260,15 +310,20 @@ class Extension:
     @guarded
     def _on_stopping(self, _event: Any) -> None:
         """Stop every group at once; supervisord would go one by one, a second or more each."""
+        if self._guard is not None:
+            self._guard.forbid_restart()
         self.logger.info("plugins: stopping every program at once")
         for group in self._supervisord.process_groups.values():
             self._stop_group(group)
+        self._say_farewell()
         self._stream.close_all()
         signal.setitimer(signal.ITIMER_REAL, 0)
         if self._supervisord.options.mood == SupervisorStates.RESTARTING:
             # supervisord closes every descriptor when it begins anew
             signal.set_wakeup_fd(-1)
             self._waker.close()
+            if self.stdout is not None:
+                self.stdout.close()
 
     @guarded
     def _stop_group(self, group: Any) -> None:
@@ -285,7 +340,35 @@ class Extension:
         if pid and status is not None and pid in self._supervisord.options.pidhistory:
             self._wait_statuses[pid] = status
 
+    @guarded
+    def _sweep_on(self) -> None:
+        """Go on sweeping for a slice, and come back when there is more to do."""
+        self._sweep_in = self._sweeper.step()
+        if self._sweep_in == 0:
+            self._waker.wake()
+
+    @guarded
+    def _sweep_after(self, name: str, state: int) -> None:
+        """A main process has ended, or is about to begin: nothing of the one before may be there then."""
+        if state == ProcessState.STARTING:
+            self._sweeper.finish(name)
+        elif state in _ENDS:
+            self._sweeper.ask(name)
+
+    @guarded
+    def _say_farewell(self) -> None:
+        """When the last program has ended supervisord ends in the same round: nobody sweeps after that."""
+        if self._supervisord.options.mood < SupervisorStates.RUNNING and not any(
+            group.get_unstopped_processes() for group in self._supervisord.process_groups.values()
+        ):
+            self._sweeper.say_farewell()
+
     # -- parts
+
+    def _find_main_pid(self, name: str) -> int:
+        """The process that is the plugin; 0 where there is none, also in the middle of its end."""
+        process = self._find(name)
+        return process.pid if process is not None and process.state not in _ENDED else 0
 
     def _note(self, name: str) -> None:
         self._changed[name] = None
@@ -334,12 +417,24 @@ class Extension:
                 history.flapping = False
                 self._note(name)
 
+    def _follow_clock(self) -> None:
+        groups = self._supervisord.process_groups
+        jump = self._clock.follow(process for group in groups.values() for process in group.processes.values())
+        if jump:
+            text = f"plugins: the clock was set by {jump:+.1f} seconds; every time is moved with it"
+            self.logger.warn(text)  # noqa: G010 - supervisor has its own loggers
+            for name in groups:
+                self._note(name)  # when it is tried again is told anew
+
     def _set_timer(self) -> None:
         """Wake the loop when the first of the processes is due: else it comes up to a second late."""
-        if not self._due:
-            return
-        now = time.time()
-        first = min((_due_at(process, now) for process in self._due.values()), default=None)
+        if self._supervisord.options.mood < SupervisorStates.RUNNING:
+            return  # a SIGALRM that comes after the end of Python's own handlers kills
+        now = self._clock.time()
+        times = [_due_at(process, now) for process in self._due.values()]
+        if self._sweep_in is not None:
+            times.append(now + self._sweep_in)
+        first = min(times, default=None)
         if first is not None and first - now < 1:  # by then it goes its round anyway
             signal.setitimer(signal.ITIMER_REAL, max(first - now, _SHORTEST_TIMER_SECONDS))
 
@@ -384,6 +479,7 @@ class Extension:
 
 
 _ENDS = (ProcessState.STOPPED, ProcessState.EXITED, ProcessState.BACKOFF)
+_ENDED = (*_ENDS, ProcessState.FATAL)
 _DUE = (ProcessState.STARTING, ProcessState.BACKOFF, ProcessState.STOPPING, ProcessState.EXITED)
 
 

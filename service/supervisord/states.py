@@ -80,6 +80,8 @@ class Process:
     spawn_error: str = ""
     history: History | None = None
     """Told by the state stream alone."""
+    last_start: int = 0
+    """On supervisord's own clock, to tell one start from another; 0 before the first. Told by XML-RPC alone."""
 
     @property
     def is_alive(self) -> bool:

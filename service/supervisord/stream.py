@@ -65,10 +65,16 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         path: where to listen; what is there is replaced.
         before_poll: called once in each round of supervisord's loop, before it waits.
         make_snapshot: returns the first line for a new reader.
+        readers_gid: a group that may connect, besides this user.
     """
 
     def __init__(
-        self, path: str, logger: Any, before_poll: Callable[[], object], make_snapshot: Callable[[], bytes]
+        self,
+        path: str,
+        logger: Any,
+        before_poll: Callable[[], object],
+        make_snapshot: Callable[[], bytes],
+        readers_gid: int | None = None,
     ) -> None:
         super().__init__()
         self.logger = logger
@@ -83,6 +89,9 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
             self.bind(path)
         finally:
             os.umask(umask)
+        if readers_gid is not None:
+            os.chown(path, -1, readers_gid)
+            os.chmod(path, 0o660)
         self.listen(MOST_READERS)
 
     def write(self, line: bytes) -> None:

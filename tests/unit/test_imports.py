@@ -9,11 +9,12 @@ import pytest
 SERVICE = Path(__file__).parents[2] / "service"
 
 LAYERS = [
-    {"service.__main__", "service.up"},
+    {"service.__main__", "service.folders", "service.up"},
     {"service.api"},
-    {"service.manager", "service.operations", "service.registry", "service.report"},
+    {"service.manager", "service.operations", "service.owed_starts", "service.registry", "service.report"},
     {"service.plugins", "service.supervisord", "service.metrics", "service.logs"},
-    {"service.admin_code", "service.settings"},
+    {"service.admin_code", "service.mark", "service.settings"},
+    {"service.users"},
     {"service.errors", "service"},
 ]
 """From top to bottom, modules and packages. Each may import what stands below it and its own package."""

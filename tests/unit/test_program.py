@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from supervisor.datatypes import RestartUnconditionally, RestartWhenExitUnexpected, signal_number
 from supervisor.options import ServerOptions, UnhosedConfigParser
 
+from service.mark import parse_mark, render_mark
 from service.plugins.manifest import _RANGES, _STOP_SIGNALS, Manifest, ManifestError, SupervisorOptions, parse_manifest
 from service.plugins.program import (
     LOG_FILE_BACKUPS,
@@ -35,6 +37,7 @@ from service.plugins.program import (
 from service.settings import Settings
 
 DEADLINE_SECONDS = 30
+RUN_DIR = Path("/run/it's")
 
 # -- hostile strings
 
@@ -229,7 +232,12 @@ class Received:
         argv, environment, folder = json.loads(output)
         self.argv = [bytes.fromhex(word) for word in argv]
         self.environment = {bytes.fromhex(name): bytes.fromhex(value) for name, value in environment}
+        self.mark = parse_mark(b"PLUGVISOR_PLUGIN=" + self.environment.pop(b"PLUGVISOR_PLUGIN"))
         self.folder = bytes.fromhex(folder)
+
+
+def render(folder: Path, argv: tuple[str, ...], environment: Mapping[str, str]) -> bytes:
+    return render_launch_script(folder, argv, environment, render_mark(RUN_DIR, "echo"))
 
 
 def run(script: bytes, shell: list[str], environ: dict[bytes, bytes]) -> subprocess.CompletedProcess[bytes]:
@@ -277,7 +285,7 @@ def test_the_process_receives_every_byte(
             command = os.fsdecode(b"./" + program)
             (path / command).symlink_to(os.path.realpath(sys.executable))
         argv = (command, *PYTHON, *words)
-        script = render_launch_script(path, argv, environment)
+        script = render(path, argv, environment)
         received = receive(script, shell, SURROUNDINGS | SECRETS)
     finally:
         shutil.rmtree(root)
@@ -288,12 +296,36 @@ def test_the_process_receives_every_byte(
     assert read_launch_folder(script) == path
 
 
+def test_the_mark_tells_whose_process_it_is_whatever_the_manifest_says(shell: list[str], tmp_path: Path) -> None:
+    environment = {"PLUGVISOR_PLUGIN": "/run/it's:other:1"}
+    probe = (sys.executable, "-ISc", "import os; print(os.getpid(), os.environ['PLUGVISOR_PLUGIN'])")
+    process = run(render(tmp_path, probe, environment), shell, SURROUNDINGS)
+    pid, mark = process.stdout.decode().split()
+    assert mark == f"/run/it's:echo:{pid}"
+
+
+@pytest.mark.parametrize(
+    ("environ", "mark"),
+    [
+        (b"A=b\0PLUGVISOR_PLUGIN=/run/a:b:echo:17\0", ("/run/a:b", "echo", 17)),
+        (b"PLUGVISOR_PLUGIN=/x:y:1\0PLUGVISOR_PLUGIN=/run:echo:17\0", ("/run", "echo", 17)),
+        *[(environ, None) for environ in (b"", b"\0", b"A=PLUGVISOR_PLUGIN=/run:echo:17", b"PLUGVISOR_PLUGIN=")],
+        *[
+            (b"PLUGVISOR_PLUGIN=" + text, None)
+            for text in (b"/run:echo:", b"/run:echo:x", b"run:echo:1", b"/run::1", b"1")
+        ],
+    ],
+)
+def test_reading_a_mark(environ: bytes, mark: tuple[str, str, int] | None) -> None:
+    assert parse_mark(environ) == mark
+
+
 @pytest.mark.parametrize("name", ["a", "-a", "a=b", "-a=b"])
 def test_the_program_is_looked_up_on_the_manifests_path(shell: list[str], tmp_path: Path, name: str) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / name).symlink_to(os.path.realpath(sys.executable))
     environment = {"-u": "PATH", "PATH": "/nowhere:bin", "LANG": "C.UTF-8"}  # the first must not be an option of `env`
-    received = receive(render_launch_script(tmp_path, (name, *PYTHON), environment), shell, {})
+    received = receive(render(tmp_path, (name, *PYTHON), environment), shell, {})
     assert received.argv[0] == name.encode()
     received.environment.pop(b"SHELL", None)  # bash makes one up for itself
     assert received.environment == encode(environment)
@@ -301,7 +333,7 @@ def test_the_program_is_looked_up_on_the_manifests_path(shell: list[str], tmp_pa
 
 def test_an_ordinary_variable_that_is_not_set_is_not_made_up(shell: list[str], tmp_path: Path) -> None:
     environ = {b"LANG": b"C.UTF-8", b"TZ": b""}
-    received = receive(render_launch_script(tmp_path, (sys.executable, *PYTHON), {}), shell, environ)
+    received = receive(render(tmp_path, (sys.executable, *PYTHON), {}), shell, environ)
     for invented in (b"PATH", b"SHELL"):  # by shells for themselves
         received.environment.pop(invented, None)
     assert received.environment == environ
@@ -314,25 +346,26 @@ def test_the_longest_strings_that_a_manifest_may_hold_arrive(shell: list[str], t
         f"[plugin_runtime.environment]\nA = '{'y' * (longest - 2)}'".encode()
     )
     argv = [PROBE if word == "{}" else word for word in manifest.command]
-    script = render_launch_script(tmp_path, tuple(argv), manifest.environment)
+    script = render(tmp_path, tuple(argv), manifest.environment)
     received = receive(script, shell, SURROUNDINGS)
     assert received.argv[-1] == b"x" * longest
     assert received.environment[b"A"] == b"y" * (longest - 2)
 
 
 def test_nothing_runs_where_the_folder_is_gone(shell: list[str], tmp_path: Path) -> None:
-    process = run(render_launch_script(tmp_path / "gone", ("echo", "x"), {}), shell, SURROUNDINGS)
+    process = run(render(tmp_path / "gone", ("echo", "x"), {}), shell, SURROUNDINGS)
     assert (process.returncode, process.stdout) == (127, b"")
     assert b"gone" in process.stderr
 
 
 def test_the_script_is_one_that_a_person_can_read() -> None:
-    script = render_launch_script(Path("/plugins/it's"), ("python", "main.py"), {"HOME": "/", "A": "b c"})
+    script = render(Path("/plugins/it's"), ("python", "main.py"), {"HOME": "/", "A": "b c"})
     inherited = " ".join(f'${{{name}+"{name}=${name}"}}' for name in ORDINARY_VARIABLES if name != "HOME")
     assert script.decode() == (
         "#!/bin/sh\n"
         "cd -- '/plugins/it'\\''s' || exit 127\n"
-        f"exec /usr/bin/env -i -- {inherited} 'HOME=/' 'A=b c' 'python' 'main.py'\n"
+        f"exec /usr/bin/env -i -- {inherited} 'HOME=/' 'A=b c' "
+        "'PLUGVISOR_PLUGIN=/run/it'\\''s:echo:'\"$$\" 'python' 'main.py'\n"
     )
 
 
@@ -342,7 +375,7 @@ def test_the_script_is_one_that_a_person_can_read() -> None:
 @hypothesis_settings(deadline=None)
 def test_the_folder_can_be_read_out_of_the_script(folder: bytes, words: list[str], environment: dict[str, str]) -> None:
     path = Path("/plugins", os.fsdecode(folder))
-    assert read_launch_folder(render_launch_script(path, tuple(words), environment)) == path
+    assert read_launch_folder(render(path, tuple(words), environment)) == path
 
 
 # -- which program it is
@@ -363,7 +396,7 @@ def test_a_runner_receives_a_folder_of_any_bytes(shell: list[str], tmp_path: Pat
     folder.mkdir()
     argv = build_argv(Manifest(id="a", name="a", entry="b:c"), folder, (sys.executable, "-ISc", "{entry}", "{dir}"))
     argv = (*argv[:2], PROBE, *argv[3:])
-    assert receive(render_launch_script(folder, argv, {}), shell, SURROUNDINGS).argv[-1] == os.fsencode(folder)
+    assert receive(render(folder, argv, {}), shell, SURROUNDINGS).argv[-1] == os.fsencode(folder)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +443,7 @@ def test_the_command_is_looked_up_as_env_will(tmp_path: Path, name: str, path: s
     manifest = Manifest(id="a", name="a", command=(name, "-c", "exit 42"), environment=environment)
 
     # the truth is what happens when it is run
-    code = run(render_launch_script(folder, manifest.command, environment), ["/bin/sh"], dict(os.environb)).returncode
+    code = run(render(folder, manifest.command, environment), ["/bin/sh"], dict(os.environb)).returncode
 
     if problem is None:
         find_executable(manifest, folder, name)
@@ -438,4 +471,5 @@ def test_a_program_names_its_two_files(settings: Settings) -> None:
     program = render_program(Manifest(id="echo", name="x", command=("sh",)), settings.plugins_dir, settings)
     assert program.id == "echo"
     assert f"command=/bin/sh {launch_path(settings.run_dir, 'echo')}\n" in program.section
-    assert program.launch_script == render_launch_script(settings.plugins_dir, ("sh",), {})
+    mark = render_mark(settings.run_dir, "echo")
+    assert program.launch_script == render_launch_script(settings.plugins_dir, ("sh",), {}, mark)

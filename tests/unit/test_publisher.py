@@ -11,7 +11,11 @@ from service.plugins.program import Program, conf_path, launch_path, render_laun
 from service.plugins.publisher import Publisher
 
 FOLDER = Path("/plugins/a folder\n; of any name \udcff")
-PROGRAM = Program("echo", "[program:echo]\nstopwaitsecs=7\n", render_launch_script(FOLDER, ("true",), {"A": "中"}))
+PROGRAM = Program(
+    "echo",
+    "[program:echo]\nstopwaitsecs=7\n",
+    render_launch_script(FOLDER, ("true",), {"A": "中"}, b"PLUGVISOR_PLUGIN=/run:echo:"),
+)
 
 
 @pytest.fixture

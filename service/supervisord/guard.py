@@ -1,0 +1,77 @@
+"""Runs inside a supervisord that is root: the service may have plugins run as the plugins' user, and nothing else.
+
+The service writes the program files that root reads. Whoever has taken the service over could have root run
+anything, or write to any file as a log. So what is read once supervisord runs is checked here. At the start
+nobody else has had a say: `plugvisor up` has just written every file, as root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+from typing import TYPE_CHECKING, Any
+
+from supervisor.options import ProcessConfig, ProcessGroupConfig
+from supervisor.states import SupervisorStates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Guard:
+    """Checks every program that supervisord reads (`ServerOptions.process_groups_from_parser`)."""
+
+    def __init__(self, supervisord: Any, plugins_uid: int) -> None:
+        self._options = supervisord.options
+        self._plugins_uid = plugins_uid
+        self._plugins_gid = pwd.getpwuid(plugins_uid).pw_gid
+        self._log_dir = self._options.childlogdir
+        # root's own, which is the service, may be read again as it is, but not otherwise
+        self._own = {
+            config.name: config for config in self._options.process_group_configs if not self._is_plugin(config)
+        }
+        self._read_groups = self._options.process_groups_from_parser
+        self._options.process_groups_from_parser = self._read_checked
+
+    @contextlib.contextmanager
+    def as_plugins(self) -> Iterator[None]:
+        """Be the plugins' user for a moment: it may look at their processes, root without CAP_SYS_PTRACE may not."""
+        own_uid, own_gid = os.geteuid(), os.getegid()
+        os.setegid(self._plugins_gid)
+        os.seteuid(self._plugins_uid)
+        try:
+            yield
+        finally:
+            os.seteuid(own_uid)
+            os.setegid(own_gid)
+
+    def forbid_restart(self) -> None:
+        """End where supervisord would begin anew: it would read files that the service wrote, without this guard."""
+        if self._options.mood == SupervisorStates.RESTARTING:
+            self._options.logger.error("plugins: as root this supervisord cannot restart itself; it ends instead")
+            self._options.mood = SupervisorStates.SHUTDOWN
+
+    def _read_checked(self, parser: Any) -> Any:
+        groups = self._read_groups(parser)
+        for group in groups:
+            own = self._own.get(group.name)
+            is_own = own is not None and type(group) is type(own) and group.process_configs == own.process_configs
+            if not is_own and not self._is_plugin(group):
+                raise ValueError(f"the program {group.name!r} is refused: as root, supervisord runs plugins alone")
+        return groups
+
+    def _is_plugin(self, group: Any) -> bool:
+        """Whether it is one ordinary program, run by the plugins' user, that logs to its own file and no other."""
+        processes = group.process_configs
+        if type(group) is not ProcessGroupConfig or [type(process) for process in processes] != [ProcessConfig]:
+            return False
+        [process] = processes
+        return (
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", group.name) is not None
+            and process.name == group.name
+            and process.uid == self._plugins_uid
+            and process.stdout_logfile == os.path.join(self._log_dir, f"{group.name}.log")
+            and not isinstance(process.stderr_logfile, str)
+        )

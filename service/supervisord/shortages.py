@@ -1,0 +1,74 @@
+"""Runs inside supervisord: what it does where the disk is full or descriptors have run out.
+
+supervisor 4.3.0, as it comes,
+
+- ends, with every plugin, where its own log is to be rotated on a full disk: `RotatingFileHandler.emit` lets what
+  `doRollover` raises out, and the file that could not be closed is never opened again. Where it was a plugin's log,
+  nobody reads the plugin's output any more;
+- ends where it cannot write a log and its standard error is on the same full disk (`Handler.handleError`), and
+  prints a traceback for each line where it is not;
+- loses four descriptors at each start for which the log file cannot be opened (`Subprocess.spawn`);
+- hands its last descriptors out to plugins, and then cannot be asked anything: its sockets accept nobody, at 100 % CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import sys
+import time
+from typing import Any
+
+from supervisor.loggers import FileHandler, Handler, RotatingFileHandler
+from supervisor.options import ProcessConfig
+
+MOST_SPARE_DESCRIPTORS = 128
+"""Not for plugins, but for supervisord's own sockets and files; of a small limit it is an eighth."""
+_SECONDS_BETWEEN_COMPLAINTS = 60.0
+
+_make_dispatchers = ProcessConfig.make_dispatchers
+
+
+def prepare_for_shortages() -> None:
+    """Put the functions below in the place of supervisor's; once more does no harm."""
+    RotatingFileHandler.emit = emit
+    Handler.handleError = complain
+    ProcessConfig.make_dispatchers = make_dispatchers
+
+
+def emit(handler: Any, record: Any) -> None:
+    """Write to a log file, and rotate it; what fails is tried anew with the next record."""
+    try:
+        if handler.stream.closed and not handler.closed:
+            handler.stream = open(handler.baseFilename, "ab")  # noqa: SIM115 - it stays open
+        FileHandler.emit(handler, record)
+        handler.doRollover()
+    except Exception:  # noqa: BLE001 - whoever logs expects no error
+        handler.handleError()
+
+
+def complain(handler: Any) -> None:
+    """Tell on standard error that a log cannot be written, now and then."""
+    now = time.monotonic()
+    if now < getattr(handler, "quiet_until", 0.0):
+        return
+    handler.quiet_until = now + _SECONDS_BETWEEN_COMPLAINTS
+    name = getattr(handler, "baseFilename", "its output")
+    with contextlib.suppress(Exception):  # standard error may be as full
+        sys.stderr.write(f"supervisord cannot write {name}: {sys.exc_info()[1]}; what comes meanwhile is lost\n")
+        sys.stderr.flush()
+
+
+def make_dispatchers(config: Any, process: Any) -> Any:
+    """`ProcessConfig.make_dispatchers`, but nothing has been opened where it raises `OSError`."""
+    descriptor = os.dup(0)  # the lowest that is free
+    os.close(descriptor)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and descriptor >= limit - min(MOST_SPARE_DESCRIPTORS, limit // 8):
+        raise OSError(errno.EMFILE, "too many open files")
+    for path in (config.stdout_logfile, config.stderr_logfile):
+        if isinstance(path, str):
+            FileHandler(path).close()
+    return _make_dispatchers(config, process)

@@ -1,0 +1,522 @@
+"""HTTP under fire: hostile bytes, too many of them, too slowly, from too many, against the real service."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import select
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.api.events import MOST_CLIENTS
+from service.api.limits import (
+    MOST_BODY_BYTES,
+    MOST_CONNECTIONS,
+    MOST_HEAD_BYTES,
+    MOST_PIPELINED,
+    REQUEST_SECONDS,
+    UNREAD_SECONDS,
+)
+from service.api.problems import PROBLEMS
+from tests.api.raw import (
+    AUTHORIZED,
+    ask,
+    connect,
+    count_descriptors,
+    cpu_seconds,
+    get,
+    parse,
+    post,
+    receive,
+    resident_megabytes,
+    send,
+    service_pid,
+    slowest_answer,
+)
+from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, Plugvisor, make_plugvisor, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROMPT_SECONDS = 5.0
+"""What is answered at once takes milliseconds; on a busy machine it may take this."""
+CODES = {code for _, code in PROBLEMS.values()} | {"not_found", "method_not_allowed"}
+"""Every code but `internal_error`, which would be a defect."""
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Plugvisor]:
+    """One Plugvisor for this file, up, with two plugins that may be started and stopped."""
+    with make_plugvisor() as made:
+        made.write_plugin("runs")
+        made.write_plugin("idle", runtime="auto_start = false")
+        made.up()
+        made.wait_for_status("runs", "running")
+        yield made
+        assert "Traceback" not in made.service_log, made.service_log
+        assert made.process is not None
+        assert made.process.poll() is None
+
+
+# -- bytes of every kind
+
+TOKENS = st.sampled_from(
+    [
+        "",
+        "a",
+        "runs",
+        "idle",
+        "..",
+        ".",
+        "%2e%2e",
+        "%2f",
+        "%00",
+        "\x00",
+        "%",
+        "%zz",
+        "%ff%fe",
+        "%ed%a0%80",
+        "ÿ",
+        "é",
+        "*",
+        "\\",
+        "\t",
+        " ",
+        "?",
+        "#",
+        ";",
+        "//",
+        "@",
+        ":",
+        "[",
+        "]",
+        "%0d%0aX:%20y",
+        "a" * 300,
+        "a" * 70000,
+    ]
+)
+IDS = st.one_of(TOKENS, st.text(max_size=20), st.lists(TOKENS, max_size=4).map("".join))
+PATHS = st.one_of(
+    st.sampled_from(
+        ["/", "/plugins", "/plugin/status", "/events", "/plugins/refresh", "/docs", "*", "", "http://[::1"]
+    ),
+    st.builds("/plugin/{}/{}".format, IDS, st.sampled_from(["start", "stop", "reload", "status", ""])),
+    st.builds("/{}?plugin_id={}".format, st.sampled_from(["plugin/status", "events"]), IDS),
+    st.builds(
+        "/plugin/idle/start?wait={}".format, st.sampled_from(["0", "-1", "nan", "inf", "1e999", "", "x", "0" * 999])
+    ),
+    st.builds("http://{}{}".format, IDS, IDS),
+    IDS,
+)
+METHODS = st.sampled_from(
+    [
+        "GET",
+        "POST",
+        "HEAD",
+        "OPTIONS",
+        "PUT",
+        "DELETE",
+        "PATCH",
+        "TRACE",
+        "CONNECT",
+        "PROPFIND",
+        "PRI",
+        "get",
+        "G\0T",
+        "",
+    ]
+)
+VERSIONS = st.sampled_from(
+    ["HTTP/1.1"] * 8 + ["HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/9.9", "http/1.1", "HTTP/1.1 x", ""]
+)
+HEADERS = st.one_of(
+    st.sampled_from(
+        [
+            AUTHORIZED.decode().strip(),
+            "Authorization: Bearer x",
+            "Authorization: Bearer",
+            "Authorization: ÿ",
+            "Host: x",
+            "Content-Length: 0",
+            "Content-Length: 5",
+            "Content-Length: -1",
+            "Content-Length: 5, 5",
+            "Content-Length: 0x5",
+            "Content-Length: +5",
+            f"Content-Length: {2**64}",
+            "Content-Length: 9999999",
+            "Content-Length:",
+            "Transfer-Encoding: chunked",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: x",
+            "Trailer: x",
+            "Connection: close",
+            "Connection: keep-alive",
+            "Connection: upgrade",
+            "Upgrade: websocket",
+            "Upgrade: h2c",
+            "Expect: 100-continue",
+            "Expect: x",
+            "If-None-Match: *",
+            'If-None-Match: "ÿ',
+            "Last-Event-ID: \x00",
+            " folded: x",
+            "Last-Event-ID: 1-99999999999999999999",
+            "Origin: ÿ",
+            "Range: bytes=0-",
+            "no colon",
+            ": no name",
+            "a b: c",
+        ]
+    ),
+    st.builds("{}: {}".format, IDS, IDS),
+)
+BODIES = st.sampled_from(
+    [
+        b"",
+        b"",
+        b"{}",
+        b"hello",
+        b"0\r\n\r\n",
+        b"5\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhel",
+        b"-1\r\n",
+        b"zz\r\n\r\n",
+        b"ffffffffffffffffff\r\n",
+        b"5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n",
+        b"\x00" * 100,
+        b"\r\n\r\n",
+        b"x" * 200000,
+    ]
+)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    """A request, mostly almost right."""
+    method, path, version = draw(METHODS), draw(PATHS), draw(VERSIONS)
+    headers = draw(st.lists(HEADERS, max_size=6))
+    end = draw(st.sampled_from(["\r\n"] * 6 + ["\n", "\r", "\r\n "]))
+    head = end.join([f"{method} {path} {version}", *headers, "", ""])
+    return head.encode("utf-8", "surrogatepass") + draw(BODIES)
+
+
+@settings(
+    max_examples=500,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(
+    sent=st.one_of(st.lists(requests(), min_size=1, max_size=3).map(b"".join), st.binary(max_size=300)),
+    cut=st.integers(0, 400),
+)
+def test_whatever_is_sent(target: Plugvisor, sent: bytes, cut: int) -> None:
+    began = time.monotonic()
+    with connect(target) as client:
+        send(client, sent[:cut])
+        send(client, sent[cut:])
+        received, _ = receive(client, 0.05)
+    # an answer to HEAD has a length and no body: where it ends is not seen in a row of several
+    for answer in parse(received) if b"HEAD" not in sent else ():
+        assert answer.status < 500 or answer.status == 503 or (answer.status == 500 and answer.code == "start_failed")
+        if answer.status >= 400 and answer.body:
+            assert answer.code in CODES
+    [probe] = ask(target, get(b"/plugin/status?plugin_id=runs"))
+    assert probe.status == 200
+    assert time.monotonic() - began < PROMPT_SECONDS + 2  # a start or stop of a plugin is among them
+
+
+CASES = {
+    "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "malformed_request"),
+    "another protocol": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "malformed_request"),
+    "unknown method": (b"BREW /plugins HTTP/1.1\r\nHost: x\r\n\r\n", 400, "malformed_request"),
+    "odd method": (b"PROPFIND /plugins HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405, "method_not_allowed"),
+    "tunnel": (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "malformed_request"),
+    "asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, "not_found"),
+    "absolute form": (get(b"http://elsewhere/nothing"), 404, "not_found"),
+    "absolute form without a path": (get(b"http://elsewhere"), 400, "malformed_request"),
+    "bytes beyond ASCII": (get(b"/\xff\xfe"), 400, "malformed_request"),
+    "raw NUL": (get(b"/plugin/\0/start"), 400, "malformed_request"),
+    "encoded NUL": (post(b"/plugin/%00/start"), 404, "plugin_not_found"),
+    "NUL in a query": (get(b"/plugin/status?plugin_id=%00"), 404, "plugin_not_found"),
+    "invalid UTF-8": (post(b"/plugin/%ff%fe/start"), 404, "plugin_not_found"),
+    "surrogates": (get(b"/plugin/status?plugin_id=%ed%a0%80"), 404, "plugin_not_found"),
+    "encoded slash": (post(b"/plugin/a%2fb/start"), 404, "not_found"),
+    "dots": (post(b"/plugin/../start"), 404, "plugin_not_found"),
+    "encoded dots": (post(b"/plugin/%2e%2e/start"), 404, "plugin_not_found"),
+    "dots that lead out": (get(b"/../../etc/passwd"), 404, "not_found"),
+    "long path": (get(b"/" + b"a" * MOST_HEAD_BYTES), 431, "too_large"),
+    "long header": (get(b"/plugins", b"X: " + b"a" * MOST_HEAD_BYTES + b"\r\n"), 431, "too_large"),
+    "many headers": (get(b"/plugins", b"X: y\r\n" * MOST_HEAD_BYTES), 431, "too_large"),
+    "endless head": (b"GET /plugins HTTP/1.1\r\nX: " + b"a" * 20 * MOST_HEAD_BYTES, 431, "too_large"),
+    "two codes": (
+        post(b"/plugin/idle/start", b"Authorization: Bearer x\r\n" + AUTHORIZED, authorized=False),
+        401,
+        "unauthorized",
+    ),
+    "negative length": (post(b"/plugins/refresh", b"Content-Length: -1\r\n"), 400, "malformed_request"),
+    "two lengths": (post(b"/plugins/refresh", b"Content-Length: 1\r\nContent-Length: 2\r\n"), 400, "malformed_request"),
+    "length beyond numbers": (post(b"/plugins/refresh", b"Content-Length: %d\r\n" % 2**70), 400, "malformed_request"),
+    "length and chunks": (
+        post(b"/plugins/refresh", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+        400,
+        "malformed_request",
+    ),
+    "chunked nonsense": (
+        post(b"/plugins/refresh", b"Transfer-Encoding: chunked\r\n", b"zz\r\n\r\n"),
+        400,
+        "malformed_request",
+    ),
+    "too large as it says": (post(b"/plugins/refresh", b"Content-Length: %d\r\n" % 2**21), 413, "too_large"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "status", "code"), CASES.values(), ids=CASES)
+def test_what_cannot_be_answered(target: Plugvisor, data: bytes, status: int, code: str) -> None:
+    began = time.monotonic()
+    [answer] = ask(target, data)
+    assert (answer.status, answer.code) == (status, code)
+    assert time.monotonic() - began < PROMPT_SECONDS
+    assert target.status("idle")["status"] == "stopped"
+
+
+def test_pipelined_requests_are_answered_in_order(target: Plugvisor) -> None:
+    keep = b"GET /plugin/status?plugin_id=%s HTTP/1.1\r\nHost: x\r\n\r\n"
+    answers = ask(target, b"".join(keep % name for name in (b"runs", b"idle", b"nobody")) + get(b"/nothing"))
+    assert [answer.status for answer in answers] == [200, 200, 404, 404]
+    assert [answer.json()["plugin_id"] for answer in answers[:2]] == ["runs", "idle"]
+    # nonsense after a request takes nothing from its answer, and is not mistaken for it
+    [answer] = ask(target, keep % b"runs" + b"\0\0\0\r\n\r\n")
+    assert answer.json()["plugin_id"] == "runs"
+
+
+def test_a_broken_body_starts_nothing(target: Plugvisor) -> None:
+    for headers, body in (
+        (b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\nzz\r\n"),
+        (b"Transfer-Encoding: chunked\r\n", (b"10000\r\n" + b"x" * 65536 + b"\r\n") * 17),
+        (b"Content-Length: %d\r\n" % (1 << 40), b"x"),
+    ):
+        [answer] = ask(target, post(b"/plugin/idle/start", headers, body))
+        assert answer.status in (400, 413), answer
+    with connect(target) as client:  # hangs up in the middle
+        send(client, post(b"/plugin/idle/start", b"Content-Length: 5\r\n", b"he"))
+    [answer] = ask(target, post(b"/plugin/idle/stop", b"Content-Length: 2\r\n", b"{}"))
+    assert answer.code == "not_running"
+
+
+@pytest.mark.parametrize("authorized", [True, False])
+@pytest.mark.parametrize("headers", [b"Content-Length: 1000000000\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_no_more_than_a_megabyte_is_read(target: Plugvisor, headers: bytes, authorized: bool) -> None:
+    pid = service_pid(target)
+    before = resident_megabytes(pid)
+    request = post(b"/plugins/refresh", headers, authorized=authorized).replace(b"Connection: close\r\n", b"")
+    with connect(target) as client:
+        client.sendall(request)
+        taken = 0
+        with contextlib.suppress(ConnectionError):
+            while taken < 100 * MOST_BODY_BYTES:
+                taken += client.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        received, _ = receive(client)
+    # what the kernel has room for on both sides comes on top
+    assert taken < 20 * MOST_BODY_BYTES
+    assert resident_megabytes(pid) - before < 20
+    for answer in parse(received):  # a reset may overtake it
+        assert answer.status in ((413,) if authorized or b"Length" in headers else (401, 413))
+
+
+# -- slow ones
+
+
+def test_nobody_keeps_a_connection_without_using_it(plugvisor: Plugvisor) -> None:
+    """All at once, for each takes its time."""
+    plugvisor.write_plugin("runs")
+    plugvisor.write_plugin("idle", runtime="auto_start = false")
+    for number in range(8):
+        folder = plugvisor.write_plugin(f"heavy{number}", runtime="auto_start = false")
+        manifest = folder / "plugin.toml"
+        manifest.write_text(manifest.read_text().replace("[plugin]", f'[plugin]\ndescription = "{"x" * 120_000}"', 1))
+    plugvisor.up()
+    pid = service_pid(plugvisor)
+    request = get(b"/plugin/status?plugin_id=runs").replace(b"Connection: close\r\n", b"")
+    body = post(b"/plugin/idle/start", b"Content-Length: 1000\r\n")
+    chunks = post(b"/plugins/refresh", b"Transfer-Encoding: chunked\r\n")
+    # what is sent first, what is sent again and again, and the code of the last answer
+    slow: list[tuple[bytes, bytes, str]] = [
+        (b"", b"", ""),
+        (b"GET /plugins HTTP/1.1\r\nX: ", b"a", "request_timeout"),
+        (b"GET /plugins HTTP/1.1\r\n", b"A: b\r\n", "request_timeout"),
+        (b"\r\n", b"\r\n", "request_timeout"),
+        (request, b"\r\n", "request_timeout"),
+        (body, b"x", "request_timeout"),
+        (chunks, b"1\r\nx\r\n", "request_timeout"),
+    ] * 5
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(plugvisor)) for _ in slow]
+        for client, (first, _, _) in zip(clients, slow, strict=True):
+            client.sendall(first)
+        lazy = stack.enter_context(socket.socket())  # asks for much and reads nothing
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.connect(("127.0.0.1", plugvisor.port))
+        lazy.settimeout(1)
+        with contextlib.suppress(OSError):
+            lazy.sendall(get(b"/plugins").replace(b"Connection: close\r\n", b"") * 100_000)
+        began = time.monotonic()
+        slowest = 0.0
+        is_over = [False] * len(slow)
+        while not all(is_over):
+            assert time.monotonic() - began < REQUEST_SECONDS + DEADLINE_SECONDS, is_over
+            for index, (client, (_, again, code)) in enumerate(zip(clients, slow, strict=True)):
+                if is_over[index]:
+                    continue
+                send(client, again)
+                received, is_over[index] = receive(client, 0.001)
+                if is_over[index] and code:
+                    # a byte that was sent after its end may have reset the connection
+                    assert not received or parse(received)[-1].code == code, received
+            slowest = max(slowest, slowest_answer(plugvisor, 1))
+            time.sleep(0.3)
+        assert slowest < PROMPT_SECONDS
+        poll = select.poll()
+        poll.register(lazy, 0)  # that it was disconnected is told without reading
+        assert poll.poll(UNREAD_SECONDS * 1000 + DEADLINE_SECONDS * 1000), "who does not read is still connected"
+        taken, _ = receive(lazy)
+        assert len(taken) < MOST_PIPELINED * 8 * 120_000  # which would be all
+    assert plugvisor.status("idle")["status"] == "stopped"
+    assert resident_megabytes(pid) < 200
+    assert "Traceback" not in plugvisor.service_log
+
+
+# -- many
+
+
+@contextlib.contextmanager
+def descriptors(count: int) -> Iterator[int]:
+    """Let this process open so many files, or as many as it may; yields how many connections that allows."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 500
+    allowed = wanted if limits[1] == resource.RLIM_INFINITY else min(wanted, limits[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(allowed, limits[0]), limits[1]))
+    try:
+        yield min(count, allowed - 500)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def open_many(stack: contextlib.ExitStack, plugvisor: Plugvisor, count: int, first: bytes) -> list[socket.socket]:
+    clients = []
+    for _ in range(count):
+        client = stack.enter_context(connect(plugvisor))
+        send(client, first)
+        clients.append(client)
+    return clients
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /plugins HTTP/1.1\r\nX: "], ids=["idle", "half a request"])
+def test_ten_thousand_connections(target: Plugvisor, first: bytes) -> None:
+    pid = service_pid(target)
+    with descriptors(10_000) as count, contextlib.ExitStack() as stack:
+        began = time.monotonic()
+        open_many(stack, target, count, first)
+        seconds = time.monotonic() - began
+        slowest = slowest_answer(target)
+        assert slowest < PROMPT_SECONDS
+        [answer] = ask(target, post(b"/plugin/idle/start?wait=20"))
+        assert answer.status == 200
+        [answer] = ask(target, post(b"/plugin/idle/stop"))
+        assert answer.status == 200
+        memory = resident_megabytes(pid)
+        assert memory < 300
+    print(f"{count} connections in {seconds:.1f} s: {slowest * 1000:.0f} ms, {memory:.0f} MB")  # noqa: T201 - by -s
+    wait_for(lambda: count_descriptors(pid) < 100, "the service to see that they are gone")
+
+
+def test_more_connections_than_descriptors(plugvisor: Plugvisor) -> None:
+    """The newest is served; who has waited longest without a request makes room."""
+    plugvisor.write_plugin("runs")
+    plugvisor.up(limit_descriptors=300)
+    pid = service_pid(plugvisor)
+    with descriptors(2000) as count, contextlib.ExitStack() as stack:
+        clients = open_many(stack, plugvisor, count, b"GET /plug")
+        assert slowest_answer(plugvisor) < PROMPT_SECONDS
+        # the room that is left is enough for what the service needs itself
+        [answer] = ask(plugvisor, post(b"/plugin/runs/reload?wait=20"))
+        assert answer.status == 200
+        assert receive(clients[0])[1], "the first of them is still connected"
+        busy = cpu_seconds(pid)
+        time.sleep(1)
+        assert cpu_seconds(pid) - busy < 0.5
+    wait_for(lambda: count_descriptors(pid) < 100, "the service to see that they are gone")
+    assert service_pid(plugvisor) == pid
+
+
+def test_nobody_can_be_spared(plugvisor: Plugvisor) -> None:
+    """Streams use their connections: who comes last is told so, and served when one of them has ended."""
+    plugvisor.write_plugin("runs")
+    plugvisor.up(limit_descriptors=300)
+    with contextlib.ExitStack() as stack:
+        streams = []
+        for _ in range(200):
+            client = stack.enter_context(connect(plugvisor))
+            client.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                if client.recv(12) == b"HTTP/1.1 200":
+                    streams.append(client)
+                    continue
+            break
+        assert 100 < len(streams) < 200
+        [answer] = ask(plugvisor, b"")
+        assert (answer.status, answer.code) == (503, "too_many_connections")
+        assert int(answer.headers["retry-after"]) > 0
+        streams[0].close()
+
+        def is_served() -> bool:
+            answers = ask(plugvisor, get(b"/plugin/status"))
+            return bool(answers) and answers[0].status == 200
+
+        wait_for(is_served, "an answer, now that there is room")
+
+
+def test_streams_are_limited(target: Plugvisor) -> None:
+    assert MOST_CLIENTS < MOST_CONNECTIONS / 2
+    with descriptors(MOST_CLIENTS + 100), contextlib.ExitStack() as stack:
+        request = b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
+        for client in open_many(stack, target, MOST_CLIENTS, request):
+            assert client.recv(12) == b"HTTP/1.1 200"
+        [answer] = ask(target, get(b"/events"))
+        assert (answer.status, answer.code) == (503, "too_many_streams")
+        assert slowest_answer(target) < PROMPT_SECONDS
+
+
+# -- guessing
+
+
+def test_wrong_codes_from_many_clients_lock_nobody_out(plugvisor: Plugvisor) -> None:
+    plugvisor.write_plugin("runs", runtime="auto_start = false")
+    plugvisor.environ["PLUGVISOR_ADMIN_CODE"] = "ABCD"
+    plugvisor.up()
+    wrong = post(b"/plugin/runs/start", b"Authorization: Bearer WXYZ\r\n", authorized=False)
+    right = post(b"/plugin/runs/stop", b"Authorization: Bearer ABCD\r\n", authorized=False)
+    statuses = []
+    for number in range(2, 62):
+        for _ in range(12):
+            [answer] = ask(plugvisor, wrong, f"127.0.0.{number}")
+            statuses.append(answer.status)
+        [answer] = ask(plugvisor, right, "127.0.0.1")
+        assert answer.code == "not_running"
+    assert set(statuses) == {401, 429}
+    # a weak code is of no use to one who guesses, until he has waited
+    [answer] = ask(plugvisor, right, "127.0.0.2")
+    assert answer.code in ("too_many_attempts", "not_running")
+    assert plugvisor.status("runs")["status"] == "stopped"
+
+
+def test_a_long_code_cannot_be_locked_out_at_all(target: Plugvisor) -> None:
+    wrong = post(b"/plugin/idle/stop", b"Authorization: Bearer WXYZ\r\n", authorized=False)
+    assert {ask(target, wrong)[0].status for _ in range(15)} == {401, 429}
+    assert ask(target, post(b"/plugin/idle/stop"))[0].code == "not_running"
+    assert ADMIN_CODE not in target.service_log

@@ -1,0 +1,126 @@
+"""The service in a container: the endpoints, health, supervisorctl, time and text, and who runs what."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tests.conftest import wait_for
+from tests.container.engine import SAMPLES, write_plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.container.engine import Container
+
+LISTENERS_OF_PID_1 = """
+import os, re
+inodes = {os.stat(f"/proc/1/fd/{fd}").st_ino for fd in os.listdir("/proc/1/fd") if os.path.exists(f"/proc/1/fd/{fd}")}
+rows = [line.split() for name in ("tcp", "tcp6", "udp", "udp6") for line in open(f"/proc/1/net/{name}").readlines()[1:]]
+print(sorted({int(row[1].rpartition(":")[2], 16) for row in rows if row[3] in ("0A", "07")}))
+print(sorted(int(row[9]) for row in rows if int(row[9]) in inodes))
+"""
+WHO_RUNS_WHAT = """
+import os, pathlib
+for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    if int(folder.name) != os.getpid():
+        print(os.stat(folder).st_uid, (folder / "cmdline").read_text().replace("\\0", " "))
+"""
+
+
+def test_the_five_endpoints(samples: Container) -> None:
+    assert {plugin["id"] for plugin in samples.get("/plugins").json()["plugins"]} == SAMPLES
+    samples.wait_for_status("heartbeat", "running")
+    assert samples.post("/plugin/heartbeat/stop", code=None).status_code == 401
+    assert samples.post("/plugin/heartbeat/stop").json()["status"] == "stopped"
+    assert samples.status("heartbeat")["status"] == "stopped"
+    assert samples.post("/plugin/heartbeat/start").json()["message"] == "Plugin started successfully"
+    reloaded = samples.post("/plugin/heartbeat/reload").json()
+    assert (reloaded["status"], reloaded["pid"]) == ("running", samples.status("heartbeat")["pid"])
+    assert samples.post("/plugins/refresh").json() == {"added": [], "changed": [], "removed": [], "invalid": []}
+    assert samples.post("/plugin/failing/reload").json()["code"] == "start_failed"
+
+
+def test_the_service_reads_what_is_another_users(samples: Container) -> None:
+    """Logs, which root writes, and what a plugin's process uses."""
+    samples.wait_for_status("heartbeat", "running")
+    answer = wait_for(lambda: samples.get("/plugin/heartbeat/logs").json()["logs"], "a line of the plugin's")
+    assert "你好" in answer[0]["message"]
+    used = samples.get("/plugin/metrics/heartbeat").json()["metrics"]
+    assert used["memory_mb"] > 1
+    assert used["num_threads"] == 1
+
+
+def test_an_entry_is_run_by_the_python_of_plugins(samples: Container) -> None:
+    samples.wait_for_status("hello_http", "running")
+    code = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:48917/').read())"
+    assert "hello from a plugin" in samples.run_python(code)
+    assert "python /opt/plugvisor/share/runner.py hello_http:" in samples.run_python(WHO_RUNS_WHAT)
+
+
+def test_supervisorctl_needs_no_arguments(samples: Container) -> None:
+    told = samples.execute("supervisorctl", "status", check=False)  # its exit status is 3 where one is stopped
+    assert SAMPLES | {"plugvisor"} == {line.split()[0] for line in told.splitlines()}
+    assert "hello_http: stopped" in samples.execute("supervisorctl", "stop", "hello_http")
+    assert samples.status("hello_http")["status"] == "stopped"
+    assert "hello_http: started" in samples.execute("supervisorctl", "start", "hello_http")
+
+
+def test_who_runs_what(samples: Container) -> None:
+    samples.wait_for_status("heartbeat", "running")
+    users = {}
+    for line in samples.run_python(WHO_RUNS_WHAT).splitlines():
+        uid, _, command = line.partition(" ")
+        users[command.strip()] = int(uid)
+    [supervisord] = [uid for command, uid in users.items() if "supervisor.supervisord" in command]
+    [service] = [uid for command, uid in users.items() if "service serve" in command]
+    assert (supervisord, service, users["python main.py"]) == (0, 916, 917)
+
+
+def test_supervisord_has_no_network_port(samples: Container) -> None:
+    ports, of_pid_1 = samples.run_python(LISTENERS_OF_PID_1).splitlines()
+    assert "48916" in ports
+    assert of_pid_1 == "[]"
+
+
+def test_health(run: Callable[..., Container]) -> None:
+    checks = ("--health-interval", "1s", "--health-retries", "1", "--health-start-period", "0s")
+    container = run(*checks).wait_until_ready()
+    assert container.execute("plugvisor", "health").strip() == "healthy"
+    wait_for(lambda: container.state["Health"]["Status"] == "healthy", "it to be healthy")
+    container.execute("supervisorctl", "stop", "plugvisor")
+    wait_for(lambda: container.state["Health"]["Status"] == "unhealthy", "it to be unhealthy")
+
+
+def test_time_and_text(run: Callable[..., Container], plugins: Path) -> None:
+    code = (
+        "import os, sys, time; print(sys.argv[1], os.environ['WHAT'], time.strftime('%z'), flush=True); time.sleep(99)"
+    )
+    folder = write_plugin(plugins, "text", code, '[plugin_runtime.environment]\nWHAT = "问候"')
+    manifest = folder / "plugin.toml"
+    manifest.write_text(manifest.read_text().replace('"main.py"]', '"main.py", "你好，世界"]'))
+    options = (
+        "--volume",
+        f"{plugins}:/plugins:ro",
+        "--env",
+        "TZ=Asia/Shanghai",
+        "--env",
+        "PLUGVISOR_LOG_TO_STDOUT=true",
+    )
+    container = run(*options).wait_until_ready()
+    told = datetime.fromisoformat(container.get("/plugin/status").json()["time"])
+    assert told.utcoffset() == timedelta(hours=8)
+    wait_for(lambda: container.read_log("text"), "the plugin's line")
+    assert container.read_log("text") == "你好，世界 问候 +0800\n"
+    wait_for(lambda: "text | 你好，世界 问候 +0800\n" in container.logs(), "the same line on standard output")
+    assert "你好" in container.execute("supervisorctl", "tail", "text")
+
+
+def test_all_logs_are_on_standard_output(samples: Container) -> None:
+    wait_for(lambda: "\nheartbeat | " in samples.logs(), "a plugin's line")
+    lines = samples.logs().splitlines()
+    names = [line.split(" | ")[0] for line in lines if " | " in line]
+    assert {"heartbeat", "_server", "_supervisord"} <= set(names) <= SAMPLES | {"_server", "_supervisord"}
+    started = lines.index("Ctrl-C stops all of it.")
+    assert all(" | " in line for line in lines[started + 1 :])

@@ -1,0 +1,127 @@
+"""The two users that root hands the service and the plugins to; what they may do is tried in tests/container."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from service import users
+from service.admin_code import read_admin_code
+from service.errors import ConfigurationError
+from service.plugins.manifest import Manifest
+from service.plugins.program import check_section, describe_account, render_program, render_section
+from service.plugins.publisher import Publisher
+from service.settings import Settings
+from service.users import Users, find_users, join_service_group
+
+SERVICE, PLUGINS = "daemon", "nobody"
+"""Ordinary users that every system has."""
+ENVIRON = {"PLUGVISOR_SERVICE_USER": SERVICE, "PLUGVISOR_PLUGIN_USER": PLUGINS}
+MANIFEST = Manifest("echo", "echo", command=("true",), environment={"HOME": "/own"})
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return Settings.from_env(ENVIRON | {"PLUGVISOR_LOG_DIR": str(tmp_path)})
+
+
+def test_users_are_looked_up() -> None:
+    found = find_users(SERVICE, PLUGINS)
+    assert (found.service.uid, found.plugins.home) == (pwd.getpwnam(SERVICE).pw_uid, pwd.getpwnam(PLUGINS).pw_dir)
+
+
+@pytest.mark.parametrize(
+    ("service", "plugins", "problem"),
+    [
+        (SERVICE, SERVICE, "name two users"),
+        ("root", PLUGINS, "PLUGVISOR_SERVICE_USER 'root': that is root"),
+        (SERVICE, "root", "PLUGVISOR_PLUGIN_USER 'root': that is root"),
+        ("nobody-of-this-name", PLUGINS, "PLUGVISOR_SERVICE_USER 'nobody-of-this-name': there is no such user"),
+        (SERVICE, "no\0body", "PLUGVISOR_PLUGIN_USER"),
+        (SERVICE, "0", "PLUGVISOR_PLUGIN_USER"),
+    ],
+)
+def test_users_that_keep_nothing_apart(service: str, plugins: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        find_users(service, plugins)
+    assert problem in str(caught.value)
+
+
+def test_a_plugin_in_the_services_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = pwd.getpwnam(SERVICE).pw_gid
+    monkeypatch.setattr(os, "getgrouplist", lambda _name, gid: [gid, group])
+    with pytest.raises(ConfigurationError, match="is in the group of"):
+        find_users(SERVICE, PLUGINS)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "missing"),
+    [(0, "CAP_KILL, CAP_SETGID, CAP_SETUID"), (1 << 5 | 1 << 6, "CAP_SETUID"), (1 << 6 | 1 << 7, "CAP_KILL")],
+)
+def test_a_root_that_may_not_become_others(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capabilities: int, missing: str
+) -> None:
+    monkeypatch.setattr(users, "_read_capabilities", lambda: capabilities)
+    assert settings.users is not None
+    with pytest.raises(ConfigurationError) as caught:
+        join_service_group(settings.users)
+    assert f"lacks {missing};" in str(caught.value)
+
+
+def test_roots_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    settings = Settings.from_env(ENVIRON)
+    assert settings.users == find_users(SERVICE, PLUGINS)
+    assert (settings.run_dir, settings.log_dir) == (Path("/run/plugvisor"), Path("/var/log/plugvisor"))
+
+
+@pytest.mark.parametrize("owner", [0, 12345])
+def test_who_is_not_root_has_nobody_to_hand_anything_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, owner: int
+) -> None:
+    """But where root has made the run folder, this is the service, and it is to know the plugins' user."""
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    monkeypatch.setattr("service.settings._is_roots", lambda _path: owner == 0)
+    settings = Settings.from_env(ENVIRON | {"PLUGVISOR_RUN_DIR": str(tmp_path)})
+    assert settings.users == (find_users(SERVICE, PLUGINS) if owner == 0 else None)
+    assert settings.log_dir == tmp_path / "log"
+
+
+@pytest.mark.parametrize("name", ENVIRON)
+def test_one_without_the_other(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="set both or neither"):
+        Settings.from_env(ENVIRON | {name: ""})
+
+
+def test_another_process_reads_the_same_settings(settings: Settings) -> None:
+    assert Settings.from_env(settings.to_env()) == settings
+
+
+def test_the_program_of_a_plugin_names_its_user(settings: Settings) -> None:
+    assert isinstance(settings.users, Users)
+    section = render_section(MANIFEST, settings)
+    assert f"\nuser={settings.users.plugins.uid}\n" in section
+    check_section(section, MANIFEST, settings)
+    program = render_program(MANIFEST, Path("/"), settings)
+    assert b"'HOME=/own'" in program.launch_script, "the manifest has the last word"
+    assert f"'USER={PLUGINS}'".encode() in program.launch_script
+    assert set(describe_account(settings)) == {"HOME", "USER", "LOGNAME"}
+
+
+@pytest.mark.parametrize(("folder", "file"), [(0o700, 0o600), (0o770, 0o640), (0o2775, 0o644)])
+def test_who_may_look_into_a_folder_may_read_its_files(
+    settings: Settings, tmp_path: Path, folder: int, file: int
+) -> None:
+    publisher = Publisher(tmp_path)
+    publisher.prepare()
+    (tmp_path / "launch").chmod(folder)
+    publisher.write_launch_script(render_program(MANIFEST, Path("/"), settings))
+    assert (tmp_path / "launch" / "echo.sh").stat().st_mode & 0o777 == file
+
+
+def test_dev_null_holds_no_admin_code() -> None:
+    assert read_admin_code({"PLUGVISOR_ADMIN_CODE_FILE": "/dev/null"}) is None
