@@ -66,7 +66,7 @@ def make_page_routes(page_dir: Path | None) -> list[BaseRoute]:
 
 def check_page_dir(page_dir: Path) -> None:
     """Raise `ConfigurationError` unless the folder holds a front end."""
-    if not os.access(page_dir / INDEX, os.R_OK):
+    if not (os.path.isfile(page_dir / INDEX) and os.access(page_dir / INDEX, os.R_OK)):
         raise ConfigurationError(
             f"cannot use PLUGVISOR_PAGE_DIR {str(page_dir)!r}: there is no {INDEX} in it that can be read; "
             "name the folder that the front end's build made"
@@ -81,7 +81,8 @@ class Page:
     """The page that comes with Plugvisor."""
 
     def __init__(self) -> None:
-        self._files = {path.name: _File(make_lean(path), path.suffix) for path in PAGE_DIR.iterdir()}
+        paths = [path for path in PAGE_DIR.iterdir() if path.suffix in _TYPES]
+        self._files = {path.name: _File(make_lean(path), path.suffix) for path in paths}
         # Its addresses are relative, so that a proxy may put all of Plugvisor below a path of its own. From
         # `/` they lead through `ui/`.
         index = make_lean(PAGE_DIR / INDEX)
