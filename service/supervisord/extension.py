@@ -10,38 +10,28 @@ relies on in supervisor 4.3.0, which is pinned, is named where it is used.
 
 from __future__ import annotations
 
-import configparser
 import json
-import os
-import re
 import signal
 import time
-from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from supervisor import events
-from supervisor.datatypes import RestartUnconditionally
-from supervisor.options import UnhosedConfigParser, signame
 from supervisor.states import SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from service.supervisord.clock import SteadyClock
 from service.supervisord.guard import Guard
+from service.supervisord.histories import Histories, restarts_by_itself
 from service.supervisord.shortages import prepare_for_shortages
 from service.supervisord.states import ProcessState
 from service.supervisord.stdout import StdoutLog
 from service.supervisord.stream import StateStream, Waker, guarded
+from service.supervisord.swap import Swap
 from service.supervisord.sweeper import Sweeper
 
 HEARTBEAT_SECONDS = 0.5
 """Not sooner after the last line than this; supervisord goes its round every second at least."""
-FLAPPING_RESTARTS = 3
-FLAPPING_SECONDS = 60.0
-"""So many restarts by supervisord within this time are flapping; as long without one, and it is over."""
-_NEVER_STARTED_BUT_STAY_SO = 0.5
-"""A `laststart` that supervisord shows as 0 and takes for true: it does not start such a program by itself."""
 _SHORTEST_TIMER_SECONDS = 0.01
 
 _instances: list[tuple[Any, Extension]] = []
@@ -127,20 +117,6 @@ class PluginsNamespace:
         return self._extension.sweep(name)
 
 
-@dataclass
-class History:
-    """What supervisord itself does not keep of a program."""
-
-    restarts: int = 0
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=FLAPPING_RESTARTS))
-    flapping: bool = False
-    is_due: bool = False
-    """It has exited and supervisord is about to start it again."""
-    last_exit: dict[str, Any] | None = None
-    started: float = 0.0
-    """On the monotonic clock, which nobody sets."""
-
-
 class Extension:
     """Watches one supervisord."""
 
@@ -151,10 +127,10 @@ class Extension:
         self._guard = guard
         self.stdout: StdoutLog | None = None
         self._supervisord = supervisord
-        self._programs_dir = programs
+        self._swap = Swap(supervisord, programs)
         self._sequence = 0
         self._changed: dict[str, None] = {}  # names, in order
-        self._histories: dict[str, History] = {}
+        self._histories = Histories()
         self._due: dict[str, Any] = {}  # processes that supervisord will do something to when a time has come
         self._wait_statuses: dict[int, int] = {}
         self._last_line = 0.0
@@ -186,7 +162,7 @@ class Extension:
                 self._sequence += 1
                 process = self._find(name)
                 if process is None:
-                    self._histories.pop(name, None)
+                    self._histories.forget(name)
                     self._due.pop(name, None)
                     self._write({"type": "removed", "name": name})
                 else:
@@ -207,7 +183,7 @@ class Extension:
         process = self._find(name)
         if process is None:
             raise RPCError(Faults.BAD_NAME, name)
-        if not _restarts_by_itself(process):
+        if not restarts_by_itself(process):
             return False
         process.change_state(ProcessState.STOPPED.value)  # it has a `laststart`, so it stays that
         return True
@@ -215,42 +191,15 @@ class Extension:
     def replace(self, name: str) -> None:
         """See `PluginsNamespace.replace`; raises `RPCError`, having changed nothing."""
         self._check_mood()
-        config = self._parse(name)
-        old = self._supervisord.process_groups.get(name)
-        if old is not None and old.get_unstopped_processes():
-            raise RPCError(Faults.STILL_RUNNING, name)
-        config.after_setuid()
-        new = config.make_group()
-        process = new.processes[name]
-        # never started by the swap: supervisord starts what is STOPPED and has no `laststart`
-        process.laststart = _NEVER_STARTED_BUT_STAY_SO
-        if old is not None and name in old.processes:
-            before = old.processes[name]
-            process.laststart = before.laststart or _NEVER_STARTED_BUT_STAY_SO
-            process.laststop = before.laststop
-            process.exitstatus = before.exitstatus
-            process.spawnerr = before.spawnerr
-            process.state = before.state
-            if _restarts_by_itself(process):
-                process.state = ProcessState.STOPPED.value
-        if old is not None:
-            self._disarm(old)
-        self._supervisord.process_groups[name] = new
-        self._keep_config(name, config)
+        self._swap.replace(name)
+        self._due.pop(name, None)
         self._note(name)
         self.flush()
 
     def remove(self, name: str) -> None:
         """See `PluginsNamespace.remove`; raises `RPCError`, having changed nothing."""
         self._check_mood()
-        group = self._supervisord.process_groups.get(name)
-        if group is None:
-            raise RPCError(Faults.BAD_NAME, name)
-        if group.get_unstopped_processes():
-            raise RPCError(Faults.STILL_RUNNING, name)
-        self._disarm(group)
-        self._supervisord.remove_process_group(name)
-        self._keep_config(name, None)
+        self._swap.remove(name)
         self.flush()
 
     # -- callbacks
@@ -264,7 +213,8 @@ class Extension:
         """Once in each round, when everything has been reaped and every state is settled."""
         self._follow_clock()
         self._sweep_on()
-        self._end_flapping()
+        for name in self._histories.end_flapping():
+            self._note(name)
         self.flush()
         if time.monotonic() - self._last_line >= HEARTBEAT_SECONDS:
             self._write({"type": "heartbeat"})
@@ -279,24 +229,12 @@ class Extension:
             self._say_farewell()
         if process.group is None or process.group.config.name != name:
             return  # of a group of several: no plugin's
-        history = self._histories.setdefault(name, History())
         state = process.state
-        if state in _ENDS and process.pid in self._wait_statuses:
-            history.last_exit = _describe_exit(self._wait_statuses.pop(process.pid))
-        if state == ProcessState.STARTING:
-            history.started = time.monotonic()
-            if event.from_state == ProcessState.BACKOFF:
-                history.restarts += 1
-            elif history.is_due:
-                history.restarts += 1
-                self._note_death(history)
-            else:  # a person's start: what was before is over
-                history.recent.clear()
-                history.flapping = False
+        wait_status = self._wait_statuses.pop(process.pid, None) if state in _ENDS else None
+        self._histories.note_state(name, process, event.from_state, wait_status)
         if state == ProcessState.STOPPED:
             process.backoff = 0  # else the next start, which a person asks for, has fewer tries
         self._sweep_after(name, state)
-        history.is_due = _restarts_by_itself(process)
         if state in _DUE:
             self._due[name] = process
         else:
@@ -390,7 +328,7 @@ class Extension:
         return json.dumps({"type": "snapshot", "seq": self._sequence, "processes": processes}).encode() + b"\n"
 
     def _describe(self, name: str, process: Any) -> dict[str, Any]:
-        history = self._histories.setdefault(name, History())
+        history = self._histories.get(name)
         return {
             "name": name,
             "state": process.state,
@@ -403,19 +341,6 @@ class Extension:
             "last_exit": history.last_exit,
             "flapping": history.flapping,
         }
-
-    def _note_death(self, history: History) -> None:
-        """One that had lived for `startsecs`: the others end in FATAL and are no flapping."""
-        now = time.monotonic()
-        history.recent.append(now)
-        history.flapping = len(history.recent) == FLAPPING_RESTARTS and now - history.recent[0] < FLAPPING_SECONDS
-
-    def _end_flapping(self) -> None:
-        now = time.monotonic()
-        for name, history in self._histories.items():
-            if history.flapping and now - history.recent[-1] > FLAPPING_SECONDS:
-                history.flapping = False
-                self._note(name)
 
     def _follow_clock(self) -> None:
         groups = self._supervisord.process_groups
@@ -442,41 +367,6 @@ class Extension:
         if self._supervisord.options.mood < SupervisorStates.RUNNING:
             raise RPCError(Faults.SHUTDOWN_STATE)
 
-    def _parse(self, name: str) -> Any:
-        """One program's group configuration, read as supervisord reads it (`ServerOptions.read_config`)."""
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-            raise RPCError(Faults.BAD_NAME, name)
-        options = self._supervisord.options
-        parser = UnhosedConfigParser()
-        parser.expansions = options.environ_expansions
-        path = os.path.join(self._programs_dir, f"{name}.conf")
-        try:
-            if not parser.read(path):
-                raise RPCError(Faults.BAD_NAME, name)
-            parser.expand_here(self._programs_dir)
-            configs = options.process_groups_from_parser(parser)
-        except (ValueError, OSError, configparser.Error) as error:
-            raise RPCError(Faults.CANT_REREAD, str(error)) from error
-        found = [(config.name, process.name) for config in configs for process in config.process_configs]
-        if parser.sections() != [f"program:{name}"] or found != [(name, name)]:
-            raise RPCError(Faults.CANT_REREAD, f"{path} must hold the section [program:{name}] and no other")
-        for process_config in configs[0].process_configs:
-            process_config.environment = options.configroot.supervisord.environment | process_config.environment
-        return configs[0]
-
-    def _keep_config(self, name: str, config: Any | None) -> None:
-        """What supervisord has read must agree with what it runs, for `addProcessGroup` and for its lists."""
-        options = self._supervisord.options
-        kept = [known for known in options.process_group_configs if known.name != name]
-        options.process_group_configs = sorted([*kept, config] if config is not None else kept)
-
-    def _disarm(self, group: Any) -> None:
-        """supervisord may be in the middle of a round with this group in its list: nothing must start there."""
-        for process in group.processes.values():
-            process.laststart = process.laststart or _NEVER_STARTED_BUT_STAY_SO
-            process.state = ProcessState.STOPPED.value
-            self._due.pop(process.config.name, None)
-
 
 _ENDS = (ProcessState.STOPPED, ProcessState.EXITED, ProcessState.BACKOFF)
 _ENDED = (*_ENDS, ProcessState.FATAL)
@@ -493,22 +383,7 @@ def _due_at(process: Any, now: float) -> float:
             return process.delay  # type: ignore[no-any-return]
         case ProcessState.BACKOFF if running:
             return process.delay  # type: ignore[no-any-return]
-        case ProcessState.EXITED if running and _restarts_by_itself(process):
+        case ProcessState.EXITED if running and restarts_by_itself(process):
             return now
         case _:
             return now + 3600
-
-
-def _restarts_by_itself(process: Any) -> bool:
-    """Whether supervisord is about to start a process that has exited (`Subprocess.transition`)."""
-    if process.state != ProcessState.EXITED:
-        return False
-    restart = process.config.autorestart
-    return restart is RestartUnconditionally or (bool(restart) and process.exitstatus not in process.config.exitcodes)
-
-
-def _describe_exit(status: int) -> dict[str, Any]:
-    at = time.time()
-    if os.WIFSIGNALED(status):
-        return {"signal": signame(os.WTERMSIG(status)), "at": at}
-    return {"code": os.WEXITSTATUS(status), "at": at}

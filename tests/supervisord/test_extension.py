@@ -25,7 +25,7 @@ SPOILT = '''\
 import os, sys
 from pathlib import Path
 from supervisor.process import ProcessGroup
-from service.supervisord import extension, stream
+from service.supervisord import extension, histories, stream
 
 HERE = Path(__file__).parent
 
@@ -67,11 +67,13 @@ class Logger:
         fail("logger")
         return getattr(self.logger, attribute)
 
-for attribute in ("flush", "_find", "_describe", "_write", "_make_snapshot", "_note_death", "_end_flapping",
-                  "_set_timer"):
+for attribute in ("flush", "_find", "_describe", "_write", "_make_snapshot", "_set_timer"):
     spoil(extension.Extension, attribute, attribute)
-for attribute in ("_restarts_by_itself", "_due_at", "_describe_exit", "signame", "History"):
-    spoil(extension, attribute, attribute)
+for attribute in ("note_state", "end_flapping"):
+    spoil(histories.Histories, attribute, attribute)
+spoil(extension, "_due_at", "_due_at")
+for attribute in ("restarts_by_itself", "_note_death", "_describe_exit", "signame", "History"):
+    spoil(histories, attribute, attribute)
 spoil(stream.Reader, "send", "send-oserror", OSError)
 spoil(stream.Reader, "send", "send")
 spoil(stream.Reader, "recv", "recv")
@@ -82,9 +84,9 @@ spoil(stream.StateStream, "write", "StateStream.write")
 spoil(stream.StateStream, "close", "StateStream.close")
 spoil(stream.Waker, "recv", "Waker.recv")
 spoil(stream.Waker, "close", "Waker.close")
-extension.time = Module(extension.time, "time.time", "time.monotonic")
+extension.time = histories.time = Module(extension.time, "time.time", "time.monotonic")
 extension.json = Module(extension.json, "json.dumps")
-extension.os = Module(extension.os, "os.WIFSIGNALED", "os.path")
+histories.os = Module(histories.os, "os.WIFSIGNALED")
 extension.signal = Module(extension.signal, "signal.setitimer")
 set_wakeup_fd = extension.signal.set_wakeup_fd
 def unset_wakeup_fd(descriptor, **options):
@@ -108,8 +110,8 @@ def make_rpcinterface(supervisord, **options):
     return namespace
 '''
 WHILE_IT_RUNS = [
-    *("flush", "_find", "_describe", "_write", "_make_snapshot", "_note_death", "_end_flapping", "_set_timer"),
-    *("_restarts_by_itself", "_due_at", "_describe_exit", "signame", "History", "json.dumps", "statuses"),
+    *("flush", "_find", "_describe", "_write", "_make_snapshot", "note_state", "end_flapping", "_set_timer"),
+    *("_note_death", "restarts_by_itself", "_due_at", "_describe_exit", "signame", "History", "json.dumps", "statuses"),
     *("send-oserror", "send", "recv", "Reader", "Reader.close", "accept", "StateStream.write", "Waker.recv"),
     *("time.time", "time.monotonic", "os.WIFSIGNALED", "signal.setitimer"),
     *("logger+_describe", "logger+json.dumps"),
