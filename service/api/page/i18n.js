@@ -59,7 +59,7 @@ staleAge|What you see is {0} old.|所见为 {0} 前的状态。
 restartedTitle|The service was restarted.|服务已重启。
 restartedText|The plugins did not notice.|插件不受影响。
 retry|Try now|立即重试
-welcome|What runs here, as it happens.|这里运行的一切，实时可见。
+welcome|What runs here, live.|这里运行的一切，实时可见。
 welcomeText|Looking needs nothing; changes need the admin code from the terminal. A plugin is a folder with a plugin.toml:|查看无需登录，更改需要管理员验证码。插件就是一个带有 plugin.toml 的文件夹：
 emptyTitle|No plugin yet|还没有插件
 emptyText|Make a folder hello among the plugins, with your program and this plugin.toml:|新建插件文件夹 hello，放入你的程序和 plugin.toml：
