@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-UNREAD_SECONDS = 0.5
+FAREWELL_SECONDS = 0.5
 """How long a client may take, at a shutdown, to read on."""
 DRAIN_SECONDS = 5
 """How long requests under way may take to end at a shutdown; operations on plugins go on after that."""
@@ -64,7 +64,7 @@ class Server(uvicorn.Server):
         """Shut down as uvicorn does, having ended every stream."""
         for endless in self.lifespan.state.get("endless", ()):
             endless.close()
-        asyncio.get_running_loop().call_later(UNREAD_SECONDS, self._abort_unread)
+        asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._abort_unread)
         await super().shutdown(sockets)
 
     def _abort_unread(self) -> None:
