@@ -211,7 +211,7 @@ def test_unauthorized(shared: Plugvisor, add: Callable[..., str]) -> None:
     assert shared.http.get("/plugins", headers={"Authorization": "Bearer wrong"}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/plugin", "/plugin/x/", "/plugin/x/kill", "/plugin//start", "/%00"])
+@pytest.mark.parametrize("path", ["/none", "/plugin", "/plugin/x/", "/plugin/x/kill", "/plugin//start", "/%00"])
 def test_unknown_path(shared: Plugvisor, path: str) -> None:
     for response in (shared.http.get(path), shared.post(path), shared.post(path, code=None)):
         check(response, 404, "not_found")
