@@ -60,9 +60,9 @@ OPPOSITES = [Look(), Look("zh", "dark", 390)]
 """Between them both languages, both themes and both widths."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for a file, and not for longer: while Playwright is there, asyncio has a loop that runs."""
     try:
         from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415 - an extra that may be missing
     except ImportError:
@@ -146,7 +146,7 @@ def copy_samples(plugvisor: Plugvisor) -> None:
         shutil.copytree(PLUGINS / name, plugvisor.plugins_dir / name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site() -> Iterator[Plugvisor]:
     """A Plugvisor with plugins of each kind, for the tests that leave them as they were."""
     with make_plugvisor() as made:
