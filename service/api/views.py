@@ -32,6 +32,8 @@ REVALIDATE = {"Cache-Control": "no-cache"}
 
 
 _JSON = (b"content-type", b"application/json")
+_DEAR_TO_COPY_BYTES = 32 * 1024
+"""Joining two parts of less costs less than sending them one by one; with 1,000 plugins it is a tenth of an answer."""
 
 
 class Prepared(Response):
@@ -40,12 +42,11 @@ class Prepared(Response):
     def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]] | None = None, rest: bytes = b"") -> None:
         self.status_code = 200
         self.background = None
-        self.body = body
-        self.rest = rest
+        self.body, self.rest = (body + rest, b"") if len(body) < _DEAR_TO_COPY_BYTES else (body, rest)
         self.raw_headers = headers or [(b"content-length", b"%d" % (len(body) + len(rest))), _JSON]
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send the body and then the rest, which are not joined: a copy of 1,000 plugins takes a tenth of an answer."""
+        """Send the body, and then the rest where they were not joined."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": bool(self.rest)})
         if self.rest:
