@@ -38,6 +38,19 @@ while True:
     signal.pause()
 """
 """A plugin that runs until it is asked to stop."""
+HESITANT = """\
+import os, signal, sys, time
+def stop(*_):
+    print("asked to stop", flush=True)
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+"""A plugin that takes as long to stop as the test lets it: until there is a file `go` in its folder."""
 
 
 def wait_for(condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE_SECONDS) -> Any:

@@ -167,7 +167,7 @@ class Extension:
                     self._write({"type": "removed", "name": name})
                 else:
                     self._write({"type": "process", "process": self._describe(name, process)})
-        except Exception:
+        except Exception:  # whoever called is told too, but the change is lost to the readers
             self.recover()
             raise
         return self._sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import Plugvisor, is_alive, wait_for
+from tests.conftest import HESITANT, Plugvisor, is_alive, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,18 +29,6 @@ def _shifted():
 time.time = _shifted
 """
 """What Python imports by itself at its start, in supervisord and in the service: plugins do not get the variable."""
-SLOW_TO_STOP = """\
-import os, signal, sys, time
-def stop(*_):
-    print("asked to stop", flush=True)
-    while not os.path.exists("go"):
-        time.sleep(0.01)
-    sys.exit(0)
-signal.signal(signal.SIGTERM, stop)
-print("ready", flush=True)
-while True:
-    signal.pause()
-"""
 DEAF = 'import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint("ready", flush=True)\nsignal.pause()\n'
 LOOSE_SECONDS = 60.0
 """Far less than the jump, far more than a test takes."""
@@ -107,7 +95,7 @@ def test_a_start_is_neither_hurried_nor_hung(
 def test_a_stop_gets_all_its_time(plugvisor: Plugvisor, set_clock: Callable[[float], None]) -> None:
     """supervisord, as it comes, kills at once whatever is stopping while the clock jumps forward."""
     options = "auto_start = false\n[plugin_runtime.supervisor]\nstopwaitsecs = 600"
-    folder = plugvisor.write_plugin("slow", SLOW_TO_STOP, runtime=options)
+    folder = plugvisor.write_plugin("slow", HESITANT, runtime=options)
     plugvisor.up()
     pid = plugvisor.start_running("slow")
     assert plugvisor.post("/plugin/slow/stop?wait=0").status_code == 202

@@ -19,26 +19,22 @@ from xmlrpc.server import SimpleXMLRPCServer
 import httpx
 import pytest
 
-from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, Plugvisor, find_free_port, find_processes, is_alive, wait_for
+from tests.conftest import (
+    ADMIN_CODE,
+    DEADLINE_SECONDS,
+    HESITANT,
+    Plugvisor,
+    find_free_port,
+    find_processes,
+    is_alive,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_ANSWER_SECONDS = 5.0
 STUBBORN = 'import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint("ready", flush=True)\nsignal.pause()\n'
-HESITANT = """\
-import os, signal, sys, time
-def stop(*_):
-    print("asked to stop", flush=True)
-    while not os.path.exists("go"):
-        time.sleep(0.01)
-    sys.exit(0)
-signal.signal(signal.SIGTERM, stop)
-print("ready", flush=True)
-while True:
-    signal.pause()
-"""
-"""Takes as long to stop as the test lets it."""
 
 
 def assert_unavailable(response: httpx.Response) -> None:
