@@ -60,6 +60,7 @@ async def call(lone: Lone, *arguments: Any) -> Any:
 
 
 async def agree(lone: Lone, board: Board) -> bool:
+    await board.reach(await call(lone, "plugins.sync"))  # what supervisord has said may still be on its way
     told = {name: (int(process.state), process.pid) for name, process in (await board.read()).items()}
     return told == await asyncio.to_thread(lambda: lone.states)
 
