@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from service.errors import StartFailed, StopTimeout
 from service.plugins.publisher import Publisher, Stamp
-from service.supervisord.client import ConfigurationRejected, StillRunning
 from service.supervisord.control import StopOptions
+from service.supervisord.faults import ConfigurationRejected, StillRunning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

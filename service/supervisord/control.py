@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from service.errors import AlreadyRunning, NotRunning, StartFailed, StopTimeout
-from service.supervisord.client import Call, NoExtension, NoSuchProgram, StillRunning, SupervisorClient, to_process
+from service.supervisord.client import Call, SupervisorClient, to_process
+from service.supervisord.faults import NoExtension, NoSuchProgram, StillRunning
 from service.supervisord.states import NEVER_ADDED, Process, ProcessState, Status
 from service.supervisord.strays import Census, Ending, Member
 from service.supervisord.system import has_executed

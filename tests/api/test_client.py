@@ -30,17 +30,16 @@ from service.errors import (
     SupervisorConfused,
     SupervisorUnavailable,
 )
-from service.supervisord.client import (
+from service.supervisord.client import Call, SupervisorClient
+from service.supervisord.extension import PluginsNamespace
+from service.supervisord.faults import (
     AlreadyAdded,
-    Call,
     ConfigurationRejected,
     Fault,
     NoExtension,
     NoSuchProgram,
     StillRunning,
-    SupervisorClient,
 )
-from service.supervisord.extension import PluginsNamespace
 from service.supervisord.states import ProcessState
 from tests.conftest import find_free_port, wait_for
 

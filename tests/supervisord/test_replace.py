@@ -33,24 +33,6 @@ def lone() -> Iterator[Lone]:
         assert made.states["bystander"] == (RUNNING, pid)
 
 
-@pytest.fixture
-def add(lone: Lone) -> Iterator[Callable[..., str]]:
-    """Adds a stopped program and removes it in the end."""
-    names = []
-
-    def add_program(name: str, code: str = OBEDIENT, **options: object) -> str:
-        lone.add(name, code, **options)
-        assert lone.rpc("plugins.replace", name) is True
-        names.append(name)
-        return name
-
-    yield add_program
-    for name in names:
-        (lone.root / "conf.d" / f"{name}.conf").unlink(missing_ok=True)
-        while lone.fault("plugins.remove", name) == "STILL_RUNNING":
-            lone.fault("supervisor.stopProcess", name)
-
-
 def info(lone: Lone, name: str) -> dict[str, Any]:
     """What supervisord tells of a program, without what passes by itself."""
     told: dict[str, Any] = lone.rpc("supervisor.getProcessInfo", name)

@@ -44,23 +44,6 @@ def follower(lone: Lone) -> Iterator[Follower]:
     lone.hang_up()
 
 
-@pytest.fixture
-def add(lone: Lone) -> Iterator[Callable[..., str]]:
-    """Adds a stopped program and removes it in the end."""
-    names = []
-
-    def add_program(name: str, code: str = OBEDIENT, **options: object) -> str:
-        lone.add(name, code, **options)
-        assert lone.rpc("plugins.replace", name) is True
-        names.append(name)
-        return name
-
-    yield add_program
-    for name in names:
-        while lone.fault("plugins.remove", name) == "STILL_RUNNING":
-            lone.fault("supervisor.stopProcess", name)
-
-
 def test_it_begins_with_a_snapshot_and_tells_every_change(
     lone: Lone, follower: Follower, add: Callable[..., str]
 ) -> None:
