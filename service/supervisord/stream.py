@@ -123,11 +123,13 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         """Nobody must go on with a picture that may be old."""
         self.disconnect()
 
-    @guarded
     def disconnect(self) -> None:
-        """Disconnect every reader; they may connect anew."""
+        """Disconnect every reader; they may connect anew. Raises nothing.
+
+        It is not `guarded`, as it is how to recover: a failure in it would call it again, without an end.
+        """
         for reader in list(self.readers):
-            reader.close()
+            reader.handle_close()
 
     @guarded
     def close_all(self) -> None:
@@ -183,7 +185,7 @@ class Reader(asyncore.dispatcher):  # type: ignore[misc]
 
     @guarded
     def handle_close(self) -> None:
-        """The other side has closed."""
+        """The other side has closed, or this one wants to."""
         self.close()
 
     @guarded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import socket
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import (
@@ -166,7 +168,7 @@ def test_a_signal_ends_serve(plugvisor: Plugvisor, name: str) -> None:
     process = plugvisor.spawn("serve")
     try:
         wait_for(lambda: "listening on" in plugvisor.output_path.read_text(), "the service")
-        wait_for(lambda: is_listening(plugvisor.port), "the service")
+        wait_for(lambda: is_answering(plugvisor), "the service")
         process.send_signal(signal.Signals[name])
         process.wait(DEADLINE_SECONDS)
         assert "Traceback" not in plugvisor.output_path.read_text()
@@ -175,9 +177,11 @@ def test_a_signal_ends_serve(plugvisor: Plugvisor, name: str) -> None:
         process.wait()
 
 
-def is_listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def is_answering(plugvisor: Plugvisor) -> bool:
+    """Whether requests are served: uvicorn heeds signals from then on."""
+    with contextlib.suppress(httpx.TransportError):
+        return plugvisor.http.get("/health").status_code == 200
+    return False
 
 
 def test_a_random_code_is_shown_at_the_start_and_logged_nowhere(plugvisor: Plugvisor) -> None:

@@ -224,6 +224,7 @@ def test_it_shuts_down_in_order_whatever_fails(fault: str) -> None:
         told = (lone.root / "telling.log").read_text()
         assert told.count("told") == told.count("ready"), "every process had its SIGTERM"
         assert (lone.root / "failed").read_text()
+        assert lone.log.count("Traceback") < 20, "what fails is told, and not again and again"
 
 
 def test_two_http_servers_share_one_stream() -> None:
