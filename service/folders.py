@@ -136,6 +136,7 @@ chown=root:{users.service.gid}
 chmod=0770
 
 [rpcinterface:plugins]
+service_uid={users.service.uid}
 service_gid={users.service.gid}
 plugins_uid={users.plugins.uid}
 

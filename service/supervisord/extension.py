@@ -43,6 +43,7 @@ def make_rpcinterface(
     programs: str,
     *,
     log_to_stdout: str = "false",
+    service_uid: str = "",
     service_gid: str = "",
     plugins_uid: str = "",
 ) -> PluginsNamespace:
@@ -52,14 +53,15 @@ def make_rpcinterface(
         stream: path of the state stream's socket.
         programs: the folder that holds `<name>.conf` for each plugin.
         log_to_stdout: "true" to write all logs to standard output as well.
+        service_uid: where supervisord is root, the user that writes the programs' files.
         service_gid: a group that may read the state stream too.
-        plugins_uid: the user that every plugin must run as, where supervisord is root.
+        plugins_uid: where supervisord is root, the user that every plugin must run as.
     """
     for known, extension in _instances:
         if known is supervisord:
             return PluginsNamespace(extension)
     _instances.clear()  # a supervisord that reloads itself is another object
-    guard = Guard(supervisord, int(plugins_uid)) if plugins_uid else None
+    guard = Guard(supervisord, int(service_uid), int(plugins_uid)) if plugins_uid else None
     extension = Extension(supervisord, stream, programs, int(service_gid) if service_gid else None, guard)
     if log_to_stdout == "true":
         extension.stdout = StdoutLog(supervisord)

@@ -1,8 +1,9 @@
 """Runs inside a supervisord that is root: the service may have plugins run as the plugins' user, and nothing else.
 
 The service writes the program files that root reads. Whoever has taken the service over could have root run
-anything, or write to any file as a log. So what is read once supervisord runs is checked here. At the start
-nobody else has had a say: `plugvisor up` has just written every file, as root.
+anything, write to any file as a log, or read any file by a link to it. So once supervisord runs they are read
+with the service's own rights, and what they say is checked here. At the start nobody else has had a say:
+`plugvisor up` has just written every file, as root.
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ import pwd
 import re
 from typing import TYPE_CHECKING, Any
 
-from supervisor.options import ProcessConfig, ProcessGroupConfig
+from supervisor.options import ProcessConfig, ProcessGroupConfig, UnhosedConfigParser
 from supervisor.states import SupervisorStates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 
 class Guard:
     """Checks every program that supervisord reads (`ServerOptions.process_groups_from_parser`)."""
 
-    def __init__(self, supervisord: Any, plugins_uid: int) -> None:
+    def __init__(self, supervisord: Any, service_uid: int, plugins_uid: int) -> None:
         self._options = supervisord.options
         self._plugins_uid = plugins_uid
         self._plugins_gid = pwd.getpwuid(plugins_uid).pw_gid
+        _read_files_as(service_uid, pwd.getpwuid(service_uid).pw_gid)
         self._log_dir = self._options.childlogdir
         # root's own, which is the service, may be read again as it is, but not otherwise
         self._own = {
@@ -35,17 +38,9 @@ class Guard:
         self._read_groups = self._options.process_groups_from_parser
         self._options.process_groups_from_parser = self._read_checked
 
-    @contextlib.contextmanager
-    def as_plugins(self) -> Iterator[None]:
+    def as_plugins(self) -> AbstractContextManager[None]:
         """Be the plugins' user for a moment: it may look at their processes, root without CAP_SYS_PTRACE may not."""
-        own_uid, own_gid = os.geteuid(), os.getegid()
-        os.setegid(self._plugins_gid)
-        os.seteuid(self._plugins_uid)
-        try:
-            yield
-        finally:
-            os.seteuid(own_uid)
-            os.setegid(own_gid)
+        return _being(self._plugins_uid, self._plugins_gid)
 
     def forbid_restart(self) -> None:
         """End where supervisord would begin anew: it would read files that the service wrote, without this guard."""
@@ -75,3 +70,29 @@ class Guard:
             and process.stdout_logfile == os.path.join(self._log_dir, f"{group.name}.log")
             and not isinstance(process.stderr_logfile, str)
         )
+
+
+@contextlib.contextmanager
+def _being(uid: int, gid: int) -> Iterator[None]:
+    """Be another user for a moment, with the rights of that user and no more."""
+    own_uid, own_gid, own_groups = os.geteuid(), os.getegid(), os.getgroups()
+    os.setgroups([gid])
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(own_uid)
+        os.setegid(own_gid)
+        os.setgroups(own_groups)
+
+
+def _read_files_as(uid: int, gid: int) -> None:
+    """Have supervisord read what its configuration includes, and the extension each program's file, as that user."""
+    read = UnhosedConfigParser.read
+
+    def read_as(parser: UnhosedConfigParser, filenames: Any, **kwargs: Any) -> Any:
+        with _being(uid, gid):
+            return read(parser, filenames, **kwargs)
+
+    UnhosedConfigParser.read = read_as
