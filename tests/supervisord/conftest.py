@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def add(lone: Lone) -> Iterator[Callable[..., str]]:
+def add_program(lone: Lone) -> Iterator[Callable[..., str]]:
     """Adds a stopped program and removes it in the end."""
     names = []
 
-    def add_program(name: str, code: str = OBEDIENT, **options: object) -> str:
+    def add(name: str, code: str = OBEDIENT, **options: object) -> str:
         lone.add(name, code, **options)
         assert lone.rpc("plugins.replace", name) is True
         names.append(name)
         return name
 
-    yield add_program
+    yield add
     for name in names:
         (lone.root / "conf.d" / f"{name}.conf").unlink(missing_ok=True)
         while lone.fault("plugins.remove", name) == "STILL_RUNNING":

@@ -53,8 +53,8 @@ def pass_rounds(lone: Lone, seconds: float = 1.3) -> None:
         lone.rpc("supervisor.getState")
 
 
-def test_a_new_program_is_stopped_whatever_its_autostart(lone: Lone, add: Callable[..., str]) -> None:
-    name = add("fresh", autostart="true", autorestart="true")
+def test_a_new_program_is_stopped_whatever_its_autostart(lone: Lone, add_program: Callable[..., str]) -> None:
+    name = add_program("fresh", autostart="true", autorestart="true")
     for _ in range(3):
         assert info(lone, name)["state"] == STOPPED
         assert info(lone, name)["start"] == 0
@@ -67,8 +67,8 @@ def test_a_new_program_is_stopped_whatever_its_autostart(lone: Lone, add: Callab
     assert lone.rpc("supervisor.stopProcess", name) is True
 
 
-def test_a_stopped_program_keeps_its_state_and_history(lone: Lone, add: Callable[..., str]) -> None:
-    name = add("kept", OBEDIENT.replace("sys.exit(0)", "sys.exit(4)"), autorestart="true")
+def test_a_stopped_program_keeps_its_state_and_history(lone: Lone, add_program: Callable[..., str]) -> None:
+    name = add_program("kept", OBEDIENT.replace("sys.exit(0)", "sys.exit(4)"), autorestart="true")
     os.kill(lone.start_ready(name), signal.SIGKILL)
     wait_for(lambda: history(lone, name)["restarts"] == 1)
     wait_for(lambda: lone.count_ready(name) == 2)
@@ -93,9 +93,11 @@ ENDED = {
 
 
 @pytest.mark.parametrize("how", ENDED)
-def test_a_program_that_has_ended_by_itself_keeps_its_state(lone: Lone, add: Callable[..., str], how: str) -> None:
+def test_a_program_that_has_ended_by_itself_keeps_its_state(
+    lone: Lone, add_program: Callable[..., str], how: str
+) -> None:
     state, code, options = ENDED[how]
-    name = add(how, code, **options)
+    name = add_program(how, code, **options)
     lone.fault("supervisor.startProcess", name, False)
     wait_for(lambda: info(lone, name)["state"] == state)
     told, shown = history(lone, name), info(lone, name)
@@ -107,13 +109,13 @@ def test_a_program_that_has_ended_by_itself_keeps_its_state(lone: Lone, add: Cal
 
 
 @pytest.mark.parametrize("method", ["plugins.replace", "plugins.remove"])
-def test_a_living_program_is_not_touched(lone: Lone, add: Callable[..., str], method: str) -> None:
+def test_a_living_program_is_not_touched(lone: Lone, add_program: Callable[..., str], method: str) -> None:
     for name, code, options, state in (
         ("running", OBEDIENT, {}, RUNNING),
         ("starting", OBEDIENT, {"startsecs": 60}, STARTING),
         ("trying", "raise SystemExit(3)\n", {"startsecs": 60, "startretries": 99}, BACKOFF),
     ):
-        add(name, code, **options)
+        add_program(name, code, **options)
         lone.fault("supervisor.startProcess", name, False)
         wait_for(lambda name=name, state=state: info(lone, name)["state"] == state)
         told = history(lone, name)
@@ -145,8 +147,8 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("bad", BAD_FILES)
-def test_a_bad_file_changes_nothing(lone: Lone, add: Callable[..., str], bad: str) -> None:
-    name = add(f"bad-{bad}")
+def test_a_bad_file_changes_nothing(lone: Lone, add_program: Callable[..., str], bad: str) -> None:
+    name = add_program(f"bad-{bad}")
     lone.start_ready(name)
     lone.rpc("supervisor.stopProcess", name)
     told = history(lone, name)
@@ -183,11 +185,15 @@ def test_what_is_no_name_harms_nobody(lone: Lone, name: object) -> None:
     assert lone.states == before
 
 
-def test_supervisorctl_sees_no_difference(lone: Lone, add: Callable[..., str]) -> None:
+def test_supervisorctl_sees_no_difference(lone: Lone, add_program: Callable[..., str]) -> None:
     """What was replaced is exactly what supervisord itself would have read: no update stops or starts anything."""
     full = {"environment": 'A="1",B="%%x"', "user": "", "umask": "022", "stopsignal": "INT", "directory": "%(here)s"}
     full = {key: value for key, value in full.items() if value}
-    names = [add("alike-1", **full), add("alike-2", priority=3), add("alike-3", autostart="true")]
+    names = [
+        add_program("alike-1", **full),
+        add_program("alike-2", priority=3),
+        add_program("alike-3", autostart="true"),
+    ]
     pid = lone.start_ready(names[0])
     environ = (lone.root.parent / f"/proc/{pid}/environ").read_text()
     assert "OF_SUPERVISORD=1\0" in environ
@@ -205,8 +211,10 @@ def test_supervisorctl_sees_no_difference(lone: Lone, add: Callable[..., str]) -
 
 
 @pytest.mark.parametrize("method", ["replace", "remove", "settle"])
-def test_what_was_about_to_be_restarted_does_not_come_back(lone: Lone, add: Callable[..., str], method: str) -> None:
-    name = add(f"looping-{method}", CRASHING, autorestart="true")
+def test_what_was_about_to_be_restarted_does_not_come_back(
+    lone: Lone, add_program: Callable[..., str], method: str
+) -> None:
+    name = add_program(f"looping-{method}", CRASHING, autorestart="true")
     for round_ in range(3):
         if method == "remove" and round_ > 0:
             lone.rpc("plugins.replace", name)
@@ -235,8 +243,8 @@ def test_what_was_about_to_be_restarted_does_not_come_back(lone: Lone, add: Call
         assert lone.fault("plugins.remove", name) == "BAD_NAME"
 
 
-def test_settle_leaves_alone_what_supervisord_does_not_restart(lone: Lone, add: Callable[..., str]) -> None:
-    running, ended = add("runs"), add("ended", "pass\n", autorestart="unexpected")
+def test_settle_leaves_alone_what_supervisord_does_not_restart(lone: Lone, add_program: Callable[..., str]) -> None:
+    running, ended = add_program("runs"), add_program("ended", "pass\n", autorestart="unexpected")
     lone.start_ready(running)
     lone.fault("supervisor.startProcess", ended)
     wait_for(lambda: lone.states[ended][0] == EXITED)

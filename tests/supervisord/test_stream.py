@@ -45,9 +45,9 @@ def follower(lone: Lone) -> Iterator[Follower]:
 
 
 def test_it_begins_with_a_snapshot_and_tells_every_change(
-    lone: Lone, follower: Follower, add: Callable[..., str]
+    lone: Lone, follower: Follower, add_program: Callable[..., str]
 ) -> None:
-    name = add("told", startsecs=1)
+    name = add_program("told", startsecs=1)
     told = follower.wait_for(name, state=STOPPED, pid=0, restarts=0, last_exit=None, retry_at=None, flapping=False)
     assert set(told) >= {"uptime", "exit_status", "spawn_error"}
     lone.rpc("supervisor.startProcess", name)
@@ -78,9 +78,9 @@ def test_a_heartbeat_each_second_when_nothing_changes(lone: Lone, follower: Foll
     assert {message["seq"] for _, message in beats} == {follower.messages[-1]["seq"]}
 
 
-def test_how_it_ended_and_who_restarted_it(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
+def test_how_it_ended_and_who_restarted_it(lone: Lone, follower: Follower, add_program: Callable[..., str]) -> None:
     exits = OBEDIENT.replace("sys.exit(0)", "sys.exit(7)")
-    name = add("ending", exits, autorestart="unexpected", exitcodes=7)
+    name = add_program("ending", exits, autorestart="unexpected", exitcodes=7)
     lone.rpc("supervisor.startProcess", name)
     for round_ in range(1, 4):  # supervisord's own restarts
         pid = follower.wait_for(name, state=RUNNING)["pid"]
@@ -104,8 +104,10 @@ def test_how_it_ended_and_who_restarted_it(lone: Lone, follower: Follower, add: 
     assert follower.wait_for(name, restarts=4)["last_exit"]["signal"] == "SIGUSR1"
 
 
-def test_backoff_tells_the_next_try_and_giving_up(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
-    name = add("failing", "raise SystemExit(5)\n", startsecs=5, startretries=2, autorestart="true")
+def test_backoff_tells_the_next_try_and_giving_up(
+    lone: Lone, follower: Follower, add_program: Callable[..., str]
+) -> None:
+    name = add_program("failing", "raise SystemExit(5)\n", startsecs=5, startretries=2, autorestart="true")
     lone.fault("supervisor.startProcess", name, False)
     follower.wait_for(name, state=FATAL)
     told = [
@@ -127,8 +129,10 @@ def test_backoff_tells_the_next_try_and_giving_up(lone: Lone, follower: Follower
     assert not told[-1][1]["flapping"], "it never lived for its startsecs"
 
 
-def test_a_start_after_a_stop_has_every_try_again(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
-    name = add("retrying", "raise SystemExit(5)\n", startsecs=5, startretries=1)
+def test_a_start_after_a_stop_has_every_try_again(
+    lone: Lone, follower: Follower, add_program: Callable[..., str]
+) -> None:
+    name = add_program("retrying", "raise SystemExit(5)\n", startsecs=5, startretries=1)
     lone.fault("supervisor.startProcess", name, False)
     follower.wait_for(name, state=BACKOFF)
     lone.rpc("supervisor.stopProcess", name)
@@ -141,10 +145,10 @@ def test_a_start_after_a_stop_has_every_try_again(lone: Lone, follower: Follower
 
 
 def test_a_plugin_that_dies_again_and_again_is_flapping(
-    lone: Lone, follower: Follower, add: Callable[..., str]
+    lone: Lone, follower: Follower, add_program: Callable[..., str]
 ) -> None:
     code = "import time\ntime.sleep(0.2)\nraise SystemExit(1)\n"
-    name = add("flapping", code, autorestart="unexpected")
+    name = add_program("flapping", code, autorestart="unexpected")
     lone.rpc("supervisor.startProcess", name)
     assert follower.wait_for(name, flapping=True, state=RUNNING)["restarts"] == 3
     told = follower.wait_for(name, restarts=6, state=RUNNING)
@@ -156,8 +160,8 @@ def test_a_plugin_that_dies_again_and_again_is_flapping(
     assert not follower.wait_for(name, state=RUNNING)["flapping"], "a person's start is a new beginning"
 
 
-def test_uptime_is_that_of_the_process(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
-    name = add("lasting", autorestart="true")
+def test_uptime_is_that_of_the_process(lone: Lone, follower: Follower, add_program: Callable[..., str]) -> None:
+    name = add_program("lasting", autorestart="true")
     began = time.monotonic()
     lone.rpc("supervisor.startProcess", name)
     started = time.monotonic()
@@ -169,8 +173,10 @@ def test_uptime_is_that_of_the_process(lone: Lone, follower: Follower, add: Call
     assert follower.wait_for(name, restarts=1, state=RUNNING)["uptime"] < 1
 
 
-def test_deaths_restarts_and_success_are_told_at_once(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
-    name = add("prompt", autorestart="true", startsecs=1)
+def test_deaths_restarts_and_success_are_told_at_once(
+    lone: Lone, follower: Follower, add_program: Callable[..., str]
+) -> None:
+    name = add_program("prompt", autorestart="true", startsecs=1)
     lone.rpc("supervisor.startProcess", name)
     deaths, restarts = [], []
     for round_ in range(1, 11):
@@ -195,8 +201,10 @@ def test_deaths_restarts_and_success_are_told_at_once(lone: Lone, follower: Foll
     assert statistics.median(restarts) < 0.2
 
 
-def test_a_reader_that_never_reads_is_disconnected(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
-    name = add("busy", autostart="false")
+def test_a_reader_that_never_reads_is_disconnected(
+    lone: Lone, follower: Follower, add_program: Callable[..., str]
+) -> None:
+    name = add_program("busy", autostart="false")
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.connect(str(lone.root / "state.sock"))
         end = select.poll()
@@ -233,8 +241,8 @@ def test_a_thousand_readers_come_and_go(lone: Lone, follower: Follower) -> None:
     assert not follower.is_closed
 
 
-def test_what_readers_send_is_of_no_account(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
-    name = add("heard", autostart="false")
+def test_what_readers_send_is_of_no_account(lone: Lone, follower: Follower, add_program: Callable[..., str]) -> None:
+    name = add_program("heard", autostart="false")
     memory = lone.read_resident_kilobytes()
     follower.socket.sendall(b'{"type": "snap')  # half a line, and never more
     talker = lone.follow()
@@ -250,8 +258,8 @@ def test_what_readers_send_is_of_no_account(lone: Lone, follower: Follower, add:
     assert lone.read_resident_kilobytes() - memory < 2_000
 
 
-def test_more_readers_than_it_takes(lone: Lone, follower: Follower, add: Callable[..., str]) -> None:
-    name = add("crowded", autostart="false")
+def test_more_readers_than_it_takes(lone: Lone, follower: Follower, add_program: Callable[..., str]) -> None:
+    name = add_program("crowded", autostart="false")
     readers = [lone.follow(synced=False) for _ in range(100)]
     wait_for(lambda: all(reader.is_closed or reader.picture is not None for reader in readers))
     taken = [reader for reader in readers if not reader.is_closed]
