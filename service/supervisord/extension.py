@@ -20,6 +20,7 @@ from supervisor import events
 from supervisor.states import SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
+from service.supervisord.alarm import Alarm
 from service.supervisord.clock import SteadyClock
 from service.supervisord.guard import Guard
 from service.supervisord.histories import Histories, restarts_by_itself
@@ -32,7 +33,8 @@ from service.supervisord.sweeper import Sweeper
 
 HEARTBEAT_SECONDS = 0.5
 """Not sooner after the last line than this; supervisord goes its round every second at least."""
-_SHORTEST_TIMER_SECONDS = 0.01
+_ENDS = (ProcessState.STOPPED, ProcessState.EXITED, ProcessState.BACKOFF)
+_ENDED = (*_ENDS, ProcessState.FATAL)
 
 _instances: list[tuple[Any, Extension]] = []
 
@@ -133,7 +135,6 @@ class Extension:
         self._sequence = 0
         self._changed: dict[str, None] = {}  # names, in order
         self._histories = Histories()
-        self._due: dict[str, Any] = {}  # processes that supervisord will do something to when a time has come
         self._wait_statuses: dict[int, int] = {}
         self._last_line = 0.0
         self._clock = SteadyClock()
@@ -144,9 +145,9 @@ class Extension:
         )
         self._sweep_in: float | None = None
         self._waker = Waker(self.logger)
+        self._alarm = Alarm()
         self._stream = StateStream(stream, self.logger, self._before_poll, self._make_snapshot, readers_gid)
         signal.set_wakeup_fd(self._waker.descriptor, warn_on_full_buffer=False)
-        signal.signal(signal.SIGALRM, lambda *_: None)  # it wakes the loop, that is all
         self._waitpid = supervisord.options.waitpid
         supervisord.options.waitpid = self._note_waitpid
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
@@ -165,7 +166,7 @@ class Extension:
                 process = self._find(name)
                 if process is None:
                     self._histories.forget(name)
-                    self._due.pop(name, None)
+                    self._alarm.forget(name)
                     self._write({"type": "removed", "name": name})
                 else:
                     self._write({"type": "process", "process": self._describe(name, process)})
@@ -194,7 +195,7 @@ class Extension:
         """See `PluginsNamespace.replace`; raises `RPCError`, having changed nothing."""
         self._check_mood()
         self._swap.replace(name)
-        self._due.pop(name, None)
+        self._alarm.forget(name)
         self._note(name)
         self.flush()
 
@@ -237,10 +238,7 @@ class Extension:
         if state == ProcessState.STOPPED:
             process.backoff = 0  # else the next start, which a person asks for, has fewer tries
         self._sweep_after(name, state)
-        if state in _DUE:
-            self._due[name] = process
-        else:
-            self._due.pop(name, None)
+        self._alarm.watch(name, process)
         self._note(name)
 
     @guarded
@@ -257,7 +255,7 @@ class Extension:
             self._stop_group(group)
         self._say_farewell()
         self._stream.close_all()
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._alarm.stop()
         if self._supervisord.options.mood == SupervisorStates.RESTARTING:
             # supervisord closes every descriptor when it begins anew
             signal.set_wakeup_fd(-1)
@@ -354,38 +352,10 @@ class Extension:
                 self._note(name)  # when it is tried again is told anew
 
     def _set_timer(self) -> None:
-        """Wake the loop when the first of the processes is due: else it comes up to a second late."""
         if self._supervisord.options.mood < SupervisorStates.RUNNING:
             return  # a SIGALRM that comes after the end of Python's own handlers kills
-        now = self._clock.time()
-        times = [_due_at(process, now) for process in self._due.values()]
-        if self._sweep_in is not None:
-            times.append(now + self._sweep_in)
-        first = min(times, default=None)
-        if first is not None and first - now < 1:  # by then it goes its round anyway
-            signal.setitimer(signal.ITIMER_REAL, max(first - now, _SHORTEST_TIMER_SECONDS))
+        self._alarm.set(self._clock.time(), self._sweep_in)
 
     def _check_mood(self) -> None:
         if self._supervisord.options.mood < SupervisorStates.RUNNING:
             raise RPCError(Faults.SHUTDOWN_STATE)
-
-
-_ENDS = (ProcessState.STOPPED, ProcessState.EXITED, ProcessState.BACKOFF)
-_ENDED = (*_ENDS, ProcessState.FATAL)
-_DUE = (ProcessState.STARTING, ProcessState.BACKOFF, ProcessState.STOPPING, ProcessState.EXITED)
-
-
-def _due_at(process: Any, now: float) -> float:
-    """When supervisord's next round does something to a process (`Subprocess.transition`), on its wall clock."""
-    running = process.config.options.mood >= SupervisorStates.RUNNING
-    match process.state:
-        case ProcessState.STARTING:
-            return process.laststart + process.config.startsecs  # type: ignore[no-any-return]
-        case ProcessState.STOPPING:
-            return process.delay  # type: ignore[no-any-return]
-        case ProcessState.BACKOFF if running:
-            return process.delay  # type: ignore[no-any-return]
-        case ProcessState.EXITED if running and restarts_by_itself(process):
-            return now
-        case _:
-            return now + 3600

@@ -25,7 +25,7 @@ SPOILT = '''\
 import os, sys
 from pathlib import Path
 from supervisor.process import ProcessGroup
-from service.supervisord import extension, histories, stream
+from service.supervisord import alarm, extension, histories, stream
 
 HERE = Path(__file__).parent
 
@@ -71,7 +71,7 @@ for attribute in ("flush", "_find", "_describe", "_write", "_make_snapshot", "_s
     spoil(extension.Extension, attribute, attribute)
 for attribute in ("note_state", "end_flapping"):
     spoil(histories.Histories, attribute, attribute)
-spoil(extension, "_due_at", "_due_at")
+spoil(alarm, "_due_at", "_due_at")
 for attribute in ("restarts_by_itself", "_note_death", "_describe_exit", "signame", "History"):
     spoil(histories, attribute, attribute)
 spoil(stream.Reader, "send", "send-oserror", OSError)
@@ -87,7 +87,8 @@ spoil(stream.Waker, "close", "Waker.close")
 extension.time = histories.time = Module(extension.time, "time.time", "time.monotonic")
 extension.json = Module(extension.json, "json.dumps")
 histories.os = Module(histories.os, "os.WIFSIGNALED")
-extension.signal = Module(extension.signal, "signal.setitimer")
+alarm.signal = Module(alarm.signal, "signal.setitimer")
+extension.signal = Module(extension.signal)
 set_wakeup_fd = extension.signal.set_wakeup_fd
 def unset_wakeup_fd(descriptor, **options):
     if descriptor == -1:
@@ -173,7 +174,9 @@ def test_supervisord_goes_on_and_no_reader_believes_an_old_picture(spoilt: Calla
     (lone.root / "failed").write_text("")
     spoil(lone, *fault.split("+"))
     during = lone.follow(synced=False)
-    leaving.close()
+    with contextlib.suppress(OSError):  # where it is disconnected already
+        before.socket.sendall(b"what readers say is of no account\n")
+    leaving.close()  # may be noticed by a write to it, and not by a read
 
     pid = wait_for(lambda: lone.states["steady"][0] == RUNNING and lone.states["steady"][1])
     os.kill(pid, signal.SIGKILL)
