@@ -6,6 +6,9 @@ import resource
 
 REQUEST_SECONDS = 20.0
 """From a request's first byte (or from the connection, for its first request) to its last."""
+IDLE_SECONDS = 75
+"""So long a connection is kept for the next request. A client that keeps it longer than the service does may
+send one just as it is closed: nginx keeps it for 60 seconds, and most libraries for less."""
 UNREAD_SECONDS = 30.0
 """A client that has taken no byte of what it is sent for so long is disconnected."""
 MOST_HEAD_BYTES = 64 * 1024

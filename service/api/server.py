@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import uvicorn
 
-from service.api.limits import claim_descriptors
+from service.api.limits import IDLE_SECONDS, claim_descriptors
 from service.api.protocol import BoundedProtocol, ConnectionTable
 from service.errors import ConfigurationError
 
@@ -88,6 +88,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         ws="websockets-sansio",
         ws_max_size=LONGEST_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # it would keep memory for each connection
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = Server(config)

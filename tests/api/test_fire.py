@@ -359,6 +359,8 @@ def test_nobody_keeps_a_connection_without_using_it(plugvisor: Plugvisor) -> Non
         clients = [stack.enter_context(connect(plugvisor)) for _ in slow]
         for client, (first, _, _) in zip(clients, slow, strict=True):
             client.sendall(first)
+        idle = stack.enter_context(connect(plugvisor))  # asks, and long after that again
+        idle.sendall(request)
         lazy = stack.enter_context(socket.socket())  # asks for much and reads nothing
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lazy.connect(("127.0.0.1", plugvisor.port))
@@ -381,6 +383,8 @@ def test_nobody_keeps_a_connection_without_using_it(plugvisor: Plugvisor) -> Non
             slowest = max(slowest, slowest_answer(plugvisor, 1))
             time.sleep(0.3)
         assert slowest < PROMPT_SECONDS
+        idle.sendall(get(b"/plugin/status?plugin_id=runs"))
+        assert [answer.status for answer in parse(receive(idle)[0])] == [200, 200]
         poll = select.poll()
         poll.register(lazy, 0)  # that it was disconnected is told without reading
         assert poll.poll(UNREAD_SECONDS * 1000 + DEADLINE_SECONDS * 1000), "who does not read is still connected"

@@ -154,7 +154,8 @@ def test_a_restarted_service(shared: Plugvisor, add: Callable[..., str], how: st
     assert shared.start_running(stopped)
     assert shared.post(f"/plugin/{running}/stop").status_code == 200
     shared.write_plugin(edited, runtime="auto_start = false\nsupervisor.startsecs = 100")
-    assert shared.post(f"/plugin/{edited}/reload?wait=0.1").json()["state"] == "STARTING"
+    assert shared.post(f"/plugin/{edited}/reload?wait=0.1").status_code == 202
+    wait_for(lambda: shared.status(edited)["state"] == "STARTING")
 
 
 @pytest.mark.parametrize("verb", ["start", "reload"])
@@ -178,7 +179,8 @@ def test_a_change_while_away(shared: Plugvisor, add: Callable[..., str], verb: s
             assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
     with ThreadPoolExecutor(len(pids)) as clients:
         answers = clients.map(lambda plugin_id: shared.post(f"/plugin/{plugin_id}/{verb}?wait=1"), pids)
-    assert [answer.json().get("state") for answer in answers] == ["STARTING"] * len(pids)
+    assert {answer.status_code for answer in answers} <= {200, 202}
     for plugin_id in pids:
+        wait_for(lambda plugin_id=plugin_id: shared.status(plugin_id)["state"] == "STARTING")
         wait_for(lambda plugin_id=plugin_id: "new\nready\n" in shared.read_log(plugin_id))
         assert f"{plugin_id}:" not in shared.ctl("reread")
