@@ -107,7 +107,7 @@ def test_the_service_notices_what_an_update_applied(shared: Plugvisor, add: Call
     assert shared.command("render").returncode == 0
     assert plugin_id in shared.ctl("update")
     shared.write_plugin(plugin_id, runtime=QUICK)
-    reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=1")
+    reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=20")
     assert (reloaded.status_code, reloaded.json()["state"]) == (200, "RUNNING")
     assert f"{plugin_id}:" not in shared.ctl("reread")
 
