@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.api.parrot import PARROT, say
-from tests.conftest import ADMIN_CODE, Plugvisor
+from tests.conftest import ADMIN_CODE, Plugvisor, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,9 +80,10 @@ def test_the_answers_headers(shared: Plugvisor) -> None:
 
 def test_the_services_own_log(shared: Plugvisor) -> None:
     shared.post("/plugin/nobody/stop")
+    # what the service says comes into its log by way of supervisord
+    wait_for(lambda: any("POST /plugin/nobody/stop" in message for message in messages(show(shared, "_server"))))
     answer = show(shared, "_server")
     assert answer["log_file"] == "_server.log"
-    assert any("POST /plugin/nobody/stop" in message for message in messages(answer))
     assert {entry["level"] for entry in answer["logs"]} >= {"INFO"}
     assert all(entry["timestamp"] for entry in answer["logs"] if entry["level"])
 
