@@ -125,10 +125,11 @@ class Registry:
 
     async def _reread(self) -> ConfigurationDifference:
         """Have a stock supervisord read what is published, and learn which of it is not yet applied."""
-        if not self._applied:
-            self._applied = await asyncio.to_thread(self._publisher.read_stamps)
+        before = {} if self._applied else await asyncio.to_thread(self._publisher.read_stamps)
         with _explaining_rejections():
             difference = await self._client.reread_configuration()
+        # Not sooner: meanwhile others ask what is applied, and have perhaps just written it.
+        self._applied |= before
         for plugin_id in difference.added | difference.changed:
             self._applied.pop(plugin_id, None)
         return difference
