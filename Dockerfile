@@ -13,7 +13,7 @@ RUN python -m pip wheel --no-cache-dir --disable-pip-version-check --constraint 
     && python -m pip --python /opt/plugvisor/bin/python install --no-cache-dir --disable-pip-version-check \
        --no-index --find-links /wheels plugvisor \
     && find /opt/plugvisor -type d -name tests -prune -exec rm -r {} + \
-    && install -D -m 644 service/plugins/runner.py /opt/plugvisor/share/runner.py \
+    && install -D -m 644 service/plugvisor/runner/__main__.py /opt/plugvisor/share/runner.py \
     && printf '#!/bin/sh\nexec plugvisor ctl "$@"\n' >/opt/plugvisor/bin/supervisorctl
 
 FROM ${BASE}

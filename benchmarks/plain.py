@@ -16,19 +16,17 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from plugvisor.api.http.server import open_socket, serve
+from plugvisor.engines.supervisord.client import SupervisorClient
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.api.server import open_socket, serve
-from service.supervisord.client import SupervisorClient
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
+    from plugvisor.models.process import Process
     from starlette.requests import Request
-
-    from service.supervisord.states import Process
 
 HOST = "127.0.0.1"
 START_SECONDS = 20.0

@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plugvisor.engines.supervisord.boot import count_descriptors
+
 from benchmarks.supervised import COMMAND, START_SECONDS, Supervised, get_startsecs, name_plugins
-from service.up import count_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,10 +10,10 @@ import time
 import xmlrpc.client
 from typing import TYPE_CHECKING, Any
 
+from plugvisor.models.process import ProcessState
 from supervisor.xmlrpc import SupervisorTransport
 
 from benchmarks.machine import read_children, read_name, wait_until_gone
-from service.supervisord.states import ProcessState
 
 if TYPE_CHECKING:
     import subprocess

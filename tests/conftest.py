@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-
-from service.up import SUPERVISORD_CONF
+from plugvisor.engines.supervisord.boot import SUPERVISORD_CONF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +133,7 @@ class Plugvisor:
     def command(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run `plugvisor …` to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "service", *arguments],
+            [sys.executable, "-m", "plugvisor", *arguments],
             env=self.environ | environ,
             cwd=Path(__file__).parent.parent,
             capture_output=True,
@@ -145,7 +144,7 @@ class Plugvisor:
 
     def spawn(self, *arguments: str, limit_descriptors: int = 0, **environ: str) -> subprocess.Popen[bytes]:
         """Start `plugvisor …`; its output goes to `output_path`."""
-        command = [sys.executable, "-m", "service", *arguments]
+        command = [sys.executable, "-m", "plugvisor", *arguments]
         if limit_descriptors:
             command = ["/bin/sh", "-c", f'ulimit -n {limit_descriptors}; exec "$@"', "sh", *command]
         with self.output_path.open("ab") as output:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from plugvisor.admin_code import SHORTEST_STRONG_CODE, AdminCode
+from plugvisor.api.auth import BURST, REFILL_SECONDS, Gate
+from plugvisor.errors import TooManyAttempts, Unauthorized
 from starlette.requests import Request
 
-from service.admin_code import SHORTEST_STRONG_CODE, AdminCode
-from service.api.auth import BURST, REFILL_SECONDS, Gate
-from service.errors import TooManyAttempts, Unauthorized
 from tests.conftest import ADMIN_CODE, OBEDIENT, Plugvisor, wait_for
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The board: reads that share calls, and what each of them may see."""
+"""The process_table: reads that share calls, and what each of them may see."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from service.errors import SupervisorUnavailable
-from service.supervisord.board import READ_TIMEOUT_SECONDS, Board
-from service.supervisord.client import CALL_TIMEOUT_SECONDS
+from plugvisor.engines.supervisord.client import CALL_TIMEOUT_SECONDS
+from plugvisor.engines.supervisord.process_table import READ_TIMEOUT_SECONDS, ProcessTable
+from plugvisor.errors import SupervisorUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,26 +45,26 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def on_board(scenario: Callable[[Board, FakeClient], Awaitable[None]], timeout_seconds: float = 20.0) -> None:
+def on_board(scenario: Callable[[ProcessTable, FakeClient], Awaitable[None]], timeout_seconds: float = 20.0) -> None:
     async def run() -> None:
         unlooked: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unlooked.append(context))
         client = FakeClient()
-        board = Board(client, timeout_seconds=timeout_seconds)  # type: ignore[arg-type]
+        process_table = ProcessTable(client, timeout_seconds=timeout_seconds)  # type: ignore[arg-type]
         async with asyncio.timeout(20):
-            await scenario(board, client)
-            await board.close()
+            await scenario(process_table, client)
+            await process_table.close()
         assert not unlooked
 
     asyncio.run(run())
 
 
 def test_readers_during_a_call_share_exactly_one_more() -> None:
-    async def scenario(board: Board, client: FakeClient) -> None:
-        first = asyncio.create_task(board.read())
+    async def scenario(process_table: ProcessTable, client: FakeClient) -> None:
+        first = asyncio.create_task(process_table.read())
         await settle()
         assert len(client.calls) == 1
-        others = [asyncio.create_task(board.read()) for _ in range(100)]
+        others = [asyncio.create_task(process_table.read()) for _ in range(100)]
         await settle()
         assert len(client.calls) == 1, "the next call waits for the one under way"
         picture = client.answer(0)
@@ -81,9 +80,9 @@ def test_readers_during_a_call_share_exactly_one_more() -> None:
 
 
 def test_readers_at_once_share_one_call_and_a_lonely_one_is_served_at_once() -> None:
-    async def scenario(board: Board, client: FakeClient) -> None:
+    async def scenario(process_table: ProcessTable, client: FakeClient) -> None:
         for number in range(3):
-            readers = [asyncio.create_task(board.read()) for _ in range(10)]
+            readers = [asyncio.create_task(process_table.read()) for _ in range(10)]
             await settle()
             assert len(client.calls) == number + 1
             picture = client.answer(number)
@@ -96,13 +95,13 @@ def test_readers_at_once_share_one_call_and_a_lonely_one_is_served_at_once() -> 
 def test_nobody_sees_a_picture_older_than_its_own_arrival(seed: int) -> None:
     chance = random.Random(seed)
 
-    async def scenario(board: Board, client: FakeClient) -> None:
+    async def scenario(process_table: ProcessTable, client: FakeClient) -> None:
         readers: list[tuple[int, asyncio.Task[Any]]] = []
         answered = 0
         for _ in range(300):
             if chance.random() < 0.6:
                 # a call that has begun by now is too old for this reader
-                readers.append((len(client.calls), asyncio.create_task(board.read())))
+                readers.append((len(client.calls), asyncio.create_task(process_table.read())))
             if chance.random() < 0.1 and readers:
                 chance.choice(readers)[1].cancel()
             if chance.random() < 0.3 and answered < len(client.calls):
@@ -123,10 +122,10 @@ def test_nobody_sees_a_picture_older_than_its_own_arrival(seed: int) -> None:
 
 
 def test_an_error_reaches_all_who_share_and_nobody_else() -> None:
-    async def scenario(board: Board, client: FakeClient) -> None:
-        readers = [asyncio.create_task(board.read()) for _ in range(5)]
+    async def scenario(process_table: ProcessTable, client: FakeClient) -> None:
+        readers = [asyncio.create_task(process_table.read()) for _ in range(5)]
         await settle()
-        later = asyncio.create_task(board.read())
+        later = asyncio.create_task(process_table.read())
         error = SupervisorUnavailable("away")
         client.calls[0].set_exception(error)
         await settle()
@@ -140,10 +139,10 @@ def test_an_error_reaches_all_who_share_and_nobody_else() -> None:
 @pytest.mark.parametrize("ends", ["well", "badly"])
 @pytest.mark.parametrize("who", ["first", "waiting", "all"])
 def test_a_reader_that_is_cancelled_cancels_nothing_for_others(who: str, ends: str) -> None:
-    async def scenario(board: Board, client: FakeClient) -> None:
-        first = [asyncio.create_task(board.read()) for _ in range(2)]
+    async def scenario(process_table: ProcessTable, client: FakeClient) -> None:
+        first = [asyncio.create_task(process_table.read()) for _ in range(2)]
         await settle()
-        waiting = [asyncio.create_task(board.read()) for _ in range(2)]
+        waiting = [asyncio.create_task(process_table.read()) for _ in range(2)]
         await settle()
         cancelled = {"first": first[:1], "waiting": waiting[:1], "all": first + waiting}[who]
         for task in cancelled:
@@ -162,7 +161,7 @@ def test_a_reader_that_is_cancelled_cancels_nothing_for_others(who: str, ends: s
             assert task.result() == {"number": 0}
         for task in set(waiting) - set(cancelled):
             assert (task.exception() is None) == (ends == "well")
-        fresh = asyncio.create_task(board.read())
+        fresh = asyncio.create_task(process_table.read())
         await settle()
         picture = client.answer(2)
         assert await fresh is picture
@@ -171,16 +170,16 @@ def test_a_reader_that_is_cancelled_cancels_nothing_for_others(who: str, ends: s
 
 
 def test_a_frozen_call_takes_a_bounded_time_and_the_board_recovers() -> None:
-    async def scenario(board: Board, client: FakeClient) -> None:
+    async def scenario(process_table: ProcessTable, client: FakeClient) -> None:
         began = time.monotonic()
-        first = asyncio.create_task(board.read())
+        first = asyncio.create_task(process_table.read())
         await settle()
-        second = asyncio.create_task(board.read())
+        second = asyncio.create_task(process_table.read())
         for reader in (first, second):
             with pytest.raises(SupervisorUnavailable, match=r"within 0\.2 seconds"):
                 await reader
         assert time.monotonic() - began < 2
-        third = asyncio.create_task(board.read())
+        third = asyncio.create_task(process_table.read())
         await settle()
         assert len(client.calls) == 1, "still one call at a time"
         client.answer(0)
@@ -196,12 +195,12 @@ def test_its_limits_leave_time_to_answer_within_five_seconds() -> None:
 
 
 def test_closing_ends_what_is_under_way() -> None:
-    async def scenario(board: Board, client: FakeClient) -> None:
+    async def scenario(process_table: ProcessTable, client: FakeClient) -> None:
         readers = []
         for _ in range(2):
-            readers.append(asyncio.create_task(board.read()))
+            readers.append(asyncio.create_task(process_table.read()))
             await settle()
-        await board.close()
+        await process_table.close()
         await settle()
         assert client.calls[0].cancelled()
         assert len(client.calls) == 1

@@ -1,4 +1,4 @@
-"""The board on the state stream: after any break it follows anew, and a silent stream is no good news."""
+"""The process_table on the state stream: after any break it follows anew, and a silent stream is no good news."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plugvisor.engines.supervisord.client import SupervisorClient
+from plugvisor.engines.supervisord.process_table import SILENCE_SECONDS, ProcessTable
+from plugvisor.models.process import ProcessState
 
-from service.supervisord.board import SILENCE_SECONDS, Board
-from service.supervisord.client import SupervisorClient
-from service.supervisord.states import ProcessState
 from tests.conftest import OBEDIENT
 from tests.supervisord.lone import make_lone
 
@@ -45,13 +45,13 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 @contextlib.asynccontextmanager
-async def follow(lone: Lone, stream: str | None = None) -> AsyncIterator[Board]:
+async def follow(lone: Lone, stream: str | None = None) -> AsyncIterator[ProcessTable]:
     client = SupervisorClient(f"unix://{lone.root}/rpc.sock")
-    board = Board(client, stream or str(lone.root / "state.sock"))
+    process_table = ProcessTable(client, stream or str(lone.root / "state.sock"))
     try:
         yield board
     finally:
-        await board.close()
+        await process_table.close()
         await client.close()
 
 
@@ -59,28 +59,30 @@ async def call(lone: Lone, *arguments: Any) -> Any:
     return await asyncio.to_thread(lone.rpc, *arguments)
 
 
-async def agree(lone: Lone, board: Board) -> bool:
-    await board.reach(await call(lone, "plugins.sync"))  # what supervisord has said may still be on its way
-    told = {name: (int(process.state), process.pid) for name, process in (await board.read()).items()}
+async def agree(lone: Lone, process_table: ProcessTable) -> bool:
+    await process_table.reach(await call(lone, "plugins.sync"))  # what supervisord has said may still be on its way
+    told = {name: (int(process.state), process.pid) for name, process in (await process_table.read()).items()}
     return told == await asyncio.to_thread(lambda: lone.states)
 
 
 def test_it_follows_and_resynchronises_after_a_reload(lone: Lone) -> None:
     async def scenario() -> None:
-        async with follow(lone) as board:
-            await until(lambda: board.is_live)
+        async with follow(lone) as process_table:
+            await until(lambda: process_table.is_live)
             for _ in range(3):
-                await until(lambda: board.picture["steady"].state is ProcessState.RUNNING)
-                assert await agree(lone, board)
-                version = board.version
-                pid = board.picture["steady"].pid
+                await until(lambda: process_table.processes["steady"].state is ProcessState.RUNNING)
+                assert await agree(lone, process_table)
+                version = process_table.version
+                pid = process_table.processes["steady"].pid
                 os.kill(lone.pid, signal.SIGHUP)
-                await until(lambda: not board.is_live)
-                assert board.version != version
-                await until(lambda pid=pid: board.is_live and board.picture["steady"].pid not in (0, pid))
+                await until(lambda: not process_table.is_live)
+                assert process_table.version != version
+                await until(
+                    lambda pid=pid: process_table.is_live and process_table.processes["steady"].pid not in (0, pid)
+                )
                 await call(lone, "supervisor.startProcess", "other")
-                await board.reach(await call(lone, "plugins.sync"))
-                assert board.picture["other"].state is ProcessState.RUNNING
+                await process_table.reach(await call(lone, "plugins.sync"))
+                assert process_table.processes["other"].state is ProcessState.RUNNING
                 await call(lone, "supervisor.stopProcess", "other")
 
     asyncio.run(scenario())
@@ -88,15 +90,15 @@ def test_it_follows_and_resynchronises_after_a_reload(lone: Lone) -> None:
 
 def test_a_frozen_supervisord_is_not_believed(lone: Lone) -> None:
     async def scenario() -> None:
-        async with follow(lone) as board:
-            await until(lambda: board.is_live)
+        async with follow(lone) as process_table:
+            await until(lambda: process_table.is_live)
             os.kill(lone.pid, signal.SIGSTOP)
             try:
-                await until(lambda: not board.is_live, SILENCE_SECONDS + 1)
+                await until(lambda: not process_table.is_live, SILENCE_SECONDS + 1)
             finally:
                 os.kill(lone.pid, signal.SIGCONT)
-            await until(lambda: board.is_live, 3)
-            assert await agree(lone, board)
+            await until(lambda: process_table.is_live, 3)
+            assert await agree(lone, process_table)
 
     asyncio.run(scenario())
 
@@ -131,33 +133,33 @@ def line(kind: str, number: int, **fields: Any) -> bytes:
     return json.dumps({"type": kind, "seq": number, **fields}).encode() + b"\n"
 
 
-def on_fake(lone: Lone, scenario: Callable[[FakeStream, Board], Awaitable[None]]) -> None:
+def on_fake(lone: Lone, scenario: Callable[[FakeStream, ProcessTable], Awaitable[None]]) -> None:
     async def run() -> None:
         async with FakeStream(lone.root / "fake.sock") as stream:
             stream.first = line("snapshot", 1, processes=[LIE])
-            async with follow(lone, stream.path) as board:
-                await until(lambda: board.is_live)
-                assert (await board.read())["steady"].pid == 1
-                await scenario(stream, board)
+            async with follow(lone, stream.path) as process_table:
+                await until(lambda: process_table.is_live)
+                assert (await process_table.read())["steady"].pid == 1
+                await scenario(stream, process_table)
 
     asyncio.run(run())
 
 
 def test_a_silent_stream_is_not_believed(lone: Lone) -> None:
-    async def scenario(stream: FakeStream, board: Board) -> None:
+    async def scenario(stream: FakeStream, process_table: ProcessTable) -> None:
         began = time.monotonic()
-        await until(lambda: not board.is_live, SILENCE_SECONDS + 1)
+        await until(lambda: not process_table.is_live, SILENCE_SECONDS + 1)
         assert time.monotonic() - began > SILENCE_SECONDS - 0.5
-        assert await agree(lone, board), "it asks"
-        process = await board.get("steady")
+        assert await agree(lone, process_table), "it asks"
+        process = await process_table.get("steady")
         assert process is not None
         assert process.pid == lone.states["steady"][1]
-        version = board.version
+        version = process_table.version
         stream.say(line("heartbeat", 1))
-        await until(lambda: board.is_live)
-        assert board.version != version, "what was put together meanwhile holds no more"
+        await until(lambda: process_table.is_live)
+        assert process_table.version != version, "what was put together meanwhile holds no more"
         stream.say(line("removed", 2, name="steady"))
-        await until(lambda: "steady" not in board.picture)
+        await until(lambda: "steady" not in process_table.processes)
 
     on_fake(lone, scenario)
 
@@ -174,57 +176,57 @@ def test_a_silent_stream_is_not_believed(lone: Lone) -> None:
     ],
 )
 def test_a_broken_stream_is_followed_anew(lone: Lone, nonsense: bytes) -> None:
-    async def scenario(stream: FakeStream, board: Board) -> None:
+    async def scenario(stream: FakeStream, process_table: ProcessTable) -> None:
         stream.first = b""  # who comes back is told nothing: only supervisord tells the truth
         stream.say(nonsense)
         if not nonsense.endswith(b"\n"):
             stream.connections[-1].close()
-        await until(lambda: not board.is_live, 1)
-        assert await agree(lone, board)
+        await until(lambda: not process_table.is_live, 1)
+        assert await agree(lone, process_table)
         await until(lambda: len(stream.connections) == 2, 3)
         stream.say(line("snapshot", 1, processes=[LIE | {"pid": 2}]))
-        await until(lambda: board.is_live, 1)
-        assert (await board.read())["steady"].pid == 2
+        await until(lambda: process_table.is_live, 1)
+        assert (await process_table.read())["steady"].pid == 2
 
     on_fake(lone, scenario)
 
 
 def test_before_the_snapshot_nothing_is_believed(lone: Lone) -> None:
-    async def scenario(stream: FakeStream, board: Board) -> None:
+    async def scenario(stream: FakeStream, process_table: ProcessTable) -> None:
         stream.first = line("process", 7, process=LIE | {"pid": 3}) + line("heartbeat", 7)
         stream.connections[-1].close()
         await until(lambda: len(stream.connections) == 2, 3)
         for number in range(10):
             stream.say(line("heartbeat", 7 + number))
-            assert not board.is_live
-            assert await agree(lone, board)
+            assert not process_table.is_live
+            assert await agree(lone, process_table)
 
     on_fake(lone, scenario)
 
 
 def test_waiting_for_a_change_that_never_comes_ends(lone: Lone) -> None:
-    async def scenario(stream: FakeStream, board: Board) -> None:
+    async def scenario(stream: FakeStream, process_table: ProcessTable) -> None:
         began = time.monotonic()
-        await board.reach(5)
+        await process_table.reach(5)
         assert SILENCE_SECONDS - 0.5 < time.monotonic() - began < SILENCE_SECONDS + 3
         stream.say(line("heartbeat", 1))
-        await until(lambda: board.is_live)
-        waiting = asyncio.create_task(board.reach(5))
+        await until(lambda: process_table.is_live)
+        waiting = asyncio.create_task(process_table.reach(5))
         await asyncio.sleep(0)
         for number in (2, 3, 4):
             stream.say(line("process", number, process=LIE | {"restarts": number}))
-        await until(lambda: board.picture["steady"].history.restarts == 4)
+        await until(lambda: process_table.processes["steady"].history.restarts == 4)
         assert not waiting.done()
         stream.say(line("process", 5, process=LIE | {"restarts": 5}))
         await asyncio.wait_for(waiting, 1)
-        assert board.picture["steady"].history.restarts == 5
+        assert process_table.processes["steady"].history.restarts == 5
 
     on_fake(lone, scenario)
 
 
 def test_waiting_ends_when_the_stream_breaks(lone: Lone) -> None:
-    async def scenario(stream: FakeStream, board: Board) -> None:
-        waiting = asyncio.create_task(board.reach(5))
+    async def scenario(stream: FakeStream, process_table: ProcessTable) -> None:
+        waiting = asyncio.create_task(process_table.reach(5))
         await asyncio.sleep(0.05)
         began = time.monotonic()
         stream.connections[-1].close()

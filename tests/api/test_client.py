@@ -19,20 +19,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from supervisor.rpcinterface import SupervisorNamespaceRPCInterface
-from supervisor.xmlrpc import Faults
-
-from service.errors import (
-    AlreadyRunning,
-    NotRunning,
-    StartFailed,
-    StopTimeout,
-    SupervisorConfused,
-    SupervisorUnavailable,
-)
-from service.supervisord.client import Call, SupervisorClient
-from service.supervisord.extension import PluginsNamespace
-from service.supervisord.faults import (
+from plugvisor.engines.supervisord.client import Call, SupervisorClient
+from plugvisor.engines.supervisord.extension.rpcinterface import PluginsNamespace
+from plugvisor.engines.supervisord.faults import (
     AlreadyAdded,
     ConfigurationRejected,
     Fault,
@@ -40,7 +29,18 @@ from service.supervisord.faults import (
     NoSuchProgram,
     StillRunning,
 )
-from service.supervisord.states import ProcessState
+from plugvisor.errors import (
+    AlreadyRunning,
+    NotRunning,
+    StartFailed,
+    StopTimeout,
+    SupervisorConfused,
+    SupervisorUnavailable,
+)
+from plugvisor.models.process import ProcessState
+from supervisor.rpcinterface import SupervisorNamespaceRPCInterface
+from supervisor.xmlrpc import Faults
+
 from tests.conftest import find_free_port, wait_for
 
 if TYPE_CHECKING:

@@ -10,12 +10,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from service.api import events
-from service.api.events import EventHub
-from service.errors import SupervisorUnavailable
-from service.plugins.catalog import Plugin
-from service.supervisord.states import Process, ProcessState
+from plugvisor.api.resources import events
+from plugvisor.api.resources.events import EventHub
+from plugvisor.errors import SupervisorUnavailable
+from plugvisor.models.process import Process, ProcessState
+from plugvisor.plugins.catalog import Plugin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -28,7 +27,7 @@ class FakeManager:
 
 
 class FakeBoard:
-    """Tells what the test says, as a live board does or as one without a stream."""
+    """Tells what the test says, as a live process_table does or as one without a stream."""
 
     def __init__(self) -> None:
         self.is_live = True
@@ -104,10 +103,10 @@ def on_hub(scenario: Callable[[EventHub, FakeBoard, FakeManager], Awaitable[None
     async def run() -> None:
         unlooked: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unlooked.append(context))
-        board, manager = FakeBoard(), FakeManager(*(plugin_ids or ("a", "b")))
-        hub = EventHub(manager, board)  # type: ignore[arg-type]
+        process_table, manager = FakeBoard(), FakeManager(*(plugin_ids or ("a", "b")))
+        hub = EventHub(manager, process_table)  # type: ignore[arg-type]
         async with asyncio.timeout(30):
-            await scenario(hub, board, manager)
+            await scenario(hub, process_table, manager)
             hub.close()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
@@ -119,13 +118,13 @@ def on_hub(scenario: Callable[[EventHub, FakeBoard, FakeManager], Awaitable[None
 
 @pytest.mark.parametrize("changes", [events.LONGEST_QUEUE - 1, events.LONGEST_QUEUE, events.LONGEST_QUEUE + 1, 5000])
 def test_a_slow_client_gets_everything_or_a_new_snapshot(changes: int) -> None:
-    async def scenario(hub: EventHub, board: FakeBoard, _: FakeManager) -> None:
+    async def scenario(hub: EventHub, process_table: FakeBoard, _: FakeManager) -> None:
         page, pids = Page(hub), {}
         told = await page.read()
         assert told.kind == "snapshot"
         last = told.number
         for number in range(1, changes + 1):
-            board.change("a" if number % 2 else "b", number)
+            process_table.change("a" if number % 2 else "b", number)
         assert max(len(client.queue) for client in hub._clients) <= events.LONGEST_QUEUE
         count = 0
         while last != hub._number:
@@ -134,9 +133,9 @@ def test_a_slow_client_gets_everything_or_a_new_snapshot(changes: int) -> None:
             last = told.number
             told.apply(pids)
             count += 1
-        assert pids == {name: process.pid for name, process in board.picture.items()}
+        assert pids == {name: process.pid for name, process in process_table.processes.items()}
         assert count == changes if changes < events.LONGEST_QUEUE else count <= events.LONGEST_QUEUE
-        board.change("a", 77777)
+        process_table.change("a", 77777)
         assert (await page.read()).data["pid"] == 77777
 
     on_hub(scenario)
@@ -146,7 +145,7 @@ def test_a_slow_client_gets_everything_or_a_new_snapshot(changes: int) -> None:
 def test_whatever_happens_every_page_ends_with_the_truth(seed: int) -> None:
     chance = random.Random(seed)
 
-    async def scenario(hub: EventHub, board: FakeBoard, manager: FakeManager) -> None:
+    async def scenario(hub: EventHub, process_table: FakeBoard, manager: FakeManager) -> None:
         names = list(manager.catalog)
         wants = [None, None, *names]
         pages = [Page(hub, want) for want in wants]
@@ -155,12 +154,12 @@ def test_whatever_happens_every_page_ends_with_the_truth(seed: int) -> None:
             (await page.read()).apply(known)
         numbers = [0] * len(pages)
         for pid in range(1, 2000):
-            board.change(chance.choice(names), pid)
+            process_table.change(chance.choice(names), pid)
             if chance.random() < 0.01:
                 for callback in manager.on_change:
                     callback()
             if chance.random() < 0.003:
-                board.on_change[0](None)
+                process_table.on_change[0](None)
             if chance.random() < 0.3:
                 which = chance.randrange(len(pages))
                 try:
@@ -171,7 +170,7 @@ def test_whatever_happens_every_page_ends_with_the_truth(seed: int) -> None:
                 numbers[which] = told.number
                 told.apply(pids[which])
         for want, page, known in zip(wants, pages, pids, strict=True):
-            truth = {name: process.pid for name, process in board.picture.items() if want in (None, name)}
+            truth = {name: process.pid for name, process in process_table.processes.items() if want in (None, name)}
             while known != truth:
                 (await page.read(1)).apply(known)
 
@@ -181,21 +180,21 @@ def test_whatever_happens_every_page_ends_with_the_truth(seed: int) -> None:
 def test_heartbeats_are_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
 
-    async def scenario(hub: EventHub, board: FakeBoard, _: FakeManager) -> None:
+    async def scenario(hub: EventHub, process_table: FakeBoard, _: FakeManager) -> None:
         page = Page(hub)
         assert (await page.read()).kind == "snapshot"
         began = time.monotonic()
         for _ in range(3):
             assert (await page.read()).kind == "comment"
         assert 0.1 < time.monotonic() - began < 3
-        board.change("a", 1)
+        process_table.change("a", 1)
         assert (await page.read()).kind == "status"
 
     on_hub(scenario)
 
 
 def test_a_closed_hub_ends_every_stream_and_a_page_that_leaves_is_forgotten() -> None:
-    async def scenario(hub: EventHub, board: FakeBoard, _: FakeManager) -> None:
+    async def scenario(hub: EventHub, process_table: FakeBoard, _: FakeManager) -> None:
         pages = [Page(hub) for _ in range(50)]
         for page in pages:
             await page.read()
@@ -205,7 +204,7 @@ def test_a_closed_hub_ends_every_stream_and_a_page_that_leaves_is_forgotten() ->
         assert len(hub._clients) == 40
         waiting = [asyncio.create_task(page.read_to_end()) for page in pages[10:20]]
         await asyncio.sleep(0)
-        board.change("a", 1)
+        process_table.change("a", 1)
         hub.close()
         for page in pages[20:]:
             await page.read_to_end()
@@ -217,11 +216,11 @@ def test_a_closed_hub_ends_every_stream_and_a_page_that_leaves_is_forgotten() ->
 
 
 def test_what_is_kept_for_reconnects_is_bounded_in_bytes_too() -> None:
-    async def scenario(hub: EventHub, board: FakeBoard, manager: FakeManager) -> None:
+    async def scenario(hub: EventHub, process_table: FakeBoard, manager: FakeManager) -> None:
         page = Page(hub)
         await page.read()
         for number in range(300):
-            board.change(f"plugin-{number % 1000}", number)
+            process_table.change(f"plugin-{number % 1000}", number)
             for callback in manager.on_change:  # a refresh
                 callback()
         kept = {id(event): len(event[2]) for event in hub._kept}
@@ -234,15 +233,15 @@ def test_what_is_kept_for_reconnects_is_bounded_in_bytes_too() -> None:
 def test_without_a_stream_changes_are_found_and_nothing_else_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "_LOOK_SECONDS", 0.01)
 
-    async def scenario(hub: EventHub, board: FakeBoard, manager: FakeManager) -> None:
-        board.is_live = False
+    async def scenario(hub: EventHub, process_table: FakeBoard, manager: FakeManager) -> None:
+        process_table.is_live = False
         page = Page(hub)
         assert (await page.read()).kind == "snapshot"
-        board.picture["a"] = Process(ProcessState.RUNNING, pid=1)
+        process_table.processes["a"] = Process(ProcessState.RUNNING, pid=1)
         assert (await page.read()).data["pid"] == 1
-        board.is_away = True
+        process_table.is_away = True
         assert (await page.read()).kind == "unavailable"
-        board.is_away = False
+        process_table.is_away = False
         assert (await page.read()).kind == "snapshot"
         with pytest.raises(TimeoutError):
             await page.read(0.5)
@@ -253,8 +252,8 @@ def test_without_a_stream_changes_are_found_and_nothing_else_is_sent(monkeypatch
 def test_without_a_stream_and_without_plugins_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "_LOOK_SECONDS", 0.01)
 
-    async def scenario(hub: EventHub, board: FakeBoard, manager: FakeManager) -> None:
-        board.is_live = False
+    async def scenario(hub: EventHub, process_table: FakeBoard, manager: FakeManager) -> None:
+        process_table.is_live = False
         manager.catalog.clear()
         page = Page(hub)
         assert (await page.read()).kind == "snapshot"
@@ -268,18 +267,18 @@ def test_everyone_is_told_that_supervisord_is_away(monkeypatch: pytest.MonkeyPat
     """Also where one client has found it out by itself, because it needed a snapshot just then."""
     monkeypatch.setattr(events, "_LOOK_SECONDS", 0.05)
 
-    async def scenario(hub: EventHub, board: FakeBoard, _: FakeManager) -> None:
+    async def scenario(hub: EventHub, process_table: FakeBoard, _: FakeManager) -> None:
         pages = [Page(hub) for _ in range(3)]
         await pages[0].read()
         [client] = hub._clients
         for page in pages[1:]:
             await page.read()
-        board.is_live, board.is_away = False, True
+        process_table.is_live, process_table.is_away = False, True
         client.is_behind = True
         client.news.set()
         for page in pages:
             assert (await page.read(2)).kind == "unavailable"
-        board.is_live, board.is_away = True, False
+        process_table.is_live, process_table.is_away = True, False
         for page in pages:
             assert (await page.read(2)).kind == "snapshot"
 

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from service.api.events import MOST_CLIENTS
-from service.api.limits import (
+from plugvisor.api.http.limits import (
     MOST_BODY_BYTES,
     MOST_CONNECTIONS,
     MOST_HEAD_BYTES,
@@ -22,7 +20,9 @@ from service.api.limits import (
     REQUEST_SECONDS,
     UNREAD_SECONDS,
 )
-from service.api.problems import PROBLEMS
+from plugvisor.api.problems import PROBLEMS
+from plugvisor.api.resources.events import MOST_CLIENTS
+
 from tests.api.raw import (
     AUTHORIZED,
     ask,

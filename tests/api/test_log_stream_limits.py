@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.api.log_streams import MOST_STREAMS
-from service.logs.follow import MOST_BEHIND_BYTES
+from plugvisor.api.resources.log_streams import MOST_STREAMS
+from plugvisor.logs.follow import MOST_BEHIND_BYTES
+
 from tests.api.log_clients import (
     HEADERS,
     closed_with,

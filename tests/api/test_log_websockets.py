@@ -8,14 +8,14 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plugvisor.api.auth import BURST
+from plugvisor.api.resources import log_endpoints
+from plugvisor.api.resources.log_streams import LogStreams
+from plugvisor.logs.files import LogFiles
 from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from service.api import log_endpoints
-from service.api.auth import BURST
-from service.api.log_streams import LogStreams
-from service.logs.files import LogFiles
 from tests.api.log_clients import (
     closed_with,
     open_websocket,

@@ -140,11 +140,11 @@ def test_odd_requests_are_logged_for_what_they_are(
 # -- a defect of ours
 
 WITH_A_DEFECT = """
-from service.manager import Manager
+from plugvisor.manager.manager import Manager
 async def start(*_):
     raise RuntimeError("the words of a defect")
 Manager.start = start
-from service.__main__ import main
+from plugvisor.cli.main import main
 main(["serve"])
 """
 

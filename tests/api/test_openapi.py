@@ -11,6 +11,9 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator, FormatChecker
+from plugvisor.api.openapi import make_document
+from plugvisor.api.problems import PROBLEMS
+from plugvisor.api.routes import OPERATIONS, make_routes
 from schemathesis.specs.openapi.checks import (
     ignored_auth,
     missing_required_header,
@@ -19,9 +22,6 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette.routing import Route, WebSocketRoute
 
-from service.api.openapi import make_document
-from service.api.problems import PROBLEMS
-from service.api.routes import OPERATIONS, make_routes
 from tests.conftest import ADMIN_CODE, make_plugvisor
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plugvisor.api.http.static import PAGE_DIR
 
-from service.api.static import PAGE_DIR
 from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, OBEDIENT, Plugvisor, make_plugvisor
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
+from plugvisor.api.routes import OPERATIONS
 
-from service.api.routes import OPERATIONS
 from tests.conftest import ADMIN_CODE, make_plugvisor
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor import VERSION
 
-from service import VERSION
 from tests.container.engine import HARDENED, ROOT, Container, build, docker
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 import re
 
 import pytest
+from plugvisor import VERSION
 
-from service import VERSION
 from tests.container.engine import ROOT, docker
 
 LIST_VERSIONS = """

@@ -171,7 +171,9 @@ class Follower:
 class Lone:
     """One supervisord under test: `add` programs, `start()`, then talk to it."""
 
-    def __init__(self, root: Path, factory: str = "service.supervisord.extension", *, tcp: bool = False) -> None:
+    def __init__(
+        self, root: Path, factory: str = "plugvisor.engines.supervisord.extension.rpcinterface", *, tcp: bool = False
+    ) -> None:
         self.root = root
         self.port = find_free_port() if tcp else None
         more = f"[inet_http_server]\nport=127.0.0.1:{self.port}\n" if tcp else ""
@@ -312,7 +314,9 @@ class Lone:
 
 
 @contextlib.contextmanager
-def make_lone(factory: str = "service.supervisord.extension", *, tcp: bool = False) -> Iterator[Lone]:
+def make_lone(
+    factory: str = "plugvisor.engines.supervisord.extension.rpcinterface", *, tcp: bool = False
+) -> Iterator[Lone]:
     """A supervisord that is not started yet; afterwards nothing of it is left."""
     root = Path(tempfile.mkdtemp(prefix="pv-"))  # a Unix socket's path must be short
     lone = Lone(root, factory, tcp=tcp)

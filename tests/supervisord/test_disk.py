@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor.engines.supervisord.program import LOG_FILE_BACKUPS, LOG_FILE_BYTES
 
-from service.plugins.program import LOG_FILE_BACKUPS, LOG_FILE_BYTES
 from tests.api.raw import cpu_seconds
 from tests.conftest import Plugvisor, is_alive, wait_for
 

@@ -25,7 +25,8 @@ SPOILT = '''\
 import os, sys
 from pathlib import Path
 from supervisor.process import ProcessGroup
-from service.supervisord import alarm, extension, histories, stream
+from plugvisor.engines.supervisord.extension import alarm, histories, stream
+from plugvisor.engines.supervisord.extension import rpcinterface as extension
 
 HERE = Path(__file__).parent
 

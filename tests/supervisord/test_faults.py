@@ -169,7 +169,7 @@ def beside(plugvisor: Plugvisor) -> Iterator[tuple[int, httpx.Client]]:
     port, log_path = find_free_port(), plugvisor.root / "serve.log"
     with log_path.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve"],
+            [sys.executable, "-m", "plugvisor", "serve"],
             env=plugvisor.environ | {"PLUGVISOR_PORT": str(port)},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -303,9 +303,9 @@ def test_a_folder_removed_while_its_plugin_runs(three: Plugvisor) -> None:
 
 
 WITH_LESS_PATIENCE = """
-from service.supervisord import control
+from plugvisor.engines.supervisord import control
 control.KILL_GRACE_SECONDS = 0.3
-from service.__main__ import main
+from plugvisor.cli.main import main
 main(["serve"])
 """
 

@@ -7,9 +7,9 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plugvisor import VERSION
 from prometheus_client.parser import text_string_to_metric_families
 
-from service import VERSION
 from tests.conftest import ADMIN_CODE, OBEDIENT, is_alive, wait_for
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plugvisor.api.resources.bulk import MOST_PLUGINS, parse_plugin_ids
+from plugvisor.errors import InvalidRequest
 
-from service.api.batch import MOST_PLUGINS, parse_plugin_ids
-from service.errors import InvalidRequest
 from tests.conftest import ADMIN_CODE, is_alive, make_plugvisor
 
 if TYPE_CHECKING:

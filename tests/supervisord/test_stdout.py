@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor.engines.supervisord.extension.stdout import LARGEST_BACKLOG_BYTES, LONGEST_LINE_BYTES
 
-from service.supervisord.stdout import LARGEST_BACKLOG_BYTES, LONGEST_LINE_BYTES
 from tests.conftest import Plugvisor, wait_for
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def stdout(plugvisor: Plugvisor) -> Iterator[int]:
     def up() -> None:
         with plugvisor.output_path.open("ab") as errors:
             plugvisor.process = subprocess.Popen(
-                [sys.executable, "-m", "service", "up"],
+                [sys.executable, "-m", "plugvisor", "up"],
                 env=plugvisor.environ,
                 cwd=Path(__file__).parents[2],
                 stdin=subprocess.DEVNULL,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from plugvisor.engines.supervisord.extension import orphans as strays
+from plugvisor.engines.supervisord.extension.orphans import Census, Member
 
-from service.supervisord import strays
-from service.supervisord.strays import Census, Member
 from tests.conftest import OBEDIENT, is_alive, make_plugvisor, wait_for
 from tests.supervisord.cast import CAST
 from tests.supervisord.test_faults import HESITANT, service_pid

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.supervisord.lone import Follower, Lone
 
 SMALL_LIMITS = """\
-from service.supervisord import stream
-from service.supervisord.extension import make_rpcinterface
+from plugvisor.engines.supervisord.extension import stream
+from plugvisor.engines.supervisord.extension.rpcinterface import make_rpcinterface
 stream.LARGEST_BACKLOG_BYTES = 200_000
 """
 

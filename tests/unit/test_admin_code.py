@@ -4,9 +4,8 @@ import stat
 from pathlib import Path
 
 import pytest
-
-from service.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
-from service.errors import ConfigurationError
+from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
+from plugvisor.errors import ConfigurationError
 
 
 def test_neither() -> None:

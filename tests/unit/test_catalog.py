@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-
-from service.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
-from service.plugins.manifest import RESERVED_IDS
-from service.settings import Settings
+from plugvisor.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
+from plugvisor.plugins.manifest import RESERVED_IDS
+from plugvisor.settings import Settings
 
 REAL_MANIFESTS = Path(__file__).parent.parent / "manifests"
 BROKEN = "[plugin\n"

@@ -9,13 +9,19 @@ import pytest
 SERVICE = Path(__file__).parents[2] / "service"
 
 LAYERS = [
-    {"service.__main__", "service.folders", "service.up"},
+    {"plugvisor.cli.main", "plugvisor.engines.supervisord.run_folder", "plugvisor.engines.supervisord.boot"},
     {"service.api"},
-    {"service.manager", "service.operations", "service.owed_starts", "service.registry", "service.report"},
+    {
+        "plugvisor.manager.manager",
+        "plugvisor.manager.operations",
+        "plugvisor.manager.pending_restarts",
+        "plugvisor.engines.supervisord.registry",
+        "plugvisor.manager.status",
+    },
     {"service.plugins", "service.supervisord", "service.metrics", "service.logs"},
-    {"service.admin_code", "service.mark", "service.settings"},
-    {"service.users"},
-    {"service.errors", "service"},
+    {"plugvisor.admin_code", "plugvisor.engines.supervisord.extension.process_tag", "plugvisor.settings"},
+    {"plugvisor.users"},
+    {"plugvisor.errors", "service"},
 ]
 """From top to bottom, modules and packages. Each may import what stands below it and its own package."""
 
@@ -82,17 +88,17 @@ def test_plugins_supervisord_metrics_and_logs_do_not_know_each_other() -> None:
 
 
 def test_the_runner_imports_nothing_of_ours() -> None:
-    assert IMPORTS["service.plugins.runner"] == set()
+    assert IMPORTS["plugvisor.runner.__main__"] == set()
 
 
 def test_nothing_imports_the_command() -> None:
-    assert not [module for module, names in IMPORTS.items() if "service.__main__" in names]
+    assert not [module for module, names in IMPORTS.items() if "plugvisor.cli.main" in names]
 
 
 def test_http_is_known_to_the_api_and_the_command_alone() -> None:
     """`httpx` is our client of supervisord, whose protocol happens to be HTTP."""
     for module, path in MODULES.items():
-        if part_of(module) in ("service.api", "service.__main__"):
+        if part_of(module) in ("service.api", "plugvisor.cli.main"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in getattr(node, "names", []) if isinstance(node, ast.Import)]
@@ -103,16 +109,16 @@ def test_http_is_known_to_the_api_and_the_command_alone() -> None:
 @pytest.mark.parametrize(
     ("source", "imported"),
     [
-        ("import service.errors as e, os", {"service.errors"}),
-        ("from service.plugins import manifest, catalog", {"service.plugins.manifest", "service.plugins.catalog"}),
-        ("from service.errors import NotRunning", {"service.errors"}),
-        ("from service import VERSION", {"service"}),
-        ("def f():\n from . import manifest", {"service.plugins.manifest"}),
-        ("from .manifest import Manifest", {"service.plugins.manifest"}),
-        ("from ..errors import NotRunning", {"service.errors"}),
-        ("if TYPE_CHECKING:\n import service.settings", {"service.settings"}),
+        ("import plugvisor.errors as e, os", {"plugvisor.errors"}),
+        ("from service.plugins import manifest, catalog", {"plugvisor.plugins.manifest", "plugvisor.plugins.catalog"}),
+        ("from plugvisor.errors import NotRunning", {"plugvisor.errors"}),
+        ("from plugvisor import VERSION", {"service"}),
+        ("def f():\n from . import manifest", {"plugvisor.plugins.manifest"}),
+        ("from .manifest import Manifest", {"plugvisor.plugins.manifest"}),
+        ("from ..errors import NotRunning", {"plugvisor.errors"}),
+        ("if TYPE_CHECKING:\n import plugvisor.settings", {"plugvisor.settings"}),
         ("import services.x, os.path", set()),
     ],
 )
 def test_imports_are_found(source: str, imported: set[str]) -> None:
-    assert imports_of(source, "service.plugins.catalog") == imported
+    assert imports_of(source, "plugvisor.plugins.catalog") == imported

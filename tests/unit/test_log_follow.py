@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from service.logs import follow
-from service.logs.files import LogFiles
-from service.logs.follow import Follower, Position
-from service.logs.tail import LONGEST_LINE_BYTES
+from plugvisor.logs import follow
+from plugvisor.logs.files import LogFiles
+from plugvisor.logs.follow import Follower, Position
+from plugvisor.logs.tail import LONGEST_LINE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from service.api.logs import entries_to_json
-from service.logs.lines import LEVELS, SPELLINGS, Entry, find_moment, parse_line
-from service.logs.tail import LONGEST_LINE_BYTES, cut_line, decode_line
+from plugvisor.api.resources.logs import entries_to_json
+from plugvisor.logs.lines import LEVELS, SPELLINGS, Entry, find_moment, parse_line
+from plugvisor.logs.tail import LONGEST_LINE_BYTES, cut_line, decode_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine whose offset is not that of UTC and changes twice a year."""
-    from service.logs.lines import _find_zone  # noqa: PLC0415 - its memory is of another zone
+    from plugvisor.logs.lines import _find_zone  # noqa: PLC0415 - its memory is of another zone
 
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()

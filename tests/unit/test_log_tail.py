@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from service.logs import tail
-from service.logs.files import LogFile, LogFiles
-from service.logs.tail import LONGEST_LINE_BYTES, Query, Tail, read_backwards, read_tail
+from plugvisor.logs import tail
+from plugvisor.logs.files import LogFile, LogFiles
+from plugvisor.logs.tail import LONGEST_LINE_BYTES, Query, Tail, read_backwards, read_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

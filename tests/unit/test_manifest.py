@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from service.plugins.manifest import (
+from plugvisor.plugins.manifest import (
     FILE_NAME,
     LARGEST_MANIFEST_BYTES,
     Manifest,
@@ -306,7 +305,7 @@ def test_no_manifest_takes_much_memory_or_time() -> None:
         import resource, sys
         resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
         resource.setrlimit(resource.RLIMIT_CPU, (20, 20))  # seconds; it takes about one
-        from service.plugins.manifest import ManifestError, parse_manifest
+        from plugvisor.plugins.manifest import ManifestError, parse_manifest
         for text in map(eval, sys.stdin):
             assert len(text) <= 256 * 1024
             try:

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from service.plugins.manifest import parse_manifest
-from service.plugins.metadata import Metadata, read_metadata
+from plugvisor.plugins.manifest import parse_manifest
+from plugvisor.plugins.metadata import Metadata, read_metadata
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 PLAIN = '[plugin]\nid = "x"\ncommand = ["true"]\n'

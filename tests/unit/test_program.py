@@ -15,12 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from supervisor.datatypes import RestartUnconditionally, RestartWhenExitUnexpected, signal_number
-from supervisor.options import ServerOptions, UnhosedConfigParser
-
-from service.mark import parse_mark, render_mark
-from service.plugins.manifest import _RANGES, _STOP_SIGNALS, Manifest, ManifestError, SupervisorOptions, parse_manifest
-from service.plugins.program import (
+from plugvisor.engines.supervisord.extension.process_tag import parse_mark, render_mark
+from plugvisor.engines.supervisord.program import (
     LOG_FILE_BACKUPS,
     LOG_FILE_BYTES,
     ORDINARY_VARIABLES,
@@ -34,7 +30,17 @@ from service.plugins.program import (
     render_program,
     render_section,
 )
-from service.settings import Settings
+from plugvisor.plugins.manifest import (
+    _RANGES,
+    _STOP_SIGNALS,
+    Manifest,
+    ManifestError,
+    SupervisorOptions,
+    parse_manifest,
+)
+from plugvisor.settings import Settings
+from supervisor.datatypes import RestartUnconditionally, RestartWhenExitUnexpected, signal_number
+from supervisor.options import ServerOptions, UnhosedConfigParser
 
 DEADLINE_SECONDS = 30
 RUN_DIR = Path("/run/it's")

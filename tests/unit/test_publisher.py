@@ -6,9 +6,8 @@ import stat
 from pathlib import Path
 
 import pytest
-
-from service.plugins.program import Program, conf_path, launch_path, render_launch_script
-from service.plugins.publisher import Publisher
+from plugvisor.engines.supervisord.program import Program, conf_path, launch_path, render_launch_script
+from plugvisor.engines.supervisord.publisher import Publisher
 
 FOLDER = Path("/plugins/a folder\n; of any name \udcff")
 PROGRAM = Program(

@@ -7,14 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+from plugvisor.api.problems import PROBLEMS, respond_to_error
+from plugvisor.api.routes import make_routes
+from plugvisor.cli import main as command
+from plugvisor.settings import VARIABLES
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
-
-from service import __main__ as command
-from service.api.problems import PROBLEMS, respond_to_error
-from service.api.routes import make_routes
-from service.settings import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from service.plugins.program import Program
-from service.plugins.publisher import Publisher
-from service.registry import Registry
-from service.supervisord.client import ConfigurationDifference
-from service.supervisord.states import Process, ProcessState
+from plugvisor.engines.supervisord.client import ConfigurationDifference
+from plugvisor.engines.supervisord.program import Program
+from plugvisor.engines.supervisord.publisher import Publisher
+from plugvisor.engines.supervisord.registry import Registry
+from plugvisor.models.process import Process, ProcessState
+
 from tests.conftest import DEADLINE_SECONDS
 
 if TYPE_CHECKING:

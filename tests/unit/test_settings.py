@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from service.admin_code import read_admin_code
-from service.errors import ConfigurationError
-from service.settings import VARIABLES, Settings
+from plugvisor.admin_code import read_admin_code
+from plugvisor.errors import ConfigurationError
+from plugvisor.settings import VARIABLES, Settings
 
 SOMEWHERE = {"PLUGVISOR_RUN_DIR": "/run/plugvisor"}
 

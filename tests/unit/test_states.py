@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from plugvisor.models.process import NEVER_ADDED, Exit, History, Process, ProcessState, Status
 from supervisor.process import Subprocess
 from supervisor.states import RUNNING_STATES, ProcessStates, getProcessStateDescription
-
-from service.supervisord.states import NEVER_ADDED, Exit, History, Process, ProcessState, Status
 
 CODES = {name: code for name, code in vars(ProcessStates).items() if not name.startswith("_")}
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from plugvisor.api.http.static import PAGE_DIR, make_lean, make_page_routes
+from plugvisor.api.problems import respond_to_error
+from plugvisor.errors import ConfigurationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-
-from service.api.problems import respond_to_error
-from service.api.static import PAGE_DIR, make_lean, make_page_routes
-from service.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from plugvisor.errors import SupervisorUnavailable
+from plugvisor.metrics import sampler as sampling
+from plugvisor.metrics.history import KEPT_SAMPLES, UsageHistory
+from plugvisor.metrics.process_tree import FamilyMeter, Usage
+from plugvisor.metrics.sampler import Sampler
 
-from service.errors import SupervisorUnavailable
-from service.metrics import sampler as sampling
-from service.metrics.family import FamilyMeter, Usage
-from service.metrics.history import KEPT_SAMPLES, UsageHistory
-from service.metrics.sampler import Sampler
 from tests.conftest import is_alive, wait_for
 
 if TYPE_CHECKING:

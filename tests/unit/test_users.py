@@ -7,15 +7,14 @@ import pwd
 from pathlib import Path
 
 import pytest
-
-from service import users
-from service.admin_code import read_admin_code
-from service.errors import ConfigurationError
-from service.plugins.manifest import Manifest
-from service.plugins.program import check_section, describe_account, render_program, render_section
-from service.plugins.publisher import Publisher
-from service.settings import Settings
-from service.users import Users, find_users, join_service_group
+from plugvisor import users
+from plugvisor.admin_code import read_admin_code
+from plugvisor.engines.supervisord.program import check_section, describe_account, render_program, render_section
+from plugvisor.engines.supervisord.publisher import Publisher
+from plugvisor.errors import ConfigurationError
+from plugvisor.plugins.manifest import Manifest
+from plugvisor.settings import Settings
+from plugvisor.users import Users, find_users, join_service_group
 
 SERVICE, PLUGINS = "daemon", "nobody"
 """Ordinary users that every system has."""
@@ -85,7 +84,7 @@ def test_who_is_not_root_has_nobody_to_hand_anything_to(
 ) -> None:
     """But where root has made the run folder, this is the service, and it is to know the plugins' user."""
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    monkeypatch.setattr("service.settings._is_roots", lambda _path: owner == 0)
+    monkeypatch.setattr("plugvisor.settings._is_roots", lambda _path: owner == 0)
     settings = Settings.from_env(ENVIRON | {"PLUGVISOR_RUN_DIR": str(tmp_path)})
     assert settings.users == (find_users(SERVICE, PLUGINS) if owner == 0 else None)
     assert settings.log_dir == tmp_path / "log"

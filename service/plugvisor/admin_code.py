@@ -1,0 +1,79 @@
+"""Where the admin code comes from: a variable, a file, or chance."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plugvisor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SHORTEST_STRONG_CODE = 16
+"""A shorter code can be guessed, so wrong ones are throttled before they are looked at."""
+_SHORTEST_CODE = 4
+
+
+@dataclass(frozen=True)
+class AdminCode:
+    """The code itself, which no `repr` shows."""
+
+    value: str
+    is_new: bool = False
+    """Made just now: the operator has yet to be told."""
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether it is so short that it could be guessed."""
+        return len(self.value) < SHORTEST_STRONG_CODE
+
+    def __repr__(self) -> str:
+        return "AdminCode(…)"
+
+
+def read_admin_code(environ: Mapping[str, str]) -> AdminCode | None:
+    """The code that the operator set by `PLUGVISOR_ADMIN_CODE` or `PLUGVISOR_ADMIN_CODE_FILE`; None for neither.
+
+    Raises:
+        ConfigurationError
+    """
+    if environ.get("PLUGVISOR_ADMIN_CODE"):
+        return AdminCode(_check(environ["PLUGVISOR_ADMIN_CODE"], "PLUGVISOR_ADMIN_CODE"))
+    path = environ.get("PLUGVISOR_ADMIN_CODE_FILE")
+    if not path:
+        return None
+    if Path(path).is_char_device():
+        return None  # /dev/null holds none: it stands where a container always mounts something
+    try:
+        code = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read PLUGVISOR_ADMIN_CODE_FILE {path!r}: {error}") from error
+    return AdminCode(_check(code, f"the admin code in {path!r}"))
+
+
+def keep_admin_code(path: Path, code: AdminCode, group_id: int | None = None) -> None:
+    """Write a code to a file that this user alone can read, and the group that is named; raises `OSError`."""
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        if group_id is not None:
+            os.fchown(file.fileno(), -1, group_id)
+            os.fchmod(file.fileno(), 0o640)
+        file.write(code.value + "\n")
+
+
+def make_admin_code() -> AdminCode:
+    """A random code of 128 bits."""
+    return AdminCode(secrets.token_urlsafe(16), is_new=True)
+
+
+def _check(code: str, name: str) -> str:
+    # it travels in an HTTP header, and a blank in it would be a mistake that is hard to see
+    if not all("!" <= character <= "~" for character in code):
+        raise ConfigurationError(f"cannot use {name}: it may hold visible ASCII characters only, and no blanks")
+    if len(code) < _SHORTEST_CODE:
+        raise ConfigurationError(f"cannot use {name}: it must have at least {_SHORTEST_CODE} characters")
+    return code

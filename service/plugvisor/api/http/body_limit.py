@@ -1,0 +1,86 @@
+"""The limit of a request's body, for every route: in bytes, and in the time in which it arrives."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from plugvisor.api.http.limits import MOST_BODY_BYTES, REQUEST_SECONDS
+from plugvisor.api.problems import make_response
+from plugvisor.errors import BodyTooLarge, MalformedRequest, RequestTimeout
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class BodyLimit:
+    """Middleware. A body that says that it is too large is refused before a byte of it is read.
+
+    One without a length is refused where the handler's reading exceeds the limit; either way the answer is 413.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or not has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        # the parser has checked it, and refuses two different ones
+        declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
+        if declared > MOST_BODY_BYTES:
+            await make_response(_too_large())(scope, receive, send)
+            return
+        limited = LimitedBody(receive, send)
+        await self._app(scope, limited.receive, limited.send)
+
+
+def has_body(scope: Scope) -> bool:
+    """Whether a body comes with a request."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t"))
+        for name, value in scope["headers"]
+    )
+
+
+class LimitedBody:
+    """`receive` and `send` of one request that has a body."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._deadline = asyncio.get_running_loop().time() + REQUEST_SECONDS
+        self._bytes = 0
+        self._is_complete = False
+        self._is_answered = False
+
+    async def send(self, message: Message) -> None:
+        """Hand an answer on."""
+        self._is_answered = True
+        await self._send(message)
+
+    async def receive(self) -> Message:
+        """The next part of the body.
+
+        Raises:
+            BodyTooLarge, RequestTimeout, MalformedRequest: nothing has been answered yet.
+        """
+        if self._is_complete or self._is_answered:
+            return await self._receive()  # it waits for the client's end, however long that takes
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise RequestTimeout(f"the body did not arrive within {REQUEST_SECONDS:g} seconds") from error
+        self._bytes += len(message.get("body", b""))
+        if self._bytes > MOST_BODY_BYTES:
+            raise _too_large()
+        if message["type"] == "http.disconnect":
+            raise MalformedRequest("the client hung up before its request was complete")
+        self._is_complete = not message.get("more_body", False)
+        return message
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"a request's body may have {MOST_BODY_BYTES // 1024} KiB")

@@ -1,0 +1,203 @@
+"""uvicorn's HTTP protocol, bounded: no client may take more of the service than `limits.py` says.
+
+uvicorn 0.54 limits neither a request's head nor the time in which it arrives, keeps what a client does not read
+for ever, and has no answer to more connections than there are descriptors. What this relies on in it, which is
+pinned, is named where it is used. The size of a body is `body_limit.py`'s business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from plugvisor.api.http.limits import MOST_BODY_BYTES, MOST_HEAD_BYTES, MOST_PIPELINED, REQUEST_SECONDS, UNREAD_SECONDS
+from plugvisor.api.problems import make_response
+from plugvisor.errors import HeadTooLarge, MalformedRequest, PlugvisorError, RequestTimeout, TooManyConnections
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""For SO_LINGER: on, for no time."""
+
+
+class ConnectionTable:
+    """Who is connected and waits for nothing of ours: the one who has done so longest makes room for a new one."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.waiting: dict[BoundedProtocol, None] = {}  # in the order in which they began to
+
+    def make_room(self, newcomer: BoundedProtocol, connected: int) -> bool:
+        """Where `connected` is too many, disconnect one that waits; False where none does but the newcomer."""
+        if connected <= self.most:
+            return True
+        oldest = next(iter(self.waiting))
+        if oldest is newcomer:
+            return False
+        del self.waiting[oldest]
+        oldest.transport.abort()
+        return True
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. `check` is to be called about once a second."""
+
+    def __init__(self, *arguments: Any, table: ConnectionTable, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._table = table
+        self._running: RequestResponseCycle | None = None  # what is being answered, or was last
+        self._refusal: PlugvisorError | None = None
+        self._is_refused = False  # what comes now is nothing that could be understood
+        # when the request that is arriving began to; None where none is
+        self._began: float | None = None
+        self._is_in_head = True
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._unsent_bytes = 0
+        self._sent_at = 0.0
+
+    def check(self, now: float) -> None:
+        """Give up on a request that does not arrive, and on a client that does not read."""
+        if self.flow.read_paused:
+            self._began = now  # it is we who do not read
+        elif self._began is not None and not self._is_refused and now - self._began > REQUEST_SECONDS:
+            self._began = None
+            if self._is_in_head and not self._head_bytes:
+                self.transport.close()  # it has asked for nothing
+            self._refuse(RequestTimeout(f"the request did not arrive within {REQUEST_SECONDS:g} seconds"))
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or unsent < self._unsent_bytes:
+            self._sent_at = now
+        elif now - self._sent_at > UNREAD_SECONDS:
+            self._reset()
+        self._unsent_bytes = unsent
+
+    # -- asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """A client has connected."""
+        super().connection_made(transport)
+        self._began = self._sent_at = self.loop.time()
+        self._table.waiting[self] = None
+        if not self._table.make_room(self, len(self.connections)):
+            self._refuse(TooManyConnections("too many clients are connected and none of them can be spared"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        self._table.waiting.pop(self, None)
+        self._end_running()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of any part of any number of requests."""
+        if self.transport.is_closing() or self._is_refused:
+            return
+        if self._began is None:
+            self._began = self.loop.time()
+        if self._is_in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._is_in_head and self._head_bytes > MOST_HEAD_BYTES:
+            self._refuse(_head_too_large())
+
+    # -- the parser's callbacks; what they raise becomes a call of `send_400_response`
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        if self._began is None:
+            self._began = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The whole head."""
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD_BYTES:
+            self._refusal = _head_too_large()
+            raise self._refusal
+        self._is_in_head = False
+        self._head_bytes = self._body_bytes = 0
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._refusal = MalformedRequest("no more requests are taken before the first are answered")
+            raise self._refusal  # uvicorn would take in as many as come
+        super().on_headers_complete()
+        self._table.waiting.pop(self, None)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body; of one that was answered before its end no more is read than of another."""
+        self._body_bytes += len(body)
+        if self.cycle.response_complete and self._body_bytes > MOST_BODY_BYTES:
+            self.transport.close()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request's last byte."""
+        self._began = None
+        self._is_in_head = True
+        super().on_message_complete()
+
+    # -- answers
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _reset(self) -> None:
+        """Disconnect and throw away what waits to be sent: the kernel would keep megabytes of it for minutes."""
+        self._end_running()
+        with contextlib.suppress(OSError):  # it has just gone by itself
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.abort()
+
+    def _end_running(self) -> None:
+        """Let nothing more be written; uvicorn does so for the last of several requests alone."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """An answer's last byte."""
+        super().on_response_complete()
+        if not self.pipeline and not self.transport.is_closing():
+            self._table.waiting[self] = None
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - as uvicorn has it
+        """What the parser refuses, or one of its callbacks above."""
+        self._refuse(self._refusal or MalformedRequest("this is no HTTP request that can be understood"))
+
+    def _refuse(self, error: PlugvisorError) -> None:
+        """Answer with a problem and hang up, both after the answers to what was asked before."""
+        if self.transport.is_closing():
+            return
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering and self.cycle.more_body and not self.cycle.response_started and not self.pipeline:
+            answering = False  # it is this request's own body that is wrong
+            self.cycle.disconnected = True  # so that no other answer follows
+            self.cycle.message_event.set()
+        if answering:
+            self.cycle.keep_alive = False  # uvicorn hangs up after that answer
+            self._is_refused = True
+            return
+        self.transport.write(_render(error))
+        self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nobody needs to be told in the log; the request is answered as if it had not asked for an upgrade."""
+
+
+def _head_too_large() -> HeadTooLarge:
+    return HeadTooLarge(f"the request line and its headers may have {MOST_HEAD_BYTES // 1024} KiB together")
+
+
+def _render(error: PlugvisorError) -> bytes:
+    response = make_response(error)
+    headers = [*response.raw_headers, (b"connection", b"close")]
+    lines = [STATUS_LINE[response.status_code], *(b"%s: %s\r\n" % header for header in headers)]
+    return b"".join([*lines, b"\r\n", bytes(response.body)])

@@ -1,0 +1,153 @@
+"""`GET /metrics`: everything that is counted, as text for Prometheus.
+
+Names and units follow https://prometheus.io/docs/practices/naming/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+
+from plugvisor import VERSION
+from plugvisor.api.traffic import BUCKETS_SECONDS
+from plugvisor.errors import SupervisorUnavailable
+from plugvisor.manager.status import report
+from plugvisor.models.process import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from prometheus_client.core import Metric
+    from starlette.requests import Request
+
+    from plugvisor.api.endpoint import State
+    from plugvisor.api.traffic import Durations, Traffic
+    from plugvisor.manager.manager import Manager
+    from plugvisor.metrics.sampler import UsageSample
+    from plugvisor.models.process import Process
+
+
+async def show_metrics(request: Request[State]) -> Response:
+    """Tell everything that is counted, as text for Prometheus."""
+    state = request.state
+    if state["settings"].metrics_need_code:
+        state["gate"].check(request)
+    metrics = describe_traffic(state["traffic"])
+    try:
+        processes, sample = await state["process_table"].read(), await state["sampler"].read()
+    except SupervisorUnavailable:
+        is_up = 0
+    else:
+        is_up = 1
+        metrics += describe_plugins(state["manager"], processes, sample)
+    metrics.append(GaugeMetricFamily("plugvisor_supervisord_up", "Whether supervisord can be reached.", is_up))
+    # thousands of lines take a while: not on the event loop
+    text = await asyncio.to_thread(_make_text, metrics)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class _Kept(Collector):
+    """Metrics that are known already."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """What a registry asks for."""
+        return self._metrics
+
+
+def _make_text(metrics: Iterable[Metric]) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(_Kept(metrics))
+    ProcessCollector(registry=registry)  # the service's own CPU, memory and open files
+    return generate_latest(registry)
+
+
+def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample: UsageSample) -> list[Metric]:
+    """What is told of the plugins: of one without a process only its status and restarts."""
+    label = ["plugin_id"]
+    status = GaugeMetricFamily(
+        "plugvisor_plugin_status", "1 for the plugin's status, 0 for the others.", labels=[*label, "status"]
+    )
+    restarts = CounterMetricFamily(
+        "plugvisor_plugin_restarts", "Restarts of the plugin by supervisord itself.", labels=label
+    )
+    uptime = GaugeMetricFamily(
+        "plugvisor_plugin_uptime_seconds", "Time since the plugin's process was started.", labels=label
+    )
+    cpu = CounterMetricFamily(
+        "plugvisor_plugin_cpu_seconds", "CPU time of the plugin's processes, as far as it was seen.", labels=label
+    )
+    memory = GaugeMetricFamily(
+        "plugvisor_plugin_memory_bytes", "Resident memory of the plugin's processes.", labels=label
+    )
+    threads = GaugeMetricFamily("plugvisor_plugin_threads", "Threads of the plugin's processes.", labels=label)
+    now = time.monotonic()
+    for plugin in manager.catalog.values():
+        told = report(plugin, processes.get(plugin.id), now)
+        for one in Status:
+            status.add_metric([plugin.id, one], told.status is one)
+        if told.history is not None:
+            restarts.add_metric([plugin.id], told.history.restarts)
+        if told.uptime_seconds is not None:
+            uptime.add_metric([plugin.id], told.uptime_seconds)
+        if plugin.id in sample.cpu_seconds:
+            cpu.add_metric([plugin.id], sample.cpu_seconds[plugin.id])
+        usage = sample.usages.get(plugin.id)
+        if usage is not None:
+            memory.add_metric([plugin.id], usage.memory_bytes)
+            threads.add_metric([plugin.id], usage.threads)
+    return [status, restarts, uptime, cpu, memory, threads]
+
+
+def describe_traffic(traffic: Traffic) -> list[Metric]:
+    """What is told of the service."""
+    requests = CounterMetricFamily(
+        "plugvisor_http_requests", "Requests answered.", labels=["route", "method", "status"]
+    )
+    latencies = HistogramMetricFamily(
+        "plugvisor_http_request_duration_seconds",
+        "Time until the answer to a request is known.",
+        labels=["route", "method"],
+    )
+    by_route: dict[tuple[str, str], list[Durations]] = {}
+    for (route, method, code), count in traffic.refused.items():
+        requests.add_metric([route, method, str(code)], count)
+    for (route, method, code), durations in traffic.requests.items():
+        requests.add_metric([route, method, str(code)], sum(durations.counts))
+        by_route.setdefault((route, method), []).append(durations)
+    for labels, parts in by_route.items():
+        _add_histogram(latencies, labels, parts)
+    calls = HistogramMetricFamily(
+        "plugvisor_supervisord_call_duration_seconds", "Duration of the calls to supervisord.", labels=["method"]
+    )
+    failures = CounterMetricFamily(
+        "plugvisor_supervisord_call_failures",
+        "Calls to supervisord that were not answered, or not with sense.",
+        labels=["method"],
+    )
+    for method, durations in traffic.calls.items():
+        _add_histogram(calls, (method,), [durations])
+        failures.add_metric([method], traffic.failed_calls.get(method, 0))
+    info = InfoMetricFamily("plugvisor", "The service.", {"version": VERSION})
+    return [info, requests, latencies, calls, failures]
+
+
+def _add_histogram(family: HistogramMetricFamily, labels: tuple[str, ...], parts: list[Durations]) -> None:
+    counts = [sum(column) for column in zip(*(part.counts for part in parts), strict=True)]
+    bounds = [*map(str, BUCKETS_SECONDS), "+Inf"]
+    buckets = [(bound, float(count)) for bound, count in zip(bounds, accumulate(counts), strict=True)]
+    family.add_metric(labels, buckets, sum(part.total_seconds for part in parts))

@@ -1,0 +1,164 @@
+"""Getting ready to run supervisord: folders, lock, programs, admin code."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
+from plugvisor.engines.supervisord.extension.orphans import end_strays_of, is_alive
+from plugvisor.engines.supervisord.publisher import Publisher
+from plugvisor.engines.supervisord.run_folder import run_dir_errors
+from plugvisor.errors import ConfigurationError
+from plugvisor.manager.pending_restarts import OwedStarts
+from plugvisor.plugins.catalog import Catalog, load_catalog
+
+if TYPE_CHECKING:
+    from plugvisor.settings import Settings
+
+STRAYS_SECONDS = 10.0
+"""How long what an earlier supervisord has left running may take to be gone: first SIGTERM, then SIGKILL."""
+_LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
+
+
+SUPERVISORD_CONF = Path(__file__).with_name("supervisord.conf")
+"""In a checkout, a link to `supervisor_conf/supervisord.conf`."""
+
+
+def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
+    """The environment for supervisord; the admin code itself is not in it.
+
+    Raises:
+        ConfigurationError: the settings name another supervisord than the one to be started.
+    """
+    own_url = f"unix://{settings.run_dir}/supervisor.sock"
+    if settings.supervisor_url != own_url:
+        raise ConfigurationError(
+            "cannot start a supervisord where PLUGVISOR_SUPERVISOR_URL names another one: "
+            "unset it, or run `plugvisor serve` beside that one"
+        )
+    return {
+        **{name: value for name, value in os.environ.items() if name != "PLUGVISOR_ADMIN_CODE"},
+        **settings.to_env(),
+        "PLUGVISOR_PYTHON": sys.executable,
+        "PLUGVISOR_MINFDS": str(count_descriptors(plugins_count)),
+    }
+
+
+def count_descriptors(plugins_count: int) -> int:
+    """How many open files supervisord should be allowed: three for each plugin, and room for those to come."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1024 + 4 * plugins_count
+    return wanted if hard_limit == resource.RLIM_INFINITY else min(wanted, hard_limit)
+
+
+def make_ctl_environ(settings: Settings) -> dict[str, str]:
+    """The environment for supervisorctl, which reads user and password from its configuration alone."""
+    url = urlsplit(settings.supervisor_url)
+    return {
+        **os.environ,
+        "PLUGVISOR_CTL_URL": f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}",
+        "PLUGVISOR_CTL_USERNAME": unquote(url.username or ""),
+        "PLUGVISOR_CTL_PASSWORD": unquote(url.password or ""),
+    }
+
+
+def lock_run_dir(settings: Settings) -> None:
+    """Take the run folder for this process and the supervisord that it becomes, however that ends.
+
+    Raises:
+        ConfigurationError: another Plugvisor has it.
+    """
+    with run_dir_errors(settings):
+        descriptor = os.open(settings.run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot start: Plugvisor is running already with the run folder {str(settings.run_dir)!r}; use that one, "
+            "end it first, or set PLUGVISOR_RUN_DIR and PLUGVISOR_PORT for a second one"
+        ) from error
+    os.dup2(descriptor, _LOCK_DESCRIPTOR)
+    os.set_inheritable(_LOCK_DESCRIPTOR, True)  # dup2 would not, where both are the same
+
+
+def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
+    """Publish every valid plugin and remove what is no plugin any more; supervisord is not asked.
+
+    Returns:
+        the plugins that have a folder.
+
+    Args:
+        keep_broken: leave the program of a plugin whose manifest is broken, for it may be running.
+
+    Raises:
+        ConfigurationError
+    """
+    publisher = Publisher(settings.run_dir)
+    try:
+        published = publisher.read_folders()
+        catalog = load_catalog(settings, published)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read the plugins folder {str(settings.plugins_dir)!r}: {error.strerror}; "
+            "create it, or set PLUGVISOR_PLUGINS_DIR to the folder that holds your plugins"
+        ) from error
+    with run_dir_errors(settings):
+        for plugin in catalog.values():
+            if plugin.program is not None:
+                publisher.write_launch_script(plugin.program)
+                publisher.write_section(plugin.program)
+        for plugin_id in published:
+            plugin = catalog[plugin_id]
+            if plugin.program is None and not (keep_broken and plugin.folder is not None):
+                publisher.remove(plugin_id)
+    return {plugin_id: plugin for plugin_id, plugin in catalog.items() if plugin.folder is not None}
+
+
+def end_strays(settings: Settings) -> str:
+    """End what a supervisord that was killed has left running, before another one starts it twice.
+
+    Returns:
+        what was ended, for a person; empty where there was nothing.
+
+    Raises:
+        ConfigurationError: it cannot be ended.
+    """
+    OwedStarts(settings.run_dir).drop_all()
+    ending = end_strays_of(str(settings.run_dir), STRAYS_SECONDS)
+    left = ", ".join(str(member.pid) for member in ending.ended if is_alive(member))
+    if left:
+        raise ConfigurationError(
+            f"cannot start: processes of an earlier run are alive even after SIGKILL: {left}; "
+            "the kernel may be waiting for a device; see what `ps` says of them, and try again"
+        )
+    if not ending.ended:
+        return ""
+    whose = ", ".join(sorted({member.plugin_id for member in ending.ended}))
+    return f"ended what an earlier supervisord had left running of {whose}: {ending}"
+
+
+def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode:
+    """Decide on the admin code and hand it to the service by a file, never by supervisord's environment.
+
+    Args:
+        environ: what supervisord will be started with; the file's name is added.
+
+    Raises:
+        ConfigurationError
+    """
+    path = settings.run_dir / "admin_code"
+    code = read_admin_code(os.environ) or make_admin_code()
+    # root's file may be one that neither the service nor a plugin can read
+    if code.is_new or os.environ.get("PLUGVISOR_ADMIN_CODE") or settings.users:
+        with run_dir_errors(settings):
+            keep_admin_code(path, code, settings.users.service.gid if settings.users else None)
+    else:
+        path = Path(os.environ["PLUGVISOR_ADMIN_CODE_FILE"]).absolute()
+    environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(path)
+    return code

@@ -1,0 +1,152 @@
+"""Runs inside supervisord: all logs on standard output as well, each line behind its log's name.
+
+    heartbeat | 2026-11-22 15:02:55 你好 from Plugvisor, beat 9
+    _server | 2026-11-22 15:02:57 INFO POST /plugin/heartbeat/stop 200
+
+The log files are the record; this is what a container's engine collects. Whoever reads it may stop reading:
+then supervisord does not wait. So much is kept, the lines after that are dropped, and their number is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from supervisor import events, loggers
+from supervisor.medusa import asyncore_25 as asyncore
+
+from plugvisor.engines.supervisord.extension.stream import guarded
+
+LARGEST_BACKLOG_BYTES = 1024 * 1024
+LONGEST_LINE_BYTES = 8 * 1024
+"""A longer line is cut: what a program prints without ever ending a line must not pile up."""
+
+_SUPERVISORD = "_supervisord"
+_NOTICE = "%d lines were left out here: standard output was not read"
+
+
+class StdoutLog(asyncore.file_dispatcher):  # type: ignore[misc] # supervisor has no type hints
+    """Writes what supervisord and its programs log. An error there, such as a closed pipe, ends it."""
+
+    def __init__(self, supervisord: Any) -> None:
+        super().__init__(_open_stdout())  # which takes it over, and makes it non-blocking
+        self.logger = supervisord.options.logger
+        self._backlog = bytearray()
+        self._unfinished: dict[str, bytes] = {}
+        self._lost = 0
+        self._is_open = True
+        if supervisord.options.silent:  # else it writes there itself
+            handler = loggers.Handler(_Lines(self))
+            handler.setFormat("%(asctime)s %(levelname)s %(message)s\n")
+            handler.setLevel(supervisord.options.loglevel)
+            self.logger.handlers.append(handler)
+        events.subscribe(events.ProcessLogStdoutEvent, self._on_output)
+        for end in (events.ProcessStateStoppedEvent, events.ProcessStateExitedEvent, events.ProcessStateBackoffEvent):
+            events.subscribe(end, self._on_end)
+
+    def add(self, name: str, data: bytes) -> None:
+        """Write the lines that `data` ends, and keep the rest until it is a line."""
+        if not self._is_open:
+            return
+        *lines, rest = (self._unfinished.pop(name, b"") + data).split(b"\n")
+        if len(rest) > LONGEST_LINE_BYTES:
+            lines.append(rest)
+        elif rest:
+            self._unfinished[name] = rest
+        for line in lines:
+            for start in range(0, max(len(line), 1), LONGEST_LINE_BYTES):
+                self._add_line(name, line[start : start + LONGEST_LINE_BYTES])
+        self._send()
+
+    def _add_line(self, name: str, line: bytes) -> None:
+        # a carriage return would write over the name
+        text = b"%s | %s\n" % (name.encode(), line.removesuffix(b"\r").replace(b"\r", b"\\r"))
+        if self._lost and len(self._backlog) < LARGEST_BACKLOG_BYTES // 2:
+            self._tell_lost()
+        if self._lost or len(self._backlog) + len(text) > LARGEST_BACKLOG_BYTES:
+            self._lost += 1
+        else:
+            self._backlog += text
+
+    def _tell_lost(self) -> None:
+        notice, self._lost = _NOTICE % self._lost, 0
+        self._add_line(_SUPERVISORD, notice.encode())
+
+    def _send(self) -> None:
+        while self._backlog:
+            try:
+                sent = os.write(self._fileno, self._backlog)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            del self._backlog[:sent]
+            if self._lost and not self._backlog:
+                self._tell_lost()
+
+    @guarded
+    def _on_output(self, event: Any) -> None:
+        self.add(_name_of(event.process.config), event.data)
+
+    @guarded
+    def _on_end(self, event: Any) -> None:
+        name = _name_of(event.process.config)
+        if name in self._unfinished:
+            self.add(name, b"\n")
+
+    def readable(self) -> bool:
+        """Never: nothing is read from standard output."""
+        return False
+
+    def writable(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._backlog)
+
+    @guarded
+    def handle_write(self) -> None:
+        """Write what waits."""
+        self._send()
+
+    def handle_error(self) -> None:
+        """Something failed in supervisord's loop: better no output than that again."""
+        self.close()
+
+    def close(self) -> None:
+        """Write nothing more."""
+        if self._is_open:
+            self._is_open = False
+            self._backlog.clear()
+            self._unfinished.clear()
+            self.del_channel()
+            self.socket.close()
+
+
+class _Lines:
+    """supervisord's own log, as a stream for its logger."""
+
+    def __init__(self, log: StdoutLog) -> None:
+        self._log = log
+
+    def write(self, data: bytes) -> None:
+        self._log.add(_SUPERVISORD, data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        """The log itself goes on."""
+
+
+def _name_of(config: Any) -> str:
+    """A log's name is that of its file, in which no plugin's begins with an underscore."""
+    return Path(config.stdout_logfile).stem if isinstance(config.stdout_logfile, str) else str(config.name)
+
+
+def _open_stdout() -> int:
+    """Standard output for writing without waiting, where possible apart from what other processes have of it."""
+    with contextlib.suppress(OSError):  # a socket cannot be opened anew
+        return os.open("/dev/fd/1", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    return os.dup(1)

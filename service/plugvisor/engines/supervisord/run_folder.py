@@ -1,0 +1,145 @@
+"""The run and log folders: who may read and write what in them.
+
+Where all of it runs as one user they are that user's alone. Where supervisord is root, root owns them,
+hands to the service's group what the service needs, and lets plugins read their launch scripts:
+
+    <run_dir>       root:service  0711  sockets, pid file, lock
+      admin_code    root:service  0640
+      users.conf    root:service  0644  which users supervisord is to use
+      conf.d/       root:service  2770  the service publishes programs
+      launch/       root:service  2775  likewise; plugins run these
+      owed/         root:service  2770  the service notes whom it is about to start again
+    <log_dir>       root:service  2750  supervisord writes, the service reads
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from plugvisor.engines.supervisord.program import conf_path, launch_path
+from plugvisor.engines.supervisord.publisher import Publisher
+from plugvisor.errors import ConfigurationError
+from plugvisor.users import Users, join_service_group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from plugvisor.settings import Settings
+
+
+def prepare_folders(settings: Settings) -> None:
+    """Make the run and log folders, or check those that are there.
+
+    Raises:
+        ConfigurationError: one cannot be used, or others may write there.
+    """
+    users = settings.users
+    is_root = os.geteuid() == 0
+    folders = (("PLUGVISOR_RUN_DIR", settings.run_dir, 0o711), ("PLUGVISOR_LOG_DIR", settings.log_dir, 0o2750))
+    if users is not None and is_root:
+        join_service_group(users)
+        for variable, path, mode in folders:
+            with _folder_errors(variable, path):
+                _share_folder(path, users, mode)
+    for variable, path, _ in folders:
+        with _folder_errors(variable, path):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = path.stat()
+            # of root's folders the service needs no more than what is in them
+            if (users is None or is_root) and not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(0, "you may not write there")
+        owners = {os.getuid()} if users is None else {0}
+        if status.st_uid not in owners or stat.S_IMODE(status.st_mode) & 0o022:
+            raise ConfigurationError(
+                f"cannot use the folder {str(path)!r}: others may write there and make us run what they like; "
+                f"set {variable} to a folder of your own"
+            )
+    with run_dir_errors(settings):
+        Publisher(settings.run_dir).prepare()
+        if users is not None and is_root:
+            _set_access(conf_path(settings.run_dir, "").parent, users, 0o2770)
+            _set_access(launch_path(settings.run_dir, "").parent, users, 0o2775)
+            owed = settings.run_dir / "owed"
+            owed.mkdir(mode=0o700, exist_ok=True)
+            _set_access(owed, users, 0o2770)
+
+
+def write_users_conf(settings: Settings) -> None:
+    """Write what supervisord.conf includes: where it is root on purpose, whom it hands what to.
+
+    Raises:
+        ConfigurationError
+    """
+    path = settings.run_dir / "users.conf"
+    with run_dir_errors(settings):
+        path.unlink(missing_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w", encoding="utf-8") as file:
+            file.write(_render_users_conf(settings.users))
+
+
+@contextlib.contextmanager
+def run_dir_errors(settings: Settings) -> Iterator[None]:
+    """Turn what the system says of the run folder into a `ConfigurationError`."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot use the run folder {str(settings.run_dir)!r}: {error.filename or 'a file in it'}: "
+            f"{error.strerror}; mend that, or set PLUGVISOR_RUN_DIR to another folder"
+        ) from error
+
+
+@contextlib.contextmanager
+def _folder_errors(variable: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot use the folder {str(path)!r}: {error.strerror}; set {variable} to a folder that you may write"
+        ) from error
+
+
+def _share_folder(path: Path, users: Users, mode: int) -> None:
+    """Make a folder of root's, or close one that is empty: a container's tmpfs begins open to everyone."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.stat()
+    if status.st_uid != 0:
+        return  # it will be refused
+    was_open = bool(status.st_mode & 0o022)
+    if was_open:
+        path.chmod(0o700)
+        if any(path.iterdir()):  # after it was closed: nobody can put anything there between the two
+            path.chmod(stat.S_IMODE(status.st_mode))
+            return
+    _set_access(path, users, mode)
+
+
+def _set_access(path: Path, users: Users, mode: int) -> None:
+    os.chown(path, -1, users.service.gid, follow_symlinks=False)
+    path.chmod(mode)
+
+
+def _render_users_conf(users: Users | None) -> str:
+    if users is None:
+        return "; generated by `plugvisor up`: all of it runs as one user\n"
+    return f"""\
+; generated by `plugvisor up`, which was started as root
+[supervisord]
+user=root
+
+[unix_http_server]
+chown=root:{users.service.gid}
+chmod=0770
+
+[rpcinterface:plugins]
+service_uid={users.service.uid}
+service_gid={users.service.gid}
+plugins_uid={users.plugins.uid}
+
+[program:plugvisor]
+user={users.service.uid}
+"""

@@ -1,0 +1,115 @@
+"""Operations on plugins: one after another for one plugin, side by side for different ones.
+
+An operation belongs to the server, not to the connection: each runs in a task of its own, and a
+client that goes away cancels nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from plugvisor.errors import PlugvisorError, SupervisorUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+logger = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 10.0
+_SHARED = ("stop",)
+"""To ask for these twice is to ask for them once: a second click on the button succeeds as the first does."""
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    verb: str
+    task: asyncio.Task[Any]
+    accepted: asyncio.Event
+
+    async def wait(self, seconds: float | None) -> Any:
+        if seconds is None:
+            return await asyncio.shield(self.task)
+        acceptance = asyncio.create_task(self.accepted.wait())
+        await asyncio.wait((self.task, acceptance), return_when=asyncio.FIRST_COMPLETED)
+        acceptance.cancel()
+        await asyncio.wait((self.task,), timeout=seconds)
+        if self.task.done():
+            return self.task.result()
+        self.task.add_done_callback(_log_failure)  # nobody waits for it any more
+        return None
+
+
+class Operations:
+    """What is under way."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._unavailable: dict[str, tuple[float, SupervisorUnavailable]] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+        # the operation of each plugin that was asked for last, while it has not ended
+        self._last: dict[str, _UnderWay] = {}
+
+    async def run(
+        self,
+        verb: str,
+        plugin_id: str,
+        operation: Callable[[asyncio.Event], Coroutine[None, None, Any]],
+        wait_seconds: float | None = None,
+    ) -> Any:
+        """Run an operation when it is the plugin's turn; who asks for what was asked for just before shares it.
+
+        Args:
+            operation: sets the event it is given when it can no longer be refused.
+            wait_seconds: wait no longer than this after that; None: until it has ended.
+
+        Returns:
+            its result; None where it goes on.
+
+        Raises:
+            PlugvisorError: what the operation raised, its text begun with "cannot <verb> '<plugin>': ".
+        """
+        under_way = self._last.get(plugin_id)
+        if under_way is None or under_way.verb != verb or verb not in _SHARED:
+            accepted = asyncio.Event()
+            task = asyncio.create_task(self._take_turn(verb, plugin_id, operation(accepted)))
+            under_way = self._last[plugin_id] = _UnderWay(verb, task, accepted)
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._forget, plugin_id))
+        return await under_way.wait(wait_seconds)
+
+    async def close(self) -> None:
+        """Wait for what is under way, but not for a plugin that does not want to end: supervisord sees to that."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+
+    def _forget(self, plugin_id: str, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if plugin_id in self._last and self._last[plugin_id].task is task:
+            del self._last[plugin_id]
+
+    async def _take_turn(self, verb: str, plugin_id: str, operation: Coroutine[None, None, Any]) -> Any:
+        turn = self._turns.setdefault(plugin_id, asyncio.Lock())
+        came_at = asyncio.get_running_loop().time()
+        async with turn:
+            failed_at, failure = self._unavailable.get(plugin_id, (-math.inf, None))
+            try:
+                if failure is not None and failed_at >= came_at:
+                    # who waited behind it would wait as long again, and find the same
+                    operation.close()
+                    raise SupervisorUnavailable(failure.args[0].partition(": ")[2])
+                return await operation
+            except PlugvisorError as error:
+                if isinstance(error, SupervisorUnavailable):
+                    self._unavailable[plugin_id] = asyncio.get_running_loop().time(), error
+                error.args = (f"cannot {verb} {plugin_id!r}: {error}",)
+                raise
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.warning("after its request was answered: %s", error)

@@ -1,0 +1,126 @@
+"""The plugins folder -> every plugin in it, and what is wrong with those that cannot be used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from plugvisor.engines.supervisord.program import Program, render_program
+from plugvisor.plugins.manifest import RESERVED_IDS, Manifest, ManifestError, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from plugvisor.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One folder, or one published program whose folder is gone. Valid: `program` is there and `problem` empty."""
+
+    id: str
+    folder: Path | None
+    manifest: Manifest | None = None
+    program: Program | None = None
+    problem: str = ""
+
+    @property
+    def name_of_folder(self) -> str:
+        """The folder's name as text that JSON, XML and a terminal can hold; empty without a folder.
+
+        A colon is written as a number too, for to supervisord it is `group:process`, and so is a
+        backslash, so that no two names read alike.
+        """
+        return "".join(
+            character if character.isprintable() and character not in ":\\" else f"\\x{{{ord(character):x}}}"
+            for character in (self.folder.name if self.folder else "")
+        )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it may be started as far as its manifest goes."""
+        return self.manifest is not None and self.program is not None and self.manifest.enabled
+
+
+Catalog = dict[str, Plugin]
+"""Plugins by id, in the order of their ids."""
+
+
+def load_catalog(settings: Settings, published: Mapping[str, Path | None]) -> Catalog:
+    """Read every plugin.
+
+    A manifest that cannot be used is a plugin whose id is its folder's name, or the id under which the
+    folder was published before its manifest was broken: what runs keeps its name. A published plugin
+    that no folder claims any more is in the catalog too, without a folder, for its process may be alive.
+
+    Args:
+        published: the folder of each published plugin, as `Publisher.read_folders` gives it.
+
+    Raises:
+        OSError: the plugins folder itself cannot be read; no plugin is thereby gone.
+    """
+    plugins = [load_plugin(folder, settings) for folder in _list_folders(settings.plugins_dir)]
+    catalog = {plugin.id: plugin for plugin in _resolve_ids(plugins, published)}
+    for plugin_id in published.keys() - catalog.keys():
+        catalog[plugin_id] = Plugin(plugin_id, None, problem="no folder has a manifest of this id any more")
+    return dict(sorted(catalog.items()))
+
+
+def load_plugin(folder: Path, settings: Settings) -> Plugin:
+    """Read one folder; what is wrong with it is in `problem`, and nothing is raised."""
+    manifest = None
+    try:
+        manifest = read_manifest(folder)
+        return Plugin(manifest.id, folder, manifest, render_program(manifest, folder, settings))
+    except ManifestError as error:
+        # A readable manifest keeps its id, so that a plugin whose command is missing is still itself.
+        broken = Plugin("", folder, manifest, problem=str(error))
+        return replace(broken, id=manifest.id if manifest else broken.name_of_folder)
+
+
+def _list_folders(plugins_dir: Path) -> list[Path]:
+    """Folders by name; a link that leads nowhere or in circles is listed too, to be told about."""
+    with os.scandir(plugins_dir) as entries:
+        names = [entry.name for entry in entries if entry.is_symlink() or entry.is_dir()]
+    # .git, __pycache__ and the like are nobody's plugin
+    paths = [plugins_dir / name for name in sorted(names) if not name.startswith((".", "__"))]
+    return [path for path in paths if not os.path.isfile(path)]
+
+
+def _resolve_ids(plugins: Iterable[Plugin], published: Mapping[str, Path | None]) -> list[Plugin]:
+    """Give every folder an id of its own; a second claim to an id is a problem of the second.
+
+    The folder from which the id is published has the first claim, then the folder that bears the id's
+    name, then the order of the names decides. A broken manifest claims the id under which its folder is
+    published, or else the folder's name, so that breaking a manifest never hands its id to another
+    plugin; where that is taken, or is the service's own, its id is the folder's name and a backslash,
+    with which no other id ends. Ids that differ in case alone are the same: their files would be, on
+    some file systems.
+    """
+    published_ids = {folder: plugin_id for plugin_id, folder in published.items()}
+
+    def rank(plugin: Plugin) -> tuple[bool, bool]:
+        return published.get(plugin.id) != plugin.folder, plugin.name_of_folder != plugin.id
+
+    def break_plugin(plugin: Plugin, problem: str) -> Plugin:
+        return Plugin(published_ids.get(plugin.folder, plugin.name_of_folder), plugin.folder, problem=problem)
+
+    claims = [plugin if plugin.manifest else break_plugin(plugin, plugin.problem) for plugin in plugins]
+    while True:
+        claims.sort(key=rank)
+        owners = {plugin.id.casefold(): plugin for plugin in reversed(claims)}
+        second = next(
+            (plugin for plugin in claims if plugin.manifest and owners[plugin.id.casefold()] is not plugin), None
+        )
+        if second is None:
+            break
+        problem = f"the id {second.id!r} is taken by the folder {owners[second.id.casefold()].name_of_folder!r}"
+        claims[claims.index(second)] = break_plugin(second, str(ManifestError(problem)))
+    for reserved in RESERVED_IDS:
+        owners.pop(reserved, None)
+    return [
+        plugin if owners.get(plugin.id.casefold()) is plugin else replace(plugin, id=f"{plugin.name_of_folder}\\")
+        for plugin in claims
+    ]
