@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-READ_TIMEOUT_SECONDS = 4.5
-"""A read may wait for the call before its own too; it is answered within this time all the same."""
-SILENT_READ_TIMEOUT_SECONDS = 2.5
-"""The same where the stream has fallen silent for `SILENCE_SECONDS`, so that both are over within 5 s."""
 SILENCE_SECONDS = 2.0
 """So long a stream may say nothing: supervisord writes a heartbeat every second."""
 _RECONNECT_SECONDS = 0.5
@@ -44,15 +40,9 @@ class ProcessTable:
         stream_path: the extension's socket; nothing need be there.
     """
 
-    def __init__(
-        self, client: SupervisorClient, stream_path: str | None = None, *, timeout_seconds: float = READ_TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, client: SupervisorClient, stream_path: str | None = None) -> None:
         self._client = client
-        self._timeout_seconds = timeout_seconds
-        # the portable form: at most one call is under way, and at most one more is waited for
-        self._current: asyncio.Task[Mapping[str, Process]] | None = None
-        self._next: asyncio.Task[Mapping[str, Process]] | None = None
-        # the picture from the stream
+        self._silence: asyncio.TimerHandle | None = None
         self._processes: dict[str, Process] = {}
         self._sequence = 0
         self._heard_at = -SILENCE_SECONDS
@@ -84,13 +74,17 @@ class ProcessTable:
         """What the stream has told; it holds only while `is_live`."""
         return self._processes
 
-    async def read(self) -> Mapping[str, Process]:
-        """Every program's process by its name, at one instant that is not before this call.
+    def read(self) -> Mapping[str, Process]:
+        """Every program's process by its name, at this instant.
 
         Raises:
-            SupervisorUnavailable: supervisord cannot tell; no older picture is shown in its stead.
+            SupervisorUnavailable: the state stream is broken or silent; no older state is shown in its stead.
         """
-        return self._processes if self.is_live else await self._ask()
+        if self.is_live:
+            return self._processes
+        if self._connected:
+            raise SupervisorUnavailable("supervisord does not answer: it is stopped or very busy")
+        raise SupervisorUnavailable("supervisord cannot be reached: it does not run, or lacks Plugvisor's extension")
 
     async def get(self, name: str) -> Process | None:
         """One program's process now; None where supervisord has none of that name."""
@@ -117,34 +111,11 @@ class ProcessTable:
 
     async def close(self) -> None:
         """End what is under way."""
-        tasks = [task for task in (self._listener, self._next, self._current) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    # -- the portable form
-
-    async def _ask(self) -> Mapping[str, Process]:
-        if self._next is None:
-            self._next = asyncio.create_task(self._take_turn(self._current))
-            # where every reader has given up, nobody else looks at how it ended
-            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
-        timeout_seconds = min(self._timeout_seconds, SILENT_READ_TIMEOUT_SECONDS if self._connected else 60)
-        try:
-            # shield: a reader that goes away cancels nothing for the others
-            async with asyncio.timeout(timeout_seconds):
-                return await asyncio.shield(self._next)
-        except TimeoutError as error:
-            raise SupervisorUnavailable(
-                f"supervisord did not answer within {timeout_seconds:g} seconds: it is stopped or very busy"
-            ) from error
-
-    async def _take_turn(self, before: asyncio.Task[Mapping[str, Process]] | None) -> Mapping[str, Process]:
-        if before is not None:
-            await asyncio.wait([before])
-        # From here on this call is under way: who comes now waits for the next one.
-        self._current, self._next = self._next, None
-        return await self._client.get_processes()
+        if self._silence is not None:
+            self._silence.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
 
     # -- the stream
 
@@ -189,6 +160,9 @@ class ProcessTable:
                 name = ""  # a heartbeat
         was_silent = not self.is_live
         self._heard_at = time.monotonic()
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = asyncio.get_running_loop().call_later(SILENCE_SECONDS, self._announce, None)
         self._sequence = message["seq"]
         if name != "" or was_silent:
             self._announce(None if was_silent else name)
