@@ -49,7 +49,7 @@ async def follow(lone: Lone, stream: str | None = None) -> AsyncIterator[Process
     client = SupervisorClient(f"unix://{lone.root}/rpc.sock")
     process_table = ProcessTable(client, stream or str(lone.root / "state.sock"))
     try:
-        yield board
+        yield process_table
     finally:
         await process_table.close()
         await client.close()
@@ -61,7 +61,7 @@ async def call(lone: Lone, *arguments: Any) -> Any:
 
 async def agree(lone: Lone, process_table: ProcessTable) -> bool:
     await process_table.reach(await call(lone, "plugins.sync"))  # what supervisord has said may still be on its way
-    told = {name: (int(process.state), process.pid) for name, process in (await process_table.read()).items()}
+    told = {name: (int(process.state), process.pid) for name, process in process_table.read().items()}
     return told == await asyncio.to_thread(lambda: lone.states)
 
 
@@ -139,7 +139,7 @@ def on_fake(lone: Lone, scenario: Callable[[FakeStream, ProcessTable], Awaitable
             stream.first = line("snapshot", 1, processes=[LIE])
             async with follow(lone, stream.path) as process_table:
                 await until(lambda: process_table.is_live)
-                assert (await process_table.read())["steady"].pid == 1
+                assert process_table.read()["steady"].pid == 1
                 await scenario(stream, process_table)
 
     asyncio.run(run())
@@ -186,7 +186,7 @@ def test_a_broken_stream_is_followed_anew(lone: Lone, nonsense: bytes) -> None:
         await until(lambda: len(stream.connections) == 2, 3)
         stream.say(line("snapshot", 1, processes=[LIE | {"pid": 2}]))
         await until(lambda: process_table.is_live, 1)
-        assert (await process_table.read())["steady"].pid == 2
+        assert process_table.read()["steady"].pid == 2
 
     on_fake(lone, scenario)
 
