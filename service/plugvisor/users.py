@@ -73,6 +73,13 @@ def join_service_group(users: Users) -> None:
         os.setgroups([*os.getgroups(), users.service.gid])
 
 
+def become_user(user: User) -> None:
+    """Give up root's rights for those of a user, for good; raises `OSError`."""
+    os.initgroups(user.name, user.gid)
+    os.setgid(user.gid)
+    os.setuid(user.uid)
+
+
 def _find_user(variable: str, name: str) -> User:
     try:
         entry = pwd.getpwnam(name)

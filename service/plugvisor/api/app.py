@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,8 +24,7 @@ from plugvisor.api.resources.logs import LogViews
 from plugvisor.api.routes import make_routes
 from plugvisor.api.traffic import Traffic
 from plugvisor.api.views import Views
-from plugvisor.engines.supervisord.client import SupervisorClient
-from plugvisor.engines.supervisord.process_table import ProcessTable
+from plugvisor.engines.supervisord.engine import SupervisordEngine
 from plugvisor.errors import PlugvisorError
 from plugvisor.manager.manager import Manager
 from plugvisor.metrics.sampler import Sampler
@@ -43,24 +43,21 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        client = SupervisorClient(settings.supervisor_url)
-        process_table = ProcessTable(client, str(settings.run_dir / "state.sock"))
-        manager = Manager(settings, client, process_table)
-        await manager.load()
-        manager.resume()
-        events = EventHub(manager, process_table)
+        engine = SupervisordEngine(settings)
+        manager = Manager(settings.plugins_dir, engine)
+        await asyncio.gather(engine.open(), manager.load())
+        events = EventHub(manager, engine)
         log_streams = LogStreams()
-        sampler = Sampler(partial(find_pids, manager, process_table))
+        sampler = Sampler(partial(find_pids, manager, engine))
         traffic = Traffic()
-        client.on_call.append(traffic.count_call)
+        engine.client.on_call.append(traffic.count_call)
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
         sampler.keep(manager.catalog)
         yield State(
             settings=settings,
-            client=client,
-            process_table=process_table,
+            engine=engine,
             manager=manager,
-            views=Views(manager, process_table),
+            views=Views(manager, engine),
             events=events,
             logs=LogViews(manager, settings.log_dir),
             log_streams=log_streams,
@@ -71,8 +68,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         )
         await sampler.close()
         await manager.close()
-        await process_table.close()
-        await client.close()
+        await engine.close()
 
     app = Starlette(
         routes=[*make_routes(), *make_page_routes(settings.page_dir)],
@@ -98,7 +94,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
     return whole
 
 
-async def find_pids(manager: Manager, process_table: ProcessTable) -> dict[str, int]:
+async def find_pids(manager: Manager, engine: SupervisordEngine) -> dict[str, int]:
     """The main process of each plugin that has one; raises `SupervisorUnavailable`."""
-    processes = await process_table.read()
+    processes = engine.read()
     return {name: processes[name].pid for name in manager.catalog if name in processes and processes[name].is_alive}

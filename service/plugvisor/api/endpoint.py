@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from plugvisor.api.resources.logs import LogViews
     from plugvisor.api.traffic import Traffic
     from plugvisor.api.views import Views
-    from plugvisor.engines.supervisord.client import SupervisorClient
-    from plugvisor.engines.supervisord.process_table import ProcessTable
+    from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
     from plugvisor.metrics.sampler import Sampler
     from plugvisor.plugins.catalog import Plugin
@@ -46,8 +45,7 @@ class State(TypedDict):
     """What every request finds in `request.state`; made by the lifespan."""
 
     settings: Settings
-    client: SupervisorClient
-    process_table: ProcessTable
+    engine: Engine
     manager: Manager
     views: Views
     events: EventHub

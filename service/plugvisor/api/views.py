@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from plugvisor.errors import PluginNotFound
 from plugvisor.manager.status import Report, report
+from plugvisor.models.process import NEVER_ADDED
 from plugvisor.plugins.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from plugvisor.engines.supervisord.process_table import ProcessTable
+    from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
     from plugvisor.models.process import Process
     from plugvisor.plugins.catalog import Plugin
@@ -65,9 +66,9 @@ class Document:
 class Views:
     """Puts the catalog and the process table together. Every method may raise `SupervisorUnavailable`."""
 
-    def __init__(self, manager: Manager, process_table: ProcessTable) -> None:
+    def __init__(self, manager: Manager, engine: Engine) -> None:
         self._manager = manager
-        self._process_table = process_table
+        self._engine = engine
         self._list: tuple[object, Document] | None = None
         self._all: tuple[object, bytes] | None = None
         self._fragments: dict[str, _Fragment] = {}
@@ -78,7 +79,7 @@ class Views:
         key = self._key()
         if key is not None and self._list is not None and self._list[0] == key:
             return self._list[1]
-        processes = await self._process_table.read()
+        processes = self._engine.read()
         items = [self._list_item(plugin, processes.get(plugin.id)) for plugin in self._manager.catalog.values()]
         message = b"" if items else b"no plugins registered"
         body = b'{"plugins":[' + b",".join(items) + b'],"message":"' + message + b'"}'
@@ -102,7 +103,7 @@ class Views:
         now = time.monotonic()
         key = (self._key(), int(now))
         if key[0] is None or self._all is None or self._all[0] != key:
-            processes = await self._process_table.read()
+            processes = self._engine.read()
             catalog = self._manager.catalog
             parts = [
                 to_json(plugin.id) + b":{" + self._describe(plugin, processes, now).fields + b"}"
@@ -118,7 +119,7 @@ class Views:
         plugin = self._manager.catalog.get(plugin_id)
         if plugin is None:
             raise PluginNotFound(plugin_id)
-        fragment = self._describe(plugin, await self._process_table.read(), time.monotonic())
+        fragment = self._describe(plugin, self._engine.read(), time.monotonic())
         return fragment.before_time + tell_time().encode() + b'"}'
 
     def _describe(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> _Fragment:
@@ -142,7 +143,7 @@ class Views:
 
     def _key(self) -> tuple[int, int] | None:
         """Changes whenever the catalog or the process table may have; None where only asking tells."""
-        return (self._process_table.version, self._manager.version) if self._process_table.is_live else None
+        return (self._engine.version, self._manager.version) if self._engine.is_live else None
 
 
 def describe_outcome(plugin_id: str, process: Process, message: str) -> dict[str, Any]:
@@ -188,13 +189,15 @@ def _describe_state(told: Report) -> dict[str, Any]:
     fields: dict[str, Any] = {"status": told.status, "state": told.state.name}
     if told.detail:
         fields["detail"] = told.detail
-    if told.history is not None:
-        fields["restarts"] = told.history.restarts
-        if told.history.last_exit is not None:
-            fields["last_exit"] = {**told.history.last_exit, "at": tell_time(told.history.last_exit["at"])}
-        if told.history.retry_at is not None:
-            fields["retry_at"] = tell_time(told.history.retry_at)
-        if told.history.flapping:
+    process = told.process
+    if process is not NEVER_ADDED:
+        fields["restarts"] = process.restarts
+        if (last_exit := process.last_exit) is not None:
+            how = {"signal": last_exit.signal} if last_exit.signal else {"code": last_exit.code}
+            fields["last_exit"] = {**how, "at": tell_time(last_exit.at)}
+        if process.retry_at is not None:
+            fields["retry_at"] = tell_time(process.retry_at)
+        if process.flapping:
             fields["flapping"] = True
     return fields
 

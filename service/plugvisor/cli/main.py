@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +20,7 @@ from plugvisor.api.app import create_app
 from plugvisor.api.http.server import open_socket, serve
 from plugvisor.api.http.static import check_page_dir
 from plugvisor.engines.supervisord import boot as up
+from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders, write_users_conf
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import load_catalog
@@ -57,8 +59,6 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
     write_users_conf(settings)
     environ = up.make_environ(settings, len(catalog))
     code = up.prepare_admin_code(settings, environ)
-    if ended := up.end_strays(settings):
-        print(ended, file=sys.stderr)
     print(f"Plugvisor {VERSION}")
     print(f"  address     {settings.url}")
     if code.is_new:
@@ -75,7 +75,7 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
     if settings.users is None and os.environ.get("PLUGVISOR_SERVICE_USER"):
         print(_ONE_USER, file=sys.stderr)
     print("Ctrl-C stops all of it.", flush=True)
-    command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(up.SUPERVISORD_CONF)]
+    command = [sys.executable, "-P", "-m", "plugvisor.engines.supervisord.extension", "-c", str(up.SUPERVISORD_CONF)]
     os.execve(sys.executable, command, environ)
 
 
@@ -106,7 +106,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     # an author checks manifests where nothing was ever run: the programs are rendered, but never written
     settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
     try:
-        catalog = load_catalog(settings, {})
+        catalog = load_catalog(settings.plugins_dir, {}, partial(render_program, settings=settings))
     except OSError as error:
         raise ConfigurationError(f"cannot read the folder {str(settings.plugins_dir)!r}: {error.strerror}") from error
     return _print_verdicts(list(catalog.values()))
@@ -125,6 +125,12 @@ def run_health(_arguments: argparse.Namespace) -> int:
         return 1
     print("healthy")
     return 0
+
+
+def run_plugin(arguments: argparse.Namespace) -> NoReturn:
+    """Become a plugin."""
+    environ = os.environ | ({"PLUGVISOR_RUN_DIR": arguments.run_dir} if arguments.run_dir else {})
+    up.execute_plugin(Settings.from_env(environ), arguments.plugin_id)
 
 
 def run_ctl(arguments: argparse.Namespace) -> NoReturn:
@@ -197,6 +203,9 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     check.add_argument("dir", nargs="?", help="the folder whose folders are plugins; default: the plugins folder")
     add("health", run_health, "ask whether the service answers", _HEALTH, ["PLUGVISOR_HOST", "PLUGVISOR_PORT"])
+    run = add("run", run_plugin, "run one plugin in this terminal", _RUN, ["PLUGVISOR_RUN_DIR"])
+    run.add_argument("--run-dir", help="the run folder; default: PLUGVISOR_RUN_DIR")
+    run.add_argument("plugin_id", metavar="ID", help="the plugin's id")
     ctl = add("ctl", run_ctl, "run supervisorctl", _CTL, ["PLUGVISOR_RUN_DIR", "PLUGVISOR_SUPERVISOR_URL"])
     ctl.add_argument("arguments", nargs=argparse.REMAINDER, help="supervisorctl's own, such as: status")
     return parser
@@ -232,6 +241,9 @@ where any is invalid."""
 _HEALTH = """\
 Ask the service whether it is available. Exit status 0 where it is, 1 where it does not answer, or cannot
 reach supervisord."""
+_RUN = """\
+Run one plugin in this terminal, with the directory, the arguments and the environment that supervisord gives it.
+supervisord does not know of it. As root, with two users set, it runs as the plugins' user."""
 _CTL = """\
 Run supervisorctl against the right socket, with the arguments given: status, start, stop, restart,
 tail -f, reread, update, help …; without any, its shell opens."""

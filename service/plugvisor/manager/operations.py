@@ -11,12 +11,14 @@ import logging
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plugvisor.errors import PlugvisorError, SupervisorUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +83,21 @@ class Operations:
             self._tasks.add(task)
             task.add_done_callback(partial(self._forget, plugin_id))
         return await under_way.wait(wait_seconds)
+
+    async def run_detached(self, operation: Coroutine[None, None, T]) -> T:
+        """Run what concerns many plugins; a client that goes away does not cancel it, and `close` waits for it."""
+        task = asyncio.create_task(operation)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def name_errors(self, verb: str, plugin_id: str, operation: Coroutine[None, None, T]) -> T:
+        """Await something outside the plugin's turn; an error says which plugin could not be changed, and how."""
+        try:
+            return await operation
+        except PlugvisorError as error:
+            error.args = (f"cannot {verb} {plugin_id!r}: {error}",)
+            raise
 
     async def close(self) -> None:
         """Wait for what is under way, but not for a plugin that does not want to end: supervisord sees to that."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from plugvisor.engines.supervisord.program import Program, render_program
 from plugvisor.plugins.manifest import RESERVED_IDS, Manifest, ManifestError, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from plugvisor.settings import Settings
+    Render = Callable[[Manifest, Path], Any]
+    """Makes an engine's program of a plugin; raises `ManifestError`."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Plugin:
     id: str
     folder: Path | None
     manifest: Manifest | None = None
-    program: Program | None = None
+    program: Any = None
+    """What the engine runs."""
     problem: str = ""
 
     @property
@@ -48,7 +49,7 @@ Catalog = dict[str, Plugin]
 """Plugins by id, in the order of their ids."""
 
 
-def load_catalog(settings: Settings, published: Mapping[str, Path | None]) -> Catalog:
+def load_catalog(plugins_dir: Path, published: Mapping[str, Path | None], render: Render) -> Catalog:
     """Read every plugin.
 
     A manifest that cannot be used is a plugin whose id is its folder's name, or the id under which the
@@ -61,19 +62,19 @@ def load_catalog(settings: Settings, published: Mapping[str, Path | None]) -> Ca
     Raises:
         OSError: the plugins folder itself cannot be read; no plugin is thereby gone.
     """
-    plugins = [load_plugin(folder, settings) for folder in _list_folders(settings.plugins_dir)]
+    plugins = [load_plugin(folder, render) for folder in _list_folders(plugins_dir)]
     catalog = {plugin.id: plugin for plugin in _resolve_ids(plugins, published)}
     for plugin_id in published.keys() - catalog.keys():
         catalog[plugin_id] = Plugin(plugin_id, None, problem="no folder has a manifest of this id any more")
     return dict(sorted(catalog.items()))
 
 
-def load_plugin(folder: Path, settings: Settings) -> Plugin:
+def load_plugin(folder: Path, render: Render) -> Plugin:
     """Read one folder; what is wrong with it is in `problem`, and nothing is raised."""
     manifest = None
     try:
         manifest = read_manifest(folder)
-        return Plugin(manifest.id, folder, manifest, render_program(manifest, folder, settings))
+        return Plugin(manifest.id, folder, manifest, render(manifest, folder))
     except ManifestError as error:
         # A readable manifest keeps its id, so that a plugin whose command is missing is still itself.
         broken = Plugin("", folder, manifest, problem=str(error))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from plugvisor.api.endpoint import State
-    from plugvisor.engines.supervisord.process_table import ProcessTable
+    from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Outcome
 
 MOST_AT_ONCE = 16
@@ -53,7 +53,7 @@ async def start_plugins(request: Request[State]) -> Response:
 @mutation
 async def stop_plugins(request: Request[State]) -> Response:
     """Stop the plugins named, or all that run."""
-    manager, processes = request.state["manager"], await request.state["process_table"].read()
+    manager, processes = request.state["manager"], request.state["engine"].read()
     running = [name for name in manager.catalog if processes.get(name, NEVER_ADDED).state not in _AT_REST]
     verb = Verb(
         manager.stop, "Plugin stopped successfully", "Plugin is stopping", NotRunning, was_done="Plugin is not running"
@@ -76,9 +76,9 @@ def _list_enabled(request: Request[State]) -> list[str]:
 async def _answer(request: Request[State], verb: Verb, default: Sequence[str]) -> Response:
     wait_seconds = read_wait(request)
     named = parse_plugin_ids(await request.body())
-    process_table = request.state["process_table"]
-    await process_table.read()  # one answer that supervisord is away, and not one for each plugin
-    results = await run_all(verb, list(dict.fromkeys(default if named is None else named)), wait_seconds, process_table)
+    engine = request.state["engine"]
+    engine.read()  # one answer that supervisord is away, and not one for each plugin
+    results = await run_all(verb, list(dict.fromkeys(default if named is None else named)), wait_seconds, engine)
     return JSONResponse({"ok": all(result["ok"] for result in results), "results": results})
 
 
@@ -111,9 +111,7 @@ def _is_text(value: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-async def run_all(
-    verb: Verb, names: Sequence[str], wait_seconds: float | None, process_table: ProcessTable
-) -> list[dict[str, Any]]:
+async def run_all(verb: Verb, names: Sequence[str], wait_seconds: float | None, engine: Engine) -> list[dict[str, Any]]:
     """Do it with each plugin, a few at once; the results are in the order of the names.
 
     When supervisord can no longer be reached, what has not begun is not tried: each would wait as long again.
@@ -127,7 +125,7 @@ async def run_all(
             try:
                 if is_lost:
                     raise SupervisorUnavailable("it was not tried: supervisord could not be reached for another plugin")
-                results[name] = await _run_one(verb, name, wait_seconds, process_table)
+                results[name] = await _run_one(verb, name, wait_seconds, engine)
             except PlugvisorError as error:
                 is_lost = is_lost or isinstance(error, SupervisorUnavailable)
                 problem = make_problem(*describe(error), str(error))
@@ -138,13 +136,13 @@ async def run_all(
     return [results[name] for name in names]
 
 
-async def _run_one(verb: Verb, name: str, wait_seconds: float | None, process_table: ProcessTable) -> dict[str, Any]:
+async def _run_one(verb: Verb, name: str, wait_seconds: float | None, engine: Engine) -> dict[str, Any]:
     try:
         outcome = await verb.run(name, wait_seconds)
     except PlugvisorError as error:
         if verb.needless is None or not isinstance(error, verb.needless):
             raise
-        process, message = await process_table.get(name) or NEVER_ADDED, verb.was_done
+        process, message = engine.get(name), verb.was_done
     else:
         process, message = outcome.process, verb.done if outcome.finished else verb.under_way
     told = describe_outcome(name, process, message)

@@ -26,7 +26,7 @@ from plugvisor.manager.status import report
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from plugvisor.engines.supervisord.process_table import ProcessTable
+    from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
     from plugvisor.models.process import Process
 
@@ -79,9 +79,9 @@ class Client:
 class EventHub:
     """Sends what happens to every open stream; supervisord is asked nothing while the process table is live."""
 
-    def __init__(self, manager: Manager, process_table: ProcessTable) -> None:
+    def __init__(self, manager: Manager, engine: Engine) -> None:
         self._manager = manager
-        self._process_table = process_table
+        self._engine = engine
         self._clients: set[Client] = set()
         self._kept: deque[Event] = deque()
         self._kept_bytes = 0
@@ -92,7 +92,7 @@ class EventHub:
         self._is_available = True
         self._closed = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        process_table.on_change.append(self._on_process)
+        engine.on_change.append(self._on_process)
         manager.on_change.append(self._on_catalog)
 
     async def open(self, plugin_id: str | None, last_event_id: str | None) -> StreamingResponse:
@@ -105,7 +105,7 @@ class EventHub:
             raise PluginNotFound(plugin_id)
         if len(self._clients) >= MOST_CLIENTS:
             raise TooManyStreams(f"{MOST_CLIENTS} event streams are open, which is as many as there may be")
-        await self._process_table.read()
+        self._engine.read()
         return StreamingResponse(
             self._stream(Client(plugin_id or None), last_event_id),
             media_type="text/event-stream",
@@ -153,20 +153,20 @@ class EventHub:
 
     async def _make_snapshot(self, client: Client) -> bytes:
         try:
-            processes = await self._process_table.read()
+            processes = self._engine.read()
         except SupervisorUnavailable as error:
             if self._is_available:
                 self._tell_unavailable(error)  # everyone, this client by its queue
                 return b""
             return self._render("unavailable", {"detail": str(error), "time": tell_time()})
-        if not self._process_table.is_live and self._shown is None:
+        if not self._engine.is_live and self._shown is None:
             self._shown = self._summarize(processes)
         return self._render("snapshot", self._describe(processes, client.plugin_id))
 
     def _find_missed(self, client: Client, last_event_id: str | None) -> list[Event] | None:
         """The events after that one; None where a snapshot is needed instead."""
         run, _, number = (last_event_id or "").partition("-")
-        if run != self._run or not re.fullmatch(r"[0-9]{1,18}", number) or not self._process_table.is_live:
+        if run != self._run or not re.fullmatch(r"[0-9]{1,18}", number) or not self._engine.is_live:
             return None
         missed = [event for event in self._kept if event[0] > int(number)]
         if len(missed) != self._number - int(number):
@@ -183,11 +183,11 @@ class EventHub:
         if name is None:
             self._resynchronise()
         elif name in self._manager.catalog:
-            self._show_change(name, self._process_table.processes)
+            self._show_change(name, self._engine.read())
 
     def _on_catalog(self) -> None:
-        if self._process_table.is_live:
-            self._send(None, "plugins", self._describe(self._process_table.processes, None))
+        if self._engine.is_live:
+            self._send(None, "plugins", self._describe(self._engine.read(), None))
         else:
             self._resynchronise()
 
@@ -244,12 +244,12 @@ class EventHub:
         """While a client is there: ask every second what the process table does not tell by itself."""
         while self._clients:
             await asyncio.sleep(_LOOK_SECONDS)
-            if self._process_table.is_live:
+            if self._engine.is_live:
                 if not self._is_available:
                     self._resynchronise()
                 continue
             try:
-                processes = await self._process_table.read()
+                processes = self._engine.read()
             except SupervisorUnavailable as error:
                 if self._is_available:
                     self._tell_unavailable(error)

@@ -13,7 +13,7 @@ from plugvisor.api.problems import make_response
 from plugvisor.api.resources.metrics import show_usage
 from plugvisor.api.views import tell_time
 from plugvisor.errors import SupervisorUnavailable
-from plugvisor.models.process import NEVER_ADDED, Process, ProcessState, Status
+from plugvisor.models.process import NEVER_ADDED, Process, Status
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -33,7 +33,7 @@ async def show_readiness(request: Request[State]) -> Response:
     """Tell whether the service can do its work: whether supervisord can be reached."""
     plugins_count = len(request.state["manager"].catalog)
     try:
-        await request.state["process_table"].read()
+        request.state["engine"].read()
     except SupervisorUnavailable as error:
         told = {"available": False, "plugins_count": plugins_count, "time": tell_time()}
         return make_response(error, told)
@@ -45,9 +45,9 @@ async def show_readiness(request: Request[State]) -> Response:
 @private
 async def show_server(request: Request[State]) -> Response:
     """Tell what the service and its supervisord are, and which plugins there are."""
-    catalog, process_table = request.state["manager"].catalog, request.state["process_table"]
-    processes = await process_table.read()
-    supervisor = await request.state["client"].identify()
+    catalog, engine = request.state["manager"].catalog, request.state["engine"]
+    processes = engine.read()
+    supervisor = await engine.describe()
     running = [name for name in catalog if processes.get(name, NEVER_ADDED).status is Status.RUNNING]
     return JSONResponse(
         {
@@ -61,7 +61,7 @@ async def show_server(request: Request[State]) -> Response:
                 "version": supervisor.version,
                 "pid": supervisor.pid,
                 "state": supervisor.state,
-                "extension": process_table.is_live,
+                "extension": engine.is_live,
             },
             "time": tell_time(),
         }
@@ -75,7 +75,7 @@ async def show_plugin_health(request: Request[State]) -> Response:
         request.path_params["plugin_id"] = "health"
         return await show_usage(request)
     plugin = get_plugin(request)
-    process = (await request.state["process_table"].read()).get(plugin.id, NEVER_ADDED)
+    process = (request.state["engine"].read()).get(plugin.id, NEVER_ADDED)
     return JSONResponse(describe_health(process), headers=NO_STORE)
 
 
@@ -91,13 +91,10 @@ def describe_health(process: Process) -> dict[str, Any]:
 
 
 def _find_exit_code(process: Process) -> int | None:
-    if process.history is not None:
-        last_exit = process.history.last_exit
-        if last_exit is None:
-            return None
-        return last_exit["code"] if "code" in last_exit else _number_signal(last_exit.get("signal", ""))
-    # A stock supervisord tells 0 of what ended too quickly, and -1 for every signal.
-    return process.exit_status if process.state is ProcessState.EXITED and process.exit_status >= 0 else None
+    last_exit = process.last_exit
+    if last_exit is None:
+        return None
+    return _number_signal(last_exit.signal) if last_exit.signal else last_exit.code
 
 
 def _number_signal(name: str) -> int | None:

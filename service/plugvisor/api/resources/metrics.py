@@ -53,7 +53,7 @@ async def show_usage(request: Request[State]) -> Response:
     """Tell what one plugin uses."""
     plugin = get_plugin(request)
     sample = await request.state["sampler"].read()
-    process = (await request.state["process_table"].read()).get(plugin.id, NEVER_ADDED)
+    process = request.state["engine"].read().get(plugin.id, NEVER_ADDED)
     usage = sample.usages.get(plugin.id)
     if usage is None or usage.pid != process.pid:
         usage = None

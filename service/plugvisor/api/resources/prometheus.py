@@ -46,7 +46,7 @@ async def show_metrics(request: Request[State]) -> Response:
         state["gate"].check(request)
     metrics = describe_traffic(state["traffic"])
     try:
-        processes, sample = await state["process_table"].read(), await state["sampler"].read()
+        processes, sample = state["engine"].read(), await state["sampler"].read()
     except SupervisorUnavailable:
         is_up = 0
     else:
@@ -100,8 +100,7 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
         told = report(plugin, processes.get(plugin.id), now)
         for one in Status:
             status.add_metric([plugin.id, one], told.status is one)
-        if told.history is not None:
-            restarts.add_metric([plugin.id], told.history.restarts)
+        restarts.add_metric([plugin.id], told.process.restarts)
         if told.uptime_seconds is not None:
             uptime.add_metric([plugin.id], told.uptime_seconds)
         if plugin.id in sample.cpu_seconds:
