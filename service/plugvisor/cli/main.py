@@ -20,7 +20,7 @@ from plugvisor.api.app import create_app
 from plugvisor.api.http.server import open_socket, serve
 from plugvisor.api.http.static import check_page_dir
 from plugvisor.engines.supervisord import boot as up
-from plugvisor.engines.supervisord.program import render_program
+from plugvisor.engines.supervisord.program import launch_path, render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders, write_users_conf
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import load_catalog
@@ -129,8 +129,10 @@ def run_health(_arguments: argparse.Namespace) -> int:
 
 def run_plugin(arguments: argparse.Namespace) -> NoReturn:
     """Become a plugin."""
-    environ = os.environ | ({"PLUGVISOR_RUN_DIR": arguments.run_dir} if arguments.run_dir else {})
-    up.execute_plugin(Settings.from_env(environ), arguments.plugin_id)
+    settings = Settings.from_env(os.environ)
+    if (arguments.plugin_id is None) == (arguments.file is None):
+        raise ConfigurationError("cannot run a plugin: name its ID, or its launch file with --file")
+    up.execute_plugin(settings, arguments.file or launch_path(settings.run_dir, arguments.plugin_id))
 
 
 def run_ctl(arguments: argparse.Namespace) -> NoReturn:
@@ -204,8 +206,8 @@ def _make_parser() -> argparse.ArgumentParser:
     check.add_argument("dir", nargs="?", help="the folder whose folders are plugins; default: the plugins folder")
     add("health", run_health, "ask whether the service answers", _HEALTH, ["PLUGVISOR_HOST", "PLUGVISOR_PORT"])
     run = add("run", run_plugin, "run one plugin in this terminal", _RUN, ["PLUGVISOR_RUN_DIR"])
-    run.add_argument("--run-dir", help="the run folder; default: PLUGVISOR_RUN_DIR")
-    run.add_argument("plugin_id", metavar="ID", help="the plugin's id")
+    run.add_argument("plugin_id", metavar="ID", nargs="?", help="the plugin's id")
+    run.add_argument("--file", type=Path, help="its launch file, instead of the id")
     ctl = add("ctl", run_ctl, "run supervisorctl", _CTL, ["PLUGVISOR_RUN_DIR", "PLUGVISOR_SUPERVISOR_URL"])
     ctl.add_argument("arguments", nargs=argparse.REMAINDER, help="supervisorctl's own, such as: status")
     return parser

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
 from plugvisor.engines.supervisord.extension.launch_file import LaunchFileError, parse_launch
-from plugvisor.engines.supervisord.program import launch_path, render_program
+from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.engines.supervisord.run_folder import run_dir_errors
 from plugvisor.errors import ConfigurationError
@@ -140,23 +140,23 @@ def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode
     return code
 
 
-def execute_plugin(settings: Settings, plugin_id: str) -> NoReturn:
-    """Become a plugin, with the directory, arguments and environment that supervisord gives it.
+def execute_plugin(settings: Settings, path: Path) -> NoReturn:
+    """Become a plugin, with the directory, arguments and environment that its launch file says.
 
     Raises:
         ConfigurationError: it is not published, or cannot be executed.
     """
     try:
-        launch = parse_launch(launch_path(settings.run_dir, plugin_id).read_bytes())
+        launch = parse_launch(path.read_bytes())
         environ = launch.build_environment(os.environ)
         if settings.users is not None and os.geteuid() == 0:
             become_user(settings.users.plugins)
         os.chdir(launch.directory)
         os.execvpe(launch.arguments[0], launch.arguments, environ)
     except LaunchFileError as error:
-        raise ConfigurationError(f"cannot run {plugin_id!r}: {error}") from error
+        raise ConfigurationError(f"cannot run {path.stem!r}: {error}") from error
     except OSError as error:
         raise ConfigurationError(
-            f"cannot run {plugin_id!r}: {error.filename or 'its program'}: {error.strerror}; "
+            f"cannot run {path.stem!r}: {error.filename or 'its program'}: {error.strerror}; "
             "`plugvisor render` publishes plugins, `plugvisor check` says what is wrong with one"
         ) from error

@@ -1,7 +1,6 @@
-"""A manifest as a supervisord program: the texts of its three files.
+"""A manifest as a supervisord program: the texts of its two files.
 
-`conf.d/<id>.conf` is its section, `launch/<id>.json` says what its process starts with (`extension/launch_file.py`),
-and `launch/<id>.sh` starts the same by hand. No string of a manifest stands in the section, where `;`, `#`, `%` and
+`conf.d/<id>.conf` is its section, `launch/<id>.sh` its launch file (`extension/launch_file.py`). No string of a manifest stands in the section, where `;`, `#`, `%` and
 line breaks mean something: it holds checked numbers, enumerations and paths of our own choosing.
 """
 
@@ -11,7 +10,6 @@ import configparser
 import functools
 import logging
 import os
-import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -49,7 +47,6 @@ class Program:
     id: str
     section: str
     launch: bytes
-    script: bytes
 
 
 def conf_path(run_dir: Path, plugin_id: str) -> Path:
@@ -58,12 +55,7 @@ def conf_path(run_dir: Path, plugin_id: str) -> Path:
 
 
 def launch_path(run_dir: Path, plugin_id: str) -> Path:
-    """The launch file, which the extension reads at each start."""
-    return run_dir / "launch" / f"{plugin_id}.json"
-
-
-def script_path(run_dir: Path, plugin_id: str) -> Path:
-    """The launch script, which the program's command names."""
+    """The launch file, which the program's command names and the extension reads at each start."""
     return run_dir / "launch" / f"{plugin_id}.sh"
 
 
@@ -85,7 +77,6 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
         manifest.id,
         render_section(manifest.id, manifest, settings),
         render_launch(manifest, folder, argv, settings),
-        render_script(manifest.id, settings),
     )
 
 
@@ -125,7 +116,7 @@ def render_section(plugin_id: str, manifest: Manifest, settings: Settings) -> st
     """The text of `<run_dir>/conf.d/<id>.conf`."""
     options = manifest.supervisor
     values: dict[str, object] = {
-        "command": f"/bin/sh {script_path(settings.run_dir, plugin_id)}",
+        "command": f"/bin/sh {launch_path(settings.run_dir, plugin_id)}",
         # a disabled plugin is a program too, so that an operator sees it; it only never starts by itself
         "autostart": str(manifest.enabled and manifest.auto_start).lower(),
         "autorestart": options.autorestart,
@@ -170,27 +161,16 @@ def check_section(section: str, settings: Settings) -> None:
         # its words name files of this machine, which are for the operator alone
         logger.error("supervisord's parser rejects a program: %s", error)
         raise ManifestError("supervisord rejects its program; the log says why") from error
-    command = f"/bin/sh {script_path(settings.run_dir, _LONGEST_ID)}"
+    command = f"/bin/sh {launch_path(settings.run_dir, _LONGEST_ID)}"
     programs = [(group.name, process.name, process.command) for group in groups for process in group.process_configs]
     if parser.sections() != [f"program:{_LONGEST_ID}"] or programs != [(_LONGEST_ID, _LONGEST_ID, command)]:
         raise ManifestError("supervisord reads its program in another way than it was meant")
 
 
 def render_launch(manifest: Manifest, folder: Path, argv: tuple[str, ...], settings: Settings) -> bytes:
-    """The text of `<run_dir>/launch/<id>.json`."""
-    environment = {**_describe_account(settings), **manifest.environment}
-    return Launch(str(folder), list(argv), environment, list(ORDINARY_VARIABLES)).render()
-
-
-def render_script(plugin_id: str, settings: Settings) -> bytes:
     """The text of `<run_dir>/launch/<id>.sh`."""
-    command = [sys.executable, "-P", "-m", "plugvisor", "run", "--run-dir", str(settings.run_dir), plugin_id]
-    return os.fsencode(
-        "#!/bin/sh\n"
-        "# Runs this plugin in a terminal, with the directory, arguments and environment that supervisord gives it.\n"
-        "# They are in the file beside this one. Both are generated from its manifest; edit that.\n"
-        f"exec {shlex.join(command)}\n"
-    )
+    environment = {**_describe_account(settings), **manifest.environment}
+    return Launch(str(folder), list(argv), environment, list(ORDINARY_VARIABLES)).render(sys.executable)
 
 
 def _describe_account(settings: Settings) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The generated files of every program: `conf.d/<id>.conf`, `launch/<id>.json` and `launch/<id>.sh`."""
+"""The generated files of every program: `conf.d/<id>.conf` and `launch/<id>.sh`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from plugvisor.engines.supervisord.extension.launch_file import LaunchFileError, parse_launch
-from plugvisor.engines.supervisord.program import Program, conf_path, launch_path, script_path
+from plugvisor.engines.supervisord.program import Program, conf_path, launch_path
 
 Stamp = tuple[int, int, int]
 
@@ -38,12 +38,12 @@ class Publisher:
         return folders
 
     def write(self, program: Program) -> None:
-        """Publish a program, the section last: without the others it would be a program that fails."""
+        """Publish a program, the section last: without the launch file it would be a program that fails."""
         paths = self._list_paths(program.id)
         known, stamps = self._written.get(program.id, (None, []))
         if known == program and stamps == [_read_stamp(path) for path in paths]:
             return
-        for path, data in zip(paths, (program.script, program.launch, program.section.encode()), strict=True):
+        for path, data in zip(paths, (program.launch, program.section.encode()), strict=True):
             _write(path, data)
         self._written[program.id] = program, [_read_stamp(path) for path in paths]
 
@@ -58,7 +58,7 @@ class Publisher:
                     raise
 
     def _list_paths(self, plugin_id: str) -> list[Path]:
-        return [make(self._run_dir, plugin_id) for make in (script_path, launch_path, conf_path)]
+        return [make(self._run_dir, plugin_id) for make in (launch_path, conf_path)]
 
 
 def _read_stamp(path: Path) -> Stamp:

@@ -189,9 +189,9 @@ class Extension:
         """A program's launch file; raises `LaunchFileError`."""
         try:
             if self._guard is None:
-                return parse_launch(Path(self._launch_dir, f"{name}.json").read_bytes())
+                return parse_launch(Path(self._launch_dir, f"{name}.sh").read_bytes())
             with self._guard.as_service():
-                return parse_launch(Path(self._launch_dir, f"{name}.json").read_bytes())
+                return parse_launch(Path(self._launch_dir, f"{name}.sh").read_bytes())
         except OSError as error:
             raise LaunchFileError(f"its launch file cannot be read: {error.strerror}") from error
 
