@@ -1,7 +1,8 @@
 """A manifest as a supervisord program: the texts of its two files.
 
-`conf.d/<id>.conf` is its section, `launch/<id>.sh` its launch file (`extension/launch_file.py`). No string of a manifest stands in the section, where `;`, `#`, `%` and
-line breaks mean something: it holds checked numbers, enumerations and paths of our own choosing.
+`conf.d/<id>.conf` is its section, `launch/<id>.sh` its launch file (`extension/launch_file.py`). No string of a
+manifest stands in the section, where `;`, `#`, `%` and line breaks mean something: it holds checked numbers,
+enumerations and paths of our own choosing.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def find_executable(manifest: Manifest, folder: Path, name: str) -> None:
         return
     search_path = manifest.environment.get("PATH", os.environ.get("PATH", os.defpath))
     # relative entries, the empty one too, are relative to the plugin's folder
-    if not any(shutil.which(folder / entry / name) for entry in search_path.split(os.pathsep)):
+    entries = (os.path.join(folder, entry) for entry in search_path.split(os.pathsep))
+    if not any(shutil.which(os.path.join(entry, name)) for entry in entries):
         raise ManifestError(
             "the program that `command` names is not found on PATH; install it, or write its whole path"
         )

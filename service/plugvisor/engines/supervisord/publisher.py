@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 from pathlib import Path
 
 from plugvisor.engines.supervisord.extension.launch_file import LaunchFileError, parse_launch
@@ -52,35 +51,40 @@ class Publisher:
         self._written.pop(plugin_id, None)
         for path in reversed(self._list_paths(plugin_id)):
             try:
-                path.unlink(missing_ok=True)
+                os.unlink(path)
             except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:  # a broken manifest's id is its folder's name, of any length
+                # a broken manifest's id is its folder's name, of any length
+                if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
                     raise
 
-    def _list_paths(self, plugin_id: str) -> list[Path]:
-        return [make(self._run_dir, plugin_id) for make in (launch_path, conf_path)]
+    def _list_paths(self, plugin_id: str) -> list[str]:
+        return [str(make(self._run_dir, plugin_id)) for make in (launch_path, conf_path)]
 
 
-def _read_stamp(path: Path) -> Stamp:
+def _read_stamp(path: str) -> Stamp:
     """What tells one version of a file from every other, whoever wrote it; zeros if there is none."""
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return 0, 0, 0
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: str, data: bytes) -> None:
     """Replace a file's contents in one step, and only if they differ."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == data:
+    with contextlib.suppress(FileNotFoundError), open(path, "rb", buffering=0) as file:
+        if file.readall() == data:
             return
-    # the name matches no include pattern; mkstemp makes it readable by this user alone
-    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.tmp")  # matches no include pattern
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # of a writer that was killed
+    mode = os.stat(folder).st_mode & 0o644  # whoever may look into the folder may read it
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with open(descriptor, "wb") as file:
+        with open(descriptor, "wb", buffering=0) as file:
             file.write(data)
-            os.fchmod(descriptor, path.parent.stat().st_mode & 0o644)  # whoever may look into the folder may read it
+            os.fchmod(descriptor, mode)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -15,10 +15,10 @@ from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from plugvisor.engines.supervisord.extension.clock import SteadyClock
-from plugvisor.engines.supervisord.extension.event_loop import EventLoop, is_plugin
+from plugvisor.engines.supervisord.extension.event_loop import SLICE_SECONDS, EventLoop, is_plugin
 from plugvisor.engines.supervisord.extension.launch_file import Launch, LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.extension.orphans import END_SECONDS, Orphans, end_tagged
-from plugvisor.engines.supervisord.extension.plugin_process import PluginProcess
+from plugvisor.engines.supervisord.extension.plugin_process import NEVER_STARTED, PluginProcess
 from plugvisor.engines.supervisord.extension.programs import Programs
 from plugvisor.engines.supervisord.extension.shortages import prepare_for_shortages
 from plugvisor.engines.supervisord.extension.stream import StateStream, guarded
@@ -78,6 +78,8 @@ class Extension:
         self._end_earlier_orphans()
         self._adopt_programs()
         self._programs = Programs(supervisord, programs_dir)
+        # from now on `reloadConfig` reads them too
+        supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
         self._loop = EventLoop(supervisord, self.clock, self._before_poll, self._is_clear, self._orphans.note_reaped)
         supervisord.runforever = self._loop.run
         self._loop.reschedule_all()
@@ -107,7 +109,8 @@ class Extension:
     def add(self, name: str) -> int:
         """See `PluginsNamespace.add`."""
         self._check_mood()
-        self._programs.prepare(name)
+        if not self._programs.will_read(name):
+            self._programs.prepare(name)
         self._note(name)
         return self.flush()
 
@@ -128,9 +131,14 @@ class Extension:
 
     def stop(self, name: str) -> int:
         """See `PluginsNamespace.stop`."""
+        if self._programs.will_read(name):
+            self._programs.prepare(name)  # which keeps it from being started
+            return self.flush()
         process = self._programs.get(name)
         was_pending = self._cancel_start(process)
-        if process.restarts_by_itself:
+        if process.state == ProcessStates.STOPPED and process.find_due(self.clock.time()) is not None:
+            process.laststart = NEVER_STARTED  # it waits for its turn at the start of everything
+        elif process.restarts_by_itself:
             process.change_state(ProcessStates.STOPPED)
         elif process.state in (*_ALIVE, ProcessStates.BACKOFF):
             self._begin_stop(process)
@@ -227,8 +235,18 @@ class Extension:
     def _before_poll(self) -> float | None:
         """Once in each round, when everything has been reaped: go on with orphans and pending starts, and tell."""
         wait_seconds = self._go_on_with_orphans()
+        self._read_programs()
         self._tell()
-        return 0.0 if self._changed else wait_seconds
+        return 0.0 if self._changed or self._programs.is_reading else wait_seconds
+
+    @guarded
+    def _read_programs(self) -> None:
+        """Go on adding the programs that supervisord did not read at its start; they start when all are known."""
+        if self._programs.is_reading and self._supervisord.options.mood >= SupervisorStates.RUNNING:
+            added = self._programs.read_more(time.monotonic() + SLICE_SECONDS)
+            for process in added or ():
+                self._note(process.name)
+                self._loop.schedule(process)
 
     @guarded
     def _go_on_with_orphans(self) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import time
 from typing import Any
 
 from supervisor.options import UnhosedConfigParser
@@ -27,6 +28,42 @@ class Programs:
         self._supervisord = supervisord
         self._programs_dir = programs_dir
         self._applied = {name: self._read_stamp(name) for name in supervisord.process_groups}
+        self._unread = [name for name in self._list_files() if name not in supervisord.process_groups]
+        self._read: list[Any] = []
+
+    def read_more(self, until: float) -> list[PluginProcess] | None:
+        """Add the programs that supervisord did not read at its start, until a time on the monotonic clock.
+
+        Returns:
+            None while there is more to read; then those that were added, in the order in which to start them.
+        """
+        while self._unread:
+            if time.monotonic() >= until:
+                return None
+            name = self._unread.pop()
+            if name not in self._supervisord.process_groups:
+                try:
+                    config = self._parse(name)
+                    self._make_group(name, config)
+                except RPCError as error:
+                    self._log_rejection(error.text)
+                    continue
+                self._read.append(config)
+                self._applied[name] = self._read_stamp(name)
+        read, self._read = sorted(self._read), []
+        options = self._supervisord.options
+        options.process_group_configs = sorted([*options.process_group_configs, *read])
+        found = [self.find(config.name) for config in read]
+        return [process for process in found if process is not None]
+
+    def will_read(self, name: str) -> bool:
+        """Whether a program's file is among those still to be read."""
+        return name in self._unread and name not in self._supervisord.process_groups
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether there are programs that supervisord has still to read."""
+        return bool(self._unread or self._read)
 
     def find(self, name: str) -> PluginProcess | None:
         """A plugin's process; None if there is no program of that name, or it is no plugin."""
@@ -74,14 +111,28 @@ class Programs:
         self._applied.pop(name, None)
 
     def _add(self, name: str, config: Any) -> PluginProcess:
+        process = self._make_group(name, config)
+        process.laststart = NEVER_STARTED  # else supervisord starts it by itself
+        return process
+
+    def _make_group(self, name: str, config: Any) -> PluginProcess:
         config.after_setuid()
         group = config.make_group()
         process = group.processes[name]
         if not isinstance(process, PluginProcess):
             raise RPCError(Faults.CANT_REREAD, f"{name} must be run by its launch script")
-        process.laststart = NEVER_STARTED  # else supervisord starts it by itself
         self._supervisord.process_groups[name] = group
         return process
+
+    def _log_rejection(self, reason: str) -> None:
+        self._supervisord.options.logger.critical(f"plugins: a program was not added: {reason}")  # noqa: G004
+
+    def _list_files(self) -> list[str]:
+        try:
+            names = os.listdir(self._programs_dir)
+        except OSError:
+            return []
+        return sorted((name.removesuffix(".conf") for name in names if name.endswith(".conf")), reverse=True)
 
     def _read_stamp(self, name: str) -> Stamp | None:
         try:
