@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.plugins.manifest import RESERVED_IDS, Manifest, ManifestError, read_manifest
+from plugvisor.models.manifest import RESERVED_IDS, Manifest, ManifestError
+from plugvisor.plugins.manifest import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
