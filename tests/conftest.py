@@ -311,13 +311,10 @@ def plugvisor() -> Iterator[Plugvisor]:
         yield made
 
 
-@pytest.fixture(scope="module", params=["extended", "stock"])
-def shared(request: pytest.FixtureRequest) -> Iterator[Plugvisor]:
-    """One Plugvisor for a whole file, up, with no plugin: each test adds its own under an id of its own.
-
-    Every test runs twice, over our supervisord and over a stock one.
-    """
-    with make_plugvisor(stock=request.param == "stock") as made:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Plugvisor]:
+    """One Plugvisor for a whole file, up, with no plugin: each test adds its own under an id of its own."""
+    with make_plugvisor() as made:
         made.up()
         yield made
 

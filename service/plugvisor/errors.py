@@ -30,13 +30,20 @@ sent to clients, so it holds no path of this machine and no environment variable
 class PlugvisorError(Exception):
     """Base of the errors that are told to a person."""
 
+    plugin_id: str | None = None
+    """The plugin that it is about, where whoever raised it knows better than whoever asked."""
+
 
 class ConfigurationError(PlugvisorError):
     """A setting, a folder or a port cannot be used; only the operator sees this, paths included."""
 
 
 class InvalidRequest(PlugvisorError):
-    """A parameter of a request is invalid."""
+    """A parameter of a request, or its body, is invalid."""
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class MalformedRequest(PlugvisorError):
@@ -90,6 +97,7 @@ class PluginNotFound(PlugvisorError):
         super().__init__(
             f"there is no plugin {plugin_id!r}; GET /plugins lists them, POST /plugins/refresh finds new ones"
         )
+        self.plugin_id = plugin_id
 
 
 class PluginDisabled(PlugvisorError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from plugvisor.logs.lines import Entry, parse_line
+from plugvisor.logs.lines import parse_line
 from plugvisor.logs.tail import (
     LONGEST_LINE_BYTES,
     Tail,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plugvisor.logs.files import LogFile, LogFiles
+    from plugvisor.models.log import LogEntry
 
 MOST_BEHIND_BYTES = 8 * 1024 * 1024
 """Who is further behind the end than this has to begin anew."""
@@ -66,7 +67,7 @@ class Position:
 class News:
     """What has come since the last time."""
 
-    entries: list[Entry]
+    entries: list[LogEntry]
     has_more: bool
     """More can be read at once."""
 
@@ -162,7 +163,7 @@ class Follower:
         self._file = None
         self._partial = _Partial()
 
-    def _start_over(self) -> list[Entry]:
+    def _start_over(self) -> list[LogEntry]:
         """The file was truncated: what is in it now is new."""
         left = [self._partial.take()] if self._partial.length else []
         self._partial = _Partial()

@@ -7,12 +7,13 @@ the time that a line takes grows with its length and no faster.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
+from plugvisor.models.log import LogEntry
+
 LEVELS = ("TRACE", "DEBUG", "INFO", "NOTICE", "SUCCESS", "WARNING", "ERROR", "CRITICAL", "FATAL")
-"""What `Entry.level` may be."""
+"""What `LogEntry.level` may be."""
 SPELLINGS = {level: level for level in LEVELS} | {
     "WARN": "WARNING", "ERR": "ERROR", "CRIT": "CRITICAL",
     "TRAC": "TRACE", "DEBG": "DEBUG", "ERRO": "ERROR",  # supervisord's own
@@ -20,27 +21,12 @@ SPELLINGS = {level: level for level in LEVELS} | {
 """Every word that is taken for a level, and for which."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line. What it does not tell is None; one in which nothing is recognised is all message."""
-
-    timestamp: str | None
-    """ISO 8601 with the line's own offset from UTC, or else this machine's."""
-    level: str | None
-    """One of `LEVELS`."""
-    file: str | None
-    """Where in the source it was logged, as the line tells it: a file, a module or a logger's name."""
-    line: int | None
-    message: str
-    """Whatever is left, colours and all."""
-
-
-def parse_line(text: str) -> Entry:
+def parse_line(text: str) -> LogEntry:
     """Recognise what loggers write: Python's logging, loguru, uvicorn, supervisord, syslog and their like."""
     when = _find_time(text)
     if when is None:
         level = _LEVEL_AT_START.match(text)
-        return _parse_rest(text, None, level) if level else Entry(None, None, None, None, text)
+        return _parse_rest(text, None, level) if level else LogEntry(None, None, None, None, text)
     moment, end = when
     timestamp = moment.isoformat()
     start = _skip_gap(text, end)
@@ -51,7 +37,7 @@ def parse_line(text: str) -> Entry:
         return _parse_rest(text, timestamp, level, name["inside"] or name["bare"])
     # between other words a level is told, but nothing is taken out of the line
     level = _LEVEL_AFTER_WORDS.match(text, start)
-    return Entry(timestamp, _read_level(level) if level else None, None, None, text[start:])
+    return LogEntry(timestamp, _read_level(level) if level else None, None, None, text[start:])
 
 
 def find_moment(text: str) -> float | None:
@@ -60,7 +46,7 @@ def find_moment(text: str) -> float | None:
     return when[0].timestamp() if when else None
 
 
-def _parse_rest(text: str, timestamp: str | None, level: re.Match[str], name: str | None = None) -> Entry:
+def _parse_rest(text: str, timestamp: str | None, level: re.Match[str], name: str | None = None) -> LogEntry:
     start = _skip_gap(text, level.end())
     number = None
     if place := _PLACE.match(text, start):
@@ -69,7 +55,7 @@ def _parse_rest(text: str, timestamp: str | None, level: re.Match[str], name: st
         start = _skip_gap(text, place.end())
     elif logger := level.groupdict().get("logger"):
         name = logger
-    return Entry(timestamp, _read_level(level), name, number, text[start:])
+    return LogEntry(timestamp, _read_level(level), name, number, text[start:])
 
 
 def _read_level(level: re.Match[str]) -> str:

@@ -7,12 +7,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plugvisor.logs.lines import SPELLINGS, Entry, find_moment, parse_line
+from plugvisor.logs.lines import SPELLINGS, find_moment, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from plugvisor.logs.files import LogFile
+    from plugvisor.models.log import LogEntry
 
 DEFAULT_LINES = 100
 MOST_LINES = 10_000
@@ -48,7 +49,7 @@ class Query:
 class Tail:
     """What was found, the oldest first."""
 
-    entries: list[Entry]
+    entries: list[LogEntry]
     total_lines: int
     """In the current file, or in its newest `MOST_COUNTED_BYTES`."""
 

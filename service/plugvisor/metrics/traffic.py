@@ -1,7 +1,7 @@
 """Counts and times: the requests that are answered, and the calls to supervisord.
 
 Reads take 40 microseconds as a whole, so what is done for each is a few numbers added up in the event loop.
-`prometheus.py` makes text of them when somebody asks.
+`GET /metrics` makes text of them when somebody asks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`GET /plugin/{plugin_id}/logs/stream` and `WS /ws/logs/{plugin_id}`: a log as it grows.
+"""`GET /plugin/{plugin_id}/logs/stream`, and what it has in common with the WebSocket: a log as it grows.
 
     event: initial       {"logs": […], "log_file", "total_lines"}: the last lines
     event: append        {"logs": […]}: the lines after those
@@ -15,18 +15,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from starlette.responses import StreamingResponse
+import msgspec
+from starlette.responses import Response, StreamingResponse
 
-from plugvisor.api.resources.logs import HEADERS, entries_to_json
-from plugvisor.api.views import to_json
 from plugvisor.errors import TooManyStreams
 from plugvisor.logs.follow import Follower, Position
+from plugvisor.models.events import LogAppend, LogBegin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from plugvisor.api.parameters import LogStreamQuery
+    from plugvisor.api.state import State
     from plugvisor.logs.files import LogFiles
 
 MOST_STREAMS = 64
@@ -37,9 +40,11 @@ POLL_SECONDS = 0.2
 PAUSE_SECONDS = 0.05
 """After as much as is read at once, so that nobody's flood of lines takes a whole processor."""
 _THREADS = 2
+# nginx holds responses back unless it is told not to
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Accel-Buffering": "no"}
 
 Batch = tuple[str, bytes]
-"""`initial` or `append`, and the fields that go with it as JSON, without the opening brace."""
+"""`initial` or `append`, and the object that goes with it as JSON."""
 
 
 class LogStreams:
@@ -55,7 +60,7 @@ class LogStreams:
         self._closed.set()
 
     def check_room(self) -> None:
-        """Raises `TooManyStreams`."""
+        """Raise `TooManyStreams` if there are as many as may be."""
         if self._count >= MOST_STREAMS:
             raise TooManyStreams(f"{MOST_STREAMS} logs are followed already; close one of them, or try again later")
 
@@ -74,19 +79,19 @@ class LogStreams:
     async def follow(
         self, follower: Follower, log: LogFiles, lines: int, position: Position | None = None
     ) -> AsyncIterator[Batch | None]:
-        """Everything from a position on, or else from the last lines on; None where a while has passed without news."""
+        """Everything from a position on, or else from the last lines on; None when a while has passed without news."""
         loop = asyncio.get_running_loop()
 
         def begin() -> Batch:
             tail = follower.begin(lines)
-            more = to_json({"log_file": log.name, "total_lines": tail.total_lines})
-            return "initial", b'"logs":%b,%b' % (entries_to_json(tail.entries), more[1:])
+            body = LogBegin(logs=tail.entries, log_file=log.name, total_lines=tail.total_lines)
+            return "initial", msgspec.json.encode(body)
 
         def read() -> tuple[Batch | None, bool]:
             news = follower.read()
             if news is None:
                 return begin(), False
-            batch = ("append", b'"logs":%b}' % entries_to_json(news.entries)) if news.entries else None
+            batch = ("append", msgspec.json.encode(LogAppend(logs=news.entries))) if news.entries else None
             return batch, news.has_more
 
         if position is None or not await loop.run_in_executor(self._readers, follower.resume, position):
@@ -101,14 +106,23 @@ class LogStreams:
                 continue
 
 
-class EventStream(StreamingResponse):
+async def stream_log(request: Request[State], query: LogStreamQuery) -> Response:
+    """The last lines and then every new one, as server-sent events."""
+    log = request.state["logs"].find(request.path_params["plugin_id"])
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream", headers=_HEADERS)
+    streams = request.state["log_streams"]
+    streams.check_room()
+    return LogEventStream(streams, log, query.lines, Position.parse(request.headers.get("Last-Event-ID", "")))
+
+
+class LogEventStream(StreamingResponse):
     """A log as server-sent events."""
 
     media_type = "text/event-stream"
 
     def __init__(self, streams: LogStreams, log: LogFiles, lines: int, position: Position | None) -> None:
-        # nginx holds answers back unless it is told not to
-        super().__init__(self._send_events(lines, position), headers={**HEADERS, "X-Accel-Buffering": "no"})
+        super().__init__(self._send_events(lines, position), headers=_HEADERS)
         self._streams = streams
         self._log = log
         self._follower: Follower | None = None
@@ -125,7 +139,7 @@ class EventStream(StreamingResponse):
             now = time.monotonic()
             if batch is not None:
                 reached = f"id: {self._follower.position}\n" if self._follower.position else ""
-                yield b"event: %b\n%bdata: {%b\n\n" % (batch[0].encode(), reached.encode(), batch[1])
+                yield b"event: %b\n%bdata: %b\n\n" % (batch[0].encode(), reached.encode(), batch[1])
                 sent_at = now
             elif now - sent_at >= HEARTBEAT_SECONDS:
                 yield b": heartbeat\n\n"
