@@ -1,4 +1,4 @@
-"""Takes the screenshots of the README: `scripts/screenshots`."""
+"""Takes the screenshots in docs/images: run it as `scripts/screenshots`."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ while True:
 NAMES = {
     "catalog": ("Catalog", "2.4.1", "Serves the product catalog and keeps it in memory"),
     "danmaku": ("弹幕助手", "0.3.0", "读取直播间弹幕并转发给其他插件"),
-    "mailer": ("Mailer", "1.1.0", "Sends what others have queued, politely and one at a time"),
+    "mailer": ("Mailer", "1.1.0", "Sends queued mail, one message at a time"),
 }
 
 
 def prepare(plugvisor: Plugvisor) -> None:
-    """Plugins as one may have them."""
+    """Write plugins that look like real ones, beside the samples."""
     for name in SAMPLES:
         shutil.copytree(PLUGINS / name, plugvisor.plugins_dir / name)
     for plugin_id, (name, version, description) in NAMES.items():
@@ -58,7 +58,7 @@ def prepare(plugvisor: Plugvisor) -> None:
 
 
 def open_page(browser: Browser, url: str, language: str, theme: str, size: tuple[int, int]) -> Page:
-    """A signed-in page of someone who has been here before."""
+    """Open the page signed in, without the welcome text of a first visit."""
     context = browser.new_context(
         locale=language, color_scheme=theme, viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce"
     )
@@ -70,8 +70,8 @@ def open_page(browser: Browser, url: str, language: str, theme: str, size: tuple
 
 
 def main() -> None:
-    """Take them all."""
-    folder = Path(os.environ.get("PLUGVISOR_SCREENSHOTS_DIR", ROOT / "docs"))
+    """Take every screenshot."""
+    folder = Path(os.environ.get("PLUGVISOR_SCREENSHOTS_DIR", ROOT / "docs" / "images"))
     expect.set_options(timeout=30_000)
     with make_plugvisor() as plugvisor, sync_playwright() as playwright:
         prepare(plugvisor)
