@@ -29,21 +29,21 @@ class Variable:
 
 
 VARIABLES = (
-    Variable("PLUGVISOR_HOST", "127.0.0.1", "address on which HTTP listens"),
-    Variable("PLUGVISOR_PORT", "48916", "port on which HTTP listens"),
-    Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder whose folders are the plugins"),
+    Variable("PLUGVISOR_HOST", "127.0.0.1", "address that HTTP listens on"),
+    Variable("PLUGVISOR_PORT", "48916", "port that HTTP listens on"),
+    Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder with one folder per plugin"),
     Variable("PLUGVISOR_RUN_DIR", "a per-user runtime folder", "sockets, pid file and generated programs"),
     Variable("PLUGVISOR_LOG_DIR", "<run_dir>/log", "one log file per plugin, rotated"),
-    Variable("PLUGVISOR_ADMIN_CODE", "random", "the code that start, stop, reload and refresh ask for"),
-    Variable("PLUGVISOR_ADMIN_CODE_FILE", "none", "a file that holds the admin code instead"),
+    Variable("PLUGVISOR_ADMIN_CODE", "random", "code that changes require"),
+    Variable("PLUGVISOR_ADMIN_CODE_FILE", "none", "file that contains the admin code"),
     Variable("PLUGVISOR_CORS_ORIGINS", "none", "comma-separated origins of front ends elsewhere"),
-    Variable("PLUGVISOR_METRICS_AUTH", "admin", "who may read GET /metrics: admin, or none for everyone"),
-    Variable("PLUGVISOR_PAGE_DIR", "the page built in", "folder of another front end, which is served at `/ui/`"),
-    Variable("PLUGVISOR_RUNNER", "built in", "command that runs an `entry`; may use {entry}, {id} and {dir}"),
+    Variable("PLUGVISOR_METRICS_AUTH", "admin", "who can read `GET /metrics`: `admin`, or `none` for everyone"),
+    Variable("PLUGVISOR_PAGE_DIR", "the built-in page", "folder of another front end, served at `/ui/`"),
+    Variable("PLUGVISOR_RUNNER", "built in", "command that runs an `entry`; can use {entry}, {id} and {dir}"),
     Variable("PLUGVISOR_SUPERVISOR_URL", "unix://<run_dir>/supervisor.sock", "where supervisord listens"),
     Variable("PLUGVISOR_SERVICE_USER", "none", "as root: the user that runs the service"),
     Variable("PLUGVISOR_PLUGIN_USER", "none", "as root: the user that runs the plugins"),
-    Variable("PLUGVISOR_LOG_TO_STDOUT", "false", "whether all logs go to standard output as well"),
+    Variable("PLUGVISOR_LOG_TO_STDOUT", "false", "also write all logs to standard output"),
 )
 
 # The run and log folders are written into supervisord's configuration, where white space separates,
