@@ -1,4 +1,4 @@
-"""start, stop and reload of many plugins in one request, and the client of the README."""
+"""start, stop and reload of many plugins in one request, and the client in docs/api.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Plugvisor
 
-README = Path(__file__).parents[2] / "README.md"
+API_DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
 
 
 @pytest.fixture(params=["extended", "stock"])
@@ -146,7 +146,7 @@ def test_a_bad_body_does_nothing(shared: Plugvisor, add: Callable[..., str]) -> 
 
 
 def test_the_client_of_the_readme(plugvisor: Plugvisor) -> None:
-    [client] = re.findall(r"^```python\n(import json\n.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    [client] = re.findall(r"^```python\n(import json\n.*?)^```$", API_DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
     assert len([line for line in client.splitlines() if line]) <= 20
     plugvisor.write_plugin("one", runtime="auto_start = false")
     plugvisor.up()
