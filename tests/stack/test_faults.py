@@ -9,32 +9,23 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
-from xmlrpc.server import SimpleXMLRPCServer
 
 import httpx
 import pytest
 
-from tests.conftest import (
-    ADMIN_CODE,
-    DEADLINE_SECONDS,
-    HESITANT,
-    Plugvisor,
-    find_free_port,
-    find_processes,
-    is_alive,
-    wait_for,
-)
+from tests.helpers.plugin_code import HESITANT, IGNORES_SIGTERM
+from tests.helpers.ports import find_free_port
+from tests.helpers.processes import cpu_seconds, find_processes, is_alive, kill_all
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_ANSWER_SECONDS = 5.0
-STUBBORN = 'import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint("ready", flush=True)\nsignal.pause()\n'
 
 
 def assert_unavailable(response: httpx.Response) -> None:
@@ -44,7 +35,7 @@ def assert_unavailable(response: httpx.Response) -> None:
 
 
 @contextlib.contextmanager
-def frozen(plugvisor: Plugvisor) -> Iterator[None]:
+def frozen(plugvisor: PlugvisorStack) -> Iterator[None]:
     """supervisord is stopped, and the service has had the few milliseconds in which it notices."""
     pid = plugvisor.supervisord_pid
     os.kill(pid, signal.SIGSTOP)
@@ -55,24 +46,7 @@ def frozen(plugvisor: Plugvisor) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def service_pid(plugvisor: Plugvisor) -> int:
-    pid: int = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
-    return pid
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def kill_all(pids: list[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not any(is_alive(pid) for pid in pids), "the end of what was killed")
-
-
-def timed(plugvisor: Plugvisor, method: str, path: str) -> tuple[httpx.Response, float]:
+def timed(plugvisor: PlugvisorStack, method: str, path: str) -> tuple[httpx.Response, float]:
     began = time.monotonic()
     response = plugvisor.http.get(path) if method == "GET" else plugvisor.post(path)
     return response, time.monotonic() - began
@@ -88,7 +62,7 @@ MUTATIONS = [
 
 
 @pytest.fixture
-def three(plugvisor: Plugvisor) -> Plugvisor:
+def three(plugvisor: PlugvisorStack) -> PlugvisorStack:
     """A Plugvisor, up, with two plugins that run and one that does not."""
     plugvisor.write_plugin("runs")
     plugvisor.write_plugin("other")
@@ -99,7 +73,7 @@ def three(plugvisor: Plugvisor) -> Plugvisor:
     return plugvisor
 
 
-def test_frozen_supervisord(three: Plugvisor) -> None:
+def test_frozen_supervisord(three: PlugvisorStack) -> None:
     pids = {plugin_id: three.status(plugin_id)["pid"] for plugin_id in ("runs", "other")}
     requests = [*READS * 5, *MUTATIONS]
     with ThreadPoolExecutor(len(requests)) as pool, frozen(three):
@@ -116,7 +90,7 @@ def test_frozen_supervisord(three: Plugvisor) -> None:
     assert all(is_alive(pid) for pid in pids.values())
 
 
-def test_frozen_supervisord_and_many_operations_on_one_plugin(three: Plugvisor) -> None:
+def test_frozen_supervisord_and_many_operations_on_one_plugin(three: PlugvisorStack) -> None:
     with ThreadPoolExecutor(2) as pool, frozen(three):
         requests = [("POST", f"/plugin/runs/{verb}") for verb in ("stop", "reload")]
         results = list(pool.map(lambda request: timed(three, *request), requests))
@@ -125,7 +99,7 @@ def test_frozen_supervisord_and_many_operations_on_one_plugin(three: Plugvisor) 
         assert seconds < LONGEST_ANSWER_SECONDS, "a turn that is waited for counts too"
 
 
-def test_frozen_in_the_middle_of_a_stop(plugvisor: Plugvisor) -> None:
+def test_frozen_in_the_middle_of_a_stop(plugvisor: PlugvisorStack) -> None:
     folder = plugvisor.write_plugin("slow", HESITANT, runtime="auto_start = false")
     plugvisor.up()
     plugvisor.start_running("slow")
@@ -143,11 +117,11 @@ def test_frozen_in_the_middle_of_a_stop(plugvisor: Plugvisor) -> None:
 # -- supervisord dies
 
 
-def test_the_service_ends_with_the_supervisord_that_started_it(plugvisor: Plugvisor) -> None:
+def test_the_service_ends_with_the_supervisord_that_started_it(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("slow", HESITANT, runtime="auto_start = false")
     plugvisor.up()
     plugvisor.start_running("slow")
-    pid, process = service_pid(plugvisor), plugvisor.process
+    pid, process = plugvisor.service_pid, plugvisor.process
     assert process
     with ThreadPoolExecutor(1) as pool:
         stop = pool.submit(plugvisor.post, "/plugin/slow/stop")
@@ -164,7 +138,7 @@ def test_the_service_ends_with_the_supervisord_that_started_it(plugvisor: Plugvi
 
 
 @pytest.fixture
-def beside(plugvisor: Plugvisor) -> Iterator[tuple[int, httpx.Client]]:
+def beside(plugvisor: PlugvisorStack) -> Iterator[tuple[int, httpx.Client]]:
     """`plugvisor serve` by hand, on a port of its own, beside what `up` starts: its pid and a client of it."""
     port, log_path = find_free_port(), plugvisor.root / "serve.log"
     with log_path.open("wb") as output:
@@ -188,7 +162,7 @@ def beside(plugvisor: Plugvisor) -> Iterator[tuple[int, httpx.Client]]:
 
 
 def test_serve_alone_outlives_a_supervisord_and_takes_the_next(
-    plugvisor: Plugvisor, beside: tuple[int, httpx.Client]
+    plugvisor: PlugvisorStack, beside: tuple[int, httpx.Client]
 ) -> None:
     serve_pid, http = beside
     plugvisor.write_plugin("x")
@@ -199,7 +173,7 @@ def test_serve_alone_outlives_a_supervisord_and_takes_the_next(
         http.post("/plugins/refresh", headers={"Authorization": f"Bearer {ADMIN_CODE}"})  # it may be older than x
         plugin_pid = wait_for(lambda: http.get("/plugin/status?plugin_id=x").json().get("pid"), "the plugin")
         assert is_alive(plugin_pid)
-        ours = service_pid(plugvisor)
+        ours = plugvisor.service_pid
         assert plugvisor.process
         plugvisor.process.kill()
         plugvisor.process.wait()
@@ -213,8 +187,8 @@ def test_serve_alone_outlives_a_supervisord_and_takes_the_next(
     assert_unavailable(http.get("/plugins"))
 
 
-def test_shutting_down(plugvisor: Plugvisor) -> None:
-    plugvisor.write_plugin("stubborn", STUBBORN, runtime="[plugin_runtime.supervisor]\nstopwaitsecs = 60")
+def test_shutting_down(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("stubborn", IGNORES_SIGTERM, runtime="[plugin_runtime.supervisor]\nstopwaitsecs = 60")
     plugvisor.up()
     wait_for(lambda: "ready" in plugvisor.read_log("stubborn"), "the plugin")
     pid = plugvisor.status("stubborn")["pid"]
@@ -233,13 +207,13 @@ def test_shutting_down(plugvisor: Plugvisor) -> None:
 
 
 @pytest.mark.parametrize("is_random", [False, True], ids=["code set", "random code"])
-def test_the_service_is_killed(plugvisor: Plugvisor, is_random: bool) -> None:
+def test_the_service_is_killed(plugvisor: PlugvisorStack, is_random: bool) -> None:
     if is_random:
         del plugvisor.environ["PLUGVISOR_ADMIN_CODE"]
     plugvisor.write_plugin("x")
     plugvisor.up()
     code = (plugvisor.run_dir / "admin_code").read_text().strip()
-    pid, plugin_pid = service_pid(plugvisor), plugvisor.wait_for_status("x", "running")["pid"]
+    pid, plugin_pid = plugvisor.service_pid, plugvisor.wait_for_status("x", "running")["pid"]
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     wait_for(lambda: not is_alive(pid), "its end")
@@ -251,7 +225,7 @@ def test_the_service_is_killed(plugvisor: Plugvisor, is_random: bool) -> None:
 
     wait_for(is_back, "the service", seconds=10)
     print(f"the service was back after {time.monotonic() - began:.2f} s")  # noqa: T201 - shown by -s
-    assert service_pid(plugvisor) != pid
+    assert plugvisor.service_pid != pid
     assert plugvisor.post("/plugins/refresh", code).status_code == 200
     assert plugvisor.status("x")["pid"] == plugin_pid
     assert is_alive(plugin_pid)
@@ -261,7 +235,7 @@ def test_the_service_is_killed(plugvisor: Plugvisor, is_random: bool) -> None:
 
 
 @pytest.mark.parametrize("how", ["closes", "resets"])
-def test_a_client_that_goes_away_cancels_nothing(shared: Plugvisor, how: str) -> None:
+def test_a_client_that_goes_away_cancels_nothing(shared: PlugvisorStack, how: str) -> None:
     plugin_id = f"slow-{how}"
     folder = shared.write_plugin(plugin_id, HESITANT, runtime="auto_start = false")
     shared.post("/plugins/refresh")
@@ -280,7 +254,7 @@ def test_a_client_that_goes_away_cancels_nothing(shared: Plugvisor, how: str) ->
     assert "Traceback" not in shared.service_log
 
 
-def test_a_folder_removed_while_its_plugin_runs(three: Plugvisor) -> None:
+def test_a_folder_removed_while_its_plugin_runs(three: PlugvisorStack) -> None:
     pid = three.status("runs")["pid"]
     shutil.rmtree(three.plugins_dir / "runs")
     told = three.status("runs")
@@ -300,54 +274,3 @@ def test_a_folder_removed_while_its_plugin_runs(three: Plugvisor) -> None:
     assert response.json()["detail"].startswith("cannot start 'runs': ")
     assert three.post("/plugins/refresh").json()["removed"] == ["runs"]
     assert three.http.get("/plugin/status?plugin_id=runs").status_code == 404
-
-
-WITH_LESS_PATIENCE = """
-from plugvisor.engines.supervisord import control
-control.KILL_GRACE_SECONDS = 0.3
-from plugvisor.cli.main import main
-main(["serve"])
-"""
-
-
-def test_a_process_that_even_sigkill_does_not_end(plugvisor: Plugvisor) -> None:
-    """The kernel may hold a process that waits for a disk, which no test can arrange: supervisord is a fake here."""
-    plugvisor.write_plugin("x", runtime="[plugin_runtime.supervisor]\nstopwaitsecs = 0")
-    plugvisor.command("render")
-    now = int(time.time())
-    info = {"name": "x", "group": "x", "state": 20, "pid": 1, "start": now - 60, "now": now}
-    info |= {"exitstatus": 0, "spawnerr": ""}
-    calls: list[str] = []
-
-    def stop(*parameters: object) -> bool:
-        calls.append(f"stop {parameters}")
-        info["state"] = 40
-        return True
-
-    with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False) as server:
-        server.register_function(lambda _name: info, "supervisor.getProcessInfo")
-        server.register_function(lambda: [info], "supervisor.getAllProcessInfo")
-        server.register_function(stop, "supervisor.stopProcess")
-        server.register_function(lambda: [[[], [], []]], "supervisor.reloadConfig")
-        server.register_function(
-            lambda calls: [server.funcs[call["methodName"]](*call["params"]) for call in calls], "system.multicall"
-        )
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        environ = plugvisor.environ | {"PLUGVISOR_SUPERVISOR_URL": f"http://127.0.0.1:{server.server_address[1]}"}
-        process = subprocess.Popen([sys.executable, "-c", WITH_LESS_PATIENCE], env=environ, stderr=subprocess.DEVNULL)
-        try:
-            wait_for(plugvisor.is_ready, "the service")
-            response = plugvisor.post("/plugin/x/stop")
-            assert (response.status_code, response.json()["code"]) == (504, "stop_timeout")
-            assert response.json()["detail"].startswith("cannot stop 'x': its process is still alive")
-            assert calls == ["stop ('x', False)"]
-            assert plugvisor.status("x")["status"] == "stopping"
-            # nor can it be started meanwhile, which supervisord would answer with success, doing nothing
-            response = plugvisor.post("/plugin/x/start")
-            assert (response.status_code, response.json()["code"]) == (504, "stop_timeout")
-        finally:
-            process.kill()
-            process.wait()
-            server.shutdown()
-            thread.join()

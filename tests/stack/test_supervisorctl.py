@@ -10,23 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import OBEDIENT, find_processes, is_alive, wait_for
+from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.processes import find_processes, is_alive
+from tests.helpers.stack import QUICK
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Plugvisor
-
-QUICK = "auto_start = false\nsupervisor.startsecs = 0"
+    from tests.helpers.stack import PlugvisorStack
 
 
-def service_pid(plugvisor: Plugvisor) -> int:
-    """The service's process id; 0 where it does not run."""
-    pid: int = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
-    return pid
-
-
-def test_status_start_stop_restart(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_status_start_stop_restart(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     assert re.search(rf"^{plugin_id} +STOPPED", shared.ctl("status"), re.MULTILINE)
     wait_for(lambda: re.search(r"^plugvisor +RUNNING", shared.ctl("status"), re.MULTILINE))
@@ -50,21 +45,23 @@ def test_status_start_stop_restart(shared: Plugvisor, add: Callable[..., str]) -
     assert f"pid {pid}" in shared.ctl("status", plugin_id)
 
 
-def test_a_disabled_plugin_is_a_program_that_the_operator_can_start(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_disabled_plugin_is_a_program_that_the_operator_can_start(
+    shared: PlugvisorStack, add: Callable[..., str]
+) -> None:
     plugin_id = add(runtime="enabled = false\nsupervisor.startsecs = 0")
     assert f"{plugin_id}: started" in shared.ctl("start", plugin_id)
     assert shared.status(plugin_id)["status"] == "running"
     assert shared.post(f"/plugin/{plugin_id}/stop").json()["status"] == "stopped"
 
 
-def test_tail(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_tail(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(f"print('你好 🐼', flush=True)\n{OBEDIENT}", runtime=QUICK)
     shared.start_running(plugin_id)
     assert shared.ctl("tail", plugin_id) == "你好 🐼\nready\n\n"
     assert f"/plugin/{plugin_id}/start: 200" in shared.ctl("tail", "plugvisor")
 
 
-def test_render_reread_update(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_render_reread_update(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     changed, removed = add(suffix="-changed", runtime=QUICK), add(suffix="-removed", runtime=QUICK)
     untouched = add(suffix="-untouched", runtime=QUICK)
     pids = {plugin_id: shared.start_running(plugin_id) for plugin_id in (changed, removed, untouched)}
@@ -99,7 +96,7 @@ def test_render_reread_update(shared: Plugvisor, add: Callable[..., str]) -> Non
     assert shared.http.get(f"/plugin/status?plugin_id={removed}").status_code == 404
 
 
-def test_the_service_notices_what_an_update_applied(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_the_service_notices_what_an_update_applied(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     """A manifest goes from A to B, which the operator applies, and back to A, which the API has to apply."""
     plugin_id = add(runtime=QUICK)
     shared.start_running(plugin_id)  # A is applied by the service
@@ -112,7 +109,7 @@ def test_the_service_notices_what_an_update_applied(shared: Plugvisor, add: Call
     assert f"{plugin_id}:" not in shared.ctl("reread")
 
 
-def test_a_program_that_the_operator_removed_can_be_started(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_program_that_the_operator_removed_can_be_started(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     pid = shared.start_running(plugin_id)
     shared.ctl("stop", plugin_id)
@@ -132,18 +129,18 @@ def test_a_program_that_the_operator_removed_can_be_started(shared: Plugvisor, a
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
-def test_a_restarted_service(shared: Plugvisor, add: Callable[..., str], how: str) -> None:
+def test_a_restarted_service(shared: PlugvisorStack, add: Callable[..., str], how: str) -> None:
     """Plugins do not notice, and nothing is lost."""
     running, stopped = add(suffix="-up", runtime=QUICK), add(suffix="-down", runtime=QUICK)
     edited = add(suffix="-edited", runtime=QUICK)
     pids = {plugin_id: shared.start_running(plugin_id) for plugin_id in (running, edited)}
     before = shared.http.get("/plugins").json()
-    old = service_pid(shared)
+    old = shared.service_pid
     if how == "restart":
         assert "plugvisor: started" in shared.ctl("restart", "plugvisor")
     else:
         os.kill(old, signal.SIGKILL)
-    wait_for(lambda: service_pid(shared) not in (0, old), "another process of the service")
+    wait_for(lambda: shared.service_pid not in (0, old), "another process of the service")
     wait_for(shared.is_ready)
     assert shared.http.get("/plugins").json() == before
     for plugin_id, pid in pids.items():
@@ -159,7 +156,7 @@ def test_a_restarted_service(shared: Plugvisor, add: Callable[..., str], how: st
 
 
 @pytest.mark.parametrize("verb", ["start", "reload"])
-def test_a_change_while_away(shared: Plugvisor, add: Callable[..., str], verb: str) -> None:
+def test_a_change_while_away(shared: PlugvisorStack, add: Callable[..., str], verb: str) -> None:
     """Manifests that changed while the service was down are applied at the next start, also where all come at once."""
     code = f"import os\nprint(os.environ.get('SEEN'), flush=True)\n{OBEDIENT}"
     pids = {

@@ -14,24 +14,18 @@ import pytest
 from plugvisor.api.resources.bulk import MOST_PLUGINS, parse_plugin_ids
 from plugvisor.errors import InvalidRequest
 
-from tests.conftest import ADMIN_CODE, is_alive, make_plugvisor
+from tests.helpers.processes import is_alive
+from tests.helpers.stack import ADMIN_CODE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 API_DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
 
 
-@pytest.fixture(params=["extended", "stock"])
-def own(request: pytest.FixtureRequest) -> Iterator[Plugvisor]:
-    """A Plugvisor of the test's own, for what it does is done to all plugins."""
-    with make_plugvisor(stock=request.param == "stock") as made:
-        yield made
-
-
-def post(plugvisor: Plugvisor, verb: str, *names: str) -> dict[str, dict[str, Any]]:
+def post(plugvisor: PlugvisorStack, verb: str, *names: str) -> dict[str, dict[str, Any]]:
     """Each plugin's result by its id."""
     response = plugvisor.post(f"/plugins/{verb}", **({"json": {"plugin_ids": names}} if names else {}))
     assert response.status_code == 200, response.text
@@ -43,37 +37,37 @@ def post(plugvisor: Plugvisor, verb: str, *names: str) -> dict[str, dict[str, An
     return {result["plugin_id"]: result for result in told["results"]}
 
 
-def test_all_of_them(own: Plugvisor) -> None:
+def test_all_of_them(plugvisor: PlugvisorStack) -> None:
     names = [f"p{number:02}" for number in range(20)]  # more than are under way at once
     for name in names:
-        own.write_plugin(name, runtime="auto_start = false")
-    own.write_plugin("disabled", runtime="enabled = false")
-    own.write_plugin("broken", runtime="enabled = maybe")
-    own.up()
-    assert post(own, "stop") == {}
-    started = post(own, "start")
+        plugvisor.write_plugin(name, runtime="auto_start = false")
+    plugvisor.write_plugin("disabled", runtime="enabled = false")
+    plugvisor.write_plugin("broken", runtime="enabled = maybe")
+    plugvisor.up()
+    assert post(plugvisor, "stop") == {}
+    started = post(plugvisor, "start")
     assert list(started) == names
     assert {result["message"] for result in started.values()} == {"Plugin started successfully"}
     pids = {name: result["pid"] for name, result in started.items()}
     assert all(is_alive(pid) for pid in pids.values())
-    again = post(own, "start")
+    again = post(plugvisor, "start")
     assert {name: result["pid"] for name, result in again.items()} == pids
     assert {result["message"] for result in again.values()} == {"Plugin is running already"}
 
-    assert post(own, "stop", "p00")["p00"]["status"] == "stopped"
-    reloaded = post(own, "reload")
+    assert post(plugvisor, "stop", "p00")["p00"]["status"] == "stopped"
+    reloaded = post(plugvisor, "reload")
     assert list(reloaded) == names
     assert {result["status"] for result in reloaded.values()} == {"running"}
     assert not set(pids.values()) & {result["pid"] for result in reloaded.values()}
     assert not any(is_alive(pid) for pid in pids.values())
 
-    stopped = post(own, "stop")
+    stopped = post(plugvisor, "stop")
     assert list(stopped) == names
     assert {result["status"] for result in stopped.values()} == {"stopped"}
-    assert post(own, "stop") == {}
+    assert post(plugvisor, "stop") == {}
 
 
-def test_each_has_its_own_result(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_each_has_its_own_result(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     good, other = add(suffix="-good"), add(suffix="-other")
     name = add(runtime="enabled = false", suffix="-disabled")
     failing = add("raise SystemExit(3)", suffix="-failing")
@@ -95,7 +89,7 @@ def test_each_has_its_own_result(shared: Plugvisor, add: Callable[..., str]) -> 
     post(shared, "stop", failing)
 
 
-def test_wait_holds_for_each(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_wait_holds_for_each(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     one, other = add(suffix="-one"), add(suffix="-other")
     body = {"plugin_ids": [one, other]}
     started = shared.post("/plugins/start?wait=20", json=body).json()["results"]
@@ -133,7 +127,7 @@ def test_good_bodies(body: bytes, names: list[str] | None) -> None:
     assert parse_plugin_ids(body) == names
 
 
-def test_a_bad_body_does_nothing(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_bad_body_does_nothing(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     pid = shared.start_running(plugin_id)
     for verb in ("start", "stop", "reload"):
@@ -145,7 +139,7 @@ def test_a_bad_body_does_nothing(shared: Plugvisor, add: Callable[..., str]) -> 
     assert shared.post("/plugins/stop", json={"plugin_ids": []}).json() == {"ok": True, "results": []}
 
 
-def test_the_client_of_the_readme(plugvisor: Plugvisor) -> None:
+def test_the_client_of_the_documentation(plugvisor: PlugvisorStack) -> None:
     [client] = re.findall(r"^```python\n(import json\n.*?)^```$", API_DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
     assert len([line for line in client.splitlines() if line]) <= 20
     plugvisor.write_plugin("one", runtime="auto_start = false")

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from benchmarks.supervised import COMMAND, name_plugins
-from tests.conftest import ADMIN_CODE, Plugvisor, is_alive, wait_for
+from tests.helpers.processes import is_alive
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +37,7 @@ startsecs = 0
 """
 
 
-async def post_all(plugvisor: Plugvisor, paths: Iterable[str]) -> tuple[list[httpx.Response], float, float]:
+async def post_all(plugvisor: PlugvisorStack, paths: Iterable[str]) -> tuple[list[httpx.Response], float, float]:
     """POST to every path, so many at once; returns the answers, the seconds of all and those of the slowest."""
     limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
     headers = {"Authorization": f"Bearer {ADMIN_CODE}"}
@@ -64,12 +66,12 @@ async def post_all(plugvisor: Plugvisor, paths: Iterable[str]) -> tuple[list[htt
         return list(answers), time.monotonic() - began, slowest
 
 
-def read_states(plugvisor: Plugvisor) -> dict[str, dict[str, Any]]:
+def read_states(plugvisor: PlugvisorStack) -> dict[str, dict[str, Any]]:
     plugins: dict[str, dict[str, Any]] = plugvisor.http.get("/plugin/status").json()["plugins"]
     return plugins
 
 
-def find_by_folder(plugvisor: Plugvisor) -> dict[str, list[int]]:
+def find_by_folder(plugvisor: PlugvisorStack) -> dict[str, list[int]]:
     """The living processes of each plugin, by the folder in which they run: the process table's word."""
     found = defaultdict(list)
     for process in Path("/proc").glob("[0-9]*"):
@@ -80,7 +82,7 @@ def find_by_folder(plugvisor: Plugvisor) -> dict[str, list[int]]:
     return found
 
 
-def test_all_at_once(plugvisor: Plugvisor) -> None:
+def test_all_at_once(plugvisor: PlugvisorStack) -> None:
     names = name_plugins(COUNT)
     for name in names:
         folder = plugvisor.plugins_dir / name

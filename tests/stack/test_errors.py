@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import ADMIN_CODE, find_processes, is_alive, wait_for
+from tests.helpers.processes import find_processes, is_alive
+from tests.helpers.stack import ADMIN_CODE, QUICK
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import httpx
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 MUTATIONS = ("/plugin/some/start", "/plugin/some/stop", "/plugin/some/reload", "/plugins/refresh")
 EXITS = "raise SystemExit(7)"
 
 
 @pytest.fixture(autouse=True)
-def _no_secrets(shared: Plugvisor) -> Iterator[None]:
+def _no_secrets(shared: PlugvisorStack) -> Iterator[None]:
     """No answer in this file may tell a path, the admin code or a stack trace."""
 
     def look(response: httpx.Response) -> None:
@@ -46,7 +48,7 @@ def check(response: httpx.Response, status: int, code: str, *words: str) -> None
         assert word in problem["detail"]
 
 
-def test_plugin_not_found(shared: Plugvisor) -> None:
+def test_plugin_not_found(shared: PlugvisorStack) -> None:
     check(shared.http.get("/plugin/status?plugin_id=nobody"), 404, "plugin_not_found", "'nobody'")
     for verb in ("start", "stop", "reload"):
         # `plugvisor` is a program, but no plugin
@@ -55,7 +57,7 @@ def test_plugin_not_found(shared: Plugvisor) -> None:
     assert shared.http.get("/plugins").status_code == 200  # and `plugvisor` was not stopped
 
 
-def test_already_running(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_already_running(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 2")
     pid = shared.post(f"/plugin/{plugin_id}/start").json()["pid"]
     check(shared.post(f"/plugin/{plugin_id}/start"), 409, "already_running", plugin_id, "starting")
@@ -64,7 +66,7 @@ def test_already_running(shared: Plugvisor, add: Callable[..., str]) -> None:
     assert shared.status(plugin_id)["pid"] == pid
 
 
-def test_not_running(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_not_running(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     never_started = add(suffix="-never")
     check(shared.post(f"/plugin/{never_started}/stop"), 409, "not_running", never_started)
     stopped = add(suffix="-stopped")
@@ -79,7 +81,7 @@ def test_not_running(shared: Plugvisor, add: Callable[..., str]) -> None:
         check(shared.post(f"/plugin/{ended}/stop"), 409, "not_running", ended)
 
 
-def test_plugin_disabled(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_plugin_disabled(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime="enabled = false")
     for verb in ("start", "reload"):
         check(shared.post(f"/plugin/{plugin_id}/{verb}"), 409, "plugin_disabled", plugin_id, "enabled = false")
@@ -90,7 +92,7 @@ def test_plugin_disabled(shared: Plugvisor, add: Callable[..., str]) -> None:
 
 
 def test_a_running_plugin_that_was_disabled_goes_on_and_can_be_stopped(
-    shared: Plugvisor, add: Callable[..., str]
+    shared: PlugvisorStack, add: Callable[..., str]
 ) -> None:
     plugin_id = add()
     pid = shared.start_running(plugin_id)
@@ -107,8 +109,8 @@ def test_a_running_plugin_that_was_disabled_goes_on_and_can_be_stopped(
 MANIFESTS = {
     "no-toml": ('[plugin]\nid = "ID"\ncommand = ', "plugin.toml line 3"),
     "no-command": ('[plugin]\nid = "ID"\n', "plugin.toml line 1"),
-    "command-not-found": ('[plugin]\nid = "ID"\ncommand = ["no-such-command-here"]\n', "no-such-command-here"),
-    "command-not-executable": ('[plugin]\nid = "ID"\ncommand = ["./main.py"]\n', "./main.py"),
+    "command-not-found": ('[plugin]\nid = "ID"\ncommand = ["no-such-command-here"]\n', "not found on PATH"),
+    "command-not-executable": ('[plugin]\nid = "ID"\ncommand = ["./main.py"]\n', "no executable file"),
     "wrong-type": ('[plugin]\nid = "ID"\ncommand = ["true"]\n[plugin_runtime]\nenabled = "yes"\n', "line 5"),
     "no-option": ('[plugin]\nid = "ID"\ncommand = ["true"]\n[plugin_runtime.supervisor]\nuser = "root"\n', "'user'"),
     "another-id": ('[plugin]\nid = "ID-2"\ncommand = ["true"]\n', "its id is now 'ID-2'"),
@@ -117,8 +119,8 @@ MANIFESTS = {
 
 
 @pytest.mark.parametrize("what", MANIFESTS)
-def test_invalid_manifest(shared: Plugvisor, add: Callable[..., str], what: str) -> None:
-    plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 0")
+def test_invalid_manifest(shared: PlugvisorStack, add: Callable[..., str], what: str) -> None:
+    plugin_id = add(runtime=QUICK)
     manifest, words = MANIFESTS[what]
     path = shared.plugins_dir / plugin_id / "plugin.toml"
     good = path.read_text()
@@ -152,7 +154,7 @@ def test_invalid_manifest(shared: Plugvisor, add: Callable[..., str], what: str)
     assert "detail" not in shared.status(plugin_id)
 
 
-def test_invalid_request(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_invalid_request(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     for wait in ("-1", "300.5", "1e9", "nan", "inf", "-inf", "soon", "1,5", "0x1", "%00", "1;2", "%C2%B2"):
         for verb in ("start", "stop", "reload"):
@@ -161,14 +163,14 @@ def test_invalid_request(shared: Plugvisor, add: Callable[..., str]) -> None:
     assert "ready" not in shared.read_log(plugin_id)
 
 
-def test_start_failed_because_it_exits(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_start_failed_because_it_exits(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(EXITS, runtime="auto_start = false\nsupervisor.startretries = 0")
     for request in ("start?wait=20", "reload", "reload?wait=20"):
         check(shared.post(f"/plugin/{plugin_id}/{request}"), 500, "start_failed", plugin_id, "exited too quickly")
     assert shared.status(plugin_id)["status"] == "error"
 
 
-def test_start_failed_because_it_cannot_be_spawned(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_start_failed_because_it_cannot_be_spawned(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     log = shared.log_dir / f"{plugin_id}.log"
     log.unlink(missing_ok=True)
@@ -182,7 +184,7 @@ def test_start_failed_because_it_cannot_be_spawned(shared: Plugvisor, add: Calla
     assert shared.start_running(plugin_id)
 
 
-def test_a_process_that_died_while_reload_waited(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_process_that_died_while_reload_waited(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     old = shared.start_running(plugin_id)
     (shared.plugins_dir / plugin_id / "main.py").write_text(EXITS)
@@ -193,7 +195,7 @@ def test_a_process_that_died_while_reload_waited(shared: Plugvisor, add: Callabl
     assert shared.status(plugin_id)["status"] == "stopped"
 
 
-def test_unauthorized(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_unauthorized(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     shared.write_plugin("never_found", folder="never_found")
     for path in (path.replace("some", plugin_id) for path in MUTATIONS):
@@ -212,12 +214,12 @@ def test_unauthorized(shared: Plugvisor, add: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/none", "/plugin", "/plugin/x/", "/plugin/x/kill", "/plugin//start", "/%00"])
-def test_unknown_path(shared: Plugvisor, path: str) -> None:
+def test_unknown_path(shared: PlugvisorStack, path: str) -> None:
     for response in (shared.http.get(path), shared.post(path), shared.post(path, code=None)):
         check(response, 404, "not_found")
 
 
-def test_unknown_method(shared: Plugvisor) -> None:
+def test_unknown_method(shared: PlugvisorStack) -> None:
     paths = [(path, {"POST"}) for path in MUTATIONS]
     for path, allowed in (*paths, ("/plugins", {"GET", "HEAD"}), ("/plugin/status", {"GET", "HEAD"})):
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - allowed:

@@ -8,28 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import OBEDIENT, is_alive, wait_for
+from tests.helpers.plugin_code import IGNORES_SIGTERM, OBEDIENT
+from tests.helpers.processes import is_alive
+from tests.helpers.stack import QUICK
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d")
-DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()\n"
-"""A plugin that SIGTERM does not end."""
-
-
 HISTORY = {"restarts", "last_exit", "retry_at"}
-"""What only our extension can tell."""
 
 
 def without_history(told: dict[str, Any]) -> dict[str, Any]:
-    """What every supervisord can tell."""
+    """A status without what depends on what happened before (`test_crash_loops.py`)."""
     return {name: value for name, value in told.items() if name not in HISTORY}
 
 
-def test_start_status_stop(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_start_status_stop(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     assert shared.status(plugin_id)["status"] == "stopped"
 
@@ -61,7 +59,7 @@ def test_start_status_stop(shared: Plugvisor, add: Callable[..., str]) -> None:
     assert without_history(shared.status(plugin_id)).keys() == {"plugin_id", "status", "state", "time"}
 
 
-def test_an_empty_plugins_folder(plugvisor: Plugvisor) -> None:
+def test_an_empty_plugins_folder(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     listed = plugvisor.http.get("/plugins")
     assert listed.status_code == 200
@@ -72,7 +70,7 @@ def test_an_empty_plugins_folder(plugvisor: Plugvisor) -> None:
     assert plugvisor.post("/plugins/refresh").json() == {"added": [], "changed": [], "removed": [], "invalid": []}
 
 
-def test_what_runs_after_a_boot_and_how_it_is_listed(plugvisor: Plugvisor) -> None:
+def test_what_runs_after_a_boot_and_how_it_is_listed(plugvisor: PlugvisorStack) -> None:
     folder = plugvisor.write_plugin("greeter")
     (folder / "plugin.toml").write_text(
         '[plugin]\nid = "greeter"\nname = "示例插件 🎉"\nversion = "2.1.0"\n'
@@ -121,7 +119,7 @@ def test_what_runs_after_a_boot_and_how_it_is_listed(plugvisor: Plugvisor) -> No
         assert not (plugvisor.log_dir / f"{never_started}.log").exists()
 
 
-def test_status_of_one_and_of_all_say_the_same(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_status_of_one_and_of_all_say_the_same(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     running, stopped = add(suffix="-up"), add(suffix="-down")
     pid = shared.start_running(running)
     for path in ("/plugin/status", "/plugin/status?plugin_id="):
@@ -137,7 +135,7 @@ def test_status_of_one_and_of_all_say_the_same(shared: Plugvisor, add: Callable[
     assert shared.status(running)["uptime"] < 60
 
 
-def test_reload_of_a_running_a_stopped_and_a_failed_plugin(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_reload_of_a_running_a_stopped_and_a_failed_plugin(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     before = 0
     for _ in ("stopped", "running"):
@@ -164,14 +162,14 @@ def test_reload_of_a_running_a_stopped_and_a_failed_plugin(shared: Plugvisor, ad
     assert shared.status(failed)["status"] == "running"
 
 
-def test_a_plugin_without_startsecs_is_running_at_once(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 0")
+def test_a_plugin_without_startsecs_is_running_at_once(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
     started = shared.post(f"/plugin/{plugin_id}/start").json()
     assert (started["status"], started["state"]) == ("running", "RUNNING")
     assert is_alive(started["pid"])
 
 
-def test_start_waits_as_long_as_it_is_told(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_start_waits_as_long_as_it_is_told(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 3")
     for wait, least, most in (("", 0, 2.5), ("?wait=", 0, 2.5), ("?wait=0", 0, 2.5), ("?wait=0.5", 0.5, 2.9)):
         began = time.monotonic()
@@ -185,8 +183,8 @@ def test_start_waits_as_long_as_it_is_told(shared: Plugvisor, add: Callable[...,
     assert started.json()["status"] == "running"
 
 
-def test_stop_that_goes_on_is_accepted(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(DEAF, runtime="auto_start = false\nsupervisor.stopwaitsecs = 3")
+def test_stop_that_goes_on_is_accepted(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(IGNORES_SIGTERM, runtime="auto_start = false\nsupervisor.stopwaitsecs = 3")
     pid = shared.start_running(plugin_id)
     for wait in (0, 0.3):
         began = time.monotonic()
@@ -205,8 +203,10 @@ def test_stop_that_goes_on_is_accepted(shared: Plugvisor, add: Callable[..., str
     assert not is_alive(pid)
 
 
-def test_reload_that_goes_on_is_accepted(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(DEAF, runtime="auto_start = false\nsupervisor.startsecs = 0\nsupervisor.stopwaitsecs = 3")
+def test_reload_that_goes_on_is_accepted(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(
+        IGNORES_SIGTERM, runtime="auto_start = false\nsupervisor.startsecs = 0\nsupervisor.stopwaitsecs = 3"
+    )
     pid = shared.start_running(plugin_id)
     began = time.monotonic()
     accepted = shared.post(f"/plugin/{plugin_id}/reload?wait=0.5")
@@ -226,8 +226,8 @@ def test_reload_that_goes_on_is_accepted(shared: Plugvisor, add: Callable[..., s
     assert (reloaded.status_code, reloaded.json()["status"]) == (200, "running")
 
 
-def test_reload_does_not_say_that_it_is_done_before_it_is(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 0")
+def test_reload_does_not_say_that_it_is_done_before_it_is(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
     pid = shared.start_running(plugin_id)
     for wait in [0, 0.002, 0.005, 0.01, 0.02] * 4:
         answer = shared.post(f"/plugin/{plugin_id}/reload?wait={wait}")
@@ -265,7 +265,7 @@ def test_reload_does_not_say_that_it_is_done_before_it_is(shared: Plugvisor, add
     ids=["expected", "expected-code", "unexpected-code", "signal", "backoff", "fatal"],
 )
 def test_what_is_told_of_a_plugin_that_ended(
-    shared: Plugvisor, add: Callable[..., str], code: str, options: str, told: str
+    shared: PlugvisorStack, add: Callable[..., str], code: str, options: str, told: str
 ) -> None:
     plugin_id = add(code, runtime=f"auto_start = false\n[plugin_runtime.supervisor]\n{options}")
     status, state, detail = told.split(" ", 2)

@@ -13,15 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import (
-    ADMIN_CODE,
-    DEADLINE_SECONDS,
-    Plugvisor,
-    find_free_port,
-    find_processes,
-    is_alive,
-    wait_for,
-)
+from tests.helpers.ports import find_free_port
+from tests.helpers.processes import find_processes, is_alive
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 SETTINGS = {"PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_RUN_DIR", "PLUGVISOR_LOG_DIR", "PLUGVISOR_RUNNER"}
 COMMANDS = {
@@ -30,11 +25,12 @@ COMMANDS = {
     "render": (r"nothing\s+else", SETTINGS),
     "check": (r"file and line", {"PLUGVISOR_PLUGINS_DIR"}),
     "health": (r"Exit status 0", {"PLUGVISOR_HOST", "PLUGVISOR_PORT"}),
+    "run": (r"supervisord does not know of it", {"PLUGVISOR_RUN_DIR"}),
     "ctl": (r"supervisorctl", {"PLUGVISOR_RUN_DIR"}),
 }
 
 
-def test_help_names_every_command(plugvisor: Plugvisor) -> None:
+def test_help_names_every_command(plugvisor: PlugvisorStack) -> None:
     shown = plugvisor.command("--help")
     assert shown.returncode == 0
     assert re.findall(r"^ {4}(\w+) {2,}\w+", shown.stdout, re.MULTILINE) == [*COMMANDS]
@@ -44,7 +40,7 @@ def test_help_names_every_command(plugvisor: Plugvisor) -> None:
 
 
 @pytest.mark.parametrize("name", [*COMMANDS])
-def test_help_tells_what_a_command_does_and_reads(plugvisor: Plugvisor, name: str) -> None:
+def test_help_tells_what_a_command_does_and_reads(plugvisor: PlugvisorStack, name: str) -> None:
     text, variables = COMMANDS[name]
     shown = plugvisor.command(name, "--help")
     assert shown.returncode == 0
@@ -56,7 +52,7 @@ def test_help_tells_what_a_command_does_and_reads(plugvisor: Plugvisor, name: st
 # -- what is refused
 
 
-def refused(plugvisor: Plugvisor, *arguments: str, **environ: str) -> str:
+def refused(plugvisor: PlugvisorStack, *arguments: str, **environ: str) -> str:
     """Run a command that cannot be carried out; returns its one sentence."""
     done = plugvisor.command(*arguments, **environ)
     assert done.returncode == 2, done
@@ -88,7 +84,7 @@ def refused(plugvisor: Plugvisor, *arguments: str, **environ: str) -> str:
         *[("PLUGVISOR_ADMIN_CODE_FILE", value) for value in ("{root}/none", "{root}", "{root}/empty", "{root}/latin1")],
     ],
 )
-def test_bad_settings(plugvisor: Plugvisor, variable: str, value: str) -> None:
+def test_bad_settings(plugvisor: PlugvisorStack, variable: str, value: str) -> None:
     (plugvisor.root / "up.log").touch()
     (plugvisor.root / "empty").touch()
     (plugvisor.root / "latin1").write_bytes("sécrétsécrétsécrét".encode("latin-1"))
@@ -101,13 +97,13 @@ def test_bad_settings(plugvisor: Plugvisor, variable: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770])
-def test_a_run_folder_that_others_may_write(plugvisor: Plugvisor, mode: int) -> None:
+def test_a_run_folder_that_others_may_write(plugvisor: PlugvisorStack, mode: int) -> None:
     plugvisor.run_dir.mkdir()
     plugvisor.run_dir.chmod(mode)
     assert "PLUGVISOR_RUN_DIR" in refused(plugvisor, "up")
 
 
-def test_a_run_folder_of_somebody_else(plugvisor: Plugvisor) -> None:
+def test_a_run_folder_of_somebody_else(plugvisor: PlugvisorStack) -> None:
     folder = plugvisor.run_dir
     if os.getuid() == 0:
         folder.mkdir()
@@ -117,7 +113,7 @@ def test_a_run_folder_of_somebody_else(plugvisor: Plugvisor) -> None:
     assert "PLUGVISOR_RUN_DIR" in refused(plugvisor, "up", PLUGVISOR_RUN_DIR=str(folder))
 
 
-def test_a_port_in_use(plugvisor: Plugvisor) -> None:
+def test_a_port_in_use(plugvisor: PlugvisorStack) -> None:
     with socket.create_server(("127.0.0.1", plugvisor.port)):
         for command in ("up", "serve"):
             sentence = refused(plugvisor, command)
@@ -128,7 +124,7 @@ def test_a_port_in_use(plugvisor: Plugvisor) -> None:
 # -- up
 
 
-def test_up_twice(plugvisor: Plugvisor) -> None:
+def test_up_twice(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("x")
     plugvisor.up()
     pids = plugvisor.ctl("pid", "all"), plugvisor.wait_for_status("x", "running")["pid"]
@@ -146,7 +142,7 @@ def test_up_twice(plugvisor: Plugvisor) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_stops_all(plugvisor: Plugvisor, name: str) -> None:
+def test_a_signal_stops_all(plugvisor: PlugvisorStack, name: str) -> None:
     plugvisor.write_plugin("x")
     plugvisor.write_plugin("idle", runtime="auto_start = false")
     plugvisor.up()
@@ -164,7 +160,7 @@ def test_a_signal_stops_all(plugvisor: Plugvisor, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_ends_serve(plugvisor: Plugvisor, name: str) -> None:
+def test_a_signal_ends_serve(plugvisor: PlugvisorStack, name: str) -> None:
     process = plugvisor.spawn("serve")
     try:
         wait_for(lambda: "listening on" in plugvisor.output_path.read_text(), "the service")
@@ -177,14 +173,14 @@ def test_a_signal_ends_serve(plugvisor: Plugvisor, name: str) -> None:
         process.wait()
 
 
-def is_answering(plugvisor: Plugvisor) -> bool:
+def is_answering(plugvisor: PlugvisorStack) -> bool:
     """Whether requests are served: uvicorn heeds signals from then on."""
     with contextlib.suppress(httpx.TransportError):
         return plugvisor.http.get("/health").status_code == 200
     return False
 
 
-def test_a_random_code_is_shown_at_the_start_and_logged_nowhere(plugvisor: Plugvisor) -> None:
+def test_a_random_code_is_shown_at_the_start_and_logged_nowhere(plugvisor: PlugvisorStack) -> None:
     del plugvisor.environ["PLUGVISOR_ADMIN_CODE"]
     plugvisor.up()
     shown = plugvisor.output_path.read_text()
@@ -206,7 +202,7 @@ def test_a_random_code_is_shown_at_the_start_and_logged_nowhere(plugvisor: Plugv
 
 
 @pytest.mark.parametrize("by_file", [False, True], ids=["variable", "file"])
-def test_a_weak_code_is_warned_about(plugvisor: Plugvisor, by_file: bool) -> None:
+def test_a_weak_code_is_warned_about(plugvisor: PlugvisorStack, by_file: bool) -> None:
     code = "QXYZ"
     plugvisor.environ["PLUGVISOR_ADMIN_CODE"] = code
     if by_file:
@@ -222,7 +218,7 @@ def test_a_weak_code_is_warned_about(plugvisor: Plugvisor, by_file: bool) -> Non
     assert "as you set it" in shown
 
 
-def test_a_plugin_that_is_gone_is_not_started_again(plugvisor: Plugvisor) -> None:
+def test_a_plugin_that_is_gone_is_not_started_again(plugvisor: PlugvisorStack) -> None:
     for plugin_id in ("stays", "goes"):
         plugvisor.write_plugin(plugin_id)
     plugvisor.up()
@@ -237,7 +233,7 @@ def test_a_plugin_that_is_gone_is_not_started_again(plugvisor: Plugvisor) -> Non
 
 
 @pytest.mark.parametrize("orphans", ["killed", "alive"])
-def test_what_a_killed_supervisord_left_is_no_hindrance(plugvisor: Plugvisor, orphans: str) -> None:
+def test_what_a_killed_supervisord_left_is_no_hindrance(plugvisor: PlugvisorStack, orphans: str) -> None:
     plugvisor.write_plugin("x", runtime="auto_start = false")
     plugvisor.up()
     pid, service_pid = plugvisor.start_running("x"), int(plugvisor.ctl("pid", "plugvisor"))
@@ -257,7 +253,7 @@ def test_what_a_killed_supervisord_left_is_no_hindrance(plugvisor: Plugvisor, or
 # -- render, check, health, ctl
 
 
-def test_render(plugvisor: Plugvisor) -> None:
+def test_render(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("x")
     done = plugvisor.command("render")
     assert (done.returncode, done.stdout) == (0, "x: ok, plugin 'x'\n1 plugins, 0 invalid\n")
@@ -278,7 +274,7 @@ def find_files(folder: Path) -> set[str]:
     return {str(path) for path in folder.rglob("*")}
 
 
-def test_check(plugvisor: Plugvisor, tmp_path: Path) -> None:
+def test_check(plugvisor: PlugvisorStack, tmp_path: Path) -> None:
     plugvisor.write_plugin("good")
     plugvisor.write_plugin("off", runtime="enabled = false")
     environ = {"TMPDIR": str(tmp_path)}
@@ -304,17 +300,17 @@ def test_check(plugvisor: Plugvisor, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["with blank", "100%", "long" * 30], ids=["blank", "percent", "long"])
-def test_check_wherever_temporary_files_are(plugvisor: Plugvisor, tmp_path: Path, name: str) -> None:
+def test_check_wherever_temporary_files_are(plugvisor: PlugvisorStack, tmp_path: Path, name: str) -> None:
     plugvisor.write_plugin("good")
     (tmp_path / name).mkdir()
     assert plugvisor.command("check", TMPDIR=str(tmp_path / name)).returncode == 0
 
 
-def test_check_of_no_folder(plugvisor: Plugvisor) -> None:
+def test_check_of_no_folder(plugvisor: PlugvisorStack) -> None:
     assert "none" in refused(plugvisor, "check", str(plugvisor.root / "none"))
 
 
-def test_health(plugvisor: Plugvisor) -> None:
+def test_health(plugvisor: PlugvisorStack) -> None:
     done = plugvisor.command("health")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("unhealthy: no answer from http://127.0.0.1:")
@@ -331,7 +327,7 @@ def test_health(plugvisor: Plugvisor) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_ctl(plugvisor: Plugvisor) -> None:
+def test_ctl(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("x", runtime="auto_start = false")
     plugvisor.up()
     lines = {line.split()[0]: line.split()[1] for line in plugvisor.ctl("status").splitlines()}

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 from plugvisor.engines.supervisord.program import LOG_FILE_BACKUPS, LOG_FILE_BYTES
 
-from tests.api.raw import cpu_seconds
-from tests.conftest import Plugvisor, is_alive, wait_for
+from tests.helpers.processes import cpu_seconds, is_alive
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.helpers.stack import PlugvisorStack
 
 MEGABYTE = 1024 * 1024
 TALKATIVE = """\
@@ -83,7 +85,7 @@ def mounted(path: Path, megabytes: int) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def disk(plugvisor: Plugvisor) -> Iterator[Disk]:
+def disk(plugvisor: PlugvisorStack) -> Iterator[Disk]:
     """The run folder, with the logs in it, and what `plugvisor up` prints, on a disk of 40 MB."""
     with mounted(plugvisor.root / "disk", 40) as disk:
         plugvisor.run_dir = disk.path / "run"
@@ -94,13 +96,13 @@ def disk(plugvisor: Plugvisor) -> Iterator[Disk]:
         plugvisor.down()
 
 
-def read_published(plugvisor: Plugvisor) -> dict[str, bytes]:
+def read_published(plugvisor: PlugvisorStack) -> dict[str, bytes]:
     """Every generated file, byte for byte."""
     folders = (plugvisor.run_dir / "conf.d", plugvisor.run_dir / "launch")
     return {str(path): path.read_bytes() for folder in folders for path in folder.iterdir()}
 
 
-def test_full_disk(plugvisor: Plugvisor, disk: Disk) -> None:
+def test_full_disk(plugvisor: PlugvisorStack, disk: Disk) -> None:
     folder = plugvisor.write_plugin("runs", TALKATIVE)
     plugvisor.write_plugin("idle", runtime="auto_start = false")
     plugvisor.up()
@@ -156,7 +158,7 @@ def test_full_disk(plugvisor: Plugvisor, disk: Disk) -> None:
     wait_for(lambda: "POST /plugin/idle/start: 200" in plugvisor.service_log, "the service's log to go on")
 
 
-def test_full_disk_at_the_start(plugvisor: Plugvisor, disk: Disk) -> None:
+def test_full_disk_at_the_start(plugvisor: PlugvisorStack, disk: Disk) -> None:
     plugvisor.write_plugin("runs")
     plugvisor.output_path = plugvisor.root / "up.log"
     disk.fill()
@@ -170,7 +172,7 @@ def test_full_disk_at_the_start(plugvisor: Plugvisor, disk: Disk) -> None:
 
 
 @pytest.mark.parametrize("name", ["runs", "_supervisord", "_server"])
-def test_full_disk_where_a_log_is_to_be_rotated(plugvisor: Plugvisor, disk: Disk, name: str) -> None:
+def test_full_disk_where_a_log_is_to_be_rotated(plugvisor: PlugvisorStack, disk: Disk, name: str) -> None:
     """supervisord, as it comes, ends in this moment, or reads nobody's output any more."""
     plugvisor.write_plugin("runs", TALKATIVE, runtime="auto_start = false")
     plugvisor.write_plugin("idle", runtime="auto_start = false")
@@ -201,7 +203,7 @@ def test_full_disk_where_a_log_is_to_be_rotated(plugvisor: Plugvisor, disk: Disk
     wait_for(lambda: write() or path.stat().st_size > before, "it to go on")
 
 
-def test_a_flood_of_output(plugvisor: Plugvisor) -> None:
+def test_a_flood_of_output(plugvisor: PlugvisorStack) -> None:
     """supervisord and the service stay prompt, other plugins too, and what is kept is bounded."""
     plugvisor.write_plugin("floods", FLOODING)
     plugvisor.write_plugin("other", runtime="auto_start = false")
@@ -230,7 +232,7 @@ def test_a_flood_of_output(plugvisor: Plugvisor) -> None:
     assert not list(plugvisor.log_dir.glob(f"floods.log.{LOG_FILE_BACKUPS + 1}"))
 
 
-def test_more_plugins_than_descriptors(plugvisor: Plugvisor) -> None:
+def test_more_plugins_than_descriptors(plugvisor: PlugvisorStack) -> None:
     """Those that do not fit are told so; supervisord keeps what it needs for itself."""
     names = [f"p{number:02}" for number in range(40)]
     options = "[plugin_runtime.supervisor]\nstartsecs = 0\nstartretries = 0"
@@ -260,7 +262,7 @@ def test_more_plugins_than_descriptors(plugvisor: Plugvisor) -> None:
     assert plugvisor.post(f"/plugin/{refused[0]}/start?wait=10").json()["status"] == "running"
 
 
-def test_a_log_that_cannot_be_opened_costs_no_descriptors(plugvisor: Plugvisor) -> None:
+def test_a_log_that_cannot_be_opened_costs_no_descriptors(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("runs", runtime="auto_start = false\n[plugin_runtime.supervisor]\nstartretries = 0")
     plugvisor.up()
     log = plugvisor.log_dir / "runs.log"

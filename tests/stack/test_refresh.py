@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import OBEDIENT, find_processes, is_alive, wait_for
+from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.processes import find_processes, is_alive
+from tests.helpers.stack import QUICK
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
-QUICK = "auto_start = false\nsupervisor.startsecs = 0"
 SLOW = OBEDIENT.replace("sys.exit(0)", "(time.sleep(1), sys.exit(0))").replace("import ", "import time, ")
 """A plugin that takes its time to end."""
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left(shared: Plugvisor) -> Iterator[None]:
+def _nothing_is_left(shared: PlugvisorStack) -> Iterator[None]:
     """Each test begins with no plugin."""
     yield
     for path in shared.plugins_dir.iterdir():
@@ -31,7 +33,7 @@ def _nothing_is_left(shared: Plugvisor) -> Iterator[None]:
     assert shared.http.get("/plugins").json()["plugins"] == []
 
 
-def refresh(plugvisor: Plugvisor) -> dict[str, list[str]]:
+def refresh(plugvisor: PlugvisorStack) -> dict[str, list[str]]:
     """Refresh; returns what it found, without what is empty."""
     response = plugvisor.post("/plugins/refresh")
     assert response.status_code == 200, response.text
@@ -39,12 +41,12 @@ def refresh(plugvisor: Plugvisor) -> dict[str, list[str]]:
     return {what: ids for what, ids in response.json().items() if ids}
 
 
-def processes(plugvisor: Plugvisor) -> dict[str, dict[str, Any]]:
+def processes(plugvisor: PlugvisorStack) -> dict[str, dict[str, Any]]:
     """What supervisord says of its programs, by their names."""
     return {info["name"]: info for info in plugvisor.rpc("getAllProcessInfo")}
 
 
-def is_published(plugvisor: Plugvisor, plugin_id: str) -> bool:
+def is_published(plugvisor: PlugvisorStack, plugin_id: str) -> bool:
     """Whether the files and the program of a plugin are there; fails where only some of them are."""
     [there] = {
         (plugvisor.run_dir / "conf.d" / f"{plugin_id}.conf").exists(),
@@ -54,14 +56,14 @@ def is_published(plugvisor: Plugvisor, plugin_id: str) -> bool:
     return there
 
 
-def listed(plugvisor: Plugvisor, plugin_id: str) -> dict[str, Any] | None:
+def listed(plugvisor: PlugvisorStack, plugin_id: str) -> dict[str, Any] | None:
     """A plugin as the list has it."""
     return next(
         (plugin for plugin in plugvisor.http.get("/plugins").json()["plugins"] if plugin["id"] == plugin_id), None
     )
 
 
-def test_added_changed_removed(shared: Plugvisor) -> None:
+def test_added_changed_removed(shared: PlugvisorStack) -> None:
     ids = ["one", "two", "three"]
     for plugin_id in ids:
         shared.write_plugin(plugin_id, runtime=QUICK)
@@ -91,7 +93,7 @@ def test_added_changed_removed(shared: Plugvisor) -> None:
 
 
 @pytest.mark.parametrize("verb", ["start", "reload"])
-def test_a_change_waits(shared: Plugvisor, add: Callable[..., str], verb: str) -> None:
+def test_a_change_waits(shared: PlugvisorStack, add: Callable[..., str], verb: str) -> None:
     """It is applied when the plugin is started next, and not before."""
     code = f"import os\nprint(os.environ.get('SEEN'), flush=True)\n{OBEDIENT}"
     plugin_id = add(code, runtime=QUICK)
@@ -114,7 +116,7 @@ def test_a_change_waits(shared: Plugvisor, add: Callable[..., str], verb: str) -
     assert refresh(shared) == {}
 
 
-def test_a_plugin_is_stopped_before_it_is_removed(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_plugin_is_stopped_before_it_is_removed(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(SLOW, runtime=QUICK)
     pid = shared.start_running(plugin_id)
     (shared.plugins_dir / plugin_id / "plugin.toml").unlink()
@@ -128,7 +130,7 @@ def test_a_plugin_is_stopped_before_it_is_removed(shared: Plugvisor, add: Callab
     assert not is_published(shared, plugin_id)
 
 
-def test_a_renamed_folder(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_renamed_folder(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     pid = shared.start_running(plugin_id)
     (shared.plugins_dir / plugin_id).rename(shared.plugins_dir / f"{plugin_id}-renamed")
@@ -139,7 +141,7 @@ def test_a_renamed_folder(shared: Plugvisor, add: Callable[..., str]) -> None:
     wait_for(lambda: find_processes(shared.plugins_dir / f"{plugin_id}-renamed") == [reloaded["pid"]])
 
 
-def test_a_changed_id(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_changed_id(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     old = add(runtime=QUICK)
     pid = shared.start_running(old)
     new = f"{old}-new"
@@ -151,7 +153,7 @@ def test_a_changed_id(shared: Plugvisor, add: Callable[..., str]) -> None:
     shared.start_running(new)
 
 
-def test_a_manifest_that_is_broken_and_repaired_while_it_runs(shared: Plugvisor) -> None:
+def test_a_manifest_that_is_broken_and_repaired_while_it_runs(shared: PlugvisorStack) -> None:
     path = shared.write_plugin("its_id", runtime=QUICK, folder="its-folder") / "plugin.toml"
     assert refresh(shared) == {"added": ["its_id"]}
     pid = shared.start_running("its_id")
@@ -180,7 +182,9 @@ def test_a_manifest_that_is_broken_and_repaired_while_it_runs(shared: Plugvisor)
     assert shared.status("its_id")["status"] == "stopped"
 
 
-def test_broken_manifests_are_listed_and_keep_nobody_from_working(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_broken_manifests_are_listed_and_keep_nobody_from_working(
+    shared: PlugvisorStack, add: Callable[..., str]
+) -> None:
     good = '[plugin]\nid = "{}"\ncommand = ["true"]\n'
     manifests = {
         "bad-toml": (good + "[plugin_runtime\n", "plugin.toml line 4"),
@@ -221,7 +225,7 @@ def test_broken_manifests_are_listed_and_keep_nobody_from_working(shared: Plugvi
     assert shared.status("first")["status"] == "running"
 
 
-def test_the_plugins_folder_is_pulled_away(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_the_plugins_folder_is_pulled_away(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     pid = shared.start_running(plugin_id)
     before = shared.http.get("/plugins").json()
@@ -242,7 +246,7 @@ def test_the_plugins_folder_is_pulled_away(shared: Plugvisor, add: Callable[...,
     shared.start_running(plugin_id)
 
 
-def test_two_refreshes_at_once_find_everything_once(shared: Plugvisor) -> None:
+def test_two_refreshes_at_once_find_everything_once(shared: PlugvisorStack) -> None:
     ids = [f"once-{number}" for number in range(10)]
     for plugin_id in ids:
         shared.write_plugin(plugin_id, SLOW, runtime=QUICK)
