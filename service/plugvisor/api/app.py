@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,7 @@ from plugvisor.api.resources.logs.streams import LogStreams
 from plugvisor.api.routes import ROUTES, make_routes
 from plugvisor.api.state import State
 from plugvisor.api.views import Views
-from plugvisor.engines.supervisord.client import SupervisorClient
-from plugvisor.engines.supervisord.process_table import ProcessTable
+from plugvisor.engines.supervisord.engine import SupervisordEngine
 from plugvisor.manager.manager import Manager
 from plugvisor.metrics.sampler import Sampler
 from plugvisor.metrics.traffic import NO_ROUTE, Traffic
@@ -45,22 +45,19 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        client = SupervisorClient(settings.supervisor_url)
-        engine = ProcessTable(client, str(settings.run_dir / "state.sock"))
-        manager = Manager(settings, client, engine)
-        await manager.load()
-        manager.resume()
+        engine = SupervisordEngine(settings)
+        manager = Manager(settings.plugins_dir, engine)
+        await asyncio.gather(engine.open(), manager.load())
         views = Views(manager, engine)
         events = EventHub(manager, engine, views)
         log_streams = LogStreams()
         sampler = Sampler(partial(find_pids, manager, engine))
         traffic = Traffic()
-        client.on_call.append(traffic.count_call)
+        engine.client.on_call.append(traffic.count_call)
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
         sampler.keep(manager.catalog)
         yield State(
             settings=settings,
-            client=client,
             engine=engine,
             manager=manager,
             views=views,
@@ -76,7 +73,6 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         await sampler.close()
         await manager.close()
         await engine.close()
-        await client.close()
 
     app = Starlette(
         routes=[*make_routes(), *make_page_routes(settings.page_dir)],
@@ -117,7 +113,7 @@ async def respond_to_unmatched(request: Request[Any], error: Exception) -> Respo
     return response
 
 
-async def find_pids(manager: Manager, engine: ProcessTable) -> dict[str, int]:
+async def find_pids(manager: Manager, engine: SupervisordEngine) -> dict[str, int]:
     """The main process of each plugin that has one; raises `SupervisorUnavailable`."""
     processes = engine.read()
     return {name: processes[name].pid for name in manager.catalog if name in processes and processes[name].is_alive}

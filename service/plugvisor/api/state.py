@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from plugvisor.api.resources.logs.files import LogReader
     from plugvisor.api.resources.logs.streams import LogStreams
     from plugvisor.api.views import Views
-    from plugvisor.engines.supervisord.client import SupervisorClient
-    from plugvisor.engines.supervisord.process_table import ProcessTable
+    from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
     from plugvisor.metrics.sampler import Sampler
     from plugvisor.metrics.traffic import Traffic
@@ -30,8 +29,7 @@ class State(TypedDict):
     """Made by the application's lifespan."""
 
     settings: Settings
-    client: SupervisorClient
-    engine: ProcessTable
+    engine: Engine
     manager: Manager
     views: Views
     events: EventHub

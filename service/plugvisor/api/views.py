@@ -12,6 +12,7 @@ import msgspec
 from plugvisor.api.timestamps import format_time
 from plugvisor.errors import PluginNotFound
 from plugvisor.manager.status import report
+from plugvisor.models.manifest import Metadata
 from plugvisor.models.plugin import (
     Author,
     Dependency,
@@ -22,12 +23,12 @@ from plugvisor.models.plugin import (
     ProcessStatus,
     StateName,
 )
-from plugvisor.plugins.metadata import Metadata
+from plugvisor.models.process import NEVER_ADDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plugvisor.engines.supervisord.process_table import ProcessTable
+    from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.status import Report
     from plugvisor.models.process import Process
@@ -47,7 +48,7 @@ class Document:
 class Views:
     """Renders the catalog and the process table together. Every method may raise `SupervisorUnavailable`."""
 
-    def __init__(self, manager: Manager, engine: ProcessTable) -> None:
+    def __init__(self, manager: Manager, engine: Engine) -> None:
         self._manager = manager
         self._engine = engine
         self._list: tuple[object, Document] | None = None
@@ -179,7 +180,8 @@ def make_outcome(plugin_id: str, process: Process, message: str) -> Outcome:
 
 def find_manifest_error(plugin: Plugin) -> ManifestError | None:
     """Why the manifest is invalid; None if it is not, or if there is none any more."""
-    return ManifestError(line=None, message=plugin.problem) if plugin.problem and plugin.folder else None
+    error = plugin.manifest_error
+    return ManifestError(line=error.line, message=error.problem) if error is not None else None
 
 
 def _make_state(plugin: Plugin, current: Report) -> dict[str, Any]:
@@ -190,13 +192,14 @@ def _make_state(plugin: Plugin, current: Report) -> dict[str, Any]:
     error = find_manifest_error(plugin)
     if error is not None:
         fields["manifest_error"] = error
-    if current.history is not None:
-        fields["restarts"] = current.history.restarts
-        last_exit = current.history.last_exit
-        if last_exit is not None:
-            fields["last_exit"] = msgspec.convert({**last_exit, "at": format_time(last_exit["at"])}, LastExit)
-        if current.history.retry_at is not None:
-            fields["retry_at"] = format_time(current.history.retry_at)
-        if current.history.flapping:
+    process = current.process
+    if process is not NEVER_ADDED:
+        fields["restarts"] = process.restarts
+        if (last_exit := process.last_exit) is not None:
+            how = {"signal": last_exit.signal} if last_exit.signal else {"code": last_exit.code}
+            fields["last_exit"] = LastExit(**how, at=format_time(last_exit.at))
+        if process.retry_at is not None:
+            fields["retry_at"] = format_time(process.retry_at)
+        if process.flapping:
             fields["flapping"] = True
     return fields

@@ -1,11 +1,11 @@
-"""What is told about a plugin: its manifest and its process, put together."""
+"""A plugin's status, from its manifest and its process."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plugvisor.models.process import NEVER_ADDED, History, Process, ProcessState, Status
+from plugvisor.models.process import NEVER_ADDED, Process, ProcessState, Status
 
 if TYPE_CHECKING:
     from plugvisor.plugins.catalog import Plugin
@@ -13,26 +13,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A plugin's state at one instant. `pid` and `uptime_seconds` are None where no process is alive."""
+    """A plugin's status at one instant. `pid` and `uptime_seconds` are None if no process is alive."""
 
     status: Status
     state: ProcessState
-    """supervisord's own; UNKNOWN where the plugin has neither a usable manifest nor a process."""
+    """supervisord's own; UNKNOWN if the plugin has neither a valid manifest nor a program."""
     detail: str
     pid: int | None
     uptime_seconds: int | None
-    history: History | None
-    """None where no state stream tells it."""
+    process: Process
 
 
 def report(plugin: Plugin, process: Process | None, now: float) -> Report:
-    """Put together what is to be told; `process` is None where supervisord does not have the program.
+    """Make the report; `process` is None if the engine does not have the program.
 
-    A plugin whose manifest cannot be used is in error, unless a process of it is alive: that goes on,
+    A plugin whose manifest is invalid is in error, unless a process of it is alive: that goes on,
     and its status is the process's.
 
     Args:
-        now: the instant for which uptime is told, on the monotonic clock.
+        now: the instant for which to report the uptime, on the monotonic clock.
     """
     shown = process or NEVER_ADDED
     detail = shown.detail
@@ -50,10 +49,10 @@ def report(plugin: Plugin, process: Process | None, now: float) -> Report:
         detail=detail,
         pid=shown.pid if shown.is_alive else None,
         uptime_seconds=shown.uptime_seconds(now) if shown.is_alive else None,
-        history=shown.history,
+        process=shown,
     )
 
 
 def describe_problem(plugin: Plugin) -> str:
-    """Why a plugin cannot be used, as the second half of a sentence."""
+    """Why a plugin cannot be started, as the second half of a sentence."""
     return f"its manifest is invalid: {plugin.problem}" if plugin.folder else plugin.problem

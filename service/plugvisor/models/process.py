@@ -1,11 +1,11 @@
-"""supervisord's process states and what they mean to a user of the API (DESIGN.md §2)."""
+"""Process states, and what they mean to a user of the API (docs/api.md)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import TypedDict
+
+import msgspec
 
 
 class ProcessState(IntEnum):
@@ -22,7 +22,7 @@ class ProcessState(IntEnum):
 
 
 class Status(StrEnum):
-    """What the API calls it."""
+    """The API's word for a state."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -45,43 +45,45 @@ _STATUS = {
 _ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING})
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """What supervisord itself does not keep of a program; times are seconds since 1970."""
+class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a process ended: by a code or by a signal, and when, in seconds since 1970."""
 
-    restarts: int
-    """How often supervisord has started it again by itself since the program was added."""
-    last_exit: Exit | None
-    retry_at: float | None
-    """During BACKOFF: when supervisord will try again."""
-    flapping: bool
-    """It keeps dying after `startsecs`: supervisord restarts such a program for ever and shows it as RUNNING."""
-
-
-class Exit(TypedDict, total=False):
-    """How a process ended: `code` or `signal`, and when."""
-
-    code: int
-    signal: str
     at: float
+    code: int | None = None
+    signal: str | None = None
+
+    def __str__(self) -> str:
+        return f"killed by {self.signal}" if self.signal else f"with exit code {self.code}"
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One program's process as supervisord told it at one instant."""
+class Process(msgspec.Struct, frozen=True):
+    """One program's process at one instant, as the state stream reports it."""
 
     state: ProcessState
     pid: int = 0
-    """0 where no process is alive."""
+    """0 if no process is alive."""
     started: float = 0.0
-    """When the process was started, on this process's monotonic clock."""
+    """When the process was started, on the monotonic clock, which all processes of a machine share."""
     exit_status: int = 0
-    """-1 for every signal: supervisord does not keep which (`decode_wait_status`)."""
+    """-1 for every signal: supervisord does not keep which."""
     spawn_error: str = ""
-    history: History | None = None
-    """Told by the state stream alone."""
-    last_start: int = 0
-    """On supervisord's own clock, to tell one start from another; 0 before the first. Told by XML-RPC alone."""
+    retry_at: float | None = None
+    """During BACKOFF: when supervisord tries again, in seconds since 1970."""
+    restarts: int = 0
+    """How often supervisord has started it by itself since the program was added."""
+    last_exit: Exit | None = None
+    flapping: bool = False
+    """It keeps dying after `startsecs`: supervisord restarts such a program for ever and shows it as RUNNING."""
+    launches: int = 0
+    """How often it was started, or tried to be: tells one start from another."""
+    start_pending: bool = False
+    """It is started as soon as nothing of it is alive."""
+    orphans: bool = False
+    """Something of an earlier process is alive, and is being ended."""
+    stop_seconds: int = 0
+    """How long it may take to obey its stop signal; then it is killed."""
+    is_foreign: bool = False
+    """The program is no plugin: it is supervisord's own, or an operator's."""
 
     @property
     def is_alive(self) -> bool:
@@ -89,7 +91,7 @@ class Process:
         return self.state in _ALIVE and self.pid != 0
 
     def uptime_seconds(self, now: float) -> int:
-        """Whole seconds from the start until `now`, on the monotonic clock; never negative."""
+        """Whole seconds from the start until `now`, on the monotonic clock."""
         return max(0, int(now - self.started))
 
     @property
@@ -101,13 +103,18 @@ class Process:
         return self.state is ProcessState.EXITED and bool(self.spawn_error)
 
     @property
+    def is_gone(self) -> bool:
+        """Whether nothing of it is alive."""
+        return self.state is not ProcessState.STOPPING and not self.is_alive and not self.orphans
+
+    @property
     def status(self) -> Status:
         """The API's word for the state."""
         return Status.ERROR if self.exited_unexpectedly else _STATUS[self.state]
 
     @property
     def detail(self) -> str:
-        """Why it is as it is, for a person; empty where the status says it all."""
+        """Why it is as it is, for a person; empty if the status says it all."""
         match self.state:
             case ProcessState.BACKOFF:
                 return f"it could not be started: {self._reason}; supervisord will try again {self._when}"
@@ -119,9 +126,9 @@ class Process:
                 return f"it ended unexpectedly, {self._how_it_ended}; its log may say why"
             case ProcessState.EXITED:
                 return f"it exited by itself, {self._how_it_ended}"
-            case ProcessState.STARTING | ProcessState.RUNNING if self.history and self.history.flapping:
+            case ProcessState.STARTING | ProcessState.RUNNING if self.flapping:
                 return (
-                    f"it keeps dying: supervisord has restarted it {self.history.restarts} times "
+                    f"it keeps dying: supervisord has restarted it {self.restarts} times "
                     f"(last: {self._how_it_ended}); its log may say why"
                 )
             case _:
@@ -129,28 +136,23 @@ class Process:
 
     @property
     def _how_it_ended(self) -> str:
-        last_exit = self.history.last_exit if self.history else None
-        if last_exit is not None:
-            return (
-                f"killed by {last_exit['signal']}" if "signal" in last_exit else f"with exit code {last_exit['code']}"
-            )
+        if self.last_exit is not None:
+            return str(self.last_exit)
         return "killed by a signal" if self.exit_status == -1 else f"with exit code {self.exit_status}"
 
     @property
     def _when(self) -> str:
-        if self.history and self.history.retry_at:
-            return f"at {datetime.fromtimestamp(self.history.retry_at).astimezone():%H:%M:%S}"
-        # Over XML-RPC the time is not told; it is one second after the first failure, two after the
-        # second, and so on (`Subprocess.change_state`).
-        return "within seconds, a little later after each failure"
+        if self.retry_at is None:
+            return "soon"
+        return f"at {datetime.fromtimestamp(self.retry_at).astimezone():%H:%M:%S}"
 
     @property
     def _reason(self) -> str:
         if self.spawn_error.startswith("Exited too quickly"):
-            how = f", {self._how_it_ended}" if self.history and self.history.last_exit else ""
+            how = f", {self._how_it_ended}" if self.last_exit else ""
             return f"it exited too quickly{how}; its log may say why"
         return self.spawn_error or "its log may say why"
 
 
 NEVER_ADDED = Process(ProcessState.STOPPED)
-"""A plugin whose program supervisord does not have (yet)."""
+"""The process of a plugin whose program supervisord does not have."""

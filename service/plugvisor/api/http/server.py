@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from contextlib import suppress
 from functools import partial
@@ -14,9 +13,9 @@ import uvicorn
 
 from plugvisor.api.http.limits import IDLE_SECONDS, claim_descriptors
 from plugvisor.api.http.protocol import BoundedProtocol, ConnectionTable
-from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from types import FrameType
 
@@ -30,25 +29,6 @@ DRAIN_SECONDS = 5
 
 LONGEST_MESSAGE_BYTES = 4096
 """Nobody has anything to tell us over a WebSocket."""
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        ConfigurationError: the address is not of this machine, or the port is taken.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family, backlog=2048)
-    except (OSError, UnicodeError) as error:  # the latter: no host can have such a name
-        # create_server repeats the address in `strerror`; an unknown host's error has a number of its own kind
-        known = isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno
-        why = os.strerror(known) if known else str(error)
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {why}; "
-            "end what listens there, or choose another PLUGVISOR_PORT or PLUGVISOR_HOST"
-        ) from error
 
 
 class Server(uvicorn.Server):

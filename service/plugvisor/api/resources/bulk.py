@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from plugvisor.api.parameters import WaitQuery
     from plugvisor.api.state import State
-    from plugvisor.engines.supervisord.process_table import ProcessTable
+    from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager, Outcome
     from plugvisor.models.plugin import PluginIds
 
@@ -82,7 +82,7 @@ async def _answer(
     return respond(BulkResult(ok=all(result.ok for result in results), results=results))
 
 
-async def run_all(verb: Verb, names: Sequence[str], wait_seconds: float | None, engine: ProcessTable) -> list[BulkItem]:
+async def run_all(verb: Verb, names: Sequence[str], wait_seconds: float | None, engine: Engine) -> list[BulkItem]:
     """Do it with each plugin, all at the same time; the results are in the order of the names."""
     tasks = []
     for number, name in enumerate(names, 1):
@@ -92,7 +92,7 @@ async def run_all(verb: Verb, names: Sequence[str], wait_seconds: float | None, 
     return await asyncio.gather(*tasks)
 
 
-async def _run_one(verb: Verb, name: str, wait_seconds: float | None, engine: ProcessTable) -> BulkItem:
+async def _run_one(verb: Verb, name: str, wait_seconds: float | None, engine: Engine) -> BulkItem:
     try:
         try:
             outcome = await verb.run(name, wait_seconds)

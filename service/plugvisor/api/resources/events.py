@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from plugvisor.api.parameters import PluginQuery
     from plugvisor.api.state import State
     from plugvisor.api.views import Views
-    from plugvisor.engines.supervisord.process_table import ProcessTable
+    from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
 
 HEARTBEAT_SECONDS = 15.0
@@ -93,7 +93,7 @@ class Client:
 class EventHub:
     """Sends what happens to every open stream."""
 
-    def __init__(self, manager: Manager, engine: ProcessTable, views: Views) -> None:
+    def __init__(self, manager: Manager, engine: Engine, views: Views) -> None:
         self._manager = manager
         self._engine = engine
         self._views = views

@@ -42,7 +42,7 @@ async def show_server(request: Request[State]) -> Response:
     """The versions of the service and of its supervisord, and which plugins there are."""
     catalog, engine = request.state["manager"].catalog, request.state["engine"]
     processes = engine.read()
-    supervisor = await request.state["client"].identify()
+    supervisor = await request.state["engine"].describe()
     running = [name for name in catalog if processes.get(name, NEVER_ADDED).status is Status.RUNNING]
     return respond(
         ServerInfo(
@@ -79,10 +79,10 @@ def make_health(process: Process) -> PluginHealth:
 
 
 def _find_exit_code(process: Process) -> int | None:
-    last_exit = process.history.last_exit if process.history else None
+    last_exit = process.last_exit
     if last_exit is None:
         return None
-    return last_exit["code"] if "code" in last_exit else _number_signal(last_exit.get("signal", ""))
+    return _number_signal(last_exit.signal) if last_exit.signal else last_exit.code
 
 
 def _number_signal(name: str) -> int | None:

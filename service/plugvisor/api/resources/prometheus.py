@@ -96,8 +96,7 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
         told = report(plugin, processes.get(plugin.id), now)
         for one in Status:
             status.add_metric([plugin.id, one], told.status is one)
-        if told.history is not None:
-            restarts.add_metric([plugin.id], told.history.restarts)
+        restarts.add_metric([plugin.id], told.process.restarts)
         if told.uptime_seconds is not None:
             uptime.add_metric([plugin.id], told.uptime_seconds)
         if plugin.id in sample.cpu_seconds:

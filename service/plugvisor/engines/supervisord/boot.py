@@ -6,23 +6,23 @@ import fcntl
 import os
 import resource
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
-from plugvisor.engines.supervisord.extension.orphans import end_strays_of, is_alive
+from plugvisor.engines.supervisord.extension.launch_file import LaunchFileError, parse_launch
+from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.engines.supervisord.run_folder import run_dir_errors
 from plugvisor.errors import ConfigurationError
-from plugvisor.manager.pending_restarts import OwedStarts
 from plugvisor.plugins.catalog import Catalog, load_catalog
+from plugvisor.users import become_user
 
 if TYPE_CHECKING:
     from plugvisor.settings import Settings
 
-STRAYS_SECONDS = 10.0
-"""How long what an earlier supervisord has left running may take to be gone: first SIGTERM, then SIGKILL."""
 _LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
 
 
@@ -46,6 +46,7 @@ def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if name != "PLUGVISOR_ADMIN_CODE"},
         **settings.to_env(),
         "PLUGVISOR_PYTHON": sys.executable,
+        "PLUGVISOR_PROGRAMS": str(settings.run_dir / "users.conf"),
         "PLUGVISOR_MINFDS": str(count_descriptors(plugins_count)),
     }
 
@@ -102,7 +103,7 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
     publisher = Publisher(settings.run_dir)
     try:
         published = publisher.read_folders()
-        catalog = load_catalog(settings, published)
+        catalog = load_catalog(settings.plugins_dir, published, partial(render_program, settings=settings))
     except OSError as error:
         raise ConfigurationError(
             f"cannot read the plugins folder {str(settings.plugins_dir)!r}: {error.strerror}; "
@@ -111,36 +112,12 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
     with run_dir_errors(settings):
         for plugin in catalog.values():
             if plugin.program is not None:
-                publisher.write_launch_script(plugin.program)
-                publisher.write_section(plugin.program)
+                publisher.write(plugin.program)
         for plugin_id in published:
             plugin = catalog[plugin_id]
             if plugin.program is None and not (keep_broken and plugin.folder is not None):
                 publisher.remove(plugin_id)
     return {plugin_id: plugin for plugin_id, plugin in catalog.items() if plugin.folder is not None}
-
-
-def end_strays(settings: Settings) -> str:
-    """End what a supervisord that was killed has left running, before another one starts it twice.
-
-    Returns:
-        what was ended, for a person; empty where there was nothing.
-
-    Raises:
-        ConfigurationError: it cannot be ended.
-    """
-    OwedStarts(settings.run_dir).drop_all()
-    ending = end_strays_of(str(settings.run_dir), STRAYS_SECONDS)
-    left = ", ".join(str(member.pid) for member in ending.ended if is_alive(member))
-    if left:
-        raise ConfigurationError(
-            f"cannot start: processes of an earlier run are alive even after SIGKILL: {left}; "
-            "the kernel may be waiting for a device; see what `ps` says of them, and try again"
-        )
-    if not ending.ended:
-        return ""
-    whose = ", ".join(sorted({member.plugin_id for member in ending.ended}))
-    return f"ended what an earlier supervisord had left running of {whose}: {ending}"
 
 
 def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode:
@@ -162,3 +139,25 @@ def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode
         path = Path(os.environ["PLUGVISOR_ADMIN_CODE_FILE"]).absolute()
     environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(path)
     return code
+
+
+def execute_plugin(settings: Settings, path: Path) -> NoReturn:
+    """Become a plugin, with the directory, arguments and environment that its launch file says.
+
+    Raises:
+        ConfigurationError: it is not published, or cannot be executed.
+    """
+    try:
+        launch = parse_launch(path.read_bytes())
+        environ = launch.build_environment(os.environ)
+        if settings.users is not None and os.geteuid() == 0:
+            become_user(settings.users.plugins)
+        os.chdir(launch.directory)
+        os.execvpe(launch.arguments[0], launch.arguments, environ)
+    except LaunchFileError as error:
+        raise ConfigurationError(f"cannot run {path.stem!r}: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot run {path.stem!r}: {error.filename or 'its program'}: {error.strerror}; "
+            "`plugvisor render` publishes plugins, `plugvisor check` says what is wrong with one"
+        ) from error

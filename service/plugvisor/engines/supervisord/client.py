@@ -1,8 +1,4 @@
-"""supervisord's XML-RPC, asynchronous.
-
-The methods are documented at http://supervisord.org/api.html; what supervisor 4.3.0 really does was
-read in `supervisor/rpcinterface.py` and `supervisor/xmlrpc.py`.
-"""
+"""supervisord's XML-RPC, asynchronous (http://supervisord.org/api.html)."""
 
 from __future__ import annotations
 
@@ -10,30 +6,26 @@ import asyncio
 import contextlib
 import time
 import xmlrpc.client
+from collections import deque
+from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from xml.parsers.expat import ExpatError
 
 import httpx
 
-from plugvisor.engines.supervisord.faults import NoSuchProgram, translate_fault
+from plugvisor.engines.supervisord.faults import translate_fault
 from plugvisor.errors import SupervisorConfused, SupervisorUnavailable
-from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
 CALL_TIMEOUT_SECONDS = 4.0
-"""Longer than supervisord's longest honest pause (2.5 s, to read 1,000 programs), short enough to answer in 5 s."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One method call for `SupervisorClient.call_together`."""
-
-    method: str
-    params: tuple[Any, ...] = ()
+"""Longer than supervisord's longest pause, short enough to answer a request within 5 s."""
+MOST_TOGETHER = 16
+"""How many calls supervisord makes in one go: between two of these it serves others."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +37,18 @@ class Identity:
     state: str
 
 
-@dataclass(frozen=True)
-class ConfigurationDifference:
-    """What the configuration files say beside what supervisord runs: names of groups."""
-
-    added: frozenset[str]
-    changed: frozenset[str]
-    removed: frozenset[str]
+class _Call(NamedTuple):
+    method: str
+    params: tuple[Any, ...]
+    answer: asyncio.Future[Any]
 
 
 class SupervisorClient:
-    """Talks to one supervisord over one pool of connections.
+    """Talks to one supervisord over one connection.
 
-    Every method answers or raises within `timeout_seconds`.
+    While an answer is waited for, the calls that come meanwhile are collected, and are made together after it: a
+    thousand starts are some sixty requests. A request is answered within `timeout_seconds`, or it and all that was
+    collected behind it fail.
 
     Raises:
         SupervisorUnavailable: supervisord cannot be reached, does not answer in time or shuts down.
@@ -67,8 +58,7 @@ class SupervisorClient:
     def __init__(self, url: str, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> None:
         """Args: `url` is `unix:///path` or `http://[user:password@]host:port`."""
         socket_path = url.removeprefix("unix://") if url.startswith("unix://") else None
-        base_url = "http://supervisor" if socket_path else url
-        parts = urlsplit(base_url)
+        parts = urlsplit("http://supervisor" if socket_path else url)
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         self._http = httpx.AsyncClient(
             base_url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
@@ -79,103 +69,63 @@ class SupervisorClient:
             trust_env=False,
         )
         self._timeout_seconds = timeout_seconds
+        self._collected: deque[_Call] = deque()  # those under way come first
+        self._sender: asyncio.Task[None] | None = None
         self.on_call: list[Callable[[str, float, bool], object]] = []
-        """Called after every call with its method, the seconds that it took, and whether it was answered with sense."""
+        """Called after every request with its method, the seconds it took, and whether it was answered."""
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connection; calls that are not answered fail."""
+        if self._sender is not None:
+            self._sender.cancel()
+            await asyncio.gather(self._sender, return_exceptions=True)
+        self._answer([SupervisorUnavailable("the service is ending") for _ in self._collected])
         await self._http.aclose()
-
-    async def get_processes(self) -> dict[str, Process]:
-        """Every program whose group bears its own name, as a plugin's does, by that name, at one instant."""
-        infos = await self._call("supervisor.getAllProcessInfo")
-        with _expect_sense("the state of its processes"):
-            return {info["name"]: to_process(info) for info in infos if info["group"] == info["name"]}
-
-    async def get_process(self, name: str) -> Process | None:
-        """One program; None where supervisord has none of that name."""
-        try:
-            info = await self._call("supervisor.getProcessInfo", name)
-        except NoSuchProgram:
-            return None
-        with _expect_sense("the state of a process"):
-            return to_process(info)
-
-    async def get_pid(self) -> int:
-        """supervisord's own process id."""
-        pid = await self._call("supervisor.getPID")
-        with _expect_sense("its process id"):
-            return int(pid)
 
     async def identify(self) -> Identity:
         """supervisord's version, process id and state."""
         methods = ("supervisor.getSupervisorVersion", "supervisor.getPID", "supervisor.getState")
-        answers = await self.call_together(*map(Call, methods))
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        version, pid, state = answers
+        version, pid, state = await asyncio.gather(*map(self.call, methods))
         with _expect_sense("what it is"):
             return Identity(str(version), int(pid), str(state["statename"]))
 
-    async def reread_configuration(self) -> ConfigurationDifference:
-        """Have supervisord parse its configuration files; what it runs stays as it is.
+    async def call(self, method: str, *params: Any) -> Any:
+        """Call a method; raises also what its faults mean (`faults.py`)."""
+        answer = asyncio.get_running_loop().create_future()
+        self._collected.append(_Call(method, params, answer))
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_collected())
+        return await answer
 
-        supervisord does nothing else meanwhile: over a second for 1,000 programs.
+    async def _send_collected(self) -> None:
+        while self._collected:
+            calls = list(islice(self._collected, MOST_TOGETHER))
+            try:
+                results = await self._send(calls)
+            except Exception as error:  # noqa: BLE001 - each caller raises it
+                is_silent = isinstance(error, SupervisorUnavailable) and not isinstance(error, SupervisorConfused)
+                # each batch behind this one would wait as long, and fail too
+                failed = self._collected if is_silent else calls
+                results = [copy(error) for _ in failed]  # each caller names its own plugin in it
+            self._answer(results)
 
-        Raises:
-            ConfigurationRejected: a file, not necessarily of ours, cannot be parsed.
-        """
-        difference = await self._call("supervisor.reloadConfig")
-        with _expect_sense("what it has read"):
-            [[added, changed, removed]] = difference
-            return ConfigurationDifference(frozenset(added), frozenset(changed), frozenset(removed))
+    def _answer(self, results: Sequence[Any]) -> None:
+        """Give the first of the collected calls their results, which may be exceptions."""
+        for result in results:
+            answer = self._collected.popleft().answer
+            if answer.done():
+                continue  # its caller has gone
+            if isinstance(result, Exception):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)
 
-    async def remove_group(self, name: str) -> None:
-        """Forget a stopped program.
-
-        Raises:
-            NoSuchProgram, StillRunning
-        """
-        await self._call("supervisor.removeProcessGroup", name)
-
-    async def replace_program(self, name: str) -> None:
-        """Have the extension take over a program's file; the program is stopped before and after.
-
-        Raises:
-            ConfigurationRejected, StillRunning
-        """
-        await self._call("plugins.replace", name)
-
-    async def remove_program(self, name: str) -> None:
-        """Have the extension forget a stopped program, so that it does not come back.
-
-        Raises:
-            NoSuchProgram, StillRunning
-        """
-        await self._call("plugins.remove", name)
-
-    async def is_swept(self, name: str) -> bool:
-        """Whether nothing is left of a plugin that has ended; while something is, the extension is ending it.
-
-        Raises:
-            NoExtension
-        """
-        return await self._call("plugins.sweep", name) is True
-
-    async def call_together(self, *calls: Call) -> list[Any]:
-        """Make several calls with nothing between them: no process changes state, no other client is served.
-
-        All of them are made, whatever becomes of the ones before. The traps of the calls that may be made:
-        `startProcess` on a program that is STOPPING answers "done" and starts nothing; `stopProcess` on one
-        that has exited and is about to be restarted answers NOT_RUNNING; either with wait=True makes
-        supervisord wait, the latter at 100 % CPU.
-
-        Returns:
-            for each call its value, or the exception that it means, which is not raised.
-        """
+    async def _send(self, calls: Sequence[_Call]) -> list[Any]:
+        """Make calls with nothing between them; returns each one's value, or the exception that it means."""
+        if len(calls) == 1:
+            return [await self._measure(calls[0].method, *calls[0].params)]
         structs = [{"methodName": call.method, "params": list(call.params)} for call in calls]
-        results = await self._call("system.multicall", structs)
+        results = await self._measure("system.multicall", structs)
         with _expect_sense("the results of several calls"):
             return [
                 translate_fault(call.method, result["faultCode"], result["faultString"])
@@ -184,7 +134,7 @@ class SupervisorClient:
                 for call, result in zip(calls, results, strict=True)
             ]
 
-    async def _call(self, method: str, *params: Any) -> Any:
+    async def _measure(self, method: str, *params: Any) -> Any:
         began = time.perf_counter()
         is_answered = True
         try:
@@ -224,21 +174,8 @@ class SupervisorClient:
 
 @contextlib.contextmanager
 def _expect_sense(what: str) -> Iterator[None]:
-    """Where an answer has another form than supervisord's, raise `SupervisorConfused`."""
+    """Raise `SupervisorConfused` if an answer has another form than supervisord's."""
     try:
         yield
     except (xmlrpc.client.Error, ExpatError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise SupervisorConfused(f"supervisord answered {what}, in an unknown form") from error
-
-
-def to_process(info: Mapping[str, Any]) -> Process:
-    """What `getProcessInfo` tells of a process."""
-    return Process(
-        state=ProcessState(info["state"]),
-        pid=info["pid"],
-        # its times are of the wall clock, which may have been set back since the start
-        started=time.monotonic() - max(0, info["now"] - info["start"]),
-        exit_status=info["exitstatus"],
-        spawn_error=info["spawnerr"],
-        last_start=info["start"],
-    )

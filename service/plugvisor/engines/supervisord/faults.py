@@ -29,16 +29,12 @@ class StillRunning(Exception):
     """A group cannot be removed while a process of it is alive."""
 
 
-class AlreadyAdded(Exception):
-    """supervisord has a group of that name already."""
+class ForeignProgram(Exception):
+    """supervisord has a program of that name that is no plugin."""
 
 
 class ConfigurationRejected(Exception):
     """supervisord cannot read its configuration, or a program is not in it."""
-
-
-class NoExtension(Exception):
-    """It is a stock supervisord, which does not know the extension's methods."""
 
 
 class Fault(IntEnum):
@@ -67,51 +63,54 @@ class Fault(IntEnum):
 # The same code means different things to different methods. What is not named here is a defect: a
 # fault that the method never raises, or one that says that we called it wrongly.
 _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
-    "supervisor.getAllProcessInfo": {},
-    "supervisor.getProcessInfo": {Fault.BAD_NAME: NoSuchProgram},
     "supervisor.getPID": {},
     "supervisor.getState": {},
     "supervisor.getSupervisorVersion": {},
-    "supervisor.startProcess": {
-        Fault.BAD_NAME: NoSuchProgram,
-        Fault.NO_FILE: StartFailed,
-        Fault.NOT_EXECUTABLE: StartFailed,
-        Fault.FAILED: StartFailed,
-        Fault.ABNORMAL_TERMINATION: StartFailed,
-        Fault.SPAWN_ERROR: StartFailed,
-        Fault.ALREADY_STARTED: AlreadyRunning,
-    },
-    "supervisor.stopProcess": {
-        Fault.BAD_NAME: NoSuchProgram,
-        Fault.NOT_RUNNING: NotRunning,
-        Fault.FAILED: StopTimeout,  # kill() failed: whatever the reason, the process is alive
-    },
-    "supervisor.signalProcess": {
-        Fault.BAD_NAME: NoSuchProgram,
-        Fault.NOT_RUNNING: NotRunning,
-        Fault.FAILED: StopTimeout,
-    },
-    "supervisor.reloadConfig": {Fault.CANT_REREAD: ConfigurationRejected},
-    "supervisor.addProcessGroup": {Fault.BAD_NAME: ConfigurationRejected, Fault.ALREADY_ADDED: AlreadyAdded},
-    "supervisor.removeProcessGroup": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
     "system.multicall": {},
-    # the extension's own
-    "plugins.sync": {},
-    "plugins.settle": {Fault.BAD_NAME: NoSuchProgram},
-    "plugins.replace": {
+    # the extension's own (`extension/rpcinterface.py`)
+    "plugins.add": {
         Fault.BAD_NAME: ConfigurationRejected,
         Fault.CANT_REREAD: ConfigurationRejected,
-        Fault.STILL_RUNNING: StillRunning,
+        Fault.ALREADY_ADDED: ForeignProgram,
     },
-    "plugins.sweep": {Fault.UNKNOWN_METHOD: NoExtension},
+    "plugins.start": {
+        Fault.ALREADY_STARTED: AlreadyRunning,
+        Fault.SPAWN_ERROR: StartFailed,
+        Fault.BAD_NAME: ConfigurationRejected,
+        Fault.CANT_REREAD: ConfigurationRejected,
+        Fault.ALREADY_ADDED: ForeignProgram,
+    },
+    "plugins.stop": {
+        Fault.BAD_NAME: NotRunning,
+        Fault.NOT_RUNNING: NotRunning,
+        # it was to be added, and cannot be
+        Fault.CANT_REREAD: NotRunning,
+        Fault.ALREADY_ADDED: NotRunning,
+        Fault.FAILED: StopTimeout,  # kill() failed: whatever the reason, the process is alive
+    },
+    "plugins.restart": {
+        Fault.BAD_NAME: ConfigurationRejected,
+        Fault.CANT_REREAD: ConfigurationRejected,
+        Fault.ALREADY_ADDED: ForeignProgram,
+        Fault.FAILED: StopTimeout,
+    },
     "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
+_NO_EXTENSION = """\
+this supervisord lacks Plugvisor's extension; add these lines to its configuration, and start it anew with supervisor \
+4.3.0 in the Python that has Plugvisor:
+[rpcinterface:plugins]
+supervisor.rpcinterface_factory = plugvisor.engines.supervisord.extension.rpcinterface:make_rpcinterface
+stream = <run folder>/state.sock
+programs = <run folder>/conf.d"""
 
 
 def translate_fault(method: str, code: int, text: str) -> Exception:
-    """What a fault of a method means, as an exception to raise."""
+    """The exception that a fault of a method means."""
     if code == Fault.SHUTDOWN_STATE:
         return SupervisorUnavailable("supervisord is shutting down; try again when it has been started anew")
+    if code == Fault.UNKNOWN_METHOD and method.startswith("plugins."):
+        return SupervisorUnavailable(_NO_EXTENSION)
     try:
         meaning = _MEANINGS[method][Fault(code)]
     except (KeyError, ValueError):

@@ -1,205 +1,228 @@
-"""The live picture of every plugin's process: the only thing that reads touch.
+"""The process table: every program's process, in memory, kept current by supervisord's state stream.
 
-With the extension it is kept current by supervisord's state stream, and a read costs supervisord nothing.
-Without it, or while the stream is silent, each read is answered by a `getAllProcessInfo` that began after
-the read arrived, and all reads that wait share one. An old picture is never shown for a new one.
+It is all that reads touch. While the stream is silent, broken or missing there is nothing to read: an old state is
+never shown for a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from plugvisor.engines.supervisord.system import StopWatch, get_peer_pid
+import msgspec
+
+from plugvisor.engines.supervisord.stop_watch import StopWatch, get_peer_pid
 from plugvisor.errors import SupervisorUnavailable
-from plugvisor.models.process import History, Process, ProcessState
+from plugvisor.models.process import NEVER_ADDED, Process
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
-
-    from plugvisor.engines.supervisord.client import SupervisorClient
+    from collections.abc import Callable, Mapping
 
 logger = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 2.0
-"""So long a stream may say nothing: supervisord writes a heartbeat every second."""
-_RECONNECT_SECONDS = 0.5
-_LOOK_SECONDS = 0.005
-_PATIENCE_SECONDS = 0.5  # so often who waits for a line looks whether any will come
+"""How long the stream may be silent: supervisord writes a heartbeat every second."""
+REACH_SECONDS = 5.0
+"""How long to wait for a change that supervisord has reported: a restarted one counts from 1 again."""
+UNREACHABLE = "supervisord cannot be reached: is it running?"
+RECONNECT_SECONDS = 0.1
+_STOP_CHECK_SECONDS = 0.005
+_WAIT_SECONDS = 0.5
+"""How often a waiter checks that the stream is alive."""
 _LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 
+class _NamedProcess(Process, frozen=True):
+    name: str = ""
+
+
+class _Snapshot(msgspec.Struct, tag="snapshot"):
+    seq: int
+    processes: list[_NamedProcess]
+
+
+class _Change(msgspec.Struct, tag="process"):
+    seq: int
+    process: _NamedProcess
+
+
+class _Removal(msgspec.Struct, tag="removed"):
+    seq: int
+    name: str
+
+
+class _Heartbeat(msgspec.Struct, tag="heartbeat"):
+    seq: int
+
+
+_decoder = msgspec.json.Decoder(_Snapshot | _Change | _Removal | _Heartbeat)
+
+
 class ProcessTable:
-    """Knows every program's process.
+    """Follows the state stream from `open` to `close`.
 
     Args:
-        stream_path: the extension's socket; nothing need be there.
+        stream_path: the socket of the extension; it need not exist yet.
+        silence_seconds: how long the stream may be silent.
     """
 
-    def __init__(self, client: SupervisorClient, stream_path: str | None = None) -> None:
-        self._client = client
-        self._silence: asyncio.TimerHandle | None = None
+    def __init__(self, stream_path: str, silence_seconds: float = SILENCE_SECONDS) -> None:
+        self._stream_path = stream_path
+        self._silence_seconds = silence_seconds
         self._processes: dict[str, Process] = {}
         self._sequence = 0
-        self._heard_at = -SILENCE_SECONDS
+        self._heard_at = 0.0
         self._connected = False
         # a supervisord that was sent SIGSTOP falls silent too, but that takes a while to be noticed
         self._stop_watch = StopWatch(0)
-        self._looked_at = 0.0
+        self._checked_at = 0.0
         self._is_stopped = False
-        self._waiting: defaultdict[str | None, set[asyncio.Future[None]]] = defaultdict(set)
-        self._listener = asyncio.create_task(self._listen(stream_path)) if stream_path else None
+        self._waiters: dict[str | None, set[asyncio.Future[None]]] = {}
+        self._listener: asyncio.Task[None] | None = None
         self.version = 0
-        """Another number whenever the picture from the stream may be another."""
+        """Another number whenever a process may be another."""
         self.on_change: list[Callable[[str | None], object]] = []
         """Called with the name of the program that has changed, or None: everything may have."""
+        self.problem = UNREACHABLE
+        """Why there is nothing to read while the stream is not connected."""
 
-    @property
-    def is_live(self) -> bool:
-        """Whether the extension is there and its stream tells the state of this very moment."""
-        now = time.monotonic()
-        if not self._connected or now - self._heard_at >= SILENCE_SECONDS:
-            return False
-        if now - self._looked_at > _LOOK_SECONDS:
-            self._looked_at = now
-            self._is_stopped = self._stop_watch.is_stopped()
-        return not self._is_stopped
-
-    @property
-    def processes(self) -> Mapping[str, Process]:
-        """What the stream has told; it holds only while `is_live`."""
-        return self._processes
-
-    def read(self) -> Mapping[str, Process]:
-        """Every program's process by its name, at this instant.
-
-        Raises:
-            SupervisorUnavailable: the state stream is broken or silent; no older state is shown in its stead.
-        """
-        if self.is_live:
-            return self._processes
-        if self._connected:
-            raise SupervisorUnavailable("supervisord does not answer: it is stopped or very busy")
-        raise SupervisorUnavailable("supervisord cannot be reached: it does not run, or lacks Plugvisor's extension")
-
-    async def get(self, name: str) -> Process | None:
-        """One program's process now; None where supervisord has none of that name."""
-        return self._processes.get(name) if self.is_live else await self._client.get_process(name)
-
-    async def watch(self, name: str, timeout_seconds: float) -> AsyncIterator[Process | None]:
-        """One program's process now and whenever it may have changed, and once more when the time is over."""
-        loop = asyncio.get_running_loop()
-        deadline, pause_seconds = loop.time() + timeout_seconds, 0.002
-        while (left := deadline - loop.time()) > 0:
-            yield await self.get(name)
-            if self.is_live:
-                await self._wait_for_line(name, min(left, _PATIENCE_SECONDS))
-            else:
-                # Every look makes supervisord go its round, in which it reaps; else it does so once a second.
-                await asyncio.sleep(min(pause_seconds, left))
-                pause_seconds = min(pause_seconds * 1.5, 0.1)
-        yield await self.get(name)
-
-    async def reach(self, sequence: int) -> None:
-        """Wait until the picture holds the change of that number, or the stream is found to be silent."""
-        while self._sequence < sequence and self.is_live:
-            await self._wait_for_line(None, _PATIENCE_SECONDS)
+    async def open(self, patience_seconds: float) -> None:
+        """Begin to follow the stream; return when there is something to read, or after that time."""
+        self._listener = asyncio.create_task(self._listen())
+        deadline = time.monotonic() + patience_seconds
+        while not self.is_live and (left := deadline - time.monotonic()) > 0:
+            await self._wait_for_line(None, left)
 
     async def close(self) -> None:
-        """End what is under way."""
-        if self._silence is not None:
-            self._silence.cancel()
+        """Follow the stream no more."""
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the stream reports the state of this very moment."""
+        now = time.monotonic()
+        if not self._connected or now - self._heard_at >= self._silence_seconds:
+            return False
+        if now - self._checked_at > _STOP_CHECK_SECONDS:
+            self._checked_at = now
+            self._is_stopped = self._stop_watch.is_stopped()
+        return not self._is_stopped
+
+    def read(self) -> Mapping[str, Process]:
+        """Every program's process by its name; raises `SupervisorUnavailable`."""
+        if not self.is_live:
+            raise SupervisorUnavailable(
+                "supervisord does not answer: it is stopped or very busy" if self._connected else self.problem
+            )
+        return self._processes
+
+    def get(self, name: str) -> Process:
+        """One program's process; raises `SupervisorUnavailable`."""
+        return self.read().get(name, NEVER_ADDED)
+
+    async def wait_for(self, name: str, condition: Callable[[Process], bool], timeout_seconds: float) -> Process:
+        """Wait until a process meets a condition, or the time is over; returns the process.
+
+        Raises:
+            SupervisorUnavailable: the stream has been silent or broken for `silence_seconds`, or is so at the end.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        dead_since: float | None = None
+        while True:
+            now = time.monotonic()
+            if self.is_live:
+                dead_since = None
+                process = self._processes.get(name, NEVER_ADDED)
+                if condition(process) or now >= deadline:
+                    return process
+            else:
+                dead_since = now if dead_since is None else dead_since
+                if now - dead_since >= self._silence_seconds or now >= deadline:
+                    return self.get(name)
+            await self._wait_for_line(name, min(deadline - now, _WAIT_SECONDS))
+
+    async def reach(self, sequence: int) -> None:
+        """Wait until the table holds the change of that number, or the stream is silent or broken."""
+        deadline = time.monotonic() + REACH_SECONDS
+        while self._sequence < sequence and self.is_live and time.monotonic() < deadline:
+            await self._wait_for_line(None, _WAIT_SECONDS)
+
     # -- the stream
 
-    async def _listen(self, path: str) -> None:
-        """Follow the stream for ever; a break of any kind begins anew with a snapshot."""
+    async def _listen(self) -> None:
+        """Follow the stream for ever; after a break of any kind it begins anew with a snapshot."""
+        logged = ""
         while True:
             try:
-                reader, writer = await asyncio.open_unix_connection(path, limit=_LONGEST_LINE_BYTES)
-            except OSError:
-                pass  # a stock supervisord, or one that is just being started
-            else:
-                self._stop_watch = StopWatch(get_peer_pid(writer.get_extra_info("socket")))
-                try:
-                    while line := await reader.readline():
-                        self._hear(json.loads(line))
-                except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-                    logger.warning("the state stream is broken and is connected anew: %s", error)
-                finally:
-                    writer.close()
-                    self._stop_watch.close()
-                    self._connected = False
-                    self._announce(None)
-            await asyncio.sleep(_RECONNECT_SECONDS)
+                await self._follow()
+            except Exception as error:
+                if self._connected or repr(error) != logged:  # it may come with every attempt to connect
+                    logger.exception("the state stream is broken and is connected anew")
+                logged = repr(error)
+            if self._connected:
+                self._connected = False
+                self._announce(None)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
-    def _hear(self, message: dict[str, Any]) -> None:
-        match message["type"]:
-            case "snapshot":
-                self._processes = {told["name"]: _to_process(told) for told in message["processes"]}
-                self._connected = True
-                name = None
-            case "process":
-                name = message["process"]["name"]
-                process = _to_process(message["process"])
-                if process == self._processes.get(name):
-                    name = ""  # nothing that is told has changed
-                else:
-                    self._processes[name] = process
-            case "removed":
-                name = message["name"]
-                self._processes.pop(name, None)
-            case _:
-                name = ""  # a heartbeat
+    async def _follow(self) -> None:
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._stream_path, limit=_LONGEST_LINE_BYTES)
+        except OSError:
+            return  # supervisord is just being started, or lacks the extension
+        self._stop_watch = StopWatch(get_peer_pid(writer.get_extra_info("socket")))
+        try:
+            while line := await reader.readline():
+                self._receive(line)
+        except OSError as error:
+            logger.warning("the state stream was lost: %s", error)
+        finally:
+            writer.close()
+            self._stop_watch.close()
+
+    def _receive(self, line: bytes) -> None:
+        message = _decoder.decode(line)
         was_silent = not self.is_live
         self._heard_at = time.monotonic()
-        if self._silence is not None:
-            self._silence.cancel()
-        self._silence = asyncio.get_running_loop().call_later(SILENCE_SECONDS, self._announce, None)
-        self._sequence = message["seq"]
-        if name != "" or was_silent:
-            self._announce(None if was_silent else name)
+        self._sequence = message.seq
+        match message:
+            case _Snapshot():
+                self._processes = {process.name: process for process in message.processes}
+                self._connected = True
+                self.problem = UNREACHABLE  # what was wrong before is no longer
+                self._announce(None)
+            case _Change():
+                self._processes[message.process.name] = message.process
+                self._announce(None if was_silent else message.process.name)
+            case _Removal():
+                self._processes.pop(message.name, None)
+                self._announce(None if was_silent else message.name)
+            case _Heartbeat() if was_silent:
+                self._announce(None)
 
     def _announce(self, name: str | None) -> None:
         self.version += 1
-        names = {name, None} if name is not None else set(self._waiting)
-        for waiting in names:
-            for future in self._waiting.pop(waiting, ()):
+        for waited_for in (name, None) if name is not None else list(self._waiters):
+            for future in self._waiters.pop(waited_for, ()):
                 if not future.done():
                     future.set_result(None)
         for callback in self.on_change:
-            callback(name)
+            try:
+                callback(name)
+            except Exception:  # the table must go on being kept current, whatever becomes of a listener
+                logger.exception("a listener to process changes has failed")
 
     async def _wait_for_line(self, name: str | None, timeout_seconds: float) -> None:
         """Wait for the next change of a program, or with None for any."""
         future = asyncio.get_running_loop().create_future()
-        self._waiting[name].add(future)
+        waiters = self._waiters.setdefault(name, set())
+        waiters.add(future)
         try:
-            await asyncio.wait([future], timeout=timeout_seconds)
+            await asyncio.wait([future], timeout=max(0.0, timeout_seconds))
         finally:
-            self._waiting[name].discard(future)
-            if not self._waiting[name]:
-                del self._waiting[name]
-
-
-def _to_process(told: Mapping[str, Any]) -> Process:
-    return Process(
-        state=ProcessState(told["state"]),
-        pid=told["pid"],
-        started=time.monotonic() - told["uptime"] if told["pid"] else 0.0,
-        exit_status=told["exit_status"],
-        spawn_error=told["spawn_error"],
-        history=History(
-            restarts=told["restarts"],
-            last_exit=told["last_exit"],
-            retry_at=told["retry_at"],
-            flapping=told["flapping"],
-        ),
-    )
+            waiters.discard(future)
+            if not waiters and self._waiters.get(name) is waiters:
+                del self._waiters[name]

@@ -1,21 +1,16 @@
-"""The generated files: `<run_dir>/conf.d/<id>.conf` and `<run_dir>/launch/<id>.sh`, one pair a plugin."""
+"""The generated files of every program: `conf.d/<id>.conf` and `launch/<id>.sh`."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import tempfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from plugvisor.engines.supervisord.program import Program, conf_path, launch_path, read_launch_folder
+from plugvisor.engines.supervisord.extension.launch_file import LaunchFileError, parse_launch
+from plugvisor.engines.supervisord.program import Program, conf_path, launch_path
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-Stamp = tuple[int, int]
-"""Of a file: when it was written, and its inode, for every version is a new file."""
+Stamp = tuple[int, int, int]
 
 
 class Publisher:
@@ -23,6 +18,7 @@ class Publisher:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
+        self._written: dict[str, tuple[Program, list[Stamp]]] = {}
 
     def prepare(self) -> None:
         """Make the folders for the generated files."""
@@ -30,87 +26,65 @@ class Publisher:
             path.parent.mkdir(mode=0o700, exist_ok=True)
 
     def read_folders(self) -> dict[str, Path | None]:
-        """The folder that each published plugin came from; None where its launch script is missing or spoilt."""
+        """The folder that each published plugin came from; None if its launch file is missing or damaged."""
         folders: dict[str, Path | None] = {}
         for path in sorted(conf_path(self._run_dir, "").parent.glob("*.conf")):
             try:
-                folders[path.stem] = read_launch_folder(launch_path(self._run_dir, path.stem).read_bytes())
-            except (OSError, ValueError, StopIteration):
+                launch = parse_launch(launch_path(self._run_dir, path.stem).read_bytes())
+                folders[path.stem] = Path(launch.directory)
+            except (OSError, LaunchFileError):
                 folders[path.stem] = None
         return folders
 
-    def read(self, plugin_id: str) -> Program | None:
-        """What is published of a plugin; None where one of the two files is missing or spoilt."""
-        section = self._read_section(plugin_id)
-        try:
-            script = launch_path(self._run_dir, plugin_id).read_bytes() if section is not None else b""
-        except FileNotFoundError:
-            return None
-        return Program(plugin_id, section, script) if section is not None else None
-
-    def is_published(self, plugin_id: str) -> bool:
-        """Whether a plugin has a section."""
-        return self.read_stamp(plugin_id) is not None
-
-    def read_stamp(self, plugin_id: str) -> Stamp | None:
-        """What tells one version of a plugin's section from every other, whoever wrote it; None where there is none."""
-        try:
-            status = conf_path(self._run_dir, plugin_id).stat()
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
-                return None
-            raise
-        return status.st_mtime_ns, status.st_ino
-
-    def read_stamps(self) -> dict[str, Stamp]:
-        """The stamp of each plugin's section."""
-        stamps = {plugin_id: self.read_stamp(plugin_id) for plugin_id in self.read_folders()}
-        return {plugin_id: stamp for plugin_id, stamp in stamps.items() if stamp is not None}
-
-    def read_options(self, plugin_id: str) -> dict[str, str]:
-        """The options of a plugin's published section, as text; empty where there is none."""
-        section = self._read_section(plugin_id) or ""
-        return dict(line.split("=", 1) for line in section.splitlines() if "=" in line and not line.startswith(";"))
-
-    def write_launch_script(self, program: Program) -> None:
-        """Publish the launch script, which a process that starts from now on runs."""
-        _write(launch_path(self._run_dir, program.id), program.launch_script)
-
-    def write_idle_script(self, program: Program) -> None:
-        """Publish a launch script that does nothing, until the real one is written."""
-        _write(launch_path(self._run_dir, program.id), b"")
-
-    def write_section(self, program: Program) -> None:
-        """Publish the section, which supervisord reads at its start and at `reloadConfig`."""
-        _write(conf_path(self._run_dir, program.id), program.section.encode())
-
-    def _read_section(self, plugin_id: str) -> str | None:
-        try:
-            return conf_path(self._run_dir, plugin_id).read_text(encoding="utf-8")
-        except (FileNotFoundError, UnicodeDecodeError):
-            return None
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:  # a broken manifest's id is its folder's name, of any length
-                return None
-            raise
+    def write(self, program: Program) -> None:
+        """Publish a program, the section last: without the launch file it would be a program that fails."""
+        paths = self._list_paths(program.id)
+        known, stamps = self._written.get(program.id, (None, []))
+        if known == program and stamps == [_read_stamp(path) for path in paths]:
+            return
+        for path, data in zip(paths, (program.launch, program.section.encode()), strict=True):
+            _write(path, data)
+        self._written[program.id] = program, [_read_stamp(path) for path in paths]
 
     def remove(self, plugin_id: str) -> None:
-        """Remove a plugin's files, the section first: without the script it would be a program that fails."""
-        conf_path(self._run_dir, plugin_id).unlink(missing_ok=True)
-        launch_path(self._run_dir, plugin_id).unlink(missing_ok=True)
+        """Remove a plugin's files, the section first."""
+        self._written.pop(plugin_id, None)
+        for path in reversed(self._list_paths(plugin_id)):
+            try:
+                os.unlink(path)
+            except OSError as error:
+                # a broken manifest's id is its folder's name, of any length
+                if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+                    raise
+
+    def _list_paths(self, plugin_id: str) -> list[str]:
+        return [str(make(self._run_dir, plugin_id)) for make in (launch_path, conf_path)]
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Replace a file's contents in one step, and only where they differ."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == data:
-            return
-    # the name matches no include pattern; mkstemp makes it readable by this user alone
-    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+def _read_stamp(path: str) -> Stamp:
+    """What tells one version of a file from every other, whoever wrote it; zeros if there is none."""
     try:
-        with open(descriptor, "wb") as file:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _write(path: str, data: bytes) -> None:
+    """Replace a file's contents in one step, and only if they differ."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb", buffering=0) as file:
+        if file.readall() == data:
+            return
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")  # matches no include pattern
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # of a writer that was killed and had this number
+    mode = os.stat(folder).st_mode & 0o644  # whoever may look into the folder may read it
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:  # buffered: it writes all of it or raises
+            os.fchmod(descriptor, mode)
             file.write(data)
-            os.fchmod(descriptor, path.parent.stat().st_mode & 0o644)  # whoever may look into the folder may read it
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -1,14 +1,13 @@
 """The run and log folders: who may read and write what in them.
 
 Where all of it runs as one user they are that user's alone. Where supervisord is root, root owns them,
-hands to the service's group what the service needs, and lets plugins read their launch scripts:
+and hands to the service's group what the service needs:
 
     <run_dir>       root:service  0711  sockets, pid file, lock
       admin_code    root:service  0640
       users.conf    root:service  0644  which users supervisord is to use
       conf.d/       root:service  2770  the service publishes programs
-      launch/       root:service  2775  likewise; plugins run these
-      owed/         root:service  2770  the service notes whom it is about to start again
+      launch/       root:service  2770  likewise; their environments may hold secrets
     <log_dir>       root:service  2750  supervisord writes, the service reads
 """
 
@@ -62,10 +61,7 @@ def prepare_folders(settings: Settings) -> None:
         Publisher(settings.run_dir).prepare()
         if users is not None and is_root:
             _set_access(conf_path(settings.run_dir, "").parent, users, 0o2770)
-            _set_access(launch_path(settings.run_dir, "").parent, users, 0o2775)
-            owed = settings.run_dir / "owed"
-            owed.mkdir(mode=0o700, exist_ok=True)
-            _set_access(owed, users, 0o2770)
+            _set_access(launch_path(settings.run_dir, "").parent, users, 0o2770)
 
 
 def write_users_conf(settings: Settings) -> None:

@@ -29,7 +29,9 @@ class Guard:
         self._options = supervisord.options
         self._plugins_uid = plugins_uid
         self._plugins_gid = pwd.getpwuid(plugins_uid).pw_gid
-        _read_files_as(service_uid, pwd.getpwuid(service_uid).pw_gid)
+        self._service_uid = service_uid
+        self._service_gid = pwd.getpwuid(service_uid).pw_gid
+        _read_files_as(self._service_uid, self._service_gid)
         self._log_dir = self._options.childlogdir
         # root's own, which is the service, may be read again as it is, but not otherwise
         self._own = {
@@ -37,6 +39,10 @@ class Guard:
         }
         self._read_groups = self._options.process_groups_from_parser
         self._options.process_groups_from_parser = self._read_checked
+
+    def as_service(self) -> AbstractContextManager[None]:
+        """Be the service's user for a moment, to read what it has written with its rights and no more."""
+        return _being(self._service_uid, self._service_gid)
 
     def as_plugins(self) -> AbstractContextManager[None]:
         """Be the plugins' user for a moment: it may look at their processes, root without CAP_SYS_PTRACE may not."""

@@ -1,42 +1,36 @@
-"""The mark in the environment of every plugin's process, by which its whole family is found again.
+"""The process tag, a variable in the environment of every plugin's process. Its children inherit it.
 
-    PLUGVISOR_PLUGIN=<run folder>:<plugin's id>:<process id of the main process>
+    PLUGVISOR_PLUGIN=<run folder>:<plugin's id>:<launch>
 
-Children inherit it, whatever session or parent they have. The run folder tells one Plugvisor's processes from
-another's, the main process's id one life of a plugin from the next.
+The run folder tells one Plugvisor's processes from another's, the launch one life of a plugin from the next.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-MARK_VARIABLE = "PLUGVISOR_PLUGIN"
-_FIELD = MARK_VARIABLE.encode() + b"="
+TAG_VARIABLE = "PLUGVISOR_PLUGIN"
+_FIELD = TAG_VARIABLE.encode() + b"="
 
 
-class Mark(NamedTuple):
-    """What a mark tells."""
+class ProcessTag(NamedTuple):
+    """The parts of a tag."""
 
     run_dir: str
     plugin_id: str
-    main_pid: int
+    launch: str
+
+    def render(self) -> str:
+        """The variable's value."""
+        return f"{self.run_dir}:{self.plugin_id}:{self.launch}"
 
 
-def render_mark(run_dir: Path, plugin_id: str) -> bytes:
-    """The mark without its last part, which the launch script's shell knows: it becomes the main process."""
-    return _FIELD + os.fsencode(run_dir) + b":" + plugin_id.encode() + b":"
-
-
-def parse_mark(environ: bytes) -> Mark | None:
-    """The mark in an environment as `/proc/<pid>/environ` shows it; None where there is none, or a spoilt one."""
-    # the last one, for that is the launch script's
-    found = next((field for field in reversed(environ.split(b"\0")) if field.startswith(_FIELD)), b"")
-    run_dir, _, rest = found.removeprefix(_FIELD).rpartition(b":")[0].rpartition(b":")
-    main_pid = found.rpartition(b":")[2]
-    if not run_dir.startswith(b"/") or not rest or not main_pid.isdigit():
+def parse_process_tag(environ: bytes) -> ProcessTag | None:
+    """The tag in an environment as `/proc/<pid>/environ` shows it; None if it has none or a malformed one."""
+    found = next((field for field in environ.split(b"\0") if field.startswith(_FIELD)), b"")
+    rest, _, launch = found.removeprefix(_FIELD).rpartition(b":")
+    run_dir, _, plugin_id = rest.rpartition(b":")
+    if not run_dir.startswith(b"/") or not plugin_id or not launch:
         return None
-    return Mark(os.fsdecode(run_dir), os.fsdecode(rest), int(main_pid))
+    return ProcessTag(os.fsdecode(run_dir), os.fsdecode(plugin_id), os.fsdecode(launch))

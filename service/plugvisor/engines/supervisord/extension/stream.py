@@ -63,7 +63,6 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
 
     Args:
         path: where to listen; what is there is replaced.
-        before_poll: called once in each round of supervisord's loop, before it waits.
         make_snapshot: returns the first line for a new reader.
         readers_gid: a group that may connect, besides this user.
     """
@@ -72,14 +71,12 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         self,
         path: str,
         logger: Any,
-        before_poll: Callable[[], object],
         make_snapshot: Callable[[], bytes],
         readers_gid: int | None = None,
     ) -> None:
         super().__init__()
         self.logger = logger
         self.readers: list[Reader] = []
-        self._before_poll = before_poll
         self._make_snapshot = make_snapshot
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -99,10 +96,8 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         for reader in list(self.readers):
             reader.write(line)
 
-    @guarded
     def writable(self) -> bool:
-        """Never: but supervisord asks in every round, after it has reaped and before it waits."""
-        self._before_poll()
+        """Nothing is ever written to the listening socket."""
         return False
 
     @guarded
@@ -203,48 +198,3 @@ class Reader(asyncore.dispatcher):  # type: ignore[misc]
             self._stream.readers.remove(self)
             self._backlog.clear()
             super().close()
-
-
-class Waker(asyncore.dispatcher):  # type: ignore[misc]
-    """Makes supervisord's loop go its next round at once when a signal arrives, instead of within a second."""
-
-    def __init__(self, logger: Any) -> None:
-        self.logger = logger
-        reading, self._writing = socket.socketpair()
-        self._writing.setblocking(False)
-        super().__init__(reading)
-
-    @property
-    def descriptor(self) -> int:
-        """For `signal.set_wakeup_fd`."""
-        return self._writing.fileno()
-
-    def wake(self) -> None:
-        """Make the loop's next wait return at once."""
-        with contextlib.suppress(OSError):  # full: it will return anyway
-            self._writing.send(b"\0")
-
-    def writable(self) -> bool:
-        """Nothing is ever written here."""
-        return False
-
-    @guarded
-    def handle_read(self) -> None:
-        """Take the bytes; being woken was all."""
-        self.recv(4096)
-
-    @guarded
-    def handle_close(self) -> None:
-        """The other end is ours and is open as long as this one."""
-
-    @guarded
-    def handle_error(self) -> None:
-        """Something failed in supervisord's loop."""
-
-    def recover(self) -> None:
-        """Nothing to mend: the next signal writes again."""
-
-    def close(self) -> None:
-        """Stop."""
-        self._writing.close()
-        super().close()

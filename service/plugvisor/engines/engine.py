@@ -1,0 +1,117 @@
+"""What the manager, the API and the command know of whatever runs the plugins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from plugvisor.logs.files import LogFiles
+    from plugvisor.models.manifest import Manifest
+    from plugvisor.models.process import Process
+
+Program = Any
+"""An engine's own form of a plugin. Two that are equal run the same."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """Which engine answers, and the state of it in its own words."""
+
+    name: str
+    version: str
+    pid: int
+    state: str
+
+
+class Engine(Protocol):
+    """Runs plugins. Every method that reads or changes a process may raise `SupervisorUnavailable`.
+
+    A change is visible to every read that begins after its method has returned.
+    """
+
+    name: str
+
+    async def open(self) -> None:
+        """Connect; an engine that cannot be reached is connected later, without an error."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+    async def describe(self) -> EngineInfo:
+        """Version and state."""
+
+    # -- reading: from memory
+
+    @property
+    def version(self) -> int:
+        """Another number whenever a process may be another."""
+
+    @property
+    def on_change(self) -> list[Callable[[str | None], object]]:
+        """Called with the id of the plugin whose process has changed, or None: every process may have."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether `read` would answer."""
+
+    def read(self) -> Mapping[str, Process]:
+        """Every process by its plugin's id, at one instant; an old state is never returned."""
+
+    def get(self, plugin_id: str) -> Process:
+        """One plugin's process; `NEVER_ADDED` if there is none."""
+
+    def open_log(self, plugin_id: str) -> LogFiles:
+        """A plugin's log."""
+
+    # -- publishing: these block, and are called in a thread
+
+    def render(self, manifest: Manifest, folder: Path) -> Program:
+        """Make a plugin's program; raises `ManifestError` if it cannot be run here."""
+
+    def read_published(self) -> Mapping[str, Path | None]:
+        """The folder that each published plugin came from; None if that is not known."""
+
+    def publish(self, program: Program) -> None:
+        """Write what the next start of a plugin uses; raises `StartFailed`."""
+
+    # -- changing
+
+    async def add(self, plugin_id: str) -> None:
+        """Make a published plugin known without starting it; raises `StartFailed`."""
+
+    async def start(self, plugin_id: str) -> Process:
+        """Start a published plugin when nothing of it is alive any more; return when its process was spawned.
+
+        Raises:
+            AlreadyRunning, StartFailed, StopTimeout
+        """
+
+    async def begin_stop(self, plugin_id: str) -> None:
+        """Begin to stop a plugin so that it does not come back, and cancel a start that is pending.
+
+        Raises:
+            NotRunning, StopTimeout
+        """
+
+    async def wait_stopped(self, plugin_id: str) -> Process:
+        """Wait until nothing of a plugin is alive; raises `StopTimeout`."""
+
+    async def begin_restart(self, plugin_id: str) -> None:
+        """Begin to stop a plugin, if it runs, and start it after that, whatever becomes of this service.
+
+        Raises:
+            StartFailed, StopTimeout
+        """
+
+    async def wait_spawned(self, plugin_id: str) -> Process:
+        """Wait until a start that is pending has been made; raises `StartFailed`, `StopTimeout`."""
+
+    async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
+        """Wait until a plugin is starting no more; it may still be, when the time is over; raises `StartFailed`."""
+
+    async def remove(self, plugin_id: str) -> None:
+        """Forget a stopped plugin; raises `StopTimeout` if it runs."""

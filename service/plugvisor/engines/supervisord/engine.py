@@ -1,0 +1,226 @@
+"""supervisord as an engine: one machine, and every plugin one of its programs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from plugvisor.engines.engine import EngineInfo
+from plugvisor.engines.supervisord.client import SupervisorClient
+from plugvisor.engines.supervisord.faults import (
+    ConfigurationRejected,
+    ForeignProgram,
+    NoSuchProgram,
+    StillRunning,
+)
+from plugvisor.engines.supervisord.process_table import ProcessTable
+from plugvisor.engines.supervisord.program import Program, render_program
+from plugvisor.engines.supervisord.publisher import Publisher
+from plugvisor.errors import NotRunning, StartFailed, StopTimeout, SupervisorUnavailable
+from plugvisor.logs.files import LogFiles
+from plugvisor.models.process import Process, ProcessState, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from plugvisor.models.manifest import Manifest
+    from plugvisor.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
+KILL_GRACE_SECONDS = 5.0
+"""How long a process may take to be gone after SIGKILL; the kernel may hold one that waits for a disk."""
+ORPHAN_SECONDS = 5.0
+"""How long orphans may take to be gone: a second of it is for SIGTERM."""
+CONNECT_SECONDS = 2.0
+"""How long `open` waits for a supervisord that does not answer yet."""
+
+
+class SupervisordEngine:
+    """See `plugvisor.engines.engine.Engine`, which says what each method does."""
+
+    name = "supervisord"
+
+    def __init__(self, settings: Settings) -> None:
+        self.client = SupervisorClient(settings.supervisor_url)
+        self._settings = settings
+        self._table = ProcessTable(str(settings.run_dir / "state.sock"))
+        self._publisher = Publisher(settings.run_dir)
+
+    async def open(self) -> None:
+        """Connect to supervisord; go on without it if it cannot be reached."""
+        await self._table.open(CONNECT_SECONDS)
+        if not self._table.is_live:
+            await self._diagnose()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._table.close()
+        await self.client.close()
+
+    async def describe(self) -> EngineInfo:
+        """supervisord's version, process id and state."""
+        identity = await self.client.identify()
+        return EngineInfo(self.name, identity.version, identity.pid, identity.state)
+
+    # -- reading
+
+    @property
+    def version(self) -> int:
+        """Another number whenever a process may be another."""
+        return self._table.version
+
+    @property
+    def on_change(self) -> list[Callable[[str | None], object]]:
+        """Called with the id of the plugin whose process has changed, or None: every process may have."""
+        return self._table.on_change
+
+    @property
+    def is_live(self) -> bool:
+        """Whether `read` would answer."""
+        return self._table.is_live
+
+    def read(self) -> Mapping[str, Process]:
+        """Every process by its plugin's id."""
+        return self._table.read()
+
+    def get(self, plugin_id: str) -> Process:
+        """One plugin's process."""
+        return self._table.get(plugin_id)
+
+    def open_log(self, plugin_id: str) -> LogFiles:
+        """A plugin's log."""
+        return LogFiles(self._settings.log_dir, f"{plugin_id}.log")
+
+    # -- publishing; these read and write files
+
+    def render(self, manifest: Manifest, folder: Path) -> Program:
+        """Make a plugin's program."""
+        return render_program(manifest, folder, self._settings)
+
+    def read_published(self) -> Mapping[str, Path | None]:
+        """The folder that each published plugin came from."""
+        return self._publisher.read_folders()
+
+    def publish(self, program: Program) -> None:
+        """Write a program's files."""
+        try:
+            self._publisher.write(program)
+        except OSError as error:
+            logger.error("cannot write the program of %r: %s", program.id, error)
+            raise StartFailed(f"its program cannot be written: {error.strerror}; nothing was started") from error
+
+    # -- changing
+
+    async def add(self, plugin_id: str) -> None:
+        """Make supervisord know a published program."""
+        with _explain():
+            await self._change("plugins.add", plugin_id)
+
+    async def start(self, plugin_id: str) -> Process:
+        """Start a published program."""
+        with _explain():
+            try:
+                await self._change("plugins.start", plugin_id)
+            except StartFailed as error:
+                await self._sync()
+                raise StartFailed(self.get(plugin_id).detail or "its process could not be started") from error
+        return await self.wait_spawned(plugin_id)
+
+    async def begin_stop(self, plugin_id: str) -> None:
+        """Begin to stop a program."""
+        with _explain():
+            await self._change("plugins.stop", plugin_id)
+
+    async def wait_stopped(self, plugin_id: str) -> Process:
+        """Wait until nothing of a program is alive."""
+        seconds = self.get(plugin_id).stop_seconds + KILL_GRACE_SECONDS + ORPHAN_SECONDS
+        process = await self._table.wait_for(plugin_id, lambda process: process.is_gone, seconds)
+        _check_gone(process)
+        return process
+
+    async def begin_restart(self, plugin_id: str) -> None:
+        """Begin to stop a program, if it runs, and have it started after that."""
+        with _explain():
+            await self._change("plugins.restart", plugin_id)
+
+    async def wait_spawned(self, plugin_id: str) -> Process:
+        """Wait until a start that is pending has been made."""
+        seconds = self.get(plugin_id).stop_seconds + KILL_GRACE_SECONDS + ORPHAN_SECONDS
+        process = await self._table.wait_for(plugin_id, lambda process: not process.start_pending, seconds)
+        if process.start_pending:
+            _check_gone(process)
+        _check_started(process)
+        return process
+
+    async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
+        """Wait until a program is STARTING no more."""
+        process = await self._table.wait_for(
+            plugin_id, lambda process: process.state is not ProcessState.STARTING, timeout_seconds
+        )
+        _check_started(process)
+        return process
+
+    async def remove(self, plugin_id: str) -> None:
+        """Make supervisord forget a stopped program, and remove its files."""
+        try:
+            await self._change("plugins.remove", plugin_id)
+        except StillRunning as error:
+            raise StopTimeout("somebody has just started it again; refresh once more") from error
+        except NoSuchProgram:
+            pass
+        await asyncio.to_thread(self._publisher.remove, plugin_id)
+
+    async def _change(self, method: str, plugin_id: str) -> None:
+        """Call a method of the extension; return when the process table shows what it has done."""
+        await self._table.reach(await self.client.call(method, plugin_id))
+
+    async def _sync(self) -> None:
+        """Have the process table show what supervisord knows."""
+        await self._table.reach(await self.client.call("plugins.sync"))
+
+    async def _diagnose(self) -> None:
+        """Find out why there is no state stream, and say so in the log and to clients."""
+        try:
+            await self.client.call("plugins.sync")
+        except SupervisorUnavailable as error:
+            self._table.problem = str(error)
+            logger.error("%s", error)
+
+
+@contextlib.contextmanager
+def _explain() -> Iterator[None]:
+    """supervisord's words name files and hold stack traces: they are for the log."""
+    try:
+        yield
+    except NotRunning as error:
+        raise NotRunning("it is not running") from error
+    except StopTimeout as error:
+        logger.error("supervisord cannot signal a process: %s", error)
+        raise StopTimeout("supervisord cannot signal its process; the service's log says why") from error
+    except ConfigurationRejected as error:
+        logger.error("supervisord rejects a program: %s", error)
+        raise StartFailed("supervisord rejects its program; the service's log has its words") from error
+    except ForeignProgram as error:
+        raise StartFailed(FOREIGN_PROGRAM) from error
+
+
+def _check_gone(process: Process) -> None:
+    if process.is_gone:
+        return
+    what = "an orphan of it" if process.orphans and not process.is_alive else "its process"
+    raise StopTimeout(
+        f"{what} is still alive {KILL_GRACE_SECONDS:g} seconds after SIGKILL; the kernel may be waiting for a device; "
+        "supervisord goes on killing it"
+    )
+
+
+def _check_started(process: Process) -> None:
+    if process.status is Status.ERROR:
+        raise StartFailed(process.detail)
+    if process.state in (ProcessState.STOPPED, ProcessState.STOPPING):
+        raise StartFailed("it was stopped while it was starting")

@@ -1,0 +1,268 @@
+"""supervisord's main loop, at a cost that depends on what happens and not on how many programs there are.
+
+supervisor 4.3.0 asks every process and every pipe in each round whether there is something to do: with 1,000 programs
+a round takes 5 to 10 ms, and every request waits for one. Here the pipes of plugins stay registered from spawn to end,
+and a plugin's process is looked at when its state says that it is due. Programs that are no plugins, and supervisord's
+own sockets, are asked in each round, as supervisor does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import selectors
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from supervisor import events
+from supervisor.medusa import asyncore_25 as asyncore
+from supervisor.states import SupervisorStates
+
+from plugvisor.engines.supervisord.extension.plugin_process import PluginProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plugvisor.engines.supervisord.extension.clock import SteadyClock
+
+ROUND_SECONDS = 1.0
+"""A round is never longer; supervisor has it so."""
+DEFERRED_SECONDS = 0.05
+"""How often a call that waits (`supervisorctl stop`) is looked at."""
+SLICE_SECONDS = 0.01
+"""How long processes that are due, such as all of them at the start, may hold up everything else."""
+
+_MASKS = {
+    (True, False): selectors.EVENT_READ,
+    (False, True): selectors.EVENT_WRITE,
+    (True, True): selectors.EVENT_READ | selectors.EVENT_WRITE,
+}
+
+
+class EventLoop:
+    """Takes the place of `Supervisor.runforever`.
+
+    Args:
+        before_poll: called once in each round, when every state is settled; returns in how many seconds it wants to be
+            called again, or None.
+        is_clear: whether nothing is left that the end of supervisord must wait for.
+    """
+
+    def __init__(
+        self,
+        supervisord: Any,
+        clock: SteadyClock,
+        before_poll: Callable[[], float | None],
+        is_clear: Callable[[], bool],
+        on_unknown_reaped: Callable[[], object],
+    ) -> None:
+        self._supervisord = supervisord
+        self._options = supervisord.options
+        self._clock = clock
+        self._before_poll = before_poll
+        self._is_clear = is_clear
+        self._on_unknown_reaped = on_unknown_reaped
+        self._selector = selectors.DefaultSelector()
+        self._waker = Waker()
+        self._selector.register(self._waker.reading, selectors.EVENT_READ, self._waker)
+        self._asked: dict[int, tuple[Any, int]] = {}  # the descriptors that are asked in each round
+        self._due: list[tuple[float, int, PluginProcess]] = []
+        self._due_count = 0
+        self._other_groups: list[Any] = []
+        self.update_groups()
+
+    # -- what the extension tells it
+
+    def update_groups(self) -> None:
+        """A group was added or removed."""
+        groups = self._supervisord.process_groups.values()
+        self._other_groups = [group for group in groups if not all(map(is_plugin, group.processes.values()))]
+
+    def watch(self, dispatchers: dict[int, Any]) -> None:
+        """Read from a plugin's new pipes until `unwatch`."""
+        for descriptor, dispatcher in dispatchers.items():
+            if dispatcher.readable():
+                self._selector.register(descriptor, selectors.EVENT_READ, dispatcher)
+
+    def unwatch(self, dispatchers: dict[int, Any]) -> None:
+        """The pipes are about to be closed."""
+        for descriptor in dispatchers:
+            self._unregister(descriptor)
+
+    def schedule(self, process: PluginProcess) -> None:
+        """The state of a plugin's process has changed: look at it when it is due."""
+        due_at = process.find_due(self._clock.time())
+        if due_at is not None:
+            self._due_count += 1
+            heapq.heappush(self._due, (due_at, self._due_count, process))
+
+    def reschedule_all(self) -> None:
+        """Every time that processes remember was moved."""
+        self._due.clear()
+        for process in self.plugins:
+            self.schedule(process)
+
+    @property
+    def plugins(self) -> list[PluginProcess]:
+        """The process of every plugin."""
+        groups = self._supervisord.process_groups.values()
+        return [process for group in groups for process in group.processes.values() if is_plugin(process)]
+
+    def close(self) -> None:
+        """Watch nothing more: supervisord is about to end, or to close every descriptor and begin anew."""
+        self._waker.close()
+        self._selector.close()
+
+    # -- the loop
+
+    def run(self) -> None:
+        """Go round until supervisord is to end; then raise `ExitNow`, as `runforever` does."""
+        events.notify(events.SupervisorRunningEvent())
+        while True:
+            if self._options.mood < SupervisorStates.RUNNING and self._shut_down():
+                raise asyncore.ExitNow
+            self._ask_sockets()
+            timeout_seconds = self._find_timeout(self._before_poll())
+            for key, mask in self._selector.select(timeout_seconds):
+                self._handle(key.fd, key.data, mask)
+            self._do_what_is_due()
+            self._reap()
+            while self._options.signal_receiver._signals_recvd:  # noqa: SLF001 - supervisor takes one in each round
+                self._supervisord.handle_signal()
+            self._supervisord.tick()
+
+    def _shut_down(self) -> bool:
+        """Stop everything; returns whether everything has ended."""
+        supervisord = self._supervisord
+        if not supervisord.stopping:
+            supervisord.stopping = True
+            supervisord.stop_groups = sorted(supervisord.process_groups.values())
+            events.notify(events.SupervisorStoppingEvent())
+        # supervisor stops one group after another, the last first; those of the extension are stopping already
+        while supervisord.stop_groups and not supervisord.stop_groups[-1].get_unstopped_processes():
+            supervisord.stop_groups.pop()
+        if supervisord.stop_groups:
+            supervisord.stop_groups[-1].stop_all()
+            if time.time() > supervisord.lastshutdownreport + ROUND_SECONDS:
+                supervisord.shutdown_report()
+            return False
+        return self._is_clear()
+
+    def _ask_sockets(self) -> None:
+        """Register what supervisord's sockets, and the pipes of programs that are no plugins, wait for."""
+        dispatchers: dict[int, Any] = dict(self._options.get_socket_map())
+        for group in self._other_groups:
+            dispatchers.update(group.get_dispatchers())
+        for descriptor, (dispatcher, _) in list(self._asked.items()):
+            if dispatchers.get(descriptor) is not dispatcher:
+                self._forget(descriptor)
+        for descriptor, dispatcher in dispatchers.items():
+            mask = _MASKS.get((bool(dispatcher.readable()), bool(dispatcher.writable())), 0)
+            if mask == (self._asked[descriptor][1] if descriptor in self._asked else 0):
+                continue
+            self._forget(descriptor)
+            if not mask:
+                continue
+            try:
+                self._selector.register(descriptor, mask, dispatcher)
+            except PermissionError:  # epoll takes no regular file, which is always ready
+                dispatcher.handle_write_event()
+            else:
+                self._asked[descriptor] = dispatcher, mask
+
+    def _find_timeout(self, wanted_seconds: float | None) -> float:
+        timeouts = [ROUND_SECONDS]
+        if wanted_seconds is not None:
+            timeouts.append(wanted_seconds)
+        if self._due:
+            timeouts.append(max(0.0, self._due[0][0] - self._clock.time()))
+        if any(getattr(dispatcher, "delay", 0) for dispatcher in self._options.get_socket_map().values()):
+            timeouts.append(DEFERRED_SECONDS)
+        return min(timeouts)
+
+    def _handle(self, descriptor: int, dispatcher: Any, mask: int) -> None:
+        key = self._selector.get_map().get(descriptor)
+        if key is None or key.data is not dispatcher:
+            return  # closed meanwhile
+        try:
+            if mask & selectors.EVENT_READ:
+                dispatcher.handle_read_event()
+            if mask & selectors.EVENT_WRITE:
+                dispatcher.handle_write_event()
+        except asyncore.ExitNow:
+            raise
+        except BaseException:  # noqa: BLE001 - as `runforever`: it belongs to the dispatcher
+            dispatcher.handle_error()
+        if descriptor not in self._asked and getattr(dispatcher, "closed", False):
+            self._unregister(descriptor)  # a plugin has closed its output
+
+    def _do_what_is_due(self) -> None:
+        for group in self._other_groups:
+            group.transition()
+        until = time.monotonic() + SLICE_SECONDS
+        now = self._clock.time()
+        while self._due and self._due[0][0] <= now and time.monotonic() < until:
+            _, _, process = heapq.heappop(self._due)
+            due_at = process.find_due(now)
+            is_known = self._supervisord.process_groups.get(process.name) is process.group
+            if is_known and due_at is not None and due_at <= now:
+                process.transition()
+
+    def _reap(self) -> None:
+        until = time.monotonic() + SLICE_SECONDS
+        while True:
+            pid, status = self._options.waitpid()
+            if not pid:
+                return
+            process = self._options.pidhistory.pop(pid, None)
+            if process is None:
+                self._on_unknown_reaped()
+            else:
+                process.finish(pid, status)
+            if time.monotonic() > until:
+                self._waker.wake()
+                return
+
+    def _forget(self, descriptor: int) -> None:
+        if self._asked.pop(descriptor, None) is not None:
+            self._unregister(descriptor)
+
+    def _unregister(self, descriptor: int) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(descriptor)
+
+
+class Waker:
+    """Ends the wait of a round when a signal arrives, as a dispatcher."""
+
+    def __init__(self) -> None:
+        self.reading, self._writing = socket.socketpair()
+        self.reading.setblocking(False)
+        self._writing.setblocking(False)
+        signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+
+    def wake(self) -> None:
+        """Make the next wait return at once."""
+        with contextlib.suppress(OSError):  # full: it returns anyway
+            self._writing.send(b"\0")
+
+    def handle_read_event(self) -> None:
+        """Take the bytes; being woken was all."""
+        with contextlib.suppress(OSError):
+            self.reading.recv(4096)
+
+    def handle_error(self) -> None:
+        """There is nothing to mend: the next signal writes again."""
+
+    def close(self) -> None:
+        """Ignore signals from now on."""
+        signal.set_wakeup_fd(-1)
+        self.reading.close()
+        self._writing.close()
+
+
+def is_plugin(process: Any) -> bool:
+    """Whether a process is a plugin's."""
+    return isinstance(process, PluginProcess)

@@ -1,0 +1,68 @@
+"""Launch files: the directory, the arguments and the environment a plugin's process starts with, byte for byte.
+
+    #!/bin/sh
+    # Runs this plugin in a terminal …
+    exec /usr/bin/python3 -P -m plugvisor run --file "$0"
+    {"directory": "/srv/plugins/echo", "arguments": ["python", "main.py"],
+     "environment": {"GREETING": "hello"}, "inherited": ["PATH", "HOME"]}
+
+It is a script, which an operator can run; the extension reads the JSON after its `exec`, which no shell ever sees.
+JSON is ASCII here: a byte that is not UTF-8 is a lone surrogate, as `os.fsdecode` has it (PEP 383).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SCRIPT = """\
+#!/bin/sh
+# Runs this plugin in a terminal, with the directory, arguments and environment below, which supervisord gives it too.
+# Generated from the plugin's manifest; edit that.
+exec {python} -P -m plugvisor run --file "$0"
+"""
+
+
+class LaunchFileError(Exception):
+    """A launch file is missing, cannot be read, or does not have the form above."""
+
+
+class Launch(NamedTuple):
+    """What a launch file says."""
+
+    directory: str
+    arguments: list[str]
+    environment: dict[str, str]
+    inherited: list[str]
+    """Variables that the process takes over from the one that starts it."""
+
+    def render(self, python: str) -> bytes:
+        """The text of the file; `python` is the interpreter that has Plugvisor."""
+        script = _SCRIPT.format(python=shlex.quote(python)).encode("utf-8", "surrogateescape")
+        fields = ",\n".join(f' "{name}": {json.dumps(value)}' for name, value in self._asdict().items())
+        return script + b"{\n" + fields.encode() + b"\n}\n"
+
+    def build_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The whole environment of the process; `environ` is that of its parent."""
+        inherited = {name: environ[name] for name in self.inherited if name in environ}
+        return {**inherited, **self.environment}
+
+
+def parse_launch(data: bytes) -> Launch:
+    """Parse a launch file; raises `LaunchFileError`, whose text repeats nothing of the file."""
+    try:
+        launch = Launch(**json.loads(data[data.index(b"\n{") :]))
+        _check(launch)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise LaunchFileError("its launch file is damaged; a reload writes it again") from None
+    return launch
+
+
+def _check(launch: Launch) -> None:
+    texts = [launch.directory, *launch.arguments, *launch.environment.values(), *launch.environment, *launch.inherited]
+    if not launch.arguments or not all(isinstance(text, str) and "\0" not in text for text in texts):
+        raise ValueError("a launch file holds strings without NUL, and at least one argument")

@@ -1,0 +1,240 @@
+"""A plugin's process as supervisord knows it: started from its launch file, and with a history."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from supervisor.datatypes import RestartUnconditionally
+from supervisor.options import signame
+from supervisor.process import Subprocess
+from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
+
+from plugvisor.engines.supervisord.extension.launch_file import LaunchFileError
+from plugvisor.engines.supervisord.extension.process_tag import TAG_VARIABLE, ProcessTag
+from plugvisor.engines.supervisord.extension.spawn import describe_spawn_error, spawn
+
+if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.clock import SteadyClock
+    from plugvisor.engines.supervisord.extension.launch_file import Launch
+
+FLAPPING_RESTARTS = 3
+FLAPPING_SECONDS = 60.0
+"""This many restarts by supervisord within this time are flapping; as long without one ends it."""
+NEVER_STARTED = 0.5
+"""A `laststart` that supervisord shows as 0 but takes for true: it does not start such a program by itself."""
+_TICK_SECONDS = 0.001  # supervisord compares with `>`
+
+
+class Owner(Protocol):
+    """What a plugin's process needs of the extension."""
+
+    clock: SteadyClock
+    run_dir: str
+    boot_id: str
+
+    def read_launch(self, name: str) -> Launch:
+        """A program's launch file; raises `LaunchFileError`."""
+
+    def has_orphans(self, name: str) -> bool:
+        """Whether something of an earlier process of a program is alive."""
+
+    def prepare_spawn(self, process: PluginProcess) -> None:
+        """Called before a process is started."""
+
+    def process_spawned(self, process: PluginProcess) -> None:
+        """Called when a process has been started."""
+
+    def process_changed(self, process: PluginProcess) -> None:
+        """Called when something other than the state has changed."""
+
+    def process_ending(self, process: PluginProcess) -> None:
+        """Called while a process is being reaped, before its pipes are closed."""
+
+
+class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type hints
+    """One program's process; the object outlives every process it starts, and every change of its configuration."""
+
+    def __init__(self, config: Any, owner: Owner) -> None:
+        super().__init__(config)
+        self._owner = owner
+        self.launches = 0
+        self.start_pending = False
+        """It is started as soon as nothing of it is alive."""
+        self.next_config: Any = None
+        """The configuration that the next start applies; None if it has not changed."""
+        self.restarts = 0
+        self.last_exit: dict[str, Any] | None = None
+        self.flapping = False
+        self.started = 0.0
+        """When the process was started, on the monotonic clock."""
+        self._recent_restarts: deque[float] | None = None
+        self._restart_due = False
+
+    @property
+    def name(self) -> str:
+        """The program's name, which is the plugin's id."""
+        return self.config.name  # type: ignore[no-any-return]
+
+    @property
+    def tag(self) -> ProcessTag:
+        """The process tag of the present launch."""
+        return ProcessTag(self._owner.run_dir, self.name, f"{self._owner.boot_id}-{self.launches}")
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it has no process; BACKOFF does not count as stopped."""
+        return self.state in STOPPED_STATES and not self.pid
+
+    @property
+    def restarts_by_itself(self) -> bool:
+        """Whether it has exited and supervisord is about to start it again (`Subprocess.transition`)."""
+        if self.state != ProcessStates.EXITED:
+            return False
+        restart = self.config.autorestart
+        return restart is RestartUnconditionally or (bool(restart) and self.exitstatus not in self.config.exitcodes)
+
+    def apply_config(self) -> None:
+        """Take over the new configuration, if there is one; the process must be stopped."""
+        if self.next_config is not None:
+            self.group.config = self.next_config
+            [self.config] = self.next_config.process_configs
+            self.next_config = None
+
+    # -- supervisor's methods
+
+    def spawn(self) -> int | None:
+        """Start the process; returns its id, or None if it could not be started and is BACKOFF."""
+        if self.pid:
+            return None  # it runs already
+        self._owner.prepare_spawn(self)
+        self.apply_config()
+        self.killing = self.system_stop = self.administrative_stop = self.start_pending = False
+        self.spawnerr = self.exitstatus = None
+        self.laststart = self._owner.clock.time()
+        self.started = time.monotonic()
+        self.launches += 1
+        self.change_state(ProcessStates.STARTING)
+        try:
+            pid = self._launch()
+        except LaunchFileError as error:
+            self._fail(str(error))
+            return None
+        self._spawn_as_parent(pid)
+        self._owner.process_spawned(self)
+        return pid
+
+    def _launch(self) -> int:
+        launch = self._owner.read_launch(self.name)
+        environment = launch.build_environment(os.environ)
+        environment[TAG_VARIABLE] = self.tag.render()
+        try:
+            self.dispatchers, self.pipes = self.config.make_dispatchers(self)
+            return spawn(launch, environment, self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid)
+        except OSError as error:
+            raise LaunchFileError(describe_spawn_error(error, launch.directory)) from error
+
+    def _fail(self, reason: str) -> None:
+        options = self.config.options
+        if self.pipes:
+            options.close_child_pipes(self.pipes)
+            options.close_parent_pipes(self.pipes)
+        self.dispatchers, self.pipes = {}, {}
+        self.record_spawnerr(reason)
+        self.change_state(ProcessStates.BACKOFF)
+
+    def finish(self, pid: int, sts: int) -> None:
+        """Take note that the process has ended."""
+        self._owner.process_ending(self)
+        self.last_exit = _describe_exit(sts, self._owner.clock.time())
+        super().finish(pid, sts)
+
+    def transition(self) -> None:
+        """Do what is due; nothing is started while something of an earlier process is alive."""
+        if self.flapping and self._flapping_seconds_left <= 0:
+            self.flapping = False
+            self._owner.process_changed(self)
+        if self.state in (*STOPPED_STATES, ProcessStates.BACKOFF) and self._owner.has_orphans(self.name):
+            return
+        super().transition()
+
+    def change_state(self, new_state: int, expected: bool = True) -> bool | None:
+        """Change the state and keep the history."""
+        before = self.state
+        if new_state == ProcessStates.STOPPED:
+            self.backoff = 0  # else the next start, which somebody asks for, would have fewer tries
+        changed: bool | None = super().change_state(new_state, expected)
+        if new_state == ProcessStates.STARTING:
+            self._count_start(before)
+        self._restart_due = self.restarts_by_itself
+        return changed
+
+    @property
+    def _flapping_seconds_left(self) -> float:
+        last = self._recent_restarts[-1] if self._recent_restarts else 0.0
+        return last + FLAPPING_SECONDS - time.monotonic()
+
+    def _count_start(self, before: int) -> None:
+        if before == ProcessStates.BACKOFF:
+            self.restarts += 1
+        elif self._restart_due:
+            self.restarts += 1
+            self._note_death()
+        else:  # somebody's start: what was before is over
+            self._recent_restarts = None
+            self.flapping = False
+
+    def _note_death(self) -> None:
+        """Count the death of a process that had run for `startsecs`; the others become FATAL and are no flapping."""
+        now = time.monotonic()
+        recent = self._recent_restarts = self._recent_restarts or deque(maxlen=FLAPPING_RESTARTS)
+        recent.append(now)
+        self.flapping = len(recent) == FLAPPING_RESTARTS and now - recent[0] < FLAPPING_SECONDS
+
+    # -- for the event loop and the state stream
+
+    def find_due(self, now: float) -> float | None:
+        """When `transition` has something to do next, on the steady clock; None if it never has."""
+        running = self.config.options.mood >= SupervisorStates.RUNNING
+        match self.state:
+            case ProcessStates.STARTING:
+                return self.laststart + self.config.startsecs + _TICK_SECONDS  # type: ignore[no-any-return]
+            case ProcessStates.STOPPING:
+                return self.delay  # type: ignore[no-any-return]
+            case ProcessStates.BACKOFF if running:
+                is_given_up = self.backoff > self.config.startretries
+                return now if is_given_up else self.delay + _TICK_SECONDS
+            case ProcessStates.EXITED if running and self.restarts_by_itself:
+                return now
+            case ProcessStates.STOPPED if running and self.config.autostart and not self.laststart:
+                return now
+            case ProcessStates.RUNNING if self.flapping:
+                return now + self._flapping_seconds_left
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Its line in the state stream."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "pid": self.pid,
+            "started": self.started if self.pid else 0.0,
+            "exit_status": self.exitstatus or 0,
+            "spawn_error": self.spawnerr or "",
+            "retry_at": self.delay if self.state == ProcessStates.BACKOFF else None,
+            "restarts": self.restarts,
+            "last_exit": self.last_exit,
+            "flapping": self.flapping,
+            "launches": self.launches,
+            "start_pending": self.start_pending,
+            "orphans": self._owner.has_orphans(self.name),
+            "stop_seconds": self.config.stopwaitsecs,
+        }
+
+
+def _describe_exit(status: int, at: float) -> dict[str, Any]:
+    if os.WIFSIGNALED(status):
+        return {"signal": signame(os.WTERMSIG(status)), "at": at}
+    return {"code": os.WEXITSTATUS(status), "at": at}

@@ -1,0 +1,73 @@
+"""Spawning a plugin's process in one step.
+
+`subprocess.Popen` without `preexec_fn` forks with vfork(2) where it can, and waits for exec: when `spawn` returns,
+the program has been executed, or the error says why not. A signal sent afterwards is never lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import grp
+import os
+import pwd
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plugvisor.engines.supervisord.extension.launch_file import Launch
+
+
+def spawn(launch: Launch, environment: Mapping[str, str], stdin: int, stdout: int, uid: int | None) -> int:
+    """Start a program in a process group of its own; returns its process id.
+
+    Args:
+        stdout: descriptor for standard output and standard error.
+        uid: the user to run it as; None for this process's own.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    try:
+        process = subprocess.Popen(
+            launch.arguments,
+            cwd=launch.directory,
+            env=environment,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+            **_find_credentials(uid),
+        )
+    except subprocess.SubprocessError as error:  # a credential could not be set
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM)) from error
+    process.returncode = 0  # else `Popen.__del__` would wait for the process in supervisord's place
+    return process.pid
+
+
+def describe_spawn_error(error: OSError, directory: str) -> str:
+    """Why a program was not started, without its arguments, which may hold a secret."""
+    match error.errno:
+        case errno.EMFILE | errno.ENFILE:
+            return "too many open files"
+        case errno.EAGAIN:
+            return "too many processes"
+    what = "enter its folder" if error.filename == directory else "execute its command"
+    return f"cannot {what}: {error.strerror}"
+
+
+def _find_credentials(uid: int | None) -> dict[str, Any]:
+    if uid is None or uid == os.getuid():
+        return {}
+    gid, groups = _find_groups(uid)
+    return {"user": uid, "group": gid, "extra_groups": groups}
+
+
+@functools.cache
+def _find_groups(uid: int) -> tuple[int, tuple[int, ...]]:
+    """A user's group, and all of its groups, as supervisord determines them (`ServerOptions.drop_privileges`)."""
+    user = pwd.getpwuid(uid)
+    more = (group.gr_gid for group in grp.getgrall() if user.pw_name in group.gr_mem)
+    return user.pw_gid, (user.pw_gid, *more)
