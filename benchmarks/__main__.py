@@ -18,6 +18,7 @@ from benchmarks.events import measure_events
 from benchmarks.machine import describe_machine
 from benchmarks.reads import measure_reads
 from benchmarks.rest import measure_rest
+from benchmarks.resync import measure_resync
 from benchmarks.shutdown import measure_shutdown
 from benchmarks.stage import set_stage
 from benchmarks.table import format_line, format_page
@@ -34,6 +35,7 @@ MEASUREMENTS: Mapping[str, Callable[[Stage], Iterator[Figure]]] = {
     "changes": measure_changes,
     "deaths": measure_deaths,
     "events": measure_events,
+    "resync": measure_resync,
     "bystander": measure_bystander,
     "shutdown": measure_shutdown,  # the last: nothing is left to measure after it
 }
