@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator, FormatChecker
 from plugvisor.api.openapi import make_document
 from plugvisor.api.problems import PROBLEMS
-from plugvisor.api.routes import OPERATIONS, make_routes
+from plugvisor.api.routes import ROUTES, make_routes
 from schemathesis.specs.openapi.checks import (
     ignored_auth,
     missing_required_header,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Plugvisor
 
-DOCUMENT = make_document(OPERATIONS)
+DOCUMENT = make_document(ROUTES)
 STREAMS = {"/events", "/plugin/{plugin_id}/logs/stream"}
 """These never end: test_events.py and the tests of logs are about them."""
 FAILING = "raise SystemExit(3)"
@@ -85,7 +85,7 @@ def make_validator(schema: dict[str, Any]) -> Draft202012Validator:
 
 def find_operation(method: str, path: str) -> tuple[str, dict[str, Any]]:
     """The template of a path, as the router finds it, and its description."""
-    for operation in OPERATIONS:
+    for operation in ROUTES:
         pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(operation.path))
         if operation.method == method and re.fullmatch(pattern, path):
             return operation.path, DOCUMENT["paths"][operation.path][method.lower()]
@@ -224,7 +224,7 @@ def test_every_field_is_met(plugvisor: Plugvisor) -> None:
     assert told["dependencies"][0].keys() == known["Dependency"]["properties"].keys()
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: f"{operation.method} {operation.path}")
+@pytest.mark.parametrize("operation", ROUTES, ids=lambda operation: f"{operation.method} {operation.path}")
 def test_errors_are_as_described(plugvisor: Plugvisor, operation: Any) -> None:
     if operation.path == "/events":
         response = plugvisor.http.get("/events?plugin_id=gone")

@@ -1,4 +1,4 @@
-"""README's way to add what plugins need: an image of one's own."""
+"""The image that docs/container.md derives, to add packages that plugins need."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ time.sleep(99)
 def test_python_and_debian_packages_for_plugins(
     run: Callable[..., Container], image: str, plugins: Path, tmp_path: Path
 ) -> None:
-    [dockerfile] = re.findall(r"^```dockerfile\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    [dockerfile] = re.findall(
+        r"^```dockerfile\n(.*?)^```$", (ROOT / "docs" / "container.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     assert dockerfile.startswith("FROM plugvisor:latest\n")
     (tmp_path / "Dockerfile").write_text(dockerfile.replace("plugvisor:latest", image))
     write_plugin(plugins, "needs-both", NEEDS_BOTH)

@@ -19,14 +19,16 @@ from plugvisor.errors import (
 from plugvisor.manager.operations import Operations
 from plugvisor.manager.refresh import Refreshed, list_differences
 from plugvisor.manager.status import describe_problem
+from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState
-from plugvisor.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
+from plugvisor.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin, make_broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
+    from plugvisor.plugins.manifest import ManifestCache
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Manager:
         self._plugins_dir = plugins_dir
         self._operations = Operations()
         self._refresh_turn = asyncio.Lock()
+        self._manifests: ManifestCache = {}
         self._readings = 0
         self._read_at: dict[str, int] = {}  # which of the readings by a start or reload was a plugin's last
 
@@ -226,7 +229,7 @@ class Manager:
 
     async def _load_catalog(self) -> Catalog:
         def load() -> Catalog:
-            return load_catalog(self._plugins_dir, self._engine.read_published(), self._engine.render)
+            return load_catalog(self._plugins_dir, self._engine.read_published(), self._engine.render, self._manifests)
 
         try:
             return await asyncio.to_thread(load)
@@ -265,9 +268,9 @@ class Manager:
         """A plugin as its folder has it now; it keeps its id until a refresh."""
         if known.folder is None:
             return known
-        plugin = load_plugin(known.folder, self._engine.render)
+        plugin = load_plugin(known.folder, self._engine.render, self._manifests)
         if plugin.id == known.id:
             return plugin
         # a second claim to an id that is taken stays what it was
-        moved = f"plugin.toml: its id is now {plugin.id!r}; refresh to take that over"
-        return Plugin(known.id, known.folder, problem=plugin.problem or known.problem or moved)
+        moved = ManifestError(f"its id is now {plugin.id!r}; refresh to take that over")
+        return make_broken(known.id, known.folder, plugin.manifest_error or known.manifest_error or moved)

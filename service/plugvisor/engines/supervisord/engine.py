@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from plugvisor.plugins.manifest import Manifest
+    from plugvisor.models.manifest import Manifest
     from plugvisor.settings import Settings
 
 logger = logging.getLogger(__name__)

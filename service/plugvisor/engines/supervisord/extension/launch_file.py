@@ -43,7 +43,8 @@ class Launch(NamedTuple):
     def render(self, python: str) -> bytes:
         """The text of the file; `python` is the interpreter that has Plugvisor."""
         script = _SCRIPT.format(python=shlex.quote(python)).encode("utf-8", "surrogateescape")
-        return script + json.dumps(self._asdict(), indent=1).encode() + b"\n"
+        fields = ",\n".join(f' "{name}": {json.dumps(value)}' for name, value in self._asdict().items())
+        return script + b"{\n" + fields.encode() + b"\n}\n"
 
     def build_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of the process; `environ` is that of its parent."""
