@@ -113,6 +113,11 @@ class Extension:
             raise
         return self._sequence
 
+    def sync(self) -> int:
+        """See `PluginsNamespace.sync`."""
+        self._check_mood()
+        return self.flush()
+
     def add(self, name: str) -> int:
         """See `PluginsNamespace.add`."""
         self._check_mood()
@@ -315,6 +320,7 @@ class Extension:
         self._pending.clear()
         for group in self._supervisord.process_groups.values():
             self._stop_group(group)
+        self._write({"type": "stopping"})
         self._stream.close_all()
 
     @guarded
