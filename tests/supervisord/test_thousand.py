@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from benchmarks.supervised import COMMAND, name_plugins
+from benchmarks.systems.supervisord import COMMAND, name_plugins
 from tests.conftest import ADMIN_CODE, Plugvisor, is_alive, wait_for
 
 if TYPE_CHECKING:
