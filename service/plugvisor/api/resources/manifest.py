@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
-from msgspec.structs import asdict
 
 from plugvisor.api.responses import NO_STORE, respond
 from plugvisor.api.state import get_plugin
