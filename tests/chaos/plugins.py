@@ -1,0 +1,72 @@
+"""The plugins that the random test starts and stops: one of every behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_OBEYS = """\
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+"""
+_WAITS = "while True:\n    signal.pause()\n"
+_ESCAPES = """\
+def escape(handler):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        signal.signal(signal.SIGTERM, handler)
+        while True:
+            signal.pause()
+    os.wait()
+escape(signal.SIG_IGN)
+escape(signal.SIG_DFL)
+"""
+_HAS_A_DEAF_CHILD = """\
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        signal.pause()
+"""
+_RENAMES_ITSELF = """\
+if sys.argv[0] != "-c":
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.execv(sys.executable, ["x) R 1 (", "-c", open("main.py").read()])
+open("/proc/self/comm", "w").write("y) Z 1 1 (")
+"""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a plugin does."""
+
+    code: str
+    supervisor: str = "startsecs = 0"
+    runs_until_stopped: bool = True
+    stops_soon: bool = True
+    """Within a second or so."""
+
+
+PLUGINS = {
+    "obedient": Behaviour(_OBEYS + _WAITS),
+    "patient": Behaviour(_OBEYS + _WAITS, "startsecs = 1\nstopwaitsecs = 8"),
+    "renamed": Behaviour(_OBEYS + _RENAMES_ITSELF + _WAITS),
+    "slow": Behaviour(_OBEYS.replace("sys.exit", "time.sleep(0.5) or sys.exit") + _WAITS),
+    "deaf": Behaviour(
+        _OBEYS.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN") + _WAITS, "stopwaitsecs = 2", stops_soon=False
+    ),
+    "failing": Behaviour("raise SystemExit(3)\n", "startretries = 2", runs_until_stopped=False),
+    "crashing": Behaviour(
+        _OBEYS + "time.sleep(0.4)\nos._exit(3)\n", "startsecs = 0\nautorestart = true", runs_until_stopped=False
+    ),
+    "leaving": Behaviour(_OBEYS + "time.sleep(0.4)\n", runs_until_stopped=False),
+    "escaping": Behaviour(_OBEYS + _ESCAPES + _WAITS),
+    "dropping": Behaviour(
+        _OBEYS + _ESCAPES + "time.sleep(0.4)\nos._exit(3)\n",
+        "startsecs = 0\nautorestart = true",
+        runs_until_stopped=False,
+    ),
+    "parent": Behaviour(_OBEYS + _HAS_A_DEAF_CHILD + _WAITS),
+    "flooding": Behaviour(_OBEYS + "while True:\n    print('x' * 10000)\n    time.sleep(0.005)\n"),
+    "silent": Behaviour(_OBEYS + "os.close(1)\nos.close(2)\n" + _WAITS),
+}

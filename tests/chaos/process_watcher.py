@@ -1,0 +1,169 @@
+"""Watches the system's processes while anything is done to a Plugvisor; it asks neither the API nor supervisord.
+
+A plugin's processes are known by their process tag. Its main process leads a process group in supervisord's session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from tests.chaos.activity import Activity
+
+LOOK_SECONDS = 0.005
+OVERLAP_SECONDS = 2.0
+"""How long what is left of an earlier launch may take to end when the next has begun."""
+
+
+class Stat(NamedTuple):
+    """What `/proc/<pid>/stat` says."""
+
+    is_alive: bool
+    group: int
+    session: int
+    started: int
+
+
+class PluginProcess(NamedTuple):
+    """A living process of a plugin."""
+
+    pid: int
+    started: int
+    plugin_id: str
+    launch: str
+    is_main: bool
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether that very process exists now, and is no zombie."""
+        stat = read_stat(self.pid)
+        return stat is not None and stat.is_alive and stat.started == self.started
+
+
+def read_stat(pid: int) -> Stat | None:
+    """Read a process's stat; None if there is none."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return Stat(fields[0] not in "ZX", int(fields[2]), int(fields[3]), int(fields[19]))
+    return None
+
+
+def list_pids() -> list[int]:
+    """Every process there is."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+class ProcessReader:
+    """Finds the processes of the plugins of one run folder.
+
+    Args:
+        others: processes that need not be examined; those that end are taken out, for their ids may be used again.
+    """
+
+    def __init__(self, run_dir: Path, others: set[int]) -> None:
+        self._prefix = f"PLUGVISOR_PLUGIN={run_dir}:".encode()
+        self._others = others
+        self._known: dict[int, PluginProcess] = {}
+
+    def read(self) -> list[PluginProcess]:
+        """Every living process of every plugin."""
+        alive, pids = [], list_pids()
+        self._others.intersection_update(pids)
+        for pid in pids:
+            process = None if pid in self._others else self._known.get(pid) or self._identify(pid)
+            if process is not None and process.is_alive:
+                self._known[pid] = process
+                alive.append(process)
+            else:
+                self._known.pop(pid, None)
+        return alive
+
+    def _identify(self, pid: int) -> PluginProcess | None:
+        with contextlib.suppress(OSError):
+            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            tag = next((field for field in environ if field.startswith(self._prefix)), None)
+            stat = read_stat(pid)
+            if tag is not None and stat is not None:
+                plugin_id, launch = tag.removeprefix(self._prefix).decode().split(":")
+                return PluginProcess(pid, stat.started, plugin_id, launch, stat.group == pid != stat.session)
+        return None
+
+
+class ProcessWatcher:
+    """Looks again and again, from `with` to its end, for what `tests.chaos` promises."""
+
+    def __init__(self, run_dir: Path, activity: Activity) -> None:
+        self.violations: list[str] = []
+        self.looks = 0
+        self._activity = activity
+        others = set(list_pids())
+        self._own_reader, self._callers_reader = (ProcessReader(run_dir, set(others)) for _ in range(2))
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+        self._overlaps: dict[PluginProcess, float] = {}
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> ProcessWatcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def read(self, plugin_id: str | None = None) -> list[PluginProcess]:
+        """The processes that are alive now, of one plugin or of all."""
+        with self._lock:
+            processes = self._callers_reader.read()
+        return [process for process in processes if plugin_id in (None, process.plugin_id)]
+
+    def report(self, violation: str) -> None:
+        """A promise does not hold; the text begins with its number."""
+        self.violations.append(f"{time.time():.3f} {violation}")
+
+    def _watch(self) -> None:
+        while not self._end.is_set():
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001 - a thread's error would be lost
+                self.report(f"the watcher itself: {error!r}")
+                return
+            self._end.wait(LOOK_SECONDS)
+
+    def _look(self) -> None:
+        gone = self._activity.list_gone()
+        alive = self._own_reader.read()
+        self.looks += 1
+        mains: dict[str, list[PluginProcess]] = {}
+        for process in alive:
+            if process.is_main:
+                mains.setdefault(process.plugin_id, []).append(process)
+            # alive after the check that it must not be
+            if self._activity.is_still_gone(process.plugin_id, gone) and process.is_alive:
+                self.report(f"2: {process} is alive after a stop was answered")
+                self._end.set()
+        for several in mains.values():
+            newest = max(several, key=lambda process: process.started)
+            # the newest was alive before the others are looked at again
+            for process in several:
+                if process != newest and newest.is_alive and process.is_alive:
+                    self.report(f"1: {process} and {newest} are alive together")
+        self._look_for_overlaps(alive, {name: several[0] for name, several in mains.items()})
+
+    def _look_for_overlaps(self, alive: list[PluginProcess], mains: dict[str, PluginProcess]) -> None:
+        """Report what is left of an earlier launch beside a main process."""
+        now = time.monotonic()
+        left = {
+            process for process in alive
+            if process.plugin_id in mains and process.launch != mains[process.plugin_id].launch
+        }  # fmt: skip
+        self._overlaps = {process: self._overlaps.get(process, now) for process in left}
+        for process, since in self._overlaps.items():
+            if now - max(since, self._activity.disturbed_until) > OVERLAP_SECONDS and process.is_alive:
+                self.report(f"1: {process} is alive {OVERLAP_SECONDS} s after {mains[process.plugin_id]} was")
+                self._end.set()

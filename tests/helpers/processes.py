@@ -1,0 +1,62 @@
+"""Processes as the system sees them, past supervisord and the service."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.helpers.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def find_processes(folder: Path) -> list[int]:
+    """The living processes that have to do with a folder, by working directory, command line or environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            texts = [os.readlink(process / "cwd")]
+            texts += [(process / name).read_text(errors="replace") for name in ("cmdline", "environ")]
+            if any(str(folder) in text for text in texts) and is_alive(int(process.name)):
+                found.append(int(process.name))
+    return found
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Kill processes and wait until they are gone."""
+    pids = list(pids)
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), "the end of what was killed")
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def list_children(pid: int) -> list[int]:
+    """The children of a process; none if it is gone."""
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def read_command(pid: int) -> str:
+    """A process's arguments, each with a NUL behind it; empty if it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    return ""

@@ -1,0 +1,337 @@
+"""The command `plugvisor`: what it says, what it refuses, and what it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.helpers.ports import find_free_port
+from tests.helpers.processes import find_processes, is_alive
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
+
+SETTINGS = {"PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_RUN_DIR", "PLUGVISOR_LOG_DIR", "PLUGVISOR_RUNNER"}
+COMMANDS = {
+    "up": (r"become supervisord.*Ctrl-C", SETTINGS | {"PLUGVISOR_PORT", "PLUGVISOR_ADMIN_CODE"}),
+    "serve": (r"against a supervisord that is there", SETTINGS | {"PLUGVISOR_HOST", "PLUGVISOR_SUPERVISOR_URL"}),
+    "render": (r"nothing\s+else", SETTINGS),
+    "check": (r"file and line", {"PLUGVISOR_PLUGINS_DIR"}),
+    "health": (r"Exit status 0", {"PLUGVISOR_HOST", "PLUGVISOR_PORT"}),
+    "run": (r"supervisord does not know of it", {"PLUGVISOR_RUN_DIR"}),
+    "ctl": (r"supervisorctl", {"PLUGVISOR_RUN_DIR"}),
+}
+
+
+def test_help_names_every_command(plugvisor: PlugvisorStack) -> None:
+    shown = plugvisor.command("--help")
+    assert shown.returncode == 0
+    assert re.findall(r"^ {4}(\w+) {2,}\w+", shown.stdout, re.MULTILINE) == [*COMMANDS]
+    assert plugvisor.command().returncode == 2
+    assert plugvisor.command("nonsense").returncode == 2
+    assert re.fullmatch(r"plugvisor \d+\.\d+\.\d+\S*\n", plugvisor.command("--version").stdout)
+
+
+@pytest.mark.parametrize("name", [*COMMANDS])
+def test_help_tells_what_a_command_does_and_reads(plugvisor: PlugvisorStack, name: str) -> None:
+    text, variables = COMMANDS[name]
+    shown = plugvisor.command(name, "--help")
+    assert shown.returncode == 0
+    assert re.search(text, shown.stdout, re.DOTALL)
+    assert variables <= {*re.findall(r"^ +(PLUGVISOR_\w+)$", shown.stdout, re.MULTILINE)}
+    assert not plugvisor.run_dir.exists(), "it does nothing"
+
+
+# -- what is refused
+
+
+def refused(plugvisor: PlugvisorStack, *arguments: str, **environ: str) -> str:
+    """Run a command that cannot be carried out; returns its one sentence."""
+    done = plugvisor.command(*arguments, **environ)
+    assert done.returncode == 2, done
+    assert re.fullmatch(r"plugvisor: cannot .+\n", done.stderr), done.stderr
+    assert done.stdout == ""
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *[("PLUGVISOR_PORT", value) for value in ("0", "65536", "-1", "http", "80 80", "１２３４")],
+        *[("PLUGVISOR_HOST", value) for value in ("192.0.2.1", "nobody.invalid", "a..b", "256.1.1.1")],
+        *[
+            ("PLUGVISOR_RUN_DIR", value)
+            for value in ("{root}/a b", "{root}/100%", "{root}/a;b", "{root}/" + 25 * "long")
+        ],
+        *[("PLUGVISOR_RUN_DIR", value) for value in ("~nobody-of-this-name/x", "{root}/up.log/x", "/proc/plugvisor")],
+        *[("PLUGVISOR_LOG_DIR", value) for value in ("{root}/a b", "{root}/up.log")],
+        *[("PLUGVISOR_PLUGINS_DIR", value) for value in ("{root}/none", "{root}/up.log", "~nobody-of-this-name/x")],
+        *[("PLUGVISOR_CORS_ORIGINS", value) for value in ("localhost", "http://a/path", "ftp://a", "http://[::1")],
+        *[("PLUGVISOR_RUNNER", value) for value in ("python main.py", "python '{entry}", "{entry} {other}", "{entry")],
+        *[
+            ("PLUGVISOR_SUPERVISOR_URL", value)
+            for value in ("localhost:9001", "unix://relative", "http://u:secret@[::1")
+        ],
+        *[("PLUGVISOR_SUPERVISOR_URL", value) for value in ("http://u:secret@host:port", "http://u:secret@host:99999")],
+        *[("PLUGVISOR_ADMIN_CODE", value) for value in ("sec", "secret with blanks", "sécrét", "secret\nsecret")],
+        *[("PLUGVISOR_ADMIN_CODE_FILE", value) for value in ("{root}/none", "{root}", "{root}/empty", "{root}/latin1")],
+    ],
+)
+def test_bad_settings(plugvisor: PlugvisorStack, variable: str, value: str) -> None:
+    (plugvisor.root / "up.log").touch()
+    (plugvisor.root / "empty").touch()
+    (plugvisor.root / "latin1").write_bytes("sécrétsécrétsécrét".encode("latin-1"))
+    if variable == "PLUGVISOR_ADMIN_CODE_FILE":
+        del plugvisor.environ["PLUGVISOR_ADMIN_CODE"]
+    sentence = refused(plugvisor, "up", **{variable: value.replace("{root}", str(plugvisor.root))})
+    assert variable in sentence or "the admin code in" in sentence, "it says which setting to change"
+    assert "sec" not in sentence
+    assert ADMIN_CODE not in sentence
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_a_run_folder_that_others_may_write(plugvisor: PlugvisorStack, mode: int) -> None:
+    plugvisor.run_dir.mkdir()
+    plugvisor.run_dir.chmod(mode)
+    assert "PLUGVISOR_RUN_DIR" in refused(plugvisor, "up")
+
+
+def test_a_run_folder_of_somebody_else(plugvisor: PlugvisorStack) -> None:
+    folder = plugvisor.run_dir
+    if os.getuid() == 0:
+        folder.mkdir()
+        os.chown(folder, 12345, 12345)
+    else:
+        folder = Path("/usr")  # root's: not to be written either
+    assert "PLUGVISOR_RUN_DIR" in refused(plugvisor, "up", PLUGVISOR_RUN_DIR=str(folder))
+
+
+def test_a_port_in_use(plugvisor: PlugvisorStack) -> None:
+    with socket.create_server(("127.0.0.1", plugvisor.port)):
+        for command in ("up", "serve"):
+            sentence = refused(plugvisor, command)
+            assert str(plugvisor.port) in sentence
+            assert "PLUGVISOR_PORT" in sentence
+
+
+# -- up
+
+
+def test_up_twice(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("x")
+    plugvisor.up()
+    pids = plugvisor.ctl("pid", "all"), plugvisor.wait_for_status("x", "running")["pid"]
+    for port in (plugvisor.port, find_free_port()):
+        sentence = refused(plugvisor, "up", PLUGVISOR_PORT=str(port), PLUGVISOR_ADMIN_CODE="another-code-than-that")
+        assert "running already" in sentence
+        assert "PLUGVISOR_RUN_DIR" in sentence
+    assert (plugvisor.ctl("pid", "all"), plugvisor.status("x")["pid"]) == pids
+    assert len(pids[0].split()) == 2
+    assert plugvisor.post("/plugins/refresh").status_code == 200, "the code is the first one's"
+    # and the service, when it is started again, still has it
+    plugvisor.ctl("restart", "plugvisor")
+    wait_for(plugvisor.is_ready, "the service")
+    assert plugvisor.post("/plugins/refresh").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_stops_all(plugvisor: PlugvisorStack, name: str) -> None:
+    plugvisor.write_plugin("x")
+    plugvisor.write_plugin("idle", runtime="auto_start = false")
+    plugvisor.up()
+    plugvisor.wait_for_status("x", "running")
+    pids = [int(pid) for pid in plugvisor.ctl("pid", "all").split() if int(pid)]
+    assert len(pids) == 2, "the service and a plugin"
+    assert plugvisor.process
+    plugvisor.process.send_signal(signal.Signals[name])
+    assert plugvisor.process.wait(DEADLINE_SECONDS) == 0
+    assert not any(is_alive(pid) for pid in pids)
+    assert find_processes(plugvisor.root) == []
+    with socket.create_server(("127.0.0.1", plugvisor.port)):
+        pass
+    assert "Traceback" not in plugvisor.service_log + plugvisor.output_path.read_text()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_serve(plugvisor: PlugvisorStack, name: str) -> None:
+    process = plugvisor.spawn("serve")
+    try:
+        wait_for(lambda: "listening on" in plugvisor.output_path.read_text(), "the service")
+        wait_for(lambda: is_answering(plugvisor), "the service")
+        process.send_signal(signal.Signals[name])
+        process.wait(DEADLINE_SECONDS)
+        assert "Traceback" not in plugvisor.output_path.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_answering(plugvisor: PlugvisorStack) -> bool:
+    """Whether requests are served: uvicorn heeds signals from then on."""
+    with contextlib.suppress(httpx.TransportError):
+        return plugvisor.http.get("/health").status_code == 200
+    return False
+
+
+def test_a_random_code_is_shown_at_the_start_and_logged_nowhere(plugvisor: PlugvisorStack) -> None:
+    del plugvisor.environ["PLUGVISOR_ADMIN_CODE"]
+    plugvisor.up()
+    shown = plugvisor.output_path.read_text()
+    [code] = re.findall(r"^ +admin code +(\S+)$", shown, re.MULTILINE)
+    assert len(code) >= 22, "128 bits in base64"
+    assert plugvisor.post("/plugins/refresh", code).status_code == 200
+    plugvisor.down()
+    page = f"{plugvisor.url}/#code={code}"
+    assert re.findall(r"^ +page +(\S+)$", shown, re.MULTILINE) == [page], "an address that signs in by itself"
+    assert plugvisor.output_path.read_text().count(code) == 2
+    logs = [path.read_text() for path in plugvisor.log_dir.iterdir()]
+    assert any("POST /plugins/refresh: 200" in log for log in logs)
+    assert not any(code in log for log in logs)
+
+    plugvisor.output_path.unlink()
+    plugvisor.up()
+    assert code not in plugvisor.output_path.read_text(), "another each time"
+    assert plugvisor.post("/plugins/refresh", code).status_code == 401
+
+
+@pytest.mark.parametrize("by_file", [False, True], ids=["variable", "file"])
+def test_a_weak_code_is_warned_about(plugvisor: PlugvisorStack, by_file: bool) -> None:
+    code = "QXYZ"
+    plugvisor.environ["PLUGVISOR_ADMIN_CODE"] = code
+    if by_file:
+        path = plugvisor.root / "code"
+        path.write_text(f"{code}\n")
+        plugvisor.environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(path)
+        del plugvisor.environ["PLUGVISOR_ADMIN_CODE"]
+    plugvisor.up()
+    assert plugvisor.post("/plugins/refresh", code).status_code == 200
+    shown = plugvisor.output_path.read_text()
+    assert shown.count("the admin code is short") == 1
+    assert code not in shown
+    assert "as you set it" in shown
+
+
+def test_a_plugin_that_is_gone_is_not_started_again(plugvisor: PlugvisorStack) -> None:
+    for plugin_id in ("stays", "goes"):
+        plugvisor.write_plugin(plugin_id)
+    plugvisor.up()
+    plugvisor.down()
+    published = [plugvisor.run_dir / name for name in ("conf.d/goes.conf", "launch/goes.sh")]
+    assert all(path.exists() for path in published)
+    shutil.rmtree(plugvisor.plugins_dir / "goes")
+    plugvisor.up()
+    assert not any(path.exists() for path in published)
+    assert {plugin["id"] for plugin in plugvisor.http.get("/plugins").json()["plugins"]} == {"stays"}
+    assert "goes" not in plugvisor.ctl("status")
+
+
+@pytest.mark.parametrize("orphans", ["killed", "alive"])
+def test_what_a_killed_supervisord_left_is_no_hindrance(plugvisor: PlugvisorStack, orphans: str) -> None:
+    plugvisor.write_plugin("x", runtime="auto_start = false")
+    plugvisor.up()
+    pid, service_pid = plugvisor.start_running("x"), int(plugvisor.ctl("pid", "plugvisor"))
+    assert plugvisor.process
+    plugvisor.process.kill()
+    plugvisor.process.wait()
+    wait_for(lambda: not is_alive(service_pid), "the end of the service")
+    assert {"supervisor.sock", "supervisord.pid"} <= {path.name for path in plugvisor.run_dir.iterdir()}
+    if orphans == "killed":
+        os.kill(pid, signal.SIGKILL)
+    plugvisor.up()
+    assert not is_alive(pid), "it would be a second one"
+    assert plugvisor.status("x")["status"] == "stopped"
+    assert plugvisor.start_running("x") != pid
+
+
+# -- render, check, health, ctl
+
+
+def test_render(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("x")
+    done = plugvisor.command("render")
+    assert (done.returncode, done.stdout) == (0, "x: ok, plugin 'x'\n1 plugins, 0 invalid\n")
+    assert (plugvisor.run_dir / "conf.d" / "x.conf").exists()
+    assert (plugvisor.run_dir / "launch" / "x.sh").exists()
+    (plugvisor.plugins_dir / "x" / "plugin.toml").write_text("[plugin\n")
+    done = plugvisor.command("render")
+    assert done.returncode == 1
+    assert "x: cannot be used: plugin.toml" in done.stdout
+    assert (plugvisor.run_dir / "conf.d" / "x.conf").exists(), "it may be running"
+    shutil.rmtree(plugvisor.plugins_dir / "x")
+    assert plugvisor.command("render").returncode == 0
+    assert not (plugvisor.run_dir / "conf.d" / "x.conf").exists()
+    assert find_processes(plugvisor.root) == []
+
+
+def find_files(folder: Path) -> set[str]:
+    return {str(path) for path in folder.rglob("*")}
+
+
+def test_check(plugvisor: PlugvisorStack, tmp_path: Path) -> None:
+    plugvisor.write_plugin("good")
+    plugvisor.write_plugin("off", runtime="enabled = false")
+    environ = {"TMPDIR": str(tmp_path)}
+    for arguments in ([], [str(plugvisor.plugins_dir)]):
+        done = plugvisor.command("check", *arguments, **environ)
+        assert done.returncode == 0, done
+        assert done.stdout.splitlines() == [
+            "good: ok, plugin 'good'",
+            "off: ok, plugin 'off', disabled",
+            "2 plugins, 0 invalid",
+        ]
+    plugvisor.write_plugin("syntax", runtime="what is this")
+    plugvisor.write_plugin("types", runtime="\n\nenabled = 'yes'")
+    before = find_files(plugvisor.root)
+    done = plugvisor.command("check", **environ)
+    assert done.returncode == 1
+    *lines, last = done.stdout.splitlines()
+    assert last == "4 plugins, 2 invalid"
+    assert re.match(r"syntax: cannot be used: plugin\.toml.*line 5", lines[2]), lines
+    assert re.match(r"types: cannot be used: plugin\.toml.*enabled", lines[3]), lines
+    assert find_files(plugvisor.root) == before
+    assert find_files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", ["with blank", "100%", "long" * 30], ids=["blank", "percent", "long"])
+def test_check_wherever_temporary_files_are(plugvisor: PlugvisorStack, tmp_path: Path, name: str) -> None:
+    plugvisor.write_plugin("good")
+    (tmp_path / name).mkdir()
+    assert plugvisor.command("check", TMPDIR=str(tmp_path / name)).returncode == 0
+
+
+def test_check_of_no_folder(plugvisor: PlugvisorStack) -> None:
+    assert "none" in refused(plugvisor, "check", str(plugvisor.root / "none"))
+
+
+def test_health(plugvisor: PlugvisorStack) -> None:
+    done = plugvisor.command("health")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("unhealthy: no answer from http://127.0.0.1:")
+    plugvisor.up()
+    done = plugvisor.command("health")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "healthy\n", "")
+    os.kill(plugvisor.supervisord_pid, signal.SIGSTOP)
+    try:
+        done = plugvisor.command("health")
+    finally:
+        os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("unhealthy: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_ctl(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("x", runtime="auto_start = false")
+    plugvisor.up()
+    lines = {line.split()[0]: line.split()[1] for line in plugvisor.ctl("status").splitlines()}
+    assert lines == {"plugvisor": "RUNNING", "x": "STOPPED"} or lines["plugvisor"] == "STARTING"
+    assert "x: started" in plugvisor.ctl("start", "x")
+    assert plugvisor.status("x")["status"] == "running"
+    assert plugvisor.command("ctl", "status", "none").returncode != 0
