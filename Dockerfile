@@ -1,6 +1,4 @@
-# Plugvisor, with its sample plugins in /plugins: mount a folder over it to run your own.
-#   docker build --tag plugvisor --build-arg REVISION="$(git rev-parse HEAD)" \
-#       --build-arg CREATED="$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
+# Plugvisor, with its sample plugins in /plugins: mount a folder over it to run your own. See docs/container.md.
 ARG BASE=python:3.13-slim
 
 # The packages that the service needs, from the lock files alone, so that a change of the source downloads nothing.
@@ -22,7 +20,8 @@ COPY supervisor_conf supervisor_conf
 COPY service service
 COPY plugins /image/plugins
 RUN python -m pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && python -m pip --python /opt/plugvisor/bin/python install --no-index --no-deps --no-warn-script-location --root /image /wheels/*.whl \
+    && python -m pip --python /opt/plugvisor/bin/python install --no-index --no-deps --no-warn-script-location \
+       --root /image /wheels/*.whl \
     && install -D -m 644 service/plugvisor/runner/__main__.py /image/opt/plugvisor/share/runner.py \
     && printf '#!/bin/sh\nexec plugvisor ctl "$@"\n' >/image/opt/plugvisor/bin/supervisorctl \
     && chmod 755 /image/opt/plugvisor/bin/supervisorctl \

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 from playwright.sync_api import expect, sync_playwright  # noqa: E402 - the project's folder comes first
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, PLUGINS, SAMPLES  # noqa: E402
-from tests.conftest import ADMIN_CODE, Plugvisor, make_plugvisor  # noqa: E402
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -46,7 +46,7 @@ NAMES = {
 }
 
 
-def prepare(plugvisor: Plugvisor) -> None:
+def prepare(plugvisor: PlugvisorStack) -> None:
     """Write plugins that look like real ones, beside the samples."""
     for name in SAMPLES:
         shutil.copytree(PLUGINS / name, plugvisor.plugins_dir / name)
@@ -73,7 +73,7 @@ def main() -> None:
     """Take every screenshot."""
     folder = Path(os.environ.get("PLUGVISOR_SCREENSHOTS_DIR", ROOT / "docs" / "images"))
     expect.set_options(timeout=30_000)
-    with make_plugvisor() as plugvisor, sync_playwright() as playwright:
+    with run_stack() as plugvisor, sync_playwright() as playwright:
         prepare(plugvisor)
         plugvisor.up()
         for plugin_id in NAMES:

@@ -147,8 +147,8 @@ def test_the_code_is_taken_out_before_uvicorn_could_log_it(tmp_path: Path, monke
                 inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
 
         inbox.put_nowait({"type": "websocket.connect"})
-        websocket = WebSocket(scope, inbox.get, send)  # type: ignore[arg-type]
-        await websocket.follow_log_by_websocket(websocket)
+        connection = WebSocket(scope, inbox.get, send)  # type: ignore[arg-type]
+        await websocket.follow_log_by_websocket(connection)
         return sent
 
     sent = asyncio.run(run())

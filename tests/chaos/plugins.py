@@ -1,4 +1,4 @@
-"""The plugins of the random test: one of every character."""
+"""The plugins that the random test starts and stops: one of every behaviour."""
 
 from __future__ import annotations
 
@@ -37,35 +37,36 @@ open("/proc/self/comm", "w").write("y) Z 1 1 (")
 
 
 @dataclass(frozen=True)
-class Character:
-    """How a plugin behaves."""
+class Behaviour:
+    """What a plugin does."""
 
     code: str
     supervisor: str = "startsecs = 0"
-    is_steady: bool = True
-    """It runs until it is stopped."""
-    is_quick: bool = True
-    """It stops within a second or so."""
+    runs_until_stopped: bool = True
+    stops_soon: bool = True
+    """Within a second or so."""
 
 
-CAST = {
-    "obedient": Character(_OBEYS + _WAITS),
-    "patient": Character(_OBEYS + _WAITS, "startsecs = 1\nstopwaitsecs = 8"),
-    "renamed": Character(_OBEYS + _RENAMES_ITSELF + _WAITS),
-    "slow": Character(_OBEYS.replace("sys.exit", "time.sleep(0.7) or sys.exit") + _WAITS),
-    "deaf": Character(
-        _OBEYS.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN") + _WAITS, "stopwaitsecs = 6", is_quick=False
+PLUGINS = {
+    "obedient": Behaviour(_OBEYS + _WAITS),
+    "patient": Behaviour(_OBEYS + _WAITS, "startsecs = 1\nstopwaitsecs = 8"),
+    "renamed": Behaviour(_OBEYS + _RENAMES_ITSELF + _WAITS),
+    "slow": Behaviour(_OBEYS.replace("sys.exit", "time.sleep(0.5) or sys.exit") + _WAITS),
+    "deaf": Behaviour(
+        _OBEYS.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN") + _WAITS, "stopwaitsecs = 2", stops_soon=False
     ),
-    "failing": Character("raise SystemExit(3)\n", "startretries = 2", is_steady=False),
-    "crashing": Character(
-        _OBEYS + "time.sleep(0.4)\nos._exit(3)\n", "startsecs = 0\nautorestart = true", is_steady=False
+    "failing": Behaviour("raise SystemExit(3)\n", "startretries = 2", runs_until_stopped=False),
+    "crashing": Behaviour(
+        _OBEYS + "time.sleep(0.4)\nos._exit(3)\n", "startsecs = 0\nautorestart = true", runs_until_stopped=False
     ),
-    "leaving": Character(_OBEYS + "time.sleep(0.4)\n", is_steady=False),
-    "escaping": Character(_OBEYS + _ESCAPES + _WAITS),
-    "dropping": Character(
-        _OBEYS + _ESCAPES + "time.sleep(0.4)\nos._exit(3)\n", "startsecs = 0\nautorestart = true", is_steady=False
+    "leaving": Behaviour(_OBEYS + "time.sleep(0.4)\n", runs_until_stopped=False),
+    "escaping": Behaviour(_OBEYS + _ESCAPES + _WAITS),
+    "dropping": Behaviour(
+        _OBEYS + _ESCAPES + "time.sleep(0.4)\nos._exit(3)\n",
+        "startsecs = 0\nautorestart = true",
+        runs_until_stopped=False,
     ),
-    "parent": Character(_OBEYS + _HAS_A_DEAF_CHILD + _WAITS),
-    "flooding": Character(_OBEYS + "while True:\n    print('x' * 10000)\n    time.sleep(0.005)\n"),
-    "silent": Character(_OBEYS + "os.close(1)\nos.close(2)\n" + _WAITS),
+    "parent": Behaviour(_OBEYS + _HAS_A_DEAF_CHILD + _WAITS),
+    "flooding": Behaviour(_OBEYS + "while True:\n    print('x' * 10000)\n    time.sleep(0.005)\n"),
+    "silent": Behaviour(_OBEYS + "os.close(1)\nos.close(2)\n" + _WAITS),
 }

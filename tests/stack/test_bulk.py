@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pytest
-from plugvisor.api.resources.bulk import MOST_PLUGINS, parse_plugin_ids
-from plugvisor.errors import InvalidRequest
 
 from tests.helpers.processes import is_alive
 from tests.helpers.stack import ADMIN_CODE
@@ -96,35 +91,6 @@ def test_wait_holds_for_each(shared: PlugvisorStack, add: Callable[..., str]) ->
     assert [result["status"] for result in started] == ["running", "running"]
     assert shared.post("/plugins/stop?wait=x", json=body).json()["code"] == "invalid_request"
     assert shared.status(one)["status"] == "running"
-
-
-BAD_BODIES = [
-    b"x", b"[]", b"1", b"null", b'"a"', b'{"plugin_ids": null}', b'{"plugin_ids": "a"}', b'{"plugin_ids": [1]}',
-    b'{"plugin_ids": [null]}', b'{"plugin_ids": ["a"], "more": 1}', b'{"more": []}', b'{"plugin_ids": [[]]}',
-    b'{"plugin_ids": ["\\ud800"]}', b'{"plugin_ids": NaN}', b"[" * 100_000, b'{"plugin_ids":' * 50_000, b"9" * 10_000,
-    b'{"plugin_ids": ["a"]', b"\xff\xfe", b'\xef\xbb\xbf{"plugin_ids": 1}', b"\0",
-    json.dumps({"plugin_ids": ["a"] * (MOST_PLUGINS + 1)}).encode(),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("body", BAD_BODIES, ids=range(len(BAD_BODIES)))
-def test_bad_bodies(body: bytes) -> None:
-    with pytest.raises(InvalidRequest):
-        parse_plugin_ids(body)
-
-
-@pytest.mark.parametrize(
-    ("body", "names"),
-    [
-        (b"", None),
-        (b" \n", None),
-        (b"{}", None),
-        (b'{"plugin_ids": []}', []),
-        ('{"plugin_ids": ["ä", "", "a"]}'.encode(), ["ä", "", "a"]),
-    ],
-)
-def test_good_bodies(body: bytes, names: list[str] | None) -> None:
-    assert parse_plugin_ids(body) == names
 
 
 def test_a_bad_body_does_nothing(shared: PlugvisorStack, add: Callable[..., str]) -> None:

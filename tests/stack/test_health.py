@@ -248,7 +248,6 @@ def test_supervisord_is_frozen(plugvisor: PlugvisorStack) -> None:
         metrics = read_metrics(plugvisor.http.get("/metrics", headers=CODE))
         assert metrics["plugvisor_supervisord_up",] == 0
         assert not [labels for labels in metrics if "one" in labels]
-        assert [labels for labels, value in metrics.items() if labels[0].endswith("failures_total") and value]
     finally:
         os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
     wait_for(lambda: plugvisor.http.get("/available").status_code == 200)

@@ -50,7 +50,10 @@ MILLISECONDS = "2026-11-22T10:11:12.123000+01:00"
         ("2026-11-22 10:11:12 INFO [main.py:7] a", LogEntry(WHEN, "INFO", "main.py", 7, "a")),
         ("2026-11-22 10:11:12 - [x] - INFO - main.py:7 - a", LogEntry(WHEN, "INFO", "main.py", 7, "a")),
         # loguru
-        ("2026-11-22 10:11:12.123 | INFO     | m.x:run:7 - a | b", LogEntry(MILLISECONDS, "INFO", "m.x:run", 7, "a | b")),
+        (
+            "2026-11-22 10:11:12.123 | INFO     | m.x:run:7 - a | b",
+            LogEntry(MILLISECONDS, "INFO", "m.x:run", 7, "a | b"),
+        ),
         (
             "\x1b[32m2026-11-22 10:11:12.123\x1b[0m | \x1b[1mSUCCESS \x1b[0m | "
             "\x1b[36m__main__\x1b[0m:\x1b[36m<module>\x1b[0m:\x1b[36m7\x1b[0m - \x1b[1ma\x1b[0m",
@@ -62,7 +65,10 @@ MILLISECONDS = "2026-11-22T10:11:12.123000+01:00"
         ('INFO:     127.0.0.1:5321 - "GET /"', LogEntry(None, "INFO", None, None, '127.0.0.1:5321 - "GET /"')),
         ("[2026-11-22 10:11:12 +0100] [7] [INFO] a", LogEntry(WHEN, "INFO", None, None, "[7] [INFO] a")),
         # ours, supervisord's, syslog's, nginx's, Go's
-        ("2026-11-22 10:11:12 INFO 127.0.0.1 POST /x: 200", LogEntry(WHEN, "INFO", None, None, "127.0.0.1 POST /x: 200")),
+        (
+            "2026-11-22 10:11:12 INFO 127.0.0.1 POST /x: 200",
+            LogEntry(WHEN, "INFO", None, None, "127.0.0.1 POST /x: 200"),
+        ),
         ("2026-11-22 10:11:12,123 CRIT a", LogEntry(MILLISECONDS, "CRITICAL", None, None, "a")),
         ("<34>1 2026-11-22T10:11:12+01:00 host app: a", LogEntry(WHEN, None, None, None, "host app: a")),
         ("2026/11/22 10:11:12 [warn] 7#0: a", LogEntry(WHEN, "WARNING", None, None, "7#0: a")),

@@ -169,6 +169,7 @@ ID_RULE = "`id` must be 1 to 64 letters, digits, `_` or `-`, the first a letter 
             (f'[plugin]\nid = "a"\nentry = "{bad}"', 3, "must look like module:attribute")
             for bad in ("a", "a:", ":a", "a.:b", "a-b:c", "a:b:c", "a:b.c", "a: b", "a:b\\n")
         ),
+        (f'{PLUGIN}entry = "a:{"é" * 65536}"', 4, "`entry` is longer than 131071 bytes"),
         (f'{PLUGIN}entry = "a;b:c"', 4, "`entry` must look like"),  # though it would not be used
         # [plugin_runtime]
         ("plugin_runtime = 1\n" + PLUGIN, 1, "[plugin_runtime] must be a table"),

@@ -52,7 +52,7 @@ class Answer:
     headers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Route:
     """One method of one path: what serves it, who may ask, and what the OpenAPI document says about it."""
 

@@ -18,31 +18,29 @@ RESERVED_IDS = {"plugvisor": "the service's own program", "all": "supervisorctl,
 LONGEST_STRING_BYTES = 128 * 1024 - 1
 """Linux passes no longer argument or variable to a process, its final NUL included (MAX_ARG_STRLEN)."""
 
-# A name in Python. Of characters beyond ASCII only white space is excluded: patterns cannot say the rest.
+# A Python name. Beyond ASCII it only excludes white space, since the classes of characters differ between languages.
 _NAME = r"[^\s\x00-@\[-^`{-\x7f][^\s\x00-/:-@\[-^`{-\x7f]*"
 
-# `$` alone also matches before a final line break.
+# In Python, `$` alone also matches before a final line break.
 _END = r"$(?!\n)"
 
 
-def _rule(text: str) -> dict[str, str]:
-    """The end of the sentence that tells what a value must be; the reader words one without it by the type."""
-    return {"rule": text}
-
-
+# `rule` is how an error words a declaration, after the key. Without it, it is worded from the type and its limits.
 Text = Annotated[
     str,
     Meta(
         pattern=r"^[^\x00]*$",
         max_length=LONGEST_STRING_BYTES,
-        extra=_rule(f"must have no NUL character and at most {LONGEST_STRING_BYTES} bytes"),
+        extra={"rule": f"must have no NUL character and at most {LONGEST_STRING_BYTES} bytes"},
     ),
 ]
 VariableName = Annotated[
     str,
-    Meta(pattern=r"^[^=\x00]+$", extra=_rule("must have a name that is not empty and has no `=` and no NUL character")),
+    Meta(
+        pattern=r"^[^=\x00]+$", extra={"rule": "must have a name that is not empty and has no `=` and no NUL character"}
+    ),
 ]
-CommandLine = Annotated[str, Meta(pattern=r"^\s*[^\s\x00][^\x00]*$", max_length=LONGEST_STRING_BYTES)]
+CommandLine = Annotated[str, Meta(pattern=r"^[ \t\r\n]*[^ \t\r\n\x00][^\x00]*$")]
 """A command in one string, as a file may have it instead of a list."""
 DurationSeconds = Annotated[int, Meta(ge=0, le=3600)]
 # supervisord takes any number. This is wide enough for any use, and finite.
@@ -160,7 +158,7 @@ class Manifest(Struct, frozen=True):
         Meta(
             pattern=rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}{_END}",
             description="The plugin's id. It need not be the folder's name; `plugvisor` and `all` are reserved.",
-            extra=_rule("must be 1 to 64 letters, digits, `_` or `-`, the first a letter or digit"),
+            extra={"rule": "must be 1 to 64 letters, digits, `_` or `-`, the first a letter or digit"},
         ),
     ]
     name: Annotated[Text, Meta(description="The name that is shown. Default: the id.")] = ""
@@ -172,7 +170,7 @@ class Manifest(Struct, frozen=True):
             min_length=1,
             description="The program and its arguments, run in the plugin's folder. "
             "One string is split into words as a shell does, but no shell runs it.",
-            extra=_rule("must be a list of strings, or one string, not empty and without NUL characters"),
+            extra={"rule": "must be a list of strings, or one string, not empty and without NUL characters"},
         ),
     ] = ()
     entry: Annotated[
@@ -181,7 +179,7 @@ class Manifest(Struct, frozen=True):
             pattern=rf"^{_NAME}(\.{_NAME})*:{_NAME}{_END}",
             max_length=LONGEST_STRING_BYTES,
             description="What the runner imports and runs, if there is no `command`: `module:attribute`.",
-            extra=_rule("must look like module:attribute"),
+            extra={"rule": "must look like module:attribute"},
         ),
     ] = ""
     enabled: Annotated[bool, Meta(description="Whether the plugin may be started.")] = True

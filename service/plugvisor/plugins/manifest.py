@@ -179,6 +179,8 @@ class _Reader:
             self._fail("plugin", "command", "the first word of `command` is empty")
         if any(_is_too_long(word) for word in manifest.command):
             self._fail("plugin", "command", f"a word of `command` is longer than {LONGEST_STRING_BYTES} bytes")
+        if _is_too_long(manifest.entry):
+            self._fail("plugin", "entry", f"`entry` is longer than {LONGEST_STRING_BYTES} bytes")
         for name, value in manifest.environment.items():
             if _is_too_long(f"{name}={value}"):
                 problem = f"a variable is longer than {LONGEST_STRING_BYTES} bytes, its name included"

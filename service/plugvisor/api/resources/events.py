@@ -50,7 +50,7 @@ PIECE_BYTES = 32 * 1024
 SERVED_AT_ONCE = 16
 """Clients that are sent a piece in one round of the event loop, which then sees to everything else."""
 SHARED_SECONDS = 1.0
-"""So long a snapshot is sent to everyone who needs one, with the events after it: its uptimes are of that second."""
+"""So long a snapshot is sent to everyone who needs one: its uptimes are of that second."""
 CATALOG_SECONDS = 0.02
 """Changes of the catalog within this time become one event."""
 
@@ -121,6 +121,9 @@ class EventHub:
         if len(self._clients) >= MOST_CLIENTS:
             raise TooManyStreams(f"{MOST_CLIENTS} event streams are open, which is as many as there may be")
         self._engine.read()
+        if self._catalog_timer is not None:  # the snapshot that it gets is of now
+            self._catalog_timer.cancel()
+            self._send_catalog()
         run, _, number = (last_event_id or "").partition("-")
         is_known = run == self._run and re.fullmatch(r"[0-9]{1,18}", number) and int(number) <= self._number
         return Client(plugin_id or None, int(number) if is_known else -1)
@@ -212,34 +215,32 @@ class EventHub:
         return texts[0] if len(texts) == 1 else b"".join(texts)
 
     def _catch_up(self, client: Client) -> bytes:
-        """A snapshot for a client, which is then where the snapshot is."""
+        """A snapshot for a client."""
+        client.position = self._number
         try:
             if client.plugin_id is None:
-                client.position, text = self._share_snapshot()
-                return text
-            client.position = self._number
+                return self._share_snapshot()
             return self._render("snapshot", self._views.make_snapshot(client.plugin_id))
-        except SupervisorUnavailable as error:
-            client.position = self._number  # when supervisord is back there is a snapshot for everyone
+        except SupervisorUnavailable as error:  # when it is back there is a snapshot for everyone
             return self._render("unavailable", _describe_loss(error))
 
-    def _share_snapshot(self) -> tuple[int, bytes]:
-        """A snapshot of all plugins and its number; the events after it are in the log."""
+    def _share_snapshot(self) -> bytes:
+        """A snapshot of all plugins: the same for everyone, as long as nothing happens."""
         now = time.monotonic()
         if self._snapshot is not None:
             number, rendered_at, text = self._snapshot
-            if number >= self._number - len(self._log) and now - rendered_at < SHARED_SECONDS:
-                return number, text
+            if number == self._number and now - rendered_at < SHARED_SECONDS:
+                return text
         text = self._render("snapshot", self._views.make_snapshot())
         self._snapshot = (self._number, now, text)
-        return self._number, text
+        return text
 
     # -- what happens
 
     def _on_process(self, name: str | None) -> None:
         if name is None:
             self._resynchronise()
-        elif name in self._manager.catalog and self._catalog_timer is None:  # or the next event lists it
+        elif name in self._manager.catalog:
             try:
                 self._send("status", self._views.show_one(name), name)
             except SupervisorUnavailable:
@@ -253,7 +254,7 @@ class EventHub:
     def _send_catalog(self) -> None:
         self._catalog_timer = None
         if not self._clients:
-            self._forget_log()  # who comes back needs a snapshot, and who comes back is all there can be
+            self._forget_log()  # a snapshot is as good, and nobody may ever ask for it
             return
         try:
             self._send("plugins", self._views.make_snapshot(), is_catalog=True)

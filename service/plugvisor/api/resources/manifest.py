@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
+from msgspec.structs import asdict
 
 from plugvisor.api.responses import NO_STORE, respond
 from plugvisor.api.state import get_plugin

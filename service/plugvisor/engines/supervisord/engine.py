@@ -38,6 +38,8 @@ ORPHAN_SECONDS = 5.0
 """How long orphans may take to be gone: a second of it is for SIGTERM."""
 CONNECT_SECONDS = 2.0
 """How long `open` waits for a supervisord that does not answer yet."""
+DIAGNOSE_SECONDS = 1.0
+"""How often to ask supervisord, while there is no state stream, why."""
 
 
 class SupervisordEngine:
@@ -50,15 +52,18 @@ class SupervisordEngine:
         self._settings = settings
         self._table = ProcessTable(str(settings.run_dir / "state.sock"))
         self._publisher = Publisher(settings.run_dir)
+        self._diagnosis: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Connect to supervisord; go on without it if it cannot be reached."""
         await self._table.open(CONNECT_SECONDS)
-        if not self._table.is_live:
-            await self._diagnose()
+        self._diagnosis = asyncio.create_task(self._diagnose())
 
     async def close(self) -> None:
         """Disconnect."""
+        if self._diagnosis is not None:
+            self._diagnosis.cancel()
+            await asyncio.gather(self._diagnosis, return_exceptions=True)
         await self._table.close()
         await self.client.close()
 
@@ -177,6 +182,7 @@ class SupervisordEngine:
 
     async def _change(self, method: str, plugin_id: str) -> None:
         """Call a method of the extension; return when the process table shows what it has done."""
+        self._table.read()  # raises at once while supervisord is silent, instead of after a timeout
         await self._table.reach(await self.client.call(method, plugin_id))
 
     async def _sync(self) -> None:
@@ -184,12 +190,16 @@ class SupervisordEngine:
         await self._table.reach(await self.client.call("plugins.sync"))
 
     async def _diagnose(self) -> None:
-        """Find out why there is no state stream, and say so in the log and to clients."""
-        try:
-            await self.client.call("plugins.sync")
-        except SupervisorUnavailable as error:
-            self._table.problem = str(error)
-            logger.error("%s", error)
+        """Find out, whenever there is no state stream, why; say so in the log, once, and to clients."""
+        while True:
+            if not self._table.is_live:
+                try:
+                    await self.client.call("plugins.sync")
+                except SupervisorUnavailable as error:
+                    if str(error) != self._table.problem:
+                        logger.error("%s", error)
+                    self._table.problem = str(error)
+            await asyncio.sleep(DIAGNOSE_SECONDS)
 
 
 @contextlib.contextmanager

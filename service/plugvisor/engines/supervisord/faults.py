@@ -96,6 +96,7 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
     },
     "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
+SHUTTING_DOWN = "supervisord is shutting down; try again when it has been started anew"
 _NO_EXTENSION = """\
 this supervisord lacks Plugvisor's extension; add these lines to its configuration, and start it anew with supervisor \
 4.3.0 in the Python that has Plugvisor:
@@ -108,7 +109,7 @@ programs = <run folder>/conf.d"""
 def translate_fault(method: str, code: int, text: str) -> Exception:
     """The exception that a fault of a method means."""
     if code == Fault.SHUTDOWN_STATE:
-        return SupervisorUnavailable("supervisord is shutting down; try again when it has been started anew")
+        return SupervisorUnavailable(SHUTTING_DOWN)
     if code == Fault.UNKNOWN_METHOD and method.startswith("plugins."):
         return SupervisorUnavailable(_NO_EXTENSION)
     try:

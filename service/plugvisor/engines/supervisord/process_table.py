@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from plugvisor.engines.supervisord.faults import SHUTTING_DOWN
 from plugvisor.engines.supervisord.stop_watch import StopWatch, get_peer_pid
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process
@@ -57,7 +58,11 @@ class _Heartbeat(msgspec.Struct, tag="heartbeat"):
     seq: int
 
 
-_decoder = msgspec.json.Decoder(_Snapshot | _Change | _Removal | _Heartbeat)
+class _Stopping(msgspec.Struct, tag="stopping"):
+    seq: int
+
+
+_decoder = msgspec.json.Decoder(_Snapshot | _Change | _Removal | _Heartbeat | _Stopping)
 
 
 class ProcessTable:
@@ -202,6 +207,8 @@ class ProcessTable:
                 self._announce(None if was_silent else message.name)
             case _Heartbeat() if was_silent:
                 self._announce(None)
+            case _Stopping():
+                self.problem = SHUTTING_DOWN
 
     def _announce(self, name: str | None) -> None:
         self.version += 1

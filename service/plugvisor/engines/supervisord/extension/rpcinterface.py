@@ -78,7 +78,7 @@ class PluginsNamespace:
 
         @return int result     the sequence number of the last line
         """
-        return self._extension.flush()
+        return self._extension.sync()
 
     def add(self, name: str) -> int:
         """Add a program, or apply its changed file at its next start. Starts nothing.

@@ -6,7 +6,9 @@ A connection begins with a snapshot; then come changes, and a heartbeat where no
     {"type": "process", "seq": 8, "process": {"name": "echo", "state": 40, …}}
     {"type": "removed", "seq": 9, "name": "echo"}
     {"type": "heartbeat", "seq": 9}
+    {"type": "stopping", "seq": 9}
 
+The last one says that supervisord is shutting down; the connection is closed after it.
 Nothing here may block or raise into supervisord's loop, which is PID 1's in a container.
 """
 

@@ -1,4 +1,4 @@
-"""A supervisord as one would set it up by hand."""
+"""A supervisord without Plugvisor, as one would set it up by hand for the same processes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING
 
 from plugvisor.engines.supervisord.boot import count_descriptors
 
-from benchmarks.supervised import COMMAND, START_SECONDS, Supervised, get_startsecs, name_plugins
+from benchmarks.systems.supervisord import COMMAND, Supervisord, get_startsecs, name_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-class Stock(Supervised):
-    """supervisord as one would set it up by hand for the same processes."""
+class PlainSupervisord(Supervisord):
+    """supervisord with nothing but its own configuration."""
 
     def __init__(self, root: Path, names: Sequence[str]) -> None:
         self._root = root
-        self._conf = root / "supervisord.conf"
-        self._conf.write_text(_CONF.format(root=root, minfds=count_descriptors(len(names))))
+        configuration = root / "supervisord.conf"
+        configuration.write_text(_CONFIGURATION.format(root=root, minfds=count_descriptors(len(names))))
         (root / "conf.d").mkdir()
         for name in names:
             self.change_program(name)
         process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", self._conf],
+            [sys.executable, "-m", "supervisor.supervisord", "-c", configuration],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
@@ -46,28 +46,23 @@ class Stock(Supervised):
         )
         (self._root / "conf.d" / f"{name}.conf").write_text(section)
 
-    def ctl(self, *arguments: str) -> None:
-        """Run supervisorctl to its end; it must succeed."""
-        command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self._conf), *arguments]
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=START_SECONDS)
-
 
 @contextlib.contextmanager
-def run_stock(count: int) -> Iterator[Stock]:
-    """A stock supervisord with so many running programs; afterwards nothing of it is left."""
-    root = Path(tempfile.mkdtemp(prefix="stock-"))
-    stock = Stock(root, name_plugins(count))
+def run_plain_supervisord(count: int) -> Iterator[PlainSupervisord]:
+    """A supervisord with that many running programs; all of it is ended afterwards."""
+    root = Path(tempfile.mkdtemp(prefix="plain-"))
     try:
-        stock.wait_until_running()
-        yield stock
-    finally:
+        supervisord = PlainSupervisord(root, name_plugins(count))
         try:
-            stock.end()
+            supervisord.wait_until_running()
+            yield supervisord
         finally:
-            shutil.rmtree(root, ignore_errors=True)
+            supervisord.end()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
 
 
-_CONF = """\
+_CONFIGURATION = """\
 [supervisord]
 nodaemon=true
 pidfile={root}/supervisord.pid
@@ -78,8 +73,6 @@ minprocs=1
 file={root}/supervisor.sock
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-[supervisorctl]
-serverurl=unix://{root}/supervisor.sock
 [include]
 files={root}/conf.d/*.conf
 """

@@ -1,0 +1,27 @@
+"""Random operations and faults on real Plugvisors, from a seed: `scripts/chaos --seconds 1800 --seed 7`.
+
+A run is a row of rounds. In each, several clients do what the seed says, at the same time; then everything comes to
+rest. What must hold, and is checked all the while against the system's own list of processes:
+
+1. A plugin never has two main processes at a time, and what is left of an earlier launch is ended within 2 seconds of
+   the next.
+2. Once a stop was answered, nothing of the plugin is alive, until something starts it.
+3. A start or reload that was answered has spawned one process, and names it.
+4. At rest, the API, supervisord and the system say the same of every plugin, and no orphan is left.
+5. Every read is answered within 5 seconds, every change within 120 seconds; one of a plugin that obeys, and to which
+   nothing else is done, within 5 seconds. No connection is dropped unless the service was killed.
+6. A plugin that ran, and that nobody stopped, runs. No error is answered that has no reason, no stack trace is
+   logged, supervisord goes on, and the service ends only if it is killed.
+
+The seed decides what is done, not how the processes are scheduled, so a failure may need more than one try to come
+again: `--first-round N` begins at the round that failed, `--shrink` looks for fewer operations that fail too.
+
+plugins          the plugins: one of every behaviour
+operations       what is done in a round, from the seed
+clients          who do it, and check the answers (3, 5, 6)
+activity         what is being done to each plugin, from which follows what may be alive
+process_watcher  looks at the system's processes all the while (1, 2)
+rest             what must hold at rest (4, 6)
+run              playing rounds on one Plugvisor
+side_by_side     on several; `__main__` is the command
+"""

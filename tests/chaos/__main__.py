@@ -1,0 +1,52 @@
+"""The command."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+
+from tests.chaos.operations import make_round
+from tests.chaos.run import shrink
+from tests.chaos.side_by_side import run_side_by_side
+
+
+def main() -> int:
+    """Play rounds on several Plugvisors side by side; exit status 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(prog="chaos", description="Random operations and faults on real Plugvisors.")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=None, help="default: another one each time; it is printed")
+    parser.add_argument("--stacks", type=int, default=3, help="how many Plugvisors; each has the next seed")
+    parser.add_argument("--first-round", type=int, default=0)
+    parser.add_argument("--shrink", action="store_true", help="if a round fails, look for fewer operations that fail")
+    arguments = parser.parse_args()
+    seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1_000_000)
+    _print(f"seed {seed}, {arguments.stacks} Plugvisors")
+    results = run_side_by_side(range(seed, seed + arguments.stacks), arguments.first_round, arguments.seconds)
+    for one, result in results.items():
+        _print(f"seed {one}: {result}")
+    count, seconds = sum(result.count for result in results.values()), max(one.seconds for one in results.values())
+    looks = sum(result.looks for result in results.values())
+    _print(f"all: {count} operations, {count / seconds:.1f} a second, {looks} looks at the processes")
+    broken = {one: result for one, result in results.items() if result.violations}
+    for one, result in broken.items():
+        _print(f"again: scripts/chaos --stacks 1 --seed {one} --first-round {result.last_round} --seconds 1")
+        if arguments.shrink:
+            _shrink(one, result.last_round)
+    return 1 if broken else 0
+
+
+def _shrink(seed: int, number: int) -> None:
+    operations = make_round(seed, number)
+    fewer = shrink(operations)
+    _print(f"of the {len(operations)} operations of round {number} these fail as well, by themselves:")
+    for operation in fewer if len(fewer) < len(operations) else ["none: it needs what came before, or luck"]:
+        _print(str(operation))
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a command prints
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""What is being done to each plugin, from which follows what may be alive."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.chaos.plugins import PLUGINS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass
+class _Record:
+    """What was done to one plugin since the round began."""
+
+    starts: int = 0
+    """How often something was begun that may start it."""
+    starting: int = 0
+    """How many of them are not known to have ended."""
+    may_start: bool = False
+    """Something is under way that may start it, and nobody will learn its end, until the round is over."""
+    may_take_long: bool = False
+    """Something is under way that may delay other operations on it, likewise."""
+    must_be_gone: bool = False
+    changes: int = 0
+    """How often something was begun that may change it."""
+    under_way: int = 0
+    was_running: bool = False
+    may_be_stopped: bool = False
+    """Since the round began, something was done after which it need not run."""
+
+
+@dataclass
+class Interval:
+    """What had been done to a plugin when an operation on it began."""
+
+    starts: int
+    starting: int
+    changes: int
+    is_alone: bool
+    began: float = field(default_factory=time.monotonic)
+
+
+class Activity:
+    """Kept by the clients, read by the process watcher; every method may be called by any thread."""
+
+    def __init__(self) -> None:
+        self.disturbed_until = 0.0
+        """Until when, on the monotonic clock, the test itself keeps supervisord or the service from working."""
+        self._records = {name: _Record() for name in PLUGINS}
+        self._lock = threading.RLock()
+
+    def begin_round(self, running: Iterable[str]) -> None:
+        """Nothing is under way, and `running` are the plugins that run."""
+        running = set(running)
+        with self._lock:
+            for name, record in self._records.items():
+                record.may_start = record.may_be_stopped = record.may_take_long = False
+                record.was_running = name in running
+
+    @contextlib.contextmanager
+    def doing(self, name: str, *, starts: bool = False, stops: bool = False) -> Iterator[Interval]:
+        """While something is done to a plugin that may start or stop it."""
+        with self._lock:
+            record = self._records[name]
+            record.changes += 1
+            record.under_way += 1
+            is_alone = record.under_way == 1 and not record.may_take_long
+            interval = Interval(record.starts, record.starting, record.changes, is_alone)
+            record.may_be_stopped |= stops
+            if starts:
+                record.starts += 1
+                record.starting += 1
+                record.must_be_gone = False
+        try:
+            yield interval
+        finally:
+            with self._lock:
+                record.under_way -= 1
+                record.starting -= starts
+
+    @contextlib.contextmanager
+    def doing_all(self, *, starts: bool) -> Iterator[None]:
+        """While something is done that may stop, or start, any plugin."""
+        with contextlib.ExitStack() as stack:
+            for name in PLUGINS:
+                stack.enter_context(self.doing(name, starts=starts, stops=True))
+            yield
+
+    def disturb(self, seconds: float) -> None:
+        """The test keeps supervisord or the service from working for that long."""
+        self.disturbed_until = max(self.disturbed_until, time.monotonic() + seconds)
+
+    def forget_end(self, *names: str, may_start: bool = True) -> None:
+        """Nobody will learn how an operation on these ends."""
+        with self._lock:
+            for name in names:
+                record = self._records[name]
+                record.may_take_long = True
+                record.may_start |= may_start
+                record.must_be_gone &= not may_start
+
+    def forget_all_ends(self) -> None:
+        """The service is killed: nobody will learn how anything under way ends."""
+        with self._lock:
+            self.forget_end(*(name for name, record in self._records.items() if record.under_way))
+
+    def note_stopped(self, name: str, interval: Interval) -> None:
+        """A stop was answered with 200: nothing of the plugin may be alive, unless something may have started it."""
+        with self._lock:
+            record = self._records[name]
+            nothing_started = not interval.starting and record.starts == interval.starts
+            if nothing_started and not record.starting and not record.may_start:
+                record.must_be_gone = True
+
+    def was_alone(self, name: str, interval: Interval) -> bool:
+        """Whether nothing else was done to a plugin since `interval`, nor to supervisord or the service."""
+        with self._lock:
+            record = self._records[name]
+            is_same = record.changes == interval.changes and not record.may_take_long
+            return is_same and interval.is_alone and self.disturbed_until < interval.began
+
+    def must_run(self, name: str) -> bool:
+        """Whether a plugin ran when the round began, and nothing was done that could end it for good."""
+        with self._lock:
+            record = self._records[name]
+            return record.was_running and not record.may_be_stopped and PLUGINS[name].runs_until_stopped
+
+    def list_gone(self) -> dict[str, int]:
+        """The plugins of which nothing may be alive, for `is_still_gone`."""
+        with self._lock:
+            return {name: record.starts for name, record in self._records.items() if record.must_be_gone}
+
+    def is_still_gone(self, name: str, gone: dict[str, int]) -> bool:
+        """Whether that holds to this moment."""
+        with self._lock:
+            record = self._records[name]
+            return record.must_be_gone and gone.get(name) == record.starts

@@ -1,0 +1,107 @@
+"""Playing rounds on one Plugvisor, and looking for fewer operations that fail too."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.chaos.activity import Activity
+from tests.chaos.clients import Clients
+from tests.chaos.plugins import PLUGINS
+from tests.chaos.process_watcher import ProcessWatcher
+from tests.chaos.rest import come_to_rest
+from tests.helpers.stack import run_stack
+
+if TYPE_CHECKING:
+    import collections
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tests.chaos.operations import Operation
+
+
+@dataclass
+class Result:
+    """What a run found."""
+
+    rounds: int
+    seconds: float
+    operations: collections.Counter[str]
+    answers: collections.Counter[str]
+    looks: int
+    violations: list[str]
+    last_round: int
+    logs: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many operations were done."""
+        return sum(self.operations.values())
+
+    def __str__(self) -> str:
+        counts = [
+            ", ".join(f"{count} {kind}" for kind, count in sorted(counter.items()))
+            for counter in (self.operations, self.answers)
+        ]
+        summary = (
+            f"{self.rounds} rounds, {self.count} operations in {self.seconds:.0f} s "
+            f"({self.count / max(self.seconds, 0.001):.1f} a second), {self.looks} looks at the processes"
+        )
+        return "\n".join([summary, *counts, *self.violations, self.logs])
+
+
+def run_rounds(
+    rounds: Iterator[tuple[int, Sequence[Operation]]],
+    seconds: float,
+    report: Callable[[str], object] = lambda _: None,
+    is_over: Callable[[], bool] = lambda: False,
+) -> Result:
+    """Play rounds on one Plugvisor until the time is over, a promise is broken, or `is_over`."""
+    activity = Activity()
+    played = number = 0
+    with run_stack() as stack, ProcessWatcher(stack.run_dir, activity) as watcher:
+        clients = Clients(stack, activity, watcher)
+        for name in PLUGINS:
+            clients.write_plugin(name)
+        stack.up()
+        began = time.monotonic()
+        for number, operations in rounds:
+            activity.begin_round(process.plugin_id for process in watcher.read() if process.is_main)
+            clients.play(operations)
+            come_to_rest(stack, activity, watcher, clients.service_kills)
+            played += 1
+            report(f"round {number}: {clients.done.total()} operations, {watcher.looks} looks")
+            if watcher.violations or time.monotonic() - began > seconds or is_over():
+                break
+        result = Result(
+            played, time.monotonic() - began, clients.done, clients.answers, watcher.looks, watcher.violations, number
+        )
+        if watcher.violations:
+            names = ("_supervisord", "_server")
+            result.logs = "".join(f"--- {name}\n{stack.read_log(name)[-6000:]}" for name in names)
+            kept = Path(tempfile.gettempdir()) / f"chaos-{os.getpid()}"
+            shutil.copytree(stack.log_dir, kept, dirs_exist_ok=True)
+            result.violations.append(f"logs are in {kept}")
+    return result
+
+
+def shrink(operations: Sequence[Operation], tries: int = 3) -> Sequence[Operation]:
+    """Fewer operations that still break a promise, at least once in so many tries."""
+
+    def fails(some: Sequence[Operation]) -> bool:
+        return any(run_rounds(iter([(0, some)]), seconds=0).violations for _ in range(tries))
+
+    size = len(operations) // 2
+    while size:
+        for begin in range(0, len(operations), size):
+            fewer = [*operations[:begin], *operations[begin + size :]]
+            if fewer and fails(fewer):
+                operations = fewer
+                break
+        else:
+            size //= 2
+    return operations
