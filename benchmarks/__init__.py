@@ -1,8 +1,9 @@
-"""Plugvisor measured beside the same work done the plain way: `scripts/bench`, or `python -m benchmarks`.
+"""Plugvisor measured next to the same work done another way: `scripts/bench`, or `python -m benchmarks`.
 
-A figure of one machine says little, so each stands beside another of the same run and what counts is
-their ratio. Three plain ways are used: a bare Starlette route that sends the same bytes, a Starlette
-route that asks supervisord once per request, and a stock supervisord by XML-RPC and `supervisorctl`.
+An absolute value depends on the machine. Each result therefore stands next to a reference that was measured in the
+same run, and the ratio of the two is what counts. The references are a bare Starlette route that sends the same bytes,
+an XML-RPC call to the same supervisord, a supervisord without Plugvisor, and a loop that spawns or kills processes.
 
-A measurement is a function that takes a `Stage` and yields `Figure`s; `__main__.MEASUREMENTS` lists them.
+`systems/` starts and stops what is measured. `groups/` measures: each module has one function that takes a `Testbed`
+and yields `Result`s. `__main__.GROUPS` lists them.
 """

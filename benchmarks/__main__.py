@@ -1,4 +1,4 @@
-"""The command: bring everything up for each number of plugins, measure, print, save."""
+"""The command: for each number of plugins start the systems, measure, print and save."""
 
 from __future__ import annotations
 
@@ -7,75 +7,94 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.bystander import measure_bystander
-from benchmarks.changes import measure_changes
 from benchmarks.chart import draw_chart
-from benchmarks.deaths import measure_deaths
-from benchmarks.events import measure_events
+from benchmarks.groups.blocking import measure_blocking
+from benchmarks.groups.bulk import measure_bulk
+from benchmarks.groups.crashes import measure_crashes
+from benchmarks.groups.events import measure_events
+from benchmarks.groups.idle import measure_idle
+from benchmarks.groups.lifecycle import measure_lifecycle
+from benchmarks.groups.operations import measure_operations
+from benchmarks.groups.reads import measure_reads
 from benchmarks.machine import describe_machine
-from benchmarks.reads import measure_reads
-from benchmarks.rest import measure_rest
-from benchmarks.shutdown import measure_shutdown
-from benchmarks.stage import set_stage
-from benchmarks.table import format_line, format_page
+from benchmarks.table import format_goals, format_line, format_page
+from benchmarks.testbed import Testbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from benchmarks.figure import Figure
-    from benchmarks.stage import Stage
+    from benchmarks.result import Result
 
-MEASUREMENTS: Mapping[str, Callable[[Stage], Iterator[Figure]]] = {
-    "reads": measure_reads,
-    "rest": measure_rest,
-    "changes": measure_changes,
-    "deaths": measure_deaths,
-    "events": measure_events,
-    "bystander": measure_bystander,
-    "shutdown": measure_shutdown,  # the last: nothing is left to measure after it
+
+@dataclass(frozen=True)
+class Group:
+    """Measurements of one topic, and with how many plugins they are made unless the command says otherwise."""
+
+    measure: Callable[[Testbed], Iterator[Result]]
+    plugins: tuple[int, ...]
+
+
+GROUPS: Mapping[str, Group] = {
+    "lifecycle": Group(measure_lifecycle, (10, 1000)),  # first: it starts a stack of its own
+    "idle": Group(measure_idle, (10, 1000)),  # before anything has made the processes grow
+    "reads": Group(measure_reads, (10, 100, 1000)),
+    "operations": Group(measure_operations, (10, 200)),
+    "crashes": Group(measure_crashes, (10,)),
+    "events": Group(measure_events, (10, 1000)),
+    "blocking": Group(measure_blocking, (1000,)),
+    "bulk": Group(measure_bulk, (100, 1000)),
 }
 
-RESULTS = Path(__file__).parent
+RESULTS_DIR = Path(__file__).parent
 CALL_SECONDS = 120.0
-"""No call to supervisord takes longer, or the run ends with an error."""
+"""The longest call to supervisord; after it the run ends with an error."""
 
 
 def main() -> int:
-    """Measure what was asked for."""
+    """Measure what the arguments name."""
     arguments = _make_parser().parse_args()
     if not Path("/proc/self/stat").exists():
         print("cannot measure here: CPU time and memory are read from Linux's /proc", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that every system is ended
     socket.setdefaulttimeout(CALL_SECONDS)
     machine = describe_machine()
     print(machine, flush=True)
     began = time.monotonic()
-    figures: list[Figure] = []
-    for plugins in arguments.plugins:
-        with set_stage(plugins) as stage:
-            for name in arguments.only or MEASUREMENTS:
-                for figure in MEASUREMENTS[name](stage):
-                    print(format_line(figure), flush=True)
-                    figures.append(figure)
-    page = format_page(figures, machine)
-    print(f"\n{page}\n{time.monotonic() - began:.0f} seconds")
-    folder = arguments.output or (None if arguments.only else RESULTS)
+    groups = {name: group for name, group in GROUPS.items() if name in (arguments.only or GROUPS)}
+    counts = sorted(arguments.plugins or {count for group in groups.values() for count in group.plugins})
+    results: list[Result] = []
+    for count in counts:
+        with Testbed(count) as testbed:
+            for group in groups.values():
+                if arguments.plugins or count in group.plugins:
+                    for result in group.measure(testbed):
+                        print(format_line(result), flush=True)
+                        results.append(result)
+    print(f"\n{format_goals(results)}\n{time.monotonic() - began:.0f} seconds")
+    is_whole = not arguments.only and not arguments.plugins
+    folder = arguments.output or (RESULTS_DIR if is_whole else None)
     if folder is not None:
-        (folder / "results.md").write_text(page, encoding="utf-8")
-        (folder / "results.svg").write_text(draw_chart(figures), encoding="utf-8")
+        (folder / "results.md").write_text(format_page(results, machine), encoding="utf-8")
+        (folder / "results.svg").write_text(draw_chart(results), encoding="utf-8")
         print(f"saved as {folder / 'results.md'} and {folder / 'results.svg'}")
     return 0
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure Plugvisor beside plain ways.")
-    parser.add_argument("--plugins", type=_read_counts, default=[10, 100, 1000], help="comma-separated (10,100,1000)")
-    parser.add_argument("--only", type=_read_names, help=f"some of {','.join(MEASUREMENTS)}; nothing is saved")
-    parser.add_argument("--output", type=Path, help=f"the folder to save in ({RESULTS})")
+    sizes = "; ".join(f"{name}: {','.join(map(str, group.plugins))}" for name, group in GROUPS.items())
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Measure Plugvisor next to the same work done another way.",
+        epilog=f"A run of everything is saved in {RESULTS_DIR}, any other only with --output.",
+    )
+    parser.add_argument("--plugins", type=_read_counts, help=f"numbers of plugins, comma-separated ({sizes})")
+    parser.add_argument("--only", type=_read_names, help=f"groups, comma-separated, of {','.join(GROUPS)}")
+    parser.add_argument("--output", type=Path, help="the folder to save the results in")
     return parser
 
 
@@ -87,9 +106,9 @@ def _read_counts(text: str) -> list[int]:
 
 
 def _read_names(text: str) -> list[str]:
-    names = [name for name in MEASUREMENTS if name in text.split(",")]
-    if len(names) != len(text.split(",")):
-        raise argparse.ArgumentTypeError(f"some of {','.join(MEASUREMENTS)}")
+    names = text.split(",")
+    if unknown := set(names) - GROUPS.keys():
+        raise argparse.ArgumentTypeError(f"no such group: {', '.join(sorted(unknown))}")
     return names
 
 

@@ -1,7 +1,7 @@
-"""The load: keep-alive HTTP/1.1 connections that ask for one path again and again, each as soon as it is answered.
+"""A load generator: kept-alive HTTP/1.1 connections, each of which sends a request as soon as it has a response.
 
-A process of its own, so that it competes with the server for a core and not for an interpreter. It
-talks to this machine alone, and ends by itself: `python -m benchmarks.load PORT PATH CONNECTIONS SECONDS`.
+It is a process of its own, so that it competes with the server for a core and not for an interpreter. It connects to
+this machine only, and ends by itself: `python -m benchmarks.load PORT PATH CONNECTIONS SECONDS`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import cast
 
 import uvloop
 
-from benchmarks.figure import Sample
+from benchmarks.result import Sample
 
 HOST = "127.0.0.1"
-MOST_CONNECTIONS = 512
-MOST_SECONDS = 60.0
-PATIENCE_SECONDS = 120.0
-"""How long the last answers may take after the end."""
+MAX_CONNECTIONS = 512
+MAX_SECONDS = 60.0
+LAST_RESPONSE_SECONDS = 120.0
+"""How long the last responses may take after the end."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of it has seen."""
+    """The result of one run."""
 
     requests: int
     seconds: float
@@ -36,26 +36,26 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        """Requests answered per second."""
+        """Responses per second."""
         return self.requests / self.seconds
 
 
 def run_load(port: int, path: str, connections: int, seconds: float) -> Load:
-    """Put load on a server in another process and wait for the end of it.
+    """Run the load generator in another process until its end.
 
     Args:
-        seconds: no request begins later; those that have begun are waited for, and count.
+        seconds: no request is sent later; responses to those that were sent are awaited and count.
 
     Raises:
-        subprocess.CalledProcessError: an answer was not 200, or none came; stderr has said so.
+        subprocess.CalledProcessError: a response was not 200, or did not come; stderr says which.
     """
     command = [sys.executable, "-m", "benchmarks.load", str(port), path, str(connections), str(seconds)]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=seconds + PATIENCE_SECONDS + 10)
+    ended = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=seconds + LAST_RESPONSE_SECONDS + 10)
     return Load(**json.loads(ended.stdout))
 
 
 class Connection(asyncio.Protocol):
-    """Asks, reads the answer, and asks again until the end."""
+    """Sends a request, reads the response, and repeats that until the end."""
 
     def __init__(self, request: bytes, latencies: list[float]) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -66,22 +66,22 @@ class Connection(asyncio.Protocol):
         self._began = self._end = 0.0
 
     def begin(self, end: float) -> None:
-        """Ask for the first time."""
+        """Send the first request."""
         self._end = end
-        self._ask()
+        self._send()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio tells that it is connected."""
-        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is none by inheritance
+        """Called by asyncio."""
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's does not inherit from it
 
     def data_received(self, data: bytes) -> None:
-        """asyncio hands over what has come."""
+        """Called by asyncio."""
         self._received += data
         head, blank_line, body = self._received.partition(b"\r\n\r\n")
         if not blank_line:
             return
         if not head.startswith(b"HTTP/1.1 200 "):
-            self._fail(f"it answered {bytes(head.splitlines()[0])!r}")
+            self._fail(f"the response was {bytes(head.splitlines()[0])!r}")
             return
         length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
         if len(body) < int(length):
@@ -90,15 +90,15 @@ class Connection(asyncio.Protocol):
         self._latencies.append(now - self._began)
         self._received.clear()
         if now < self._end:
-            self._ask()
+            self._send()
         elif not self.done.done():
             self.done.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """asyncio tells that the connection is closed."""
-        self._fail(f"it closed the connection ({error})")
+        """Called by asyncio."""
+        self._fail(f"the server closed the connection ({error})")
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         assert self._transport is not None
         self._began = time.perf_counter()
         self._transport.write(self._request)
@@ -112,24 +112,24 @@ async def _load(port: int, path: str, connections: int, seconds: float) -> Load:
     loop = asyncio.get_running_loop()
     request = f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\n\r\n".encode()
     latencies: list[float] = []
-    crowd = [
+    clients = [
         (await loop.create_connection(lambda: Connection(request, latencies), HOST, port))[1]
         for _ in range(connections)
     ]
     began = time.perf_counter()
-    for connection in crowd:
+    for connection in clients:
         connection.begin(began + seconds)
-    async with asyncio.timeout(seconds + PATIENCE_SECONDS):
-        await asyncio.gather(*(connection.done for connection in crowd))
-    took = time.perf_counter() - began
+    async with asyncio.timeout(seconds + LAST_RESPONSE_SECONDS):
+        await asyncio.gather(*(connection.done for connection in clients))
+    seconds_taken = time.perf_counter() - began
     sample = Sample.of(latencies)
-    return Load(len(latencies), took, sample.median * 1000, (sample.worst or sample.median) * 1000)
+    return Load(len(latencies), seconds_taken, sample.median * 1000, (sample.worst or sample.median) * 1000)
 
 
 def main(argv: list[str]) -> None:
-    """Run the load and print what it has seen as JSON."""
+    """Run the load and print the result as JSON."""
     port, path, connections, seconds = argv
-    load = _load(int(port), path, min(int(connections), MOST_CONNECTIONS), min(float(seconds), MOST_SECONDS))
+    load = _load(int(port), path, min(int(connections), MAX_CONNECTIONS), min(float(seconds), MAX_SECONDS))
     print(json.dumps(asdict(uvloop.run(load))))
 
 

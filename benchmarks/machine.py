@@ -1,4 +1,4 @@
-"""The machine, and what Linux tells about the processes on it."""
+"""The machine, and what /proc shows about its processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("starlette", "uvicorn", "httptools", "uvloop", "supervisor", "httpx"
 
 
 def describe_machine() -> str:
-    """Cores, versions and how busy the machine is, as one paragraph."""
+    """Cores, versions and the load average, as one paragraph."""
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     load = os.getloadavg()[0]
     return (
@@ -24,23 +24,24 @@ def describe_machine() -> str:
 
 
 def read_cpu_seconds(pid: int) -> float:
-    """The CPU time that the threads of a process have used, to the nanosecond where the kernel tells."""
+    """The CPU time that the threads of a process have used, in nanoseconds if the kernel keeps them."""
     process = Path("/proc") / str(pid)
     try:
         return sum(int(path.read_text().split()[0]) for path in process.glob("task/*/schedstat")) / 1e9
-    except FileNotFoundError:  # a thread has just ended, or the kernel keeps no such record
+    except FileNotFoundError:  # a thread has just ended, or the kernel keeps no such file
         user, system = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def read_resident_megabytes(pid: int) -> float:
-    """The resident memory of a process."""
-    pages = int((Path("/proc") / str(pid) / "statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+def read_memory_megabytes(pid: int) -> dict[str, float]:
+    """A process's resident memory, `Rss`, and its share of it, `Pss`: what n processes share counts 1/n for each."""
+    lines = (Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines()[1:]
+    values = {name: int(value.split()[0]) * 1024 / 1e6 for name, _, value in (line.partition(":") for line in lines)}
+    return {name: values[name] for name in ("Rss", "Pss")}
 
 
 def read_name(pid: int) -> str:
-    """The name of the program that a process executes; empty where there is none."""
+    """The name of the program that a process executes; empty if there is none."""
     try:
         return (Path("/proc") / str(pid) / "comm").read_text().strip()
     except OSError:
@@ -48,7 +49,7 @@ def read_name(pid: int) -> str:
 
 
 def read_children(pid: int) -> list[int]:
-    """The processes that a process with a single thread has started."""
+    """The children of a process that has a single thread."""
     path = Path("/proc") / str(pid) / "task" / str(pid) / "children"
     return [int(child) for child in path.read_text().split()]
 

@@ -1,4 +1,4 @@
-"""Where the admin code comes from: a variable, a file, or chance."""
+"""The admin code: read from a variable or a file, or generated."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SHORTEST_STRONG_CODE = 16
-"""A shorter code can be guessed, so wrong ones are throttled before they are looked at."""
+"""In characters. A shorter code can be guessed, so it is not compared while its sender is throttled."""
 _SHORTEST_CODE = 4
 
 
 @dataclass(frozen=True)
 class AdminCode:
-    """The code itself, which no `repr` shows."""
+    """The admin code; its `repr` hides it."""
 
     value: str
     is_new: bool = False
-    """Made just now: the operator has yet to be told."""
+    """Whether it was just generated, and the operator has not seen it."""
 
     @property
     def is_weak(self) -> bool:
-        """Whether it is so short that it could be guessed."""
+        """Whether it is short enough to be guessed."""
         return len(self.value) < SHORTEST_STRONG_CODE
 
     def __repr__(self) -> str:
@@ -36,7 +36,7 @@ class AdminCode:
 
 
 def read_admin_code(environ: Mapping[str, str]) -> AdminCode | None:
-    """The code that the operator set by `PLUGVISOR_ADMIN_CODE` or `PLUGVISOR_ADMIN_CODE_FILE`; None for neither.
+    """Return the code of `PLUGVISOR_ADMIN_CODE` or `PLUGVISOR_ADMIN_CODE_FILE`; None if neither is set.
 
     Raises:
         ConfigurationError
@@ -47,7 +47,7 @@ def read_admin_code(environ: Mapping[str, str]) -> AdminCode | None:
     if not path:
         return None
     if Path(path).is_char_device():
-        return None  # /dev/null holds none: it stands where a container always mounts something
+        return None  # /dev/null: docker-compose.yml mounts it if there is no file
     try:
         code = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -56,7 +56,7 @@ def read_admin_code(environ: Mapping[str, str]) -> AdminCode | None:
 
 
 def keep_admin_code(path: Path, code: AdminCode, group_id: int | None = None) -> None:
-    """Write a code to a file that this user alone can read, and the group that is named; raises `OSError`."""
+    """Write a code to a file that only this user, and optionally a group, can read; raises `OSError`."""
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         if group_id is not None:
@@ -66,14 +66,14 @@ def keep_admin_code(path: Path, code: AdminCode, group_id: int | None = None) ->
 
 
 def make_admin_code() -> AdminCode:
-    """A random code of 128 bits."""
+    """Generate a random code of 128 bits."""
     return AdminCode(secrets.token_urlsafe(16), is_new=True)
 
 
 def _check(code: str, name: str) -> str:
-    # it travels in an HTTP header, and a blank in it would be a mistake that is hard to see
+    # it is sent in an HTTP header, and a blank in it would be hard to notice
     if not all("!" <= character <= "~" for character in code):
-        raise ConfigurationError(f"cannot use {name}: it may hold visible ASCII characters only, and no blanks")
+        raise ConfigurationError(f"cannot use {name}: it must consist of visible ASCII characters, without blanks")
     if len(code) < _SHORTEST_CODE:
         raise ConfigurationError(f"cannot use {name}: it must have at least {_SHORTEST_CODE} characters")
     return code

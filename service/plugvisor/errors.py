@@ -1,54 +1,61 @@
-"""Everything that can go wrong, as facts; how HTTP words them is `api/problems.py`'s business.
+"""The errors that a person can meet. `api/problems.py` maps them to HTTP.
 
 PlugvisorError
-├── ConfigurationError      a setting, a folder or a port cannot be used (start-up only)
-├── InvalidRequest          a parameter of a request
-├── MalformedRequest        no HTTP that can be understood
-├── HeadTooLarge            a request line and its headers
-├── BodyTooLarge            a request's body
-├── RequestTimeout          a request that does not arrive
+├── ConfigurationError      a setting, a folder or a port is unusable (start-up only)
+├── InvalidRequest          a parameter or a body is invalid
+├── MalformedRequest        the input is not HTTP
+├── HeadTooLarge            the request line and headers
+├── BodyTooLarge            the request's body
+├── RequestTimeout          the request did not arrive in time
 ├── TooManyConnections
 ├── Unauthorized            no admin code, or a wrong one
 ├── TooManyAttempts         too many wrong admin codes
-├── TooManyStreams          as many of a kind are open as may be
+├── TooManyStreams          the limit of open streams is reached
 ├── PluginsUnreadable       refresh: the plugins folder itself
 ├── PluginNotFound
 ├── PluginDisabled          start, reload: `enabled = false`
-├── InvalidManifest         start, reload: the manifest cannot be used
+├── InvalidManifest         start, reload: the manifest is invalid
 ├── AlreadyRunning          start
 ├── NotRunning              stop
-├── StartFailed             the process could not be spawned, or died while it was waited for
+├── StartFailed             the process could not be spawned, or ended before it was running
 ├── StopTimeout             still alive after SIGKILL and the deadline
 └── SupervisorUnavailable   unreachable, shutting down or frozen
-    └── SupervisorConfused  answered, but nothing that makes sense
+    └── SupervisorConfused  its answer has an unknown form
 
-`str(error)` is a sentence for a person: what could not be done, why, and what to do about it. It is
-sent to clients, so it holds no path of this machine and no environment variable's value.
+`str(error)` is a sentence for a person: what could not be done, why, and what to do about it. It is sent to
+clients, so it contains no path of this machine and no value of an environment variable.
 """
 
 
 class PlugvisorError(Exception):
-    """Base of the errors that are told to a person."""
+    """Base of the errors in this module."""
+
+    plugin_id: str | None = None
+    """The plugin that it is about, where whoever raised it knows better than whoever asked."""
 
 
 class ConfigurationError(PlugvisorError):
-    """A setting, a folder or a port cannot be used; only the operator sees this, paths included."""
+    """A setting, a folder or a port is unusable. Only the operator sees the message, which can contain paths."""
 
 
 class InvalidRequest(PlugvisorError):
-    """A parameter of a request is invalid."""
+    """A parameter of a request, or its body, is invalid."""
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class MalformedRequest(PlugvisorError):
-    """What a client has sent is no HTTP that can be understood."""
+    """The input of a client is not HTTP."""
 
 
 class HeadTooLarge(PlugvisorError):
-    """A request line and its headers have too many bytes."""
+    """The request line and headers have too many bytes."""
 
 
 class BodyTooLarge(PlugvisorError):
-    """A request's body has too many bytes."""
+    """The body of a request has too many bytes."""
 
 
 class RequestTimeout(PlugvisorError):
@@ -56,7 +63,7 @@ class RequestTimeout(PlugvisorError):
 
 
 class TooManyConnections(PlugvisorError):
-    """Every connection that there may be is waiting for an answer or has a stream."""
+    """The limit of connections is reached, and each is waiting for a response or is a stream."""
 
     retry_after_seconds = 5
 
@@ -66,7 +73,7 @@ class Unauthorized(PlugvisorError):
 
 
 class TooManyAttempts(PlugvisorError):
-    """Too many wrong admin codes came from this client; it may try again after `retry_after_seconds`."""
+    """Too many wrong admin codes came from a client; it can retry after `retry_after_seconds`."""
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -74,22 +81,23 @@ class TooManyAttempts(PlugvisorError):
 
 
 class TooManyStreams(PlugvisorError):
-    """As many streams of a kind are open as may be; another can be when one of them ends."""
+    """The limit of open streams of a kind is reached."""
 
     retry_after_seconds = 10
 
 
 class PluginsUnreadable(PlugvisorError):
-    """The plugins folder cannot be read, which says nothing about the plugins in it."""
+    """The plugins folder cannot be read, so nothing is known about the plugins in it."""
 
 
 class PluginNotFound(PlugvisorError):
-    """There is no plugin of that id."""
+    """There is no plugin with this id."""
 
     def __init__(self, plugin_id: str) -> None:
         super().__init__(
             f"there is no plugin {plugin_id!r}; GET /plugins lists them, POST /plugins/refresh finds new ones"
         )
+        self.plugin_id = plugin_id
 
 
 class PluginDisabled(PlugvisorError):
@@ -97,7 +105,7 @@ class PluginDisabled(PlugvisorError):
 
 
 class InvalidManifest(PlugvisorError):
-    """The plugin's manifest cannot be used."""
+    """The plugin's manifest is invalid."""
 
 
 class AlreadyRunning(PlugvisorError):
@@ -109,7 +117,7 @@ class NotRunning(PlugvisorError):
 
 
 class StartFailed(PlugvisorError):
-    """The plugin's process could not be spawned, or ended while it was waited for."""
+    """The plugin's process could not be spawned, or ended before it was running."""
 
 
 class StopTimeout(PlugvisorError):
@@ -123,4 +131,4 @@ class SupervisorUnavailable(PlugvisorError):
 
 
 class SupervisorConfused(SupervisorUnavailable):
-    """supervisord answered, but nothing that makes sense: another server, or a defect of ours."""
+    """supervisord's answer has an unknown form: it is another server, or this is a defect."""

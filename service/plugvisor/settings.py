@@ -1,4 +1,4 @@
-"""The settings: one frozen dataclass, read from environment variables that one table describes."""
+"""Settings, read from the environment variables in one table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variable:
-    """One environment variable: its name, the default as a person would write it, and its meaning."""
+    """An environment variable, as the documentation and `--help` show it."""
 
     name: str
     default: str
@@ -29,26 +29,26 @@ class Variable:
 
 
 VARIABLES = (
-    Variable("PLUGVISOR_HOST", "127.0.0.1", "address on which HTTP listens"),
-    Variable("PLUGVISOR_PORT", "48916", "port on which HTTP listens"),
-    Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder whose folders are the plugins"),
+    Variable("PLUGVISOR_HOST", "127.0.0.1", "address that HTTP listens on"),
+    Variable("PLUGVISOR_PORT", "48916", "port that HTTP listens on"),
+    Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder with one folder per plugin"),
     Variable("PLUGVISOR_RUN_DIR", "a per-user runtime folder", "sockets, pid file and generated programs"),
     Variable("PLUGVISOR_LOG_DIR", "<run_dir>/log", "one log file per plugin, rotated"),
-    Variable("PLUGVISOR_ADMIN_CODE", "random", "the code that start, stop, reload and refresh ask for"),
-    Variable("PLUGVISOR_ADMIN_CODE_FILE", "none", "a file that holds the admin code instead"),
+    Variable("PLUGVISOR_ADMIN_CODE", "random", "code that changes require"),
+    Variable("PLUGVISOR_ADMIN_CODE_FILE", "none", "file that contains the admin code"),
     Variable("PLUGVISOR_CORS_ORIGINS", "none", "comma-separated origins of front ends elsewhere"),
-    Variable("PLUGVISOR_METRICS_AUTH", "admin", "who may read GET /metrics: admin, or none for everyone"),
-    Variable("PLUGVISOR_PAGE_DIR", "the page built in", "folder of another front end, which is served at `/ui/`"),
-    Variable("PLUGVISOR_RUNNER", "built in", "command that runs an `entry`; may use {entry}, {id} and {dir}"),
+    Variable("PLUGVISOR_METRICS_AUTH", "admin", "who can read `GET /metrics`: `admin`, or `none` for everyone"),
+    Variable("PLUGVISOR_PAGE_DIR", "the built-in page", "folder of another front end, served at `/ui/`"),
+    Variable("PLUGVISOR_RUNNER", "built in", "command that runs an `entry`; can use {entry}, {id} and {dir}"),
     Variable("PLUGVISOR_SUPERVISOR_URL", "unix://<run_dir>/supervisor.sock", "where supervisord listens"),
     Variable("PLUGVISOR_SERVICE_USER", "none", "as root: the user that runs the service"),
     Variable("PLUGVISOR_PLUGIN_USER", "none", "as root: the user that runs the plugins"),
-    Variable("PLUGVISOR_LOG_TO_STDOUT", "false", "whether all logs go to standard output as well"),
+    Variable("PLUGVISOR_LOG_TO_STDOUT", "false", "also write all logs to standard output"),
 )
 
-# The run and log folders are written into supervisord's configuration, where white space separates,
-# `%` is expanded (twice in log file names), `;` and `#` begin a comment and an include is a glob. It is
-# UTF-8: bytes that are not are surrogates here.
+# The run and log folders appear in supervisord's configuration, where white space separates, `%` is
+# expanded (twice in log file names), `;` and `#` begin a comment, and an include is a glob. The file is
+# UTF-8; bytes that are not are surrogates here.
 _UNSAFE_IN_CONFIGURATION = re.compile(r"""[\s%;#*?\[\]'"\\,\x00-\x1f\x7f\ud800-\udfff]""")
 
 # supervisord binds `<socket>.<pid>` first; sun_path holds 104 bytes on macOS, 108 on Linux.
@@ -57,9 +57,9 @@ _LONGEST_SOCKET_PATH_BYTES = 103 - len(".4194304")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator set, checked; every path is absolute.
+    """The validated settings; every path is absolute.
 
-    The admin code is no setting: whoever holds `Settings` may log it (see `admin_code.py`).
+    The admin code is not part of them, so that they can be logged (see `admin_code.py`).
     """
 
     host: str
@@ -71,21 +71,21 @@ class Settings:
     metrics_need_code: bool
     """Whether `GET /metrics` needs the admin code."""
     runner: tuple[str, ...] | None
-    """The words of `PLUGVISOR_RUNNER`, each with its placeholders; None for the built-in runner."""
+    """The words of `PLUGVISOR_RUNNER`, with placeholders; None for the built-in runner."""
     supervisor_url: str = field(repr=False)
-    """It may hold a password."""
+    """It can contain a password."""
     page_dir: Path | None = None
-    """Another front end; None for the page built in."""
+    """Folder of another front end; None for the built-in page."""
     users: Users | None = None
-    """Whom root hands the service and the plugins to; None where all of it runs as one user."""
+    """The users that the service and the plugins run as; None if everything runs as one user."""
     log_to_stdout: bool = False
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read and check the settings; a variable that is empty counts as not set.
+        """Read and validate the settings; an empty variable counts as not set.
 
         Raises:
-            ConfigurationError: names the variable, what is wrong with it and what it may be.
+            ConfigurationError: its message names the variable, what is wrong with it, and what is valid.
         """
 
         def get(name: str, default: str) -> str:
@@ -108,13 +108,13 @@ class Settings:
             metrics_need_code=_read_metrics_auth(get("PLUGVISOR_METRICS_AUTH", "admin")),
             runner=_read_runner(environ.get("PLUGVISOR_RUNNER", "")),
             supervisor_url=_read_supervisor_url(get("PLUGVISOR_SUPERVISOR_URL", f"unix://{run_dir}/supervisor.sock")),
-            # who is not root has no right to give away, unless root has set the run folder up for the service
+            # without root there are no users to switch to, but the service must know them in a run folder of root's
             users=users if is_root or _is_roots(run_dir) else None,
             log_to_stdout=_read_boolean("PLUGVISOR_LOG_TO_STDOUT", get("PLUGVISOR_LOG_TO_STDOUT", "false")),
         )
 
     def to_env(self) -> dict[str, str]:
-        """The variables that make another process read the same settings, wherever it runs."""
+        """Return variables from which another process reads the same settings, in any working directory."""
         return {
             "PLUGVISOR_HOST": self.host,
             "PLUGVISOR_PORT": str(self.port),
@@ -133,7 +133,7 @@ class Settings:
 
     @property
     def url(self) -> str:
-        """The address to open on this machine; an unspecified host is reached by loopback."""
+        """The service's address on this machine; loopback if it listens on all addresses."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
@@ -143,7 +143,7 @@ _ROOTS_LOG_DIR = Path("/var/log/plugvisor")
 
 
 def _default_run_dir(environ: Mapping[str, str]) -> Path:
-    """A folder for sockets that belongs to this user and goes with the session or the machine's boot."""
+    """Return a folder of this user for sockets, gone after the session or at the next boot."""
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir():
         return Path(runtime) / "plugvisor"
@@ -152,11 +152,11 @@ def _default_run_dir(environ: Mapping[str, str]) -> Path:
 
 def _read_path(name: str, value: str) -> Path:
     try:
-        # abspath, not resolve: an operator who writes a symbolic link wants to go on seeing its name
+        # abspath, not resolve: an operator who names a symbolic link expects to see that name again
         return Path(os.path.abspath(Path(value).expanduser()))
     except RuntimeError as error:
         raise ConfigurationError(
-            f"cannot use {name} {value!r}: nobody's home folder is known by that name; write the whole path"
+            f"cannot use {name} {value!r}: there is no user of that name with a home folder; write the whole path"
         ) from error
 
 
@@ -165,7 +165,7 @@ def _read_folder(name: str, value: str) -> Path:
     unsafe = _UNSAFE_IN_CONFIGURATION.search(path)
     if unsafe:
         raise ConfigurationError(
-            f"cannot use {name} {path!r}: supervisord's configuration cannot hold {unsafe.group()!r} in a path; "
+            f"cannot use {name} {path!r}: supervisord's configuration does not allow {unsafe.group()!r} in a path; "
             "choose a folder without blanks, quotes or any of % ; # * ? [ ] \\ ,"
         )
     return Path(path)
@@ -205,12 +205,12 @@ def _read_origins(value: str) -> tuple[str, ...]:
     for origin in origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise ConfigurationError(
-                f"cannot use PLUGVISOR_CORS_ORIGINS: {origin!r} is no origin; write it like http://localhost:5173"
+                f"cannot use PLUGVISOR_CORS_ORIGINS: {origin!r} is not an origin; write it like http://localhost:5173"
             )
     return origins
 
 
-# Browsers send it in small letters, and it is compared as it is.
+# Browsers send an origin in lower case, and it is compared as it is.
 _ORIGIN = re.compile(r"https?://([^\s/?#@:\[\]A-Z]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 
 
@@ -232,7 +232,7 @@ def _read_runner(value: str) -> tuple[str, ...] | None:
     if plain[0] not in placeholders or not all(placeholder in plain for placeholder in placeholders):
         raise ConfigurationError(
             f"cannot use PLUGVISOR_RUNNER {value!r}: it must be a command with {{entry}} in it, "
-            "and may use {id} and {dir}, as in: python -m myhost.run {entry}"
+            "and can have {id} and {dir}, as in: python -m myhost.run {entry}"
         )
     return words
 
@@ -242,21 +242,21 @@ def _read_supervisor_url(value: str) -> str:
         path = value.removeprefix("unix://")
         if not path.startswith("/"):
             raise ConfigurationError(
-                f"cannot use PLUGVISOR_SUPERVISOR_URL {value!r}: after unix:// comes an absolute path"
+                f"cannot use PLUGVISOR_SUPERVISOR_URL {value!r}: after unix:// there must be an absolute path"
             )
         if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH_BYTES:
             raise ConfigurationError(
-                f"cannot use the socket {path!r}: a Unix socket's path may have at most "
+                f"cannot use the socket {path!r}: a Unix socket's path can have at most "
                 f"{_LONGEST_SOCKET_PATH_BYTES} bytes; choose a shorter PLUGVISOR_RUN_DIR"
             )
         return value
     try:
         parts = urlsplit(value)
         is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # no IPv6 address in the brackets, no number after the colon
+    except ValueError:  # an invalid IPv6 address in brackets, or an invalid port
         is_usable = False
     if not is_usable:
-        # the value may hold a password: it is not repeated
+        # the value is not repeated: it can contain a password
         raise ConfigurationError(
             "cannot use PLUGVISOR_SUPERVISOR_URL: it must look like unix:///path or http://user:password@host:9001"
         )

@@ -11,42 +11,64 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.api.resources import events
-from plugvisor.api.resources.events import EventHub
+from plugvisor.api.resources.events import Client, EventHub
+from plugvisor.api.views import Views
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.process import Process, ProcessState
 from plugvisor.plugins.catalog import Plugin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 
 class FakeManager:
     def __init__(self, *plugin_ids: str) -> None:
         self.catalog = {plugin_id: Plugin(plugin_id, None, problem="none") for plugin_id in plugin_ids}
+        self.version = 0
         self.on_change: list[Callable[[], object]] = []
 
+    def change(self) -> None:
+        self.version += 1
+        for callback in self.on_change:
+            callback()
 
-class FakeBoard:
-    """Tells what the test says, as a live process_table does or as one without a stream."""
+
+class FakeEngine:
+    """Has the processes that the test says."""
 
     def __init__(self) -> None:
-        self.is_live = True
-        self.is_away = False
-        self.picture: dict[str, Process] = {}
+        self.processes: dict[str, Process] = {}
         self.version = 0
+        self.is_live = True
         self.on_change: list[Callable[[str | None], object]] = []
 
-    async def read(self) -> Mapping[str, Process]:
+    def read(self) -> Mapping[str, Process]:
         if not self.is_live:
-            await asyncio.sleep(0)
-        if self.is_away:
             raise SupervisorUnavailable("it is away")
-        return self.picture
+        return self.processes
 
     def change(self, name: str, pid: int) -> None:
-        self.picture[name] = Process(ProcessState.RUNNING, pid=pid)
+        self.processes[name] = Process(ProcessState.RUNNING, pid=pid)
+        self._announce(name)
+
+    def resynchronise(self, *, is_live: bool = True) -> None:
+        self.is_live = is_live
+        self._announce(None)
+
+    def _announce(self, name: str | None) -> None:
+        self.version += 1
         for callback in self.on_change:
             callback(name)
+
+
+class CountingViews(Views):
+    """Counts how often everything is rendered."""
+
+    snapshots = 0
+
+    def make_snapshot(self, plugin_id: str | None = None) -> bytes:
+        self.snapshots += plugin_id is None
+        return super().make_snapshot(plugin_id)
 
 
 class Told:
@@ -73,21 +95,26 @@ class Page:
 
     def __init__(self, hub: EventHub, plugin_id: str | None = None, last_event_id: str | None = None) -> None:
         self._hub, self._arguments = hub, (plugin_id, last_event_id)
-        self._chunks: AsyncIterator[Any] | None = None
+        self._pieces: AsyncGenerator[Any, None] | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._text = b""
+        self.client: Client | None = None
 
     async def read(self, seconds: float = 5) -> Told:
-        """The next chunk, which a slow client has not asked for before."""
-        if self._chunks is None:
-            response = await self._hub.open(*self._arguments)
-            self._chunks = aiter(response.body_iterator)
-        if self._task is None:
-            self._task = asyncio.ensure_future(anext(self._chunks))
-        await asyncio.wait([self._task], timeout=seconds)
-        if not self._task.done():  # it goes on: what comes is for the next call
-            raise TimeoutError
-        task, self._task = self._task, None
-        return Told(await task)
+        """The next event, for which a slow client has not asked before."""
+        if self._pieces is None:
+            self.client = self._hub.open(*self._arguments)
+            self._pieces = self._hub.follow(self.client)  # type: ignore[assignment]
+        while b"\n\n" not in self._text:
+            if self._task is None:
+                self._task = asyncio.ensure_future(anext(self._pieces))  # type: ignore[arg-type]
+            await asyncio.wait([self._task], timeout=seconds)
+            if not self._task.done():  # it goes on: what comes is for the next call
+                raise TimeoutError
+            task, self._task = self._task, None
+            self._text += await task
+        chunk, _, self._text = self._text.partition(b"\n\n")
+        return Told(chunk)
 
     async def read_to_end(self) -> None:
         """Whatever comes, until the stream is closed."""
@@ -96,17 +123,17 @@ class Page:
                 await self.read(1)
 
     async def leave(self) -> None:
-        await self._chunks.aclose()  # type: ignore[union-attr]
+        await self._pieces.aclose()  # type: ignore[union-attr]
 
 
-def on_hub(scenario: Callable[[EventHub, FakeBoard, FakeManager], Awaitable[None]], *plugin_ids: str) -> None:
+def on_hub(scenario: Callable[[EventHub, FakeEngine, FakeManager], Awaitable[None]], *plugin_ids: str) -> None:
     async def run() -> None:
         unlooked: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unlooked.append(context))
-        process_table, manager = FakeBoard(), FakeManager(*(plugin_ids or ("a", "b")))
-        hub = EventHub(manager, process_table)  # type: ignore[arg-type]
+        engine, manager = FakeEngine(), FakeManager(*(plugin_ids or ("a", "b")))
+        hub = EventHub(manager, engine, CountingViews(manager, engine))  # type: ignore[arg-type]
         async with asyncio.timeout(30):
-            await scenario(hub, process_table, manager)
+            await scenario(hub, engine, manager)
             hub.close()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
@@ -116,26 +143,25 @@ def on_hub(scenario: Callable[[EventHub, FakeBoard, FakeManager], Awaitable[None
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("changes", [events.LONGEST_QUEUE - 1, events.LONGEST_QUEUE, events.LONGEST_QUEUE + 1, 5000])
+@pytest.mark.parametrize("changes", [1, 10, events.KEPT_EVENTS - 1, events.KEPT_EVENTS, events.KEPT_EVENTS + 1, 5000])
 def test_a_slow_client_gets_everything_or_a_new_snapshot(changes: int) -> None:
-    async def scenario(hub: EventHub, process_table: FakeBoard, _: FakeManager) -> None:
+    async def scenario(hub: EventHub, engine: FakeEngine, _: FakeManager) -> None:
         page, pids = Page(hub), {}
         told = await page.read()
         assert told.kind == "snapshot"
         last = told.number
         for number in range(1, changes + 1):
-            process_table.change("a" if number % 2 else "b", number)
-        assert max(len(client.queue) for client in hub._clients) <= events.LONGEST_QUEUE
-        count = 0
+            engine.change("a" if number % 2 else "b", number)
+        kinds = []
         while last != hub._number:
             told = await page.read()
             assert told.kind == "snapshot" or told.number == last + 1, "a gap"
             last = told.number
             told.apply(pids)
-            count += 1
-        assert pids == {name: process.pid for name, process in process_table.processes.items()}
-        assert count == changes if changes < events.LONGEST_QUEUE else count <= events.LONGEST_QUEUE
-        process_table.change("a", 77777)
+            kinds.append(told.kind)
+        assert pids == {name: process.pid for name, process in engine.processes.items()}
+        assert kinds == ["status"] * changes if changes <= events.KEPT_EVENTS else kinds.count("snapshot") == 1
+        engine.change("a", 77777)
         assert (await page.read()).data["pid"] == 77777
 
     on_hub(scenario)
@@ -145,7 +171,7 @@ def test_a_slow_client_gets_everything_or_a_new_snapshot(changes: int) -> None:
 def test_whatever_happens_every_page_ends_with_the_truth(seed: int) -> None:
     chance = random.Random(seed)
 
-    async def scenario(hub: EventHub, process_table: FakeBoard, manager: FakeManager) -> None:
+    async def scenario(hub: EventHub, engine: FakeEngine, manager: FakeManager) -> None:
         names = list(manager.catalog)
         wants = [None, None, *names]
         pages = [Page(hub, want) for want in wants]
@@ -154,12 +180,11 @@ def test_whatever_happens_every_page_ends_with_the_truth(seed: int) -> None:
             (await page.read()).apply(known)
         numbers = [0] * len(pages)
         for pid in range(1, 2000):
-            process_table.change(chance.choice(names), pid)
+            engine.change(chance.choice(names), pid)
             if chance.random() < 0.01:
-                for callback in manager.on_change:
-                    callback()
+                manager.change()
             if chance.random() < 0.003:
-                process_table.on_change[0](None)
+                engine.resynchronise()
             if chance.random() < 0.3:
                 which = chance.randrange(len(pages))
                 try:
@@ -170,31 +195,94 @@ def test_whatever_happens_every_page_ends_with_the_truth(seed: int) -> None:
                 numbers[which] = told.number
                 told.apply(pids[which])
         for want, page, known in zip(wants, pages, pids, strict=True):
-            truth = {name: process.pid for name, process in process_table.processes.items() if want in (None, name)}
+            truth = {name: process.pid for name, process in engine.processes.items() if want in (None, name)}
             while known != truth:
                 (await page.read(1)).apply(known)
 
     on_hub(scenario, "a", "b", "c")
 
 
+def test_a_snapshot_is_rendered_once_for_everyone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "SHARED_SECONDS", 60.0)  # however slow this machine is
+
+    async def scenario(hub: EventHub, engine: FakeEngine, manager: FakeManager) -> None:
+        views = hub._views
+        assert isinstance(views, CountingViews)
+        pages = [Page(hub) for _ in range(100)]
+        seen = [await page.read() for page in pages]
+        assert {told.kind for told in seen} == {"snapshot"}
+        assert views.snapshots == 1
+        engine.resynchronise()
+        again = [await page.read() for page in pages]
+        assert {told.kind for told in again} == {"snapshot"}
+        assert len({told.number for told in again}) == 1
+        assert views.snapshots == 2
+        for _ in range(50):
+            manager.change()  # a refresh that removes plugin after plugin
+        listed = [await page.read() for page in pages]
+        assert {told.kind for told in listed} == {"plugins"}
+        assert views.snapshots == 3
+        late = [await Page(hub).read() for _ in range(100)]
+        assert {told.kind for told in late} == {"snapshot"}
+        assert views.snapshots == 4
+
+    on_hub(scenario)
+
+
+def test_clients_are_served_a_few_in_each_round_of_the_event_loop() -> None:
+    async def scenario(hub: EventHub, engine: FakeEngine, _: FakeManager) -> None:
+        pages = [Page(hub) for _ in range(100)]
+        for page in pages:
+            await page.read()
+        waiting = [asyncio.create_task(page.read()) for page in pages]
+        await asyncio.sleep(0)
+        engine.resynchronise()
+        rounds, most, before = 0, 0, 0
+        while before < len(pages):
+            await asyncio.sleep(0)
+            done = sum(client.position == hub._number for client in hub._clients)
+            rounds, most, before = rounds + 1, max(most, done - before), done
+        assert most <= events.SERVED_AT_ONCE
+        assert {(await task).kind for task in waiting} == {"snapshot"}
+
+    on_hub(scenario)
+
+
+def test_a_large_snapshot_is_sent_in_pieces() -> None:
+    async def scenario(hub: EventHub, engine: FakeEngine, manager: FakeManager) -> None:
+        client = hub.open(None, None)
+        pieces = hub.follow(client)
+        text = b""
+        while not text.endswith(b"\n\n"):
+            piece = bytes(await anext(pieces))
+            assert 0 < len(piece) <= events.PIECE_BYTES
+            text += piece
+            engine.change("plugin-7", len(text))  # what happens meanwhile comes after it
+        assert len(text) > 3 * events.PIECE_BYTES
+        assert [plugin["id"] for plugin in Told(text).data["plugins"]] == list(manager.catalog)
+        assert Told(bytes(await anext(pieces)).partition(b"\n\n")[0]).kind == "status"
+
+    on_hub(scenario, *(f"plugin-{number}" for number in range(1000)))
+
+
 def test_heartbeats_are_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
 
-    async def scenario(hub: EventHub, process_table: FakeBoard, _: FakeManager) -> None:
+    async def scenario(hub: EventHub, engine: FakeEngine, _: FakeManager) -> None:
         page = Page(hub)
         assert (await page.read()).kind == "snapshot"
         began = time.monotonic()
         for _ in range(3):
             assert (await page.read()).kind == "comment"
         assert 0.1 < time.monotonic() - began < 3
-        process_table.change("a", 1)
+        engine.change("a", 1)
         assert (await page.read()).kind == "status"
 
     on_hub(scenario)
 
 
 def test_a_closed_hub_ends_every_stream_and_a_page_that_leaves_is_forgotten() -> None:
-    async def scenario(hub: EventHub, process_table: FakeBoard, _: FakeManager) -> None:
+    async def scenario(hub: EventHub, engine: FakeEngine, _: FakeManager) -> None:
         pages = [Page(hub) for _ in range(50)]
         for page in pages:
             await page.read()
@@ -202,9 +290,12 @@ def test_a_closed_hub_ends_every_stream_and_a_page_that_leaves_is_forgotten() ->
         for page in pages[:10]:
             await page.leave()
         assert len(hub._clients) == 40
-        waiting = [asyncio.create_task(page.read_to_end()) for page in pages[10:20]]
+        pages[10].client.leave()  # type: ignore[union-attr]
+        await pages[10].read_to_end()
+        assert len(hub._clients) == 39
+        waiting = [asyncio.create_task(page.read_to_end()) for page in pages[11:20]]
         await asyncio.sleep(0)
-        process_table.change("a", 1)
+        engine.change("a", 1)
         hub.close()
         for page in pages[20:]:
             await page.read_to_end()
@@ -215,71 +306,36 @@ def test_a_closed_hub_ends_every_stream_and_a_page_that_leaves_is_forgotten() ->
     on_hub(scenario)
 
 
-def test_what_is_kept_for_reconnects_is_bounded_in_bytes_too() -> None:
-    async def scenario(hub: EventHub, process_table: FakeBoard, manager: FakeManager) -> None:
+def test_what_is_kept_for_reconnects_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "CATALOG_SECONDS", 0)
+
+    async def scenario(hub: EventHub, engine: FakeEngine, manager: FakeManager) -> None:
         page = Page(hub)
         await page.read()
-        for number in range(300):
-            process_table.change(f"plugin-{number % 1000}", number)
-            for callback in manager.on_change:  # a refresh
-                callback()
-        kept = {id(event): len(event[2]) for event in hub._kept}
-        kept |= {id(event): len(event[2]) for client in hub._clients for event in client.queue}
-        assert sum(kept.values()) < 32_000_000, "the service has 80 MB for everything"
+        sizes = []
+        for number in range(100):
+            engine.change(f"plugin-{number % 1000}", number)
+            manager.change()  # a refresh
+            await asyncio.sleep(0.001)
+            sizes.append(sum(len(event.text) for event in hub._log.values()))
+        assert max(sizes) == max(sizes[-5:]) <= events.KEPT_BYTES, "it is full, and no fuller than that"
 
     on_hub(scenario, *(f"plugin-{number}" for number in range(1000)))
 
 
-def test_without_a_stream_changes_are_found_and_nothing_else_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_LOOK_SECONDS", 0.01)
-
-    async def scenario(hub: EventHub, process_table: FakeBoard, manager: FakeManager) -> None:
-        process_table.is_live = False
-        page = Page(hub)
-        assert (await page.read()).kind == "snapshot"
-        process_table.processes["a"] = Process(ProcessState.RUNNING, pid=1)
-        assert (await page.read()).data["pid"] == 1
-        process_table.is_away = True
-        assert (await page.read()).kind == "unavailable"
-        process_table.is_away = False
-        assert (await page.read()).kind == "snapshot"
-        with pytest.raises(TimeoutError):
-            await page.read(0.5)
-
-    on_hub(scenario)
-
-
-def test_without_a_stream_and_without_plugins_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_LOOK_SECONDS", 0.01)
-
-    async def scenario(hub: EventHub, process_table: FakeBoard, manager: FakeManager) -> None:
-        process_table.is_live = False
-        manager.catalog.clear()
-        page = Page(hub)
-        assert (await page.read()).kind == "snapshot"
-        with pytest.raises(TimeoutError):
-            await page.read(0.5)
-
-    on_hub(scenario)
-
-
-def test_everyone_is_told_that_supervisord_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where one client has found it out by itself, because it needed a snapshot just then."""
-    monkeypatch.setattr(events, "_LOOK_SECONDS", 0.05)
-
-    async def scenario(hub: EventHub, process_table: FakeBoard, _: FakeManager) -> None:
-        pages = [Page(hub) for _ in range(3)]
-        await pages[0].read()
-        [client] = hub._clients
-        for page in pages[1:]:
+def test_everyone_is_told_once_that_supervisord_is_away() -> None:
+    async def scenario(hub: EventHub, engine: FakeEngine, _: FakeManager) -> None:
+        pages = [Page(hub), Page(hub), Page(hub, "a")]
+        for page in pages:
             await page.read()
-        process_table.is_live, process_table.is_away = False, True
-        client.is_behind = True
-        client.news.set()
-        for page in pages:
-            assert (await page.read(2)).kind == "unavailable"
-        process_table.is_live, process_table.is_away = True, False
-        for page in pages:
-            assert (await page.read(2)).kind == "snapshot"
+        for _ in range(2):
+            engine.resynchronise(is_live=False)
+            for page in pages:
+                assert (await page.read(2)).kind == "unavailable"
+            with pytest.raises(SupervisorUnavailable):
+                hub.open(None, None)
+            engine.resynchronise()
+            for page in pages:
+                assert (await page.read(2)).kind == "snapshot"
 
     on_hub(scenario)

@@ -62,9 +62,8 @@ def test_a_snapshot_and_then_each_change_in_order(shared: Plugvisor, add: Callab
         killed = listener.wait("status", plugin_id=plugin_id, state="EXITED")
         assert killed.data["status"] == "error"
         assert "killed by" in killed.data["detail"]
-        if not shared.stock:
-            assert killed.data["last_exit"]["signal"] == "SIGKILL"
-            assert follow_states(listener, plugin_id) == ["RUNNING", "STOPPING", "STOPPED", "RUNNING", "EXITED"]
+        assert killed.data["last_exit"]["signal"] == "SIGKILL"
+        assert follow_states(listener, plugin_id) == ["RUNNING", "STOPPING", "STOPPED", "RUNNING", "EXITED"]
         assert listener.grows
         assert listener.kinds[0] == "snapshot"
         assert set(listener.kinds[1:]) == {"status"}
@@ -84,8 +83,7 @@ def test_a_refresh_is_told(shared: Plugvisor, add: Callable[..., str]) -> None:
             return bool(lists) and plugin_id in lists[-1].plugins
 
         wait_for(is_told)
-        if not shared.stock:
-            assert "snapshot" not in listener.kinds[1:]
+        assert "snapshot" not in listener.kinds[1:]
         (shared.plugins_dir / plugin_id).rename(shared.root / plugin_id)
         assert plugin_id in shared.post("/plugins/refresh").json()["removed"]
         wait_for(lambda: not is_told())
@@ -119,12 +117,6 @@ def test_a_reconnect_loses_nothing_and_doubles_nothing(shared: Plugvisor, add: C
             for each in (plugin_id, other):
                 shared.post(f"/plugin/{each}/start")
                 shared.post(f"/plugin/{each}/stop")
-        if shared.stock:  # there it is told by looking once a second, and who comes back is told everything
-            shared.start_running(plugin_id)
-            last = witness.wait("status", plugin_id=plugin_id, state="RUNNING")
-            with listening(shared.port, last.id) as again:
-                again.wait("snapshot")
-            return
         wait_for(lambda: [event.data["state"] for event in witness.of(other)].count("STOPPED") >= 5)
         seen = witness.events
         for number in range(0, len(seen), 3):
@@ -173,7 +165,7 @@ def test_after_more_events_than_are_kept_a_snapshot_is_all_that_helps(
 
     with listening(shared.port) as witness, ThreadPoolExecutor(1) as client:
         witness.wait("snapshot")
-        work = client.submit(lambda: [toggle(number) for number in range(400 if not shared.stock else 3)])
+        work = client.submit(lambda: [toggle(number) for number in range(400)])
         work.result()
         shared.start_running(plugin_id)
         last = witness.wait("status", plugin_id=plugin_id, state="RUNNING", after=len(witness.events) - 1)

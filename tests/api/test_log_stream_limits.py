@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plugvisor.api.resources.log_streams import MOST_STREAMS
+from plugvisor.api.resources.logs.streams import MOST_STREAMS
 from plugvisor.logs.follow import MOST_BEHIND_BYTES
 
 from tests.api.log_clients import (

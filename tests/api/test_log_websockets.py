@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.api.auth import BURST
-from plugvisor.api.resources import log_endpoints
-from plugvisor.api.resources.log_streams import LogStreams
+from plugvisor.api.resources.logs import websocket
+from plugvisor.api.resources.logs.streams import LogStreams
 from plugvisor.logs.files import LogFiles
 from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
@@ -124,7 +124,7 @@ def test_the_code_is_taken_out_before_uvicorn_could_log_it(tmp_path: Path, monke
             return LogFiles(tmp_path, "x.log")
 
     (tmp_path / "x.log").write_bytes(b"a\n")
-    monkeypatch.setattr(log_endpoints, "PING_SECONDS", 0)
+    monkeypatch.setattr(websocket, "PING_SECONDS", 0)
 
     async def run() -> list[dict[str, Any]]:
         streams = LogStreams()
@@ -147,8 +147,8 @@ def test_the_code_is_taken_out_before_uvicorn_could_log_it(tmp_path: Path, monke
                 inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
 
         inbox.put_nowait({"type": "websocket.connect"})
-        websocket = WebSocket(scope, inbox.get, send)  # type: ignore[arg-type]
-        await log_endpoints.follow_log_by_websocket(websocket)
+        connection = WebSocket(scope, inbox.get, send)  # type: ignore[arg-type]
+        await websocket.follow_log_by_websocket(connection)
         return sent
 
     sent = asyncio.run(run())

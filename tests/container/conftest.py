@@ -1,57 +1,86 @@
-"""The image, built once, and containers of it."""
+"""The image, built once for a test run, and containers of it."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor import VERSION
 
-from tests.container.engine import HARDENED, ROOT, Container, build, docker
+from tests.container.engine import (
+    HARDENED,
+    ROOT,
+    Container,
+    build,
+    docker,
+    locked,
+    remove_image,
+    run_docker,
+    unique_name,
+    unique_tag,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REQUIRED = "PLUGVISOR_TESTS_REQUIRE_DOCKER"
-"""Set where there must be an engine, so that its absence fails instead of being skipped."""
+"""A variable that is set where Docker must be there: its absence then fails the tests instead of skipping them."""
+
+
+def skip_or_fail(problem: str) -> None:
+    """Skip the test, or fail it where Docker is required."""
+    (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(problem)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def engine() -> None:
-    """A Docker Engine that answers."""
+    """A Docker Engine."""
     if shutil.which("docker") is None:
-        problem = "there is no docker command"
-    else:
-        asked = subprocess.run(["docker", "version"], capture_output=True, text=True, timeout=30, check=False)
-        problem = "" if asked.returncode == 0 else f"no Docker Engine answers: {asked.stderr.strip()}"
-    if problem and os.environ.get(REQUIRED):
-        pytest.fail(problem)
-    if problem:
-        pytest.skip(problem)
+        skip_or_fail("there is no docker command")
+    status, output = run_docker("version")
+    if status != 0:
+        skip_or_fail(f"no Docker Engine responds: {output}")
 
 
 @pytest.fixture(scope="session")
-def image(engine: None) -> Iterator[str]:
-    """The image, built from this tree."""
-    tag = f"plugvisor-test:{uuid.uuid4().hex[:12]}"
-    build(tag, ROOT, "--build-arg", f"VERSION={VERSION}")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this test run share, and no other run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def image(engine: None, run_folder: Path) -> Iterator[str]:
+    """The image, built from this tree by the first process that needs it, and removed by the last."""
+    lock, tag_file, users = run_folder / "image.lock", run_folder / "image.tag", run_folder / "image.users"
+    users.mkdir(exist_ok=True)
+    own = users / str(os.getpid())
+    with locked(lock):
+        if not tag_file.exists():
+            tag = unique_tag()
+            build(tag, ROOT, "--build-arg", f"VERSION={VERSION}")
+            tag_file.write_text(tag)
+        tag = tag_file.read_text()
+        own.touch()
     yield tag
-    docker("rmi", "--force", tag, check=False)
+    with locked(lock):
+        own.unlink()
+        if not any(users.iterdir()):
+            tag_file.unlink()
+            remove_image(tag)
 
 
 @pytest.fixture
 def run(image: str) -> Iterator[Callable[..., Container]]:
-    """Starts containers of this test's own: `run("--env", "X=y", image=…, arguments=[…])`."""
+    """Starts containers of this test's own: `run("--env", "X=y", image=…)`."""
     started: list[Container] = []
 
-    def run_container(*options: str, image: str = image, arguments: tuple[str, ...] = ()) -> Container:
-        started.append(Container(image, options, arguments))
+    def run_container(*options: str, image: str = image) -> Container:
+        started.append(Container.run(image, options))
         return started[-1]
 
     yield run_container
@@ -61,8 +90,8 @@ def run(image: str) -> Iterator[Callable[..., Container]]:
 
 @pytest.fixture(scope="session")
 def samples(image: str) -> Iterator[Container]:
-    """A container with the sample plugins, as little privileged as the compose file makes it."""
-    container = Container(image, [*HARDENED, "--env", "TZ=Asia/Shanghai", "--env", "PLUGVISOR_LOG_TO_STDOUT=true"])
+    """A container with the sample plugins, as restricted as docker-compose.yml has it."""
+    container = Container.run(image, [*HARDENED, "--env", "TZ=Asia/Shanghai", "--env", "PLUGVISOR_LOG_TO_STDOUT=true"])
     try:
         yield container.wait_until_ready()
     finally:
@@ -84,9 +113,9 @@ def volume() -> Iterator[Callable[[], str]]:
     made: list[str] = []
 
     def make() -> str:
-        made.append(docker("volume", "create", f"plugvisor-test-{uuid.uuid4().hex[:12]}").strip())
+        made.append(docker("volume", "create", unique_name()).strip())
         return made[-1]
 
     yield make
     for name in made:
-        docker("volume", "rm", "--force", name, check=False)
+        run_docker("volume", "rm", "--force", name)

@@ -1,4 +1,7 @@
-"""A plugin that tries to get out: it prints, as JSON, what it managed to do. Run in a container, never on a machine."""
+"""A plugin that tries to break out, and prints what it managed to do as JSON.
+
+For a container only, never for a machine.
+"""
 
 import ctypes
 import json
@@ -16,11 +19,11 @@ PTRACE_ATTACH, PTRACE_DETACH = 16, 17
 
 
 def find_service():
-    """The service's process, which every process may see."""
+    """Return the service's pid, which every process may see."""
     while True:
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
             try:
-                if b"service\0serve" in (folder / "cmdline").read_bytes():
+                if b"plugvisor\0serve" in (folder / "cmdline").read_bytes():
                     return int(folder.name)
             except OSError:
                 pass
@@ -83,6 +86,7 @@ def main():
         "change a program": lambda: append(RUN / "conf.d" / "hostile.conf"),
         "add a program": lambda: create(RUN / "conf.d"),
         "see the programs": lambda: os.listdir(RUN / "conf.d"),
+        "read its launch script": (RUN / "launch" / "hostile.sh").read_bytes,
         "change its launch script": lambda: append(RUN / "launch" / "hostile.sh"),
         "add a launch script": lambda: create(RUN / "launch"),
         "write to the run folder": lambda: create(RUN),

@@ -1,93 +1,117 @@
-"""docker-compose.yml as it is: `docker compose up` on a fresh machine, and with a secret and plugins of one's own."""
+"""docker-compose.yml as it is: on a fresh machine, with a secret and plugins of one's own, and its limits."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
-import uuid
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
-from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, OBEDIENT, find_free_port, wait_for
-from tests.container.conftest import REQUIRED
-from tests.container.engine import ROOT, SAMPLES, docker, write_plugin
+from tests.container.conftest import skip_or_fail
+from tests.container.engine import ROOT, SAMPLES, Container, docker, locked, unique_name, write_plugin
+from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.stack import ADMIN_CODE
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+TAKES_EVERYTHING = """
+import os, signal
+megabytes = 0
+try:
+    with open("/tmp/full", "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024 * 1024))
+            megabytes += 1
+except OSError as error:
+    print(megabytes, error.strerror, flush=True)
+children = 0
+try:
+    while os.fork() != 0:
+        children += 1
+except OSError as error:
+    print(children, error.strerror, flush=True)
+while True:
+    signal.pause()
+"""
+RESTRICTIONS = (
+    *("ReadonlyRootfs", "Tmpfs", "CapDrop", "SecurityOpt", "PidsLimit", "Memory", "MemorySwap", "NanoCpus"),
+)
+"""What `docker inspect` calls the restrictions in `HARDENED`."""
+
 
 class Project:
-    """One compose project with a name, a port and an image of its own."""
+    """A compose project with a name, a port and an image of its own."""
 
     def __init__(self, image: str, **environ: str) -> None:
-        self.name = f"plugvisor-test-{uuid.uuid4().hex[:12]}"
-        self.url = f"http://127.0.0.1:{(port := find_free_port())}"
-        self._environ = {**os.environ, "PLUGVISOR_IMAGE": image, "PLUGVISOR_PORT": str(port), **environ}
+        self.name = unique_name()
+        self.container: Container | None = None
+        self._environ = {**os.environ, "PLUGVISOR_IMAGE": image, "PLUGVISOR_PORT": "0", **environ}
         is_plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
         self._command = ["docker", "compose"] if is_plugin else ["docker-compose"]
-        self._files = ["--file", str(ROOT / "docker-compose.yml")]
+        self._command += ["--file", str(ROOT / "docker-compose.yml"), "--project-name", self.name]
 
     def run(self, *arguments: str, check: bool = True) -> str:
-        """Run `docker compose …`; returns what it prints."""
-        command = [*self._command, *self._files, "--project-name", self.name, *arguments]
+        """Run `docker compose …`; returns its output."""
         done = subprocess.run(
-            command, env=self._environ, capture_output=True, text=True, timeout=2 * DEADLINE_SECONDS, check=False
+            [*self._command, *arguments],
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            timeout=2 * DEADLINE_SECONDS,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stderr
         return done.stdout
 
-    def up(self) -> None:
-        """Start it and wait until it answers."""
+    def up(self) -> Container:
+        """Start it and wait until the service responds."""
         self.run("up", "--detach", "--no-build")
-        wait_for(self._is_ready, "the service")
+        self.container = Container(self.run("ps", "--quiet").strip())
+        return self.container.wait_until_ready()
 
-    def _is_ready(self) -> bool:
-        with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/plugin/status", trust_env=False).status_code == 200
-        return False
-
-    def execute(self, *command: str, check: bool = True) -> str:
-        """`docker compose exec plugvisor …`."""
-        return self.run("exec", "-T", "plugvisor", *command, check=check)
+    def down(self) -> None:
+        """Remove all of it."""
+        if self.container is not None:
+            self.container.close()
+        self.run("down", "--volumes", "--timeout", "0", check=False)
 
 
 @pytest.fixture
-def compose(image: str) -> Iterator[Callable[..., Project]]:
+def compose(image: str, run_folder: Path) -> Iterator[Callable[..., Project]]:
+    """Makes projects, in one test at a time: the kernel counts nproc for a user, across containers."""
     if shutil.which("docker-compose") is None and "compose" not in docker("--help"):
-        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("there is no docker compose")
+        skip_or_fail("there is no docker compose")
     projects: list[Project] = []
 
     def make(**environ: str) -> Project:
         projects.append(Project(image, **environ))
         return projects[-1]
 
-    yield make
-    for project in projects:
-        project.run("down", "--volumes", check=False)
+    with locked(run_folder / "compose.lock"):
+        yield make
+        for project in projects:
+            project.down()
 
 
 def test_the_samples_on_a_fresh_machine(compose: Callable[..., Project]) -> None:
     project = compose(PLUGVISOR_ADMIN_CODE_FILE="", PLUGVISOR_PLUGINS_DIR="")
-    project.up()
-    assert {
-        plugin["id"] for plugin in httpx.get(f"{project.url}/plugins", trust_env=False).json()["plugins"]
-    } == SAMPLES
-    told = project.execute("supervisorctl", "status", check=False)
-    assert {line.split()[0] for line in told.splitlines()} == SAMPLES | {"plugvisor"}
-    logs = project.run("logs", "--no-color")
-    [code] = [line.split()[-1] for line in logs.splitlines() if "admin code" in line]
-    answer = httpx.post(
-        f"{project.url}/plugin/heartbeat/reload",
-        headers={"Authorization": f"Bearer {code}"},
-        timeout=DEADLINE_SECONDS,
-        trust_env=False,
-    )
-    assert answer.json()["status"] == "running"
+    container = project.up()
+    assert {plugin["id"] for plugin in container.get("/plugins").json()["plugins"]} == SAMPLES
+    rows = project.run("exec", "-T", "plugvisor", "supervisorctl", "status", check=False).splitlines()
+    assert {row.split()[0] for row in rows} == SAMPLES | {"plugvisor"}
+    [code] = [line.split()[-1] for line in project.run("logs", "--no-color").splitlines() if "admin code" in line]
+    assert container.post("/plugin/heartbeat/reload", code=code).json()["status"] == "running"
+
+
+def test_other_tests_have_the_same_restrictions(compose: Callable[..., Project], samples: Container) -> None:
+    project = compose(PLUGVISOR_ADMIN_CODE_FILE="", PLUGVISOR_PLUGINS_DIR="")
+    found, expected = (container.inspect()["HostConfig"] for container in (samples, project.up()))
+    assert {name: found[name] for name in RESTRICTIONS} == {name: expected[name] for name in RESTRICTIONS}
 
 
 def test_a_secret_and_plugins_of_ones_own(compose: Callable[..., Project], plugins: Path, tmp_path: Path) -> None:
@@ -95,15 +119,35 @@ def test_a_secret_and_plugins_of_ones_own(compose: Callable[..., Project], plugi
     code.write_text(ADMIN_CODE + "\n")
     write_plugin(plugins, "own", OBEDIENT)
     project = compose(PLUGVISOR_ADMIN_CODE_FILE=str(code), PLUGVISOR_PLUGINS_DIR=str(plugins))
-    project.up()
-    stop = f"{project.url}/plugin/own/stop"
-    assert httpx.post(stop, headers={"Authorization": "Bearer wrong"}, trust_env=False).status_code == 401
-    headers = {"Authorization": f"Bearer {ADMIN_CODE}"}
-    assert httpx.post(stop, headers=headers, timeout=DEADLINE_SECONDS, trust_env=False).json()["status"] == "stopped"
-    assert ADMIN_CODE not in project.run("logs", "--no-color")
-    assert ADMIN_CODE not in project.execute("env")
+    container = project.up()
+    assert container.post("/plugin/own/stop", code="wrong").status_code == 401
+    assert container.post("/plugin/own/stop").json()["status"] == "stopped"
+    assert ADMIN_CODE not in container.logs()
+    assert ADMIN_CODE not in container.execute("env")
     for path in ("/", "/plugins", "/opt/plugvisor"):
-        assert "Read-only" in project.execute("sh", "-c", f"touch {path}/x 2>&1 || true"), path
+        assert "Read-only" in container.try_execute("touch", f"{path}/x"), path
     project.run("stop")
-    container = project.run("ps", "--all", "--quiet", check=False).strip() or project.run("ps", "--quiet").strip()
-    assert docker("inspect", "--format", "{{.State.ExitCode}}", container).strip() == "0"
+    assert container.state["ExitCode"] == 0
+
+
+def test_a_plugin_that_takes_everything(compose: Callable[..., Project], plugins: Path) -> None:
+    """It fills /tmp and forks until it cannot: the others keep running, and it can be stopped."""
+    write_plugin(plugins, "greedy", TAKES_EVERYTHING, "auto_start = false")
+    write_plugin(plugins, "modest", OBEDIENT)
+    project = compose(PLUGVISOR_ADMIN_CODE_FILE="", PLUGVISOR_PLUGINS_DIR=str(plugins))
+    container = project.up()
+    [code] = [line.split()[-1] for line in container.logs().splitlines() if "admin code" in line]
+    container.wait_for_status("modest", "running")
+    modest = container.status("modest")["pid"]
+
+    assert container.post("/plugin/greedy/start", code=code).status_code == 200
+    wait_for(lambda: container.read_log("greedy").count("\n") == 2, "all to be taken")
+    (megabytes, full), (children, refused) = (line.split(" ", 1) for line in container.read_log("greedy").splitlines())
+    assert (megabytes, full) == ("256", "No space left on device")
+    assert refused == "Resource temporarily unavailable"
+    assert 300 < int(children) < 400
+
+    assert container.post("/plugin/greedy/stop", code=code).json()["status"] == "stopped"
+    assert container.post("/plugin/modest/reload", code=code).json()["status"] == "running"
+    assert container.status("modest")["pid"] != modest
+    assert container.inspect()["RestartCount"] == 0

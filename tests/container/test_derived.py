@@ -1,13 +1,12 @@
-"""README's way to add what plugins need: an image of one's own."""
+"""The image that docs/container.md derives, to add packages that plugins need."""
 
 from __future__ import annotations
 
 import re
-import uuid
 from typing import TYPE_CHECKING
 
-from tests.conftest import wait_for
-from tests.container.engine import ROOT, build, docker, write_plugin
+from tests.container.engine import ROOT, build, remove_image, unique_tag, write_plugin
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +23,18 @@ time.sleep(99)
 """
 
 
+def read_documented_dockerfile() -> str:
+    text = (ROOT / "docs" / "container.md").read_text()
+    [dockerfile] = re.findall(r"^```dockerfile\n(FROM plugvisor:latest\n.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return str(dockerfile)
+
+
 def test_python_and_debian_packages_for_plugins(
     run: Callable[..., Container], image: str, plugins: Path, tmp_path: Path
 ) -> None:
-    [dockerfile] = re.findall(r"^```dockerfile\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert dockerfile.startswith("FROM plugvisor:latest\n")
-    (tmp_path / "Dockerfile").write_text(dockerfile.replace("plugvisor:latest", image))
+    (tmp_path / "Dockerfile").write_text(read_documented_dockerfile().replace("plugvisor:latest", image))
     write_plugin(plugins, "needs-both", NEEDS_BOTH)
-    tag = f"plugvisor-test:{uuid.uuid4().hex[:12]}"
+    tag = unique_tag()
     build(tag, tmp_path)
     try:
         container = run("--volume", f"{plugins}:/plugins:ro", image=tag).wait_until_ready()
@@ -39,4 +42,4 @@ def test_python_and_debian_packages_for_plugins(
         assert container.read_log("needs-both") == "1,234,567 42\n"
         container.remove()
     finally:
-        docker("rmi", "--force", tag, check=False)
+        remove_image(tag)

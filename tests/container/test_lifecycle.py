@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import ADMIN_CODE, OBEDIENT, wait_for
-from tests.container.engine import HARDENED, Container, build, docker, write_plugin
+from tests.container.engine import HARDENED, Container, build, docker, remove_image, run_docker, write_plugin
+from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.stack import ADMIN_CODE
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +32,13 @@ for folder in pathlib.Path("/proc").glob("[0-9]*"):
         pass
 print(json.dumps(rows))
 """
-LEAVES_A_CHILD = """
+KILL_SLEEPING = """
+import os, pathlib, signal
+for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    if (folder / "comm").read_text() == "sleep\\n":
+        os.kill(int(folder.name), signal.SIGKILL)
+"""
+LEAVES_AN_ORPHAN = """
 import signal, subprocess
 subprocess.Popen(["sleep", "1000"], start_new_session=True)
 signal.pause()
@@ -46,7 +54,7 @@ signal.pause()
 
 
 def list_processes(container: Container) -> list[tuple[str, str, int]]:
-    """Name, state and parent of each process."""
+    """Return the name, state and parent of each process."""
     rows = json.loads(container.run_python(LIST_PROCESSES))
     return [(name, state, parent) for name, state, parent in rows]
 
@@ -70,17 +78,17 @@ def test_docker_stop_with_50_plugins(run: Callable[..., Container], plugins: Pat
 
 
 def test_pid_1_reaps_orphans(samples: Container) -> None:
-    make_orphans = "for i in 1 2 3 4 5; do (sleep 5 >/dev/null 2>&1 &); done"
-    samples.execute("sh", "-c", make_orphans)
+    """Orphans of nobody's are PID 1's, and none becomes a zombie."""
+    samples.execute("sh", "-c", "for i in 1 2 3 4 5; do (sleep 1000 >/dev/null 2>&1 &); done")
     orphans = [name for name, _, parent in list_processes(samples) if name == "sleep" and parent == 1]
-    assert len(orphans) == 5, "they are PID 1's now"
-    wait_for(lambda: not [1 for name, _, _ in list_processes(samples) if name == "sleep"], "none to be left")
-    assert not [name for name, state, _ in list_processes(samples) if state == "Z"]
+    assert len(orphans) == 5
+    samples.run_python(KILL_SLEEPING)
+    wait_for(lambda: "sleep" not in {name for name, _, _ in list_processes(samples)}, "all of them to be reaped")
 
 
-def test_what_a_plugin_leaves_behind_is_ended(run: Callable[..., Container], plugins: Path) -> None:
-    """By root without the right to look at everyone's processes, and by no other."""
-    write_plugin(plugins, "leaver", LEAVES_A_CHILD)
+def test_orphans_of_a_plugin_end_with_it(run: Callable[..., Container], plugins: Path) -> None:
+    """Also where root may not look at the processes of other users."""
+    write_plugin(plugins, "leaver", LEAVES_AN_ORPHAN)
     container = run(*HARDENED, "--volume", f"{plugins}:/plugins:ro").wait_until_ready()
 
     def count_sleeping() -> int:
@@ -96,18 +104,18 @@ def test_what_a_plugin_leaves_behind_is_ended(run: Callable[..., Container], plu
 
 
 @pytest.mark.parametrize("options", [(), HARDENED], ids=["plain", "hardened"])
-def test_docker_kill_and_start(run: Callable[..., Container], options: tuple[str, ...]) -> None:
-    """Sockets, pid file and lock of the dead one are there, where the run folder is no tmpfs."""
-    container = run(*options).wait_until_ready()
-    container.wait_for_status("heartbeat", "running")
+def test_docker_kill_and_start(run: Callable[..., Container], plugins: Path, options: tuple[str, ...]) -> None:
+    """The sockets, pid file and lock of the killed one are still there, unless the run folder is a tmpfs."""
+    write_plugin(plugins, "own", OBEDIENT)
+    container = run("--volume", f"{plugins}:/plugins:ro", *options).wait_until_ready()
+    container.wait_for_status("own", "running")
     docker("kill", container.name)
     assert container.wait_until_ended() == 137
-    docker("start", container.name)
-    container.wait_until_ready()
-    container.wait_for_status("heartbeat", "running")
-    assert container.post("/plugin/heartbeat/reload").json()["status"] == "running"
-    beating = [1 for name, _, _ in list_processes(container) if name == "python"]
-    assert len(beating) == 4, "supervisord, the service, and two plugins once each"
+    container.start()
+    container.wait_for_status("own", "running")
+    assert container.post("/plugin/own/reload").json()["status"] == "running"
+    processes = [name for name, _, _ in list_processes(container) if name == "python"]
+    assert len(processes) == 3, "supervisord, the service, and the plugin once"
     assert container.stop() == 0
 
 
@@ -130,13 +138,12 @@ def test_docker_kill_and_start(run: Callable[..., Container], options: tuple[str
         (["--tmpfs", "/var/log/plugvisor:uid=917"], "PLUGVISOR_LOG_DIR"),
     ],
 )
-def test_an_unusable_configuration(run: Callable[..., Container], options: list[str], word: str) -> None:
-    container = run(*options)
-    assert container.wait_until_ended() == 2
-    told = container.logs()
-    assert told.startswith("plugvisor: cannot ")
-    assert word in told
-    assert ADMIN_CODE not in told
+def test_an_unusable_configuration(image: str, options: list[str], word: str) -> None:
+    status, output = run_docker("run", "--rm", "--env", f"PLUGVISOR_ADMIN_CODE={ADMIN_CODE}", *options, image)
+    assert status == 2, output
+    assert output.startswith("plugvisor: cannot ")
+    assert word in output
+    assert ADMIN_CODE not in output
 
 
 def test_a_tmpfs_that_is_open_to_everyone_is_closed(run: Callable[..., Container]) -> None:
@@ -164,4 +171,4 @@ def test_an_upgrade_keeps_the_volumes(
             assert container.stop() == 0
             container.remove()
     finally:
-        docker("rmi", "--force", newer, check=False)
+        remove_image(newer)

@@ -1,12 +1,12 @@
-"""The service in a container: the endpoints, health, supervisorctl, time and text, and who runs what."""
+"""The service in a container: endpoints, health, supervisorctl, time zone and encoding, users and ports."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tests.conftest import wait_for
 from tests.container.engine import SAMPLES, write_plugin
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def test_the_five_endpoints(samples: Container) -> None:
 
 
 def test_the_service_reads_what_is_another_users(samples: Container) -> None:
-    """Logs, which root writes, and what a plugin's process uses."""
+    """Reads logs, which root writes, and what a plugin's process uses."""
     samples.wait_for_status("heartbeat", "running")
     answer = wait_for(lambda: samples.get("/plugin/heartbeat/logs").json()["logs"], "a line of the plugin's")
     assert "你好" in answer[0]["message"]
@@ -60,8 +60,8 @@ def test_an_entry_is_run_by_the_python_of_plugins(samples: Container) -> None:
 
 
 def test_supervisorctl_needs_no_arguments(samples: Container) -> None:
-    told = samples.execute("supervisorctl", "status", check=False)  # its exit status is 3 where one is stopped
-    assert SAMPLES | {"plugvisor"} == {line.split()[0] for line in told.splitlines()}
+    rows = samples.try_execute("supervisorctl", "status").splitlines()  # it ends with 3 if one is stopped
+    assert {row.split()[0] for row in rows} == SAMPLES | {"plugvisor"}
     assert "hello_http: stopped" in samples.execute("supervisorctl", "stop", "hello_http")
     assert samples.status("hello_http")["status"] == "stopped"
     assert "hello_http: started" in samples.execute("supervisorctl", "start", "hello_http")
@@ -73,8 +73,8 @@ def test_who_runs_what(samples: Container) -> None:
     for line in samples.run_python(WHO_RUNS_WHAT).splitlines():
         uid, _, command = line.partition(" ")
         users[command.strip()] = int(uid)
-    [supervisord] = [uid for command, uid in users.items() if "supervisor.supervisord" in command]
-    [service] = [uid for command, uid in users.items() if "service serve" in command]
+    [supervisord] = [uid for command, uid in users.items() if "plugvisor.engines.supervisord.extension" in command]
+    [service] = [uid for command, uid in users.items() if "plugvisor serve" in command]
     assert (supervisord, service, users["python main.py"]) == (0, 916, 917)
 
 
@@ -85,32 +85,25 @@ def test_supervisord_has_no_network_port(samples: Container) -> None:
 
 
 def test_health(run: Callable[..., Container]) -> None:
-    checks = ("--health-interval", "1s", "--health-retries", "1", "--health-start-period", "0s")
-    container = run(*checks).wait_until_ready()
+    frequently = ("--health-interval", "1s", "--health-retries", "1", "--health-start-period", "0s")
+    container = run(*frequently).wait_until_ready()
     assert container.execute("plugvisor", "health").strip() == "healthy"
     wait_for(lambda: container.state["Health"]["Status"] == "healthy", "it to be healthy")
     container.execute("supervisorctl", "stop", "plugvisor")
     wait_for(lambda: container.state["Health"]["Status"] == "unhealthy", "it to be unhealthy")
 
 
-def test_time_and_text(run: Callable[..., Container], plugins: Path) -> None:
+def test_time_zone_and_encoding(run: Callable[..., Container], plugins: Path) -> None:
     code = (
         "import os, sys, time; print(sys.argv[1], os.environ['WHAT'], time.strftime('%z'), flush=True); time.sleep(99)"
     )
     folder = write_plugin(plugins, "text", code, '[plugin_runtime.environment]\nWHAT = "问候"')
     manifest = folder / "plugin.toml"
     manifest.write_text(manifest.read_text().replace('"main.py"]', '"main.py", "你好，世界"]'))
-    options = (
-        "--volume",
-        f"{plugins}:/plugins:ro",
-        "--env",
-        "TZ=Asia/Shanghai",
-        "--env",
-        "PLUGVISOR_LOG_TO_STDOUT=true",
-    )
-    container = run(*options).wait_until_ready()
-    told = datetime.fromisoformat(container.get("/plugin/status").json()["time"])
-    assert told.utcoffset() == timedelta(hours=8)
+    environ = ("--env", "TZ=Asia/Shanghai", "--env", "PLUGVISOR_LOG_TO_STDOUT=true")
+    container = run("--volume", f"{plugins}:/plugins:ro", *environ).wait_until_ready()
+    time = datetime.fromisoformat(container.get("/plugin/status").json()["time"])
+    assert time.utcoffset() == timedelta(hours=8)
     wait_for(lambda: container.read_log("text"), "the plugin's line")
     assert container.read_log("text") == "你好，世界 问候 +0800\n"
     wait_for(lambda: "text | 你好，世界 问候 +0800\n" in container.logs(), "the same line on standard output")

@@ -1,9 +1,14 @@
 """What tests share, one noun for each module.
 
-stack          `PlugvisorStack`: `plugvisor up` in a folder of its own, with real plugins and sockets; `run_stack`
-plugin_code    the code of plugins: one that obeys, one that takes its time, one that ignores SIGTERM
-processes      processes as the system sees them: which are alive, which belong to a folder, what they have used
-ports          `find_free_port`, which no other worker gets
-supervisorctl  `run_supervisorctl`, in the test's own process
-waiting        `wait_for` a condition, with a deadline
+fake_engine      `FakeEngine`, an engine in memory that does what the test says
+fake_supervisor  `FakeSupervisor`, the two sockets of a supervisord: XML-RPC and the state stream
+manifests        `make_manifest`, with defaults
+plugin_code      the code of plugins: one that obeys, one that takes its time, one that ignores SIGTERM
+ports            `find_free_port`, which no other worker gets
+processes        processes as the system sees them: which are alive, which belong to a folder, what they have used
+scenarios        `run_scenario`, which runs a coroutine to its end; `wait_until` inside of it
+stack            `PlugvisorStack`: `plugvisor up` in a folder of its own, with real plugins and sockets; `run_stack`
+supervisorctl    `run_supervisorctl`, in the test's own process
+supervisord      `Supervisord`: supervisord with the extension and without the service; a reader of its state stream
+waiting          `wait_for` a condition, with a deadline
 """

@@ -29,3 +29,10 @@ while True:
     signal.pause()
 """
 """Ends by SIGKILL alone."""
+CRASHING = """\
+import time
+print("ready", flush=True)
+time.sleep(0.05)
+raise SystemExit(3)
+"""
+"""Lives for a moment, and ends with an exit code of 3."""

@@ -1,18 +1,13 @@
-"""start, stop and reload of many plugins in one request, and the client of the README."""
+"""start, stop and reload of many plugins in one request, and the client in docs/api.md."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pytest
-from plugvisor.api.resources.bulk import MOST_PLUGINS, parse_plugin_ids
-from plugvisor.errors import InvalidRequest
 
 from tests.helpers.processes import is_alive
 from tests.helpers.stack import ADMIN_CODE
@@ -22,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.helpers.stack import PlugvisorStack
 
-README = Path(__file__).parents[2] / "README.md"
+API_DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
 
 
 def post(plugvisor: PlugvisorStack, verb: str, *names: str) -> dict[str, dict[str, Any]]:
@@ -98,35 +93,6 @@ def test_wait_holds_for_each(shared: PlugvisorStack, add: Callable[..., str]) ->
     assert shared.status(one)["status"] == "running"
 
 
-BAD_BODIES = [
-    b"x", b"[]", b"1", b"null", b'"a"', b'{"plugin_ids": null}', b'{"plugin_ids": "a"}', b'{"plugin_ids": [1]}',
-    b'{"plugin_ids": [null]}', b'{"plugin_ids": ["a"], "more": 1}', b'{"more": []}', b'{"plugin_ids": [[]]}',
-    b'{"plugin_ids": ["\\ud800"]}', b'{"plugin_ids": NaN}', b"[" * 100_000, b'{"plugin_ids":' * 50_000, b"9" * 10_000,
-    b'{"plugin_ids": ["a"]', b"\xff\xfe", b'\xef\xbb\xbf{"plugin_ids": 1}', b"\0",
-    json.dumps({"plugin_ids": ["a"] * (MOST_PLUGINS + 1)}).encode(),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("body", BAD_BODIES, ids=range(len(BAD_BODIES)))
-def test_bad_bodies(body: bytes) -> None:
-    with pytest.raises(InvalidRequest):
-        parse_plugin_ids(body)
-
-
-@pytest.mark.parametrize(
-    ("body", "names"),
-    [
-        (b"", None),
-        (b" \n", None),
-        (b"{}", None),
-        (b'{"plugin_ids": []}', []),
-        ('{"plugin_ids": ["ä", "", "a"]}'.encode(), ["ä", "", "a"]),
-    ],
-)
-def test_good_bodies(body: bytes, names: list[str] | None) -> None:
-    assert parse_plugin_ids(body) == names
-
-
 def test_a_bad_body_does_nothing(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     pid = shared.start_running(plugin_id)
@@ -139,8 +105,8 @@ def test_a_bad_body_does_nothing(shared: PlugvisorStack, add: Callable[..., str]
     assert shared.post("/plugins/stop", json={"plugin_ids": []}).json() == {"ok": True, "results": []}
 
 
-def test_the_client_of_the_readme(plugvisor: PlugvisorStack) -> None:
-    [client] = re.findall(r"^```python\n(import json\n.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+def test_the_client_of_the_documentation(plugvisor: PlugvisorStack) -> None:
+    [client] = re.findall(r"^```python\n(import json\n.*?)^```$", API_DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
     assert len([line for line in client.splitlines() if line]) <= 20
     plugvisor.write_plugin("one", runtime="auto_start = false")
     plugvisor.up()

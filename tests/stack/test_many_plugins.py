@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from benchmarks.supervised import COMMAND, name_plugins
+from benchmarks.systems.supervisord import COMMAND, name_plugins
 from tests.helpers.processes import is_alive
 from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
 from tests.helpers.waiting import wait_for

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from plugvisor.engines.supervisord.extension import orphans as strays
 from plugvisor.engines.supervisord.extension.orphans import Census, Member
-
-from tests.conftest import OBEDIENT, is_alive, make_plugvisor, wait_for
 from tests.supervisord.cast import CAST
 from tests.supervisord.test_faults import HESITANT, service_pid
 from tests.supervisord.witness import Seen, Table
+
+from tests.conftest import OBEDIENT, is_alive, make_plugvisor, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The admin code: a variable, a file, or chance; and it is repeated nowhere."""
+"""The admin code: from a variable, from a file, or generated; it is never repeated in a message."""
 
 import stat
 from pathlib import Path
@@ -29,15 +29,15 @@ def test_a_file(tmp_path: Path) -> None:
     ("code", "problem"),
     [
         ("abc", "it must have at least 4 characters"),
-        (" ", "no blanks"),
-        ("two words", "visible ASCII characters only, and no blanks"),
-        ("line\nbreak", "visible ASCII characters only"),
-        ("naïve", "visible ASCII characters only"),
-        ("bell\x07", "visible ASCII characters only"),
-        ("\x7frubout", "visible ASCII characters only"),
+        (" ", "without blanks"),
+        ("two words", "visible ASCII characters, without blanks"),
+        ("line\nbreak", "visible ASCII characters"),
+        ("naïve", "visible ASCII characters"),
+        ("bell\x07", "visible ASCII characters"),
+        ("\x7frubout", "visible ASCII characters"),
     ],
 )
-def test_a_bad_code_is_refused_and_not_repeated(tmp_path: Path, code: str, problem: str) -> None:
+def test_an_invalid_code_is_rejected_and_not_repeated(tmp_path: Path, code: str, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^cannot use PLUGVISOR_ADMIN_CODE: ") as caught:
         read_admin_code({"PLUGVISOR_ADMIN_CODE": code})
     assert problem in str(caught.value)
@@ -46,7 +46,7 @@ def test_a_bad_code_is_refused_and_not_repeated(tmp_path: Path, code: str, probl
     path = tmp_path / "code"
     path.write_text(code)
     if not code.strip():
-        problem = "at least 4 characters"  # blanks around it are not part of it
+        problem = "at least 4 characters"  # surrounding blanks are not part of it
     with pytest.raises(ConfigurationError, match=r"^cannot use the admin code in ") as caught:
         read_admin_code({"PLUGVISOR_ADMIN_CODE_FILE": str(path)})
     assert problem in str(caught.value)
@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_random_code_has_128_bits_and_is_used_once() -> None:
+def test_a_generated_code_has_128_bits_and_is_new_each_time() -> None:
     codes = [make_admin_code() for _ in range(100)]
     assert len({code.value for code in codes}) == 100
     for code in codes:
@@ -83,7 +83,7 @@ def test_no_repr_shows_it() -> None:
     assert "ABCD" not in f"{code} {code!r} {[code]} {code!a}"
 
 
-def test_a_kept_code_is_for_this_user_alone(tmp_path: Path) -> None:
+def test_a_code_file_is_readable_by_this_user_only(tmp_path: Path) -> None:
     path = tmp_path / "code"
     other = tmp_path / "other"
     other.write_text("other")

@@ -1,4 +1,4 @@
-"""A log that is followed: every line once and in order, whatever becomes of the files."""
+"""Following a log: every line once and in order, through rotation, truncation and removal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def append(log: LogFiles, content: bytes) -> None:
 
 
 def rotate(log: LogFiles, backups: int = 3) -> None:
-    """As supervisord does it."""
+    """Rotate as supervisord does."""
     (log.folder / f"{log.name}.{backups}").unlink(missing_ok=True)
     for number in range(backups - 1, -1, -1):
         source = log.folder / (f"{log.name}.{number}" if number else log.name)
@@ -47,17 +47,17 @@ def rotate(log: LogFiles, backups: int = 3) -> None:
 
 
 def read_all(follower: Follower) -> list[str]:
-    """Everything until there is no more; fails where the reader would have to begin anew."""
+    """Read until there is no more; fails if the reader would have to begin again."""
     messages = []
     while True:
-        news = follower.read()
-        assert news is not None
-        messages += [entry.message for entry in news.entries]
-        if not news.has_more:
+        new = follower.read()
+        assert new is not None
+        messages += [entry.message for entry in new.entries]
+        if not new.has_more:
             return messages
 
 
-def test_a_log_that_comes_into_being(log: LogFiles, follower: Follower) -> None:
+def test_a_log_that_is_created(log: LogFiles, follower: Follower) -> None:
     assert follower.begin(100).entries == []
     assert follower.position is None
     assert read_all(follower) == []
@@ -86,7 +86,7 @@ def test_it_begins_with_a_line_that_is_cut_by_a_rotation(log: LogFiles, follower
 
 
 @pytest.mark.parametrize("rotations", [1, 2, 3])
-def test_rotations_between_two_looks(log: LogFiles, follower: Follower, rotations: int) -> None:
+def test_rotations_between_two_reads(log: LogFiles, follower: Follower, rotations: int) -> None:
     append(log, b"0\n")
     follower.begin(1)
     expected = []
@@ -100,7 +100,7 @@ def test_rotations_between_two_looks(log: LogFiles, follower: Follower, rotation
     assert read_all(follower) == ["z"]
 
 
-def test_more_rotations_than_files_are_kept(log: LogFiles, follower: Follower) -> None:
+def test_more_rotations_than_kept_files(log: LogFiles, follower: Follower) -> None:
     append(log, b"a\n")
     follower.begin(1)
     for number in range(6):
@@ -111,13 +111,13 @@ def test_more_rotations_than_files_are_kept(log: LogFiles, follower: Follower) -
     assert read_all(follower) == ["6"]
 
 
-def test_what_it_begins_with_is_bounded(log: LogFiles, follower: Follower) -> None:
+def test_the_first_lines_are_limited_in_bytes(log: LogFiles, follower: Follower) -> None:
     append(log, (b"x" * 9999 + b"\n") * 1000)
     assert 10 < len(follower.begin(10_000).entries) <= follow.MOST_BEGUN_BYTES // 9999
 
 
 def test_a_log_that_is_removed(log: LogFiles, follower: Follower) -> None:
-    """As `supervisorctl clear` does it: the rotated files stay, and are no news."""
+    """As `supervisorctl clear` does it: the rotated files stay, and are not read again."""
     append(log, b"old\n")
     rotate(log)
     append(log, b"a\n")
@@ -154,7 +154,7 @@ def test_a_log_that_is_truncated(log: LogFiles, follower: Follower, content: byt
     st.integers(1, 20),
 )
 def test_every_line_once_and_in_order(log: LogFiles, steps: list[bytes | str], most: int) -> None:
-    """However it is written, rotated, read and taken up again: at most two rotations come between two looks."""
+    """For any sequence of writes, rotations, reads and resumptions, with at most two rotations between two reads."""
     for path in log.folder.iterdir():
         path.unlink()
     append(log, b"")
@@ -189,7 +189,7 @@ def test_every_line_once_and_in_order(log: LogFiles, steps: list[bytes | str], m
             follower.close()
 
 
-def test_a_position_is_of_its_file(log: LogFiles, follower: Follower) -> None:
+def test_a_position_belongs_to_its_file(log: LogFiles, follower: Follower) -> None:
     append(log, b"a\nb\n")
     follower.begin(1)
     position = follower.position
@@ -211,11 +211,13 @@ def test_a_position_is_of_its_file(log: LogFiles, follower: Follower) -> None:
 @pytest.mark.parametrize(
     "text", ["", "1", "1-2", "1-2-3", "1-2-0000000g", "-1-2-00000000", "9" * 21 + "-2-00000000", "1-2-00000000\n"]
 )
-def test_nonsense_is_no_position(text: str) -> None:
+def test_an_invalid_position_is_rejected(text: str) -> None:
     assert Position.parse(text) is None
 
 
-def test_who_is_too_far_behind_begins_anew(log: LogFiles, follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_too_far_behind_begins_again(
+    log: LogFiles, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
     append(log, b"a\n")
     follower.begin(1)
     position = follower.position

@@ -7,12 +7,13 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plugvisor.api.resources.logs import entries_to_json
-from plugvisor.logs.lines import LEVELS, SPELLINGS, Entry, find_moment, parse_line
+from plugvisor.logs.lines import LEVELS, SPELLINGS, find_moment, parse_line
 from plugvisor.logs.tail import LONGEST_LINE_BYTES, cut_line, decode_line
+from plugvisor.models.log import LogEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,44 +41,50 @@ MILLISECONDS = "2026-11-22T10:11:12.123000+01:00"
     ("text", "expected"),
     [
         # logging: its default, and what people make of it
-        ("WARNING:root:careful", Entry(None, "WARNING", "root", None, "careful")),
-        ("2026-11-22 10:11:12,123 INFO a - b", Entry(MILLISECONDS, "INFO", None, None, "a - b")),
-        ("2026-11-22 10:11:12,123 - my.mod - INFO - a", Entry(MILLISECONDS, "INFO", "my.mod", None, "a")),
-        ("2026-11-22 10:11:12 [my.mod] DEBUG: a", Entry(WHEN, "DEBUG", "my.mod", None, "a")),
-        ("2026-11-22 10:11:12 [ERROR] a", Entry(WHEN, "ERROR", None, None, "a")),
-        ("2026-11-22 10:11:12 INFO main.py:7: a", Entry(WHEN, "INFO", "main.py", 7, "a")),
-        ("2026-11-22 10:11:12 INFO [main.py:7] a", Entry(WHEN, "INFO", "main.py", 7, "a")),
-        ("2026-11-22 10:11:12 - [x] - INFO - main.py:7 - a", Entry(WHEN, "INFO", "main.py", 7, "a")),
+        ("WARNING:root:careful", LogEntry(None, "WARNING", "root", None, "careful")),
+        ("2026-11-22 10:11:12,123 INFO a - b", LogEntry(MILLISECONDS, "INFO", None, None, "a - b")),
+        ("2026-11-22 10:11:12,123 - my.mod - INFO - a", LogEntry(MILLISECONDS, "INFO", "my.mod", None, "a")),
+        ("2026-11-22 10:11:12 [my.mod] DEBUG: a", LogEntry(WHEN, "DEBUG", "my.mod", None, "a")),
+        ("2026-11-22 10:11:12 [ERROR] a", LogEntry(WHEN, "ERROR", None, None, "a")),
+        ("2026-11-22 10:11:12 INFO main.py:7: a", LogEntry(WHEN, "INFO", "main.py", 7, "a")),
+        ("2026-11-22 10:11:12 INFO [main.py:7] a", LogEntry(WHEN, "INFO", "main.py", 7, "a")),
+        ("2026-11-22 10:11:12 - [x] - INFO - main.py:7 - a", LogEntry(WHEN, "INFO", "main.py", 7, "a")),
         # loguru
-        ("2026-11-22 10:11:12.123 | INFO     | m.x:run:7 - a | b", Entry(MILLISECONDS, "INFO", "m.x:run", 7, "a | b")),
+        (
+            "2026-11-22 10:11:12.123 | INFO     | m.x:run:7 - a | b",
+            LogEntry(MILLISECONDS, "INFO", "m.x:run", 7, "a | b"),
+        ),
         (
             "\x1b[32m2026-11-22 10:11:12.123\x1b[0m | \x1b[1mSUCCESS \x1b[0m | "
             "\x1b[36m__main__\x1b[0m:\x1b[36m<module>\x1b[0m:\x1b[36m7\x1b[0m - \x1b[1ma\x1b[0m",
-            Entry(MILLISECONDS, "SUCCESS", "__main__:<module>", 7, "\x1b[1ma\x1b[0m"),
+            LogEntry(MILLISECONDS, "SUCCESS", "__main__:<module>", 7, "\x1b[1ma\x1b[0m"),
         ),
         # uvicorn, gunicorn
-        ("INFO:     Started", Entry(None, "INFO", None, None, "Started")),
-        ("\x1b[32mINFO\x1b[0m:     Started", Entry(None, "INFO", None, None, "Started")),
-        ('INFO:     127.0.0.1:5321 - "GET /"', Entry(None, "INFO", None, None, '127.0.0.1:5321 - "GET /"')),
-        ("[2026-11-22 10:11:12 +0100] [7] [INFO] a", Entry(WHEN, "INFO", None, None, "[7] [INFO] a")),
+        ("INFO:     Started", LogEntry(None, "INFO", None, None, "Started")),
+        ("\x1b[32mINFO\x1b[0m:     Started", LogEntry(None, "INFO", None, None, "Started")),
+        ('INFO:     127.0.0.1:5321 - "GET /"', LogEntry(None, "INFO", None, None, '127.0.0.1:5321 - "GET /"')),
+        ("[2026-11-22 10:11:12 +0100] [7] [INFO] a", LogEntry(WHEN, "INFO", None, None, "[7] [INFO] a")),
         # ours, supervisord's, syslog's, nginx's, Go's
-        ("2026-11-22 10:11:12 INFO 127.0.0.1 POST /x: 200", Entry(WHEN, "INFO", None, None, "127.0.0.1 POST /x: 200")),
-        ("2026-11-22 10:11:12,123 CRIT a", Entry(MILLISECONDS, "CRITICAL", None, None, "a")),
-        ("<34>1 2026-11-22T10:11:12+01:00 host app: a", Entry(WHEN, None, None, None, "host app: a")),
-        ("2026/11/22 10:11:12 [warn] 7#0: a", Entry(WHEN, "WARNING", None, None, "7#0: a")),
-        ("2026/11/22 10:11:12 a", Entry(WHEN, None, None, None, "a")),
+        (
+            "2026-11-22 10:11:12 INFO 127.0.0.1 POST /x: 200",
+            LogEntry(WHEN, "INFO", None, None, "127.0.0.1 POST /x: 200"),
+        ),
+        ("2026-11-22 10:11:12,123 CRIT a", LogEntry(MILLISECONDS, "CRITICAL", None, None, "a")),
+        ("<34>1 2026-11-22T10:11:12+01:00 host app: a", LogEntry(WHEN, None, None, None, "host app: a")),
+        ("2026/11/22 10:11:12 [warn] 7#0: a", LogEntry(WHEN, "WARNING", None, None, "7#0: a")),
+        ("2026/11/22 10:11:12 a", LogEntry(WHEN, None, None, None, "a")),
         # times
-        ("[2026-11-22T10:11:12Z] ERROR a", Entry("2026-11-22T10:11:12+00:00", "ERROR", None, None, "a")),
-        ("2026-07-22 10:11:12 a", Entry("2026-07-22T10:11:12+02:00", None, None, None, "a")),
-        ("2026-11-22 10:11:12 -5 degrees", Entry(WHEN, None, None, None, "-5 degrees")),
-        ("2026-11-22 10:11:12", Entry(WHEN, None, None, None, "")),
+        ("[2026-11-22T10:11:12Z] ERROR a", LogEntry("2026-11-22T10:11:12+00:00", "ERROR", None, None, "a")),
+        ("2026-07-22 10:11:12 a", LogEntry("2026-07-22T10:11:12+02:00", None, None, None, "a")),
+        ("2026-11-22 10:11:12 -5 degrees", LogEntry(WHEN, None, None, None, "-5 degrees")),
+        ("2026-11-22 10:11:12", LogEntry(WHEN, None, None, None, "")),
         # nothing is taken out of a sentence
-        ("2026-11-22 10:11:12 Got an ERROR from x", Entry(WHEN, "ERROR", None, None, "Got an ERROR from x")),
-        ("2026-11-22 10:11:12 This is no INFO", Entry(WHEN, None, None, None, "This is no INFO")),
-        ("2026-11-22 10:11:12 INFORMATION a", Entry(WHEN, None, None, None, "INFORMATION a")),
+        ("2026-11-22 10:11:12 Got an ERROR from x", LogEntry(WHEN, "ERROR", None, None, "Got an ERROR from x")),
+        ("2026-11-22 10:11:12 This is no INFO", LogEntry(WHEN, None, None, None, "This is no INFO")),
+        ("2026-11-22 10:11:12 INFORMATION a", LogEntry(WHEN, None, None, None, "INFORMATION a")),
     ],
 )
-def test_what_a_line_tells(text: str, expected: Entry) -> None:
+def test_what_a_line_tells(text: str, expected: LogEntry) -> None:
     assert parse_line(text) == expected
 
 
@@ -100,7 +107,7 @@ def test_what_a_line_tells(text: str, expected: Entry) -> None:
     ],
 )
 def test_a_line_that_tells_nothing_comes_whole(text: str) -> None:
-    assert parse_line(text) == Entry(None, None, None, None, text)
+    assert parse_line(text) == LogEntry(None, None, None, None, text)
 
 
 def test_a_syslog_line_is_of_the_last_year() -> None:
@@ -156,7 +163,7 @@ PIECES = st.sampled_from(
 def test_any_bytes_are_an_entry_that_json_can_hold(line: bytes) -> None:
     text = decode_line(line.replace(b"\n", b""))
     entry = parse_line(text)
-    [told] = json.loads(entries_to_json([entry]))
+    told = json.loads(msgspec.json.encode(entry))
     assert told["message"] == entry.message
     assert text.endswith(entry.message)
     assert entry.level is None or entry.level in LEVELS

@@ -1,4 +1,4 @@
-"""The end of a log: the same as reading all of it, for a cost that does not depend on how long it is."""
+"""The end of a log: the same lines as by reading all of it, at a cost that does not depend on its length."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def log(tmp_path: Path) -> LogFiles:
 
 
 def write(log: LogFiles, *contents: bytes) -> None:
-    """The current file and the rotated ones, the newest first."""
+    """Write the current file and the rotated ones, newest first."""
     for number, content in enumerate(contents):
         (log.folder / (f"{log.name}.{number}" if number else log.name)).write_bytes(content)
 
 
-def ask(log: LogFiles, query: Query | None = None) -> Tail:
+def find(log: LogFiles, query: Query | None = None) -> Tail:
     with log.open_all() as files:
         return read_tail(files, query or Query())
 
@@ -42,33 +42,33 @@ def messages(found: Tail) -> list[str]:
 
 
 def test_no_file_is_an_empty_log(log: LogFiles) -> None:
-    assert ask(log) == Tail([], 0)
+    assert find(log) == Tail([], 0)
     write(log, b"")
-    assert ask(log) == Tail([], 0)
+    assert find(log) == Tail([], 0)
 
 
-def test_the_last_lines_in_their_order(log: LogFiles) -> None:
+def test_the_last_lines_in_order(log: LogFiles) -> None:
     write(log, b"".join(b"line %d\n" % number for number in range(1000)))
-    found = ask(log, Query(lines=3))
+    found = find(log, Query(lines=3))
     assert messages(found) == ["line 997", "line 998", "line 999"]
     assert found.total_lines == 1000
-    assert len(ask(log).entries) == 100
-    assert len(ask(log, Query(lines=10_000)).entries) == 1000
+    assert len(find(log).entries) == 100
+    assert len(find(log, Query(lines=10_000)).entries) == 1000
 
 
-def test_a_line_without_an_end_is_a_line(log: LogFiles) -> None:
+def test_an_incomplete_line_is_a_line(log: LogFiles) -> None:
     write(log, b"a\nb")
-    assert messages(ask(log)) == ["a", "b"]
-    assert ask(log).total_lines == 2
+    assert messages(find(log)) == ["a", "b"]
+    assert find(log).total_lines == 2
 
 
-def test_older_files_make_up_for_what_is_missing(log: LogFiles) -> None:
+def test_rotated_files_are_read_if_the_current_one_has_too_few_lines(log: LogFiles) -> None:
     write(log, b"half\n6\n7\n", b"4\n5 is cut in ", b"1\n2\n3\n")
-    assert messages(ask(log)) == ["1", "2", "3", "4", "5 is cut in half", "6", "7"]
-    assert messages(ask(log, Query(lines=3))) == ["5 is cut in half", "6", "7"]
-    assert ask(log).total_lines == 3, "of the current file"
+    assert messages(find(log)) == ["1", "2", "3", "4", "5 is cut in half", "6", "7"]
+    assert messages(find(log, Query(lines=3))) == ["5 is cut in half", "6", "7"]
+    assert find(log).total_lines == 3, "of the current file"
     (log.folder / log.name).unlink()
-    assert messages(ask(log, Query(lines=2))) == ["4", "5 is cut in "]
+    assert messages(find(log, Query(lines=2))) == ["4", "5 is cut in "]
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -77,8 +77,8 @@ def test_older_files_make_up_for_what_is_missing(log: LogFiles) -> None:
     cuts=st.lists(st.integers(0, 40), max_size=3),
     block=st.integers(1, 9),
 )
-def test_reading_backwards_is_reading(log: LogFiles, content: bytes, cuts: list[int], block: int) -> None:
-    """However the log is cut into files, and the files into blocks."""
+def test_reading_backwards_finds_the_same_lines(log: LogFiles, content: bytes, cuts: list[int], block: int) -> None:
+    """For any division of the log into files, and of the files into blocks."""
     bounds = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
     pieces = [content[start:end] for start, end in pairwise(bounds)]
     for path in log.folder.iterdir():
@@ -94,7 +94,7 @@ def test_a_line_of_50_megabytes(log: LogFiles) -> None:
     write(log, b"before\n" + b"x" * 50_000_000 + b"\nafter\n")
     tracemalloc.start()
     try:
-        found = ask(log, Query(lines=3))
+        found = find(log, Query(lines=3))
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
@@ -103,38 +103,38 @@ def test_a_line_of_50_megabytes(log: LogFiles) -> None:
     assert long == "x" * LONGEST_LINE_BYTES + f" … [cut: {50_000_000 - LONGEST_LINE_BYTES} more bytes]"
 
 
-def test_a_line_longer_than_what_is_looked_at_is_not_hidden(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_longer_than_the_searched_bytes_is_shown(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tail, "MOST_SCANNED_BYTES", 1_000_000)
     write(log, b"before\n" + b"x" * 5_000_000)
-    [message] = messages(ask(log))
+    [message] = messages(find(log))
     assert message.startswith("[cut: the beginning of a long line] xxx")
 
 
-def test_what_is_looked_at_is_bounded_in_bytes(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_is_limited_in_bytes(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     write(log, *[b"".join(b"%d %d\n" % (file, number) for number in range(50_000)) for file in range(4)])
-    assert messages(ask(log, Query(search="3 77"))) != []
+    assert messages(find(log, Query(search="3 77"))) != []
     monkeypatch.setattr(tail, "MOST_SCANNED_BYTES", 200_000)
-    assert messages(ask(log, Query(search="3 77"))) == []
-    assert messages(ask(log, Query(search="0 49999"))) == ["0 49999"]
+    assert messages(find(log, Query(search="3 77"))) == []
+    assert messages(find(log, Query(search="0 49999"))) == ["0 49999"]
 
 
-def test_what_is_looked_at_is_bounded_in_lines(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_is_limited_in_lines(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     write(log, b"first\n" + b"\n" * 1_000_000)
     monkeypatch.setattr(tail, "MOST_SCANNED_LINES", 1000)
-    assert ask(log, Query(search="first")).entries == []
+    assert find(log, Query(search="first")).entries == []
 
 
-def test_an_answer_is_bounded_in_bytes(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_is_limited_in_bytes(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tail, "MOST_ANSWERED_BYTES", 1000)
     write(log, b"".join(b"%099d\n" % number for number in range(100)))
-    found = messages(ask(log))
+    found = messages(find(log))
     assert [int(message) for message in found] == list(range(90, 100))
 
 
-def test_lines_are_counted_in_the_newest_part(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_last_bytes_are_counted(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tail, "MOST_COUNTED_BYTES", 1000)
     write(log, b"%09d\n" % 7 * 500)
-    assert ask(log).total_lines == 100
+    assert find(log).total_lines == 100
 
 
 class Counting(LogFile):
@@ -149,8 +149,8 @@ class Counting(LogFile):
 
 
 @pytest.mark.parametrize("rotated", [0, 3])
-def test_a_huge_file_costs_no_more_than_a_small_one(log: LogFiles, rotated: int) -> None:
-    """2 GB, of which only the end has been written: the rest is a hole, which is read as zeros."""
+def test_a_huge_file_costs_the_same_as_a_small_one(log: LogFiles, rotated: int) -> None:
+    """2 GB, of which only the end was written: the rest is a hole and reads as zeros."""
     path = log.folder / log.name
     lines = b"".join(b"2026-11-22 10:11:12 INFO line %d\n" % number for number in range(1000))
     with path.open("wb") as file:
@@ -177,7 +177,7 @@ def test_a_huge_file_costs_no_more_than_a_small_one(log: LogFiles, rotated: int)
     assert took < 0.5  # a few milliseconds without a tracer
 
 
-# -- what is asked for
+# -- queries
 
 
 WRITTEN = b"""\
@@ -197,7 +197,7 @@ def written(log: LogFiles, monkeypatch: pytest.MonkeyPatch) -> LogFiles:
 
 
 def moment(minute: int, second: int = 0) -> float:
-    """In local time, as lines without an offset tell it."""
+    """Return a moment in local time, like a line without an offset."""
     return time.mktime((2026, 11, 22, 10, minute, second, 0, 0, -1))
 
 
@@ -226,31 +226,31 @@ def moment(minute: int, second: int = 0) -> float:
     ],
 )
 def test_filters(written: LogFiles, query: Query, expected: list[str]) -> None:
-    assert messages(ask(written, query)) == expected
+    assert messages(find(written, query)) == expected
 
 
 def test_lines_before_the_first_time_have_none(log: LogFiles) -> None:
     write(log, b"untimed\n2026-11-22 10:00:00 a\n")
-    assert messages(ask(log, Query(start=0.0))) == ["a"]
-    assert messages(ask(log)) == ["untimed", "a"]
+    assert messages(find(log, Query(start=0.0))) == ["a"]
+    assert messages(find(log)) == ["untimed", "a"]
 
 
 # -- files that are no files, or not the same any more
 
 
-def test_only_ordinary_files_are_read(log: LogFiles) -> None:
+def test_only_regular_files_are_read(log: LogFiles) -> None:
     secret = log.folder / "secret"
     secret.write_text("secret")
     (log.folder / log.name).symlink_to(secret)
-    assert ask(log).entries == []
+    assert find(log).entries == []
     (log.folder / log.name).unlink()
     os.mkfifo(log.folder / log.name)  # opening one waits for a writer
-    assert ask(log).entries == []
+    assert find(log).entries == []
     (log.folder / log.name).unlink()
     (log.folder / log.name).mkdir()
-    assert ask(log).entries == []
+    assert find(log).entries == []
     write(LogFiles(log.folder, f"{log.name}.1"), b"old\n")
-    assert messages(ask(log)) == ["old"]
+    assert messages(find(log)) == ["old"]
 
 
 @contextmanager
@@ -275,7 +275,7 @@ def cut_while_reading(log: LogFiles, size: int, monkeypatch: pytest.MonkeyPatch)
 def test_a_file_that_is_truncated_while_it_is_read(log: LogFiles, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     write(log, b"".join(b"%09d\n" % number for number in range(50_000)))
     with cut_while_reading(log, size, monkeypatch):
-        found = ask(log, Query(lines=10_000))
+        found = find(log, Query(lines=10_000))
     assert messages(found)[-1] == f"{49_999:09}"
 
 
@@ -296,4 +296,4 @@ def test_a_rotation_while_the_files_are_opened(log: LogFiles, monkeypatch: pytes
         return file
 
     monkeypatch.setattr(LogFiles, "open_file", open_and_rotate)
-    assert messages(ask(log)) == ["1", "2", "3", "4", "5"]
+    assert messages(find(log)) == ["1", "2", "3", "4", "5"]

@@ -1,21 +1,16 @@
-"""plugin.toml -> Manifest: every rule, and the line that a message names."""
+"""Reading `plugin.toml`: every rule, and the line that an error names."""
 
 import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
-from plugvisor.plugins.manifest import (
-    FILE_NAME,
-    LARGEST_MANIFEST_BYTES,
-    Manifest,
-    ManifestError,
-    SupervisorOptions,
-    parse_manifest,
-    read_manifest,
-)
+from plugvisor.models.manifest import FILE_NAME, Manifest, ManifestError, SupervisorOptions
+from plugvisor.plugins import manifest as reader
+from plugvisor.plugins.manifest import LARGEST_MANIFEST_BYTES, ManifestCache, parse_manifest, read_manifest
 
 PLUGIN = '[plugin]\nid = "echo"\ncommand = ["true"]\n'
 ENVIRONMENT = f"{PLUGIN}[plugin_runtime.environment]\n"
@@ -52,11 +47,11 @@ startsecs = "the plugin's own business"
 """
 
 
-def problem_of(text: str | bytes) -> str:
-    """What is told about a manifest; it must be one."""
+def error_of(text: str | bytes) -> ManifestError:
+    """The error of an invalid manifest."""
     with pytest.raises(ManifestError) as caught:
         parse_manifest(text if isinstance(text, bytes) else text.encode())
-    return str(caught.value)
+    return caught.value
 
 
 def test_defaults() -> None:
@@ -127,7 +122,7 @@ def test_good_ids(plugin_id: str) -> None:
     assert parse_manifest(f'[plugin]\nid = "{plugin_id}"\nentry = "a:b"'.encode()).id == plugin_id
 
 
-ID_RULE = "must be 1 to 64 letters, digits, `_` or `-`, the first a letter or digit"
+ID_RULE = "`id` must be 1 to 64 letters, digits, `_` or `-`, the first a letter or digit"
 
 
 @pytest.mark.parametrize(
@@ -157,30 +152,36 @@ ID_RULE = "must be 1 to 64 letters, digits, `_` or `-`, the first a letter or di
         ('[plugin]\nid = "plugvisor"', 2, "the id 'plugvisor' is reserved"),
         ('[plugin]\nid = "PlugVisor"', 2, "the id 'PlugVisor' is reserved"),
         *((f"{PLUGIN}{key} = []", 4, f"`{key}` must be a string") for key in ("name", "version", "description")),
-        (f'{PLUGIN}name = "\\u0000"', 4, "`name` holds a NUL character"),
-        (f"{PLUGIN}name = '{'x' * 128 * 1024}'", 4, "`name` is longer than 131071 bytes"),
+        (f'{PLUGIN}name = "\\u0000"', 4, "`name` must have no NUL character"),
+        (f"{PLUGIN}name = '{'x' * 128 * 1024}'", 4, "`name` must have no NUL character and at most 131071 bytes"),
         # command and entry
         ('[plugin]\nid = "a"', 1, "[plugin] needs a `command` or an `entry`"),
         *((f'[plugin]\nid = "a"\ncommand = {bad}', 3, "`command` must be a list") for bad in ("[]", '""', "1", "[1]")),
         ('[plugin]\nid = "a"\ncommand = ["", "a"]', 3, "the first word of `command` is empty"),
         ("[plugin]\nid = 'a'\ncommand = \"it's\"", 3, "`command` cannot be split into words: no closing quotation"),
-        ('[plugin]\nid = "a"\ncommand = ["a", "\\u0000"]', 3, "a word of `command` holds a NUL"),
+        (
+            '[plugin]\nid = "a"\ncommand = ["a", "\\u0000"]',
+            3,
+            "not empty and without NUL characters",
+        ),
         (f'[plugin]\nid = "a"\ncommand = ["a", "{"é" * 65536}"]', 3, "a word of `command` is longer"),
         *(
             (f'[plugin]\nid = "a"\nentry = "{bad}"', 3, "must look like module:attribute")
             for bad in ("a", "a:", ":a", "a.:b", "a-b:c", "a:b:c", "a:b.c", "a: b", "a:b\\n")
         ),
-        (f'{PLUGIN}entry = "a;b:c"', 4, "`entry` 'a;b:c' must look like"),  # though it would not be used
+        (f'{PLUGIN}entry = "a:{"é" * 65536}"', 4, "`entry` is longer than 131071 bytes"),
+        (f'{PLUGIN}entry = "a;b:c"', 4, "`entry` must look like"),  # though it would not be used
         # [plugin_runtime]
         ("plugin_runtime = 1\n" + PLUGIN, 1, "[plugin_runtime] must be a table"),
         *((f"{PLUGIN}[plugin_runtime]\n{key} = 1", 5, f"`{key}` must be true") for key in ("enabled", "auto_start")),
         (f"{PLUGIN}[plugin_runtime]\nenvironment = 1", 5, "[plugin_runtime.environment] must be a table"),
-        (f"{ENVIRONMENT}A = ''\nB = 1", 6, "the variable 'B' must be a string: write it in quotes"),
-        (f'{ENVIRONMENT}A = ""\n"" = ""', 6, "'' cannot be the name of an environment variable"),
-        (f'{ENVIRONMENT}A = ""\n"B=C" = ""', 6, "'B=C' cannot be the name of an environment variable"),
-        (f'{ENVIRONMENT}A = ""\n"B\\u0000" = ""', 6, "holds a NUL character"),
-        (f'{ENVIRONMENT}A = "\\u0000"', 5, "the variable 'A' holds a NUL character"),
-        (f"{ENVIRONMENT}A = '{'x' * (128 * 1024 - 2)}'", 5, "the variable 'A' is longer than 131071 bytes"),
+        (f"{ENVIRONMENT}A = ''\nB = 1", 6, "a variable must be a string: write it in quotes"),
+        *(
+            (f'{ENVIRONMENT}A = ""\n"{bad}" = ""', 6, "a variable must have a name that is not empty and has no `=`")
+            for bad in ("", "B=C", "B\\u0000")
+        ),
+        (f'{ENVIRONMENT}A = "\\u0000"', 5, "a variable must have no NUL character"),
+        (f"{ENVIRONMENT}A = '{'x' * (128 * 1024 - 2)}'", 5, "a variable is longer than 131071 bytes"),
         # [plugin_runtime.supervisor]
         *(
             (f"{SUPERVISOR}{name} = {bad}", 5, f"`{name}` must be a whole number from 0 to {highest}")
@@ -194,21 +195,51 @@ ID_RULE = "must be 1 to 64 letters, digits, `_` or `-`, the first a letter or di
         ),
         *((f"{SUPERVISOR}autorestart = {bad}", 5, "`autorestart` must be") for bad in ("1", "0.0", '"TRUE"', "[]")),
         *(
-            (f"{SUPERVISOR}exitcodes = {bad}", 5, "`exitcodes` must be a list of whole numbers from 0 to 255")
+            (f"{SUPERVISOR}exitcodes = {bad}", 5, "`exitcodes` must be a list of 1 to 256 whole numbers from 0 to 255")
             for bad in ("[]", "0", "[256]", "[-1]", "[true]", '["0"]', f"[{'0,' * 257}]")
         ),
         *((f"{SUPERVISOR}stopsignal = {bad}", 5, "`stopsignal` must be") for bad in ('"STOP"', '"term"', "15", "[]")),
-        (f'{SUPERVISOR}user = "root"', 5, "'user' is no option that may be set here; these are: startsecs, "),
-        (f'{SUPERVISOR}"startsecs\\n[a]" = 1', 5, r"'startsecs\n[a]' is no option"),
-        (f"{SUPERVISOR}{'x' * 1000} = 1", 5, f"'{'x' * 77}...' is no option"),
+        (f"{PLUGIN}[plugin_runtime]\nsupervisor = []", 5, "[plugin_runtime.supervisor] must be a table"),
+        (
+            f'{SUPERVISOR}startsecs = 1\nuser = "root"',
+            6,
+            "there is no such option in [plugin_runtime.supervisor]; these are: startsecs, startretries, autorestart, "
+            "exitcodes, stopsignal, stopwaitsecs, priority",
+        ),
+        (f'{SUPERVISOR}"startsecs\\n[a]" = 1', 5, "there is no such option"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(text: str | bytes, line: int | None, problem: str) -> None:
-    told = problem_of(text)
-    where, _, what = told.partition(": ")
-    assert where == (f"plugin.toml line {line}" if line else "plugin.toml")
-    assert problem in what
-    assert len(told) < 300
+def test_an_invalid_manifest(text: str | bytes, line: int | None, problem: str) -> None:
+    error = error_of(text)
+    assert error.line == line
+    assert problem in error.problem
+    assert str(error) == f"plugin.toml{f' line {line}' if line else ''}: {error.problem}"
+    assert len(error.problem) < 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"[plugin]\nid = 'a'\n{key} = 'hunter2 \\u0000'".replace("'", '"') for key in ("command", "entry", "name")),
+        '[plugin]\nid = "hunter2 !"',
+        "[plugin]\nid = 'a'\ncommand = ['', 'hunter2']",
+        '[plugin]\nid = "a"\ncommand = "it\'s hunter2"',
+        f"{ENVIRONMENT}'DB_PASSWORD=hunter2' = ''",
+        f"{ENVIRONMENT}hunter2 = 1",
+        f"{ENVIRONMENT}hunter2 = '{'x' * 131_070}'",
+        *(f"{SUPERVISOR}{key} = 'hunter2'" for key in ("stopsignal", "autorestart", "startsecs", "'DB=hunter2'")),
+        # tomllib repeats keys
+        "['DB_PASSWORD=hunter2']\n['DB_PASSWORD=hunter2']",
+        '["it\'s hunter2"]\n["it\'s hunter2"]',
+        "hunter2.x = {}\n[[hunter2.x]]\n[hunter2.x.y]\n[hunter2]",
+        "x = {}\n[x.'hunter2']",
+        "x = { 'hunter2' = 1, 'hunter2' = 2 }",
+        'x = { "it\'s \\" hunter2" = 1, "it\'s \\" hunter2" = 2 }',
+        "[a]\nhunter2.b = 1\n[a.hunter2]",
+    ],
+)
+def test_an_error_repeats_nothing_that_may_be_a_secret(text: str) -> None:
+    assert "hunter2" not in str(error_of(text))
 
 
 @pytest.mark.parametrize(
@@ -231,9 +262,8 @@ def test_what_is_wrong_is_told_with_its_line(text: str | bytes, line: int | None
 def test_the_line_of_a_key_wherever_it_stands(text: str) -> None:
     text = text.format(P=PLUGIN)
     line = next(number for number, line in enumerate(text.split("\n"), 1) if "HERE" in line)
-    assert problem_of(text) == f"plugin.toml line {line}: the variable 'A' must be a string: write it in quotes"
-    windows = text.replace("\n", "\r\n")
-    assert problem_of(windows).startswith(f"plugin.toml line {line}:")
+    error = ManifestError("a variable must be a string: write it in quotes", line)
+    assert error_of(text) == error_of(text.replace("\n", "\r\n")) == error
 
 
 def test_a_folder_without_manifest(tmp_path: Path) -> None:
@@ -264,7 +294,7 @@ def test_a_manifest_of_the_largest_size_and_one_byte_more(tmp_path: Path) -> Non
         (lambda path: os.symlink("nowhere", path), "the folder has no such file"),
     ],
 )
-def test_a_manifest_that_is_no_file_is_told_and_leaves_nothing_open(tmp_path: Path, make, problem: str) -> None:
+def test_a_manifest_that_is_no_file_is_an_error_and_leaves_nothing_open(tmp_path: Path, make, problem: str) -> None:
     def stop_waiting(_signal, _frame) -> None:
         raise TimeoutError("it waits for somebody to write into it")
 
@@ -289,6 +319,54 @@ def test_an_unreadable_manifest(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).touch(mode=0)
     with pytest.raises(ManifestError, match=r"^plugin\.toml: it cannot be read: Permission denied$"):
         read_manifest(tmp_path)
+
+
+def test_a_file_that_has_nothing_to_read_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /proc/kmsg, which calls itself a regular file."""
+
+    def read(_descriptor: int, _size: int) -> bytes:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    (tmp_path / FILE_NAME).touch()
+    monkeypatch.setattr(os, "read", read)
+    with pytest.raises(ManifestError, match=r"^plugin\.toml: it cannot be read: Resource temporarily unavailable$"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), TypeError("a defect")])
+def test_whatever_else_goes_wrong_is_an_error_of_that_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fail(_text: str) -> None:
+        raise error
+
+    (tmp_path / FILE_NAME).write_text(PLUGIN)
+    cache: ManifestCache = {}
+    monkeypatch.setattr(tomllib, "loads", fail)
+    with pytest.raises(ManifestError, match=r"^plugin\.toml: it cannot be read; the log says why$"):
+        read_manifest(tmp_path, cache)
+    monkeypatch.undo()
+    assert str(tmp_path) in caplog.text
+    assert read_manifest(tmp_path, cache).id == "echo", "it is tried again"
+
+
+def test_the_same_bytes_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache: ManifestCache = {}
+    parsed = []
+    monkeypatch.setattr(reader, "parse_manifest", lambda data: parsed.append(data) or parse_manifest(data))
+    (tmp_path / FILE_NAME).write_text(PLUGIN)
+    first = read_manifest(tmp_path, cache)
+    (tmp_path / FILE_NAME).touch()
+    assert read_manifest(tmp_path, cache) is first
+    # of the same length, and at the same time for all that a file system may tell
+    (tmp_path / FILE_NAME).write_text(PLUGIN.replace("echo", "ohce"))
+    assert read_manifest(tmp_path, cache).id == "ohce"
+    (tmp_path / FILE_NAME).write_text("plugin = 1")
+    for _ in range(2):
+        with pytest.raises(ManifestError) as caught:
+            read_manifest(tmp_path, cache)
+        assert caught.value == ManifestError("[plugin] must be a table", 1)
+    assert [len(data) for data in parsed] == [len(PLUGIN), len(PLUGIN), 10]
 
 
 def test_no_manifest_takes_much_memory_or_time() -> None:

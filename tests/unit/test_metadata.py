@@ -1,4 +1,4 @@
-"""What a manifest says for readers: taken where it has the right type, and never a reason to refuse it."""
+"""A manifest's metadata: taken if it has the right type, and never a reason to reject the manifest."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plugvisor.models.manifest import Metadata
 from plugvisor.plugins.manifest import parse_manifest
-from plugvisor.plugins.metadata import Metadata, read_metadata
+from plugvisor.plugins.metadata import read_metadata
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 PLAIN = '[plugin]\nid = "x"\ncommand = ["true"]\n'
@@ -39,7 +40,7 @@ def test_real_manifests() -> None:
     assert read_real("mijia").author == {"name": "N.E.K.O Team"}
 
 
-def test_nothing_is_told_where_nothing_is_said() -> None:
+def test_a_manifest_without_metadata() -> None:
     assert parse_manifest(PLAIN.encode()).metadata == Metadata()
 
 
@@ -58,7 +59,7 @@ def test_nothing_is_told_where_nothing_is_said() -> None:
         ),
     ],
 )
-def test_what_has_another_type_is_left_out(text: str, metadata: Metadata) -> None:
+def test_a_value_of_another_type_is_left_out(text: str, metadata: Metadata) -> None:
     assert parse_manifest((PLAIN + text).encode()).metadata == metadata
 
 

@@ -18,7 +18,7 @@ from textwrap import dedent
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNNER = ROOT / "service" / "plugins" / "runner.py"
+RUNNER = ROOT / "service" / "plugvisor" / "runner" / "__main__.py"
 SAMPLES = ROOT / "plugins"
 DEADLINE = 20.0  # seconds; generous, because the machine may be busy with other tests
 
@@ -57,14 +57,14 @@ class Process:
         self._stderr.extend(self.popen.stderr)
 
     def line(self):
-        """The next line of stdout, without its end; None when the stream has ended."""
+        """Return the next line of stdout without its line break; None at the end."""
         try:
             return self._stdout.get(timeout=DEADLINE)
         except queue.Empty:
             pytest.fail(f"no line on stdout within {DEADLINE} s; stderr: {self._stderr}")
 
     def rest(self):
-        """All further lines, until the process closes its stdout."""
+        """Return all further lines, until the process closes its stdout."""
         return list(iter(self.line, None))
 
     def send(self, number=signal.SIGTERM):
@@ -75,7 +75,7 @@ class Process:
         self.popen.stdin.flush()
 
     def end(self):
-        """Wait for the end; the exit status and stderr."""
+        """Wait for the end; returns the exit status and stderr."""
         status = self.popen.wait(DEADLINE)
         for reader in self._readers:
             reader.join(DEADLINE)
@@ -90,7 +90,7 @@ class Process:
 
 @pytest.fixture
 def start():
-    """start(command, folder, environment) -> Process; what is still alive after the test is killed."""
+    """start(command, folder, environment) -> Process; killed after the test if it is still alive."""
     processes = []
 
     def start(command, folder, environment=None):
@@ -146,7 +146,7 @@ def test_async_function_is_awaited(run):
 
 
 @pytest.mark.parametrize("keyword", ["def", "async def"])
-def test_run_is_called_then_shutdown_and_startup_is_not(run, keyword):
+def test_run_and_shutdown_are_called_without_startup(run, keyword):
     process = run(f"""
         class Plugin:
             def __init__(self): print("made")
@@ -183,7 +183,7 @@ def test_startup_alone_is_enough(run):
     assert process.end() == (0, "")
 
 
-def test_task_of_startup_lives_on_in_the_same_loop_until_shutdown_is_over(run):
+def test_a_task_of_startup_runs_in_the_same_loop_until_shutdown_has_ended(run):
     process = run("""
         import asyncio
         class Plugin:
@@ -281,7 +281,7 @@ def test_sigterm_cancels_an_async_run(run, shutdown):
     ],
     ids=["function", "async function", "function with a loop of its own", "import"],
 )
-def test_sigterm_ends_everything_else_too(run, source):
+def test_sigterm_ends_other_code_too(run, source):
     process = run(source, "plugin:main")
     assert process.line() == "running"
     process.send()
@@ -331,7 +331,7 @@ def test_second_sigterm_does_not_break_shutdown(run, begin, keyword, wait):
 
 
 @pytest.mark.parametrize(("keyword", "wait"), [("def", "input()"), ("async def", "await asyncio.to_thread(input)")])
-def test_first_sigterm_does_not_break_a_shutdown_that_run_has_led_to(run, keyword, wait):
+def test_first_sigterm_does_not_break_a_shutdown_after_run(run, keyword, wait):
     process = run(f"""
         import asyncio
         class Plugin:
@@ -355,7 +355,7 @@ def test_first_sigterm_does_not_break_a_shutdown_that_run_has_led_to(run, keywor
         ("async def", "await asyncio.sleep(3600)", "await asyncio.to_thread(input)"),
     ],
 )
-def test_second_sigterm_does_not_break_what_run_cleans_up(run, keyword, sleep, wait):
+def test_second_sigterm_does_not_break_the_cleanup_in_run(run, keyword, sleep, wait):
     process = run(f"""
         import asyncio, time
         class Plugin:
@@ -415,7 +415,7 @@ def test_sigterm_that_the_import_catches_still_ends_the_plugin(run):
     assert process.end() == (0, "")
 
 
-def test_tasks_that_are_left_are_cancelled_after_shutdown(run):
+def test_remaining_tasks_are_cancelled_after_shutdown(run):
     process = run("""
         import asyncio
         class Plugin:
@@ -461,7 +461,7 @@ def test_signal_to_a_forked_child_ends_the_child_and_not_the_plugin(run):
                 ready, done = os.pipe()
                 child = os.fork()
                 if not child:
-                    signal.alarm(20)  # whatever happens, it must not outlive the test
+                    signal.alarm(20)  # it must never outlive the test
                     os.write(done, b".")
                     while True:
                         signal.pause()
@@ -534,7 +534,7 @@ def test_no_entry_at_all(start, tmp_path):
         ("pack.broken:Plugin", "RuntimeError: broken"),
     ],
 )
-def test_what_the_module_itself_raises_is_shown_as_a_traceback(run, tmp_path, entry, last_line):
+def test_an_exception_of_the_module_is_shown_as_a_traceback(run, tmp_path, entry, last_line):
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "__init__.py").touch()
     (tmp_path / "pack" / "inner.py").write_text("import pack.lost\n")
@@ -588,7 +588,7 @@ def test_exception_in_shutdown(run, keyword):
     assert stderr.endswith("ValueError: no luck\n")
 
 
-def test_cancellation_that_nobody_asked_for_is_an_exception(run):
+def test_cancellation_without_a_signal_is_an_exception(run):
     process = run("""
         import asyncio
         class Plugin:
@@ -600,7 +600,7 @@ def test_cancellation_that_nobody_asked_for_is_an_exception(run):
 
 
 @pytest.mark.parametrize("keyword", ["def", "async def"])
-def test_exit_status_of_the_plugins_own_choice(run, keyword):
+def test_exit_status_of_sys_exit(run, keyword):
     process = run(f"""
         import sys
         class Plugin:
@@ -625,7 +625,7 @@ def test_exit_status_of_the_plugins_own_choice(run, keyword):
         ("plugins/plugins", "main.py", "plugins.plugins.main:HelloPlugin"),
     ],
 )
-def test_dotted_module_is_found_from_the_folder_where_its_name_starts(run, tmp_path, folder, file, entry):
+def test_dotted_module_is_found_from_the_folder_in_which_its_name_begins(run, tmp_path, folder, file, entry):
     process = run(
         """
         class HelloPlugin:
@@ -639,7 +639,7 @@ def test_dotted_module_is_found_from_the_folder_where_its_name_starts(run, tmp_p
     assert process.end() == (0, "")
 
 
-def test_neighbours_of_the_plugin_hide_no_module_of_the_library(run, tmp_path):
+def test_other_plugins_folders_do_not_hide_library_modules(run, tmp_path):
     (tmp_path / "plugins" / "calendar").mkdir(parents=True)
     (tmp_path / "plugins" / "calendar" / "__init__.py").write_text("raise RuntimeError('a plugin, not the calendar')\n")
     process = run(
@@ -663,18 +663,18 @@ def test_import_error_in_a_module_found_from_above_is_a_single_traceback(run, tm
     assert stderr.endswith("ModuleNotFoundError: No module named 'a_dependency'\n")
 
 
-def test_modules_of_the_plugin_are_not_hidden_by_ours(run, tmp_path):
+def test_modules_of_the_runner_do_not_hide_the_plugins(run, tmp_path):
     names = ("manifest", "catalog", "program", "runner")
     for name in names:
         (tmp_path / f"{name}.py").touch()
-    (tmp_path / "service").mkdir()
-    (tmp_path / "service" / "__init__.py").write_text("ORIGIN = 'the plugin'\n")
+    (tmp_path / "plugvisor").mkdir()
+    (tmp_path / "plugvisor" / "__init__.py").write_text("ORIGIN = 'the plugin'\n")
     process = run(
         f"""
-        import service, {", ".join(names)}
+        import plugvisor, {", ".join(names)}
         def main():
             for module in ({", ".join(names)}): print(module.__file__)
-            print(service.ORIGIN)
+            print(plugvisor.ORIGIN)
         """,
         "plugin:main",
     )
@@ -683,7 +683,7 @@ def test_modules_of_the_plugin_are_not_hidden_by_ours(run, tmp_path):
     assert process.end() == (0, "")
 
 
-def test_our_modules_are_not_there_for_the_plugin(run):
+def test_modules_of_the_runner_are_not_importable(run):
     process = run(
         f"""
         import sys

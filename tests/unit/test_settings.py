@@ -1,4 +1,4 @@
-"""The settings: every variable, its default, and an error that names it and says what to do."""
+"""Settings: every variable, its default, and an error message that names it and says what to do."""
 
 import os
 import tempfile
@@ -15,7 +15,7 @@ SOMEWHERE = {"PLUGVISOR_RUN_DIR": "/run/plugvisor"}
 
 
 def read(**variables: str) -> Settings:
-    """Settings with some variables, named without their prefix."""
+    """Read settings from variables named without their prefix."""
     return Settings.from_env(SOMEWHERE | {f"PLUGVISOR_{name}": value for name, value in variables.items()})
 
 
@@ -79,15 +79,15 @@ def test_the_log_and_the_socket_are_in_the_run_folder() -> None:
     assert (settings.log_dir, settings.supervisor_url) == (Path("/r/log"), "unix:///r/supervisor.sock")
 
 
-def test_the_users_runtime_folder_is_taken_where_it_exists(tmp_path: Path) -> None:
-    # a socket's path may not be as long as this one
+def test_the_users_runtime_folder_is_used_if_it_exists(tmp_path: Path) -> None:
+    # a socket's path cannot be as long as this one
     environ = {"PLUGVISOR_SUPERVISOR_URL": "http://localhost:1", "XDG_RUNTIME_DIR": str(tmp_path)}
     assert Settings.from_env(environ).run_dir == tmp_path / "plugvisor"
     environ["XDG_RUNTIME_DIR"] = str(tmp_path / "gone")
     assert Settings.from_env(environ).run_dir == Path(tempfile.gettempdir()) / f"plugvisor-{os.getuid()}"
 
 
-def test_folders_may_be_relative_or_a_persons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_can_be_relative_or_in_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.chdir("/")
     settings = read(PLUGINS_DIR="~/plugins", RUN_DIR="run/../r", LOG_DIR="~/log")
@@ -104,7 +104,7 @@ def test_folders_may_be_relative_or_a_persons(tmp_path: Path, monkeypatch: pytes
         read(HOST="::1", PORT="1", LOG_DIR="/l", SUPERVISOR_URL="http://user:password@[::1]:9001"),
     ],
 )
-def test_another_process_reads_the_same(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_to_env_reads_back_as_the_same_settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     assert Settings.from_env(settings.to_env()) == settings
 
@@ -171,7 +171,7 @@ def test_the_address_to_open(host: str, url: str) -> None:
         ),
         ("RUNNER", "run '{entry}", "No closing quotation"),
         ("RUNNER", "run {entry", "expected '}'"),
-        ("SUPERVISOR_URL", "unix://relative", "after unix:// comes an absolute path"),
+        ("SUPERVISOR_URL", "unix://relative", "after unix:// there must be an absolute path"),
         ("SUPERVISOR_URL", "unix:///" + "x" * 95, "at most 95 bytes; choose a shorter PLUGVISOR_RUN_DIR"),
         *(
             ("SUPERVISOR_URL", value, "it must look like unix:///path or http://user:password@host:9001")
@@ -188,18 +188,18 @@ def test_the_address_to_open(host: str, url: str) -> None:
         ),
     ],
 )
-def test_what_cannot_be_used_is_named_and_what_to_do_is_told(name: str, value: str, what_to_do: str) -> None:
-    told = problem_of(**{name: value})
-    assert told.startswith(("cannot use PLUGVISOR_" + name, "cannot use the socket"))
-    assert what_to_do in told
+def test_an_invalid_value_is_named_with_what_to_do(name: str, value: str, what_to_do: str) -> None:
+    problem = problem_of(**{name: value})
+    assert problem.startswith(("cannot use PLUGVISOR_" + name, "cannot use the socket"))
+    assert what_to_do in problem
 
 
-def test_a_sockets_path_is_counted_in_bytes_of_the_longest_name_that_supervisord_binds() -> None:
+def test_a_socket_path_is_limited_in_bytes_of_the_longest_name_that_supervisord_binds() -> None:
     suffix = len("/supervisor.sock")
     assert read(RUN_DIR="/" + "x" * (94 - suffix))
     for run_dir in ("/" + "x" * (95 - suffix), "/" + "中" * 28):
         assert "choose a shorter PLUGVISOR_RUN_DIR" in problem_of(RUN_DIR=run_dir)
-        # the folder itself may be as long as it likes
+        # the folder's own path has no limit
         assert read(RUN_DIR=run_dir, SUPERVISOR_URL="unix:///s")
 
 
@@ -213,32 +213,32 @@ def test_a_password_is_not_repeated() -> None:
 
 
 class Recorder(Mapping[str, str]):
-    """Variables, and the names of those that were asked for."""
+    """A mapping that records which variables were read."""
 
     def __init__(self, **variables: str) -> None:
         self.variables = variables
-        self.asked_for: set[str] = set()
+        self.read_names: set[str] = set()
 
     def __getitem__(self, name: str) -> str:
-        self.asked_for.add(name)
+        self.read_names.add(name)
         return self.variables[name]
 
     def __iter__(self) -> Iterator[str]:
-        raise AssertionError("only what is named is read")
+        raise AssertionError("variables are read by name only")
 
     __len__: Callable[..., int] = __iter__
 
 
-def test_the_table_holds_what_is_read_and_nothing_else() -> None:
+def test_the_table_lists_every_variable_that_is_read() -> None:
     recorder = Recorder()
     Settings.from_env(recorder)
     read_admin_code(recorder)
     names = [variable.name for variable in VARIABLES]
-    assert set(names) == recorder.asked_for - {"XDG_RUNTIME_DIR"}
+    assert set(names) == recorder.read_names - {"XDG_RUNTIME_DIR"}
     assert len(set(names)) == len(names)
     assert all(variable.default and variable.meaning for variable in VARIABLES)
 
 
-def test_what_is_handed_on_is_all_but_the_admin_code() -> None:
+def test_to_env_has_every_variable_but_the_admin_code() -> None:
     names = {variable.name for variable in VARIABLES}
     assert read().to_env().keys() == names - {"PLUGVISOR_ADMIN_CODE", "PLUGVISOR_ADMIN_CODE_FILE"}

@@ -1,4 +1,4 @@
-"""What process families use, measured on real processes; and when a sampler measures."""
+"""Usage of process trees, measured on real processes; and when the sampler measures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.metrics import sampler as sampling
 from plugvisor.metrics.history import KEPT_SAMPLES, UsageHistory
-from plugvisor.metrics.process_tree import FamilyMeter, Usage
+from plugvisor.metrics.process_tree import ProcessTreeMeter, Usage
 from plugvisor.metrics.sampler import Sampler
 
 from tests.conftest import is_alive, wait_for
@@ -40,11 +40,11 @@ for line in sys.stdin:
     os.wait()
     print('ready', flush=True)
 """
-"""Spends so much CPU time in a child that has ended when it says that it is ready."""
+"""For each line, spends that much CPU time in a child, and prints `ready` when the child has ended."""
 
 
 class Started:
-    """A process of this test's own, in a session of its own, and what it started."""
+    """A process started by a test in a session of its own, with its children."""
 
     def __init__(self, code: str) -> None:
         self.process = subprocess.Popen(
@@ -94,26 +94,26 @@ def count_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def test_a_family_is_summed(start: Callable[[str], Started]) -> None:
-    alone, family = start(IDLE), start(BUSY_CHILD)
-    meter = FamilyMeter()
-    roots = {"alone": alone.pid, "family": family.pid}
+def test_a_process_tree_is_summed(start: Callable[[str], Started]) -> None:
+    alone, parent = start(IDLE), start(BUSY_CHILD)
+    meter = ProcessTreeMeter()
+    roots = {"alone": alone.pid, "parent": parent.pid}
     meter.measure(roots)
-    [child] = psutil.Process(family.pid).children()
+    [child] = psutil.Process(parent.pid).children()
     spent = count_seconds(child)
     wait_for(lambda: count_seconds(child) - spent > 0.5)
     usages = meter.measure(roots)
-    assert usages["family"].pid == family.pid
-    assert (usages["alone"].threads, usages["family"].threads) == (1, 2)
-    assert usages["family"].cpu_percent > 1
-    assert usages["alone"].cpu_percent < 1 < meter.cpu_seconds["family"] * 100
-    assert meter.cpu_seconds["family"] >= 0.4
-    assert usages["family"].memory_bytes > psutil.Process(family.pid).memory_info().rss
+    assert usages["parent"].pid == parent.pid
+    assert (usages["alone"].threads, usages["parent"].threads) == (1, 2)
+    assert usages["parent"].cpu_percent > 1
+    assert usages["alone"].cpu_percent < 1 < meter.cpu_seconds["parent"] * 100
+    assert meter.cpu_seconds["parent"] >= 0.4
+    assert usages["parent"].memory_bytes > psutil.Process(parent.pid).memory_info().rss
 
 
 def test_a_child_that_has_ended_is_counted_once(start: Callable[[str], Started]) -> None:
     spender = start(SPENDING)
-    meter = FamilyMeter()
+    meter = ProcessTreeMeter()
     meter.measure({"spender": spender.pid})
     began = meter.cpu_seconds["spender"]
     for round_ in range(1, 4):
@@ -124,7 +124,7 @@ def test_a_child_that_has_ended_is_counted_once(start: Callable[[str], Started])
 
 def test_a_child_that_was_seen_and_then_waited_for_is_counted_once(start: Callable[[str], Started]) -> None:
     spender = start(SPENDING)
-    meter = FamilyMeter()
+    meter = ProcessTreeMeter()
     meter.measure({"spender": spender.pid})
     assert spender.process.stdin is not None
     spender.process.stdin.write("1.0\n")
@@ -138,10 +138,10 @@ def test_a_child_that_was_seen_and_then_waited_for_is_counted_once(start: Callab
     assert 0.9 <= meter.cpu_seconds["spender"] < 1.6
 
 
-def test_what_was_used_before_it_was_known_makes_no_peak(start: Callable[[str], Started]) -> None:
+def test_cpu_time_before_the_first_measurement_makes_no_peak(start: Callable[[str], Started]) -> None:
     spender = start(SPENDING)
     spender.spend(1.0)
-    meter = FamilyMeter()
+    meter = ProcessTreeMeter()
     meter.measure({})
     time.sleep(0.02)  # a moment over which a second of CPU time would be thousands of percent
     usages = meter.measure({"spender": spender.pid})
@@ -149,9 +149,9 @@ def test_what_was_used_before_it_was_known_makes_no_peak(start: Callable[[str], 
     assert meter.cpu_seconds["spender"] >= 0.9
 
 
-def test_what_is_gone_is_left_out(start: Callable[[str], Started]) -> None:
+def test_processes_that_are_gone_are_left_out(start: Callable[[str], Started]) -> None:
     gone, here = start(IDLE), start(IDLE)
-    meter = FamilyMeter()
+    meter = ProcessTreeMeter()
     assert meter.measure({"gone": gone.pid, "here": here.pid, "never": 2**22 + 1, "zero": 0}).keys() == {"gone", "here"}
     gone.kill()
     assert meter.measure({"gone": gone.pid, "here": here.pid}).keys() == {"here"}
@@ -160,11 +160,9 @@ def test_what_is_gone_is_left_out(start: Callable[[str], Started]) -> None:
     assert meter.cpu_seconds.keys() == {"here"}
 
 
-def test_a_process_that_may_not_be_read_is_left_out(
-    start: Callable[[str], Started], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    family = start(BUSY_CHILD)
-    [child] = psutil.Process(family.pid).children()
+def test_an_unreadable_process_is_left_out(start: Callable[[str], Started], monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = start(BUSY_CHILD)
+    [child] = psutil.Process(parent.pid).children()
     read = psutil.Process.num_threads
 
     def refuse(process: psutil.Process) -> object:
@@ -173,12 +171,12 @@ def test_a_process_that_may_not_be_read_is_left_out(
         return read(process)
 
     monkeypatch.setattr(psutil.Process, "num_threads", refuse)
-    assert FamilyMeter().measure({"family": family.pid})["family"].threads == 1
+    assert ProcessTreeMeter().measure({"parent": parent.pid})["parent"].threads == 1
 
 
 def test_processes_that_come_and_go_break_nothing(start: Callable[[str], Started]) -> None:
     forker = start("import os\n" + READY + "while True:\n    if os.fork() == 0: os._exit(0)\n    os.wait()\n")
-    meter = FamilyMeter()
+    meter = ProcessTreeMeter()
     seconds = 0.0
     for _ in range(20):
         usage = meter.measure({"forker": forker.pid})["forker"]
@@ -199,37 +197,37 @@ def test_a_history_is_bounded() -> None:
 # -- when it is measured
 
 
-class Found:
-    """What supervisord tells of, and how often it was asked."""
+class FakeEngine:
+    """Stands in for an engine: the main processes, and how often they were read."""
 
     def __init__(self) -> None:
         self.pids: dict[str, int] = {"me": os.getpid()}
-        self.asked = 0
-        self.is_away = False
+        self.read_count = 0
+        self.is_unavailable = False
 
     async def __call__(self) -> dict[str, int]:
-        self.asked += 1
-        if self.is_away:
-            raise SupervisorUnavailable("away")
+        self.read_count += 1
+        if self.is_unavailable:
+            raise SupervisorUnavailable("unavailable")
         return dict(self.pids)
 
 
-def run(scenario: Callable[[Sampler, Found], Awaitable[None]]) -> None:
-    async def go() -> None:
-        found = Found()
-        sampler = Sampler(found)
+def run(scenario: Callable[[Sampler, FakeEngine], Awaitable[None]]) -> None:
+    async def main() -> None:
+        engine = FakeEngine()
+        sampler = Sampler(engine)
         sampler.keep(["me", "other"])
         try:
-            await scenario(sampler, found)
+            await scenario(sampler, engine)
         finally:
             await sampler.close()
 
-    asyncio.run(go())
+    asyncio.run(main())
 
 
-def test_everyone_shares_one_sample() -> None:
-    async def scenario(sampler: Sampler, found: Found) -> None:
-        assert found.asked == 0  # nobody has asked
+def test_concurrent_reads_share_one_sample() -> None:
+    async def scenario(sampler: Sampler, engine: FakeEngine) -> None:
+        assert engine.read_count == 0  # there was no request
         first, *others = await asyncio.gather(*(sampler.read() for _ in range(50)))
         assert {sample.at for sample in others} == {first.at}
         assert first.usages["me"].pid == os.getpid()
@@ -239,12 +237,12 @@ def test_everyone_shares_one_sample() -> None:
     run(scenario)
 
 
-def test_it_goes_on_for_a_while_and_then_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampling_continues_for_a_while_and_then_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "INTERVAL_SECONDS", 0.01)
     monkeypatch.setattr(sampling, "CPU_SHARE", 100.0)
     monkeypatch.setattr(sampling, "LINGER_SECONDS", 1.0)
 
-    async def scenario(sampler: Sampler, found: Found) -> None:
+    async def scenario(sampler: Sampler, engine: FakeEngine) -> None:
         sampler._interval_seconds = 0.01
         await sampler.read()
         assert sampler._sampling is not None
@@ -252,26 +250,26 @@ def test_it_goes_on_for_a_while_and_then_sleeps(monkeypatch: pytest.MonkeyPatch)
             await sampler._sampling  # it ends by itself
         count = len(list(sampler.list_history("me")))
         assert count >= 2
-        asked = found.asked
+        reads = engine.read_count
         await asyncio.sleep(0.2)
-        assert (found.asked, len(list(sampler.list_history("me")))) == (asked, count)
-        await sampler.read()  # it wakes
+        assert (engine.read_count, len(list(sampler.list_history("me")))) == (reads, count)
+        await sampler.read()  # sampling starts again
         assert len(list(sampler.list_history("me"))) > count
 
     run(scenario)
 
 
-def test_a_new_process_is_sampled_at_once_and_an_old_one_is_not_shown(start: Callable[[str], Started]) -> None:
+def test_a_new_process_is_sampled_at_once_and_an_ended_one_is_not_returned(start: Callable[[str], Started]) -> None:
     other = start(IDLE)
 
-    async def scenario(sampler: Sampler, found: Found) -> None:
+    async def scenario(sampler: Sampler, engine: FakeEngine) -> None:
         await sampler.read()
         await asyncio.sleep(sampling.FIRST_INTERVAL_SECONDS)
-        found.pids["other"] = other.pid
+        engine.pids["other"] = other.pid
         assert (await sampler.read()).usages.keys() == {"me", "other"}
-        del found.pids["other"]
+        del engine.pids["other"]
         assert (await sampler.read()).usages.keys() == {"me"}
-        found.pids["other"] = os.getppid()  # started anew: the sample is of another process
+        engine.pids["other"] = os.getppid()  # restarted: the sample is of another process
         assert "other" not in (await sampler.read()).usages
         sampler.keep(["me"])
         assert list(sampler.list_history("other")) == []
@@ -280,34 +278,34 @@ def test_a_new_process_is_sampled_at_once_and_an_old_one_is_not_shown(start: Cal
     run(scenario)
 
 
-def test_what_ended_while_it_was_measured_is_left_out() -> None:
-    async def scenario(sampler: Sampler, found: Found) -> None:
+def test_a_process_that_ends_during_the_measurement_is_left_out() -> None:
+    async def scenario(sampler: Sampler, engine: FakeEngine) -> None:
         measure = sampler._meter.measure
 
-        def measure_and_lose(pids: dict[str, int]) -> dict[str, Usage]:
-            found.pids = {}
+        def measure_and_end(pids: dict[str, int]) -> dict[str, Usage]:
+            engine.pids = {}
             return measure(pids)
 
-        sampler._meter.measure = measure_and_lose  # type: ignore[method-assign,assignment]
+        sampler._meter.measure = measure_and_end  # type: ignore[method-assign,assignment]
         assert (await sampler.read()).usages == {}
         assert list(sampler.list_history("me")) == []
 
     run(scenario)
 
 
-def test_supervisord_may_be_away() -> None:
-    async def scenario(sampler: Sampler, found: Found) -> None:
-        found.is_away = True
+def test_an_unavailable_supervisord_raises() -> None:
+    async def scenario(sampler: Sampler, engine: FakeEngine) -> None:
+        engine.is_unavailable = True
         with pytest.raises(SupervisorUnavailable):
             await sampler.read()
-        found.is_away = False
+        engine.is_unavailable = False
         assert (await sampler.read()).usages.keys() == {"me"}
 
     run(scenario)
 
 
-def test_sampling_takes_no_more_than_its_share() -> None:
-    async def scenario(sampler: Sampler, _found: Found) -> None:
+def test_sampling_uses_at_most_its_share() -> None:
+    async def scenario(sampler: Sampler, _engine: FakeEngine) -> None:
         sampler._measure = lambda _pids: ({}, 3.0)  # type: ignore[method-assign,assignment] # seconds of CPU time
         await sampler.read()
         assert sampler._interval_seconds == 3.0 / sampling.CPU_SHARE

@@ -1,4 +1,4 @@
-"""The two users that root hands the service and the plugins to; what they may do is tried in tests/container."""
+"""The users that the service and the plugins run as; their rights are tested in tests/container."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from plugvisor import users
 from plugvisor.admin_code import read_admin_code
-from plugvisor.engines.supervisord.program import check_section, describe_account, render_program, render_section
+from plugvisor.engines.supervisord.extension.launch_file import parse_launch
+from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.manifest import Manifest
@@ -17,7 +18,7 @@ from plugvisor.settings import Settings
 from plugvisor.users import Users, find_users, join_service_group
 
 SERVICE, PLUGINS = "daemon", "nobody"
-"""Ordinary users that every system has."""
+"""Users that exist on every system."""
 ENVIRON = {"PLUGVISOR_SERVICE_USER": SERVICE, "PLUGVISOR_PLUGIN_USER": PLUGINS}
 MANIFEST = Manifest("echo", "echo", command=("true",), environment={"HOME": "/own"})
 
@@ -44,7 +45,7 @@ def test_users_are_looked_up() -> None:
         (SERVICE, "0", "PLUGVISOR_PLUGIN_USER"),
     ],
 )
-def test_users_that_keep_nothing_apart(service: str, plugins: str, problem: str) -> None:
+def test_users_that_would_separate_nothing(service: str, plugins: str, problem: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         find_users(service, plugins)
     assert problem in str(caught.value)
@@ -61,7 +62,7 @@ def test_a_plugin_in_the_services_group(monkeypatch: pytest.MonkeyPatch) -> None
     ("capabilities", "missing"),
     [(0, "CAP_KILL, CAP_SETGID, CAP_SETUID"), (1 << 5 | 1 << 6, "CAP_SETUID"), (1 << 6 | 1 << 7, "CAP_KILL")],
 )
-def test_a_root_that_may_not_become_others(
+def test_root_without_the_capabilities_is_rejected(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capabilities: int, missing: str
 ) -> None:
     monkeypatch.setattr(users, "_read_capabilities", lambda: capabilities)
@@ -79,10 +80,8 @@ def test_roots_folders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("owner", [0, 12345])
-def test_who_is_not_root_has_nobody_to_hand_anything_to(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, owner: int
-) -> None:
-    """But where root has made the run folder, this is the service, and it is to know the plugins' user."""
+def test_without_root_there_are_no_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, owner: int) -> None:
+    """Unless the run folder is root's: then this process is the service, which must know the plugins' user."""
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     monkeypatch.setattr("plugvisor.settings._is_roots", lambda _path: owner == 0)
     settings = Settings.from_env(ENVIRON | {"PLUGVISOR_RUN_DIR": str(tmp_path)})
@@ -91,34 +90,31 @@ def test_who_is_not_root_has_nobody_to_hand_anything_to(
 
 
 @pytest.mark.parametrize("name", ENVIRON)
-def test_one_without_the_other(name: str) -> None:
+def test_both_users_or_neither_must_be_set(name: str) -> None:
     with pytest.raises(ConfigurationError, match="set both or neither"):
         Settings.from_env(ENVIRON | {name: ""})
 
 
-def test_another_process_reads_the_same_settings(settings: Settings) -> None:
+def test_to_env_reads_back_as_the_same_settings(settings: Settings) -> None:
     assert Settings.from_env(settings.to_env()) == settings
 
 
 def test_the_program_of_a_plugin_names_its_user(settings: Settings) -> None:
     assert isinstance(settings.users, Users)
-    section = render_section(MANIFEST, settings)
-    assert f"\nuser={settings.users.plugins.uid}\n" in section
-    check_section(section, MANIFEST, settings)
     program = render_program(MANIFEST, Path("/"), settings)
-    assert b"'HOME=/own'" in program.launch_script, "the manifest has the last word"
-    assert f"'USER={PLUGINS}'".encode() in program.launch_script
-    assert set(describe_account(settings)) == {"HOME", "USER", "LOGNAME"}
+    assert f"\nuser={settings.users.plugins.uid}\n" in program.section
+    launch = parse_launch(program.launch)
+    assert launch.environment == {"HOME": "/own", "USER": PLUGINS, "LOGNAME": PLUGINS}, "the manifest takes precedence"
 
 
 @pytest.mark.parametrize(("folder", "file"), [(0o700, 0o600), (0o770, 0o640), (0o2775, 0o644)])
-def test_who_may_look_into_a_folder_may_read_its_files(
+def test_files_are_readable_by_those_who_can_list_their_folder(
     settings: Settings, tmp_path: Path, folder: int, file: int
 ) -> None:
     publisher = Publisher(tmp_path)
     publisher.prepare()
     (tmp_path / "launch").chmod(folder)
-    publisher.write_launch_script(render_program(MANIFEST, Path("/"), settings))
+    publisher.write(render_program(MANIFEST, Path("/"), settings))
     assert (tmp_path / "launch" / "echo.sh").stat().st_mode & 0o777 == file
 
 

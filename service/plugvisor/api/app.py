@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,25 +13,27 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from plugvisor.api.auth import Gate
-from plugvisor.api.counted import respond_to_refused
-from plugvisor.api.endpoint import State
+from plugvisor.api.endpoint import Endpoint
 from plugvisor.api.http.body_limit import BodyLimit
+from plugvisor.api.http.fast_paths import FastPaths
 from plugvisor.api.http.static import make_page_routes
 from plugvisor.api.problems import respond_to_error
 from plugvisor.api.resources.events import EventHub
-from plugvisor.api.resources.log_streams import LogStreams
-from plugvisor.api.resources.logs import LogViews
-from plugvisor.api.routes import make_routes
-from plugvisor.api.traffic import Traffic
+from plugvisor.api.resources.logs.files import LogReader
+from plugvisor.api.resources.logs.streams import LogStreams
+from plugvisor.api.routes import ROUTES, make_routes
+from plugvisor.api.state import State
 from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
-from plugvisor.errors import PlugvisorError
 from plugvisor.manager.manager import Manager
 from plugvisor.metrics.sampler import Sampler
+from plugvisor.metrics.traffic import NO_ROUTE, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp
 
     from plugvisor.admin_code import AdminCode
@@ -46,7 +48,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine)
         await asyncio.gather(engine.open(), manager.load())
-        events = EventHub(manager, engine)
+        views = Views(manager, engine)
+        events = EventHub(manager, engine, views)
         log_streams = LogStreams()
         sampler = Sampler(partial(find_pids, manager, engine))
         traffic = Traffic()
@@ -57,13 +60,14 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             settings=settings,
             engine=engine,
             manager=manager,
-            views=Views(manager, engine),
+            views=views,
             events=events,
-            logs=LogViews(manager, settings.log_dir),
+            logs=LogReader(manager, settings.log_dir),
             log_streams=log_streams,
             sampler=sampler,
             traffic=traffic,
             gate=Gate(admin_code),
+            routes=ROUTES,
             endless=[events, log_streams],
         )
         await sampler.close()
@@ -72,18 +76,14 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
 
     app = Starlette(
         routes=[*make_routes(), *make_page_routes(settings.page_dir)],
-        middleware=[Middleware(BodyLimit)],
+        middleware=[Middleware(BodyLimit), Middleware(FastPaths, make_fast_paths())],
         lifespan=lifespan,
-        exception_handlers={
-            HTTPException: respond_to_refused,
-            PlugvisorError: respond_to_error,
-            Exception: respond_to_error,
-        },
+        exception_handlers={HTTPException: respond_to_unmatched, Exception: respond_to_error},
     )
     app.router.redirect_slashes = False  # /plugins/ is an unknown path, and says so
     whole: ASGIApp = app
     if settings.cors_origins:
-        # Around all, for a browser shows an answer without these headers, an error's too, as a network failure.
+        # Outermost: a browser reports any response without CORS headers, errors included, as a network failure.
         whole = CORSMiddleware(
             whole,
             allow_origins=settings.cors_origins,
@@ -92,6 +92,25 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             expose_headers=["ETag", "Retry-After"],
         )
     return whole
+
+
+def make_fast_paths() -> dict[tuple[str, str], ASGIApp]:
+    """The endpoints of every path without parameters, by method and path."""
+    endpoints: dict[tuple[str, str], ASGIApp] = {}
+    for route in ROUTES:
+        if "{" not in route.path:
+            endpoint = Endpoint(route)
+            for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+                endpoints[method, route.path] = endpoint
+    return endpoints
+
+
+async def respond_to_unmatched(request: Request[Any], error: Exception) -> Response:
+    """Respond with a problem document to a request that matched no route, and count it."""
+    response = await respond_to_error(request, error)
+    path = getattr(request.scope.get("endpoint"), "path", NO_ROUTE)
+    request.scope["state"]["traffic"].count_refused(path, request.method, response.status_code)
+    return response
 
 
 async def find_pids(manager: Manager, engine: SupervisordEngine) -> dict[str, int]:

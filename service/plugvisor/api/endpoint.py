@@ -1,159 +1,153 @@
-"""What endpoints have in common: the state they find, the gate and the log line of those that change something."""
+"""A route as it is declared, and the ASGI application that serves it."""
 
 from __future__ import annotations
 
 import logging
-import math
 import time
-from datetime import datetime
-from functools import wraps
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
+from starlette.requests import Request
+from starlette.routing import Match
+from starlette.routing import Route as StarletteRoute
+
 from plugvisor.api.http.body_limit import has_body
-from plugvisor.api.problems import describe
-from plugvisor.errors import InvalidRequest, PluginNotFound, PlugvisorError
+from plugvisor.api.parameters import decode_body, decode_query
+from plugvisor.api.problems import PROBLEMS, make_response
+from plugvisor.errors import PlugvisorError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from http import HTTPStatus
 
-    from starlette.requests import Request
+    from msgspec import Struct
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
-    from plugvisor.api.auth import Gate
-    from plugvisor.api.resources.events import EventHub
-    from plugvisor.api.resources.log_streams import LogStreams
-    from plugvisor.api.resources.logs import LogViews
-    from plugvisor.api.traffic import Traffic
-    from plugvisor.api.views import Views
-    from plugvisor.engines.engine import Engine
-    from plugvisor.manager.manager import Manager
-    from plugvisor.metrics.sampler import Sampler
-    from plugvisor.plugins.catalog import Plugin
-    from plugvisor.settings import Settings
-
-    Handler = Callable[[Request["State"]], Awaitable[Response]]
+    from plugvisor.metrics.traffic import Traffic
+    from plugvisor.models.body import Body
 
 logger = logging.getLogger(__name__)
 
-LONGEST_WAIT_SECONDS = 300
+Handler = Callable[..., Awaitable["Response"]]
+"""Takes the request, then the query and the body if the route has them. It may raise any `PlugvisorError`."""
+Role = Literal["admin"]
+
+BODY_EXAMPLE = '{"plugin_ids": ["one", "other"]}'
 _MOST_LOGGED = 200
 """Characters of a path."""
+_METRICS_ID = "metrics"
 
 
-class State(TypedDict):
-    """What every request finds in `request.state`; made by the lifespan."""
+@dataclass(frozen=True)
+class Answer:
+    """One response that is no problem."""
 
-    settings: Settings
-    engine: Engine
-    manager: Manager
-    views: Views
-    events: EventHub
-    logs: LogViews
-    log_streams: LogStreams
-    sampler: Sampler
-    traffic: Traffic
-    gate: Gate
-    endless: Sequence[Endless]
-    """What must be ended before the service can shut down."""
+    description: str
+    body: type[Body] | tuple[type[Body], ...] | None = None
+    """What JSON it is, or one of which; None if it is no JSON."""
+    media_type: str = "application/json"
+    headers: tuple[str, ...] = ()
 
 
-class Endless(Protocol):
-    """Has answers that never end by themselves."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Route:
+    """One method of one path: what serves it, who may ask, and what the OpenAPI document says about it."""
 
-    def close(self) -> None:
-        """End them all, and every later one."""
+    method: str
+    path: str
+    handler: Handler
+    """The first line of its docstring is the summary."""
+    answers: Mapping[HTTPStatus, Answer]
+    role: Role | None = None
+    """The role that a client needs; None: everyone may ask."""
+    role_setting: str = ""
+    """The setting that says whether the role is needed at all; empty: it always is."""
+    query: type[Struct] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Request headers that it reads, with their descriptions."""
+    body: type[Struct] | None = None
+    """An optional JSON body."""
+    errors: Sequence[type[PlugvisorError]] = ()
+    unusual: Mapping[type[PlugvisorError], type[Body]] = field(default_factory=dict)
+    """Errors that are answered with another body than `Problem`."""
 
 
-def private(handler: Handler) -> Handler:
-    """An endpoint that needs the admin code, and changes nothing."""
+class Endpoint:
+    """Serves a route: checks the role, decodes, calls the handler, counts; logs one line for each change."""
 
-    @wraps(handler)
-    async def endpoint(request: Request[State]) -> Response:
-        request.state["gate"].check(request)
-        return await handler(request)
+    def __init__(self, route: Route) -> None:
+        self.path = route.path
+        self._route = route
+        self._handler = route.handler
+        self._query = route.query
 
-    return endpoint
-
-
-def mutation(handler: Handler) -> Handler:
-    """An endpoint that needs the admin code and leaves one line in the log: who, what, outcome, how long."""
-
-    @wraps(handler)
-    async def endpoint(request: Request[State]) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond to one request."""
         began = time.perf_counter()
-        outcome = "500 internal_error"
+        traffic: Traffic = scope["state"]["traffic"]
+        request: Request[Any] = Request(scope, receive, send)
+        code = ""
         try:
-            request.state["gate"].check(request)
-            if has_body(request.scope):
-                await request.body()  # nothing is done for a request that does not arrive whole
-            response = await handler(request)
-            outcome = str(response.status_code)
-            return response
+            if self._route.role is not None:
+                self._check_role(request)
+            arguments: list[Any] = []
+            if self._query is not None:
+                arguments.append(decode_query(self._query, scope["query_string"]))
+            if self._route.method != "GET":
+                # nothing is done for a request that does not arrive whole
+                body = await request.body() if has_body(scope) else b""
+                if self._route.body is not None:
+                    arguments.append(decode_body(self._route.body, body, BODY_EXAMPLE))
+            response = await self._handler(request, *arguments)
         except PlugvisorError as error:
-            status, code = describe(error)
-            outcome = f"{status} {code}"
+            response = make_response(error, scope.get("path_params", {}).get("plugin_id"))
+            code = f" {PROBLEMS[type(error)][1]}"
+        except Exception:
+            traffic.count_request(self.path, scope["method"], 500, time.perf_counter() - began)
+            self._log(request, "500 internal_error", began)
             raise
-        finally:
-            who = request.client.host if request.client else "-"
-            milliseconds = (time.perf_counter() - began) * 1000
-            # quoted: a path may hold anything, line breaks included
-            logger.info(
-                "%s %s %s: %s, %.0f ms",
-                who,
-                request.method,
-                quote(request.scope["path"][:_MOST_LOGGED]),
-                outcome,
-                milliseconds,
-            )
+        traffic.count_request(self.path, scope["method"], response.status_code, time.perf_counter() - began)
+        self._log(request, f"{response.status_code}{code}", began)
+        await response(scope, receive, send)
 
-    return endpoint
+    def _check_role(self, request: Request[Any]) -> None:
+        setting = self._route.role_setting
+        if not setting or getattr(request.state["settings"], setting):
+            request.state["gate"].check(request)
 
-
-def get_plugin(request: Request[State]) -> Plugin:
-    """The plugin that the path names; raises `PluginNotFound`."""
-    plugin_id: str = request.path_params["plugin_id"]
-    plugin = request.state["manager"].catalog.get(plugin_id)
-    if plugin is None:
-        raise PluginNotFound(plugin_id)
-    return plugin
+    def _log(self, request: Request[Any], outcome: str, began: float) -> None:
+        """Log who changed what, the outcome, and how long it took; reads are not logged."""
+        if self._route.method == "GET":
+            return
+        logger.info(
+            "%s %s %s: %s, %.0f ms",
+            request.client.host if request.client else "-",
+            request.method,
+            quote(request.scope["path"][:_MOST_LOGGED]),  # it may hold anything, line breaks included
+            outcome,
+            (time.perf_counter() - began) * 1000,
+        )
 
 
-def read_wait(request: Request[State]) -> float | None:
-    """`?wait=` in seconds; raises `InvalidRequest`."""
-    text = request.query_params.get("wait")
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= LONGEST_WAIT_SECONDS:  # nor is a NaN
-        raise InvalidRequest(f"`wait` must be a number of seconds from 0 to {LONGEST_WAIT_SECONDS}")
-    return seconds
+class EndpointRoute(StarletteRoute):
+    """A route of the router.
 
-
-def read_period(parameters: Mapping[str, str]) -> tuple[float, float]:
-    """`?start_time=&end_time=` in seconds since 1970, infinite where they are not given.
-
-    A time without an offset is the server's local time.
-
-    Raises:
-        InvalidRequest
+    In `/plugin/{plugin_id}/health` the id is `metrics` only if there is a plugin of that name: otherwise
+    `/plugin/metrics/health` is what the plugin `health` uses.
     """
-    start = _read_time("start_time", parameters.get("start_time"), -math.inf)
-    end = _read_time("end_time", parameters.get("end_time"), math.inf)
-    if start > end:
-        raise InvalidRequest("`start_time` must not be after `end_time`")
-    return start, end
 
+    def __init__(self, route: Route, endpoint: Endpoint) -> None:
+        super().__init__(route.path, endpoint, methods=[route.method], name=route.handler.__name__)
+        self._begins_with_id = route.method == "GET" and route.path.startswith("/plugin/{plugin_id}/")
 
-def _read_time(name: str, text: str | None, default: float) -> float:
-    if not text:
-        return default
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError):  # the latter two: a year that the clock does not know
-        raise InvalidRequest(
-            f"`{name}` must be a time like 2026-11-22T15:02:57+00:00, and in a URL + is written %2B"
-        ) from None
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether this is the route of a request."""
+        match, child_scope = super().matches(scope)
+        if match is not Match.NONE and self._begins_with_id:
+            plugin_id = child_scope["path_params"]["plugin_id"]
+            if plugin_id == _METRICS_ID and plugin_id not in scope["state"]["manager"].catalog:
+                return Match.NONE, {}
+        return match, child_scope

@@ -1,18 +1,20 @@
-"""The OpenAPI 3.1 document, made of the same table as the routes.
+"""The OpenAPI 3.1 document, made of the route table and of the structs that it names.
 
 https://spec.openapis.org/oas/v3.1.1.html
 """
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from plugvisor import VERSION
 from plugvisor.api.problems import PROBLEMS
-from plugvisor.api.schemas import COMPONENTS, ref
 from plugvisor.errors import (
     BodyTooLarge,
     HeadTooLarge,
@@ -21,69 +23,42 @@ from plugvisor.errors import (
     TooManyAttempts,
     Unauthorized,
 )
+from plugvisor.models.events import LogAppend, LogBegin, Snapshot, SupervisorLost
+from plugvisor.models.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from plugvisor.api.schemas import Schema
+    from plugvisor.api.endpoint import Answer, Route
     from plugvisor.errors import PlugvisorError
+
+    Schema = dict[str, Any]
 
 OF_ANY_REQUEST = (MalformedRequest, RequestTimeout, BodyTooLarge, HeadTooLarge)
 """Errors that are found before any handler is."""
-JSON = "application/json"
 PROBLEM = "application/problem+json"
+_EVENTS = (Snapshot, SupervisorLost, LogBegin, LogAppend)
+_TEXT: Schema = {"type": "string"}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One answer that is no problem: its body's schema, or None where it has none, and what it says."""
-
-    description: str
-    schema: Schema | None = None
-    media_type: str = JSON
-    headers: tuple[str, ...] = ()
+@cache
+def render_document(routes: Sequence[Route]) -> bytes:
+    """The document as JSON."""
+    return json.dumps(make_document(routes), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter in the query or a header, never required."""
-
-    name: str
-    description: str
-    schema: Schema
-    place: str = "query"
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One method of one path: what answers it, and everything that is told of it. Its summary is the handler's."""
-
-    method: str
-    path: str
-    handler: Callable[..., Any]
-    answers: Mapping[HTTPStatus, Answer]
-    errors: Sequence[type[PlugvisorError]] = ()
-    parameters: Sequence[Parameter] = ()
-    needs_code: bool | None = False
-    """None: a setting decides."""
-    body: str = ""
-    """The component that an optional JSON body is."""
-    unusual: Mapping[type[PlugvisorError], str] = field(default_factory=dict)
-    """Errors that are answered with another component than `Problem`."""
-
-
-def make_document(operations: Sequence[Operation]) -> dict[str, Any]:
+def make_document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
-    for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation)
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _describe_route(route)
     return {
         "openapi": "3.1.1",
         "info": {"title": "Plugvisor", "version": VERSION, "description": _DESCRIPTION},
         "servers": [{"url": "."}],
         "paths": paths,
         "components": {
-            "schemas": COMPONENTS,
+            "schemas": _make_components(routes),
             "securitySchemes": {
                 "admin_code": {"type": "http", "scheme": "bearer", "description": "the admin code"},
             },
@@ -91,74 +66,104 @@ def make_document(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
-def _describe(operation: Operation) -> dict[str, Any]:
-    errors = [*operation.errors, *OF_ANY_REQUEST]
-    if operation.needs_code is not False:
+def _make_components(routes: Sequence[Route]) -> Schema:
+    used: set[Any] = {Problem, *_EVENTS}
+    for route in routes:
+        used |= {body for answer in route.answers.values() for body in _list_bodies(answer)}
+        used |= {*route.unusual.values(), *([route.body] if route.body else [])}
+    ordered = sorted(used, key=lambda body: str(body.__name__))
+    return msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")[1]
+
+
+def _list_bodies(answer: Answer) -> tuple[Any, ...]:
+    return answer.body if isinstance(answer.body, tuple) else (answer.body,) if answer.body else ()
+
+
+def _ref(struct: Any) -> Schema:
+    return {"$ref": f"#/components/schemas/{struct.__name__}"}
+
+
+def _describe_route(route: Route) -> dict[str, Any]:
+    errors = [*route.errors, *OF_ANY_REQUEST]
+    if route.role is not None:
         errors += [Unauthorized, TooManyAttempts]
-    responses = {str(int(status)): _describe_answer(answer) for status, answer in operation.answers.items()}
+    responses = {str(int(status)): _describe_answer(answer) for status, answer in route.answers.items()}
     for status in sorted({PROBLEMS[error][0] for error in errors}):
         responses[str(int(status))] = _describe_problem(
-            status, [error for error in errors if PROBLEMS[error][0] == status], operation.unusual
+            status, [error for error in errors if PROBLEMS[error][0] == status], route.unusual
         )
-    in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in re.findall(r"\{(\w+)\}", operation.path)
-    ]
-    parameters = [
-        {"name": one.name, "in": one.place, "description": one.description, "schema": one.schema}
-        for one in operation.parameters
-    ]
-    summary = (operation.handler.__doc__ or "").strip().partition("\n")[0]
-    told: dict[str, Any] = {
-        "operationId": operation.handler.__name__,
-        "summary": summary,
-        "parameters": [*in_path, *parameters],
+    described: dict[str, Any] = {
+        "operationId": route.handler.__name__,
+        "summary": (route.handler.__doc__ or "").strip().partition("\n")[0],
+        "parameters": _describe_parameters(route),
         "responses": responses,
     }
-    if operation.needs_code is not False:
-        told["security"] = [{"admin_code": []}, *([{}] if operation.needs_code is None else [])]
-    if operation.body:
-        told["requestBody"] = {"content": {JSON: {"schema": ref(operation.body)}}}
-    return told
+    if route.role is not None:
+        described["security"] = [{"admin_code": []}, *([{}] if route.role_setting else [])]
+    if route.body:
+        described["requestBody"] = {"content": {"application/json": {"schema": _ref(route.body)}}}
+    return described
+
+
+def _describe_parameters(route: Route) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {**_TEXT, "minLength": 1}}
+        for name in re.findall(r"\{(\w+)\}", route.path)
+    ]
+    for field in msgspec.structs.fields(route.query) if route.query else ():
+        schema = msgspec.json.schema(field.type)
+        description = schema.pop("description")
+        if schema["type"] != "string":
+            schema = {"anyOf": [schema, {"const": ""}]}  # an empty parameter counts as absent
+            if field.default is not msgspec.UNSET:
+                schema["default"] = field.default
+        parameters.append({"name": field.name, "in": "query", "description": description, "schema": schema})
+    for name, description in route.headers.items():
+        parameters.append({"name": name, "in": "header", "description": description, "schema": _TEXT})
+    return parameters
 
 
 def _describe_answer(answer: Answer) -> dict[str, Any]:
-    told: dict[str, Any] = {"description": answer.description}
-    if answer.schema is not None:
-        told["content"] = {answer.media_type: {"schema": answer.schema}}
+    described: dict[str, Any] = {"description": answer.description}
+    bodies = _list_bodies(answer)
+    if answer.media_type:
+        schema: Schema = {"type": "object"} if answer.media_type == "application/json" else _TEXT
+        if bodies:
+            schema = _ref(bodies[0]) if len(bodies) == 1 else {"oneOf": [_ref(body) for body in bodies]}
+        described["content"] = {answer.media_type: {"schema": schema}}
     if answer.headers:
-        told["headers"] = {name: {"schema": {"type": "string"}} for name in answer.headers}
-    return told
+        described["headers"] = {name: {"schema": _TEXT} for name in answer.headers}
+    return described
 
 
 def _describe_problem(
     status: HTTPStatus,
     errors: Sequence[type[PlugvisorError]],
-    unusual: Mapping[type[PlugvisorError], str],
+    unusual: Mapping[type[PlugvisorError], Any],
 ) -> dict[str, Any]:
     codes = sorted({PROBLEMS[error][1] for error in errors})
-    component = next((unusual[error] for error in errors if error in unusual), "Problem")
-    schema = {
-        "allOf": [ref(component)],
-        "properties": {"status": {"const": int(status)}, "code": {"enum": codes}},
-    }
-    told: dict[str, Any] = {
+    body = next((unusual[error] for error in errors if error in unusual), Problem)
+    schema = {"allOf": [_ref(body)], "properties": {"status": {"const": int(status)}, "code": {"enum": codes}}}
+    described: dict[str, Any] = {
         "description": f"{status.phrase}: {', '.join(codes)}",
         "content": {PROBLEM: {"schema": schema}},
     }
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
-        told["headers"] = {"Retry-After": {"schema": {"type": "string"}}}
+        described["headers"] = {"Retry-After": {"schema": _TEXT}}
     if status is HTTPStatus.UNAUTHORIZED:
-        told["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
-    return told
+        described["headers"] = {"WWW-Authenticate": {"schema": _TEXT}}
+    return described
 
 
 _DESCRIPTION = """\
 Manages plugins, each of which is a supervisord program. What changes something needs the admin code as a bearer token.
-Errors are problem details (RFC 9457): `detail` is for a person, `code` for programs. A path that is not here is 404
-`not_found`, a method that a path does not take 405 `method_not_allowed`, a connection too many 503
-`too_many_connections`, and a defect of the service 500 `internal_error`. HEAD is answered wherever GET is.
+Errors are problem details (RFC 9457): `detail` is for a person, all other members are for programs, `code` above all. A
+path that is not here is 404 `not_found`, a method that a path does not take 405 `method_not_allowed`, a connection too
+many 503 `too_many_connections`, and a defect of the service 500 `internal_error`. HEAD is answered wherever GET is.
+
+The data of the events of `/events` is a `Snapshot` (`snapshot`, `plugins`), a `PluginStatus` (`status`) or a
+`SupervisorLost` (`unavailable`); of a log's events a `LogBegin` (`initial`) or a `LogAppend` (`append`).
 
 The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
 "log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30
-seconds. It is closed with 1008 where the code is wrong."""
+seconds. It is closed with 1008 if the code is wrong."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
+from msgspec import UNSET
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 
 from plugvisor import errors
+from plugvisor.api.responses import JsonResponse
+from plugvisor.models.problem import Problem, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
 
-logger = logging.getLogger(__name__)
+    from plugvisor.api.responses import Header
 
 PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.InvalidRequest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request"),
@@ -41,67 +43,73 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
 }
 """Every error that a request can meet. `ConfigurationError` is not among them: it is met at start-up."""
 
-_TO_BE_TRIED_AGAIN = (
-    errors.SupervisorUnavailable,
-    errors.TooManyAttempts,
-    errors.TooManyConnections,
-    errors.TooManyStreams,
+_ABOUT_ONE_PLUGIN = (
+    errors.PluginNotFound,
+    errors.PluginDisabled,
+    errors.InvalidManifest,
+    errors.AlreadyRunning,
+    errors.NotRunning,
+    errors.StartFailed,
+    errors.StopTimeout,
 )
 _HTTP_CODES = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
 _HTTP_DETAILS = {
     HTTPStatus.NOT_FOUND: "there is nothing at this path",
     HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take this method; the Allow header names those it takes",
 }
+_DEFECT = "the service could not answer because of a defect of its own; its log has the details"
+_CONTENT_TYPE: Header = (b"content-type", b"application/problem+json")
 
 
-class ProblemResponse(JSONResponse):
-    """`application/problem+json`; `type` is about:blank, for `code` tells the kind (RFC 9457, 4.2.1)."""
+def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
+    """The problem that an exception is; nothing of an unexpected one reaches the client.
 
-    media_type = "application/problem+json"
+    Args:
+        plugin_id: the plugin that was asked for, if it was one.
+    """
+    if isinstance(error, errors.PlugvisorError):
+        status, code = PROBLEMS[type(error)]
+        about = (error.plugin_id or plugin_id) if isinstance(error, _ABOUT_ONE_PLUGIN) else None
+        return Problem(
+            type="about:blank",  # `code` tells the kind (RFC 9457, 4.2.1)
+            title=status.phrase,
+            status=status,
+            detail=str(error),
+            code=code,
+            plugin_id=about or UNSET,
+            parameter=getattr(error, "parameter", None) or UNSET,
+            retry_after=getattr(error, "retry_after_seconds", UNSET),
+        )
+    status, code, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", _DEFECT
+    if isinstance(error, HTTPException):
+        status = HTTPStatus(error.status_code)
+        code, detail = _HTTP_CODES.get(status, "invalid_request"), _HTTP_DETAILS.get(status, error.detail)
+    return Problem(type="about:blank", title=status.phrase, status=status, detail=detail, code=code)
 
-    def __init__(
-        self,
-        status: HTTPStatus,
-        code: str,
-        detail: str,
-        headers: Mapping[str, str] | None = None,
-        more: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Args: `more` are members beside the standard ones."""
-        super().__init__({**make_problem(status, code, detail), **(more or {})}, status, headers)
+
+def make_response(error: Exception, plugin_id: str | None = None) -> JsonResponse:
+    """The response that an exception becomes."""
+    headers: list[Header] = []
+    if isinstance(error, errors.Unauthorized):
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, HTTPException) and error.headers:
+        headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    return respond_with_problem(make_problem(error, plugin_id), headers)
 
 
-def make_problem(status: HTTPStatus, code: str, detail: str) -> dict[str, Any]:
-    """The members of a problem."""
-    return {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, "code": code}
+def respond_with_problem(problem: Problem, headers: Sequence[Header] = ()) -> JsonResponse:
+    """The response with a problem as its body."""
+    if problem.retry_after is not UNSET:
+        headers = [*headers, (b"retry-after", b"%d" % problem.retry_after)]
+    return JsonResponse(msgspec.json.encode(problem), problem.status, headers, content_type=_CONTENT_TYPE)
 
 
-def describe(error: errors.PlugvisorError) -> tuple[HTTPStatus, str]:
-    """The status and the code of an error."""
-    return PROBLEMS[type(error)]
-
-
-async def respond_to_error(_request: Request, error: Exception) -> ProblemResponse:
-    """Answer with the problem that an exception is; nothing of an unexpected one reaches the client."""
+async def respond_to_error(_request: Request, error: Exception) -> JsonResponse:
+    """Respond with the problem that an exception is."""
     return make_response(error)
 
 
-def make_response(error: Exception, more: Mapping[str, Any] | None = None) -> ProblemResponse:
-    """The problem that an exception is, with members beside the standard ones."""
-    if isinstance(error, errors.PlugvisorError):
-        status, code = describe(error)
-        headers = {}
-        if isinstance(error, _TO_BE_TRIED_AGAIN):
-            headers["Retry-After"] = str(error.retry_after_seconds)
-        if isinstance(error, errors.Unauthorized):
-            headers["WWW-Authenticate"] = "Bearer"
-        return ProblemResponse(status, code, str(error), headers, more)
-    if isinstance(error, HTTPException):
-        status = HTTPStatus(error.status_code)
-        code = _HTTP_CODES.get(status, "invalid_request")
-        return ProblemResponse(status, code, _HTTP_DETAILS.get(status, error.detail), error.headers)
-    return ProblemResponse(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "internal_error",
-        "the service could not answer because of a defect of its own; its log has the details",
-    )
+def make_unavailable(error: errors.SupervisorUnavailable, plugins_count: int, time: str) -> Unavailable:
+    """The problem that the service is not ready."""
+    problem = msgspec.structs.asdict(make_problem(error))
+    return Unavailable(**problem, available=False, plugins_count=plugins_count, time=time)

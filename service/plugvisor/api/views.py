@@ -1,209 +1,136 @@
-"""What the API shows of plugins, as JSON; kept serialised until something changes."""
+"""Plugins as JSON, rendered when something changes and not when somebody asks."""
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import Response
+import msgspec
 
+from plugvisor.api.timestamps import format_time
 from plugvisor.errors import PluginNotFound
-from plugvisor.manager.status import Report, report
+from plugvisor.manager.status import report
+from plugvisor.models.manifest import Metadata
+from plugvisor.models.plugin import (
+    Author,
+    Dependency,
+    LastExit,
+    ListedPlugin,
+    ManifestError,
+    Outcome,
+    ProcessStatus,
+    StateName,
+)
 from plugvisor.models.process import NEVER_ADDED
-from plugvisor.plugins.metadata import Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.types import Receive, Scope, Send
-
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
+    from plugvisor.manager.status import Report
     from plugvisor.models.process import Process
     from plugvisor.plugins.catalog import Plugin
 
-
-REVALIDATE = {"Cache-Control": "no-cache"}
-"""To be kept, and to be asked for with the tag each time."""
-
-
-_JSON = (b"content-type", b"application/json")
-_DEAR_TO_COPY_BYTES = 32 * 1024
-"""Joining two parts of less costs less than sending them one by one; with 1,000 plugins it is a tenth of an answer."""
-
-
-class Prepared(Response):
-    """A JSON answer whose headers are known already: writing them takes as long as all the rest."""
-
-    def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]] | None = None, rest: bytes = b"") -> None:
-        self.status_code = 200
-        self.background = None
-        self.body, self.rest = (body + rest, b"") if len(body) < _DEAR_TO_COPY_BYTES else (body, rest)
-        self.raw_headers = headers or [(b"content-length", b"%d" % (len(body) + len(rest))), _JSON]
-
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send the body, and then the rest where they were not joined."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": bool(self.rest)})
-        if self.rest:
-            await send({"type": "http.response.body", "body": self.rest})
+_to_json = msgspec.json.encode
 
 
 @dataclass(frozen=True)
 class Document:
-    """A body, its strong entity tag (RFC 9110, 8.8.3) and all the headers that go with it."""
+    """A body and its strong entity tag (RFC 9110, 8.8.3)."""
 
     body: bytes
     etag: str
-    headers: list[tuple[bytes, bytes]]
 
 
 class Views:
-    """Puts the catalog and the process table together. Every method may raise `SupervisorUnavailable`."""
+    """Renders the catalog and the process table together. Every method may raise `SupervisorUnavailable`."""
 
     def __init__(self, manager: Manager, engine: Engine) -> None:
         self._manager = manager
         self._engine = engine
         self._list: tuple[object, Document] | None = None
         self._all: tuple[object, bytes] | None = None
-        self._fragments: dict[str, _Fragment] = {}
+        self._statuses: dict[str, _RenderedStatus] = {}
         self._items: dict[str, tuple[Plugin, Process | None, bytes]] = {}
 
-    async def list_plugins(self) -> Document:
-        """The body of `GET /plugins`: rebuilt only when a plugin or its process has changed."""
-        key = self._key()
-        if key is not None and self._list is not None and self._list[0] == key:
-            return self._list[1]
+    def list_plugins(self) -> Document:
+        """The body of `GET /plugins`: rendered when a plugin or its process has changed."""
         processes = self._engine.read()
-        items = [self._list_item(plugin, processes.get(plugin.id)) for plugin in self._manager.catalog.values()]
-        message = b"" if items else b"no plugins registered"
-        body = b'{"plugins":[' + b",".join(items) + b'],"message":"' + message + b'"}'
-        if len(self._items) > 2 * len(items):
-            self._items.clear()  # most of them are of plugins that are gone
-        etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-        more = {"Content-Length": str(len(body)), "ETag": etag, **REVALIDATE}
-        headers = [_JSON, *((name.lower().encode(), value.encode()) for name, value in more.items())]
-        document = Document(body, etag, headers)
-        self._list = (
-            key,
-            document,
-        )  # the key of before: what has changed while the process table was read must not be missed
-        return document
+        key = (self._engine.version, self._manager.version)
+        if self._list is None or self._list[0] != key:
+            items = [self._render_item(plugin, processes) for plugin in self._manager.catalog.values()]
+            message = b"" if items else b"no plugins registered"
+            body = b'{"plugins":[' + b",".join(items) + b'],"message":"' + message + b'"}'
+            self._forget_removed()
+            self._list = (key, Document(body, f'"{blake2b(body, digest_size=12).hexdigest()}"'))
+        return self._list[1]
 
-    async def show_all(self) -> tuple[bytes, bytes]:
-        """The body of `GET /plugin/status`, in two parts.
-
-        All but `time`, which is in the second, is put together at a change, or every second for uptimes.
-        """
+    def show_all(self) -> tuple[bytes, bytes]:
+        """The body of `GET /plugin/status` in two parts: the statuses, rendered at most once a second, and `time`."""
+        processes = self._engine.read()
         now = time.monotonic()
-        key = (self._key(), int(now))
-        if key[0] is None or self._all is None or self._all[0] != key:
-            processes = self._engine.read()
-            catalog = self._manager.catalog
+        key = (self._engine.version, self._manager.version, int(now))
+        if self._all is None or self._all[0] != key:
             parts = [
-                to_json(plugin.id) + b":{" + self._describe(plugin, processes, now).fields + b"}"
-                for plugin in catalog.values()
+                b"%b:{%b}" % (_to_json(plugin.id), self._render_status(plugin, processes, now).fields)
+                for plugin in self._manager.catalog.values()
             ]
             self._all = (key, b'{"plugins":{' + b",".join(parts) + b'},"time":"')
-            if len(self._fragments) > 2 * len(catalog):
-                self._fragments.clear()  # most of them are of plugins that are gone
-        return self._all[1], tell_time().encode() + b'"}'
+        return self._all[1], format_time().encode() + b'"}'
 
-    async def show_one(self, plugin_id: str) -> bytes:
-        """The body of `GET /plugin/status?plugin_id=…`; raises `PluginNotFound`."""
+    def show_one(self, plugin_id: str) -> bytes:
+        """The body of `GET /plugin/status?plugin_id=…`, and the data of the event `status`; raises `PluginNotFound`."""
         plugin = self._manager.catalog.get(plugin_id)
         if plugin is None:
             raise PluginNotFound(plugin_id)
-        fragment = self._describe(plugin, self._engine.read(), time.monotonic())
-        return fragment.before_time + tell_time().encode() + b'"}'
+        status = self._render_status(plugin, self._engine.read(), time.monotonic())
+        return status.before_time + format_time().encode() + b'"}'
 
-    def _describe(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> _Fragment:
-        """The fields of one plugin's status; serialised anew only when they or its uptime have changed."""
+    def make_snapshot(self, plugin_id: str | None = None) -> bytes:
+        """The data of the event `snapshot`: every plugin, or one, with its process."""
+        processes = self._engine.read()
+        now = time.monotonic()
+        catalog = self._manager.catalog
+        plugins = catalog.values() if plugin_id is None else filter(None, [catalog.get(plugin_id)])
+        items = []
+        for plugin in plugins:
+            item, process = self._render_item(plugin, processes), processes.get(plugin.id)
+            if process is not None and process.is_alive:
+                item = b'%b,"pid":%d,"uptime":%d}' % (item[:-1], process.pid, process.uptime_seconds(now))
+            items.append(item)
+        return b'{"plugins":[%b],"time":"%b"}' % (b",".join(items), format_time().encode())
+
+    def _render_status(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> _RenderedStatus:
+        """One plugin's status; rendered anew only when it or its uptime has changed."""
         process = processes.get(plugin.id)
         uptime = process.uptime_seconds(now) if process is not None and process.is_alive else 0
-        known = self._fragments.get(plugin.id)
+        known = self._statuses.get(plugin.id)
         if known is None or known.process is not process or known.plugin is not plugin or known.uptime != uptime:
-            fields = to_json(describe_status(report(plugin, process, now)))[1:-1]
-            before_time = b'{"plugin_id":' + to_json(plugin.id) + b"," + fields + b',"time":"'
-            known = self._fragments[plugin.id] = _Fragment(plugin, process, uptime, fields, before_time)
+            fields = _to_json(make_status(plugin, report(plugin, process, now)))[1:-1]
+            before_time = b'{"plugin_id":' + _to_json(plugin.id) + b"," + fields + b',"time":"'
+            known = self._statuses[plugin.id] = _RenderedStatus(plugin, process, uptime, fields, before_time)
         return known
 
-    def _list_item(self, plugin: Plugin, process: Process | None) -> bytes:
+    def _render_item(self, plugin: Plugin, processes: Mapping[str, Process]) -> bytes:
         """A plugin as `GET /plugins` lists it: nothing in it changes by time alone."""
+        process = processes.get(plugin.id)
         known = self._items.get(plugin.id)
         if known is None or known[0] is not plugin or known[1] is not process:
-            item = to_json(describe_plugin(plugin, report(plugin, process, 0)))
+            item = _to_json(make_item(plugin, report(plugin, process, 0)))
             known = self._items[plugin.id] = (plugin, process, item)
         return known[2]
 
-    def _key(self) -> tuple[int, int] | None:
-        """Changes whenever the catalog or the process table may have; None where only asking tells."""
-        return (self._engine.version, self._manager.version) if self._engine.is_live else None
-
-
-def describe_outcome(plugin_id: str, process: Process, message: str) -> dict[str, Any]:
-    """The body of an answer to start, stop or reload: it is about the process, whatever the manifest is like."""
-    fields: dict[str, Any] = {"plugin_id": plugin_id, "status": process.status, "state": process.state.name}
-    if process.detail:
-        fields["detail"] = process.detail
-    fields["message"] = message
-    return {**fields, "pid": process.pid} if process.is_alive else fields
-
-
-def describe_plugin(plugin: Plugin, told: Report) -> dict[str, Any]:
-    """One item of the list."""
-    manifest = plugin.manifest
-    metadata = manifest.metadata if manifest else Metadata()
-    return {
-        "id": plugin.id,
-        "name": manifest.name if manifest else plugin.id,
-        "version": manifest.version if manifest else "",
-        "description": manifest.description if manifest else "",
-        "enabled": plugin.enabled,
-        "runtime_enabled": manifest is not None and manifest.enabled,
-        "runtime_auto_start": manifest is not None and manifest.auto_start,
-        "author": metadata.author,
-        "dependencies": metadata.dependencies,
-        "sdk_version": metadata.sdk_version,
-        "sdk_recommended": metadata.sdk_recommended,
-        "sdk_supported": metadata.sdk_supported,
-        "sdk_untested": metadata.sdk_untested,
-        "sdk_conflicts": metadata.sdk_conflicts,
-        "entries": (),
-        **_describe_state(told),
-    }
-
-
-def describe_status(told: Report) -> dict[str, Any]:
-    """A plugin's status, with its process where one is alive."""
-    fields = _describe_state(told)
-    return fields if told.pid is None else {**fields, "pid": told.pid, "uptime": told.uptime_seconds}
-
-
-def _describe_state(told: Report) -> dict[str, Any]:
-    fields: dict[str, Any] = {"status": told.status, "state": told.state.name}
-    if told.detail:
-        fields["detail"] = told.detail
-    process = told.process
-    if process is not NEVER_ADDED:
-        fields["restarts"] = process.restarts
-        if (last_exit := process.last_exit) is not None:
-            how = {"signal": last_exit.signal} if last_exit.signal else {"code": last_exit.code}
-            fields["last_exit"] = {**how, "at": tell_time(last_exit.at)}
-        if process.retry_at is not None:
-            fields["retry_at"] = tell_time(process.retry_at)
-        if process.flapping:
-            fields["flapping"] = True
-    return fields
+    def _forget_removed(self) -> None:
+        for rendered in (self._items, self._statuses):
+            if len(rendered) > 2 * len(self._manager.catalog):
+                rendered.clear()  # most of them are of plugins that are gone
 
 
 @dataclass(frozen=True, slots=True)
-class _Fragment:
+class _RenderedStatus:
     plugin: Plugin
     process: Process | None
     uptime: int
@@ -212,28 +139,67 @@ class _Fragment:
     """The whole answer about this plugin alone, up to the time."""
 
 
-def tell_time(timestamp: float | None = None) -> str:
-    """ISO 8601 with microseconds and the local offset; now, or at seconds since 1970."""
-    seconds, microseconds = divmod(to_microseconds(time.time() if timestamp is None else timestamp), 1_000_000)
-    date_and_time, offset = _tell_second(seconds)
-    return f"{date_and_time}.{microseconds:06}{offset}"
+def make_item(plugin: Plugin, current: Report) -> ListedPlugin:
+    """One item of the list."""
+    manifest = plugin.manifest
+    metadata = manifest.metadata if manifest else Metadata()
+    return ListedPlugin(
+        id=plugin.id,
+        name=manifest.name if manifest else plugin.id,
+        version=manifest.version if manifest else "",
+        description=manifest.description if manifest else "",
+        enabled=plugin.enabled,
+        runtime_enabled=manifest is not None and manifest.enabled,
+        runtime_auto_start=manifest is not None and manifest.auto_start,
+        author=None if metadata.author is None else Author(**metadata.author),
+        dependencies=tuple(msgspec.convert(dependency, Dependency) for dependency in metadata.dependencies),
+        sdk_version=metadata.sdk_version,
+        sdk_recommended=metadata.sdk_recommended,
+        sdk_supported=metadata.sdk_supported,
+        sdk_untested=metadata.sdk_untested,
+        sdk_conflicts=metadata.sdk_conflicts,
+        entries=(),
+        **_make_state(plugin, current),
+    )
 
 
-def to_microseconds(timestamp: float) -> int:
-    """The whole microseconds of seconds since 1970, as they are told."""
-    return int(timestamp * 1_000_000)
+def make_status(plugin: Plugin, current: Report) -> ProcessStatus:
+    """A plugin's status, with its process if one is alive."""
+    process: dict[str, Any] = {} if current.pid is None else {"pid": current.pid, "uptime": current.uptime_seconds}
+    return ProcessStatus(**_make_state(plugin, current), **process)
 
 
-@lru_cache(maxsize=16)
-def _tell_second(seconds: int) -> tuple[str, str]:
-    """Looking the time zone up takes longer than all the rest of an answer."""
-    moment = datetime.fromtimestamp(seconds, UTC).astimezone()
-    return moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.isoformat()[19:]
+def make_outcome(plugin_id: str, process: Process, message: str) -> Outcome:
+    """What start, stop or reload has led to: it is about the process, whatever the manifest is like."""
+    state: StateName = process.state.name  # type: ignore[assignment] # a test holds the two against each other
+    fields: dict[str, Any] = {"detail": process.detail} if process.detail else {}
+    if process.is_alive:
+        fields["pid"] = process.pid
+    return Outcome(plugin_id=plugin_id, status=process.status, state=state, message=message, **fields)
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+def find_manifest_error(plugin: Plugin) -> ManifestError | None:
+    """Why the manifest is invalid; None if it is not, or if there is none any more."""
+    error = plugin.manifest_error
+    return ManifestError(line=error.line, message=error.problem) if error is not None else None
 
 
-def to_json(value: object) -> bytes:
-    """As Starlette's `JSONResponse` writes it."""
-    return _encode(value).encode()
+def _make_state(plugin: Plugin, current: Report) -> dict[str, Any]:
+    """The members that the list and the statuses have in common."""
+    fields: dict[str, Any] = {"status": current.status, "state": current.state.name}
+    if current.detail:
+        fields["detail"] = current.detail
+    error = find_manifest_error(plugin)
+    if error is not None:
+        fields["manifest_error"] = error
+    process = current.process
+    if process is not NEVER_ADDED:
+        fields["restarts"] = process.restarts
+        if (last_exit := process.last_exit) is not None:
+            how = {"signal": last_exit.signal} if last_exit.signal else {"code": last_exit.code}
+            fields["last_exit"] = LastExit(**how, at=format_time(last_exit.at))
+        if process.retry_at is not None:
+            fields["retry_at"] = format_time(process.retry_at)
+        if process.flapping:
+            fields["flapping"] = True
+    return fields

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plugvisor.logs.files import LogFiles
+    from plugvisor.models.manifest import Manifest
     from plugvisor.models.process import Process
-    from plugvisor.plugins.manifest import Manifest
 
 Program = Any
 """An engine's own form of a plugin. Two that are equal run the same."""

@@ -1,1 +1,1 @@
-"""What plugins and the service have printed: the log files, read and followed."""
+"""The log files of plugins and of the service: reading and following them."""

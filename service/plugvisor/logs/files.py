@@ -1,4 +1,4 @@
-"""The files of one log: the current one and those that supervisord has rotated away, `.1` the newest of them."""
+"""The files of one log: the current one, and the rotated ones, of which `.1` is the newest."""
 
 from __future__ import annotations
 
@@ -13,58 +13,58 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_FILES = 100
-"""Files with higher numbers are not looked for."""
-_TRIES = 5
+"""Files with higher numbers are ignored."""
+_ATTEMPTS = 5
 
 
 class LogFile:
-    """One open file. It stays the same file whatever is renamed or removed meanwhile."""
+    """One open file; it stays the same file when it is renamed or removed."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self.descriptor = descriptor
         self.name = name
-        told = os.fstat(descriptor)
-        self.inode = told.st_ino
-        self.size = told.st_size
+        status = os.fstat(descriptor)
+        self.inode = status.st_ino
+        self.size = status.st_size
         """In bytes, when it was opened."""
-        self.modified = told.st_mtime
-        """Seconds since 1970, when it was opened."""
+        self.modified = status.st_mtime
+        """In seconds since 1970, when it was opened."""
 
     @property
     def size_now(self) -> int:
-        """In bytes; smaller than before where the file was truncated."""
+        """In bytes; smaller than `size` if the file was truncated."""
         return os.fstat(self.descriptor).st_size
 
     @property
     def modified_now(self) -> float:
-        """Seconds since 1970."""
+        """In seconds since 1970."""
         return os.fstat(self.descriptor).st_mtime
 
     def duplicate(self) -> LogFile:
-        """The same file, to be closed on its own."""
+        """Open the same file again; each is closed separately."""
         return LogFile(os.dup(self.descriptor), self.name)
 
     def read(self, position: int, count: int) -> bytes:
-        """So many bytes from there, fewer where the file ends."""
+        """Read at most `count` bytes at a position; fewer at the end of the file."""
         return os.pread(self.descriptor, count, position)
 
     def close(self) -> None:
-        """Close it; nothing else may be done with it after that."""
+        """Close the file, which cannot be used afterwards."""
         os.close(self.descriptor)
 
 
 @dataclass(frozen=True)
 class LogFiles:
-    """One log. There may be no file of it yet."""
+    """One log, which need not have a file yet."""
 
     folder: Path
     name: str
-    """The current file's."""
+    """The current file's name."""
 
     def open_file(self, number: int = 0) -> LogFile | None:
-        """Open the current file, or a rotated one; None where it is not there or is no ordinary file."""
+        """Open the current file, or a rotated one; None if it is missing or not a regular file."""
         name = f"{self.name}.{number}" if number else self.name
-        # a plugin of the same user may have put a pipe there, which would block, or a link to anything
+        # a plugin of the same user can put a pipe there, which would block, or a link to any file
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             descriptor = os.open(self.folder / name, flags)
@@ -76,7 +76,7 @@ class LogFiles:
         return LogFile(descriptor, name)
 
     def find_inode(self) -> int | None:
-        """Which file is the current one."""
+        """Return the inode of the current file; None if there is none."""
         try:
             return os.stat(self.folder / self.name, follow_symlinks=False).st_ino
         except OSError:
@@ -84,9 +84,9 @@ class LogFiles:
 
     @contextmanager
     def open_all(self) -> Iterator[list[LogFile]]:
-        """Every file, the newest first, each of them once and in its order although a rotation may be under way."""
+        """Open every file, newest first, each exactly once even during a rotation."""
         with ExitStack() as stack:
-            for _ in range(_TRIES):
+            for _ in range(_ATTEMPTS):
                 files = self._open_each()
                 stack.callback(_close_all, files)
                 newest = files[0].inode if files else None
@@ -103,7 +103,7 @@ class LogFiles:
                 files.append(file)
                 missing = 0
             elif (missing := missing + 1) > 2:
-                break  # a rotation under way makes a gap
+                break  # more than the gap that a rotation makes
         return files
 
 

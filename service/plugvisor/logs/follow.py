@@ -1,4 +1,4 @@
-"""A log as it grows: every line from a position on, across rotations. The files themselves are the buffer."""
+"""Following a log as it grows, across rotations. The files themselves are the buffer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from plugvisor.logs.lines import Entry, parse_line
+from plugvisor.logs.lines import parse_line
 from plugvisor.logs.tail import (
     LONGEST_LINE_BYTES,
     Tail,
@@ -24,35 +24,36 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plugvisor.logs.files import LogFile, LogFiles
+    from plugvisor.models.log import LogEntry
 
 MOST_BEHIND_BYTES = 8 * 1024 * 1024
-"""Who is further behind the end than this has to begin anew."""
+"""A reader further behind the end than this must begin again."""
 MOST_BEGUN_BYTES = 1024 * 1024
-"""`begin` returns fewer lines than were asked for where they would be more than this."""
+"""`begin` returns at most this, even if more lines were requested."""
 MOST_READ_BYTES = 128 * 1024
 MOST_READ_LINES = 2000
-"""What one `read` returns at most."""
+"""The most that one `read` returns."""
 _COMPARED_BYTES = 64
 _MOST_PARTIAL_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Position:
-    """A byte of a log: all before it is known. It outlives rotations, and this process."""
+    """A byte of a log, up to which it was read. It stays valid across rotations and restarts of the service."""
 
     inode: int
     offset: int
     checksum: int
-    """Of the bytes before it: another file may be given the number of one that was removed."""
+    """Of the bytes before it: a new file can get the inode of a removed one."""
 
     @classmethod
     def of(cls, file: LogFile, offset: int) -> Position:
-        """That byte of a file."""
+        """Return the position of a byte of a file."""
         return cls(file.inode, offset, zlib.crc32(_read_before(file, offset)))
 
     @classmethod
     def parse(cls, text: str) -> Position | None:
-        """Read what `str` has written; None where it is anything else."""
+        """Parse what `str` returned; None if the text is anything else."""
         if not re.fullmatch("[0-9]{1,20}-[0-9]{1,18}-[0-9a-f]{8}", text):
             return None
         inode, offset, checksum = text.split("-")
@@ -63,32 +64,32 @@ class Position:
 
 
 @dataclass(frozen=True)
-class News:
-    """What has come since the last time."""
+class NewLines:
+    """The lines completed since the previous read."""
 
-    entries: list[Entry]
+    entries: list[LogEntry]
     has_more: bool
-    """More can be read at once."""
+    """Whether more can be read immediately."""
 
 
 class Follower:
-    """Follows one log for one reader. Every method may wait for the disk; they may be called from any thread."""
+    """Follows one log for one reader. Every method blocks on the disk, and can be called from any thread."""
 
     def __init__(self, log: LogFiles) -> None:
         self.position: Position | None = None
-        """After the last complete line; None as long as there is no file."""
+        """After the last complete line; None until there is a file."""
         self._log = log
         self._lock = threading.Lock()
         self._file: LogFile | None = None
         self._offset = 0
         self._before = b""
-        """The last bytes that were read: if they are there no more, the file was truncated."""
-        self._partial = _Partial()
+        """The last bytes that were read: if they are no longer there, the file was truncated."""
+        self._partial = _PartialLine()
 
     def begin(self, lines: int) -> Tail:
-        """Go to the end of the last complete line; returns the lines before it."""
+        """Go to the end of the last complete line; return the lines before it."""
         with self._lock, self._log.open_all() as files:
-            self._leave()
+            self._close_file()
             self.position = None
             if not files:
                 return Tail([], 0)
@@ -100,92 +101,92 @@ class Follower:
                 if size > MOST_BEGUN_BYTES:
                     break
                 found.append(line)
-            self._enter(files[number], offset)
+            self._switch_to(files[number], offset)
             self.position = Position.of(files[number], offset)
             return Tail([parse_line(decode_line(line)) for line in reversed(found)], count_lines(files[0]))
 
     def resume(self, position: Position) -> bool:
-        """Go to a position; false where it is there no more, or too far behind the end."""
+        """Go to a position; return False if it no longer exists or is too far behind the end."""
         with self._lock, self._log.open_all() as files:
             for number, file in enumerate(files):
                 behind = file.size - position.offset + sum(newer.size for newer in files[:number])
                 if file.inode == position.inode and position.offset <= file.size and behind <= MOST_BEHIND_BYTES:
-                    self._leave()
+                    self._close_file()
                     if position == Position.of(file, position.offset):
-                        self._enter(file, position.offset)
+                        self._switch_to(file, position.offset)
                         self.position = position
                         return True
         return False
 
-    def read(self) -> News | None:
-        """Whatever lines have been completed since; None where the reader is too far behind and has to begin anew."""
+    def read(self) -> NewLines | None:
+        """Return the lines completed since the previous call; None if the reader is too far behind."""
         with self._lock:
             if self._file is None and not self._open_first():
-                return News([], has_more=False)
+                return NewLines([], has_more=False)
             while True:
                 assert self._file is not None
-                # looked at before it is read: it was closed before it was renamed, so what is read then is all
+                # checked before reading: supervisord closes a file before it renames it, so a rotated file is complete
                 is_current = self._log.find_inode() == self._file.inode
                 data = self._file.read(self._offset - len(self._before), len(self._before) + MOST_READ_BYTES)
                 if not data.startswith(self._before):
-                    return News(self._start_over(), has_more=True)
+                    return NewLines(self._start_over(), has_more=True)
                 if len(data) > len(self._before):
                     is_full = len(data) == len(self._before) + MOST_READ_BYTES
                     if is_full and self._count_behind() > MOST_BEHIND_BYTES:
                         return None
-                    return self._take(data[len(self._before) :], has_more=is_full or not is_current)
-                if is_current or not self._go_on():
-                    return News([], has_more=False)
+                    return self._consume(data[len(self._before) :], has_more=is_full or not is_current)
+                if is_current or not self._open_newer_file():
+                    return NewLines([], has_more=False)
 
     def close(self) -> None:
-        """Close the file; waits for a call under way."""
+        """Close the file, after any call in progress."""
         with self._lock:
-            self._leave()
+            self._close_file()
 
     def _open_first(self) -> bool:
         file = self._log.open_file()
         if file is None:
             return False
-        self._enter(file, 0)
+        self._switch_to(file, 0)
         file.close()
         return True
 
-    def _enter(self, file: LogFile, offset: int) -> None:
+    def _switch_to(self, file: LogFile, offset: int) -> None:
         self._file = file.duplicate()
         self._offset = offset
         self._before = _read_before(file, offset)
 
-    def _leave(self) -> None:
+    def _close_file(self) -> None:
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
         self._file = None
-        self._partial = _Partial()
+        self._partial = _PartialLine()
 
-    def _start_over(self) -> list[Entry]:
+    def _start_over(self) -> list[LogEntry]:
         """The file was truncated: what is in it now is new."""
         left = [self._partial.take()] if self._partial.length else []
-        self._partial = _Partial()
+        self._partial = _PartialLine()
         self._offset = 0
         self._before = b""
         return [parse_line(decode_line(line)) for line in left]
 
-    def _go_on(self) -> bool:
-        """This file is read and rotated away: go to the next newer one."""
+    def _open_newer_file(self) -> bool:
+        """Continue with the next newer file, as this one was rotated and is read completely."""
         assert self._file is not None
         with self._log.open_all() as files:
             inodes = [file.inode for file in files]
             if self._file.inode in inodes:
                 newer = files[: inodes.index(self._file.inode)]
-            else:  # removed, by a rotation too many or by a person
+            else:  # removed, by further rotations or by hand
                 newer = [file for file in files if file.modified >= self._file.modified_now]
             if not newer:
                 return False
             self._file.close()
-            self._enter(newer[-1], 0)  # a line may go on there
+            self._switch_to(newer[-1], 0)  # a line can continue there
             return True
 
-    def _take(self, block: bytes, *, has_more: bool) -> News:
+    def _consume(self, block: bytes, *, has_more: bool) -> NewLines:
         assert self._file is not None
         parts = block.split(b"\n", MOST_READ_LINES)
         if len(parts) > MOST_READ_LINES:
@@ -196,13 +197,13 @@ class Follower:
         for part in parts[:-1]:
             self._partial.append(part)
             lines.append(self._partial.take())
-            self._partial = _Partial()
+            self._partial = _PartialLine()
         self._partial.append(parts[-1])
         self._offset += len(block)
         self._before = (self._before + block)[-_COMPARED_BYTES:]
         if lines:
             self.position = Position.of(self._file, self._offset - len(parts[-1]))
-        return News([parse_line(decode_line(line)) for line in lines], has_more)
+        return NewLines([parse_line(decode_line(line)) for line in lines], has_more)
 
     def _count_behind(self) -> int:
         assert self._file is not None
@@ -212,8 +213,8 @@ class Follower:
             return self._file.size_now - self._offset + sum(file.size for file in newer)
 
 
-class _Partial:
-    """A line whose end has not come yet; of a long one no more is kept than is shown."""
+class _PartialLine:
+    """A line without its end; only the part that will be shown is kept."""
 
     def __init__(self) -> None:
         self.length = 0
@@ -233,7 +234,7 @@ def _read_before(file: LogFile, offset: int) -> bytes:
 
 
 def _find_end(files: Sequence[LogFile]) -> tuple[int, int]:
-    """The file and the offset after the last line break: a line that goes on is told when it is complete."""
+    """Return the file and offset after the last line break; an incomplete line is reported when it is complete."""
     budget = _MOST_PARTIAL_BYTES
     for number, file in enumerate(files):
         position = file.size

@@ -1,46 +1,32 @@
-"""One line of a log -> an entry: when, how grave, where in the source, and the message.
+"""Parsing a line of a log into time, level, place in the source, and message.
 
-Plugins choose the bytes: every pattern here is anchored, its repetitions are bounded or possessive, and
-the time that a line takes grows with its length and no faster.
+The input is untrusted: every pattern is anchored, its repetitions are bounded or possessive, and the time for a
+line is linear in its length.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
+from plugvisor.models.log import LogEntry
+
 LEVELS = ("TRACE", "DEBUG", "INFO", "NOTICE", "SUCCESS", "WARNING", "ERROR", "CRITICAL", "FATAL")
-"""What `Entry.level` may be."""
+"""What `LogEntry.level` may be."""
 SPELLINGS = {level: level for level in LEVELS} | {
     "WARN": "WARNING", "ERR": "ERROR", "CRIT": "CRITICAL",
     "TRAC": "TRACE", "DEBG": "DEBUG", "ERRO": "ERROR",  # supervisord's own
 }  # fmt: skip
-"""Every word that is taken for a level, and for which."""
+"""Every word that is recognised as a level, and the level."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line. What it does not tell is None; one in which nothing is recognised is all message."""
-
-    timestamp: str | None
-    """ISO 8601 with the line's own offset from UTC, or else this machine's."""
-    level: str | None
-    """One of `LEVELS`."""
-    file: str | None
-    """Where in the source it was logged, as the line tells it: a file, a module or a logger's name."""
-    line: int | None
-    message: str
-    """Whatever is left, colours and all."""
-
-
-def parse_line(text: str) -> Entry:
+def parse_line(text: str) -> LogEntry:
     """Recognise what loggers write: Python's logging, loguru, uvicorn, supervisord, syslog and their like."""
     when = _find_time(text)
     if when is None:
         level = _LEVEL_AT_START.match(text)
-        return _parse_rest(text, None, level) if level else Entry(None, None, None, None, text)
+        return _parse_rest(text, None, level) if level else LogEntry(None, None, None, None, text)
     moment, end = when
     timestamp = moment.isoformat()
     start = _skip_gap(text, end)
@@ -49,18 +35,18 @@ def parse_line(text: str) -> Entry:
     name = _NAME.match(text, start)
     if name and (level := _LEVEL.match(text, name.end())):
         return _parse_rest(text, timestamp, level, name["inside"] or name["bare"])
-    # between other words a level is told, but nothing is taken out of the line
+    # between other words a level is recognised, but nothing is removed from the line
     level = _LEVEL_AFTER_WORDS.match(text, start)
-    return Entry(timestamp, _read_level(level) if level else None, None, None, text[start:])
+    return LogEntry(timestamp, _read_level(level) if level else None, None, None, text[start:])
 
 
 def find_moment(text: str) -> float | None:
-    """When a line was logged, in seconds since 1970; None where it does not tell."""
+    """Return when a line was logged, in seconds since 1970; None if it has no time."""
     when = _find_time(text)
     return when[0].timestamp() if when else None
 
 
-def _parse_rest(text: str, timestamp: str | None, level: re.Match[str], name: str | None = None) -> Entry:
+def _parse_rest(text: str, timestamp: str | None, level: re.Match[str], name: str | None = None) -> LogEntry:
     start = _skip_gap(text, level.end())
     number = None
     if place := _PLACE.match(text, start):
@@ -69,7 +55,7 @@ def _parse_rest(text: str, timestamp: str | None, level: re.Match[str], name: st
         start = _skip_gap(text, place.end())
     elif logger := level.groupdict().get("logger"):
         name = logger
-    return Entry(timestamp, _read_level(level), name, number, text[start:])
+    return LogEntry(timestamp, _read_level(level), name, number, text[start:])
 
 
 def _read_level(level: re.Match[str]) -> str:
@@ -77,7 +63,7 @@ def _read_level(level: re.Match[str]) -> str:
 
 
 def _skip_gap(text: str, position: int) -> int:
-    """Where the text goes on after blanks and one separator; a colour that begins there belongs to it."""
+    """Return where the text continues after blanks and one separator; a colour that begins there is kept."""
     gap = _GAP.match(text, position)
     end = gap.end() if gap else position
     return max(text.rfind(separator, position, end) for separator in " \t|:-") + 1 or position
@@ -87,7 +73,7 @@ def _skip_gap(text: str, position: int) -> int:
 
 
 def _find_time(text: str) -> tuple[datetime, int] | None:
-    """The time at the beginning of a line, and where it ends."""
+    """Return the time at the beginning of a line, and the offset of its end."""
     try:
         if match := _TIME.match(text):
             moment = datetime.fromisoformat(f"{match['date'].replace('/', '-')}T{match['time']}{match['offset'] or ''}")
@@ -105,12 +91,12 @@ def _find_time(text: str) -> tuple[datetime, int] | None:
 
 @lru_cache(maxsize=256)
 def _find_zone(minute: datetime) -> tzinfo | None:
-    """This machine's offset then: looking it up takes longer than all the rest."""
+    """Return this machine's time zone at a minute; cached, as the look-up takes longer than the rest of the parsing."""
     return minute.astimezone().tzinfo
 
 
 def _guess_year(text: str) -> datetime:
-    """Syslog tells none: it is the last time when it was that day, give or take a clock that is ahead."""
+    """Complete a syslog time, which has no year: the latest such day that is at most one day ahead."""
     now = datetime.now(UTC).astimezone().replace(tzinfo=None)
     moment = datetime.strptime(f"{now.year} {text}", "%Y %b %d %H:%M:%S")  # noqa: DTZ007 - the caller finds the zone
     return moment if moment <= now + timedelta(days=1) else moment.replace(year=now.year - 1)
@@ -144,17 +130,17 @@ _SYSLOG_TIME = re.compile(
 _GAP = re.compile(rf"{_BLANKS}(?:[-|:]{_END})?+{_BLANKS}")
 
 _WORDS = "|".join(sorted(SPELLINGS, key=len, reverse=True))
-# In brackets in any case; else in capitals, for "error" may as well begin a sentence.
+# In brackets in any case; otherwise in capitals only, as "error" can begin a sentence.
 _INSIDE = rf"\[{_BLANKS}(?P<inside_level>(?i:{_WORDS})){_BLANKS}\]"
 _BARE = rf"(?P<bare_level>{_WORDS})(?![\w.-])"
 _LEVEL = re.compile(rf"{_BLANKS}(?:{_INSIDE}|{_BARE}){_COLOURS}:?+")
 _LEVEL_AT_START = re.compile(
-    # with the logger's name of logging's own default: WARNING:root:message
+    # with the logger's name in logging's default format: WARNING:root:message
     rf"{_BLANKS}(?:{_INSIDE}{_COLOURS}:?+|{_BARE}{_COLOURS}(?::(?:(?P<logger>[\w.-]{{1,100}}+):)?|(?={_BLANKS}[|-]{_END})))"
 )
 _LEVEL_AFTER_WORDS = re.compile(rf"(?:[^\s|]{{1,100}}+{_BLANKS}(?:[-|:]{_END})?+{_BLANKS}){{1,2}}(?:{_INSIDE}|{_BARE})")
 _NAME = re.compile(
-    rf"""(?:[\[(](?![0-9]+[\])])(?P<inside>[\w.:/-]{{1,100}}+)[\])]          # no process id
+    rf"""(?:[\[(](?![0-9]+[\])])(?P<inside>[\w.:/-]{{1,100}}+)[\])]          # not a process id
     |   (?P<bare>[\w./-]{{1,100}}+)(?::|{_BLANKS}[|-]){_END}) {_BLANKS} (?:[-|:]{_END})?+ {_BLANKS}""",
     re.VERBOSE,
 )

@@ -1,4 +1,4 @@
-"""The end of a log, read backwards: what it costs depends on what is asked for, not on how long the log is."""
+"""Reading the end of a log backwards. The cost depends on the query, not on the length of the log."""
 
 from __future__ import annotations
 
@@ -7,54 +7,55 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plugvisor.logs.lines import SPELLINGS, Entry, find_moment, parse_line
+from plugvisor.logs.lines import SPELLINGS, find_moment, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from plugvisor.logs.files import LogFile
+    from plugvisor.models.log import LogEntry
 
 DEFAULT_LINES = 100
 MOST_LINES = 10_000
 LONGEST_LINE_BYTES = 16 * 1024
-"""Longer lines are cut, and say so."""
+"""Longer lines are cut, with a note of how much."""
 MOST_ANSWERED_BYTES = 8 * 1024 * 1024
-"""An answer holds fewer lines than were asked for where they would be more than this."""
+"""The most that is returned, even if more lines were requested."""
 MOST_SCANNED_BYTES = 64 * 1024 * 1024
 MOST_SCANNED_LINES = 1_000_000
-"""What is older than so many bytes or lines is not looked at, however few lines were found."""
+"""Lines older than this are not searched, even if too few were found."""
 MOST_COUNTED_BYTES = 16 * 1024 * 1024
-"""Of a longer file the lines in its newest bytes are counted."""
+"""In a larger file only the lines of its last bytes are counted."""
 _BLOCK_BYTES = 64 * 1024
-_BREATH_SECONDS = 0.0005
-_LINES_BEFORE_BREATHS = 20_000
+_PAUSE_SECONDS = 0.0005
+_LINES_BEFORE_PAUSES = 20_000
 
 
 @dataclass(frozen=True)
 class Query:
-    """Which lines are wanted: the newest that fulfil every condition."""
+    """Which lines to find: the newest that meet every condition."""
 
     lines: int = DEFAULT_LINES
     level: str | None = None
     """Exactly this one of `LEVELS`."""
     search: str = ""
-    """A part of the line, capitals or not."""
+    """Text in the line, in any case."""
     start: float = -math.inf
     end: float = math.inf
-    """Seconds since 1970, both included. A line without a time of its own has that of the last one before it."""
+    """In seconds since 1970, both inclusive. A line without a time has that of the last line before it."""
 
 
 @dataclass(frozen=True)
 class Tail:
-    """What was found, the oldest first."""
+    """The lines that were found, oldest first."""
 
-    entries: list[Entry]
+    entries: list[LogEntry]
     total_lines: int
-    """In the current file, or in its newest `MOST_COUNTED_BYTES`."""
+    """In the current file, or in its last `MOST_COUNTED_BYTES`."""
 
 
 def read_tail(files: Sequence[LogFile], query: Query) -> Tail:
-    """Find the newest lines; `files` are the newest first."""
+    """Find the newest lines; `files` are ordered newest first."""
     is_timed = query.start > -math.inf or query.end < math.inf
     found = _find_timed(files, query) if is_timed else _find(files, query)
     lines = []
@@ -71,19 +72,19 @@ def read_tail(files: Sequence[LogFile], query: Query) -> Tail:
 
 
 def decode_line(line: bytes) -> str:
-    """A line's text, whatever its bytes are."""
+    """Decode a line; invalid UTF-8 is replaced."""
     return line.removesuffix(b"\r").decode("utf-8", "replace")
 
 
 def cut_line(line: bytes, length: int) -> bytes:
-    """A line of so many bytes as it is shown, out of at least its first `LONGEST_LINE_BYTES`."""
+    """Cut a line of `length` bytes to what is shown; `line` has at least its first `LONGEST_LINE_BYTES`."""
     if length <= LONGEST_LINE_BYTES:
         return line
     return line[:LONGEST_LINE_BYTES] + b" \xe2\x80\xa6 [cut: %d more bytes]" % (length - LONGEST_LINE_BYTES)
 
 
 def count_lines(file: LogFile) -> int:
-    """The lines of a file, or of its newest `MOST_COUNTED_BYTES`."""
+    """Count the lines of a file, or of its last `MOST_COUNTED_BYTES`."""
     count = 0
     position = max(0, file.size - MOST_COUNTED_BYTES)
     last = b"\n"
@@ -95,36 +96,36 @@ def count_lines(file: LogFile) -> int:
 
 
 def _find(files: Sequence[LogFile], query: Query) -> Iterator[bytes]:
-    return (line for line in read_backwards(files) if _fulfils(line, query))
+    return (line for line in read_backwards(files) if _matches(line, query))
 
 
 def _find_timed(files: Sequence[LogFile], query: Query) -> Iterator[bytes]:
-    """Lines of a time: those without one wait for the one before them, which comes later here."""
-    waiting: list[bytes] = []
+    """Find lines in a period. Lines without a time are held back until the line before them, which comes later here."""
+    held_back: list[bytes] = []
     size = 0
     for line in read_backwards(files):
         moment = find_moment(line[:128].decode("utf-8", "replace"))
-        is_wanted = _fulfils(line, query)
+        is_wanted = _matches(line, query)
         if moment is None:
-            # no more of them than an answer can hold
-            if is_wanted and len(waiting) < query.lines and size < MOST_ANSWERED_BYTES:
-                waiting.append(line)
+            # at most as many as a response can contain
+            if is_wanted and len(held_back) < query.lines and size < MOST_ANSWERED_BYTES:
+                held_back.append(line)
                 size += len(line)
             continue
         if query.start <= moment <= query.end:
-            yield from waiting
+            yield from held_back
             if is_wanted:
                 yield line
-        waiting.clear()
+        held_back.clear()
         size = 0
 
 
-def _fulfils(line: bytes, query: Query) -> bool:
+def _matches(line: bytes, query: Query) -> bool:
     if query.search and not _contains(line, query.search):
         return False
     if query.level is None:
         return True
-    # parsing takes ten times as long as this look
+    # parsing takes ten times as long as this check
     capitals = line.upper()
     if not any(word in capitals for word in _WORDS[query.level]):
         return False
@@ -143,18 +144,18 @@ _WORDS = {
 
 
 def read_backwards(files: Sequence[LogFile], end: int | None = None) -> Iterator[bytes]:
-    """Every line, the newest first, without its line break and cut if it is long.
+    """Yield every line, newest first, without its line break, and cut if it is long.
 
-    The files are one log: supervisord rotates in the middle of a line. What is there at most is
-    `MOST_SCANNED_BYTES` and `MOST_SCANNED_LINES`; a line that begins before that is not.
+    The files are read as one log, because supervisord rotates in the middle of a line. At most
+    `MOST_SCANNED_BYTES` and `MOST_SCANNED_LINES` are read; a line that begins before that is left out.
 
     Args:
-        files: the newest first.
-        end: where to begin in the first of them; its end, if this is not given.
+        files: ordered newest first.
+        end: the offset to begin at in the first file; by default its end.
     """
     budget = MOST_SCANNED_BYTES
     count = 0
-    begun = _Begun()
+    partial = _PartialLine()
     is_first = True
     for number, file in enumerate(files):
         position = end if number == 0 and end is not None else file.size
@@ -167,32 +168,32 @@ def read_backwards(files: Sequence[LogFile], end: int | None = None) -> Iterator
                 continue
             first, *others = block.split(b"\n")
             if not others:
-                begun.prepend(first)
+                partial.prepend(first)
                 is_first = False
                 continue
-            begun.prepend(others.pop())
-            if begun.length or not is_first:  # a line break ends the log as it should
-                yield begun.take()
+            partial.prepend(others.pop())
+            if partial.length or not is_first:  # a final line break does not begin another line
+                yield partial.take()
             is_first = False
-            begun = _Begun()
+            partial = _PartialLine()
             count += len(others) + 1
             for line in reversed(others):
                 yield cut_line(line, len(line))
-            begun.prepend(first)
+            partial.prepend(first)
             if count > MOST_SCANNED_LINES:
                 return
-            if count > _LINES_BEFORE_BREATHS:
-                time.sleep(_BREATH_SECONDS)  # a long search must not keep the interpreter from answering others
+            if count > _LINES_BEFORE_PAUSES:
+                time.sleep(_PAUSE_SECONDS)  # release the interpreter during a long search
         if budget <= 0 and (position > 0 or number + 1 < len(files)):
-            if begun.length > LONGEST_LINE_BYTES and not count:
-                yield b"[cut: the beginning of a long line] " + begun.take()  # there is nothing else to show
+            if partial.length > LONGEST_LINE_BYTES and not count:
+                yield b"[cut: the beginning of a long line] " + partial.take()  # nothing else was found
             return
     if not is_first:
-        yield begun.take()
+        yield partial.take()
 
 
-class _Begun:
-    """A line whose beginning has not been reached yet."""
+class _PartialLine:
+    """A line, read backwards, whose beginning has not been reached."""
 
     def __init__(self) -> None:
         self.length = 0

@@ -19,14 +19,16 @@ from plugvisor.errors import (
 from plugvisor.manager.operations import Operations
 from plugvisor.manager.refresh import Refreshed, list_differences
 from plugvisor.manager.status import describe_problem
+from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState
-from plugvisor.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
+from plugvisor.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin, make_broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
+    from plugvisor.plugins.manifest import ManifestCache
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +61,9 @@ class Manager:
         self._plugins_dir = plugins_dir
         self._operations = Operations()
         self._refresh_turn = asyncio.Lock()
+        self._manifests: ManifestCache = {}
         self._readings = 0
-        self._read_at: dict[str, int] = {}  # when each plugin of the catalog was read, by the count of readings
+        self._read_at: dict[str, int] = {}  # which of the readings by a start or reload was a plugin's last
 
     async def load(self) -> None:
         """Read the catalog; nothing that runs is touched, and nothing raised."""
@@ -144,7 +147,7 @@ class Manager:
 
         Raises:
             PluginsUnreadable
-            StartFailed: a new plugin could not be made known to the engine.
+            StartFailed: a new plugin could not be made known to the engine; everything else has been done.
             StopTimeout: a removed plugin's process is still alive; everything else has been done.
         """
         return await self._operations.run_detached(self._refresh())
@@ -199,14 +202,14 @@ class Manager:
             self.catalog = dict(sorted(fresh.items()))
             self._announce()
             refreshed = list_differences(before, self.catalog, self._engine.read())
-            additions = (self._operations.run("add", name, partial(self._add, name)) for name in refreshed.added)
-            await asyncio.gather(*additions)
-            removals = [
-                self._operations.run("remove", plugin.id, partial(self._remove, plugin.id))
-                for plugin in list(self.catalog.values())
+            run = self._operations.run
+            changes = [run("add", name, partial(self._add, name)) for name in refreshed.added]
+            changes += [
+                run("remove", plugin.id, partial(self._remove, plugin.id))
+                for plugin in self.catalog.values()
                 if plugin.folder is None
             ]
-            for failure in await asyncio.gather(*removals, return_exceptions=True):
+            for failure in await asyncio.gather(*changes, return_exceptions=True):
                 if failure is not None:
                     raise failure
             return refreshed
@@ -225,10 +228,8 @@ class Manager:
             raise PluginNotFound(plugin_id) from None
 
     async def _load_catalog(self) -> Catalog:
-        self._readings += 1
-
         def load() -> Catalog:
-            return load_catalog(self._plugins_dir, self._engine.read_published(), self._engine.render)
+            return load_catalog(self._plugins_dir, self._engine.read_published(), self._engine.render, self._manifests)
 
         try:
             return await asyncio.to_thread(load)
@@ -245,8 +246,6 @@ class Manager:
             PluginNotFound, InvalidManifest, PluginDisabled, StartFailed
         """
         known = self._get(plugin_id)
-        self._readings += 1
-        reading = self._readings
 
         def read_and_publish() -> Plugin:
             plugin = self._read_again(known)
@@ -255,7 +254,8 @@ class Manager:
             return plugin
 
         plugin = await asyncio.to_thread(read_and_publish)
-        self._read_at[plugin_id] = reading
+        self._readings += 1
+        self._read_at[plugin_id] = self._readings
         if plugin != known:
             self.catalog[plugin_id] = plugin
             self._announce()
@@ -268,9 +268,9 @@ class Manager:
         """A plugin as its folder has it now; it keeps its id until a refresh."""
         if known.folder is None:
             return known
-        plugin = load_plugin(known.folder, self._engine.render)
+        plugin = load_plugin(known.folder, self._engine.render, self._manifests)
         if plugin.id == known.id:
             return plugin
         # a second claim to an id that is taken stays what it was
-        moved = f"plugin.toml: its id is now {plugin.id!r}; refresh to take that over"
-        return Plugin(known.id, known.folder, problem=plugin.problem or known.problem or moved)
+        moved = ManifestError(f"its id is now {plugin.id!r}; refresh to take that over")
+        return make_broken(known.id, known.folder, plugin.manifest_error or known.manifest_error or moved)

@@ -34,24 +34,30 @@ class _UnderWay:
     accepted: asyncio.Event
 
     async def wait(self, seconds: float | None) -> Any:
-        if seconds is None:
-            return await asyncio.shield(self.task)
+        try:
+            if seconds is None:
+                return await asyncio.shield(self.task)
+            await self._wait_accepted()
+            await asyncio.wait((self.task,), timeout=seconds)
+            return self.task.result() if self.task.done() else None
+        finally:
+            if not self.task.done():
+                self.task.add_done_callback(_log_failure)  # its request was answered, or its client has gone
+
+    async def _wait_accepted(self) -> None:
         acceptance = asyncio.create_task(self.accepted.wait())
-        await asyncio.wait((self.task, acceptance), return_when=asyncio.FIRST_COMPLETED)
-        acceptance.cancel()
-        await asyncio.wait((self.task,), timeout=seconds)
-        if self.task.done():
-            return self.task.result()
-        self.task.add_done_callback(_log_failure)  # nobody waits for it any more
-        return None
+        try:
+            await asyncio.wait((self.task, acceptance), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            acceptance.cancel()
 
 
 class Operations:
-    """What is under way."""
+    """The operations that are under way."""
 
     def __init__(self) -> None:
         self._turns: dict[str, asyncio.Lock] = {}
-        self._unavailable: dict[str, tuple[float, SupervisorUnavailable]] = {}
+        self._unavailable: dict[str, tuple[float, str]] = {}  # when it was last so for a plugin, and why
         self._tasks: set[asyncio.Task[object]] = set()
         # the operation of each plugin that was asked for last, while it has not ended
         self._last: dict[str, _UnderWay] = {}
@@ -63,14 +69,14 @@ class Operations:
         operation: Callable[[asyncio.Event], Coroutine[None, None, Any]],
         wait_seconds: float | None = None,
     ) -> Any:
-        """Run an operation when it is the plugin's turn; who asks for what was asked for just before shares it.
+        """Run an operation in the plugin's turn, or share the one of a shared verb that was asked for last.
 
         Args:
-            operation: sets the event it is given when it can no longer be refused.
-            wait_seconds: wait no longer than this after that; None: until it has ended.
+            operation: sets the event it is given when it can no longer be rejected.
+            wait_seconds: wait at most this long after that; None: until it has ended.
 
         Returns:
-            its result; None where it goes on.
+            its result; None if it goes on.
 
         Raises:
             PlugvisorError: what the operation raised, its text begun with "cannot <verb> '<plugin>': ".
@@ -113,20 +119,20 @@ class Operations:
         turn = self._turns.setdefault(plugin_id, asyncio.Lock())
         came_at = asyncio.get_running_loop().time()
         async with turn:
-            failed_at, failure = self._unavailable.get(plugin_id, (-math.inf, None))
+            failed_at, reason = self._unavailable.get(plugin_id, (-math.inf, ""))
             try:
-                if failure is not None and failed_at >= came_at:
-                    # who waited behind it would wait as long again, and find the same
+                if failed_at >= came_at:
+                    # it waited behind the one that failed: it would wait as long again, and find the same
                     operation.close()
-                    raise SupervisorUnavailable(failure.args[0].partition(": ")[2])
+                    raise SupervisorUnavailable(reason)
                 return await operation
             except PlugvisorError as error:
                 if isinstance(error, SupervisorUnavailable):
-                    self._unavailable[plugin_id] = asyncio.get_running_loop().time(), error
+                    self._unavailable[plugin_id] = asyncio.get_running_loop().time(), str(error)
                 error.args = (f"cannot {verb} {plugin_id!r}: {error}",)
                 raise
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        logger.warning("after its request was answered: %s", error)
+        logger.warning("nobody waited for this any more: %s", error)

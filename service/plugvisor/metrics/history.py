@@ -1,4 +1,4 @@
-"""What a plugin used in the past: a bounded ring in memory, packed, for there may be a thousand of them."""
+"""Earlier samples of a plugin's usage, in a bounded buffer in memory, packed because there can be a thousand."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class UsageHistory:
         self._data = bytearray()
 
     def append(self, at: float, usage: Usage) -> None:
-        """Add a sample, taken at seconds since 1970; the oldest goes when there are too many."""
+        """Add a sample taken at `at`, in seconds since 1970; the oldest is dropped if there are too many."""
         threads = min(usage.threads, _LARGEST)
         self._data += _SAMPLE.pack(at, usage.pid, usage.cpu_percent, usage.memory_bytes, threads)
         if len(self._data) > KEPT_SAMPLES * _SAMPLE.size:
             del self._data[: _SAMPLE.size]
 
     def __iter__(self) -> Iterator[tuple[float, Usage]]:
-        """When each was taken, and the sample; the oldest first."""
+        """Iterate over the samples and when each was taken, oldest first."""
         for at, pid, cpu_percent, memory_bytes, threads in _SAMPLE.iter_unpack(self._data):
             yield at, Usage(pid, cpu_percent, memory_bytes, threads)

@@ -1,7 +1,7 @@
-"""CPU time, memory and threads of process families: a process and all its descendants, summed.
+"""CPU time, memory and threads of process trees, each a process and all its descendants.
 
-All families are found in one pass over the processes of the machine. Anything may happen meanwhile: what
-has ended, belongs to someone else or has another process's old id is left out.
+One pass over the processes of the machine finds all trees. A process that ends during the pass, is not
+readable, or has reused another's id is left out.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one family uses at one instant."""
+    """What one process tree uses at one instant."""
 
     pid: int
-    """The main process's."""
+    """Process id of the root."""
     cpu_percent: float
-    """Over the time since the measurement before; 100 is one core."""
+    """Since the previous measurement; 100 is one core."""
     memory_bytes: int
-    """Resident memory; what the family's processes share counts once for each."""
+    """Resident memory; shared memory counts once for each process."""
     threads: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """CPU seconds of one process: its own, and those of its children that have ended and were waited for."""
+    """CPU seconds of one process: its own, and those of its ended children that it has waited for."""
 
     own: float
     waited: float
 
 
-_Family = dict[tuple[int, float], _Times]
-"""By pid and the time of creation: a pid alone may be another process's by now."""
+_Tree = dict[tuple[int, float], _Times]
+"""By process id and creation time, because a process id can be reused."""
 
 
-class FamilyMeter:
-    """Measures families again and again. Not thread-safe: one measurement after another."""
+class ProcessTreeMeter:
+    """Measures process trees repeatedly. Not thread-safe."""
 
     def __init__(self) -> None:
         self.cpu_seconds: dict[str, float] = {}
-        """What each family has used for as long as it was known, and its main processes before; never less."""
+        """CPU time of each name since it was first measured, over all its root processes; never decreases."""
         self.total_memory_bytes = psutil.virtual_memory().total
-        self._families: dict[str, _Family] = {}
+        self._trees: dict[str, _Tree] = {}
         self._seen: set[int] = set()
         self._measured_at = 0.0
 
     def measure(self, roots: Mapping[str, int]) -> dict[str, Usage]:
-        """Measure the families of these main processes, by whatever names; those that are gone are left out."""
+        """Measure the trees of these root processes, by name; those that are gone are left out."""
         children: defaultdict[int, list[int]] = defaultdict(list)
         processes: dict[int, psutil.Process] = {}
         for process in psutil.process_iter():
@@ -65,11 +65,11 @@ class FamilyMeter:
         now = time.monotonic()
         passed_seconds = now - self._measured_at if self._measured_at else 0.0
         usages = {}
-        families: dict[str, _Family] = {}
+        trees: dict[str, _Tree] = {}
         for name, root in roots.items():
-            family: _Family = {}
+            tree: _Tree = {}
             memory_bytes = threads = 0
-            for pid in _list_family(root, children):
+            for pid in _list_tree(root, children):
                 with contextlib.suppress(psutil.Error, OSError, KeyError):
                     process = processes[pid]
                     with process.oneshot():
@@ -78,51 +78,51 @@ class FamilyMeter:
                         threads += process.num_threads()
                     memory_bytes += memory
                     waited = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-                    family[pid, process.create_time()] = _Times(times.user + times.system, waited)
-            if not any(pid == root for pid, _ in family):
+                    tree[pid, process.create_time()] = _Times(times.user + times.system, waited)
+            if not any(pid == root for pid, _ in tree):
                 continue
-            families[name] = family
-            spent, found = self._count_seconds(self._families.get(name, {}), family)
-            self.cpu_seconds[name] = self.cpu_seconds.get(name, 0.0) + spent + found
+            trees[name] = tree
+            spent, earlier = self._count_seconds(self._trees.get(name, {}), tree)
+            self.cpu_seconds[name] = self.cpu_seconds.get(name, 0.0) + spent + earlier
             percent = spent / passed_seconds * 100 if passed_seconds else 0.0
             usages[name] = Usage(root, percent, memory_bytes, threads)
-        # a family that was not asked for this time is kept: it may be again
-        self._families.update(families)
+        # trees that were not measured this time are kept for the next time
+        self._trees.update(trees)
         self._seen = set(processes)
         self._measured_at = now
         return usages
 
     def keep(self, names: Collection[str]) -> None:
-        """Forget all but these."""
-        self._families = {name: self._families[name] for name in names if name in self._families}
+        """Forget every name but these."""
+        self._trees = {name: self._trees[name] for name in names if name in self._trees}
         self.cpu_seconds = {name: self.cpu_seconds[name] for name in names if name in self.cpu_seconds}
 
-    def _count_seconds(self, before: _Family, after: _Family) -> tuple[float, float]:
-        """CPU seconds spent since the measurement before, and those found: of processes that were there unnoticed.
+    def _count_seconds(self, before: _Tree, after: _Tree) -> tuple[float, float]:
+        """Return the CPU seconds spent since the previous measurement, and those spent before it.
 
-        What has ended is in its parent's `waited`, if that has waited for it; what was known of it before
-        must not count twice.
+        The latter belong to processes that existed then but were not measured. The time of an ended process is
+        in its parent's `waited`, if that has waited for it; what was counted before must not count twice.
         """
         stayed = before.keys() & after.keys()
         own = sum(after[key].own - before[key].own for key in stayed)
         waited = sum(after[key].waited - before[key].waited for key in stayed)
         gone = sum(times.own + times.waited for key, times in before.items() if key not in stayed)
-        spent, found = own + max(0.0, waited - gone), 0.0
+        spent, earlier = own + max(0.0, waited - gone), 0.0
         for key, times in after.items():
             if key not in stayed:
                 seconds = times.own + times.waited
                 if key[0] in self._seen or not self._measured_at:
-                    found += seconds
+                    earlier += seconds
                 else:
                     spent += seconds
-        return max(0.0, spent), found
+        return max(0.0, spent), earlier
 
 
-def _list_family(root: int, children: Mapping[int, Sequence[int]]) -> list[int]:
-    """A process and its descendants."""
-    family, known = [root], {root, 0}
-    for pid in family:  # it grows meanwhile
+def _list_tree(root: int, children: Mapping[int, Sequence[int]]) -> list[int]:
+    """Return a process and its descendants."""
+    tree, known = [root], {root, 0}
+    for pid in tree:  # grows during the iteration
         found = [child for child in children.get(pid, ()) if child not in known]
-        family += found
+        tree += found
         known.update(found)
-    return family
+    return tree

@@ -1,4 +1,4 @@
-"""The plugins folder -> every plugin in it, and what is wrong with those that cannot be used."""
+"""The catalog: every plugin in the plugins folder, the invalid ones included."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.plugins.manifest import RESERVED_IDS, Manifest, ManifestError, read_manifest
+from plugvisor.models.manifest import RESERVED_IDS, Manifest, ManifestError
+from plugvisor.plugins.manifest import ManifestCache, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plugin:
-    """One folder, or one published program whose folder is gone. Valid: `program` is there and `problem` empty."""
+    """One folder, or one published program whose folder is gone. A valid one has a `program` and no `problem`."""
 
     id: str
     folder: Path | None
@@ -26,6 +27,9 @@ class Plugin:
     program: Any = None
     """What the engine runs."""
     problem: str = ""
+    """Why it cannot be used, for a person."""
+    manifest_error: ManifestError | None = None
+    """The same as a value, if its folder is there."""
 
     @property
     def name_of_folder(self) -> str:
@@ -49,7 +53,9 @@ Catalog = dict[str, Plugin]
 """Plugins by id, in the order of their ids."""
 
 
-def load_catalog(plugins_dir: Path, published: Mapping[str, Path | None], render: Render) -> Catalog:
+def load_catalog(
+    plugins_dir: Path, published: Mapping[str, Path | None], render: Render, cache: ManifestCache | None = None
+) -> Catalog:
     """Read every plugin.
 
     A manifest that cannot be used is a plugin whose id is its folder's name, or the id under which the
@@ -58,27 +64,38 @@ def load_catalog(plugins_dir: Path, published: Mapping[str, Path | None], render
 
     Args:
         published: the folder of each published plugin, as `Publisher.read_folders` gives it.
+        render: makes a plugin's program.
+        cache: manifests whose files have the same bytes as before are not parsed again.
 
     Raises:
         OSError: the plugins folder itself cannot be read; no plugin is thereby gone.
     """
-    plugins = [load_plugin(folder, render) for folder in _list_folders(plugins_dir)]
+    folders = _list_folders(plugins_dir)
+    if cache is not None:
+        for folder in set(cache).difference(folders):
+            cache.pop(folder, None)
+    plugins = [load_plugin(folder, render, cache) for folder in folders]
     catalog = {plugin.id: plugin for plugin in _resolve_ids(plugins, published)}
     for plugin_id in published.keys() - catalog.keys():
         catalog[plugin_id] = Plugin(plugin_id, None, problem="no folder has a manifest of this id any more")
     return dict(sorted(catalog.items()))
 
 
-def load_plugin(folder: Path, render: Render) -> Plugin:
-    """Read one folder; what is wrong with it is in `problem`, and nothing is raised."""
+def load_plugin(folder: Path, render: Render, cache: ManifestCache | None = None) -> Plugin:
+    """Read one folder; an invalid manifest is in the plugin's `problem` and `manifest_error`, and nothing is raised."""
     manifest = None
     try:
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, cache)
         return Plugin(manifest.id, folder, manifest, render(manifest, folder))
     except ManifestError as error:
         # A readable manifest keeps its id, so that a plugin whose command is missing is still itself.
-        broken = Plugin("", folder, manifest, problem=str(error))
+        broken = make_broken("", folder, error, manifest)
         return replace(broken, id=manifest.id if manifest else broken.name_of_folder)
+
+
+def make_broken(plugin_id: str, folder: Path | None, error: ManifestError, manifest: Manifest | None = None) -> Plugin:
+    """A plugin that cannot be used; `manifest` if it can be read all the same."""
+    return Plugin(plugin_id, folder, manifest, problem=str(error), manifest_error=error.without_traceback())
 
 
 def _list_folders(plugins_dir: Path) -> list[Path]:
@@ -105,10 +122,10 @@ def _resolve_ids(plugins: Iterable[Plugin], published: Mapping[str, Path | None]
     def rank(plugin: Plugin) -> tuple[bool, bool]:
         return published.get(plugin.id) != plugin.folder, plugin.name_of_folder != plugin.id
 
-    def break_plugin(plugin: Plugin, problem: str) -> Plugin:
-        return Plugin(published_ids.get(plugin.folder, plugin.name_of_folder), plugin.folder, problem=problem)
+    def rename(broken: Plugin) -> Plugin:
+        return replace(broken, id=published_ids.get(broken.folder, broken.name_of_folder))
 
-    claims = [plugin if plugin.manifest else break_plugin(plugin, plugin.problem) for plugin in plugins]
+    claims = [plugin if plugin.manifest else rename(plugin) for plugin in plugins]
     while True:
         claims.sort(key=rank)
         owners = {plugin.id.casefold(): plugin for plugin in reversed(claims)}
@@ -117,8 +134,9 @@ def _resolve_ids(plugins: Iterable[Plugin], published: Mapping[str, Path | None]
         )
         if second is None:
             break
-        problem = f"the id {second.id!r} is taken by the folder {owners[second.id.casefold()].name_of_folder!r}"
-        claims[claims.index(second)] = break_plugin(second, str(ManifestError(problem)))
+        owner = owners[second.id.casefold()].name_of_folder
+        error = ManifestError(f"the id {second.id!r} is taken by the folder {owner!r}")
+        claims[claims.index(second)] = rename(make_broken("", second.folder, error))
     for reserved in RESERVED_IDS:
         owners.pop(reserved, None)
     return [

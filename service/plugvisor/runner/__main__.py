@@ -1,15 +1,15 @@
 """Runs a manifest's `entry`: `python /path/to/runner.py module:attribute`, started in the plugin's folder.
 
-A function is called. A class is instantiated without arguments; if the object has run(), that is called,
-otherwise startup(), and then SIGTERM or SIGINT is waited for. When that has ended, in whatever way, shutdown()
-is called if there is one (not after a startup() that raised).
+A function is called. A class is instantiated without arguments; its run() is called if it has one, otherwise
+its startup(), after which the runner waits for SIGTERM or SIGINT. Afterwards shutdown() is called if there is
+one, except after a startup() that raised.
 
-Each may be sync or async; everything async shares one event loop, so that tasks begun in startup() live on
-during the wait. The first SIGTERM or SIGINT ends what is running, by SystemExit in the main thread if it is
-sync and by cancellation if it is async, and shutdown() follows; further signals change nothing.
+Each can be sync or async. Async functions share one event loop, so tasks that startup() creates keep running
+during the wait. The first SIGTERM or SIGINT ends a sync function with SystemExit in the main thread, and cancels
+an async one; shutdown() follows. Further signals have no effect.
 
-Exit status: 0 after an orderly end, 1 after an exception, 2 when the entry cannot be resolved, and whatever
-the plugin itself says by sys.exit(). This file is a script of its own and imports nothing of Plugvisor.
+Exit status: 0 after a normal end, 1 after an exception, 2 if the entry cannot be resolved, or the plugin's own
+sys.exit(). This file is a standalone script and imports nothing of Plugvisor.
 """
 
 import asyncio
@@ -26,25 +26,25 @@ from types import FrameType, ModuleType
 
 
 class CannotRunError(Exception):
-    """The entry cannot be resolved; the text says why and what to do."""
+    """The entry cannot be resolved; the message says why and what to do."""
 
 
 class Stopped(SystemExit):
-    """The first signal, as sync code of the plugin sees it."""
+    """Raised in the plugin's sync code by the first signal."""
 
 
 class Lifetime:
-    """The plugin's event loop, and what a signal means at the moment. `signalled`: one has come."""
+    """The plugin's event loop, and its reaction to signals. `signalled`: a signal has arrived."""
 
     def __init__(self) -> None:
         self.signalled = False
-        self._sync = True  # sync code runs that a signal may interrupt; at first, the import of the plugin
-        self._task: asyncio.Task[None] | None = None  # async code that a signal may cancel
+        self._sync = True  # interruptible sync code is running; at first, the import of the plugin
+        self._task: asyncio.Task[None] | None = None  # async code that a signal cancels
         self._runner = asyncio.Runner()
         self._loop = self._runner.get_loop()
-        # Python calls a handler between two instructions, so one that is due just before the loop's select()
-        # would wait until that returns: the byte from set_wakeup_fd makes it return. loop.add_signal_handler
-        # would do the same, but takes a signal to a forked child for one to us.
+        # Python runs a signal handler between two instructions, so one that is due just before the loop's
+        # select() would wait for it to return: the byte from set_wakeup_fd makes it return.
+        # loop.add_signal_handler does the same, but mistakes a signal to a forked child for one to this process.
         self._wake, self._bytes = socket.socketpair()
         self._wake.setblocking(False)
         self._bytes.setblocking(False)
@@ -52,7 +52,7 @@ class Lifetime:
         signal.set_wakeup_fd(self._bytes.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        os.register_at_fork(after_in_child=self._restore)  # a multiprocessing child must obey terminate()
+        os.register_at_fork(after_in_child=self._restore)  # multiprocessing's terminate() must end a child
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self.signalled:
@@ -70,18 +70,18 @@ class Lifetime:
                 signal.signal(number, signal.SIG_DFL)
 
     def call(self, function: Callable[[], object], *, stoppable: bool) -> None:
-        """Call `function` and await what it returns, if it can be awaited, until the first signal if `stoppable`."""
+        """Call `function` and await its result if that is awaitable; with `stoppable`, until the first signal."""
 
         async def finish(result: Awaitable[object]) -> None:
             self._task = asyncio.current_task() if stoppable else None
-            if self._task and self.signalled:  # just now: there was no task yet to cancel
+            if self._task and self.signalled:  # before there was a task to cancel
                 self._task.cancel()
             try:
                 await result
             finally:
                 self._task = None
 
-        if stoppable and self.signalled:  # and what ran before has caught the SystemExit
+        if stoppable and self.signalled:  # the code that ran before has caught the SystemExit
             return
         try:
             self._sync = stoppable
@@ -98,38 +98,38 @@ class Lifetime:
             self._sync = False
 
     def close(self) -> None:
-        """Cancel the tasks that are left, close the loop, and let a first signal that comes later just kill."""
+        """Cancel remaining tasks, close the loop, and let a first signal from now on end the process."""
         self._sync = False
         self._runner.close()
-        if not self.signalled:  # threads of the plugin may keep the process alive
+        if not self.signalled:  # threads of the plugin can keep the process alive
             self._restore()
 
 
 def _import(name: str) -> ModuleType | None:
-    """The module, or None if it does not exist. What the module itself raises passes, ImportError included."""
+    """Import a module; return None if it does not exist. Errors of the module itself, also ImportError, propagate."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if f"{name}.".startswith(f"{error.name}."):  # the module or a parent; not one that it imports
+        if f"{name}.".startswith(f"{error.name}."):  # the module or a parent, not a module that it imports
             return None
         raise
 
 
-def _ancestor(name: str, folder: Path) -> Path | None:
-    """Where a module's full name starts: /x for plugins.echo or plugins.echo.main in /x/plugins/echo."""
+def _find_ancestor(name: str, folder: Path) -> Path | None:
+    """Return the folder in which a module's full name begins: /x for plugins.echo.main in /x/plugins/echo."""
     parts = tuple(name.split("."))
     fitting = (n for n in range(len(parts), 0, -1) if folder.parts[-n:] == parts[:n])
     return next((folder.parents[n - 1] for n in fitting), None)
 
 
 def resolve(entry: str, folder: Path) -> object:
-    """What `entry` names, imported from `folder`, or from the folder above it where the module's name starts."""
+    """Import the object that `entry` names, from `folder` or from the folder above it in which the name begins."""
     name, _, attribute = entry.partition(":")
     if not attribute or not all(name.split(".")):
         raise CannotRunError("it is not of the form module:attribute; correct `entry` in plugin.toml")
     module = _import(name)
-    if not module and (ancestor := _ancestor(name, folder)):
-        sys.path.append(str(ancestor))  # last: a neighbour of the plugin must not hide an installed package
+    if not module and (ancestor := _find_ancestor(name, folder)):
+        sys.path.append(str(ancestor))  # last: another plugin's folder must not hide an installed package
         module = _import(name)
     if not module:
         raise CannotRunError(f"there is no module {name!r} in {folder}; add it or correct `entry` in plugin.toml")
@@ -139,47 +139,47 @@ def resolve(entry: str, folder: Path) -> object:
     return getattr(module, attribute)
 
 
-def live(target: object, life: Lifetime) -> None:
-    """Take what the entry names through its life, as the top of this file says."""
+def run_entry(target: object, lifetime: Lifetime) -> None:
+    """Run the object that an entry names, as described at the top of this file."""
     if not callable(target):
         raise CannotRunError("it is neither a function nor a class; correct `entry` in plugin.toml")
     if not inspect.isclass(target):
-        life.call(target, stoppable=True)
+        lifetime.call(target, stoppable=True)
         return
     plugin = target()
     run, startup, shutdown = (getattr(plugin, name, None) for name in ("run", "startup", "shutdown"))
     if run is None:
         if startup is None:
             raise CannotRunError("the class has neither run() nor startup(); give it one of them")
-        life.call(startup, stoppable=True)
+        lifetime.call(startup, stoppable=True)
         run = asyncio.Event().wait
     try:
-        life.call(run, stoppable=True)
+        lifetime.call(run, stoppable=True)
     finally:
         if shutdown is not None:
-            life.call(shutdown, stoppable=False)
+            lifetime.call(shutdown, stoppable=False)
 
 
 def main(arguments: list[str]) -> int:
-    """Run the entry that `arguments` consist of; returns the exit status."""
+    """Run the entry given as arguments; returns the exit status."""
     entry = " ".join(arguments)
     folder = Path.cwd()
     if not sys.flags.safe_path:
-        del sys.path[0]  # this file's folder: the plugin must not meet the modules beside us
+        del sys.path[0]  # this file's folder, which is not the plugin's
     sys.path.insert(0, str(folder))
-    sys.argv = [entry]  # for plugins that look for options of their own
+    sys.argv = [entry]  # for plugins that parse options
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # it is the log: what is printed must be there at once
-    life = Lifetime()
+        sys.stdout.reconfigure(line_buffering=True)  # it is the log: a printed line must be there at once
+    lifetime = Lifetime()
     try:
-        live(resolve(entry, folder), life)
+        run_entry(resolve(entry, folder), lifetime)
     except Stopped:
-        pass  # during the import
+        pass  # a signal during the import
     except CannotRunError as error:
         sys.stderr.write(f"cannot run {entry!r}: {error}\n")
         return 2
     finally:
-        life.close()
+        lifetime.close()
     return 0
 
 

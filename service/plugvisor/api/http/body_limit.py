@@ -10,38 +10,38 @@ from plugvisor.api.problems import make_response
 from plugvisor.errors import BodyTooLarge, MalformedRequest, RequestTimeout
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyLimit:
-    """Middleware. A body that says that it is too large is refused before a byte of it is read.
+    """Middleware. A body that says that it is too large is rejected before a byte of it is read.
 
-    One without a length is refused where the handler's reading exceeds the limit; either way the answer is 413.
+    One without a length is rejected when the handler's reading exceeds the limit; either way the answer is 413.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
         if scope["type"] != "http" or not has_body(scope):
-            await self._app(scope, receive, send)
-            return
-        # the parser has checked it, and refuses two different ones
+            return self._app(scope, receive, send)
+        # the parser has checked it, and rejects two different ones
         declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
         if declared > MOST_BODY_BYTES:
-            await make_response(_too_large())(scope, receive, send)
-            return
+            return make_response(_too_large())(scope, receive, send)
         limited = LimitedBody(receive, send)
-        await self._app(scope, limited.receive, limited.send)
+        return self._app(scope, limited.receive, limited.send)
 
 
 def has_body(scope: Scope) -> bool:
     """Whether a body comes with a request."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t"))
-        for name, value in scope["headers"]
-    )
+    for name, value in scope["headers"]:  # any() would take twice as long, and every read comes by here
+        if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t")):
+            return True
+    return False
 
 
 class LimitedBody:

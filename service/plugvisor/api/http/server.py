@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -13,13 +13,15 @@ import uvicorn
 
 from plugvisor.api.http.limits import IDLE_SECONDS, claim_descriptors
 from plugvisor.api.http.protocol import BoundedProtocol, ConnectionTable
-from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
+    from types import FrameType
 
     from starlette.types import ASGIApp
 
+TICK_SECONDS = 1.0
 FAREWELL_SECONDS = 0.5
 """How long a client may take, at a shutdown, to read on."""
 DRAIN_SECONDS = 5
@@ -29,36 +31,36 @@ LONGEST_MESSAGE_BYTES = 4096
 """Nobody has anything to tell us over a WebSocket."""
 
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        ConfigurationError: the address is not of this machine, or the port is taken.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family, backlog=2048)
-    except (OSError, UnicodeError) as error:  # the latter: no host can have such a name
-        # create_server repeats the address in `strerror`; an unknown host's error has a number of its own kind
-        known = isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno
-        why = os.strerror(known) if known else str(error)
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {why}; "
-            "end what listens there, or choose another PLUGVISOR_PORT or PLUGVISOR_HOST"
-        ) from error
-
-
 class Server(uvicorn.Server):
-    """Does not wait for answers that never end: uvicorn does, and only then ends the lifespan."""
+    """Does not wait for answers that never end: uvicorn does, and only then ends the lifespan.
 
-    async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second; look after every connection once in each."""
-        if counter % 10 == 0:
+    It wakes up once a second, and at once when it is to end; uvicorn does so ten times a second.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Shut down, as a signal does."""
+        self.should_exit = True
+        self._ending.set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called in the main thread, between two steps of whatever runs in the event loop."""
+        super().handle_exit(sig, frame)
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Look after every connection once a second until the end."""
+        while not await self.on_tick(0):  # with 0 it does all that is due once a second
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, BoundedProtocol):
                     connection.check(now)
-        return await super().on_tick(counter)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._ending.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down as uvicorn does, having ended every stream."""
@@ -95,7 +97,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
 
     async def run() -> None:
         if "SUPERVISOR_PROCESS_NAME" in os.environ:
-            _call_when_orphaned(lambda: setattr(server, "should_exit", True))
+            _call_when_orphaned(server.end)
         await server.serve(sockets=[listener])
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

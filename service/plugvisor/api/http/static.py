@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from plugvisor.api.views import REVALIDATE
+from plugvisor.api.responses import REVALIDATE
 from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ export function allows(item, verb) {
 }
 
 /** Whether a plugin's manifest cannot be used. */
-export const isBroken = (item) => /its manifest is invalid/.test(item.detail ?? "");
+export const isBroken = (item) => Boolean(item.manifest_error);
 
 export class Actions extends EventTarget {
   /** id → the verb that this page has asked for and that is not answered yet. */

@@ -7,9 +7,9 @@ export const BASE = new URL("../", import.meta.url);
 
 /** An answer that is no success: `detail` is the sentence to show, `code` the kind ("network" without any answer). */
 export class Problem extends Error {
-  constructor({ status = 0, code = "network", detail = "", retryAfter = 0 }) {
+  constructor({ status = 0, code = "network", detail = "", retry_after = 0 }) {
     super(detail || code);
-    Object.assign(this, { status, code, detail, retryAfter });
+    Object.assign(this, { status, code, detail, retryAfter: retry_after });
   }
 }
 
@@ -34,7 +34,7 @@ export async function request(path, { method = "GET", body, headers = {}, signal
     status: response.status,
     code: problem.code ?? `http_${response.status}`,
     detail: problem.detail ?? `HTTP ${response.status}`,
-    retryAfter: Number(response.headers.get("Retry-After")) || 0,
+    retry_after: problem.retry_after,
   });
 }
 

@@ -5,7 +5,7 @@ import { getCode, onSession } from "./session.js";
 import { Stream } from "./stream.js";
 
 /** What a `status` event tells anew; everything else of an item is its manifest's. */
-const STATE = ["status", "state", "detail", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime", "startedAt"];
+const STATE = ["status", "state", "detail", "manifest_error", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime", "startedAt"];
 const KEPT_EXITS = 8;
 const METRICS_MS = 2000;
 const RESTARTED_MS = 8000;

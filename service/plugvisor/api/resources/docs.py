@@ -1,4 +1,4 @@
-"""The page at `/docs`: one file of our own that loads nothing, and runs no script but its own."""
+"""The OpenAPI document, and the page that shows it: one file that loads nothing and runs no script but its own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,29 @@ import hashlib
 import re
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse
 
-from plugvisor.api.views import REVALIDATE
+from plugvisor.api.openapi import render_document
+from plugvisor.api.responses import REVALIDATE, JsonResponse
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from plugvisor.api.state import State
 
 _PAGE = Path(__file__).with_name("docs.html")
 
 
-def make_docs() -> HTMLResponse:
-    """The answer."""
+async def show_openapi(request: Request[State]) -> Response:
+    """This document."""
+    return JsonResponse(render_document(request.state["routes"]))
+
+
+async def show_docs(_request: Request[State]) -> Response:
+    """A page that shows this document and sends requests."""
     text, policy = _read_page()
     headers = {
         "Content-Security-Policy": policy,

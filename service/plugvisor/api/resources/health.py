@@ -3,91 +3,79 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Any
-
-from starlette.responses import JSONResponse
+from typing import TYPE_CHECKING
 
 from plugvisor import VERSION
-from plugvisor.api.endpoint import get_plugin, private
-from plugvisor.api.problems import make_response
-from plugvisor.api.resources.metrics import show_usage
-from plugvisor.api.views import tell_time
+from plugvisor.api.problems import make_unavailable, respond_with_problem
+from plugvisor.api.responses import NO_STORE, respond
+from plugvisor.api.state import get_plugin
+from plugvisor.api.timestamps import format_time
 from plugvisor.errors import SupervisorUnavailable
+from plugvisor.models.plugin import PluginHealth
 from plugvisor.models.process import NEVER_ADDED, Process, Status
+from plugvisor.models.server import Liveness, Readiness, ServerInfo, SupervisorInfo
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from plugvisor.api.endpoint import State
-
-NO_STORE = {"Cache-Control": "no-store"}
+    from plugvisor.api.state import State
 
 
 async def show_liveness(_request: Request[State]) -> Response:
-    """Tell that the service answers, whatever supervisord does."""
-    return JSONResponse({"status": "ok", "time": tell_time()}, headers=NO_STORE)
+    """Whether the service answers, whatever supervisord does."""
+    return respond(Liveness(status="ok", time=format_time()), headers=NO_STORE)
 
 
 async def show_readiness(request: Request[State]) -> Response:
-    """Tell whether the service can do its work: whether supervisord can be reached."""
+    """Whether the service can do its work: whether supervisord can be reached."""
     plugins_count = len(request.state["manager"].catalog)
     try:
         request.state["engine"].read()
     except SupervisorUnavailable as error:
-        told = {"available": False, "plugins_count": plugins_count, "time": tell_time()}
-        return make_response(error, told)
-    return JSONResponse(
-        {"status": "ok", "available": True, "plugins_count": plugins_count, "time": tell_time()}, headers=NO_STORE
-    )
+        return respond_with_problem(make_unavailable(error, plugins_count, format_time()))
+    body = Readiness(status="ok", available=True, plugins_count=plugins_count, time=format_time())
+    return respond(body, headers=NO_STORE)
 
 
-@private
 async def show_server(request: Request[State]) -> Response:
-    """Tell what the service and its supervisord are, and which plugins there are."""
+    """The versions of the service and of its supervisord, and which plugins there are."""
     catalog, engine = request.state["manager"].catalog, request.state["engine"]
     processes = engine.read()
-    supervisor = await engine.describe()
+    supervisor = await request.state["engine"].describe()
     running = [name for name in catalog if processes.get(name, NEVER_ADDED).status is Status.RUNNING]
-    return JSONResponse(
-        {
-            "version": VERSION,
-            "sdk_version": VERSION,
-            "plugins_count": len(catalog),
-            "registered_plugins": list(catalog),
-            "running_plugins_count": len(running),
-            "running_plugins": running,
-            "supervisor": {
-                "version": supervisor.version,
-                "pid": supervisor.pid,
-                "state": supervisor.state,
-                "extension": engine.is_live,
-            },
-            "time": tell_time(),
-        }
+    return respond(
+        ServerInfo(
+            version=VERSION,
+            sdk_version=VERSION,
+            plugins_count=len(catalog),
+            registered_plugins=list(catalog),
+            running_plugins_count=len(running),
+            running_plugins=running,
+            supervisor=SupervisorInfo(
+                version=supervisor.version, pid=supervisor.pid, state=supervisor.state, extension=engine.is_live
+            ),
+            time=format_time(),
+        )
     )
 
 
 async def show_plugin_health(request: Request[State]) -> Response:
-    """Tell whether a plugin's process lives, and how the last one ended."""
-    if request.path_params["plugin_id"] == "metrics" and "metrics" not in request.state["manager"].catalog:
-        # /plugin/metrics/health, which is also what a plugin named `health` uses
-        request.path_params["plugin_id"] = "health"
-        return await show_usage(request)
+    """Whether a plugin's process lives, and how the last one ended."""
     plugin = get_plugin(request)
-    process = (request.state["engine"].read()).get(plugin.id, NEVER_ADDED)
-    return JSONResponse(describe_health(process), headers=NO_STORE)
+    return respond(make_health(request.state["engine"].read().get(plugin.id, NEVER_ADDED)), headers=NO_STORE)
 
 
-def describe_health(process: Process) -> dict[str, Any]:
+def make_health(process: Process) -> PluginHealth:
     """The body; `exitcode` of a process that a signal has ended is the signal's number, negative."""
-    crashed = process.status is Status.ERROR
-    return {
-        "alive": process.is_alive,
-        "status": "running" if process.is_alive else "crashed" if crashed else "stopped",
-        "pid": process.pid if process.is_alive else None,
-        "exitcode": None if process.is_alive else _find_exit_code(process),
-    }
+    if process.is_alive:
+        return PluginHealth(alive=True, status="running", pid=process.pid, exitcode=None)
+    return PluginHealth(
+        alive=False,
+        status="crashed" if process.status is Status.ERROR else "stopped",
+        pid=None,
+        exitcode=_find_exit_code(process),
+    )
 
 
 def _find_exit_code(process: Process) -> int | None:

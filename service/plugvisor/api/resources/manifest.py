@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse
+from msgspec import UNSET
+from msgspec.structs import asdict
 
-from plugvisor.api.endpoint import get_plugin, private
-from plugvisor.api.views import tell_time
+from plugvisor.api.responses import NO_STORE, respond
+from plugvisor.api.state import get_plugin
+from plugvisor.api.timestamps import format_time
+from plugvisor.api.views import find_manifest_error
+from plugvisor.models.plugin import ManifestFields, PluginManifest, SupervisorOptions
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from plugvisor.api.endpoint import State
+    from plugvisor.api.state import State
     from plugvisor.plugins.manifest import Manifest
 
 
-@private
 async def show_manifest(request: Request[State]) -> Response:
-    """Tell what a manifest says; its command line may hold a secret, which is why the admin code is needed."""
+    """A plugin's manifest; its command line may hold a secret, which is why a role is needed."""
     plugin = get_plugin(request)
-    fields = {
-        "plugin_id": plugin.id,
-        "folder": plugin.name_of_folder,
-        "manifest": plugin.manifest and describe_manifest(plugin.manifest),
-        "problem": plugin.problem,
-        "time": tell_time(),
-    }
-    return JSONResponse(fields, headers={"Cache-Control": "no-store"})
+    body = PluginManifest(
+        plugin_id=plugin.id,
+        folder=plugin.name_of_folder,
+        manifest=make_fields(plugin.manifest) if plugin.manifest else None,
+        problem=plugin.problem,
+        manifest_error=find_manifest_error(plugin) or UNSET,
+        time=format_time(),
+    )
+    return respond(body, headers=NO_STORE)
 
 
-def describe_manifest(manifest: Manifest) -> dict[str, Any]:
+def make_fields(manifest: Manifest) -> ManifestFields:
     """What decides how a plugin runs. Of the environment the names alone: values are often secrets."""
-    return {
-        "command": [word.encode(errors="backslashreplace").decode() for word in manifest.command],
-        "entry": manifest.entry,
-        "enabled": manifest.enabled,
-        "auto_start": manifest.auto_start,
-        "environment": sorted(manifest.environment),
-        "supervisor": asdict(manifest.supervisor),
-    }
+    return ManifestFields(
+        command=[word.encode(errors="backslashreplace").decode() for word in manifest.command],
+        entry=manifest.entry,
+        enabled=manifest.enabled,
+        auto_start=manifest.auto_start,
+        environment=sorted(manifest.environment),
+        supervisor=SupervisorOptions(**asdict(manifest.supervisor)),
+    )

@@ -2,116 +2,100 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse
-
-from plugvisor.api.endpoint import get_plugin, private, read_period
-from plugvisor.api.views import tell_time, to_microseconds
-from plugvisor.errors import InvalidRequest
-from plugvisor.metrics.history import KEPT_SAMPLES
+from plugvisor.api.responses import respond
+from plugvisor.api.state import get_plugin
+from plugvisor.api.timestamps import format_time, to_microseconds
 from plugvisor.models.process import NEVER_ADDED, Status
+from plugvisor.models.usage import AllUsage, CurrentUsage, PluginUsage, TotalUsage, UsageHistory
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from plugvisor.api.endpoint import State
+    from plugvisor.api.parameters import HistoryQuery
+    from plugvisor.api.state import State
     from plugvisor.metrics.process_tree import Usage
 
-DEFAULT_LIMIT = 100
 _MEGABYTE = 1024 * 1024
 
 
-@private
 async def list_usages(request: Request[State]) -> Response:
-    """Tell what every running plugin uses, and all of them together."""
+    """What every running plugin uses, and all of them together."""
     sample = await request.state["sampler"].read()
     usages = {name: sample.usages[name] for name in request.state["manager"].catalog if name in sample.usages}
     memory_bytes = sum(usage.memory_bytes for usage in usages.values())
-    return JSONResponse(
-        {
-            "metrics": [
-                describe_usage(name, sample.at, usage, sample.total_memory_bytes) for name, usage in usages.items()
-            ],
-            "count": len(usages),
-            "global": {
-                "total_cpu_percent": _round(sum(usage.cpu_percent for usage in usages.values())),
-                "total_memory_mb": _round(memory_bytes / _MEGABYTE),
-                "total_memory_percent": _round(memory_bytes / sample.total_memory_bytes * 100),
-                "total_threads": sum(usage.threads for usage in usages.values()),
-                "active_plugins": len(usages),
-            },
-            "time": tell_time(),
-        }
+    return respond(
+        AllUsage(
+            metrics=[make_usage(name, sample.at, usage, sample.total_memory_bytes) for name, usage in usages.items()],
+            count=len(usages),
+            total=TotalUsage(
+                total_cpu_percent=_round(sum(usage.cpu_percent for usage in usages.values())),
+                total_memory_mb=_round(memory_bytes / _MEGABYTE),
+                total_memory_percent=_round(memory_bytes / sample.total_memory_bytes * 100),
+                total_threads=sum(usage.threads for usage in usages.values()),
+                active_plugins=len(usages),
+            ),
+            time=format_time(),
+        )
     )
 
 
-@private
 async def show_usage(request: Request[State]) -> Response:
-    """Tell what one plugin uses."""
+    """What one plugin uses."""
     plugin = get_plugin(request)
     sample = await request.state["sampler"].read()
     process = request.state["engine"].read().get(plugin.id, NEVER_ADDED)
     usage = sample.usages.get(plugin.id)
-    if usage is None or usage.pid != process.pid:
-        usage = None
-        message = "the process has just started or ended" if process.is_alive else "the plugin has no process"
+    current, message = None, ""
+    if usage is not None and usage.pid == process.pid:
+        current = make_usage(plugin.id, sample.at, usage, sample.total_memory_bytes)
     else:
-        message = ""
-    return JSONResponse(
-        {
-            "plugin_id": plugin.id,
-            "metrics": usage and describe_usage(plugin.id, sample.at, usage, sample.total_memory_bytes),
-            "time": tell_time(),
-            "plugin_running": process.status is Status.RUNNING,
-            "process_alive": process.is_alive,
-            "message": message,
-        }
+        message = "the process has just started or ended" if process.is_alive else "the plugin has no process"
+    return respond(
+        CurrentUsage(
+            plugin_id=plugin.id,
+            metrics=current,
+            time=format_time(),
+            plugin_running=process.status is Status.RUNNING,
+            process_alive=process.is_alive,
+            message=message,
+        )
     )
 
 
-@private
-async def list_usage_history(request: Request[State]) -> Response:
-    """Tell what one plugin used, the oldest sample first; there are samples only of when somebody asked."""
+async def list_usage_history(request: Request[State], query: HistoryQuery) -> Response:
+    """What one plugin used, the oldest sample first; there are samples only of when somebody asked."""
     plugin = get_plugin(request)
-    limit = _read_limit(request.query_params.get("limit"))
-    start, end = read_period(request.query_params)
+    start, end = query.period
     sampler = request.state["sampler"]
     total_memory_bytes = (await sampler.read()).total_memory_bytes
     samples = sampler.list_history(plugin.id)
-    found = [(at, usage) for at, usage in samples if start <= to_microseconds(at) / 1_000_000 <= end][-limit:]
-    return JSONResponse(
-        {
-            "plugin_id": plugin.id,
-            "history": [describe_usage(plugin.id, at, usage, total_memory_bytes) for at, usage in found],
-            "count": len(found),
-            "time": tell_time(),
-        }
-    )
+    found = [(at, usage) for at, usage in samples if start <= to_microseconds(at) / 1_000_000 <= end]
+    history = [make_usage(plugin.id, at, usage, total_memory_bytes) for at, usage in found[-query.limit :]]
+    return respond(UsageHistory(plugin_id=plugin.id, history=history, count=len(history), time=format_time()))
 
 
-def describe_usage(plugin_id: str, at: float, usage: Usage, total_memory_bytes: int) -> dict[str, Any]:
+async def show_metrics(request: Request[State]) -> Response:
+    """Everything that is counted, as text for Prometheus."""
+    from plugvisor.api.resources.prometheus import make_metrics  # noqa: PLC0415 - megabytes that few need
+
+    return await make_metrics(request.state)
+
+
+def make_usage(plugin_id: str, at: float, usage: Usage, total_memory_bytes: int) -> PluginUsage:
     """One sample of one plugin."""
-    return {
-        "plugin_id": plugin_id,
-        "timestamp": tell_time(at),
-        "pid": usage.pid,
-        "cpu_percent": _round(usage.cpu_percent),
-        "memory_mb": _round(usage.memory_bytes / _MEGABYTE),
-        "memory_percent": _round(usage.memory_bytes / total_memory_bytes * 100),
-        "num_threads": usage.threads,
-    }
+    return PluginUsage(
+        plugin_id=plugin_id,
+        timestamp=format_time(at),
+        pid=usage.pid,
+        cpu_percent=_round(usage.cpu_percent),
+        memory_mb=_round(usage.memory_bytes / _MEGABYTE),
+        memory_percent=_round(usage.memory_bytes / total_memory_bytes * 100),
+        num_threads=usage.threads,
+    )
 
 
 def _round(value: float) -> float:
     return round(value, 2)
-
-
-def _read_limit(text: str | None) -> int:
-    if not text:
-        return DEFAULT_LIMIT
-    if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= KEPT_SAMPLES:
-        raise InvalidRequest(f"`limit` must be a whole number from 1 to {KEPT_SAMPLES}")
-    return int(text)

@@ -21,29 +21,25 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from plugvisor import VERSION
-from plugvisor.api.traffic import BUCKETS_SECONDS
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.manager.status import report
+from plugvisor.metrics.traffic import BUCKETS_SECONDS
 from plugvisor.models.process import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from prometheus_client.core import Metric
-    from starlette.requests import Request
 
-    from plugvisor.api.endpoint import State
-    from plugvisor.api.traffic import Durations, Traffic
+    from plugvisor.api.state import State
     from plugvisor.manager.manager import Manager
     from plugvisor.metrics.sampler import UsageSample
+    from plugvisor.metrics.traffic import Durations, Traffic
     from plugvisor.models.process import Process
 
 
-async def show_metrics(request: Request[State]) -> Response:
-    """Tell everything that is counted, as text for Prometheus."""
-    state = request.state
-    if state["settings"].metrics_need_code:
-        state["gate"].check(request)
+async def make_metrics(state: State) -> Response:
+    """The response to `GET /metrics`."""
     metrics = describe_traffic(state["traffic"])
     try:
         processes, sample = state["engine"].read(), await state["sampler"].read()

@@ -9,6 +9,7 @@ import xmlrpc.client
 from collections import deque
 from copy import copy
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from xml.parsers.expat import ExpatError
@@ -46,7 +47,8 @@ class SupervisorClient:
     """Talks to one supervisord over one connection.
 
     While an answer is waited for, the calls that come meanwhile are collected, and are made together after it: a
-    thousand starts are some sixty requests. Every method answers or raises within `timeout_seconds` of being sent.
+    thousand starts are some sixty requests. A request is answered within `timeout_seconds`, or it and all that was
+    collected behind it fail.
 
     Raises:
         SupervisorUnavailable: supervisord cannot be reached, does not answer in time or shuts down.
@@ -67,16 +69,17 @@ class SupervisorClient:
             trust_env=False,
         )
         self._timeout_seconds = timeout_seconds
-        self._collected: deque[_Call] = deque()
+        self._collected: deque[_Call] = deque()  # those under way come first
         self._sender: asyncio.Task[None] | None = None
         self.on_call: list[Callable[[str, float, bool], object]] = []
         """Called after every request with its method, the seconds it took, and whether it was answered."""
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; calls that are not answered fail."""
         if self._sender is not None:
             self._sender.cancel()
             await asyncio.gather(self._sender, return_exceptions=True)
+        self._answer([SupervisorUnavailable("the service is ending") for _ in self._collected])
         await self._http.aclose()
 
     async def identify(self) -> Identity:
@@ -96,22 +99,26 @@ class SupervisorClient:
 
     async def _send_collected(self) -> None:
         while self._collected:
-            calls = [self._collected.popleft() for _ in range(min(len(self._collected), MOST_TOGETHER))]
+            calls = list(islice(self._collected, MOST_TOGETHER))
             try:
                 results = await self._send(calls)
-            except asyncio.CancelledError:
-                for call in calls:
-                    call.answer.cancel()
-                raise
             except Exception as error:  # noqa: BLE001 - each caller raises it
-                results = [copy(error) for _ in calls]  # each caller names its own plugin in it
-            for call, result in zip(calls, results, strict=True):
-                if call.answer.done():
-                    continue  # its caller has gone
-                if isinstance(result, Exception):
-                    call.answer.set_exception(result)
-                else:
-                    call.answer.set_result(result)
+                is_silent = isinstance(error, SupervisorUnavailable) and not isinstance(error, SupervisorConfused)
+                # each batch behind this one would wait as long, and fail too
+                failed = self._collected if is_silent else calls
+                results = [copy(error) for _ in failed]  # each caller names its own plugin in it
+            self._answer(results)
+
+    def _answer(self, results: Sequence[Any]) -> None:
+        """Give the first of the collected calls their results, which may be exceptions."""
+        for result in results:
+            answer = self._collected.popleft().answer
+            if answer.done():
+                continue  # its caller has gone
+            if isinstance(result, Exception):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)
 
     async def _send(self, calls: Sequence[_Call]) -> list[Any]:
         """Make calls with nothing between them; returns each one's value, or the exception that it means."""

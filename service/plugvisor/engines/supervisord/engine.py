@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from plugvisor.plugins.manifest import Manifest
+    from plugvisor.models.manifest import Manifest
     from plugvisor.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -132,15 +132,14 @@ class SupervisordEngine:
             try:
                 await self._change("plugins.start", plugin_id)
             except StartFailed as error:
-                raise StartFailed(self.get(plugin_id).detail or str(error)) from error
+                await self._sync()
+                raise StartFailed(self.get(plugin_id).detail or "its process could not be started") from error
         return await self.wait_spawned(plugin_id)
 
     async def begin_stop(self, plugin_id: str) -> None:
         """Begin to stop a program."""
-        try:
+        with _explain():
             await self._change("plugins.stop", plugin_id)
-        except NotRunning as error:
-            raise NotRunning("it is not running") from error
 
     async def wait_stopped(self, plugin_id: str) -> Process:
         """Wait until nothing of a program is alive."""
@@ -186,6 +185,10 @@ class SupervisordEngine:
         self._table.read()  # raises at once while supervisord is silent, instead of after a timeout
         await self._table.reach(await self.client.call(method, plugin_id))
 
+    async def _sync(self) -> None:
+        """Have the process table show what supervisord knows."""
+        await self._table.reach(await self.client.call("plugins.sync"))
+
     async def _diagnose(self) -> None:
         """Find out, whenever there is no state stream, why; say so in the log, once, and to clients."""
         while True:
@@ -201,9 +204,14 @@ class SupervisordEngine:
 
 @contextlib.contextmanager
 def _explain() -> Iterator[None]:
-    """supervisord's words about its configuration name files: they are for the log."""
+    """supervisord's words name files and hold stack traces: they are for the log."""
     try:
         yield
+    except NotRunning as error:
+        raise NotRunning("it is not running") from error
+    except StopTimeout as error:
+        logger.error("supervisord cannot signal a process: %s", error)
+        raise StopTimeout("supervisord cannot signal its process; the service's log says why") from error
     except ConfigurationRejected as error:
         logger.error("supervisord rejects a program: %s", error)
         raise StartFailed("supervisord rejects its program; the service's log has its words") from error

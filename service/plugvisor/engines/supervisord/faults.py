@@ -83,6 +83,9 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
     "plugins.stop": {
         Fault.BAD_NAME: NotRunning,
         Fault.NOT_RUNNING: NotRunning,
+        # it was to be added, and cannot be
+        Fault.CANT_REREAD: NotRunning,
+        Fault.ALREADY_ADDED: NotRunning,
         Fault.FAILED: StopTimeout,  # kill() failed: whatever the reason, the process is alive
     },
     "plugins.restart": {

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 2.0
 """How long the stream may be silent: supervisord writes a heartbeat every second."""
+REACH_SECONDS = 5.0
+"""How long to wait for a change that supervisord has reported: a restarted one counts from 1 again."""
+UNREACHABLE = "supervisord cannot be reached: is it running?"
 RECONNECT_SECONDS = 0.1
 _STOP_CHECK_SECONDS = 0.005
 _WAIT_SECONDS = 0.5
@@ -67,10 +70,12 @@ class ProcessTable:
 
     Args:
         stream_path: the socket of the extension; it need not exist yet.
+        silence_seconds: how long the stream may be silent.
     """
 
-    def __init__(self, stream_path: str) -> None:
+    def __init__(self, stream_path: str, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._stream_path = stream_path
+        self._silence_seconds = silence_seconds
         self._processes: dict[str, Process] = {}
         self._sequence = 0
         self._heard_at = 0.0
@@ -85,7 +90,7 @@ class ProcessTable:
         """Another number whenever a process may be another."""
         self.on_change: list[Callable[[str | None], object]] = []
         """Called with the name of the program that has changed, or None: everything may have."""
-        self.problem = "supervisord cannot be reached: is it running?"
+        self.problem = UNREACHABLE
         """Why there is nothing to read while the stream is not connected."""
 
     async def open(self, patience_seconds: float) -> None:
@@ -105,7 +110,7 @@ class ProcessTable:
     def is_live(self) -> bool:
         """Whether the stream reports the state of this very moment."""
         now = time.monotonic()
-        if not self._connected or now - self._heard_at >= SILENCE_SECONDS:
+        if not self._connected or now - self._heard_at >= self._silence_seconds:
             return False
         if now - self._checked_at > _STOP_CHECK_SECONDS:
             self._checked_at = now
@@ -125,10 +130,10 @@ class ProcessTable:
         return self.read().get(name, NEVER_ADDED)
 
     async def wait_for(self, name: str, condition: Callable[[Process], bool], timeout_seconds: float) -> Process:
-        """Wait until a process meets a condition; returns the process, which may not, if the time is over.
+        """Wait until a process meets a condition, or the time is over; returns the process.
 
         Raises:
-            SupervisorUnavailable: the stream is broken for `SILENCE_SECONDS`.
+            SupervisorUnavailable: the stream has been silent or broken for `silence_seconds`, or is so at the end.
         """
         deadline = time.monotonic() + timeout_seconds
         dead_since: float | None = None
@@ -141,26 +146,28 @@ class ProcessTable:
                     return process
             else:
                 dead_since = now if dead_since is None else dead_since
-                if now - dead_since >= SILENCE_SECONDS or now >= deadline:
+                if now - dead_since >= self._silence_seconds or now >= deadline:
                     return self.get(name)
             await self._wait_for_line(name, min(deadline - now, _WAIT_SECONDS))
 
     async def reach(self, sequence: int) -> None:
-        """Wait until the table holds the change of that number, or the stream is found to be silent."""
-        while self._sequence < sequence and self.is_live:
+        """Wait until the table holds the change of that number, or the stream is silent or broken."""
+        deadline = time.monotonic() + REACH_SECONDS
+        while self._sequence < sequence and self.is_live and time.monotonic() < deadline:
             await self._wait_for_line(None, _WAIT_SECONDS)
 
     # -- the stream
 
     async def _listen(self) -> None:
         """Follow the stream for ever; after a break of any kind it begins anew with a snapshot."""
+        logged = ""
         while True:
             try:
                 await self._follow()
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                logger.exception("the state stream is broken and is connected anew")
+            except Exception as error:
+                if self._connected or repr(error) != logged:  # it may come with every attempt to connect
+                    logger.exception("the state stream is broken and is connected anew")
+                logged = repr(error)
             if self._connected:
                 self._connected = False
                 self._announce(None)
@@ -190,6 +197,7 @@ class ProcessTable:
             case _Snapshot():
                 self._processes = {process.name: process for process in message.processes}
                 self._connected = True
+                self.problem = UNREACHABLE  # what was wrong before is no longer
                 self._announce(None)
             case _Change():
                 self._processes[message.process.name] = message.process

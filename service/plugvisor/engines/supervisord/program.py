@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from supervisor.options import ServerOptions, UnhosedConfigParser
 
 from plugvisor.engines.supervisord.extension.launch_file import Launch
-from plugvisor.plugins.manifest import Manifest, ManifestError
+from plugvisor.models.manifest import Manifest, ManifestError
 
 if TYPE_CHECKING:
     from plugvisor.settings import Settings

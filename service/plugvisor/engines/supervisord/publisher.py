@@ -76,15 +76,15 @@ def _write(path: str, data: bytes) -> None:
         if file.readall() == data:
             return
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.tmp")  # matches no include pattern
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")  # matches no include pattern
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)  # of a writer that was killed
+        os.unlink(temporary)  # of a writer that was killed and had this number
     mode = os.stat(folder).st_mode & 0o644  # whoever may look into the folder may read it
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with open(descriptor, "wb", buffering=0) as file:
-            file.write(data)
+        with open(descriptor, "wb") as file:  # buffered: it writes all of it or raises
             os.fchmod(descriptor, mode)
+            file.write(data)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

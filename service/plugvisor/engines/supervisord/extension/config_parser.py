@@ -35,7 +35,9 @@ def read(parser: Any, filenames: str | Iterable[str], **kwargs: Any) -> list[str
             else:
                 parser._sections[section].update(options)  # noqa: SLF001
         parser._defaults.update(part._defaults)  # type: ignore[attr-defined] # noqa: SLF001
-        parser.unexpanded = [*getattr(parser, "unexpanded", ()), *part.sections()]
+        # a default belongs to every section
+        read_now = parser.sections() if part.defaults() else part.sections()
+        parser.unexpanded = [*getattr(parser, "unexpanded", ()), *read_now]
     return found
 
 

@@ -33,6 +33,8 @@ DEFERRED_SECONDS = 0.05
 """How often a call that waits (`supervisorctl stop`) is looked at."""
 SLICE_SECONDS = 0.01
 """How long processes that are due, such as all of them at the start, may hold up everything else."""
+MOST_DUE = 256
+"""So many entries, and four for each program, may wait in the queue of what is due."""
 
 _MASKS = {
     (True, False): selectors.EVENT_READ,
@@ -83,8 +85,15 @@ class EventLoop:
     def watch(self, dispatchers: dict[int, Any]) -> None:
         """Read from a plugin's new pipes until `unwatch`."""
         for descriptor, dispatcher in dispatchers.items():
+            self._forget(descriptor)  # a socket that was closed in this round may have had the same number
             if dispatcher.readable():
                 self._selector.register(descriptor, selectors.EVENT_READ, dispatcher)
+
+    def watch_input(self, dispatchers: dict[int, Any]) -> None:
+        """Write what waits for a plugin's standard input, as soon as its pipe takes more."""
+        for descriptor, dispatcher in dispatchers.items():
+            if dispatcher.writable() and descriptor not in self._selector.get_map():
+                self._selector.register(descriptor, selectors.EVENT_WRITE, dispatcher)
 
     def unwatch(self, dispatchers: dict[int, Any]) -> None:
         """The pipes are about to be closed."""
@@ -97,9 +106,11 @@ class EventLoop:
         if due_at is not None:
             self._due_count += 1
             heapq.heappush(self._due, (due_at, self._due_count, process))
+            if len(self._due) > MOST_DUE + 4 * len(self._supervisord.process_groups):
+                self.reschedule_all()  # most of them were due in a state that is long over
 
     def reschedule_all(self) -> None:
-        """Every time that processes remember was moved."""
+        """Begin anew: every time that processes remember was moved, or most entries are outdated."""
         self._due.clear()
         for process in self.plugins:
             self.schedule(process)
@@ -123,9 +134,9 @@ class EventLoop:
         while True:
             if self._options.mood < SupervisorStates.RUNNING and self._shut_down():
                 raise asyncore.ExitNow
-            self._ask_sockets()
-            timeout_seconds = self._find_timeout(self._before_poll())
-            for key, mask in self._selector.select(timeout_seconds):
+            wanted_seconds = self._before_poll()
+            self._ask_sockets()  # after it: it may have written to them
+            for key, mask in self._selector.select(self._find_timeout(wanted_seconds)):
                 self._handle(key.fd, key.data, mask)
             self._do_what_is_due()
             self._reap()
@@ -195,8 +206,9 @@ class EventLoop:
             raise
         except BaseException:  # noqa: BLE001 - as `runforever`: it belongs to the dispatcher
             dispatcher.handle_error()
-        if descriptor not in self._asked and getattr(dispatcher, "closed", False):
-            self._unregister(descriptor)  # a plugin has closed its output
+        is_wanted = descriptor in self._asked or dispatcher is self._waker or dispatcher.readable()
+        if not is_wanted and not dispatcher.writable():
+            self._unregister(descriptor)  # a plugin has closed its output, or read all of its input
 
     def _do_what_is_due(self) -> None:
         for group in self._other_groups:

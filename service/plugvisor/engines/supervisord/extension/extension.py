@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -16,7 +17,12 @@ from supervisor.xmlrpc import Faults, RPCError
 
 from plugvisor.engines.supervisord.extension.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.event_loop import SLICE_SECONDS, EventLoop, is_plugin
-from plugvisor.engines.supervisord.extension.launch_file import Launch, LaunchFileError, parse_launch
+from plugvisor.engines.supervisord.extension.launch_file import (
+    Launch,
+    LaunchFileError,
+    parse_launch,
+    read_launch_file,
+)
 from plugvisor.engines.supervisord.extension.orphans import END_SECONDS, Orphans, end_tagged
 from plugvisor.engines.supervisord.extension.plugin_process import NEVER_STARTED, PluginProcess
 from plugvisor.engines.supervisord.extension.programs import Programs
@@ -33,6 +39,7 @@ HEARTBEAT_SECONDS = 0.9
 """Not sooner after the last line than this; supervisord goes round at least every second."""
 _MAKE_PROCESS = ProcessConfig.make_process
 _ALIVE = (ProcessStates.STARTING, ProcessStates.RUNNING)
+_NOT_SPAWNED = (ProcessStates.BACKOFF, ProcessStates.FATAL)
 
 
 class Extension:
@@ -126,10 +133,10 @@ class Extension:
         if process is not None and process.state in _ALIVE:
             raise RPCError(Faults.ALREADY_STARTED, name)
         process = self._programs.prepare(name)
-        if process.state == ProcessStates.BACKOFF:
-            process.change_state(ProcessStates.STOPPED)
+        if process.state == ProcessStates.BACKOFF or process.restarts_by_itself:
+            process.change_state(ProcessStates.STOPPED)  # this start is no restart by supervisord
         self._start_when_clear(process)
-        if process.spawnerr and process.state == ProcessStates.BACKOFF:
+        if process.state in _NOT_SPAWNED and not process.start_pending:
             self.flush()
             raise RPCError(Faults.SPAWN_ERROR, process.spawnerr)
         return self.flush()
@@ -163,8 +170,8 @@ class Extension:
     def remove(self, name: str) -> int:
         """See `PluginsNamespace.remove`."""
         self._check_mood()
-        self._cancel_start(self._programs.get(name))
         self._programs.remove(name)
+        self._pending.pop(name, None)
         self._note(name)
         return self.flush()
 
@@ -188,11 +195,12 @@ class Extension:
 
     def _cancel_start(self, process: PluginProcess) -> bool:
         process.start_pending = False
-        return self._pending.pop(process.name, None) is not None
+        was_pending = self._pending.pop(process.name, None) is not None
+        if was_pending:
+            self._note(process.name)
+        return was_pending
 
     def _begin_stop(self, process: PluginProcess) -> None:
-        if process.pid:
-            self._orphans.note_descendants(process.pid, process.tag)
         if error := process.stop():
             raise RPCError(Faults.FAILED, error)
 
@@ -201,10 +209,8 @@ class Extension:
     def read_launch(self, name: str) -> Launch:
         """A program's launch file; raises `LaunchFileError`."""
         try:
-            if self._guard is None:
-                return parse_launch(Path(self._launch_dir, f"{name}.sh").read_bytes())
-            with self._guard.as_service():
-                return parse_launch(Path(self._launch_dir, f"{name}.sh").read_bytes())
+            with self._guard.as_service() if self._guard else contextlib.nullcontext():
+                return parse_launch(read_launch_file(os.path.join(self._launch_dir, f"{name}.sh")))
         except OSError as error:
             raise LaunchFileError(f"its launch file cannot be read: {error.strerror}") from error
 
@@ -212,11 +218,13 @@ class Extension:
         """Whether something of an earlier process of a program is alive."""
         return self._orphans.has(name)
 
+    @guarded
     def prepare_spawn(self, process: PluginProcess) -> None:
         """Kill what is left of the program: supervisorctl starts it without asking."""
         self._pending.pop(process.name, None)
         self._orphans.kill_now(process.name)
 
+    @guarded
     def process_spawned(self, process: PluginProcess) -> None:
         """Read what it prints, and remember whose process that is."""
         self._orphans.note_spawned(process.pid, process.tag)
@@ -226,6 +234,17 @@ class Extension:
         """Something other than its state has changed."""
         self._note(process.name)
 
+    @guarded
+    def process_written_to(self, process: PluginProcess) -> None:
+        """Write the rest when it has read what the pipe holds."""
+        self._loop.watch_input(process.dispatchers)
+
+    @guarded
+    def process_stopping(self, process: PluginProcess) -> None:
+        """It is about to be sent a signal to end: afterwards nobody could tell whose its descendants are."""
+        self._orphans.note_descendants(process.pid, process.tag)
+
+    @guarded
     def process_ending(self, process: PluginProcess) -> None:
         """It is being reaped: its pipes are closed next."""
         self._loop.unwatch(process.dispatchers)
@@ -287,6 +306,8 @@ class Extension:
         self._note(event.group)
         self._loop.update_groups()
         process = self._programs.find(event.group)
+        if self._pending.get(event.group, process) is not process:
+            del self._pending[event.group]  # removed by supervisorctl
         if process is not None:
             self._loop.schedule(process)
 

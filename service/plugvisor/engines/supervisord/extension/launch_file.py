@@ -13,6 +13,7 @@ JSON is ASCII here: a byte that is not UTF-8 is a lone surrogate, as `os.fsdecod
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,10 @@ _SCRIPT = """\
 # Generated from the plugin's manifest; edit that.
 exec {python} -P -m plugvisor run --file "$0"
 """
+
+
+LARGEST_BYTES = 16 * 1024 * 1024
+"""Far more than exec accepts: a launch file is larger by its escapes only."""
 
 
 class LaunchFileError(Exception):
@@ -43,12 +48,25 @@ class Launch(NamedTuple):
     def render(self, python: str) -> bytes:
         """The text of the file; `python` is the interpreter that has Plugvisor."""
         script = _SCRIPT.format(python=shlex.quote(python)).encode("utf-8", "surrogateescape")
-        return script + json.dumps(self._asdict(), indent=1).encode() + b"\n"
+        fields = ",\n".join(f' "{name}": {json.dumps(value)}' for name, value in self._asdict().items())
+        return script + b"{\n" + fields.encode() + b"\n}\n"
 
     def build_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of the process; `environ` is that of its parent."""
         inherited = {name: environ[name] for name in self.inherited if name in environ}
         return {**inherited, **self.environment}
+
+
+def read_launch_file(path: str) -> bytes:
+    """Read a launch file without waiting, whatever was put in its place; raises `OSError`, `LaunchFileError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, LARGEST_BYTES + 1)  # all of a regular file
+    finally:
+        os.close(descriptor)
+    if len(data) > LARGEST_BYTES:
+        raise LaunchFileError("its launch file is too large")
+    return data
 
 
 def parse_launch(data: bytes) -> Launch:
@@ -63,5 +81,7 @@ def parse_launch(data: bytes) -> Launch:
 
 def _check(launch: Launch) -> None:
     texts = [launch.directory, *launch.arguments, *launch.environment.values(), *launch.environment, *launch.inherited]
-    if not launch.arguments or not all(isinstance(text, str) and "\0" not in text for text in texts):
+    if not launch.arguments or not all(isinstance(text, str) and b"\0" not in os.fsencode(text) for text in texts):
         raise ValueError("a launch file holds strings without NUL, and at least one argument")
+    if not all(name and "=" not in name for name in launch.environment):
+        raise ValueError("a variable has a name, without an equals sign")

@@ -50,6 +50,12 @@ class Owner(Protocol):
     def process_changed(self, process: PluginProcess) -> None:
         """Called when something other than the state has changed."""
 
+    def process_written_to(self, process: PluginProcess) -> None:
+        """Called when something may wait for a process to read it."""
+
+    def process_stopping(self, process: PluginProcess) -> None:
+        """Called before a process is sent the signal that is to end it."""
+
     def process_ending(self, process: PluginProcess) -> None:
         """Called while a process is being reaped, before its pipes are closed."""
 
@@ -144,6 +150,17 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         self.dispatchers, self.pipes = {}, {}
         self.record_spawnerr(reason)
         self.change_state(ProcessStates.BACKOFF)
+
+    def write(self, chars: bytes) -> None:
+        """Write to its standard input; raises `OSError`."""
+        super().write(chars)
+        self._owner.process_written_to(self)
+
+    def kill(self, sig: int) -> str | None:
+        """Send the signal that is to end it; returns what went wrong."""
+        if self.pid:
+            self._owner.process_stopping(self)
+        return super().kill(sig)  # type: ignore[no-any-return]
 
     def finish(self, pid: int, sts: int) -> None:
         """Take note that the process has ended."""

@@ -1,0 +1,1 @@
+"""What is measured: Plugvisor, and what it is compared with."""

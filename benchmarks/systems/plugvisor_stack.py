@@ -1,0 +1,181 @@
+"""`plugvisor up` with light plugins, and a client of its API."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.systems.supervisord import (
+    COMMAND,
+    POLL_SECONDS,
+    START_SECONDS,
+    Supervisord,
+    get_startsecs,
+    name_plugins,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+HOST = "127.0.0.1"
+ADMIN_CODE = "an-admin-code-for-benchmarks"
+CALL_SECONDS = 120.0
+STATUS_POLL_SECONDS = 0.05
+"""Reading 1,000 plugins takes the service milliseconds, which the start should have."""
+
+
+class ApiClient:
+    """The API over one kept-alive connection, with little overhead."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=CALL_SECONDS)
+
+    def get(self, path: str) -> bytes:
+        """GET; the status must be 200."""
+        return self._request("GET", path)
+
+    def post(self, path: str) -> bytes:
+        """POST with the admin code; the status must be 200."""
+        return self._request("POST", path)
+
+    def read_statuses(self) -> dict[str, dict[str, Any]]:
+        """Every plugin's status."""
+        plugins: dict[str, dict[str, Any]] = json.loads(self.get("/plugin/status"))["plugins"]
+        return plugins
+
+    def wait_until_running(self) -> None:
+        """Wait until every plugin is running."""
+        deadline = time.monotonic() + START_SECONDS
+        while {status["status"] for status in self.read_statuses().values()} != {"running"}:
+            if time.monotonic() > deadline:
+                raise TimeoutError("not every plugin is running")
+            time.sleep(STATUS_POLL_SECONDS)
+
+    def _request(self, method: str, path: str) -> bytes:
+        self._connection.request(method, path, headers={"Authorization": f"Bearer {ADMIN_CODE}"})
+        response = self._connection.getresponse()
+        body = response.read()
+        if response.status != http.HTTPStatus.OK:
+            raise RuntimeError(f"cannot measure {method} {path}: the response was {response.status} {body!r}")
+        return body
+
+
+class PlugvisorStack(Supervisord):
+    """`plugvisor up` in a folder of its own."""
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.port = find_free_port()
+        self.state_stream_path = root / "run" / "state.sock"
+        self._plugins_dir = root / "plugins"
+        self._plugins_dir.mkdir()
+        self._output_path = root / "up.log"
+        for name in names:
+            self.change_program(name)
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": os.environ.get("HOME", "/"),
+            "LANG": "C.UTF-8",
+            "PLUGVISOR_PORT": str(self.port),
+            "PLUGVISOR_PLUGINS_DIR": str(self._plugins_dir),
+            "PLUGVISOR_RUN_DIR": str(root / "run"),
+            "PLUGVISOR_ADMIN_CODE": ADMIN_CODE,
+        }
+        self._began = time.monotonic()
+        with self._output_path.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "plugvisor", "up"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        super().__init__(process, root / "run" / "supervisor.sock", names)
+
+    @property
+    def service_pid(self) -> int:
+        """The service's process id."""
+        return self.read_pid("plugvisor")
+
+    def wait_until_up(self) -> tuple[float, float]:
+        """Wait for the start; returns the seconds until the API's first 200, and until every plugin is running."""
+        deadline = time.monotonic() + START_SECONDS
+        client = ApiClient(self.port)
+        while True:
+            with contextlib.suppress(OSError, http.client.HTTPException, RuntimeError):
+                client.get("/plugin/status")
+                break
+            client = ApiClient(self.port)
+            self.check_alive(deadline)
+            time.sleep(POLL_SECONDS)
+        first_response_seconds = time.monotonic() - self._began
+        client.wait_until_running()
+        return first_response_seconds, time.monotonic() - self._began
+
+    def check_alive(self, deadline: float) -> None:
+        """Raise `TimeoutError`, with what `plugvisor up` printed."""
+        try:
+            super().check_alive(deadline)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}:\n{self._output_path.read_text()}") from error
+
+    def change_program(self, name: str, stopwaitsecs: int = 10) -> None:
+        """Write a plugin's manifest."""
+        folder = self._plugins_dir / name
+        folder.mkdir(exist_ok=True)
+        (folder / "plugin.toml").write_text(
+            _MANIFEST.format(
+                name=name, command=json.dumps(COMMAND), startsecs=get_startsecs(name), stopwaitsecs=stopwaitsecs
+            )
+        )
+
+
+@contextlib.contextmanager
+def start_plugvisor(count: int) -> Iterator[PlugvisorStack]:
+    """Plugvisor with that many plugins, being started; all of it is ended afterwards."""
+    root = Path(tempfile.mkdtemp(prefix="pv-"))  # short: a Unix socket's path has at most 107 bytes
+    try:
+        stack = PlugvisorStack(root, name_plugins(count))
+        try:
+            yield stack
+        finally:
+            stack.end()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def run_plugvisor(count: int) -> Iterator[PlugvisorStack]:
+    """Plugvisor with that many running plugins; all of it is ended afterwards."""
+    with start_plugvisor(count) as stack:
+        stack.wait_until_up()
+        yield stack
+
+
+def find_free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.create_server((HOST, 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+_MANIFEST = """\
+[plugin]
+id = "{name}"
+name = "Plugin {name}"
+version = "1.0.0"
+description = "A light process that sleeps."
+command = {command}
+[plugin_runtime.supervisor]
+startsecs = {startsecs}
+stopwaitsecs = {stopwaitsecs}
+"""

@@ -1,0 +1,144 @@
+"""Query parameters and request bodies: declared as structs, checked by msgspec. An empty parameter counts as absent."""
+
+import math
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+from starlette.datastructures import QueryParams
+
+from plugvisor.errors import InvalidRequest
+from plugvisor.logs.tail import DEFAULT_LINES, MOST_LINES
+from plugvisor.metrics.history import KEPT_SAMPLES
+
+LONGEST_WAIT_SECONDS = 300
+LONGEST_SEARCH = 200
+"""In characters."""
+DEFAULT_SAMPLES = 100
+_LONGEST_KEPT_QUERY = 200
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """The query parameters of a route; those that it does not know are ignored."""
+
+
+class PluginQuery(Query, frozen=True, kw_only=True):
+    """Which plugins."""
+
+    plugin_id: Annotated[str, Meta(description="one plugin; empty or absent: all")] = ""
+
+
+class WaitQuery(Query, frozen=True, kw_only=True):
+    """How long to wait."""
+
+    wait: (
+        Annotated[float, Meta(ge=0, le=LONGEST_WAIT_SECONDS, description="seconds to wait for the final state")]
+        | UnsetType
+    ) = UNSET
+
+    @property
+    def wait_seconds(self) -> float | None:
+        """None if the client leaves it to the operation."""
+        return None if self.wait is UNSET else self.wait
+
+
+class PeriodQuery(Query, frozen=True, kw_only=True):
+    """From when until when. A time without an offset is the server's local time."""
+
+    start_time: Annotated[str, Meta(description="none before this: ISO 8601")] = ""
+    end_time: Annotated[str, Meta(description="none after this: ISO 8601")] = ""
+
+    @property
+    def period(self) -> tuple[float, float]:
+        """In seconds since 1970, infinite if not given; raises `InvalidRequest`."""
+        start = _parse_time("start_time", self.start_time, -math.inf)
+        end = _parse_time("end_time", self.end_time, math.inf)
+        if start > end:
+            raise InvalidRequest("`start_time` must not be after `end_time`", "start_time")
+        return start, end
+
+
+class HistoryQuery(PeriodQuery, frozen=True, kw_only=True):
+    """Which samples of a plugin's usage."""
+
+    limit: Annotated[int, Meta(ge=1, le=KEPT_SAMPLES, description="at most so many, the newest")] = DEFAULT_SAMPLES
+
+
+Lines = Annotated[int, Meta(ge=1, le=MOST_LINES, description="the newest so many")]
+
+
+class LogQuery(PeriodQuery, frozen=True, kw_only=True):
+    """Which lines of a log."""
+
+    lines: Lines = DEFAULT_LINES
+    level: Annotated[str, Meta(description="only of this level")] = ""
+    search: Annotated[str, Meta(max_length=LONGEST_SEARCH, description="only with this in it")] = ""
+
+
+class LogStreamQuery(Query, frozen=True, kw_only=True):
+    """Where a log's stream begins."""
+
+    lines: Lines = DEFAULT_LINES
+
+
+Q = TypeVar("Q", bound=Struct)
+
+
+def decode_query(kind: type[Q], query_string: bytes) -> Q:
+    """The parameters of a query string; raises `InvalidRequest`."""
+    if len(query_string) <= _LONGEST_KEPT_QUERY:
+        decoded: Q = _decode_kept(kind, query_string)
+        return decoded
+    return _decode(kind, query_string)
+
+
+def decode_body(kind: type[Q], body: bytes, example: str) -> Q:
+    """A JSON body; an empty one is `{}`. Raises `InvalidRequest`, which shows the example."""
+    try:
+        return msgspec.json.decode(body.strip() or b"{}", type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"the body must be JSON like {example}, or empty: {error}") from None
+
+
+def _decode(kind: type[Q], query_string: bytes) -> Q:
+    given = QueryParams(query_string)
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        if text := given.get(field.name, ""):
+            try:
+                values[field.name] = msgspec.convert(text, field.type, strict=False)
+            except msgspec.ValidationError:
+                raise InvalidRequest(f"`{field.name}` must be {_describe(field.type)}", field.name) from None
+    return kind(**values)
+
+
+@lru_cache(maxsize=4096)
+def _decode_kept(kind: type[Any], query_string: bytes) -> Any:
+    """Front ends send the same few queries again and again."""
+    return _decode(kind, query_string)
+
+
+def _describe(kind: Any) -> str:
+    """A parameter's type in words."""
+    match msgspec.json.schema(kind):
+        case {"type": "integer", "minimum": least, "maximum": most}:
+            return f"a whole number from {least} to {most}"
+        case {"type": "number", "minimum": least, "maximum": most}:
+            return f"a number from {least} to {most}"
+        case {"type": "string", "maxLength": most}:
+            return f"text of at most {most} characters"
+        case schema:
+            raise TypeError(f"no words for {schema}")
+
+
+def _parse_time(name: str, text: str, default: float) -> float:
+    if not text:
+        return default
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):  # the latter two: a year that the clock does not know
+        raise InvalidRequest(
+            f"`{name}` must be a time like 2026-11-22T15:02:57+00:00, and in a URL + is written %2B", name
+        ) from None

@@ -1,0 +1,102 @@
+"""`GET /plugin/{plugin_id}/logs` and `…/files`: what a plugin has printed, or the service, whose id is `_server`."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from plugvisor.api.responses import NO_STORE, JsonResponse
+from plugvisor.api.timestamps import format_time
+from plugvisor.errors import InvalidRequest, PluginNotFound
+from plugvisor.logs.files import LogFiles
+from plugvisor.logs.lines import LEVELS, SPELLINGS
+from plugvisor.logs.tail import Query, read_tail
+from plugvisor.models.log import Log, LogFile, LogFileList
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from plugvisor.api.parameters import LogQuery
+    from plugvisor.api.state import State
+    from plugvisor.manager.manager import Manager
+
+SERVER_ID = "_server"
+"""Under this id the service's own log is found; no plugin's id begins like this."""
+_THREADS = 2
+
+HEADERS = (*NO_STORE, (b"x-content-type-options", b"nosniff"))
+"""Plugins choose what is in it: it is for whoever asked, and to be taken for nothing but what it is said to be."""
+
+
+class LogReader:
+    """Finds logs and reads them in threads: disks may be slow and searches long."""
+
+    def __init__(self, manager: Manager, log_dir: Path) -> None:
+        self._manager = manager
+        self._log_dir = log_dir
+        self._threads = ThreadPoolExecutor(_THREADS, "logs")
+
+    def find(self, plugin_id: str) -> LogFiles:
+        """The log of a plugin, or of the service; raises `PluginNotFound`."""
+        if plugin_id != SERVER_ID and plugin_id not in self._manager.catalog:
+            raise PluginNotFound(plugin_id)
+        return LogFiles(self._log_dir, f"{plugin_id}.log")
+
+    async def show(self, plugin_id: str, query: Query) -> bytes:
+        """The body of `GET /plugin/{plugin_id}/logs`; raises `PluginNotFound`."""
+        log = self.find(plugin_id)
+
+        def read() -> bytes:
+            with log.open_all() as files:
+                tail = read_tail(files, query)
+            body = Log(
+                plugin_id=plugin_id,
+                logs=tail.entries,
+                total_lines=tail.total_lines,
+                returned_lines=len(tail.entries),
+                log_file=log.name,
+            )
+            return msgspec.json.encode(body)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
+
+    async def list_files(self, plugin_id: str) -> bytes:
+        """The body of `GET /plugin/{plugin_id}/logs/files`, the newest file first; raises `PluginNotFound`."""
+        log = self.find(plugin_id)
+
+        def read() -> bytes:
+            with log.open_all() as files:
+                found = [
+                    LogFile(filename=file.name, size=file.size, modified=format_time(file.modified)) for file in files
+                ]
+            body = LogFileList(plugin_id=plugin_id, log_files=found, count=len(found), time=format_time())
+            return msgspec.json.encode(body)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
+
+
+async def show_log(request: Request[State], query: LogQuery) -> Response:
+    """The newest lines."""
+    start, end = query.period
+    wanted = Query(query.lines, _read_level(query.level), query.search, start, end)
+    return JsonResponse(await request.state["logs"].show(request.path_params["plugin_id"], wanted), headers=HEADERS)
+
+
+async def list_log_files(request: Request[State]) -> Response:
+    """The files that there are."""
+    return JsonResponse(await request.state["logs"].list_files(request.path_params["plugin_id"]), headers=HEADERS)
+
+
+def _read_level(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        return SPELLINGS[text.upper()]
+    except KeyError:
+        raise InvalidRequest(f"`level` must be one of {', '.join(LEVELS)}", "level") from None

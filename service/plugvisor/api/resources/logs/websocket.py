@@ -1,0 +1,84 @@
+"""`WS /ws/logs/{plugin_id}`: a log as it grows, for a client that cannot send a header."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from starlette.websockets import WebSocketDisconnect
+
+from plugvisor.errors import PluginNotFound, PlugvisorError, TooManyAttempts, TooManyStreams, Unauthorized
+from plugvisor.logs.tail import DEFAULT_LINES
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
+
+    from plugvisor.api.resources.logs.streams import LogStreams
+    from plugvisor.api.state import State
+    from plugvisor.logs.files import LogFiles
+    from plugvisor.logs.follow import Follower
+
+PING_SECONDS = 30.0
+CLOSE_CODES = {Unauthorized: 1008, TooManyAttempts: 1008, TooManyStreams: 1013, PluginNotFound: 4404}
+"""How a WebSocket is closed that cannot be served (RFC 6455, 7.4)."""
+_LONGEST_REASON_BYTES = 120
+
+
+async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
+    """Send the last lines and then every new one."""
+    code = websocket.query_params.get("code", "")
+    websocket.scope["query_string"] = b""  # uvicorn logs the whole URL
+    state = websocket.state
+    await websocket.accept()  # a browser is told why it is closed only after that
+    try:
+        if not code:
+            raise Unauthorized("the admin code is needed: send it as the parameter `code`")
+        state["gate"].check_code(code.encode("utf-8", "replace"), websocket)
+        log = state["logs"].find(websocket.path_params["plugin_id"])
+        state["log_streams"].check_room()
+    except PlugvisorError as error:
+        reason = str(error).encode()[:_LONGEST_REASON_BYTES].decode(errors="ignore")
+        with suppress(WebSocketDisconnect, RuntimeError):  # it may be closed already
+            await websocket.close(CLOSE_CODES[type(error)], reason)
+        return
+    with state["log_streams"].opening(log) as follower:
+        tasks = [
+            asyncio.create_task(_send_messages(websocket, state["log_streams"], follower, log)),
+            asyncio.create_task(_ignore_messages(websocket)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _send_messages(websocket: WebSocket[State], streams: LogStreams, follower: Follower, log: LogFiles) -> None:
+    sent_at = time.monotonic()
+    try:
+        async for batch in streams.follow(follower, log, DEFAULT_LINES):
+            if batch is not None:
+                await _send(websocket, f'{{"type":"{batch[0]}",{batch[1][1:].decode()}')
+            if time.monotonic() - sent_at >= PING_SECONDS:
+                sent_at = time.monotonic()
+                await _send(websocket, '{"type":"ping"}')
+    except WebSocketDisconnect:
+        return
+
+
+async def _send(websocket: WebSocket[State], text: str) -> None:
+    try:
+        await websocket.send_text(text)
+    except RuntimeError as error:  # uvicorn has closed the connection by itself: no pong came, or a long message
+        raise WebSocketDisconnect(1006) from error
+
+
+async def _ignore_messages(websocket: WebSocket[State]) -> None:
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass

@@ -1,0 +1,59 @@
+"""What every request finds in `request.state`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypedDict
+
+from plugvisor.errors import PluginNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+    from plugvisor.api.auth import Gate
+    from plugvisor.api.endpoint import Route
+    from plugvisor.api.resources.events import EventHub
+    from plugvisor.api.resources.logs.files import LogReader
+    from plugvisor.api.resources.logs.streams import LogStreams
+    from plugvisor.api.views import Views
+    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.manager import Manager
+    from plugvisor.metrics.sampler import Sampler
+    from plugvisor.metrics.traffic import Traffic
+    from plugvisor.plugins.catalog import Plugin
+    from plugvisor.settings import Settings
+
+
+class State(TypedDict):
+    """Made by the application's lifespan."""
+
+    settings: Settings
+    engine: Engine
+    manager: Manager
+    views: Views
+    events: EventHub
+    logs: LogReader
+    log_streams: LogStreams
+    sampler: Sampler
+    traffic: Traffic
+    gate: Gate
+    routes: Sequence[Route]
+    endless: Sequence[Endless]
+    """What must be ended before the service can shut down."""
+
+
+class Endless(Protocol):
+    """Has responses that never end by themselves."""
+
+    def close(self) -> None:
+        """End them all, and every later one."""
+
+
+def get_plugin(request: Request[State]) -> Plugin:
+    """The plugin that the path names; raises `PluginNotFound`."""
+    plugin_id: str = request.path_params["plugin_id"]
+    plugin = request.state["manager"].catalog.get(plugin_id)
+    if plugin is None:
+        raise PluginNotFound(plugin_id)
+    return plugin

@@ -1,0 +1,32 @@
+"""The admin code of a service that is started by hand, and what to say of a short one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
+
+if TYPE_CHECKING:
+    from plugvisor.settings import Settings
+
+WEAK_CODE = (
+    "the admin code is short: it can be guessed in the long run, and wrong codes are throttled for everyone "
+    "behind one address; set PLUGVISOR_ADMIN_CODE to 16 characters or more"
+)
+
+
+def find_admin_code(settings: Settings) -> AdminCode:
+    """The code that was set; else the one that `serve` made when it was first started here; else a new one."""
+    kept = settings.run_dir / "admin_code"
+    code = read_admin_code(os.environ)
+    if code is None and kept.exists():
+        code = read_admin_code({"PLUGVISOR_ADMIN_CODE_FILE": str(kept)})
+    if code is not None:
+        return code
+    code = make_admin_code()
+    keep_admin_code(kept, code)
+    # to a person at a terminal, but never to a log
+    print(f"admin code: {code.value if sys.stdout.isatty() else f'in the file {kept}'}", flush=True)
+    return code

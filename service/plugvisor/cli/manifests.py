@@ -1,0 +1,56 @@
+"""`plugvisor render` and `check`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plugvisor.engines.supervisord.boot import render_programs
+from plugvisor.engines.supervisord.program import render_program
+from plugvisor.engines.supervisord.run_folder import prepare_folders
+from plugvisor.errors import ConfigurationError
+from plugvisor.plugins.catalog import load_catalog
+from plugvisor.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+    from plugvisor.plugins.catalog import Plugin
+
+
+def run_render(_arguments: argparse.Namespace) -> int:
+    """Write the program files."""
+    settings = Settings.from_env(os.environ)
+    prepare_folders(settings)
+    return _print_verdicts(render_programs(settings, keep_broken=True).values())
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Print what is to be said of each plugin."""
+    settings = Settings.from_env(os.environ | ({"PLUGVISOR_PLUGINS_DIR": arguments.dir} if arguments.dir else {}))
+    # an author checks manifests where nothing was ever run: the programs are rendered, but never written
+    settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
+    try:
+        catalog = load_catalog(settings.plugins_dir, {}, partial(render_program, settings=settings))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the folder {str(settings.plugins_dir)!r}: {error.strerror}") from error
+    return _print_verdicts(catalog.values())
+
+
+def _print_verdicts(plugins: Iterable[Plugin]) -> int:
+    """Say of each plugin whether it is valid; returns the exit status."""
+    count = invalid = 0
+    for plugin in plugins:
+        count += 1
+        where = plugin.name_of_folder or plugin.id
+        if plugin.problem:
+            invalid += 1
+            print(f"{where}: cannot be used: {plugin.problem}")
+        else:
+            print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
+    print(f"{count} plugins, {invalid} invalid")
+    return 1 if invalid else 0

@@ -1,0 +1,80 @@
+"""`plugvisor up`, `run` and `ctl`: each becomes another program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from plugvisor import VERSION
+from plugvisor.cli.admin_code import WEAK_CODE
+from plugvisor.cli.listener import open_socket
+from plugvisor.engines.supervisord import boot
+from plugvisor.engines.supervisord.program import launch_path
+from plugvisor.engines.supervisord.run_folder import prepare_folders, write_users_conf
+from plugvisor.errors import ConfigurationError
+from plugvisor.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+    from plugvisor.admin_code import AdminCode
+    from plugvisor.plugins.catalog import Catalog
+
+_ONE_USER = (
+    "this is not root, so the service and the plugins run as one user: a plugin can read the admin code and stop "
+    "the service; start as root to keep them apart"
+)
+
+
+def run_up(_arguments: argparse.Namespace) -> NoReturn:
+    """Get everything ready and become supervisord."""
+    settings = Settings.from_env(os.environ)
+    prepare_folders(settings)
+    boot.lock_run_dir(settings)
+    if settings.page_dir is not None:
+        from plugvisor.api.http.static import check_page_dir  # noqa: PLC0415 - it imports the web framework
+
+        check_page_dir(settings.page_dir)
+    open_socket(settings.host, settings.port).close()  # better now, in the terminal, than in the service's log
+    catalog = boot.render_programs(settings, keep_broken=False)
+    write_users_conf(settings)
+    environ = boot.make_environ(settings, len(catalog))
+    code = boot.prepare_admin_code(settings, environ)
+    _print_banner(settings, catalog, code)
+    command = [sys.executable, "-P", "-m", "plugvisor.engines.supervisord.extension"]
+    os.execve(sys.executable, [*command, "-c", str(boot.SUPERVISORD_CONF)], environ)
+
+
+def run_plugin(arguments: argparse.Namespace) -> NoReturn:
+    """Become a plugin."""
+    settings = Settings.from_env(os.environ)
+    if (arguments.plugin_id is None) == (arguments.file is None):
+        raise ConfigurationError("cannot run a plugin: name its ID, or its launch file with --file")
+    boot.execute_plugin(settings, arguments.file or launch_path(settings.run_dir, arguments.plugin_id))
+
+
+def run_ctl(arguments: argparse.Namespace) -> NoReturn:
+    """Become supervisorctl."""
+    environ = boot.make_ctl_environ(Settings.from_env(os.environ))
+    command = [sys.executable, "-P", "-m", "supervisor.supervisorctl", "-c", str(boot.SUPERVISORD_CONF)]
+    os.execve(sys.executable, [*command, *arguments.arguments], environ)
+
+
+def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None:
+    print(f"Plugvisor {VERSION}")
+    print(f"  address     {settings.url}")
+    if code.is_new:
+        # a fragment: browsers never send it to a server, and the page removes it from the address bar at once
+        print(f"  page        {settings.url}/#code={code.value}")
+    print(f"  admin code  {code.value if code.is_new else 'as you set it'}")
+    print(f"  plugins     {len(catalog)} in {settings.plugins_dir}")
+    print(f"  logs        {settings.log_dir}")
+    for plugin in catalog.values():
+        if plugin.problem:
+            print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
+    if code.is_weak:
+        print(WEAK_CODE, file=sys.stderr)
+    if settings.users is None and os.environ.get("PLUGVISOR_SERVICE_USER"):
+        print(_ONE_USER, file=sys.stderr)
+    print("Ctrl-C stops all of it.", flush=True)

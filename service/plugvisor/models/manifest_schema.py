@@ -1,0 +1,77 @@
+"""The JSON Schema of `plugin.toml`, for editors, linters and other programs that write manifests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from plugvisor.models.manifest import (
+    FILE_NAME,
+    RESERVED_IDS,
+    TABLES,
+    Author,
+    CommandLine,
+    Dependency,
+    Manifest,
+    Sdk,
+)
+
+
+def make_schema() -> dict[str, Any]:
+    """Make a JSON Schema (2020-12) from the declarations in `models/manifest.py`.
+
+    It accepts every valid manifest, unless the metadata has values of other types, which the reader leaves out. It
+    rejects what is invalid by type, pattern, range or key.
+    """
+    types = (Manifest, Author, Sdk, Dependency, CommandLine)
+    references, definitions = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    _, author, sdk, dependency, command_line = references
+    fields = definitions.pop("Manifest")["properties"]
+    del definitions["Metadata"]
+    for schema in fields.values():
+        if schema.get("default") == "" or isinstance(schema.get("default"), tuple | dict):
+            del schema["default"]  # it means that the key is absent, and is not always a value that it may have
+    # a file may have these in another form than `Manifest`
+    options = definitions["SupervisorOptions"]["properties"]
+    options["autorestart"] = _either(options["autorestart"], {"type": "boolean"})
+    fields["command"] = _either(fields["command"], command_line)
+    fields["id"]["not"] = {"enum": list(RESERVED_IDS)}
+
+    plugin = {key: fields[key] for key in TABLES["plugin"]} | {
+        "author": _either({**author, "description": definitions["Author"]["description"]}, {"type": "string"}),
+        "sdk": {**sdk, "description": definitions["Sdk"]["description"]},
+        "dependency": _either(
+            {"type": "array", "items": dependency, "description": definitions["Dependency"]["description"]}, dependency
+        ),
+    }
+    runtime = {key: fields[key] for key in TABLES["plugin_runtime"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": FILE_NAME,
+        "description": "The manifest of a Plugvisor plugin. Tables that are not listed belong to the plugin.",
+        "type": "object",
+        "properties": {
+            "plugin": {
+                "description": "What the plugin is. Keys that are not listed belong to the plugin.",
+                "type": "object",
+                "properties": plugin,
+                "required": ["id"],
+                "anyOf": [{"required": ["command"]}, {"required": ["entry"]}],
+            },
+            "plugin_runtime": {
+                "description": "How the plugin runs. Keys that are not listed belong to the plugin.",
+                "type": "object",
+                "properties": runtime,
+            },
+        },
+        "required": ["plugin"],
+        "$defs": definitions,
+    }
+
+
+def _either(schema: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """A schema for two forms of one value."""
+    form = dict(schema)
+    common: dict[str, Any] = {key: form.pop(key) for key in ("description", "default") if key in form}
+    return {**common, "anyOf": [form, other]}

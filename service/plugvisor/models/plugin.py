@@ -1,0 +1,240 @@
+"""A plugin as the API shows it: in the list, in a status, after an operation, and its manifest."""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from plugvisor.models.body import Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
+from plugvisor.models.problem import Problem
+from plugvisor.models.process import Status
+
+MOST_PLUGINS = 4096
+"""As many as one request may name."""
+
+StateName = Literal["STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "UNKNOWN"]
+"""The names of `ProcessState`."""
+Strings = tuple[str, ...]
+
+
+class Author(Body, frozen=True, kw_only=True):
+    """`[plugin.author]`."""
+
+    name: OptionalText = UNSET
+    email: OptionalText = UNSET
+    url: OptionalText = UNSET
+
+
+class Dependency(Body, frozen=True, kw_only=True):
+    """A `[[plugin.dependency]]`."""
+
+    id: OptionalText = UNSET
+    entry: OptionalText = UNSET
+    custom_event: OptionalText = UNSET
+    recommended: OptionalText = UNSET
+    supported: OptionalText = UNSET
+    untested: OptionalText = UNSET
+    providers: Strings | UnsetType = UNSET
+    conflicts: Strings | UnsetType = UNSET
+
+
+class ManifestError(Body, frozen=True, kw_only=True):
+    """Why a manifest is invalid, and on which line of `plugin.toml`."""
+
+    line: Annotated[int, Meta(ge=1)] | None
+    message: str
+
+
+class LastExit(Body, frozen=True, kw_only=True):
+    """How a process ended: with a code or by a signal."""
+
+    code: Count | UnsetType = UNSET
+    signal: OptionalText = UNSET
+    at: Time
+
+
+State = Annotated[StateName, Meta(description="supervisord's word for the status")]
+Detail = Annotated[OptionalText, Meta(description="why it is as it is, for a person")]
+Restarts = Annotated[Count | UnsetType, Meta(description="by supervisord itself")]
+OptionalExit = (
+    Annotated[LastExit, Meta(extra_json_schema={"oneOf": [{"required": ["code"]}, {"required": ["signal"]}]})]
+    | UnsetType
+)
+OptionalTime = Time | UnsetType
+OptionalFlag = Flag | UnsetType
+OptionalError = ManifestError | UnsetType
+Uptime = Annotated[Count | UnsetType, Meta(description="whole seconds")]
+
+
+class ListedPlugin(Body, frozen=True, kw_only=True):
+    """An item of `GET /plugins`. Nothing in it changes by the passing of time alone."""
+
+    id: str
+    name: str
+    version: str
+    description: str
+    status: Status
+    enabled: bool
+    runtime_enabled: bool
+    runtime_auto_start: bool
+    author: Author | None
+    dependencies: tuple[Dependency, ...]
+    sdk_version: str | None
+    sdk_recommended: str | None
+    sdk_supported: str | None
+    sdk_untested: str | None
+    sdk_conflicts: Strings
+    entries: Annotated[Strings, Meta(max_length=0)]
+    state: State
+    detail: Detail = UNSET
+    manifest_error: OptionalError = UNSET
+    restarts: Restarts = UNSET
+    last_exit: OptionalExit = UNSET
+    retry_at: OptionalTime = UNSET
+    flapping: OptionalFlag = UNSET
+
+
+class PluginList(Body, frozen=True, kw_only=True):
+    """`GET /plugins`."""
+
+    plugins: tuple[ListedPlugin, ...]
+    message: str
+
+
+class ProcessStatus(Body, frozen=True, kw_only=True):
+    """One plugin's status among all of them. `pid` and `uptime` are there while a process is alive."""
+
+    status: Status
+    state: State
+    detail: Detail = UNSET
+    manifest_error: OptionalError = UNSET
+    restarts: Restarts = UNSET
+    last_exit: OptionalExit = UNSET
+    retry_at: OptionalTime = UNSET
+    flapping: OptionalFlag = UNSET
+    pid: OptionalPid = UNSET
+    uptime: Uptime = UNSET
+
+
+class PluginStatus(Body, frozen=True, kw_only=True):
+    """One plugin's status by itself."""
+
+    plugin_id: str
+    status: Status
+    state: State
+    detail: Detail = UNSET
+    manifest_error: OptionalError = UNSET
+    restarts: Restarts = UNSET
+    last_exit: OptionalExit = UNSET
+    retry_at: OptionalTime = UNSET
+    flapping: OptionalFlag = UNSET
+    pid: OptionalPid = UNSET
+    uptime: Uptime = UNSET
+    time: Time
+
+
+class AllStatuses(Body, frozen=True, kw_only=True):
+    """Every plugin's status by its id."""
+
+    plugins: dict[str, ProcessStatus]
+    time: Time
+
+
+class Outcome(Body, frozen=True, kw_only=True):
+    """What start, stop or reload has led to."""
+
+    plugin_id: str
+    status: Status
+    state: State
+    detail: Detail = UNSET
+    message: str
+    pid: OptionalPid = UNSET
+
+
+class RefreshResult(Body, frozen=True, kw_only=True):
+    """What a refresh found: sorted ids."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    invalid: list[str]
+
+
+class PluginIds(Body, frozen=True, kw_only=True):
+    """The plugins that a bulk operation is about; absent: all."""
+
+    plugin_ids: Annotated[list[str], Meta(max_length=MOST_PLUGINS)] | UnsetType = UNSET
+
+
+class BulkItem(Body, frozen=True, kw_only=True):
+    """What became of one plugin in a bulk operation: an outcome, or else a problem."""
+
+    plugin_id: str
+    ok: bool
+    status: Status | UnsetType = UNSET
+    state: State | UnsetType = UNSET
+    detail: Detail = UNSET
+    message: OptionalText = UNSET
+    pid: OptionalPid = UNSET
+    problem: Problem | UnsetType = UNSET
+
+
+class BulkResult(Body, frozen=True, kw_only=True):
+    """What a bulk operation has led to; `ok` if all of it succeeded."""
+
+    ok: bool
+    results: list[
+        Annotated[
+            BulkItem,
+            Meta(
+                extra_json_schema={
+                    "oneOf": [
+                        {"properties": {"ok": {"const": True}}, "required": ["status", "state", "message"]},
+                        {"properties": {"ok": {"const": False}}, "required": ["problem"]},
+                    ]
+                }
+            ),
+        ]
+    ]
+
+
+class SupervisorOptions(Body, frozen=True, kw_only=True):
+    """`[plugin_runtime.supervisor]`, defaults included."""
+
+    startsecs: Count
+    startretries: Count
+    autorestart: str
+    exitcodes: tuple[Count, ...]
+    stopsignal: str
+    stopwaitsecs: Count
+    priority: Count
+
+
+class ManifestFields(Body, frozen=True, kw_only=True):
+    """What decides how a plugin runs."""
+
+    command: list[str]
+    entry: str
+    enabled: bool
+    auto_start: bool
+    environment: Annotated[list[str], Meta(description="the names alone: values are often secrets")]
+    supervisor: SupervisorOptions
+
+
+class PluginManifest(Body, frozen=True, kw_only=True):
+    """`GET /plugin/{plugin_id}/manifest`."""
+
+    plugin_id: str
+    folder: Annotated[str, Meta(description="its name; empty if it is gone")]
+    manifest: ManifestFields | None
+    problem: str
+    manifest_error: OptionalError = UNSET
+    time: Time
+
+
+class PluginHealth(Body, frozen=True, kw_only=True):
+    """Whether a plugin's process is alive."""
+
+    alive: bool
+    status: Literal["running", "stopped", "crashed"]
+    pid: Pid | None
+    exitcode: Annotated[int, Meta(description="of a signal its number, negative")] | None

@@ -1,0 +1,28 @@
+"""RFC 9457 problem details."""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from plugvisor.models.body import Body, Count, OptionalText, Time
+
+
+class Problem(Body, frozen=True, kw_only=True):
+    """An error: `detail` is for a person, all other members are for programs."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: Annotated[str, Meta(description="a sentence for a person")]
+    code: Annotated[str, Meta(description="stable, for programs")]
+    plugin_id: Annotated[OptionalText, Meta(description="the plugin that could not be changed or found")] = UNSET
+    parameter: Annotated[OptionalText, Meta(description="the query parameter that is invalid")] = UNSET
+    retry_after: Annotated[Count | UnsetType, Meta(description="seconds, as in the header Retry-After")] = UNSET
+
+
+class Unavailable(Problem, frozen=True, kw_only=True):
+    """The problem that the service is not ready."""
+
+    available: Literal[False]
+    plugins_count: Count
+    time: Time

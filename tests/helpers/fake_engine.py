@@ -1,0 +1,147 @@
+"""An engine in memory, for the manager."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from plugvisor.engines.engine import EngineInfo
+from plugvisor.errors import NotRunning, SupervisorUnavailable
+from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
+
+from tests.helpers.scenarios import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from plugvisor.logs.files import LogFiles
+    from plugvisor.plugins.manifest import Manifest
+
+
+class FakeEngine:
+    """Every change is done at once, unless the test holds it back (`hold`) or has it fail (`errors`)."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.processes: dict[str, Process] = {}
+        self.published: dict[str, tuple[Manifest, Path]] = {}
+        self.calls: list[tuple[str, str]] = []
+        """Every method that changed something or waited for it, with the plugin's id, when it began."""
+        self.errors: dict[str, Exception] = {}
+        """What a method raises."""
+        self.is_live = True
+        self.version = 0
+        self.on_change: list[Callable[[str | None], object]] = []
+        self._held: dict[tuple[str, str], asyncio.Event] = {}
+
+    # -- for the test
+
+    def hold(self, method: str, plugin_id: str) -> asyncio.Event:
+        """Have a method wait, for this plugin, until the event that is returned is set."""
+        return self._held.setdefault((method, plugin_id), asyncio.Event())
+
+    async def wait_called(self, method: str, plugin_id: str, times: int = 1) -> None:
+        """Wait until a method was called so often."""
+        await wait_until(lambda: self.calls.count((method, plugin_id)) >= times, f"{method} {plugin_id}")
+
+    def set(self, plugin_id: str, state: ProcessState, **fields: Any) -> Process:
+        """Change a process; it has a pid if it is alive."""
+        is_alive = state in (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING)
+        before = self.processes.get(plugin_id, NEVER_ADDED)
+        changed = msgspec.structs.replace(before, **{"state": state, "pid": 7 if is_alive else 0} | fields)
+        self.processes[plugin_id] = changed
+        self.version += 1
+        return changed
+
+    async def _do(self, method: str, plugin_id: str) -> None:
+        self.calls.append((method, plugin_id))
+        if held := self._held.get((method, plugin_id)):
+            await held.wait()
+        if error := self.errors.get(method):
+            raise type(error)(*error.args)
+
+    # -- `Engine`
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+
+    async def close(self) -> None:
+        """Nothing to disconnect from."""
+
+    async def describe(self) -> EngineInfo:
+        """Itself."""
+        return EngineInfo(self.name, "1", 1, "RUNNING")
+
+    def read(self) -> Mapping[str, Process]:
+        """Every process."""
+        if not self.is_live:
+            raise SupervisorUnavailable("the engine is away")
+        return self.processes
+
+    def get(self, plugin_id: str) -> Process:
+        """One process."""
+        return self.read().get(plugin_id, NEVER_ADDED)
+
+    def open_log(self, plugin_id: str) -> LogFiles:
+        """No plugin of this engine prints anything."""
+        raise NotImplementedError
+
+    def render(self, manifest: Manifest, folder: Path) -> tuple[Manifest, Path]:
+        """A program is its manifest and its folder."""
+        return manifest, folder
+
+    def read_published(self) -> Mapping[str, Path | None]:
+        """The folders of what was published."""
+        return {plugin_id: folder for plugin_id, (_, folder) in self.published.items()}
+
+    def publish(self, program: tuple[Manifest, Path]) -> None:
+        """Keep a program."""
+        if error := self.errors.get("publish"):
+            raise type(error)(*error.args)
+        self.published[program[0].id] = program
+
+    async def add(self, plugin_id: str) -> None:
+        """Add a plugin."""
+        await self._do("add", plugin_id)
+        self.set(plugin_id, ProcessState.STOPPED)
+
+    async def start(self, plugin_id: str) -> Process:
+        """Start a plugin, which is STARTING then."""
+        await self._do("start", plugin_id)
+        return self.set(plugin_id, ProcessState.STARTING)
+
+    async def begin_stop(self, plugin_id: str) -> None:
+        """Begin to stop a plugin, which is STOPPING then."""
+        await self._do("begin_stop", plugin_id)
+        if not self.get(plugin_id).is_alive:
+            raise NotRunning("it is not running")
+        self.set(plugin_id, ProcessState.STOPPING)
+
+    async def wait_stopped(self, plugin_id: str) -> Process:
+        """Have a plugin be STOPPED."""
+        await self._do("wait_stopped", plugin_id)
+        return self.set(plugin_id, ProcessState.STOPPED)
+
+    async def begin_restart(self, plugin_id: str) -> None:
+        """Begin to restart a plugin."""
+        await self._do("begin_restart", plugin_id)
+        self.set(plugin_id, ProcessState.STOPPING, start_pending=True)
+
+    async def wait_spawned(self, plugin_id: str) -> Process:
+        """Have a plugin be STARTING."""
+        await self._do("wait_spawned", plugin_id)
+        return self.set(plugin_id, ProcessState.STARTING, start_pending=False)
+
+    async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
+        """Have a plugin be RUNNING, if there is time."""
+        await self._do("wait_running", plugin_id)
+        return self.set(plugin_id, ProcessState.RUNNING) if timeout_seconds > 0 else self.get(plugin_id)
+
+    async def remove(self, plugin_id: str) -> None:
+        """Forget a plugin."""
+        await self._do("remove", plugin_id)
+        self.processes.pop(plugin_id, None)
+        self.published.pop(plugin_id, None)

@@ -1,0 +1,45 @@
+"""Tests of asynchronous code: a scenario is a coroutine that is run to its end, with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
+
+DEADLINE_SECONDS = 30.0
+"""Far longer than anything takes on two busy cores; reached only when something is wrong."""
+
+
+def run_scenario(scenario: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; fail if it takes too long, or if an exception is lost in a task or a callback."""
+    lost: list[dict[str, Any]] = []
+
+    async def run() -> T:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await scenario
+
+    result = asyncio.run(run())
+    assert not lost, lost
+    return result
+
+
+async def wait_until(condition: Callable[[], Any], what: str = "") -> Any:
+    """Wait until what `condition` returns is true, and return that."""
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS / 2):
+            while not (value := condition()):  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        raise AssertionError(f"waited in vain for {what or condition}") from None
+    return value
+
+
+async def let_tasks_run() -> None:
+    """Let every task go on as far as it can without input."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -1,0 +1,435 @@
+"""The manager: start, stop, reload and refresh, on an engine in memory and manifests on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from plugvisor.errors import (
+    AlreadyRunning,
+    InvalidManifest,
+    NotRunning,
+    PluginDisabled,
+    PluginNotFound,
+    PluginsUnreadable,
+    StartFailed,
+    StopTimeout,
+    SupervisorUnavailable,
+)
+from plugvisor.manager import manager as module
+from plugvisor.manager.manager import Manager
+from plugvisor.manager.refresh import Refreshed
+from plugvisor.models.process import ProcessState
+
+from tests.helpers.fake_engine import FakeEngine
+from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from plugvisor.engines.engine import Engine
+
+RUNNING, STARTING, STOPPED, STOPPING = (
+    ProcessState.RUNNING,
+    ProcessState.STARTING,
+    ProcessState.STOPPED,
+    ProcessState.STOPPING,
+)
+
+
+class Plugins:
+    """The plugins folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, plugin_id: str, *, version: str = "1", folder: str = "", runtime: str = "") -> None:
+        path = self.folder / (folder or plugin_id)
+        path.mkdir(exist_ok=True)
+        (path / "plugin.toml").write_text(
+            f'[plugin]\nid = "{plugin_id}"\nversion = "{version}"\ncommand = "true"\n[plugin_runtime]\n{runtime}\n'
+        )
+
+    def spoil(self, folder: str) -> None:
+        (self.folder / folder / "plugin.toml").write_text("[plugin\n")
+
+    def remove(self, folder: str) -> None:
+        shutil.rmtree(self.folder / folder)
+
+
+def run(tmp_path: Path, scenario: Callable[[Manager, FakeEngine, Plugins], Awaitable[Any]]) -> None:
+    """Run a scenario with a manager that has loaded the stopped plugin `echo`."""
+
+    async def loaded() -> None:
+        plugins, engine = Plugins(tmp_path), FakeEngine()
+        plugins.write("echo")
+        checked: Engine = engine
+        manager = Manager(tmp_path, checked)
+        await manager.load()
+        await manager.refresh()
+        engine.calls.clear()
+        await scenario(manager, engine, plugins)
+        await manager.close()
+
+    run_scenario(loaded())
+
+
+# -- start
+
+
+def test_a_start_publishes_the_manifest_as_it_is_now(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        version, announced = manager.version, []
+        manager.on_change.append(lambda: announced.append(manager.catalog["echo"].manifest))
+        plugins.write("echo", version="2")
+        outcome = await manager.start("echo")
+        assert (outcome.process.state, outcome.finished) == (STARTING, True)
+        assert engine.published["echo"][0].version == "2"
+        assert [manifest.version for manifest in announced if manifest] == ["2"]
+        assert manager.version > version
+        assert engine.calls == [("start", "echo")]
+
+    run(tmp_path, scenario)
+
+
+def test_a_start_may_wait_until_it_runs(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        assert (await manager.start("echo", wait_seconds=5)).process.state is RUNNING
+        engine.set("echo", STOPPED)
+        assert (await manager.start("echo", wait_seconds=0)).process.state is STARTING
+        engine.set("echo", STOPPED)
+        engine.errors["wait_running"] = StartFailed("it died")
+        with pytest.raises(StartFailed, match=r"^cannot start 'echo': it died"):
+            await manager.start("echo", wait_seconds=5)
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("verb", ["start", "reload"])
+@pytest.mark.parametrize(
+    ("spoil", "error", "text"),
+    [
+        (lambda plugins: plugins.spoil("echo"), InvalidManifest, "its manifest is invalid: plugin.toml line 1"),
+        (lambda plugins: plugins.remove("echo"), InvalidManifest, "the folder is gone"),
+        (lambda plugins: plugins.write("echo", runtime="enabled = false"), PluginDisabled, "`enabled = false`"),
+        (lambda plugins: plugins.write("other", folder="echo"), InvalidManifest, "its id is now 'other'; refresh"),
+    ],
+)
+def test_what_may_not_be_started_is_rejected_before_anything_is_stopped(
+    tmp_path: Path, verb: str, spoil: Callable[[Plugins], None], error: type[Exception], text: str
+) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        before = dict(engine.published)
+        if verb == "reload":
+            engine.set("echo", RUNNING)
+        spoil(plugins)
+        with pytest.raises(error) as raised:
+            await getattr(manager, verb)("echo")
+        assert str(raised.value).startswith(f"cannot {verb} 'echo': ")
+        assert text in str(raised.value)
+        assert (engine.calls, engine.published) == ([], before)
+        assert list(manager.catalog) == ["echo"], "it keeps its id until a refresh"
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("state", ProcessState)
+def test_a_start_in_every_state(tmp_path: Path, state: ProcessState) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        engine.set("echo", state)
+        if state in (STARTING, RUNNING):
+            with pytest.raises(AlreadyRunning, match=f"cannot start 'echo': it is {state.name.lower()} already"):
+                await manager.start("echo")
+            assert engine.calls == []
+        else:
+            assert (await manager.start("echo")).process.state is STARTING
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "reload"])
+def test_an_unknown_plugin(tmp_path: Path, verb: str) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        with pytest.raises(PluginNotFound, match="there is no plugin 'nobody'"):
+            await getattr(manager, verb)("nobody")
+
+    run(tmp_path, scenario)
+
+
+# -- stop and reload
+
+
+def test_a_stop_answers_when_it_has_ended(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        engine.set("echo", RUNNING)
+        held = engine.hold("wait_stopped", "echo")
+        stopping = asyncio.create_task(manager.stop("echo"))
+        second = asyncio.create_task(manager.stop("echo"))
+        await engine.wait_called("wait_stopped", "echo")
+        outcome = await manager.stop("echo", wait_seconds=0)
+        assert (outcome.process.state, outcome.finished) == (STOPPING, False)
+        held.set()
+        for task in (stopping, second):
+            outcome = await task
+            assert (outcome.process.state, outcome.finished) == (STOPPED, True)
+        assert engine.calls == [("begin_stop", "echo"), ("wait_stopped", "echo")], "three clicks are one stop"
+        with pytest.raises(NotRunning, match=r"^cannot stop 'echo': it is not running$"):
+            await manager.stop("echo", wait_seconds=5)
+
+    run(tmp_path, scenario)
+
+
+def test_a_stop_needs_no_manifest(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        engine.set("echo", RUNNING)
+        plugins.spoil("echo")
+        assert (await manager.stop("echo")).finished
+
+    run(tmp_path, scenario)
+
+
+def test_a_reload_answers_when_it_runs(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        engine.set("echo", RUNNING)
+        plugins.write("echo", version="2")
+        outcome = await manager.reload("echo")
+        assert (outcome.process.state, outcome.finished) == (RUNNING, True)
+        assert [method for method, _ in engine.calls] == ["begin_restart", "wait_spawned", "wait_running"]
+        assert engine.published["echo"][0].version == "2"
+
+    run(tmp_path, scenario)
+
+
+def test_a_reload_that_is_waited_for_a_time(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        held = engine.hold("wait_spawned", "echo")
+        outcome = await manager.reload("echo", wait_seconds=0)
+        assert (outcome.process.state, outcome.finished) == (STOPPING, False)
+        held.set()
+        await wait_until(lambda: engine.get("echo").state is STARTING, "it to go on")
+        outcome = await manager.reload("echo", wait_seconds=0.000001)
+        assert outcome.finished == (outcome.process.state is RUNNING)
+
+    run(tmp_path, scenario)
+
+
+def test_what_only_waits_until_it_runs_keeps_no_other_operation_waiting(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        held = engine.hold("wait_running", "echo")
+        waiting = [asyncio.create_task(manager.reload("echo")), asyncio.create_task(manager.reload("echo"))]
+        await engine.wait_called("wait_running", "echo", times=2)
+        await manager.stop("echo")
+        held.set()
+        await asyncio.gather(*waiting)
+
+    run(tmp_path, scenario)
+
+
+def test_operations_on_one_plugin_are_done_one_after_another(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        held = engine.hold("wait_spawned", "echo")
+        reloading = asyncio.create_task(manager.reload("echo"))
+        await engine.wait_called("wait_spawned", "echo")
+        stopping = asyncio.create_task(manager.stop("echo"))
+        await let_tasks_run()
+        held.set()
+        await stopping
+        methods = [method for method, _ in engine.calls if method != "wait_running"]
+        assert methods == ["begin_restart", "wait_spawned", "begin_stop", "wait_stopped"]
+        await reloading
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "reload", "refresh"])
+def test_an_unavailable_supervisord(tmp_path: Path, verb: str) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        engine.is_live = False
+        error = SupervisorUnavailable("the engine is away")
+        engine.errors = dict.fromkeys(("start", "begin_stop", "begin_restart"), error)
+        with pytest.raises(SupervisorUnavailable, match="the engine is away"):
+            await (manager.refresh() if verb == "refresh" else getattr(manager, verb)("echo"))
+        assert "echo" in manager.catalog
+
+    run(tmp_path, scenario)
+
+
+# -- refresh
+
+
+def test_a_refresh_adds_notes_changes_and_removes(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        for name in ("gone", "running", "spoilt", "same"):
+            plugins.write(name)
+        assert (await manager.refresh()).added == ["gone", "running", "same", "spoilt"]
+        engine.set("running", RUNNING)
+        engine.set("spoilt", RUNNING)
+        engine.calls.clear()
+        plugins.write("echo", version="2")
+        plugins.write("new")
+        for name in ("gone", "running"):
+            plugins.remove(name)
+        plugins.spoil("spoilt")
+        plugins.write("broken")
+        plugins.spoil("broken")
+        refreshed = await manager.refresh()
+        assert refreshed == Refreshed(["new"], ["echo"], ["gone", "running"], ["broken", "spoilt"])
+        assert set(engine.calls) == {
+            ("add", "new"),
+            *[("begin_stop", name) for name in ("gone", "running")],
+            ("wait_stopped", "running"),
+            *[("remove", name) for name in ("gone", "running")],
+        }
+        assert engine.get("spoilt").state is RUNNING, "it goes on as it was"
+        assert engine.published["echo"][0].version == "1", "it is applied at the next start"
+        assert manager.catalog["echo"].manifest.version == "2"  # type: ignore[union-attr]
+        assert list(manager.catalog) == ["broken", "echo", "new", "same", "spoilt"]
+        assert await manager.refresh() == Refreshed([], [], [], ["broken", "spoilt"])
+
+    run(tmp_path, scenario)
+
+
+def test_one_plugin_that_cannot_be_changed_keeps_nothing_else_from_being_done(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        plugins.write("gone")
+        await manager.refresh()
+        plugins.remove("gone")
+        plugins.write("new")
+        engine.errors["add"] = StartFailed("supervisord has a program of this name")
+        with pytest.raises(StartFailed, match=r"^cannot add 'new': supervisord has"):
+            await manager.refresh()
+        assert "gone" not in engine.processes
+        del engine.errors["add"]
+        engine.set("echo", RUNNING)
+        plugins.remove("echo")
+        engine.errors["wait_stopped"] = StopTimeout("its process is still alive")
+        with pytest.raises(StopTimeout, match=r"^cannot remove 'echo': its process"):
+            await manager.refresh()
+        assert "new" in engine.processes
+        assert "echo" in manager.catalog, "what may be alive is shown"
+        del engine.errors["wait_stopped"]
+        assert (await manager.refresh()).removed == ["echo"]
+        assert list(manager.catalog) == ["new"]
+
+    run(tmp_path, scenario)
+
+
+def test_additions_and_removals_wait_for_the_plugins_turn(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        held = engine.hold("start", "echo")
+        starting = asyncio.create_task(manager.start("echo"))
+        await engine.wait_called("start", "echo")
+        plugins.remove("echo")
+        refreshing = asyncio.create_task(manager.refresh())
+        await wait_until(lambda: manager.catalog["echo"].folder is None)
+        await let_tasks_run()
+        assert engine.calls == [("start", "echo")]
+        held.set()
+        await starting
+        assert (await refreshing).removed == ["echo"]
+        assert engine.calls[1:] == [("begin_stop", "echo"), ("wait_stopped", "echo"), ("remove", "echo")]
+
+    run(tmp_path, scenario)
+
+
+def test_two_refreshes_are_done_one_after_another(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        plugins.write("new")
+        held = engine.hold("add", "new")
+        first = asyncio.create_task(manager.refresh())
+        await engine.wait_called("add", "new")
+        second = asyncio.create_task(manager.refresh())
+        first.cancel()  # its client goes away
+        await let_tasks_run()
+        assert not second.done()
+        held.set()
+        assert (await second).added == []
+        assert engine.calls == [("add", "new")]
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("first_to_begin", ["refresh", "start"])
+def test_a_refresh_never_overwrites_what_a_start_has_read_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_to_begin: str
+) -> None:
+    catalog_is_read, plugin_may_be_read, catalog_may_be_returned = (threading.Event() for _ in range(3))
+    load_catalog, load_plugin = module.load_catalog, module.load_plugin
+
+    def load_slowly(*arguments: Any) -> Any:
+        catalog = load_catalog(*arguments)
+        catalog_is_read.set()
+        assert catalog_may_be_returned.wait(20)
+        return catalog
+
+    def load_later(*arguments: Any) -> Any:
+        assert plugin_may_be_read.wait(20)
+        return load_plugin(*arguments)
+
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        monkeypatch.setattr(module, "load_catalog", load_slowly)
+        monkeypatch.setattr(module, "load_plugin", load_later)
+        begin = {"refresh": manager.refresh, "start": lambda: manager.start("echo")}
+        tasks = []
+        for name in sorted(begin, key=lambda name: name != first_to_begin):
+            tasks.append(asyncio.create_task(begin[name]()))
+            await let_tasks_run()
+        await wait_until(catalog_is_read.is_set)
+        plugins.write("echo", version="2")
+        plugin_may_be_read.set()
+        await engine.wait_called("start", "echo")
+        catalog_may_be_returned.set()
+        await asyncio.gather(*tasks)
+        assert manager.catalog["echo"].manifest.version == "2"  # type: ignore[union-attr]
+
+    run(tmp_path, scenario)
+
+
+def test_a_plugins_folder_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        shutil.rmtree(tmp_path)
+        with pytest.raises(PluginsUnreadable, match=r"^cannot read the plugins folder: No such file or directory"):
+            await manager.refresh()
+        assert list(manager.catalog) == ["echo"]
+        assert engine.calls == []
+        restarted = Manager(tmp_path, engine)
+        await restarted.load()
+        engine.set("echo", RUNNING)
+        assert (await restarted.stop("echo")).finished, "what runs can still be stopped"
+        with pytest.raises(InvalidManifest, match="the plugins folder cannot be read"):
+            await restarted.start("echo")
+
+    run(tmp_path, scenario)
+
+
+def test_what_cannot_be_published_is_not_started(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        engine.errors["publish"] = StartFailed("its program cannot be written: No space left on device")
+        for change in (manager.start, manager.reload):
+            with pytest.raises(StartFailed, match="No space left"):
+                await change("echo")
+        plugins.write("new")
+        with pytest.raises(StartFailed, match=r"^cannot add 'new': its program cannot be written"):
+            await manager.refresh()
+        assert engine.calls == []
+
+    run(tmp_path, scenario)
+
+
+def test_close_waits_for_what_is_under_way(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        held = engine.hold("start", "echo")
+        starting = asyncio.create_task(manager.start("echo"))
+        await engine.wait_called("start", "echo")
+        closing = asyncio.create_task(manager.close())
+        await let_tasks_run()
+        assert not closing.done()
+        held.set()
+        await closing
+        assert (await starting).process.state is STARTING
+
+    run(tmp_path, scenario)
