@@ -20,6 +20,7 @@ from benchmarks.groups.idle import measure_idle
 from benchmarks.groups.lifecycle import measure_lifecycle
 from benchmarks.groups.operations import measure_operations
 from benchmarks.groups.reads import measure_reads
+from benchmarks.groups.resync import measure_resync
 from benchmarks.machine import describe_machine
 from benchmarks.table import format_goals, format_line, format_page
 from benchmarks.testbed import Testbed
@@ -47,6 +48,7 @@ GROUPS: Mapping[str, Group] = {
     "events": Group(measure_events, (10, 1000)),
     "blocking": Group(measure_blocking, (1000,)),
     "bulk": Group(measure_bulk, (100, 1000)),
+    "resync": Group(measure_resync, (1000,)),
 }
 
 RESULTS_DIR = Path(__file__).parent

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.testbed import Testbed
 
 ROUNDS = 3
+SECONDS = 15.0
 GOALS = {("stop", 1000): 1.5, ("start", 1000): 3.0, ("reload", 1000): 6.0, ("reload", 100): 1.5}
 """Seconds, by verb and number of plugins."""
 
@@ -24,7 +25,7 @@ def measure_bulk(testbed: Testbed) -> Iterator[Result]:
     """Seconds of `POST /plugins/stop`, `start` and `reload` without a body, next to a loop in C speed."""
     client = ApiClient(testbed.plugvisor.port)
     methods = {"plugvisor": partial(_measure_round, client), LOOP: partial(time_process_loop, testbed.plugins)}
-    measured = run_alternately(methods, ROUNDS, seconds=60)
+    measured = run_alternately(methods, ROUNDS, SECONDS, minimum=1)
     for verb in ("stop", "start", "reload"):
         limit = GOALS.get((verb, testbed.plugins))
         yield Result(

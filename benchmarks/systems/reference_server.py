@@ -19,7 +19,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from plugvisor.api.http.server import open_socket, serve
+from plugvisor.api.http.server import serve
+from plugvisor.cli.listener import open_socket
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route

@@ -13,65 +13,74 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.figure import Figure, Sample
-from benchmarks.stage import HOST
+from benchmarks.result import Goal, Result, Sample
+from benchmarks.systems.plugvisor_stack import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.stage import Stage
+    from benchmarks.testbed import Testbed
 
 CLIENTS = 1024
 RESYNCS = 3
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 PAUSE_SECONDS = 0.002
-"""Between two requests of the one who looks for stalls."""
+"""Between two requests that detect stalls."""
 
 
-def measure_resync(stage: Stage) -> Iterator[Figure]:
-    """How long `GET /health` takes at worst while all clients are sent a snapshot, and until the last has it."""
-    stalls, took = [], []
-    with _Clients(stage.ours.port) as clients:
+def measure_resync(testbed: Testbed) -> Iterator[Result]:
+    """The longest `GET /health` while every client is sent a snapshot, and the time until the last client has it."""
+    stalls: list[float] = []
+    seconds: list[float] = []
+    with _Clients(testbed.plugvisor.port) as clients:
         clients.wait_for_snapshots(1)
         for number in range(RESYNCS):
-            os.kill(stage.ours.pid, signal.SIGSTOP)  # supervisord: its state stream falls silent
+            os.kill(testbed.plugvisor.pid, signal.SIGSTOP)  # supervisord: its state stream falls silent
             clients.wait_for_loss(number + 1)
             began = time.monotonic()
-            with _looking_for_stalls(stage.ours.port) as seen:
-                os.kill(stage.ours.pid, signal.SIGCONT)
+            with _measure_latencies(testbed.plugvisor.port) as latencies:
+                os.kill(testbed.plugvisor.pid, signal.SIGCONT)
                 clients.wait_for_snapshots(number + 2)
-            stalls.append(max(seen) * 1000)
-            took.append(time.monotonic() - began)
-    yield Figure(f"resync of {CLIENTS} clients of /events: longest stall", stage.plugins, "ms", Sample.of(stalls))
-    yield Figure(f"resync of {CLIENTS} clients of /events: until the last has it", stage.plugins, "s", Sample.of(took))
+            stalls.append(max(latencies) * 1000)
+            seconds.append(time.monotonic() - began)
+    yield Result(
+        f"resync of {CLIENTS} clients of /events: longest stall of the event loop",
+        testbed.plugins,
+        "ms",
+        Sample.of(stalls),
+        goal=Goal(50) if testbed.plugins == 1000 else None,
+    )
+    yield Result(
+        f"resync of {CLIENTS} clients of /events: until the last has it", testbed.plugins, "s", Sample.of(seconds)
+    )
 
 
 @contextlib.contextmanager
-def _looking_for_stalls(port: int) -> Iterator[list[float]]:
-    """The seconds that each of many small requests takes, meanwhile."""
-    seen: list[float] = [0.0]
+def _measure_latencies(port: int) -> Iterator[list[float]]:
+    """Send small requests in a thread until the end of `with`; yields the seconds that each took."""
+    latencies: list[float] = [0.0]
     is_over = threading.Event()
 
-    def look() -> None:
-        connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE_SECONDS)
+    def send_requests() -> None:
+        connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_SECONDS)
         while not is_over.wait(PAUSE_SECONDS):
             began = time.perf_counter()
             connection.request("GET", "/health")
             connection.getresponse().read()
-            seen.append(time.perf_counter() - began)
+            latencies.append(time.perf_counter() - began)
         connection.close()
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=send_requests)
     thread.start()
     try:
-        yield seen
+        yield latencies
     finally:
         is_over.set()
         thread.join()
 
 
 class _Clients:
-    """Many open streams, read in one process of their own, which counts what they are sent."""
+    """Many open streams, read in a process of their own, which counts the events."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -95,11 +104,11 @@ class _Clients:
         self._counts.close()
 
     def wait_for_snapshots(self, count: int) -> None:
-        """Wait until every client has got so many snapshots."""
+        """Wait until every client has that many snapshots."""
         self._wait("snapshot", count)
 
     def wait_for_loss(self, count: int) -> None:
-        """Wait until every client was told so often that supervisord cannot be reached."""
+        """Wait until every client has that many events `unavailable`."""
         self._wait("unavailable", count)
 
     def _wait(self, kind: str, count: int) -> None:
@@ -127,7 +136,7 @@ def _read_streams(port: int, output: int) -> None:
             text = key.data + data
             for kind in counts:
                 counts[kind] += text.count(b"event: %b\n" % kind)
-            # an event's first line may have come in part; that it is counted twice is what this prevents
+            # the next event's first line may have come in part; it must not be counted twice
             key.data[:] = text[-20:] if not any(b"event: %b\n" % kind in text[-20:] for kind in counts) else b""
-        told = {kind.decode(): count for kind, count in counts.items()}
-        os.write(output, json.dumps(told).encode() + b"\n")
+        numbers = {kind.decode(): count for kind, count in counts.items()}
+        os.write(output, json.dumps(numbers).encode() + b"\n")
