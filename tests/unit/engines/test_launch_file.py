@@ -24,7 +24,7 @@ from plugvisor.settings import Settings
 
 from tests.helpers.hostile_strings import EVERY_BYTE, EVERY_CHARACTER, FILE_NAMES, TEXT, VARIABLES
 from tests.helpers.manifests import make_manifest
-from tests.helpers.scenarios import DEADLINE_SECONDS
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
