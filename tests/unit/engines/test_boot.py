@@ -223,4 +223,4 @@ def test_a_plugin_that_cannot_be_run_by_hand(settings: Settings, text: bytes | N
     if text is not None:
         path.write_bytes(text)
     with pytest.raises(ConfigurationError, match=f"^cannot run 'echo': .*{problem}"):
-        execute_plugin(settings, path)
+        execute_plugin(path)
