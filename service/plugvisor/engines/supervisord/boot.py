@@ -40,7 +40,7 @@ def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
     own_url = f"unix://{settings.run_dir}/supervisor.sock"
     if settings.supervisor_url != own_url:
         raise ConfigurationError(
-            "cannot start a supervisord where PLUGVISOR_SUPERVISOR_URL names another one: "
+            "cannot start a supervisord while PLUGVISOR_SUPERVISOR_URL names another one: "
             "unset it, or run `plugvisor serve` beside that one"
         )
     return {
@@ -86,7 +86,7 @@ def lock_run_dir(settings: Settings) -> None:
             "end it first, or set PLUGVISOR_RUN_DIR and PLUGVISOR_PORT for a second one"
         ) from error
     os.dup2(descriptor, _LOCK_DESCRIPTOR)
-    os.set_inheritable(_LOCK_DESCRIPTOR, True)  # dup2 would not, where both are the same
+    os.set_inheritable(_LOCK_DESCRIPTOR, True)  # dup2 does not if both are the same
 
 
 def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:

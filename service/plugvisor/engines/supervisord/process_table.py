@@ -164,14 +164,14 @@ class ProcessTable:
     # -- the stream
 
     async def _listen(self) -> None:
-        """Follow the stream for ever; after a break of any kind it begins anew with a snapshot."""
+        """Follow the stream for ever; reconnect after a break of any kind."""
         logged = ""
         while True:
             try:
                 await self._follow()
             except Exception as error:
                 if self._connected or repr(error) != logged:  # it may come with every attempt to connect
-                    logger.exception("the state stream is broken and is connected anew")
+                    logger.exception("the state stream is broken; reconnecting")
                 logged = repr(error)
             if self._connected:
                 self._connected = False

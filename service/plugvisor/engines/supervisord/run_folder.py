@@ -1,7 +1,7 @@
-"""The run and log folders: who may read and write what in them.
+"""The run and log folders, and their owners and permissions.
 
-Where all of it runs as one user they are that user's alone. Where supervisord is root, root owns them,
-and hands to the service's group what the service needs:
+If everything runs as one user, they are that user's alone. If supervisord is root, root owns them and gives the
+service's group the access that the service needs:
 
     <run_dir>       root:service  0711  sockets, pid file, lock
       admin_code    root:service  0640
@@ -66,7 +66,7 @@ def prepare_folders(settings: Settings) -> None:
 
 
 def write_users_conf(settings: Settings) -> None:
-    """Write what supervisord.conf includes: where it is root on purpose, whom it hands what to.
+    """Write `users.conf`, which supervisord.conf includes: the users to run as, if supervisord is root.
 
     Raises:
         ConfigurationError
