@@ -332,6 +332,6 @@ def test_ctl(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     lines = {line.split()[0]: line.split()[1] for line in plugvisor.ctl("status").splitlines()}
     assert lines == {"plugvisor": "RUNNING", "x": "STOPPED"} or lines["plugvisor"] == "STARTING"
-    assert "x: started" in plugvisor.ctl("start", "x")
-    assert plugvisor.status("x")["status"] == "running"
+    assert "x: started" in plugvisor.command("ctl", "start", "x").stdout
+    plugvisor.wait_for_status("x", "running")
     assert plugvisor.command("ctl", "status", "none").returncode != 0

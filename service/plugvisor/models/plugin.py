@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from plugvisor.models.body import Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
+from plugvisor.models.manifest import SupervisorOptions
 from plugvisor.models.problem import Problem
 from plugvisor.models.process import Status
 
@@ -195,18 +196,6 @@ class BulkResult(Body, frozen=True, kw_only=True):
             ),
         ]
     ]
-
-
-class SupervisorOptions(Body, frozen=True, kw_only=True):
-    """`[plugin_runtime.supervisor]`, defaults included."""
-
-    startsecs: Count
-    startretries: Count
-    autorestart: str
-    exitcodes: tuple[Count, ...]
-    stopsignal: str
-    stopwaitsecs: Count
-    priority: Count
 
 
 class ManifestFields(Body, frozen=True, kw_only=True):

@@ -184,6 +184,21 @@ def test_silence_is_noticed_and_ends() -> None:
     run(scenario, silence_seconds=0.5)
 
 
+def test_silence_is_announced_once_and_so_is_its_end() -> None:
+    async def scenario(table: ProcessTable, fake: FakeSupervisor) -> None:
+        heard: list[tuple[str | None, bool]] = []
+        table.on_change.append(lambda name: heard.append((name, table.is_live)))
+        for _ in range(2):
+            fake.is_silent = True
+            await wait_until(lambda: heard)
+            fake.is_silent = False
+            await wait_until(lambda: table.is_live)
+            assert heard == [(None, False), (None, True)]
+            heard.clear()
+
+    run(scenario, silence_seconds=0.5)
+
+
 def test_the_first_line_after_a_silence_may_change_everything() -> None:
     async def scenario(table: ProcessTable, fake: FakeSupervisor) -> None:
         fake.is_silent = True

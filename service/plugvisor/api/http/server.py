@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
@@ -77,6 +77,13 @@ class Server(uvicorn.Server):
                 transport.abort()
 
 
+def make_websocket_protocol(**options: Any) -> asyncio.Protocol:
+    """uvicorn's protocol for a connection that becomes a WebSocket; most services never see one."""
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol  # noqa: PLC0415
+
+    return WebSocketsSansIOProtocol(**options)
+
+
 def serve(app: ASGIApp, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone."""
     config = uvicorn.Config(
@@ -87,7 +94,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         server_header=False,
         http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, table=ConnectionTable(claim_descriptors()))),
         lifespan="on",
-        ws="websockets-sansio",
+        ws=cast("type[asyncio.Protocol]", make_websocket_protocol),
         ws_max_size=LONGEST_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # it would keep memory for each connection
         timeout_keep_alive=IDLE_SECONDS,

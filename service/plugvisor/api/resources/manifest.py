@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
-from msgspec.structs import asdict
 
 from plugvisor.api.responses import NO_STORE, respond
 from plugvisor.api.state import get_plugin
 from plugvisor.api.timestamps import format_time
 from plugvisor.api.views import find_manifest_error
-from plugvisor.models.plugin import ManifestFields, PluginManifest, SupervisorOptions
+from plugvisor.models.plugin import ManifestFields, PluginManifest
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -43,5 +42,5 @@ def make_fields(manifest: Manifest) -> ManifestFields:
         enabled=manifest.enabled,
         auto_start=manifest.auto_start,
         environment=sorted(manifest.environment),
-        supervisor=SupervisorOptions(**asdict(manifest.supervisor)),
+        supervisor=manifest.supervisor,
     )

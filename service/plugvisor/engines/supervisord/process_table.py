@@ -86,6 +86,7 @@ class ProcessTable:
         self._is_stopped = False
         self._waiters: dict[str | None, set[asyncio.Future[None]]] = {}
         self._listener: asyncio.Task[None] | None = None
+        self._silence_check: asyncio.TimerHandle | None = None
         self.version = 0
         """Another number whenever a process may be another."""
         self.on_change: list[Callable[[str | None], object]] = []
@@ -187,12 +188,26 @@ class ProcessTable:
         finally:
             writer.close()
             self._stop_watch.close()
+            if self._silence_check is not None:
+                self._silence_check.cancel()
+                self._silence_check = None
+
+    def _check_silence(self) -> None:
+        """Announce that the stream is silent, once; else check again when it may be."""
+        seconds_left = self._heard_at + self._silence_seconds - time.monotonic()
+        self._silence_check = None
+        if seconds_left > 0:
+            self._silence_check = asyncio.get_running_loop().call_later(seconds_left, self._check_silence)
+        else:
+            self._announce(None)
 
     def _receive(self, line: bytes) -> None:
         message = _decoder.decode(line)
         was_silent = not self.is_live
         self._heard_at = time.monotonic()
         self._sequence = message.seq
+        if self._silence_check is None:
+            self._check_silence()
         match message:
             case _Snapshot():
                 self._processes = {process.name: process for process in message.processes}

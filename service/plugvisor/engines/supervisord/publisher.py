@@ -67,7 +67,7 @@ def _read_stamp(path: str) -> Stamp:
         status = os.stat(path)
     except OSError:
         return 0, 0, 0
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _write(path: str, data: bytes) -> None:

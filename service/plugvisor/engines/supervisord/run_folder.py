@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.supervisord.program import conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.errors import ConfigurationError
-from plugvisor.users import Users, join_service_group
+from plugvisor.users import User, Users, get_user, join_service_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +76,16 @@ def write_users_conf(settings: Settings) -> None:
         path.unlink(missing_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w", encoding="utf-8") as file:
             file.write(_render_users_conf(settings.users))
+
+
+def read_plugins_user(run_dir: Path) -> User | None:
+    """The user whom a supervisord that is root runs plugins as; None if it runs everything as one user."""
+    try:
+        text = (run_dir / "users.conf").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    found = re.search(r"^plugins_uid=(\d+)$", text, re.MULTILINE)
+    return get_user(int(found[1])) if found else None
 
 
 @contextlib.contextmanager
