@@ -80,6 +80,15 @@ def become_user(user: User) -> None:
     os.setuid(user.uid)
 
 
+def get_user(uid: int) -> User:
+    """The user of that id; raises `ConfigurationError`."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError as error:
+        raise ConfigurationError(f"cannot find the user {uid}: create it again, or run `plugvisor up` anew") from error
+    return User(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
+
+
 def _find_user(variable: str, name: str) -> User:
     try:
         entry = pwd.getpwnam(name)

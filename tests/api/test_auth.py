@@ -13,7 +13,9 @@ from plugvisor.api.auth import BURST, REFILL_SECONDS, Gate
 from plugvisor.errors import TooManyAttempts, Unauthorized
 from starlette.requests import Request
 
-from tests.conftest import ADMIN_CODE, OBEDIENT, Plugvisor, wait_for
+from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,14 +146,14 @@ def test_the_table_is_bounded_and_keeps_who_came_last() -> None:
 # -- over HTTP
 
 
-def client_at(plugvisor: Plugvisor, address: str) -> httpx.Client:
+def client_at(plugvisor: PlugvisorStack, address: str) -> httpx.Client:
     """Each test has an address of its own, for the service counts wrong codes by address."""
     transport = httpx.HTTPTransport(local_address=address)
     return httpx.Client(base_url=plugvisor.url, transport=transport, timeout=30, trust_env=False)
 
 
 @pytest.mark.parametrize("path", ["/plugin/x/start", "/plugin/x/stop", "/plugin/x/reload", "/plugins/refresh"])
-def test_every_mutation_asks_for_the_code(shared: Plugvisor, path: str) -> None:
+def test_every_mutation_asks_for_the_code(shared: PlugvisorStack, path: str) -> None:
     with client_at(shared, "127.0.0.2") as http:
         for credentials in ({}, {"Authorization": f"Basic {ADMIN_CODE}"}, {"Authorization": "Bearer wrong"}):
             response = http.post(path, headers=credentials)
@@ -161,7 +163,7 @@ def test_every_mutation_asks_for_the_code(shared: Plugvisor, path: str) -> None:
             assert response.json()["code"] == "unauthorized"
 
 
-def test_nothing_but_the_header_counts(shared: Plugvisor) -> None:
+def test_nothing_but_the_header_counts(shared: PlugvisorStack) -> None:
     with client_at(shared, "127.0.0.3") as http:
         http.cookies.set("admin_code", ADMIN_CODE)
         for name in ("admin_code", "access_token", "code", "token"):
@@ -169,14 +171,14 @@ def test_nothing_but_the_header_counts(shared: Plugvisor) -> None:
             assert http.post("/plugins/refresh", params=sent, json=sent, headers=sent).status_code == 401
 
 
-def test_reads_need_no_code_and_mind_no_wrong_one(shared: Plugvisor) -> None:
+def test_reads_need_no_code_and_mind_no_wrong_one(shared: PlugvisorStack) -> None:
     with client_at(shared, "127.0.0.4") as http:
         for path in ("/plugins", "/plugin/status"):
             for _ in range(2 * BURST):
                 assert http.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 200
 
 
-def test_the_throttle_goes_by_the_real_address(shared: Plugvisor) -> None:
+def test_the_throttle_goes_by_the_real_address(shared: PlugvisorStack) -> None:
     with client_at(shared, "127.0.0.5") as http:
         statuses = []
         for number in range(BURST + 2):
@@ -194,7 +196,7 @@ def test_the_throttle_goes_by_the_real_address(shared: Plugvisor) -> None:
         assert http.post("/plugins/refresh", headers={"Authorization": "Bearer wrong"}).status_code == 401
 
 
-def test_no_code_right_or_wrong_is_ever_seen(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_no_code_right_or_wrong_is_ever_seen(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add("import os, json\nprint(json.dumps(dict(os.environ)))\n" + OBEDIENT)
     shared.start_running(plugin_id)
     paths = ("/plugins/refresh", f"/plugin/{plugin_id}/reload?wait=0", "/plugin/none/stop", "/none", "/plugins")
@@ -211,7 +213,7 @@ def test_no_code_right_or_wrong_is_ever_seen(shared: Plugvisor, add: Callable[..
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_plugin_is_told_nothing_of_ours(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_plugin_is_told_nothing_of_ours(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add("import os\nprint(sorted(os.environ), os.environ, os.listdir('/proc/self/fd'))\n" + OBEDIENT)
     pid = shared.start_running(plugin_id)
     told = shared.read_log(plugin_id)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import ADMIN_CODE, Plugvisor, make_plugvisor, wait_for
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,9 +32,9 @@ PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-He
 
 
 @pytest.fixture(scope="module")
-def friendly() -> Iterator[Plugvisor]:
+def friendly() -> Iterator[PlugvisorStack]:
     """A Plugvisor that knows two origins, written as a person would."""
-    with make_plugvisor() as made:
+    with run_stack() as made:
         made.environ["PLUGVISOR_CORS_ORIGINS"] = f" {FRIENDS[0]}/ ,{FRIENDS[1]},"
         made.up()
         yield made
@@ -50,7 +51,7 @@ def assert_readable(response: httpx.Response, origin: str) -> None:
     assert "Origin" in response.headers["Vary"], "a cache must not hand it to another origin"
 
 
-REQUESTS: dict[str, Callable[[Plugvisor, dict[str, str]], httpx.Response]] = {
+REQUESTS: dict[str, Callable[[PlugvisorStack, dict[str, str]], httpx.Response]] = {
     "200": lambda it, headers: it.http.get("/plugins", headers=headers),
     "200 POST": lambda it, headers: it.http.post(
         "/plugins/refresh", headers=headers | {"Authorization": f"Bearer {ADMIN_CODE}"}
@@ -63,13 +64,13 @@ REQUESTS: dict[str, Callable[[Plugvisor, dict[str, str]], httpx.Response]] = {
 
 
 @pytest.mark.parametrize("what", [*REQUESTS])
-def test_none_by_default(shared: Plugvisor, what: str) -> None:
+def test_none_by_default(shared: PlugvisorStack, what: str) -> None:
     response = REQUESTS[what](shared, {"Origin": FRIENDS[0]})
     assert response.status_code == int(what[:3])
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-def test_no_preflight_by_default(shared: Plugvisor) -> None:
+def test_no_preflight_by_default(shared: PlugvisorStack) -> None:
     response = shared.http.options("/plugins/refresh", headers=PREFLIGHT | {"Origin": FRIENDS[0]})
     assert response.status_code >= 400
     assert "Access-Control-Allow-Origin" not in response.headers
@@ -77,7 +78,7 @@ def test_no_preflight_by_default(shared: Plugvisor) -> None:
 
 @pytest.mark.parametrize("origin", FRIENDS)
 @pytest.mark.parametrize("what", [*REQUESTS])
-def test_a_configured_origin_reads_answers_and_errors(friendly: Plugvisor, what: str, origin: str) -> None:
+def test_a_configured_origin_reads_answers_and_errors(friendly: PlugvisorStack, what: str, origin: str) -> None:
     response = REQUESTS[what](friendly, {"Origin": origin})
     assert response.status_code == int(what[:3])
     assert_readable(response, origin)
@@ -85,14 +86,14 @@ def test_a_configured_origin_reads_answers_and_errors(friendly: Plugvisor, what:
 
 @pytest.mark.parametrize("origin", STRANGERS)
 @pytest.mark.parametrize("what", [*REQUESTS])
-def test_another_origin_reads_nothing(friendly: Plugvisor, what: str, origin: str) -> None:
+def test_another_origin_reads_nothing(friendly: PlugvisorStack, what: str, origin: str) -> None:
     response = REQUESTS[what](friendly, {"Origin": origin})
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
 @pytest.mark.parametrize("origin", FRIENDS)
 @pytest.mark.parametrize("path", ["/plugins", "/plugin/x/start", "/nothing"])
-def test_preflight_of_a_configured_origin(friendly: Plugvisor, path: str, origin: str) -> None:
+def test_preflight_of_a_configured_origin(friendly: PlugvisorStack, path: str, origin: str) -> None:
     response = friendly.http.options(path, headers=PREFLIGHT | {"Origin": origin})
     assert response.status_code == 200
     assert response.headers["Access-Control-Allow-Origin"] == origin
@@ -102,26 +103,26 @@ def test_preflight_of_a_configured_origin(friendly: Plugvisor, path: str, origin
 
 
 @pytest.mark.parametrize("origin", STRANGERS)
-def test_preflight_of_another_origin(friendly: Plugvisor, origin: str) -> None:
+def test_preflight_of_another_origin(friendly: PlugvisorStack, origin: str) -> None:
     response = friendly.http.options("/plugins/refresh", headers=PREFLIGHT | {"Origin": origin})
     assert response.status_code >= 400
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-def test_preflight_of_another_method_or_header(friendly: Plugvisor) -> None:
+def test_preflight_of_another_method_or_header(friendly: PlugvisorStack) -> None:
     for asked in ({"Access-Control-Request-Method": "DELETE"}, {"Access-Control-Request-Headers": "x-other"}):
         response = friendly.http.options("/plugins", headers=PREFLIGHT | {"Origin": FRIENDS[0]} | asked)
         assert response.status_code >= 400
 
 
-def test_who_names_no_origin_gets_no_permission(friendly: Plugvisor) -> None:
+def test_who_names_no_origin_gets_no_permission(friendly: PlugvisorStack) -> None:
     response = friendly.http.get("/plugins")
     assert response.status_code == 200
     assert not find_cors_headers(response)
     assert response.headers["Vary"] == "Origin"
 
 
-def test_an_unavailable_supervisord_is_readable_too(friendly: Plugvisor) -> None:
+def test_an_unavailable_supervisord_is_readable_too(friendly: PlugvisorStack) -> None:
     os.kill(friendly.supervisord_pid, signal.SIGSTOP)
     answers = []
 
@@ -138,7 +139,7 @@ def test_an_unavailable_supervisord_is_readable_too(friendly: Plugvisor) -> None
     assert_readable(response, FRIENDS[0])
 
 
-def test_every_origin_may_be_allowed(plugvisor: Plugvisor) -> None:
+def test_every_origin_may_be_allowed(plugvisor: PlugvisorStack) -> None:
     plugvisor.environ["PLUGVISOR_CORS_ORIGINS"] = "*"
     plugvisor.up()
     response = plugvisor.http.get("/plugins", headers={"Origin": "https://anyone.example"})

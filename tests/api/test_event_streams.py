@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.api.listener import Listener, listening
-from tests.conftest import ADMIN_CODE, Plugvisor, find_free_port, is_alive, make_plugvisor, wait_for
+from tests.helpers.event_client import EventClient, open_events
+from tests.helpers.ports import find_free_port
+from tests.helpers.processes import is_alive
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +25,10 @@ QUICK = "auto_start = false\nsupervisor.startsecs = 0\nsupervisor.autorestart = 
 
 
 @contextlib.contextmanager
-def many(plugvisor: Plugvisor, count: int) -> Iterator[list[Listener]]:
+def many(plugvisor: PlugvisorStack, count: int) -> Iterator[list[EventClient]]:
     """So many open streams, each of which has begun."""
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(listening(plugvisor.port)) for _ in range(count)]
+        listeners = [stack.enter_context(open_events(plugvisor.port)) for _ in range(count)]
         for listener in listeners:
             listener.wait("snapshot")
         yield listeners
@@ -37,13 +40,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def service_pid(plugvisor: Plugvisor) -> int:
+def service_pid(plugvisor: PlugvisorStack) -> int:
     pid: int = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
     return pid
 
 
-def test_a_frozen_supervisord_is_unavailable_and_then_told_anew(shared: Plugvisor) -> None:
-    with listening(shared.port) as listener, listening(shared.port) as other:
+def test_a_frozen_supervisord_is_unavailable_and_then_told_anew(shared: PlugvisorStack) -> None:
+    with open_events(shared.port) as listener, open_events(shared.port) as other:
         listener.wait("snapshot")
         os.kill(shared.supervisord_pid, signal.SIGSTOP)
         try:
@@ -61,14 +64,14 @@ def test_a_frozen_supervisord_is_unavailable_and_then_told_anew(shared: Plugviso
             assert each.grows
 
 
-def test_a_supervisord_that_is_killed_and_the_next_one(plugvisor: Plugvisor) -> None:
+def test_a_supervisord_that_is_killed_and_the_next_one(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("there", runtime=QUICK)
     plugvisor.up()
     port = find_free_port()
     serve = plugvisor.spawn("serve", PLUGVISOR_PORT=str(port), PLUGVISOR_ADMIN_CODE=ADMIN_CODE)
     try:
         wait_for(lambda: _listens(port), "a service that is no program of supervisord's")
-        with listening(port) as listener, listening(plugvisor.port) as ours:
+        with open_events(port) as listener, open_events(plugvisor.port) as ours:
             listener.wait("snapshot")
             ours.wait("snapshot")
             assert plugvisor.process is not None
@@ -97,7 +100,7 @@ def _listens(port: int) -> bool:
     return False
 
 
-def test_open_streams_delay_neither_a_restart_nor_the_end(plugvisor: Plugvisor) -> None:
+def test_open_streams_delay_neither_a_restart_nor_the_end(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("there", runtime=QUICK)
     plugvisor.up()
     with many(plugvisor, 50) as listeners:
@@ -122,7 +125,7 @@ def test_open_streams_delay_neither_a_restart_nor_the_end(plugvisor: Plugvisor) 
     assert "Traceback" not in plugvisor.service_log
 
 
-def test_clients_that_do_not_read_delay_no_end_either(plugvisor: Plugvisor) -> None:
+def test_clients_that_do_not_read_delay_no_end_either(plugvisor: PlugvisorStack) -> None:
     """Their streams are full, so that nothing more can be sent to them, not even the end."""
     text = "x" * 2000
     for number in range(100):
@@ -136,7 +139,7 @@ def test_clients_that_do_not_read_delay_no_end_either(plugvisor: Plugvisor) -> N
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect(("127.0.0.1", plugvisor.port))
             deaf.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
-        with listening(plugvisor.port) as listener:
+        with open_events(plugvisor.port) as listener:
             listener.wait("snapshot")
             for _ in range(40):  # 200 kB each
                 assert plugvisor.post("/plugins/refresh").status_code == 200
@@ -150,15 +153,15 @@ def test_clients_that_do_not_read_delay_no_end_either(plugvisor: Plugvisor) -> N
 
 
 @pytest.fixture(scope="module")
-def crowded() -> Iterator[Plugvisor]:
+def crowded() -> Iterator[PlugvisorStack]:
     """Not `shared`: five hundred streams are for our own supervisord to bear."""
-    with make_plugvisor() as made:
+    with run_stack() as made:
         made.write_plugin("there", runtime=QUICK)
         made.up()
         yield made
 
 
-def test_five_hundred_streams_cost_supervisord_nothing(crowded: Plugvisor) -> None:
+def test_five_hundred_streams_cost_supervisord_nothing(crowded: PlugvisorStack) -> None:
     with many(crowded, 500) as listeners:
         before, began = cpu_seconds(crowded.supervisord_pid), time.monotonic()
         while time.monotonic() - began < 3:

@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.api.listener import Listener, listening
-from tests.conftest import wait_for
+from tests.helpers.event_client import EventClient, open_events
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 QUICK = "auto_start = false\nsupervisor.startsecs = 0\nsupervisor.autorestart = false"
 
 
-def follow_states(listener: Listener, plugin_id: str) -> list[str]:
+def follow_states(listener: EventClient, plugin_id: str) -> list[str]:
     """The states in which a plugin was told to be, each of them once in a row."""
     return [state for state, _ in groupby(event.data["state"] for event in listener.of(plugin_id))]
 
 
-def wait_for_number(listener: Listener, number: int) -> None:
+def wait_for_number(listener: EventClient, number: int) -> None:
     wait_for(lambda: listener.events and listener.events[-1].number >= number, f"event {number}")
 
 
-def test_the_answers_headers(shared: Plugvisor) -> None:
-    with listening(shared.port) as listener:
+def test_the_answers_headers(shared: PlugvisorStack) -> None:
+    with open_events(shared.port) as listener:
         headers = listener.response.headers
         assert listener.response.status == 200
         assert headers["Content-Type"].partition(";")[0] == "text/event-stream"
@@ -41,9 +41,9 @@ def test_the_answers_headers(shared: Plugvisor) -> None:
     assert shared.post("/events").status_code == 405
 
 
-def test_a_snapshot_and_then_each_change_in_order(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_snapshot_and_then_each_change_in_order(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
-    with listening(shared.port) as listener:
+    with open_events(shared.port) as listener:
         snapshot = listener.wait("snapshot")
         listed = {plugin["id"]: plugin for plugin in shared.http.get("/plugins").json()["plugins"]}
         assert snapshot.plugins == listed
@@ -67,14 +67,14 @@ def test_a_snapshot_and_then_each_change_in_order(shared: Plugvisor, add: Callab
         assert listener.grows
         assert listener.kinds[0] == "snapshot"
         assert set(listener.kinds[1:]) == {"status"}
-        with listening(shared.port) as other:  # who comes now sees what the first one has come to know
+        with open_events(shared.port) as other:  # who comes now sees what the first one has come to know
             other.wait("snapshot")
             assert other.events[0].plugins[plugin_id]["state"] == "EXITED"
 
 
-def test_a_refresh_is_told(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_refresh_is_told(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     add(suffix="-before")
-    with listening(shared.port) as listener:
+    with open_events(shared.port) as listener:
         listener.wait("snapshot")
         plugin_id = add(suffix="-new")
 
@@ -90,9 +90,9 @@ def test_a_refresh_is_told(shared: Plugvisor, add: Callable[..., str]) -> None:
         assert listener.grows
 
 
-def test_one_plugin_alone(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_one_plugin_alone(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     mine, other = add(runtime=QUICK, suffix="-a"), add(runtime=QUICK, suffix="-b")
-    with listening(shared.port, plugin_id=mine) as listener, listening(shared.port) as witness:
+    with open_events(shared.port, plugin_id=mine) as listener, open_events(shared.port) as witness:
         assert list(listener.wait("snapshot").plugins) == [mine]
         for plugin_id in (other, mine):
             pid = shared.start_running(plugin_id)
@@ -109,9 +109,9 @@ def test_one_plugin_alone(shared: Plugvisor, add: Callable[..., str]) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "plugin_not_found")
 
 
-def test_a_reconnect_loses_nothing_and_doubles_nothing(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_reconnect_loses_nothing_and_doubles_nothing(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id, other = add(runtime=QUICK, suffix="-a"), add(runtime=QUICK, suffix="-b")
-    with listening(shared.port) as witness:
+    with open_events(shared.port) as witness:
         witness.wait("snapshot")
         for _ in range(5):
             for each in (plugin_id, other):
@@ -120,9 +120,9 @@ def test_a_reconnect_loses_nothing_and_doubles_nothing(shared: Plugvisor, add: C
         wait_for(lambda: [event.data["state"] for event in witness.of(other)].count("STOPPED") >= 5)
         seen = witness.events
         for number in range(0, len(seen), 3):
-            with listening(shared.port, seen[number].id) as again:
+            with open_events(shared.port, seen[number].id) as again:
                 wait_for(lambda again=again, rest=seen[number + 1 :]: len(again.events) >= len(rest))
-                with listening(shared.port, seen[number].id, plugin_id=other) as filtered:
+                with open_events(shared.port, seen[number].id, plugin_id=other) as filtered:
                     expected = [event.id for event in seen[number + 1 :] if event.data["plugin_id"] == other]
                     wait_for(lambda filtered=filtered, ids=expected: len(filtered.events) >= len(ids))
                 shared.post(f"/plugin/{plugin_id}/start")  # and it goes on from there
@@ -144,33 +144,33 @@ BAD_IDS = {
 
 
 @pytest.mark.parametrize("bad", BAD_IDS)
-def test_an_id_that_is_not_ours_is_answered_with_a_snapshot(shared: Plugvisor, bad: str) -> None:
-    with listening(shared.port) as first:
+def test_an_id_that_is_not_ours_is_answered_with_a_snapshot(shared: PlugvisorStack, bad: str) -> None:
+    with open_events(shared.port) as first:
         run = first.wait("snapshot").id.rpartition("-")[0]
-    with listening(shared.port, BAD_IDS[bad].format(run=run)) as listener:
+    with open_events(shared.port, BAD_IDS[bad].format(run=run)) as listener:
         listener.wait("snapshot", seconds=5)
         assert listener.kinds[0] == "snapshot"
 
 
 def test_after_more_events_than_are_kept_a_snapshot_is_all_that_helps(
-    shared: Plugvisor, add: Callable[..., str]
+    shared: PlugvisorStack, add: Callable[..., str]
 ) -> None:
     plugin_id = add(runtime=QUICK)
-    with listening(shared.port) as first:
+    with open_events(shared.port) as first:
         early = first.wait("snapshot").id
 
     def toggle(_: int) -> None:
         for verb in ("start", "stop"):
             shared.post(f"/plugin/{plugin_id}/{verb}")
 
-    with listening(shared.port) as witness, ThreadPoolExecutor(1) as client:
+    with open_events(shared.port) as witness, ThreadPoolExecutor(1) as client:
         witness.wait("snapshot")
         work = client.submit(lambda: [toggle(number) for number in range(400)])
         work.result()
         shared.start_running(plugin_id)
         last = witness.wait("status", plugin_id=plugin_id, state="RUNNING", after=len(witness.events) - 1)
         assert witness.grows
-    with listening(shared.port, early) as again:
+    with open_events(shared.port, early) as again:
         told = again.wait("snapshot")
         assert told.number >= last.number
         assert told.plugins[plugin_id]["state"] == "RUNNING"

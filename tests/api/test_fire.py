@@ -23,22 +23,21 @@ from plugvisor.api.http.limits import (
 from plugvisor.api.problems import PROBLEMS
 from plugvisor.api.resources.events import MOST_CLIENTS
 
-from tests.api.raw import (
+from tests.helpers.processes import count_descriptors, cpu_seconds, resident_megabytes
+from tests.helpers.raw_http import (
     AUTHORIZED,
     ask,
     connect,
-    count_descriptors,
-    cpu_seconds,
     get,
     parse,
     post,
     receive,
-    resident_megabytes,
     send,
     service_pid,
     slowest_answer,
 )
-from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, Plugvisor, make_plugvisor, wait_for
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +49,9 @@ CODES = {code for _, code in PROBLEMS.values()} | {"not_found", "method_not_allo
 
 
 @pytest.fixture(scope="module")
-def target() -> Iterator[Plugvisor]:
+def target() -> Iterator[PlugvisorStack]:
     """One Plugvisor for this file, up, with two plugins that may be started and stopped."""
-    with make_plugvisor() as made:
+    with run_stack() as made:
         made.write_plugin("runs")
         made.write_plugin("idle", runtime="auto_start = false")
         made.up()
@@ -215,7 +214,7 @@ def requests(draw: st.DrawFn) -> bytes:
     sent=st.one_of(st.lists(requests(), min_size=1, max_size=3).map(b"".join), st.binary(max_size=300)),
     cut=st.integers(0, 400),
 )
-def test_whatever_is_sent(target: Plugvisor, sent: bytes, cut: int) -> None:
+def test_whatever_is_sent(target: PlugvisorStack, sent: bytes, cut: int) -> None:
     began = time.monotonic()
     with connect(target) as client:
         send(client, sent[:cut])
@@ -277,7 +276,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("data", "status", "code"), CASES.values(), ids=CASES)
-def test_what_cannot_be_answered(target: Plugvisor, data: bytes, status: int, code: str) -> None:
+def test_what_cannot_be_answered(target: PlugvisorStack, data: bytes, status: int, code: str) -> None:
     began = time.monotonic()
     [answer] = ask(target, data)
     assert (answer.status, answer.code) == (status, code)
@@ -285,7 +284,7 @@ def test_what_cannot_be_answered(target: Plugvisor, data: bytes, status: int, co
     assert target.status("idle")["status"] == "stopped"
 
 
-def test_pipelined_requests_are_answered_in_order(target: Plugvisor) -> None:
+def test_pipelined_requests_are_answered_in_order(target: PlugvisorStack) -> None:
     keep = b"GET /plugin/status?plugin_id=%s HTTP/1.1\r\nHost: x\r\n\r\n"
     answers = ask(target, b"".join(keep % name for name in (b"runs", b"idle", b"nobody")) + get(b"/nothing"))
     assert [answer.status for answer in answers] == [200, 200, 404, 404]
@@ -295,7 +294,7 @@ def test_pipelined_requests_are_answered_in_order(target: Plugvisor) -> None:
     assert answer.json()["plugin_id"] == "runs"
 
 
-def test_a_broken_body_starts_nothing(target: Plugvisor) -> None:
+def test_a_broken_body_starts_nothing(target: PlugvisorStack) -> None:
     for headers, body in (
         (b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\nzz\r\n"),
         (b"Transfer-Encoding: chunked\r\n", (b"10000\r\n" + b"x" * 65536 + b"\r\n") * 17),
@@ -311,7 +310,7 @@ def test_a_broken_body_starts_nothing(target: Plugvisor) -> None:
 
 @pytest.mark.parametrize("authorized", [True, False])
 @pytest.mark.parametrize("headers", [b"Content-Length: 1000000000\r\n", b"Transfer-Encoding: chunked\r\n"])
-def test_no_more_than_a_megabyte_is_read(target: Plugvisor, headers: bytes, authorized: bool) -> None:
+def test_no_more_than_a_megabyte_is_read(target: PlugvisorStack, headers: bytes, authorized: bool) -> None:
     pid = service_pid(target)
     before = resident_megabytes(pid)
     request = post(b"/plugins/refresh", headers, authorized=authorized).replace(b"Connection: close\r\n", b"")
@@ -332,7 +331,7 @@ def test_no_more_than_a_megabyte_is_read(target: Plugvisor, headers: bytes, auth
 # -- slow ones
 
 
-def test_nobody_keeps_a_connection_without_using_it(plugvisor: Plugvisor) -> None:
+def test_nobody_keeps_a_connection_without_using_it(plugvisor: PlugvisorStack) -> None:
     """All at once, for each takes its time."""
     plugvisor.write_plugin("runs")
     plugvisor.write_plugin("idle", runtime="auto_start = false")
@@ -411,7 +410,7 @@ def descriptors(count: int) -> Iterator[int]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def open_many(stack: contextlib.ExitStack, plugvisor: Plugvisor, count: int, first: bytes) -> list[socket.socket]:
+def open_many(stack: contextlib.ExitStack, plugvisor: PlugvisorStack, count: int, first: bytes) -> list[socket.socket]:
     clients = []
     for _ in range(count):
         client = stack.enter_context(connect(plugvisor))
@@ -421,7 +420,7 @@ def open_many(stack: contextlib.ExitStack, plugvisor: Plugvisor, count: int, fir
 
 
 @pytest.mark.parametrize("first", [b"", b"GET /plugins HTTP/1.1\r\nX: "], ids=["idle", "half a request"])
-def test_ten_thousand_connections(target: Plugvisor, first: bytes) -> None:
+def test_ten_thousand_connections(target: PlugvisorStack, first: bytes) -> None:
     pid = service_pid(target)
     with descriptors(10_000) as count, contextlib.ExitStack() as stack:
         began = time.monotonic()
@@ -439,7 +438,7 @@ def test_ten_thousand_connections(target: Plugvisor, first: bytes) -> None:
     wait_for(lambda: count_descriptors(pid) < 100, "the service to see that they are gone")
 
 
-def test_more_connections_than_descriptors(plugvisor: Plugvisor) -> None:
+def test_more_connections_than_descriptors(plugvisor: PlugvisorStack) -> None:
     """The newest is served; who has waited longest without a request makes room."""
     plugvisor.write_plugin("runs")
     plugvisor.up(limit_descriptors=300)
@@ -458,7 +457,7 @@ def test_more_connections_than_descriptors(plugvisor: Plugvisor) -> None:
     assert service_pid(plugvisor) == pid
 
 
-def test_nobody_can_be_spared(plugvisor: Plugvisor) -> None:
+def test_nobody_can_be_spared(plugvisor: PlugvisorStack) -> None:
     """Streams use their connections: who comes last is told so, and served when one of them has ended."""
     plugvisor.write_plugin("runs")
     plugvisor.up(limit_descriptors=300)
@@ -485,7 +484,7 @@ def test_nobody_can_be_spared(plugvisor: Plugvisor) -> None:
         wait_for(is_served, "an answer, now that there is room")
 
 
-def test_streams_are_limited(target: Plugvisor) -> None:
+def test_streams_are_limited(target: PlugvisorStack) -> None:
     assert MOST_CLIENTS < MOST_CONNECTIONS / 2
     with descriptors(MOST_CLIENTS + 100), contextlib.ExitStack() as stack:
         request = b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -499,7 +498,7 @@ def test_streams_are_limited(target: Plugvisor) -> None:
 # -- guessing
 
 
-def test_wrong_codes_from_many_clients_lock_nobody_out(plugvisor: Plugvisor) -> None:
+def test_wrong_codes_from_many_clients_lock_nobody_out(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("runs", runtime="auto_start = false")
     plugvisor.environ["PLUGVISOR_ADMIN_CODE"] = "ABCD"
     plugvisor.up()
@@ -519,7 +518,7 @@ def test_wrong_codes_from_many_clients_lock_nobody_out(plugvisor: Plugvisor) -> 
     assert plugvisor.status("runs")["status"] == "stopped"
 
 
-def test_a_long_code_cannot_be_locked_out_at_all(target: Plugvisor) -> None:
+def test_a_long_code_cannot_be_locked_out_at_all(target: PlugvisorStack) -> None:
     wrong = post(b"/plugin/idle/stop", b"Authorization: Bearer WXYZ\r\n", authorized=False)
     assert {ask(target, wrong)[0].status for _ in range(15)} == {401, 429}
     assert ask(target, post(b"/plugin/idle/stop"))[0].code == "not_running"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from plugvisor.api.resources.logs.streams import MOST_STREAMS
 from plugvisor.logs.follow import MOST_BEHIND_BYTES
 
-from tests.api.log_clients import (
+from tests.helpers.log_clients import (
     HEADERS,
     closed_with,
     following,
@@ -21,24 +21,25 @@ from tests.api.log_clients import (
     wait_for_close,
     wait_for_lines,
 )
-from tests.conftest import ADMIN_CODE, Plugvisor, wait_for
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def count_files(plugvisor: Plugvisor) -> int:
+def count_files(plugvisor: PlugvisorStack) -> int:
     pid = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def memory_bytes(plugvisor: Plugvisor) -> int:
+def memory_bytes(plugvisor: PlugvisorStack) -> int:
     pid = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @contextlib.contextmanager
-def deaf_clients(plugvisor: Plugvisor, plugin_id: str, count: int) -> Iterator[list[socket.socket]]:
+def deaf_clients(plugvisor: PlugvisorStack, plugin_id: str, count: int) -> Iterator[list[socket.socket]]:
     """Clients that ask for the stream and never read."""
     with contextlib.ExitStack() as stack:
         clients = []
@@ -61,7 +62,7 @@ def deaf_clients(plugvisor: Plugvisor, plugin_id: str, count: int) -> Iterator[l
         yield clients
 
 
-def test_streams_are_bounded_in_number_and_given_back(shared: Plugvisor) -> None:
+def test_streams_are_bounded_in_number_and_given_back(shared: PlugvisorStack) -> None:
     before = count_files(shared)
     with contextlib.ExitStack() as stack:
         for number in range(MOST_STREAMS):
@@ -79,7 +80,7 @@ def test_streams_are_bounded_in_number_and_given_back(shared: Plugvisor) -> None
         listener.wait("initial")
 
 
-def test_who_does_not_read_costs_no_memory_and_keeps_nobody_waiting(plugvisor: Plugvisor) -> None:
+def test_who_does_not_read_costs_no_memory_and_keeps_nobody_waiting(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("loud", runtime="auto_start = false")
     plugvisor.up()
     log = plugvisor.log_dir / "loud.log"
@@ -106,7 +107,7 @@ def test_who_does_not_read_costs_no_memory_and_keeps_nobody_waiting(plugvisor: P
     assert "Traceback" not in plugvisor.service_log
 
 
-def test_open_streams_delay_no_end(plugvisor: Plugvisor) -> None:
+def test_open_streams_delay_no_end(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(following(plugvisor, "_server")) for _ in range(20)]
@@ -126,7 +127,7 @@ def test_open_streams_delay_no_end(plugvisor: Plugvisor) -> None:
     assert "Traceback" not in plugvisor.service_log
 
 
-def test_followers_of_a_quiet_log_cost_little(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_followers_of_a_quiet_log_cost_little(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     shared.start_running(plugin_id)
     pid = shared.rpc("getProcessInfo", "plugvisor")["pid"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.api.log_clients import (
+from tests.helpers.log_clients import (
     HEADERS,
     following,
     messages_of,
@@ -17,14 +17,16 @@ from tests.api.log_clients import (
     receive_lines,
     wait_for_lines,
 )
-from tests.api.parrot import PARROT, say
-from tests.conftest import Plugvisor, wait_for
+from tests.helpers.printer_plugin import PRINTER, print_text
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.helpers.stack import PlugvisorStack
 
-def test_the_answers_headers(shared: Plugvisor) -> None:
+
+def test_the_answers_headers(shared: PlugvisorStack) -> None:
     with following(shared, "_server") as listener:
         headers = listener.response.headers
         assert listener.response.status == 200
@@ -35,15 +37,15 @@ def test_the_answers_headers(shared: Plugvisor) -> None:
     assert shared.http.head("/plugin/_server/logs/stream", headers=HEADERS).status_code == 200
 
 
-def test_the_tail_and_then_each_new_line(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(PARROT)
+def test_the_tail_and_then_each_new_line(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(PRINTER)
     with following(shared, plugin_id) as listener:
         assert listener.wait("initial").data == {"logs": [], "log_file": f"{plugin_id}.log", "total_lines": 0}
         shared.start_running(plugin_id)
         wait_for_lines(listener, "ready")
-        say(shared, plugin_id, b"a\nb\nhalf")
+        print_text(shared, plugin_id, b"a\nb\nhalf")
         wait_for_lines(listener, "ready", "a", "b")
-        say(shared, plugin_id, " \x1b[31m你好\x1b[0m <b>\xff\n".encode())
+        print_text(shared, plugin_id, " \x1b[31m你好\x1b[0m <b>\xff\n".encode())
         wait_for_lines(listener, "b", "half \x1b[31m你好\x1b[0m <b>ÿ")
         assert listener.kinds[0] == "initial"
         assert set(listener.kinds[1:]) == {"append"}
@@ -54,16 +56,16 @@ def test_the_tail_and_then_each_new_line(shared: Plugvisor, add: Callable[..., s
         assert initial["total_lines"] == 4
 
 
-def test_a_reconnect_goes_on_at_the_byte(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(PARROT)
+def test_a_reconnect_goes_on_at_the_byte(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(PRINTER)
     shared.start_running(plugin_id)
     with following(shared, plugin_id) as listener:
         wait_for_lines(listener, "ready")
         for number in range(5):
-            say(shared, plugin_id, b"line %d\n" % number)
+            print_text(shared, plugin_id, b"line %d\n" % number)
             wait_for_lines(listener, f"line {number}")
         events = list(listener.events)
-    say(shared, plugin_id, b"while nobody listened\n")
+    print_text(shared, plugin_id, b"while nobody listened\n")
     for number, event in enumerate(events):
         with following(shared, plugin_id, event.id) as again:
             lines = [entry["message"] for later in events[number + 1 :] for entry in later.data["logs"]]
@@ -73,12 +75,12 @@ def test_a_reconnect_goes_on_at_the_byte(shared: Plugvisor, add: Callable[..., s
 
 
 @pytest.mark.parametrize("bad", ["x", "0-0-0", "1-2-00000000", "9" * 5000, "99999999999999999999-0-00000000"])
-def test_an_id_that_is_not_ours_begins_anew(shared: Plugvisor, bad: str) -> None:
+def test_an_id_that_is_not_ours_begins_anew(shared: PlugvisorStack, bad: str) -> None:
     with following(shared, "_server", bad) as listener:
         assert listener.wait("initial", seconds=10).data["logs"]
 
 
-def shrink_log(plugvisor: Plugvisor, plugin_id: str, size: int) -> None:
+def shrink_log(plugvisor: PlugvisorStack, plugin_id: str, size: int) -> None:
     """Have supervisord rotate a plugin's log at so many bytes, and start the plugin."""
     path = plugvisor.run_dir / "conf.d" / f"{plugin_id}.conf"
     text, count = re.subn(r"stdout_logfile_maxbytes=\d+", f"stdout_logfile_maxbytes={size}", path.read_text())
@@ -90,9 +92,9 @@ def shrink_log(plugvisor: Plugvisor, plugin_id: str, size: int) -> None:
     wait_for(lambda: "ready" in plugvisor.read_log(plugin_id))
 
 
-def test_supervisord_rotates(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_supervisord_rotates(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     """It does so in the middle of lines, and more than once between two looks."""
-    plugin_id = add(PARROT)
+    plugin_id = add(PRINTER)
     shrink_log(shared, plugin_id, 20_000)
     lines = [f"line {number} {'x' * (number % 90)}" for number in range(4000)]
     with following(shared, plugin_id) as listener, open_websocket(shared, plugin_id) as websocket:
@@ -100,7 +102,7 @@ def test_supervisord_rotates(shared: Plugvisor, add: Callable[..., str]) -> None
         assert receive(websocket)["type"] == "initial"
         received: list[str] = []
         for start in range(0, len(lines), 200):  # 12 kB at a time
-            say(shared, plugin_id, "".join(f"{line}\n" for line in lines[start : start + 200]).encode())
+            print_text(shared, plugin_id, "".join(f"{line}\n" for line in lines[start : start + 200]).encode())
             wait_for_lines(listener, lines[start + 199])
             received += receive_lines(websocket, 200)
         assert (shared.log_dir / f"{plugin_id}.log.3").exists(), "it has rotated"
@@ -115,23 +117,23 @@ def test_supervisord_rotates(shared: Plugvisor, add: Callable[..., str]) -> None
             assert messages_of(again) == lines[-count:]
 
 
-def test_supervisorctl_clears_the_log(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(PARROT)
+def test_supervisorctl_clears_the_log(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(PRINTER)
     shared.start_running(plugin_id)
     with following(shared, plugin_id) as listener:
         wait_for_lines(listener, "ready")
-        say(shared, plugin_id, b"before\n")
+        print_text(shared, plugin_id, b"before\n")
         wait_for_lines(listener, "before")
         shared.ctl("clear", plugin_id)
-        say(shared, plugin_id, b"after\n")
+        print_text(shared, plugin_id, b"after\n")
         wait_for_lines(listener, "ready", "before", "after")
 
 
-def test_a_log_that_is_truncated(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(PARROT)
+def test_a_log_that_is_truncated(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(PRINTER)
     shared.start_running(plugin_id)
     with following(shared, plugin_id) as listener:
         wait_for_lines(listener, "ready")
         os.truncate(shared.log_dir / f"{plugin_id}.log", 0)
-        say(shared, plugin_id, b"after\n")
+        print_text(shared, plugin_id, b"after\n")
         wait_for_lines(listener, "ready", "after")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.api.parrot import PARROT, say
-from tests.conftest import ADMIN_CODE, Plugvisor, wait_for
+from tests.helpers.printer_plugin import PRINTER, print_text
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 HEADERS = {"Authorization": f"Bearer {ADMIN_CODE}"}
 
 
-def ask(plugvisor: Plugvisor, path: str, **query: Any) -> httpx.Response:
+def ask(plugvisor: PlugvisorStack, path: str, **query: Any) -> httpx.Response:
     return plugvisor.http.get(f"/plugin/{path}", params=query, headers=HEADERS)
 
 
-def show(plugvisor: Plugvisor, plugin_id: str, **query: Any) -> dict[str, Any]:
+def show(plugvisor: PlugvisorStack, plugin_id: str, **query: Any) -> dict[str, Any]:
     response = ask(plugvisor, f"{plugin_id}/logs", **query)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
@@ -40,12 +41,12 @@ def messages(answer: dict[str, Any]) -> list[str]:
     return [entry["message"] for entry in answer["logs"]]
 
 
-def test_what_a_plugin_prints(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(PARROT)
+def test_what_a_plugin_prints(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(PRINTER)
     empty = {"plugin_id": plugin_id, "logs": [], "total_lines": 0, "returned_lines": 0, "log_file": f"{plugin_id}.log"}
     assert show(shared, plugin_id) == empty
     shared.start_running(plugin_id)
-    say(shared, plugin_id, b"2026-11-22 10:11:12.123+01:00 | ERROR    | main:run:7 - it failed\nTraceback\n")
+    print_text(shared, plugin_id, b"2026-11-22 10:11:12.123+01:00 | ERROR    | main:run:7 - it failed\nTraceback\n")
     answer = show(shared, plugin_id)
     assert answer["logs"][-2:] == [
         {
@@ -68,7 +69,7 @@ def test_what_a_plugin_prints(shared: Plugvisor, add: Callable[..., str]) -> Non
     assert messages(show(shared, plugin_id, level="", search="", start_time="", end_time="", lines="")) != []
 
 
-def test_the_answers_headers(shared: Plugvisor) -> None:
+def test_the_answers_headers(shared: PlugvisorStack) -> None:
     for path in ("_server/logs", "_server/logs/files"):
         response = ask(shared, path)
         assert response.headers["Content-Type"] == "application/json"
@@ -78,7 +79,7 @@ def test_the_answers_headers(shared: Plugvisor) -> None:
         assert shared.post(f"/plugin/{path}").status_code == 405
 
 
-def test_the_services_own_log(shared: Plugvisor) -> None:
+def test_the_services_own_log(shared: PlugvisorStack) -> None:
     shared.post("/plugin/nobody/stop")
     # what the service says comes into its log by way of supervisord
     wait_for(lambda: any("POST /plugin/nobody/stop" in message for message in messages(show(shared, "_server"))))
@@ -88,19 +89,19 @@ def test_the_services_own_log(shared: Plugvisor) -> None:
     assert all(entry["timestamp"] for entry in answer["logs"] if entry["level"])
 
 
-def test_any_bytes(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(PARROT)
+def test_any_bytes(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(PRINTER)
     shared.start_running(plugin_id)
     everything = bytes(range(256)).replace(b"\n", b"")
     markup = '<script>alert(1)</script> "\\u0000" </pre> \u2028 &amp; 你好'.encode()
-    say(shared, plugin_id, everything + b"\n" + markup + b"\n\x1b[31mred\x1b[0m\r\n")
+    print_text(shared, plugin_id, everything + b"\n" + markup + b"\n\x1b[31mred\x1b[0m\r\n")
     response = ask(shared, f"{plugin_id}/logs", lines=3)
     assert not {byte for byte in response.content if byte < 0x20}, "control characters are escaped"
     found = [entry["message"] for entry in json.loads(response.content)["logs"]]
     assert found == [everything.decode("utf-8", "replace"), markup.decode(), "\x1b[31mred\x1b[0m"]
 
 
-def test_a_line_of_50_megabytes(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_line_of_50_megabytes(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     (shared.log_dir / f"{plugin_id}.log").write_bytes(b"before\n" + b"x" * 50_000_000 + b"\nafter\n")
     response = ask(shared, f"{plugin_id}/logs")
@@ -111,7 +112,7 @@ def test_a_line_of_50_megabytes(shared: Plugvisor, add: Callable[..., str]) -> N
     assert len(response.content) < 20_000
 
 
-def test_ten_thousand_lines_across_rotated_files(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_ten_thousand_lines_across_rotated_files(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     lines = [f"2026-11-22 10:11:12 INFO line {number}" for number in range(12_000)]
     for number, suffix in enumerate([".2", ".1", ""]):
@@ -148,14 +149,14 @@ def test_ten_thousand_lines_across_rotated_files(shared: Plugvisor, add: Callabl
     ],
     ids=str,
 )
-def test_invalid_parameters(shared: Plugvisor, query: dict[str, str]) -> None:
+def test_invalid_parameters(shared: PlugvisorStack, query: dict[str, str]) -> None:
     response = ask(shared, "_server/logs", **query)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
     if "lines" in query:
         assert ask(shared, "_server/logs/stream", **query).status_code == 422
 
 
-def test_only_with_the_code(shared: Plugvisor) -> None:
+def test_only_with_the_code(shared: PlugvisorStack) -> None:
     for path in ("_server/logs", "_server/logs/files", "_server/logs/stream", "nobody/logs"):
         for headers in ({}, {"Authorization": "Bearer wrong"}):
             assert shared.http.get(f"/plugin/{path}", headers=headers).status_code in (401, 429)
@@ -163,13 +164,13 @@ def test_only_with_the_code(shared: Plugvisor) -> None:
 
 @pytest.mark.parametrize("plugin_id", ["nobody", "_supervisord", "..", "%2e%2e", "_server.log", "a%00b", "x" * 5000])
 @pytest.mark.parametrize("path", ["logs", "logs/files", "logs/stream"])
-def test_no_such_plugin(shared: Plugvisor, plugin_id: str, path: str) -> None:
+def test_no_such_plugin(shared: PlugvisorStack, plugin_id: str, path: str) -> None:
     response = ask(shared, f"{plugin_id}/{path}")
     assert response.status_code == 404
     assert str(shared.root) not in response.text
 
 
-def test_a_plugin_that_was_removed(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_plugin_that_was_removed(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     shared.start_running(plugin_id)
     assert messages(show(shared, plugin_id)) == ["ready"]
@@ -178,7 +179,7 @@ def test_a_plugin_that_was_removed(shared: Plugvisor, add: Callable[..., str]) -
     assert ask(shared, f"{plugin_id}/logs").json()["code"] == "plugin_not_found"
 
 
-def test_a_plugin_whose_manifest_is_broken_still_has_its_log(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_plugin_whose_manifest_is_broken_still_has_its_log(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     shared.start_running(plugin_id)
     (shared.plugins_dir / plugin_id / "plugin.toml").write_text("broken")
@@ -186,7 +187,7 @@ def test_a_plugin_whose_manifest_is_broken_still_has_its_log(shared: Plugvisor, 
     assert messages(show(shared, plugin_id)) == ["ready"]
 
 
-def test_nothing_of_it_needs_supervisord(shared: Plugvisor) -> None:
+def test_nothing_of_it_needs_supervisord(shared: PlugvisorStack) -> None:
     os.kill(shared.supervisord_pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
@@ -196,7 +197,7 @@ def test_nothing_of_it_needs_supervisord(shared: Plugvisor) -> None:
         os.kill(shared.supervisord_pid, signal.SIGCONT)
 
 
-def test_a_search_through_everything_keeps_nobody_waiting(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_search_through_everything_keeps_nobody_waiting(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     line = b"2026-11-22 10:11:12,123 - my.module - INFO - something of the usual length was done\n"
     (shared.log_dir / f"{plugin_id}.log").write_bytes(line * 300_000)

@@ -16,23 +16,24 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.api.log_clients import (
+from tests.helpers.log_clients import (
     closed_with,
     open_websocket,
     receive,
     receive_lines,
     wait_for_close,
 )
-from tests.api.parrot import PARROT, say
-from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, Plugvisor, wait_for
+from tests.helpers.printer_plugin import PRINTER, print_text
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 
-def test_a_websocket(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(PARROT)
+def test_a_websocket(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(PRINTER)
     shared.start_running(plugin_id)
     with open_websocket(shared, plugin_id) as websocket:
         initial = receive(websocket)
@@ -41,13 +42,13 @@ def test_a_websocket(shared: Plugvisor, add: Callable[..., str]) -> None:
         assert initial["logs"][0].keys() == {"timestamp", "level", "file", "line", "message"}
         websocket.send("what a client says")
         websocket.send(b"\xff\x00")
-        say(shared, plugin_id, b"a\nINFO: b\n")
+        print_text(shared, plugin_id, b"a\nINFO: b\n")
         assert receive_lines(websocket, 2) == ["a", "b"]
     with open_websocket(shared, "_server") as websocket:
         assert receive(websocket)["log_file"] == "_server.log"
 
 
-def test_a_websocket_that_is_not_served(shared: Plugvisor) -> None:
+def test_a_websocket_that_is_not_served(shared: PlugvisorStack) -> None:
     for code in ("wrong", "", None, "%E4%BD%A0", "%FF", ADMIN_CODE + "x"):
         status, reason = closed_with(shared, "_server", code)
         assert status == 1008
@@ -61,7 +62,7 @@ def test_a_websocket_that_is_not_served(shared: Plugvisor) -> None:
     assert closed_with(shared, "%E4%BD%A0" * 60, ADMIN_CODE)[0] == 4404, "a reason may have 123 bytes at most"
 
 
-def test_wrong_codes_are_throttled_wherever_they_come(plugvisor: Plugvisor) -> None:
+def test_wrong_codes_are_throttled_wherever_they_come(plugvisor: PlugvisorStack) -> None:
     plugvisor.environ["PLUGVISOR_ADMIN_CODE"] = "ABCD"  # a weak one
     plugvisor.up()
     for number in range(BURST):
@@ -75,7 +76,7 @@ def test_wrong_codes_are_throttled_wherever_they_come(plugvisor: Plugvisor) -> N
     assert plugvisor.post("/plugins/refresh", "ABCD").status_code == 429
 
 
-def test_the_code_reaches_no_log(plugvisor: Plugvisor) -> None:
+def test_the_code_reaches_no_log(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     with open_websocket(plugvisor, "_server") as websocket:
         receive(websocket)

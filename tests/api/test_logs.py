@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, Plugvisor, wait_for
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ _marks = iter(range(1_000_000))
 
 
 @pytest.fixture
-def logged(shared: Plugvisor) -> Callable[[], list[str]]:
+def logged(shared: PlugvisorStack) -> Callable[[], list[str]]:
     """Returns the lines since the last time; all of them, for one that is ours ends them."""
 
     def read() -> list[str]:
@@ -46,7 +47,7 @@ def outcomes(lines: list[str]) -> list[str]:
 
 
 def test_one_line_for_each_mutation(
-    shared: Plugvisor, add: Callable[..., str], logged: Callable[[], list[str]]
+    shared: PlugvisorStack, add: Callable[..., str], logged: Callable[[], list[str]]
 ) -> None:
     plugin_id = add()
     assert outcomes(logged()) == ["POST /plugins/refresh: 200"]
@@ -72,7 +73,7 @@ def test_one_line_for_each_mutation(
 
 
 def test_the_milliseconds_are_those_that_passed(
-    shared: Plugvisor, add: Callable[..., str], logged: Callable[[], list[str]]
+    shared: PlugvisorStack, add: Callable[..., str], logged: Callable[[], list[str]]
 ) -> None:
     plugin_id = add(
         'import signal\nsignal.signal(15, signal.SIG_IGN)\nprint("ready", flush=True)\nsignal.pause()',
@@ -85,7 +86,7 @@ def test_the_milliseconds_are_those_that_passed(
     assert 250 < int(LINE.fullmatch(line)[2]) <= response.elapsed.total_seconds() * 1000 + 1  # type: ignore[index]
 
 
-def test_no_line_for_reads(shared: Plugvisor, add: Callable[..., str], logged: Callable[[], list[str]]) -> None:
+def test_no_line_for_reads(shared: PlugvisorStack, add: Callable[..., str], logged: Callable[[], list[str]]) -> None:
     plugin_id = add()
     logged()
     for path in ("/plugins", "/plugin/status", f"/plugin/status?plugin_id={plugin_id}", "/plugin/status?plugin_id=no"):
@@ -95,7 +96,9 @@ def test_no_line_for_reads(shared: Plugvisor, add: Callable[..., str], logged: C
 
 @pytest.mark.parametrize("code", [ADMIN_CODE, "wrong"], ids=["authorized", "unauthorized"])
 @pytest.mark.parametrize("forgery", ["%0A", "%0D%0A", "%0D", "%0B", "%1B[2K%0D", "%C2%85", "%E2%80%A8", "%00", "%FF"])
-def test_nobody_can_forge_a_line(shared: Plugvisor, logged: Callable[[], list[str]], forgery: str, code: str) -> None:
+def test_nobody_can_forge_a_line(
+    shared: PlugvisorStack, logged: Callable[[], list[str]], forgery: str, code: str
+) -> None:
     text = forgery + "2026-01-01%2000:00:00%20INFO%20127.0.0.1%20POST%20evil"
     assert shared.post(f"/plugin/x{text}/stop", code).status_code in (401, 404, 429)
     [line] = logged()
@@ -106,7 +109,7 @@ def test_nobody_can_forge_a_line(shared: Plugvisor, logged: Callable[[], list[st
     assert not outcome.startswith("POST /plugin/x2026"), "nor is anything left out of it"
 
 
-def send_raw(plugvisor: Plugvisor, target: bytes, *headers: bytes) -> bytes:
+def send_raw(plugvisor: PlugvisorStack, target: bytes, *headers: bytes) -> bytes:
     """A request that no decent client would send; returns the whole answer."""
     lines = [b"POST " + target + b" HTTP/1.1", *headers, b"Authorization: Bearer " + ADMIN_CODE.encode()]
     with socket.create_connection(("127.0.0.1", plugvisor.port), timeout=DEADLINE_SECONDS) as connection:
@@ -127,7 +130,7 @@ def send_raw(plugvisor: Plugvisor, target: bytes, *headers: bytes) -> bytes:
     ],
 )
 def test_odd_requests_are_logged_for_what_they_are(
-    shared: Plugvisor, logged: Callable[[], list[str]], target: bytes, host: bytes
+    shared: PlugvisorStack, logged: Callable[[], list[str]], target: bytes, host: bytes
 ) -> None:
     status = int(send_raw(shared, target, b"Host: " + host).split(b" ", 2)[1])
     lines = outcomes(logged())
@@ -150,7 +153,7 @@ main(["serve"])
 
 
 @contextlib.contextmanager
-def serve_with_a_defect(plugvisor: Plugvisor) -> Iterator[None]:
+def serve_with_a_defect(plugvisor: PlugvisorStack) -> Iterator[None]:
     with plugvisor.output_path.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", WITH_A_DEFECT], env=plugvisor.environ, stdout=output, stderr=subprocess.STDOUT
@@ -171,7 +174,7 @@ def serve_with_a_defect(plugvisor: Plugvisor) -> Iterator[None]:
         process.wait()
 
 
-def test_a_defect_is_told_to_the_log_and_to_nobody_else(plugvisor: Plugvisor) -> None:
+def test_a_defect_is_told_to_the_log_and_to_nobody_else(plugvisor: PlugvisorStack) -> None:
     plugvisor.environ["PLUGVISOR_CORS_ORIGINS"] = "http://localhost:5173"
     with serve_with_a_defect(plugvisor):
         headers = {"Authorization": f"Bearer {ADMIN_CODE}", "Origin": "http://localhost:5173"}

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette import routing
 
-from tests.conftest import ADMIN_CODE, make_plugvisor
+from tests.helpers.stack import ADMIN_CODE, run_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import httpx
     from plugvisor.api.endpoint import Route
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 DOCUMENT = make_document(ROUTES)
 STREAMS = {"/events", "/plugin/{plugin_id}/logs/stream"}
@@ -63,8 +63,8 @@ conflicts = ["<1"]
 
 
 @pytest.fixture(scope="module")
-def plugvisor() -> Iterator[Plugvisor]:
-    with make_plugvisor() as made:
+def plugvisor() -> Iterator[PlugvisorStack]:
+    with run_stack() as made:
         folder = made.write_plugin("told")
         with (folder / "plugin.toml").open("a") as manifest:
             manifest.write(TOLD)
@@ -158,7 +158,7 @@ def test_codes_of_problems_are_ours() -> None:
                     assert {(status, code) for code in codes} <= known
 
 
-def begin_anew(plugvisor: Plugvisor) -> None:
+def begin_anew(plugvisor: PlugvisorStack) -> None:
     """Bring every plugin into a state of its own, whatever the requests that nobody thought of have made of it."""
     assert plugvisor.post("/plugins/stop", json={}).status_code == 200
     for plugin_id in ("told", "flapping", "failing"):
@@ -167,7 +167,7 @@ def begin_anew(plugvisor: Plugvisor) -> None:
     plugvisor.wait_for_status("failing", "error")
 
 
-def test_every_success_is_as_described(plugvisor: Plugvisor) -> None:
+def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
     code = {"Authorization": f"Bearer {ADMIN_CODE}"}
     begin_anew(plugvisor)
     etag = plugvisor.http.get("/plugins").headers["ETag"]
@@ -215,7 +215,7 @@ def test_every_success_is_as_described(plugvisor: Plugvisor) -> None:
     assert described - seen == {("GET", path, 200) for path in STREAMS}
 
 
-def test_every_field_is_met(plugvisor: Plugvisor) -> None:
+def test_every_field_is_met(plugvisor: PlugvisorStack) -> None:
     """A field that no answer has any more must leave the document as well."""
     begin_anew(plugvisor)
     listed = plugvisor.http.get("/plugins").json()["plugins"]
@@ -232,7 +232,7 @@ def name_route(route: Route) -> str:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_route)
-def test_the_role_of_its_row_is_needed(plugvisor: Plugvisor, route: Route) -> None:
+def test_the_role_of_its_row_is_needed(plugvisor: PlugvisorStack, route: Route) -> None:
     """And of no other: who sends no code, or a wrong one, is let in exactly if the row names no role."""
     path = route.path.replace("{plugin_id}", "gone") + ("?plugin_id=gone" if route.path in STREAMS else "")
     for headers in ({}, {"Authorization": "Bearer wrong"}):
@@ -245,7 +245,7 @@ def test_the_role_of_its_row_is_needed(plugvisor: Plugvisor, route: Route) -> No
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_route)
-def test_errors_are_as_described(plugvisor: Plugvisor, route: Route) -> None:
+def test_errors_are_as_described(plugvisor: PlugvisorStack, route: Route) -> None:
     code = {"Authorization": f"Bearer {ADMIN_CODE}"}
     path = route.path.replace("{plugin_id}", "gone") + ("?plugin_id=gone" if route.path in STREAMS else "")
     if "gone" in path:
@@ -260,7 +260,7 @@ def test_errors_are_as_described(plugvisor: Plugvisor, route: Route) -> None:
         assert response.json()["parameter"] == name
 
 
-def test_the_page_runs_its_own_script_alone(plugvisor: Plugvisor) -> None:
+def test_the_page_runs_its_own_script_alone(plugvisor: PlugvisorStack) -> None:
     page = plugvisor.http.get("/docs")
     policy = page.headers["Content-Security-Policy"]
     assert "unsafe" not in policy
@@ -288,7 +288,7 @@ described = schemathesis.openapi.from_dict(DOCUMENT).exclude(path=sorted(STREAMS
 
 @described.parametrize()
 @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_no_request_finds_a_defect(case: Any, plugvisor: Plugvisor) -> None:
+def test_no_request_finds_a_defect(case: Any, plugvisor: PlugvisorStack) -> None:
     case.headers = {**(case.headers or {}), "Authorization": f"Bearer {ADMIN_CODE}"}
     if "plugin_id" in (case.path_parameters or {}) and len(case.path_parameters["plugin_id"]) % 2:
         case.path_parameters["plugin_id"] = "off"

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import wait_for
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 QUICK = "auto_start = false\nsupervisor.startsecs = 0\nsupervisor.autorestart = false"
 CRASHING = "import time\nprint('ready', flush=True)\ntime.sleep(0.3)\nraise SystemExit(3)\n"
@@ -30,11 +30,11 @@ def listed(answer: httpx.Response) -> dict[str, dict[str, Any]]:
     return {plugin["id"]: plugin for plugin in answer.json()["plugins"]}
 
 
-def get_list(shared: Plugvisor, *tags: str) -> httpx.Response:
+def get_list(shared: PlugvisorStack, *tags: str) -> httpx.Response:
     return shared.http.get("/plugins", headers=[("If-None-Match", tag) for tag in tags])
 
 
-def test_the_tag_changes_exactly_when_the_list_changes(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_the_tag_changes_exactly_when_the_list_changes(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     seen: list[tuple[str, bytes]] = []
 
@@ -64,7 +64,7 @@ def test_the_tag_changes_exactly_when_the_list_changes(shared: Plugvisor, add: C
     assert len(dict(seen)) == len({content for _, content in seen}) == len(set(seen))
 
 
-def test_not_modified(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_not_modified(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     full = get_list(shared)
     tag = full.headers["ETag"]
@@ -97,7 +97,7 @@ def test_not_modified(shared: Plugvisor, add: Callable[..., str]) -> None:
     assert head.headers["ETag"] == get_list(shared).headers["ETag"]
 
 
-def test_uptime_advances_and_time_is_always_fresh(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_uptime_advances_and_time_is_always_fresh(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     pid = shared.start_running(plugin_id)
     began = time.monotonic()
@@ -121,7 +121,7 @@ def test_uptime_advances_and_time_is_always_fresh(shared: Plugvisor, add: Callab
     shared.post(f"/plugin/{plugin_id}/stop")
 
 
-def test_restarts_exits_and_flapping(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_restarts_exits_and_flapping(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     crashing = add(CRASHING, runtime="auto_start = false\n[plugin_runtime.supervisor]\nstartsecs = 0", suffix="-c")
     failing = add("raise SystemExit(5)\n", runtime="auto_start = false\nsupervisor.startsecs = 3", suffix="-f")
     for plugin_id in (crashing, failing):
@@ -149,7 +149,7 @@ def test_restarts_exits_and_flapping(shared: Plugvisor, add: Callable[..., str])
     assert "retry_at" not in shared.status(failing)
 
 
-def test_a_write_is_visible_when_it_is_answered(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_write_is_visible_when_it_is_answered(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     noise = [add(runtime=QUICK, suffix=f"-{number}") for number in range(3)]
     is_over = False
@@ -178,7 +178,7 @@ def test_a_write_is_visible_when_it_is_answered(shared: Plugvisor, add: Callable
         assert all(done.result() is None for done in work)
 
 
-def test_a_refresh_is_visible_when_it_is_answered(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_refresh_is_visible_when_it_is_answered(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     for number in range(5):
         plugin_id = add(suffix=f"-{number}")
         assert plugin_id in listed(get_list(shared))
@@ -191,7 +191,7 @@ def test_a_refresh_is_visible_when_it_is_answered(shared: Plugvisor, add: Callab
 
 
 @pytest.mark.parametrize("path", ["/plugins", "/plugin/status"])
-def test_a_frozen_supervisord_is_no_good_news(shared: Plugvisor, add: Callable[..., str], path: str) -> None:
+def test_a_frozen_supervisord_is_no_good_news(shared: PlugvisorStack, add: Callable[..., str], path: str) -> None:
     plugin_id = add(runtime=QUICK, suffix="-x")
     pid = shared.start_running(plugin_id)
     tag = get_list(shared).headers["ETag"]

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.api.http.static import PAGE_DIR
 
-from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, OBEDIENT, Plugvisor, make_plugvisor
+from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,16 +142,16 @@ SAMPLES = ("failing", "heartbeat", "stubborn")
 QUIET_EXIT = "import sys\nprint('cannot start: no settings', file=sys.stderr, flush=True)\nsys.exit(3)\n"
 
 
-def copy_samples(plugvisor: Plugvisor) -> None:
+def copy_samples(plugvisor: PlugvisorStack) -> None:
     """The sample plugins that need no port."""
     for name in SAMPLES:
         shutil.copytree(PLUGINS / name, plugvisor.plugins_dir / name)
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Plugvisor]:
+def site() -> Iterator[PlugvisorStack]:
     """A Plugvisor with plugins of each kind, for the tests that leave them as they were."""
-    with make_plugvisor() as made:
+    with run_stack() as made:
         copy_samples(made)
         for number in range(1, 4):
             made.write_plugin(f"worker-{number}", OBEDIENT)
@@ -163,7 +165,7 @@ def site() -> Iterator[Plugvisor]:
 
 
 @pytest.fixture
-def enter(site: Plugvisor, open_page: Callable[..., Page], look: Look) -> Callable[..., Page]:
+def enter(site: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> Callable[..., Page]:
     """Opens the page of the shared Plugvisor, signed in."""
 
     def enter(path: str = "", **options: Any) -> Page:

@@ -10,21 +10,21 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from plugvisor.api.routes import ROUTES
 
-from tests.conftest import ADMIN_CODE, make_plugvisor
+from tests.helpers.stack import ADMIN_CODE, run_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Locator, Page
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 MARKUP = "<img src=x onerror=hacked()>"
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Plugvisor]:
-    with make_plugvisor() as made:
+def site() -> Iterator[PlugvisorStack]:
+    with run_stack() as made:
         folder = made.write_plugin("other", runtime="auto_start = false")
         manifest = folder / "plugin.toml"
         manifest.write_text(manifest.read_text().replace("[plugin]", f"[plugin]\ndescription = '{MARKUP}'", 1))
@@ -33,7 +33,7 @@ def site() -> Iterator[Plugvisor]:
 
 
 @pytest.fixture
-def docs(site: Plugvisor, open_page: Callable[..., Page]) -> Page:
+def docs(site: PlugvisorStack, open_page: Callable[..., Page]) -> Page:
     return open_page(f"{site.url}/docs")
 
 
@@ -62,7 +62,7 @@ def test_every_operation_is_there(docs: Page) -> None:
     assert found.violations_count == 0, found.generate_report()
 
 
-def test_an_operation_is_tried_out(site: Plugvisor, docs: Page) -> None:
+def test_an_operation_is_tried_out(site: PlugvisorStack, docs: Page) -> None:
     place = open_operation(docs, "POST", "/plugin/{plugin_id}/start")
     place.get_by_label("plugin_id").fill("other")
     place.get_by_role("button", name="Send").click()
@@ -84,7 +84,7 @@ def test_what_comes_from_a_plugin_is_text(docs: Page) -> None:
     assert json.loads(body)["plugins"][0]["description"] == MARKUP
 
 
-def test_a_stream_is_shown_as_it_comes_and_can_be_stopped(site: Plugvisor, docs: Page) -> None:
+def test_a_stream_is_shown_as_it_comes_and_can_be_stopped(site: PlugvisorStack, docs: Page) -> None:
     place = open_operation(docs, "GET", "/events")
     place.get_by_role("button", name="Send").click()
     output = place.locator("form pre")

@@ -12,14 +12,15 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import OPPOSITES, Look
 from tests.browser.test_list import row_of
-from tests.conftest import ADMIN_CODE, wait_for
+from tests.helpers.stack import ADMIN_CODE
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from playwright.sync_api import Page
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 both = pytest.mark.parametrize("look", OPPOSITES, ids=str)
 
@@ -33,7 +34,7 @@ def expect_age(page: Page, look: Look) -> None:
 
 
 @both
-def test_the_connection_is_lost(plugvisor: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_the_connection_is_lost(plugvisor: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> None:
     plugvisor.write_plugin("one")
     plugvisor.up()
     page = open_page(plugvisor.url, look, code=ADMIN_CODE)
@@ -57,7 +58,7 @@ def test_the_connection_is_lost(plugvisor: Plugvisor, open_page: Callable[..., P
 
 
 @both
-def test_supervisord_cannot_be_reached(plugvisor: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_supervisord_cannot_be_reached(plugvisor: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> None:
     plugvisor.write_plugin("one")
     plugvisor.up()
     page = open_page(plugvisor.url, look, code=ADMIN_CODE)
@@ -79,7 +80,7 @@ def test_supervisord_cannot_be_reached(plugvisor: Plugvisor, open_page: Callable
         expect(row_of(one, "one").locator(".word")).to_have_text(look.say("running"))
 
 
-def test_the_service_is_killed(plugvisor: Plugvisor, open_page: Callable[..., Page]) -> None:
+def test_the_service_is_killed(plugvisor: PlugvisorStack, open_page: Callable[..., Page]) -> None:
     plugvisor.write_plugin("one")
     plugvisor.up()
     look = Look()
@@ -97,7 +98,7 @@ def test_the_service_is_killed(plugvisor: Plugvisor, open_page: Callable[..., Pa
 
 
 @both
-def test_an_empty_folder(plugvisor: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_an_empty_folder(plugvisor: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> None:
     plugvisor.up()
     page = open_page(plugvisor.url, look, code=ADMIN_CODE, first_visit=True)
     empty = page.locator(".empty")
@@ -110,7 +111,7 @@ def test_an_empty_folder(plugvisor: Plugvisor, open_page: Callable[..., Page], l
     expect(page.get_by_role("searchbox")).to_be_visible()
 
 
-def test_a_first_visit_and_a_broken_manifest(site: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_a_first_visit_and_a_broken_manifest(site: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> None:
     page = open_page(site.url, look, first_visit=True)
     welcome = page.locator(".welcome")
     expect(welcome).to_contain_text(look.say("welcomeText"))
@@ -124,7 +125,7 @@ def test_a_first_visit_and_a_broken_manifest(site: Plugvisor, open_page: Callabl
     expect(welcome).to_have_count(0)
 
 
-def test_a_manifest_that_is_mended(plugvisor: Plugvisor, open_page: Callable[..., Page]) -> None:
+def test_a_manifest_that_is_mended(plugvisor: PlugvisorStack, open_page: Callable[..., Page]) -> None:
     folder = plugvisor.write_plugin("one", runtime="auto_start = false")
     text = (folder / "plugin.toml").read_text()
     (folder / "plugin.toml").write_text("[plugin]\n")

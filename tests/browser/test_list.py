@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.conftest import ADMIN_CODE
+from tests.helpers.stack import ADMIN_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
     from tests.browser.conftest import Look
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 IDS = ["broken", "disabled", "failing", "heartbeat", "stubborn", "worker-1", "worker-2", "worker-3"]
 
@@ -46,7 +46,9 @@ def test_what_a_row_tells(enter: Callable[..., Page], look: Look) -> None:
     assert shown_ids(page) == IDS
 
 
-def test_without_a_code_what_can_be_read_is_read(site: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_without_a_code_what_can_be_read_is_read(
+    site: PlugvisorStack, open_page: Callable[..., Page], look: Look
+) -> None:
     page = open_page(site.url, look)
     row = row_of(page, "heartbeat")
     expect(row.locator(".word")).to_have_text(look.say("running"))
@@ -73,7 +75,7 @@ def test_search_filter_and_order(enter: Callable[..., Page], look: Look) -> None
     expect(page.locator(".row").first).to_have_attribute("data-id", "broken")
 
 
-def test_a_button_answers_in_the_same_frame(site: Plugvisor, enter: Callable[..., Page], look: Look) -> None:
+def test_a_button_answers_in_the_same_frame(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> None:
     page = enter()
     row = row_of(page, "worker-1")
     expect(row.locator("button").first).to_have_text(look.say("stop"))
@@ -99,7 +101,7 @@ def test_a_button_answers_in_the_same_frame(site: Plugvisor, enter: Callable[...
     assert site.status("worker-1")["pid"] != pid
 
 
-def test_what_others_do_is_seen_and_marked(site: Plugvisor, enter: Callable[..., Page], look: Look) -> None:
+def test_what_others_do_is_seen_and_marked(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> None:
     page = enter()
     row = row_of(page, "worker-2")
     expect(row.locator(".word")).to_have_text(look.say("running"))
@@ -118,7 +120,7 @@ def test_what_others_do_is_seen_and_marked(site: Plugvisor, enter: Callable[...,
     assert page.evaluate("window.marks") >= 1
 
 
-def test_a_stop_counts_down(site: Plugvisor, enter: Callable[..., Page], look: Look) -> None:
+def test_a_stop_counts_down(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> None:
     page = enter()
     row = row_of(page, "stubborn")
     button = row.locator("button").first
@@ -143,7 +145,7 @@ def test_a_failure_tells_why_in_place(enter: Callable[..., Page], look: Look) ->
 
 
 def test_what_the_service_refuses_is_shown_and_dismissed(
-    site: Plugvisor, enter: Callable[..., Page], look: Look
+    site: PlugvisorStack, enter: Callable[..., Page], look: Look
 ) -> None:
     page = enter()
     row = row_of(page, "worker-3")
@@ -160,7 +162,7 @@ def test_what_the_service_refuses_is_shown_and_dismissed(
     expect(row.locator(".word")).to_have_text(look.say("running"))
 
 
-def test_several_at_once_are_asked_about_once(site: Plugvisor, enter: Callable[..., Page], look: Look) -> None:
+def test_several_at_once_are_asked_about_once(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> None:
     page = enter()
     page.get_by_role("searchbox").fill("worker")
     expect(page.locator(".row")).to_have_count(3)
@@ -192,7 +194,7 @@ def test_several_at_once_are_asked_about_once(site: Plugvisor, enter: Callable[.
     expect(bar).to_be_hidden()
 
 
-def test_new_plugins_are_found(site: Plugvisor, enter: Callable[..., Page], look: Look) -> None:
+def test_new_plugins_are_found(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> None:
     page = enter()
     expect(page.locator(".row")).to_have_count(len(IDS))
     site.write_plugin("added")
@@ -208,7 +210,7 @@ def test_new_plugins_are_found(site: Plugvisor, enter: Callable[..., Page], look
 
 @pytest.mark.parametrize("is_reduced", [False, True])
 def test_motion_is_reduced_where_that_is_wanted(
-    site: Plugvisor, open_page: Callable[..., Page], is_reduced: bool
+    site: PlugvisorStack, open_page: Callable[..., Page], is_reduced: bool
 ) -> None:
     motion = "reduce" if is_reduced else "no-preference"
     page = open_page(site.url, code=ADMIN_CODE, reduced_motion=motion)

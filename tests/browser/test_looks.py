@@ -10,22 +10,22 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import LOOKS, Look
 from tests.browser.test_list import row_of
-from tests.conftest import ADMIN_CODE, make_plugvisor
+from tests.helpers.stack import ADMIN_CODE, run_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Page
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 RULES = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
 
 @pytest.fixture(scope="module")
-def gallery() -> Iterator[Plugvisor]:
+def gallery() -> Iterator[PlugvisorStack]:
     """Plugins of every status, which nobody changes."""
-    with make_plugvisor() as made:
+    with run_stack() as made:
         colours = "".join(f"\\x1b[3{colour}mcolour\\x1b[0m \\x1b[4{colour}mground\\x1b[0m " for colour in range(8))
         logged = "\n".join(f"2026-11-22 12:00:00 {level} {colours}" for level in ("DEBUG", "INFO", "WARNING", "ERROR"))
         made.write_plugin("colours", f'import signal\nprint("""{logged}""", flush=True)\nsignal.pause()\n')
@@ -53,7 +53,7 @@ def check(page: Page) -> None:
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)
-def test_every_view(gallery: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_every_view(gallery: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> None:
     page = open_page(gallery.url, look, first_visit=True)
     row = row_of(page, "colours")
     expect(row.locator(".word")).to_have_text(look.say("running"))
@@ -86,7 +86,7 @@ def test_every_view(gallery: Plugvisor, open_page: Callable[..., Page], look: Lo
 
 
 @pytest.mark.parametrize("look", [Look(), Look("zh", "dark", 390)], ids=str)
-def test_what_is_stale_can_be_read(open_page: Callable[..., Page], plugvisor: Plugvisor, look: Look) -> None:
+def test_what_is_stale_can_be_read(open_page: Callable[..., Page], plugvisor: PlugvisorStack, look: Look) -> None:
     plugvisor.write_plugin("one")
     plugvisor.up()
     page = open_page(plugvisor.url, look)

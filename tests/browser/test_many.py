@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 COUNT = 1000
 
@@ -36,7 +36,7 @@ SCROLL = """() => new Promise((resolve) => {
 })"""
 
 
-def test_a_thousand_plugins(plugvisor: Plugvisor, open_page: Callable[..., Page]) -> None:
+def test_a_thousand_plugins(plugvisor: PlugvisorStack, open_page: Callable[..., Page]) -> None:
     for number in range(COUNT):
         plugvisor.write_plugin(f"plugin-{number:04}", runtime="auto_start = false")
     plugvisor.up()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tests.browser.conftest import Look
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 TALKER = """\
 import logging, signal, sys, threading
@@ -32,7 +32,7 @@ while True:
 """
 
 
-def open_talker(site: Plugvisor, enter: Callable[..., Page], look: Look) -> Page:
+def open_talker(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> Page:
     plugin_id = f"talker-{look.language}"
     site.write_plugin(plugin_id, TALKER, runtime='environment = { TOKEN = "a-secret-value" }')
     manifest = site.plugins_dir / plugin_id / "plugin.toml"
@@ -42,7 +42,7 @@ def open_talker(site: Plugvisor, enter: Callable[..., Page], look: Look) -> Page
     return enter(f"#/plugin/{plugin_id}")
 
 
-def remove_talker(site: Plugvisor, look: Look) -> None:
+def remove_talker(site: PlugvisorStack, look: Look) -> None:
     folder = site.plugins_dir / f"talker-{look.language}"
     for path in folder.iterdir():
         path.unlink()
@@ -51,7 +51,7 @@ def remove_talker(site: Plugvisor, look: Look) -> None:
     (site.log_dir / f"{folder.name}.log").unlink()
 
 
-def test_what_it_tells(site: Plugvisor, enter: Callable[..., Page], look: Look) -> None:
+def test_what_it_tells(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> None:
     page = open_talker(site, enter, look)
     plugin_id = f"talker-{look.language}"
     expect(page.get_by_role("heading", level=1)).to_have_text("Talker")
@@ -78,7 +78,7 @@ def test_what_it_tells(site: Plugvisor, enter: Callable[..., Page], look: Look) 
     expect(page.locator(".empty:visible")).to_contain_text(look.say("goneText"))
 
 
-def test_the_log(site: Plugvisor, enter: Callable[..., Page], look: Look) -> None:
+def test_the_log(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> None:
     page = open_talker(site, enter, look)
     lines = page.locator(".line:visible")
     expect(lines).to_have_count(4)
@@ -115,7 +115,9 @@ def test_the_log(site: Plugvisor, enter: Callable[..., Page], look: Look) -> Non
     remove_talker(site, look)
 
 
-def test_without_a_code_it_says_how_to_see_more(site: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_without_a_code_it_says_how_to_see_more(
+    site: PlugvisorStack, open_page: Callable[..., Page], look: Look
+) -> None:
     page = open_page(f"{site.url}/#/plugin/heartbeat", look)
     expect(page.get_by_role("heading", level=1)).to_have_text("Heartbeat")
     expect(page.locator(".facts")).to_contain_text(look.say("pid"))

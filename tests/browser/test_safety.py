@@ -8,14 +8,14 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_list import row_of
-from tests.conftest import ADMIN_CODE, make_plugvisor
+from tests.helpers.stack import ADMIN_CODE, run_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Page
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 MARKUP = "<img src=x onerror=hacked()><script>hacked()</script>"
 NAME = f"{MARKUP}\u202egpj.exe"
@@ -40,8 +40,8 @@ sys.exit(1)
 
 
 @pytest.fixture(scope="module")
-def hostile() -> Iterator[Plugvisor]:
-    with make_plugvisor() as made:
+def hostile() -> Iterator[PlugvisorStack]:
+    with run_stack() as made:
         folder = made.write_plugin("hostile", PRINTER, runtime="auto_start = false")
         (folder / "plugin.toml").write_text(
             f"[plugin]\nid = \"hostile\"\nname = '''{NAME}'''\nversion = \"{MARKUP.replace(chr(34), '')}\"\n"
@@ -64,7 +64,7 @@ def watch(page: Page) -> None:
     )
 
 
-def test_hostile_texts_are_texts(hostile: Plugvisor, open_page: Callable[..., Page]) -> None:
+def test_hostile_texts_are_texts(hostile: PlugvisorStack, open_page: Callable[..., Page]) -> None:
     page = open_page("about:blank")
     watch(page)
     page.goto(f"{hostile.url}/#code={ADMIN_CODE}")
@@ -89,7 +89,9 @@ def test_hostile_texts_are_texts(hostile: Plugvisor, open_page: Callable[..., Pa
     assert page.evaluate("window.crimes") == []
 
 
-def test_the_policy_would_stop_what_got_in_all_the_same(hostile: Plugvisor, open_page: Callable[..., Page]) -> None:
+def test_the_policy_would_stop_what_got_in_all_the_same(
+    hostile: PlugvisorStack, open_page: Callable[..., Page]
+) -> None:
     page = open_page("about:blank", expected=r"Content Security Policy|Trusted")
     watch(page)
     response = page.goto(hostile.url)

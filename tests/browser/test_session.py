@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 from tests.browser.test_list import row_of
-from tests.conftest import ADMIN_CODE
+from tests.helpers.stack import ADMIN_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tests.browser.conftest import Look
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
 
-def test_the_first_action_asks_for_it(site: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_the_first_action_asks_for_it(site: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> None:
     page = open_page(site.url, look)
     row = row_of(page, "worker-1")
     expect(row.locator(".word")).to_have_text(look.say("running"))
@@ -41,7 +41,7 @@ def test_the_first_action_asks_for_it(site: Plugvisor, open_page: Callable[..., 
     assert site.status("worker-1")["pid"] != pid, "the action was gone on with"
 
 
-def test_who_would_rather_not_changes_nothing(site: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_who_would_rather_not_changes_nothing(site: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> None:
     page = open_page(site.url, look)
     button = row_of(page, "heartbeat").locator("button").first
     expect(button).to_have_text(look.say("stop"))
@@ -53,7 +53,7 @@ def test_who_would_rather_not_changes_nothing(site: Plugvisor, open_page: Callab
     assert site.status("heartbeat")["status"] == "running"
 
 
-def test_an_address_signs_in_by_itself(site: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_an_address_signs_in_by_itself(site: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> None:
     asked: list[str] = []
     page = open_page("about:blank", look)
     page.on("request", lambda request: asked.append(request.url))
@@ -78,7 +78,7 @@ def test_an_address_signs_in_by_itself(site: Plugvisor, open_page: Callable[...,
 
 
 def test_a_code_that_is_wrong_by_now_is_asked_for_again(
-    site: Plugvisor, open_page: Callable[..., Page], look: Look
+    site: PlugvisorStack, open_page: Callable[..., Page], look: Look
 ) -> None:
     page = open_page(site.url, look)
     row = row_of(page, "heartbeat")
@@ -92,7 +92,7 @@ def test_a_code_that_is_wrong_by_now_is_asked_for_again(
     expect(row.locator(".trouble")).to_be_hidden()
 
 
-def test_by_keyboard_alone(site: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_by_keyboard_alone(site: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> None:
     page = open_page(site.url, look)
     expect(row_of(page, "worker-1").locator(".word")).to_have_text(look.say("running"))
     page.keyboard.press("/")
@@ -122,7 +122,9 @@ def test_by_keyboard_alone(site: Plugvisor, open_page: Callable[..., Page], look
     expect(row_of(page, "worker-1").get_by_role("link")).to_be_focused()
 
 
-def test_language_and_theme_are_chosen_and_kept(site: Plugvisor, open_page: Callable[..., Page], look: Look) -> None:
+def test_language_and_theme_are_chosen_and_kept(
+    site: PlugvisorStack, open_page: Callable[..., Page], look: Look
+) -> None:
     page = open_page(site.url, look)
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     expect(page.locator("html")).to_have_attribute("lang", {"en": "en", "zh": "zh-CN"}[look.language])

@@ -16,7 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="chaos", description="Random operations and faults on real Plugvisors.")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=None, help="default: another one each time; it is printed")
-    parser.add_argument("--stacks", type=int, default=3, help="how many Plugvisors; each has the next seed")
+    parser.add_argument("--stacks", type=int, default=2, help="how many Plugvisors; each has the next seed")
     parser.add_argument("--first-round", type=int, default=0)
     parser.add_argument("--shrink", action="store_true", help="if a round fails, look for fewer operations that fail")
     arguments = parser.parse_args()

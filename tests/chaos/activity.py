@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from tests.chaos.plugins import PLUGINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+RECOVERY_SECONDS = 5.0
+"""How long after a disturbance supervisord and the service may need to catch up."""
 
 
 @dataclass
@@ -50,8 +54,8 @@ class Activity:
     """Kept by the clients, read by the process watcher; every method may be called by any thread."""
 
     def __init__(self) -> None:
-        self.disturbed_until = 0.0
-        """Until when, on the monotonic clock, the test itself keeps supervisord or the service from working."""
+        self._disturbances = 0
+        self._disturbed_until = 0.0
         self._records = {name: _Record() for name in PLUGINS}
         self._lock = threading.RLock()
 
@@ -92,9 +96,22 @@ class Activity:
                 stack.enter_context(self.doing(name, starts=starts, stops=True))
             yield
 
-    def disturb(self, seconds: float) -> None:
-        """The test keeps supervisord or the service from working for that long."""
-        self.disturbed_until = max(self.disturbed_until, time.monotonic() + seconds)
+    @contextlib.contextmanager
+    def disturbing(self) -> Iterator[None]:
+        """While the test itself keeps supervisord or the service from working, and for a while after that."""
+        with self._lock:
+            self._disturbances += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._disturbances -= 1
+                self._disturbed_until = time.monotonic() + RECOVERY_SECONDS
+
+    @property
+    def disturbed_until(self) -> float:
+        """Until when, on the monotonic clock, supervisord and the service have an excuse."""
+        return math.inf if self._disturbances else self._disturbed_until
 
     def forget_end(self, *names: str, may_start: bool = True) -> None:
         """Nobody will learn how an operation on these ends."""

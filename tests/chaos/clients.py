@@ -206,25 +206,18 @@ class Clients:
         found = [pid for pid in children if read_command(pid).endswith("\0serve\0")]
         if not found:
             return
-        self._activity.disturb(2)
-        self._activity.forget_all_ends()
-        self.service_kills += 1
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(found[0], signal.SIGKILL)
-
-        def is_back() -> bool:
-            self._activity.disturb(1)
-            with contextlib.suppress(httpx.TransportError):
-                return httpx.get(f"{self._stack.url}/plugin/status", trust_env=False).status_code == 200
-            return False
-
-        wait_for(is_back, "the service to be back")
+        with self._activity.disturbing():
+            self._activity.forget_all_ends()
+            self.service_kills += 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(found[0], signal.SIGKILL)
+            wait_for(self._stack.is_ready, "the service to be back", LONGEST_SECONDS)
 
     def _freeze(self) -> None:
-        self._activity.disturb(FREEZE_SECONDS + 5)
-        os.kill(self._stack.supervisord_pid, signal.SIGSTOP)
-        time.sleep(FREEZE_SECONDS)
-        os.kill(self._stack.supervisord_pid, signal.SIGCONT)
+        with self._activity.disturbing():
+            os.kill(self._stack.supervisord_pid, signal.SIGSTOP)
+            time.sleep(FREEZE_SECONDS)
+            os.kill(self._stack.supervisord_pid, signal.SIGCONT)
 
     def _was_disturbed(self, since: float) -> bool:
         return self._activity.disturbed_until > since

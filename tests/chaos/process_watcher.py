@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from tests.chaos.activity import Activity
 
-LOOK_SECONDS = 0.005
+LOOK_SECONDS = 0.01
 OVERLAP_SECONDS = 2.0
 """How long what is left of an earlier launch may take to end when the next has begun."""
 

@@ -32,6 +32,9 @@ def come_to_rest(stack: PlugvisorStack, activity: Activity, watcher: ProcessWatc
         return
     try:
         wait_for(stack.is_ready, "the service to answer", REST_SECONDS)
+        for name, behaviour in PLUGINS.items():
+            if not behaviour.runs_until_stopped:  # it would be another process at every look
+                stack.post(f"/plugin/{name}/stop")
         _check_agreement(stack, activity, watcher)
     except pytest.fail.Exception as failure:
         watcher.report(f"4: {failure}")
@@ -53,7 +56,7 @@ def _check_agreement(stack: PlugvisorStack, activity: Activity, watcher: Process
             (state, pid), own = supervisord.get(name, stopped), [one for one in processes if one.plugin_id == name]
             mains = [process for process in own if process.is_main]
             is_settled = (
-                (state not in ("STARTING", "STOPPING") or not PLUGINS[name].runs_until_stopped)
+                state not in ("STARTING", "STOPPING")
                 and api.get(name, stopped) == (state, pid)
                 and [process.pid for process in mains] == ([pid] if pid else [])
                 and {process.launch for process in own} == {process.launch for process in mains}

@@ -15,6 +15,7 @@ from tests.chaos.clients import Clients
 from tests.chaos.plugins import PLUGINS
 from tests.chaos.process_watcher import ProcessWatcher
 from tests.chaos.rest import come_to_rest
+from tests.helpers.processes import find_processes, kill_all
 from tests.helpers.stack import run_stack
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def run_rounds(
             kept = Path(tempfile.gettempdir()) / f"chaos-{os.getpid()}"
             shutil.copytree(stack.log_dir, kept, dirs_exist_ok=True)
             result.violations.append(f"logs are in {kept}")
+            stack.down()
+            kill_all(find_processes(stack.root))  # what a supervisord that has ended has left
     return result
 
 

@@ -78,7 +78,7 @@ def docker(*arguments: str, text: str | None = None, seconds: float = DEADLINE_S
 
 def build(tag: str, context: Path, *options: str) -> None:
     """Build an image."""
-    docker("build", "--tag", tag, *options, str(context), seconds=BUILD_SECONDS)
+    docker("build", "--force-rm", "--tag", tag, *options, str(context), seconds=BUILD_SECONDS)
 
 
 def remove_image(tag: str) -> None:

@@ -1,11 +1,16 @@
 """What tests share, one noun for each module.
 
+event_client     `EventClient`, which keeps every event of `GET /events` or of a log stream
 fake_engine      `FakeEngine`, an engine in memory that does what the test says
 fake_supervisor  `FakeSupervisor`, the two sockets of a supervisord: XML-RPC and the state stream
+hostile_strings  strategies for strings that mean something to a shell, to supervisord or to whoever quotes them
+log_clients      clients that follow a plugin's log, by events or by a WebSocket
 manifests        `make_manifest`, with defaults
 plugin_code      the code of plugins: one that obeys, one that takes its time, one that ignores SIGTERM
 ports            `find_free_port`, which no other worker gets
+printer_plugin   `PRINTER`, a plugin that prints what a test has it print
 processes        processes as the system sees them: which are alive, which belong to a folder, what they have used
+raw_http         requests byte for byte, and their responses
 scenarios        `run_scenario`, which runs a coroutine to its end; `wait_until` inside of it
 stack            `PlugvisorStack`: `plugvisor up` in a folder of its own, with real plugins and sockets; `run_stack`
 supervisorctl    `run_supervisorctl`, in the test's own process

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plugvisor.logs.files import LogFiles
-    from plugvisor.plugins.manifest import Manifest
+    from plugvisor.models.manifest import Manifest
 
 
 class FakeEngine:

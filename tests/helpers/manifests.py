@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugvisor.plugins.manifest import Manifest
+from plugvisor.models.manifest import Manifest
 
 
 def make_manifest(**fields: Any) -> Manifest:

@@ -60,3 +60,13 @@ def read_command(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
     return ""
+
+
+def count_descriptors(pid: int) -> int:
+    """How many open files a process has."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def resident_megabytes(pid: int) -> float:
+    """A process's resident memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

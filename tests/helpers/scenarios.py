@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tests.helpers.waiting import DEADLINE_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
-
-DEADLINE_SECONDS = 30.0
-"""Far longer than anything takes on two busy cores; reached only when something is wrong."""
 
 
 def run_scenario(scenario: Coroutine[Any, Any, T]) -> T:

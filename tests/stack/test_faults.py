@@ -280,3 +280,47 @@ def test_a_folder_removed_while_its_plugin_runs(three: PlugvisorStack) -> None:
     assert response.json()["detail"].startswith("cannot start 'runs': ")
     assert three.post("/plugins/refresh").json()["removed"] == ["runs"]
     assert three.http.get("/plugin/status?plugin_id=runs").status_code == 404
+
+
+# -- a supervisord without the extension
+
+
+def test_a_supervisord_without_the_extension_is_named(plugvisor: PlugvisorStack) -> None:
+    """The log and every client are told which lines to add; the service goes on and takes the next supervisord."""
+    assert plugvisor.command("render").returncode == 0
+    configuration = plugvisor.root / "supervisord.conf"
+    socket_path = plugvisor.run_dir / "supervisor.sock"
+    configuration.write_text(
+        f"[supervisord]\nnodaemon=true\nlogfile={plugvisor.root}/own.log\npidfile={plugvisor.root}/own.pid\n"
+        f"[unix_http_server]\nfile={socket_path}\n[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+    )
+    lines = (
+        "[rpcinterface:plugins]",
+        "supervisor.rpcinterface_factory = plugvisor.engines.supervisord.extension.rpcinterface:make_rpcinterface",
+        "stream = ",
+        "programs = ",
+    )
+    serve = plugvisor.spawn("serve")
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
+    own = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+
+        def find_detail() -> str | None:
+            with contextlib.suppress(httpx.TransportError):
+                response = plugvisor.http.get("/plugins")
+                assert_unavailable(response)
+                detail: str = response.json()["detail"]
+                return detail if "extension" in detail else None
+            return None
+
+        detail = wait_for(find_detail, "the service to find out")
+        log = plugvisor.output_path.read_text()
+        assert [line for line in lines if line not in detail or line not in log] == []
+        assert plugvisor.http.get("/available").status_code == 503
+        assert plugvisor.http.get("/health").status_code == 200
+        wait_for(lambda: plugvisor.output_path.read_text().count("[rpcinterface:plugins]") == 1, "one line in the log")
+    finally:
+        for process in (own, serve):
+            process.terminate()
+            process.wait(DEADLINE_SECONDS)

@@ -27,19 +27,17 @@ def test_status_start_stop_restart(shared: PlugvisorStack, add: Callable[..., st
     wait_for(lambda: re.search(r"^plugvisor +RUNNING", shared.ctl("status"), re.MULTILINE))
 
     assert f"{plugin_id}: started" in shared.ctl("start", plugin_id)
-    told = shared.status(plugin_id)
-    assert told["status"] == "running"
+    told = shared.wait_for_status(plugin_id, "running")
     assert f"pid {told['pid']}" in shared.ctl("status", plugin_id)
     assert shared.post(f"/plugin/{plugin_id}/start").json()["code"] == "already_running"
 
     assert f"{plugin_id}: started" in shared.ctl("restart", plugin_id)
-    again = shared.status(plugin_id)
-    assert again["status"] == "running"
-    assert again["pid"] != told["pid"]
+    wait_for(lambda: shared.status(plugin_id).get("pid", told["pid"]) != told["pid"], "the new process")
+    assert shared.status(plugin_id)["status"] == "running"
     assert not is_alive(told["pid"])
 
     assert f"{plugin_id}: stopped" in shared.ctl("stop", plugin_id)
-    assert shared.status(plugin_id)["status"] == "stopped"
+    shared.wait_for_status(plugin_id, "stopped")
     assert shared.post(f"/plugin/{plugin_id}/stop").json()["code"] == "not_running"
     pid = shared.start_running(plugin_id)
     assert f"pid {pid}" in shared.ctl("status", plugin_id)
@@ -50,7 +48,7 @@ def test_a_disabled_plugin_is_a_program_that_the_operator_can_start(
 ) -> None:
     plugin_id = add(runtime="enabled = false\nsupervisor.startsecs = 0")
     assert f"{plugin_id}: started" in shared.ctl("start", plugin_id)
-    assert shared.status(plugin_id)["status"] == "running"
+    shared.wait_for_status(plugin_id, "running")
     assert shared.post(f"/plugin/{plugin_id}/stop").json()["status"] == "stopped"
 
 
@@ -80,14 +78,12 @@ def test_render_reread_update(shared: PlugvisorStack, add: Callable[..., str]) -
     update = shared.ctl("update")
     for line in (f"{new}: added process group", f"{changed}: updated process group", f"{removed}: removed process"):
         assert line in update
-    told = shared.status(changed)
-    assert told["state"] == "STARTING"
-    assert told["pid"] != pids[changed]
+    assert shared.wait_for_state(changed, "STARTING")["pid"] != pids[changed]
     assert shared.status(untouched)["pid"] == pids[untouched]
     assert not is_alive(pids[changed])
     assert not is_alive(pids[removed])
     # the service has not read the folder yet
-    assert shared.status(removed)["status"] == "stopped"
+    shared.wait_for_status(removed, "stopped")
     assert shared.http.get(f"/plugin/status?plugin_id={new}").status_code == 404
     wait_for(lambda: find_processes(shared.plugins_dir / new))
     refreshed = shared.post("/plugins/refresh").json()
@@ -115,7 +111,7 @@ def test_a_program_that_the_operator_removed_can_be_started(shared: PlugvisorSta
     shared.ctl("stop", plugin_id)
     assert "removed" in shared.ctl("remove", plugin_id)
     assert plugin_id not in shared.ctl("status")
-    assert shared.status(plugin_id)["status"] == "stopped"
+    shared.wait_for_status(plugin_id, "stopped")
     assert shared.post(f"/plugin/{plugin_id}/stop").json()["code"] == "not_running"
     assert shared.start_running(plugin_id) != pid
     assert re.search(rf"^{plugin_id} +RUNNING", shared.ctl("status"), re.MULTILINE)
@@ -152,7 +148,7 @@ def test_a_restarted_service(shared: PlugvisorStack, add: Callable[..., str], ho
     assert shared.post(f"/plugin/{running}/stop").status_code == 200
     shared.write_plugin(edited, runtime="auto_start = false\nsupervisor.startsecs = 100")
     assert shared.post(f"/plugin/{edited}/reload?wait=0.1").status_code == 202
-    wait_for(lambda: shared.status(edited)["state"] == "STARTING")
+    shared.wait_for_state(edited, "STARTING")
 
 
 @pytest.mark.parametrize("verb", ["start", "reload"])

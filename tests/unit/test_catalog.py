@@ -214,6 +214,18 @@ def test_a_second_claim_to_an_id_is_a_problem_of_the_second(folders: Folders) ->
     assert folders.owners(same=published) == {"same": "c", "a": "a!", "b": "b!", "same\\": "same!"}, "the one published"
 
 
+def test_a_second_claim_names_the_folder_that_has_the_id_in_the_end(folders: Folders) -> None:
+    for name, plugin_id in {"a": "c", "b": "b", "c": "b", "d": "c"}.items():
+        folders.write(name, manifest_of(plugin_id))
+    assert folders.owners() == {"b": "b", "c": "c!", "a": "a!", "d": "d!"}
+    assert {key: plugin.problem[-10:] for key, plugin in folders.load().items()} == {
+        "a": "folder 'c'",
+        "b": "",
+        "c": "folder 'b'",
+        "d": "folder 'c'",
+    }
+
+
 def test_ids_that_differ_in_case_alone_are_the_same(folders: Folders) -> None:
     for name, plugin_id in {"1": "Echo", "2": "echo", "3": "ECHO"}.items():
         folders.write(name, manifest_of(plugin_id))

@@ -1,124 +1,161 @@
-"""Imports go one way. What is imported for its types alone counts too: whoever reads one file must know the other."""
+"""The layers: imports go one way, what runs elsewhere stands alone, and no file or folder is too large.
+
+An import for types alone counts too: whoever reads one file must know the other.
+"""
+
+from __future__ import annotations
 
 import ast
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-SERVICE = Path(__file__).parents[2] / "service"
-
+SOURCE = Path(__file__).parents[2] / "service"
 LAYERS = [
-    {"plugvisor.cli.main", "plugvisor.engines.supervisord.run_folder", "plugvisor.engines.supervisord.boot"},
-    {"service.api"},
-    {
-        "plugvisor.manager.manager",
-        "plugvisor.manager.operations",
-        "plugvisor.manager.pending_restarts",
-        "plugvisor.engines.supervisord.registry",
-        "plugvisor.manager.status",
-    },
-    {"service.plugins", "service.supervisord", "service.metrics", "service.logs"},
-    {"plugvisor.admin_code", "plugvisor.engines.supervisord.extension.process_tag", "plugvisor.settings"},
-    {"plugvisor.users"},
-    {"plugvisor.errors", "service"},
+    {"__main__"},
+    {"cli"},
+    {"api"},
+    {"manager"},
+    {"engines"},
+    {"plugins", "store", "logs", "metrics"},
+    {"admin_code", "settings"},
+    {"users", "models"},
+    {"errors", "__init__"},
 ]
-"""From top to bottom, modules and packages. Each may import what stands below it and its own package."""
+"""From top to bottom. A part may import itself and what is below it; parts of one layer do not know each other."""
+STANDALONE = {
+    "plugvisor.engines.supervisord.extension": {"supervisor"},  # runs inside supervisord
+    "plugvisor.runner": set(),  # runs inside a plugin's process
+}
+"""What imports nothing else of ours, and of others only these packages."""
+MOST_LINES = 300
+MOST_MODULES = 14
+EXCEPTIONS = {
+    "plugvisor/engines/supervisord/extension": "one folder is what runs inside supervisord",
+    "plugvisor/engines/supervisord/extension/extension.py": "the callbacks and methods share the same few values",
+    "plugvisor/engines/supervisord/extension/orphans.py": "one search, in slices",
+    "plugvisor/api/resources/events.py": "the hub and its two streams",
+}
 
 
-def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(SERVICE.parent).with_suffix("").parts).removesuffix(".__init__")
+def name_module(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
 
 
-MODULES = {module_of(path): path for path in sorted(SERVICE.rglob("*.py"))}
+MODULES = {name_module(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
-def imports_of(source: str, module: str, is_package: bool = False) -> set[str]:
-    """The modules of ours that a module imports, wherever in it."""
+def find_imports(source: str, module: str) -> set[str]:
+    """What a module imports, wherever in it: our modules by their whole name, others' packages by the first part."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            parts = module.split(".")
-            base = parts[: len(parts) - node.level + is_package] if node.level else []
+            base = module.split(".")[: -node.level] if node.level else []
             origin = ".".join([*base, *([node.module] if node.module else [])])
-            # of `from service.plugins import manifest` the module is meant, not the package
+            # `from plugvisor.plugins import manifest` means the module, not the package
             names = {f"{origin}.{alias.name}" for alias in node.names}
             found |= (names & MODULES.keys()) or {origin}
-    return {name for name in found if name.split(".")[0] == "service"}
+    return {
+        (name if name in MODULES else f"{name}.__init__") if is_ours(name) else name.partition(".")[0] for name in found
+    }
 
 
-IMPORTS = {
-    module: imports_of(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
-    for module, path in MODULES.items()
-}
+def is_ours(name: str) -> bool:
+    return name.partition(".")[0] == "plugvisor"
 
 
-def part_of(module: str) -> str:
-    """The module or package of `LAYERS` to which a module belongs: the longest name that fits."""
-    parts = [part for layer in LAYERS for part in layer if f"{module}.".startswith(f"{part}.")]
-    part = max(parts, key=len)
-    assert part != "service" or module == "service", f"{module} has no place in LAYERS"
-    return part
+IMPORTS = {module: find_imports(path.read_text(encoding="utf-8"), module) for module, path in MODULES.items()}
+OURS = {module: {name for name in names if is_ours(name)} for module, names in IMPORTS.items()}
 
 
-def layer_of(module: str) -> int:
-    return next(number for number, layer in enumerate(LAYERS) if part_of(module) in layer)
+def find_part(module: str) -> str:
+    return module.split(".")[1]
+
+
+def find_layer(module: str) -> int:
+    return next(number for number, layer in enumerate(LAYERS) if find_part(module) in layer)
+
+
+# -- layers
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_what_stands_below_it(module: str) -> None:
-    for imported in IMPORTS[module]:
-        is_own_package = part_of(imported) == part_of(module) and part_of(module) != module
-        is_beside = (
-            layer_of(imported) == layer_of(module) and part_of(module) == module and part_of(imported) == imported
-        )
-        assert layer_of(imported) > layer_of(module) or is_own_package or is_beside, f"{module} imports {imported}"
+def test_a_module_imports_only_what_is_below_it(module: str) -> None:
+    for imported in OURS[module]:
+        is_own_part = find_part(imported) == find_part(module)
+        assert is_own_part or find_layer(imported) > find_layer(module), f"{module} imports {imported}"
 
 
-def test_there_is_no_cycle() -> None:
-    list(TopologicalSorter(IMPORTS).static_order())  # raises CycleError
+def test_there_are_no_cycles() -> None:
+    """The type of `request.state` names every part of the API, and each part's requests name it."""
+    list(TopologicalSorter(OURS | {"plugvisor.api.state": set()}).static_order())  # raises CycleError
 
 
-def test_plugins_supervisord_metrics_and_logs_do_not_know_each_other() -> None:
-    packages = {"service.plugins", "service.supervisord", "service.metrics", "service.logs"}
-    met = {(part_of(module), part_of(name)) for module, names in IMPORTS.items() for name in names}
-    assert not met & {(one, other) for one in packages for other in packages if one != other}
+@pytest.mark.parametrize("package", STANDALONE)
+def test_what_runs_in_another_process_stands_alone(package: str) -> None:
+    modules = [module for module in MODULES if module.startswith(f"{package}.")]
+    assert modules
+    for module in modules:
+        assert not [name for name in OURS[module] if not name.startswith(f"{package}.")], module
+        others = {name for name in IMPORTS[module] if not is_ours(name)}
+        assert others - sys.stdlib_module_names <= STANDALONE[package], module
 
 
-def test_the_runner_imports_nothing_of_ours() -> None:
-    assert IMPORTS["plugvisor.runner.__main__"] == set()
-
-
-def test_nothing_imports_the_command() -> None:
-    assert not [module for module, names in IMPORTS.items() if "plugvisor.cli.main" in names]
+def test_supervisord_is_known_to_its_engine_alone() -> None:
+    """The application and the command choose the engine; everything else knows the protocol."""
+    engine, choosing = "plugvisor.engines.supervisord.", {"plugvisor.api.app"}
+    for module in MODULES.keys() - choosing:
+        if find_part(module) != "cli" and not module.startswith(engine):
+            assert not [name for name in OURS[module] if name.startswith(engine)], module
+            assert "supervisor" not in IMPORTS[module], module
 
 
 def test_http_is_known_to_the_api_and_the_command_alone() -> None:
-    """`httpx` is our client of supervisord, whose protocol happens to be HTTP."""
-    for module, path in MODULES.items():
-        if part_of(module) in ("service.api", "plugvisor.cli.main"):
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in getattr(node, "names", []) if isinstance(node, ast.Import)]
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not {name.split(".")[0] for name in names} & {"starlette", "uvicorn", "http"}, module
+    """`httpx` is the engine's client of supervisord, whose protocol happens to be HTTP."""
+    for module, names in IMPORTS.items():
+        if find_part(module) not in ("api", "cli"):
+            assert not names & {"starlette", "uvicorn", "http"}, module
 
 
 @pytest.mark.parametrize(
     ("source", "imported"),
     [
-        ("import plugvisor.errors as e, os", {"plugvisor.errors"}),
-        ("from service.plugins import manifest, catalog", {"plugvisor.plugins.manifest", "plugvisor.plugins.catalog"}),
+        ("import plugvisor.errors as e, os", {"plugvisor.errors", "os"}),
+        ("from plugvisor.models import log, body", {"plugvisor.models.log", "plugvisor.models.body"}),
         ("from plugvisor.errors import NotRunning", {"plugvisor.errors"}),
-        ("from plugvisor import VERSION", {"service"}),
+        ("from plugvisor import VERSION", {"plugvisor.__init__"}),
         ("def f():\n from . import manifest", {"plugvisor.plugins.manifest"}),
         ("from .manifest import Manifest", {"plugvisor.plugins.manifest"}),
         ("from ..errors import NotRunning", {"plugvisor.errors"}),
         ("if TYPE_CHECKING:\n import plugvisor.settings", {"plugvisor.settings"}),
-        ("import services.x, os.path", set()),
+        ("import plugvisors.x, os.path", {"plugvisors", "os"}),
     ],
 )
 def test_imports_are_found(source: str, imported: set[str]) -> None:
-    assert imports_of(source, "plugvisor.plugins.catalog") == imported
+    assert find_imports(source, "plugvisor.plugins.catalog") == imported
+
+
+# -- sizes
+
+
+def is_excepted(path: Path) -> bool:
+    return str(path.relative_to(SOURCE)) in EXCEPTIONS
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {path: len(path.read_bytes().splitlines()) for path in MODULES.values() if not is_excepted(path)}
+    assert not {str(path): length for path, length in lengths.items() if length > MOST_LINES}
+
+
+def test_no_folder_holds_too_many_modules() -> None:
+    folders = {path.parent for path in MODULES.values()}
+    counts = {folder: len(list(folder.glob("[!_]*.py"))) for folder in folders if not is_excepted(folder)}
+    assert not {str(folder): count for folder, count in counts.items() if count > MOST_MODULES}
+
+
+def test_exceptions_name_what_is_there() -> None:
+    assert not [path for path in EXCEPTIONS if not (SOURCE / path).exists()]

@@ -203,8 +203,8 @@ ID_RULE = "`id` must be 1 to 64 letters, digits, `_` or `-`, the first a letter 
         (
             f'{SUPERVISOR}startsecs = 1\nuser = "root"',
             6,
-            "there is no such option in [plugin_runtime.supervisor]; these are: startsecs, startretries, autorestart, "
-            "exitcodes, stopsignal, stopwaitsecs, priority",
+            "there is no such option in [plugin_runtime.supervisor]; the options are: startsecs, startretries, "
+            "autorestart, exitcodes, stopsignal, stopwaitsecs, priority",
         ),
         (f'{SUPERVISOR}"startsecs\\n[a]" = 1', 5, "there is no such option"),
     ],

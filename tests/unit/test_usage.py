@@ -19,7 +19,8 @@ from plugvisor.metrics.history import KEPT_SAMPLES, UsageHistory
 from plugvisor.metrics.process_tree import ProcessTreeMeter, Usage
 from plugvisor.metrics.sampler import Sampler
 
-from tests.conftest import is_alive, wait_for
+from tests.helpers.processes import is_alive
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -11,7 +11,6 @@ from plugvisor import users
 from plugvisor.admin_code import read_admin_code
 from plugvisor.engines.supervisord.extension.launch_file import parse_launch
 from plugvisor.engines.supervisord.program import render_program
-from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.manifest import Manifest
 from plugvisor.settings import Settings
@@ -105,17 +104,6 @@ def test_the_program_of_a_plugin_names_its_user(settings: Settings) -> None:
     assert f"\nuser={settings.users.plugins.uid}\n" in program.section
     launch = parse_launch(program.launch)
     assert launch.environment == {"HOME": "/own", "USER": PLUGINS, "LOGNAME": PLUGINS}, "the manifest takes precedence"
-
-
-@pytest.mark.parametrize(("folder", "file"), [(0o700, 0o600), (0o770, 0o640), (0o2775, 0o644)])
-def test_files_are_readable_by_those_who_can_list_their_folder(
-    settings: Settings, tmp_path: Path, folder: int, file: int
-) -> None:
-    publisher = Publisher(tmp_path)
-    publisher.prepare()
-    (tmp_path / "launch").chmod(folder)
-    publisher.write(render_program(MANIFEST, Path("/"), settings))
-    assert (tmp_path / "launch" / "echo.sh").stat().st_mode & 0o777 == file
 
 
 def test_dev_null_holds_no_admin_code() -> None:

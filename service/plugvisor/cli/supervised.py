@@ -48,10 +48,10 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
 
 def run_plugin(arguments: argparse.Namespace) -> NoReturn:
     """Become a plugin."""
-    settings = Settings.from_env(os.environ)
     if (arguments.plugin_id is None) == (arguments.file is None):
         raise ConfigurationError("cannot run a plugin: name its ID, or its launch file with --file")
-    boot.execute_plugin(settings, arguments.file or launch_path(settings.run_dir, arguments.plugin_id))
+    path = arguments.file or launch_path(Settings.from_env(os.environ).run_dir, arguments.plugin_id)
+    boot.execute_plugin(path.absolute())
 
 
 def run_ctl(arguments: argparse.Namespace) -> NoReturn:

@@ -113,7 +113,7 @@ class Manager:
         return Outcome(process or self._engine.get(plugin_id), finished=process is not None)
 
     async def reload(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:
-        """Read the manifest anew, stop the plugin if it runs, apply what changed, start it; return when it runs.
+        """Read the manifest again, stop the plugin if it runs, apply what changed, start it; return when it runs.
 
         If the manifest is invalid nothing is changed, and a plugin that runs goes on.
 
@@ -140,7 +140,7 @@ class Manager:
         return Outcome(process, finished=process.state is not ProcessState.STARTING)
 
     async def refresh(self) -> Refreshed:
-        """Read the whole plugins folder anew: add, note changes, remove. Starts nothing.
+        """Read the whole plugins folder again: add plugins, note changes, remove plugins. Starts nothing.
 
         A change is applied at the plugin's next start or reload. A plugin whose folder is gone is
         stopped and removed; one whose manifest is broken goes on as it was.

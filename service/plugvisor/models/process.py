@@ -82,8 +82,6 @@ class Process(msgspec.Struct, frozen=True):
     """Something of an earlier process is alive, and is being ended."""
     stop_seconds: int = 0
     """How long it may take to obey its stop signal; then it is killed."""
-    is_foreign: bool = False
-    """The program is no plugin: it is supervisord's own, or an operator's."""
 
     @property
     def is_alive(self) -> bool:

@@ -10,7 +10,7 @@ from plugvisor.models.manifest import RESERVED_IDS, Manifest, ManifestError
 from plugvisor.plugins.manifest import ManifestCache, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     Render = Callable[[Manifest, Path], Any]
@@ -107,7 +107,7 @@ def _list_folders(plugins_dir: Path) -> list[Path]:
     return [path for path in paths if not os.path.isfile(path)]
 
 
-def _resolve_ids(plugins: Iterable[Plugin], published: Mapping[str, Path | None]) -> list[Plugin]:
+def _resolve_ids(plugins: Sequence[Plugin], published: Mapping[str, Path | None]) -> list[Plugin]:
     """Give every folder an id of its own; a second claim to an id is a problem of the second.
 
     The folder from which the id is published has the first claim, then the folder that bears the id's
@@ -118,28 +118,34 @@ def _resolve_ids(plugins: Iterable[Plugin], published: Mapping[str, Path | None]
     some file systems.
     """
     published_ids = {folder: plugin_id for plugin_id, folder in published.items()}
+    lost: dict[Path | None, str] = {}  # by folder, the id of which another has the first claim
 
-    def rank(plugin: Plugin) -> tuple[bool, bool]:
-        return published.get(plugin.id) != plugin.folder, plugin.name_of_folder != plugin.id
+    def rank(plugin: Plugin) -> tuple[bool, bool, str]:
+        return published.get(plugin.id) != plugin.folder, plugin.name_of_folder != plugin.id, str(plugin.folder)
 
-    def rename(broken: Plugin) -> Plugin:
-        return replace(broken, id=published_ids.get(broken.folder, broken.name_of_folder))
+    def claim(plugin: Plugin) -> Plugin:
+        if plugin.manifest and plugin.folder not in lost:
+            return plugin
+        return replace(plugin, id=published_ids.get(plugin.folder, plugin.name_of_folder), manifest=None, program=None)
 
-    claims = [plugin if plugin.manifest else rename(plugin) for plugin in plugins]
     while True:
-        claims.sort(key=rank)
+        claims = sorted(map(claim, plugins), key=rank)
         owners = {plugin.id.casefold(): plugin for plugin in reversed(claims)}
-        second = next(
-            (plugin for plugin in claims if plugin.manifest and owners[plugin.id.casefold()] is not plugin), None
-        )
-        if second is None:
+        losers = [plugin for plugin in claims if plugin.manifest and owners[plugin.id.casefold()] is not plugin]
+        if not losers:
             break
-        owner = owners[second.id.casefold()].name_of_folder
-        error = ManifestError(f"the id {second.id!r} is taken by the folder {owner!r}")
-        claims[claims.index(second)] = rename(make_broken("", second.folder, error))
-    for reserved in RESERVED_IDS:
-        owners.pop(reserved, None)
-    return [
-        plugin if owners.get(plugin.id.casefold()) is plugin else replace(plugin, id=f"{plugin.name_of_folder}\\")
-        for plugin in claims
-    ]
+        lost |= {plugin.folder: plugin.id for plugin in losers}
+
+    def settle(plugin: Plugin) -> Plugin:
+        key = plugin.id.casefold()
+        is_owner = owners[key] is plugin and key not in RESERVED_IDS
+        plugin_id = plugin.id if is_owner else f"{plugin.name_of_folder}\\"
+        if plugin.folder not in lost:
+            return replace(plugin, id=plugin_id)
+        wanted = lost[plugin.folder]
+        owner = owners[wanted.casefold()].name_of_folder
+        return make_broken(
+            plugin_id, plugin.folder, ManifestError(f"the id {wanted!r} is taken by the folder {owner!r}")
+        )
+
+    return [settle(plugin) for plugin in claims]

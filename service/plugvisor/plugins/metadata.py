@@ -16,8 +16,6 @@ from plugvisor.models.manifest import Author, Dependency, Metadata, Sdk
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Metadata", "read_metadata"]
-
 _AUTHOR, _DEPENDENCY, _SDK = (get_type_hints(table, include_extras=True) for table in (Author, Dependency, Sdk))
 
 

@@ -41,7 +41,7 @@ def find_invalid(values: Mapping[str, Any], struct: type[msgspec.Struct], tables
     options = struct.__struct_fields__
     unknown = next(name for name in values if name not in options)
     table = tables[options[0]]
-    return InvalidValue(table, unknown, f"there is no such option in [{table}]; these are: {', '.join(options)}")
+    return InvalidValue(table, unknown, f"there is no such option in [{table}]; the options are: {', '.join(options)}")
 
 
 def _is_valid(value: object, declared: object) -> bool:
@@ -53,7 +53,7 @@ def _is_valid(value: object, declared: object) -> bool:
 
 
 def _explain(value: Any, declared: Any, table: str, key: str) -> InvalidValue:
-    match declaration_of(declared):
+    match _declaration_of(declared):
         case inspect.StructType() | inspect.DictType() if not isinstance(value, dict):
             return InvalidValue(f"{table}.{key}", None, f"[{table}.{key}] must be a table")
         case inspect.StructType(cls=struct):
@@ -67,8 +67,8 @@ def _explain(value: Any, declared: Any, table: str, key: str) -> InvalidValue:
             return InvalidValue(table, key, f"`{key}` {_word_rule(value, declared)}")
 
 
-def declaration_of(declared: Any) -> inspect.Type:
-    """A type's limits."""
+def _declaration_of(declared: Any) -> inspect.Type:
+    """A type with its limits, without its description."""
     declaration = inspect.type_info(declared)
     return declaration.type if isinstance(declaration, inspect.Metadata) else declaration
 
@@ -77,7 +77,7 @@ def _word_rule(value: object, declared: Any) -> str:
     """What a value must be: by the declaration's `rule`, if there is one, else by its type and limits."""
     declaration = inspect.type_info(declared)
     rule = (declaration.extra or {}).get("rule") if isinstance(declaration, inspect.Metadata) else None
-    match declaration_of(declared):
+    match _declaration_of(declared):
         case inspect.StrType() if not isinstance(value, str):
             return "must be a string: write it in quotes"
         case _ if rule:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.engines.supervisord import engine as module
-from plugvisor.engines.supervisord import process_table
 from plugvisor.engines.supervisord.engine import FOREIGN_PROGRAM, SupervisordEngine
+from plugvisor.engines.supervisord.process_table import UNREACHABLE
 from plugvisor.engines.supervisord.program import Program
 from plugvisor.errors import AlreadyRunning, NotRunning, StartFailed, StopTimeout, SupervisorUnavailable
+from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 from plugvisor.settings import Settings
 
@@ -284,6 +285,15 @@ def test_a_program_of_somebody_else_is_left_alone(tmp_path: Path, change_name: s
     run(tmp_path, scenario)
 
 
+def test_a_plugin_with_the_name_of_another_program_is_invalid(tmp_path: Path) -> None:
+    async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
+        with pytest.raises(ManifestError, match="no plugin; choose another id"):
+            engine.render(make_manifest(), tmp_path)
+        assert engine.get("echo") == NEVER_ADDED, "that program's process is not the plugin's"
+
+    run(tmp_path, scenario, state=20, pid=7, is_foreign=True)
+
+
 @pytest.mark.parametrize("change_name", CHANGES)
 def test_a_supervisord_that_shuts_down_is_unavailable(tmp_path: Path, change_name: str) -> None:
     async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
@@ -376,7 +386,7 @@ def test_it_describes_itself(tmp_path: Path) -> None:
 def test_why_there_is_no_state_stream(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, code: int, problem: str
 ) -> None:
-    monkeypatch.setattr(process_table, "RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr(module, "DIAGNOSE_SECONDS", 0.01)
 
     async def scenario() -> None:
         async with run_fake_supervisor() as fake:
@@ -388,8 +398,11 @@ def test_why_there_is_no_state_stream(
             }
             engine = SupervisordEngine(Settings.from_env(environ))
             await engine.open()
+            await wait_until(lambda: engine._table.problem != UNREACHABLE)
             with pytest.raises(SupervisorUnavailable, match=problem):
                 engine.read()
+            calls = len(fake.requests)
+            await wait_until(lambda: len(fake.requests) > calls + 1)
             await engine.close()
 
     with caplog.at_level(logging.ERROR):

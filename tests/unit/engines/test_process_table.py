@@ -73,6 +73,23 @@ def test_it_follows_every_kind_of_line() -> None:
     run(scenario)
 
 
+def test_programs_that_are_no_plugins_are_only_named() -> None:
+    async def scenario(table: ProcessTable, fake: FakeSupervisor) -> None:
+        await table.reach(fake.set("other", state=20, pid=2, is_foreign=True))
+        assert (table.read().keys(), table.foreign) == ({"echo"}, {"other"})
+        fake.break_stream()
+        await wait_until(lambda: is_away(table))
+        await wait_until(lambda: table.is_live)
+        assert (table.read().keys(), table.foreign) == ({"echo"}, {"other"})
+        await table.reach(fake.set("other", is_foreign=False))
+        await table.reach(fake.set("echo", is_foreign=True))
+        assert (table.read().keys(), table.foreign) == ({"other"}, {"echo"})
+        await table.reach(fake.remove("echo"))
+        assert (table.read().keys(), table.foreign) == ({"other"}, set())
+
+    run(scenario)
+
+
 def test_a_heartbeat_changes_nothing() -> None:
     async def scenario(table: ProcessTable, fake: FakeSupervisor) -> None:
         version = table.version

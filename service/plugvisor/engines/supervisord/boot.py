@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, re
 from plugvisor.engines.supervisord.extension.launch_file import LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.publisher import Publisher
-from plugvisor.engines.supervisord.run_folder import run_dir_errors
+from plugvisor.engines.supervisord.run_folder import read_plugins_user, run_dir_errors
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import Catalog, load_catalog
 from plugvisor.users import become_user
@@ -39,7 +40,7 @@ def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
     own_url = f"unix://{settings.run_dir}/supervisor.sock"
     if settings.supervisor_url != own_url:
         raise ConfigurationError(
-            "cannot start a supervisord where PLUGVISOR_SUPERVISOR_URL names another one: "
+            "cannot start a supervisord while PLUGVISOR_SUPERVISOR_URL names another one: "
             "unset it, or run `plugvisor serve` beside that one"
         )
     return {
@@ -85,7 +86,7 @@ def lock_run_dir(settings: Settings) -> None:
             "end it first, or set PLUGVISOR_RUN_DIR and PLUGVISOR_PORT for a second one"
         ) from error
     os.dup2(descriptor, _LOCK_DESCRIPTOR)
-    os.set_inheritable(_LOCK_DESCRIPTOR, True)  # dup2 would not, where both are the same
+    os.set_inheritable(_LOCK_DESCRIPTOR, True)  # dup2 does not if both are the same
 
 
 def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
@@ -141,8 +142,10 @@ def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode
     return code
 
 
-def execute_plugin(settings: Settings, path: Path) -> NoReturn:
+def execute_plugin(path: Path) -> NoReturn:
     """Become a plugin, with the directory, arguments and environment that its launch file says.
+
+    root becomes the user whom supervisord runs plugins as, whatever the variables of this shell say.
 
     Raises:
         ConfigurationError: it is not published, or cannot be executed.
@@ -150,8 +153,10 @@ def execute_plugin(settings: Settings, path: Path) -> NoReturn:
     try:
         launch = parse_launch(path.read_bytes())
         environ = launch.build_environment(os.environ)
-        if settings.users is not None and os.geteuid() == 0:
-            become_user(settings.users.plugins)
+        if os.geteuid() == 0 and (user := read_plugins_user(path.parent.parent)) is not None:
+            become_user(user)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)  # which Python ignores, and a program would go on ignoring
         os.chdir(launch.directory)
         os.execvpe(launch.arguments[0], launch.arguments, environ)
     except LaunchFileError as error:

@@ -20,6 +20,7 @@ from plugvisor.engines.supervisord.program import Program, render_program
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.errors import NotRunning, StartFailed, StopTimeout, SupervisorUnavailable
 from plugvisor.logs.files import LogFiles
+from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState, Status
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class SupervisordEngine:
 
     def render(self, manifest: Manifest, folder: Path) -> Program:
         """Make a plugin's program."""
+        if manifest.id in self._table.foreign:
+            raise ManifestError(FOREIGN_PROGRAM)
         return render_program(manifest, folder, self._settings)
 
     def read_published(self) -> Mapping[str, Path | None]:

@@ -37,6 +37,8 @@ _LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 class _NamedProcess(Process, frozen=True):
     name: str = ""
+    is_foreign: bool = False
+    """The program is no plugin: it is supervisord's own, or an operator's."""
 
 
 class _Snapshot(msgspec.Struct, tag="snapshot"):
@@ -77,6 +79,8 @@ class ProcessTable:
         self._stream_path = stream_path
         self._silence_seconds = silence_seconds
         self._processes: dict[str, Process] = {}
+        self.foreign: set[str] = set()
+        """Names of programs that are no plugins; there is nothing to read of them."""
         self._sequence = 0
         self._heard_at = 0.0
         self._connected = False
@@ -160,14 +164,14 @@ class ProcessTable:
     # -- the stream
 
     async def _listen(self) -> None:
-        """Follow the stream for ever; after a break of any kind it begins anew with a snapshot."""
+        """Follow the stream for ever; reconnect after a break of any kind."""
         logged = ""
         while True:
             try:
                 await self._follow()
             except Exception as error:
                 if self._connected or repr(error) != logged:  # it may come with every attempt to connect
-                    logger.exception("the state stream is broken and is connected anew")
+                    logger.exception("the state stream is broken; reconnecting")
                 logged = repr(error)
             if self._connected:
                 self._connected = False
@@ -210,20 +214,34 @@ class ProcessTable:
             self._check_silence()
         match message:
             case _Snapshot():
-                self._processes = {process.name: process for process in message.processes}
+                self._processes, self.foreign = {}, set()
+                for process in message.processes:
+                    self._store(process)
                 self._connected = True
                 self.problem = UNREACHABLE  # what was wrong before is no longer
                 self._announce(None)
             case _Change():
-                self._processes[message.process.name] = message.process
+                self._store(message.process)
                 self._announce(None if was_silent else message.process.name)
             case _Removal():
-                self._processes.pop(message.name, None)
+                self._forget(message.name)
                 self._announce(None if was_silent else message.name)
             case _Heartbeat() if was_silent:
                 self._announce(None)
             case _Stopping():
                 self.problem = SHUTTING_DOWN
+
+    def _store(self, process: _NamedProcess) -> None:
+        if process.is_foreign:
+            self._processes.pop(process.name, None)
+            self.foreign.add(process.name)
+        else:
+            self.foreign.discard(process.name)
+            self._processes[process.name] = process
+
+    def _forget(self, name: str) -> None:
+        self._processes.pop(name, None)
+        self.foreign.discard(name)
 
     def _announce(self, name: str | None) -> None:
         self.version += 1

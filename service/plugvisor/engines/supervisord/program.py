@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 RUNNER = Path(__file__).parents[2] / "runner" / "__main__.py"
 
 # What a process of this user may expect to find, and nothing of supervisord's own. They are taken
-# over when the process starts, so that the launch file is the same whoever generates it.
+# over when the process starts, so that the launch file does not depend on the process that writes it.
 ORDINARY_VARIABLES = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE",
 )  # fmt: skip
@@ -64,7 +64,7 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
     """Make the program of a plugin.
 
     Raises:
-        ManifestError: the command is nowhere to be found, or supervisord's parser does not accept the section.
+        ManifestError: the command is not found, or supervisord's parser does not accept the section.
     """
     argv = build_argv(manifest, folder, settings.runner)
     try:
@@ -176,7 +176,7 @@ def render_launch(manifest: Manifest, folder: Path, argv: tuple[str, ...], setti
 
 
 def _describe_account(settings: Settings) -> dict[str, str]:
-    """The variables that say who a process is, if it is somebody else than supervisord."""
+    """The variables that name a process's user, if that is not supervisord's own."""
     if settings.users is None:
         return {}
     user = settings.users.plugins

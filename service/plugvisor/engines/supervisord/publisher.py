@@ -62,12 +62,12 @@ class Publisher:
 
 
 def _read_stamp(path: str) -> Stamp:
-    """What tells one version of a file from every other, whoever wrote it; zeros if there is none."""
+    """What differs between any two versions of a file; zeros if there is none."""
     try:
         status = os.stat(path)
     except OSError:
         return 0, 0, 0
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _write(path: str, data: bytes) -> None:
@@ -79,7 +79,7 @@ def _write(path: str, data: bytes) -> None:
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")  # matches no include pattern
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)  # of a writer that was killed and had this number
-    mode = os.stat(folder).st_mode & 0o644  # whoever may look into the folder may read it
+    mode = os.stat(folder).st_mode & 0o644  # readable for those who can list its folder
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "wb") as file:  # buffered: it writes all of it or raises

@@ -1,7 +1,7 @@
-"""The run and log folders: who may read and write what in them.
+"""The run and log folders, and their owners and permissions.
 
-Where all of it runs as one user they are that user's alone. Where supervisord is root, root owns them,
-and hands to the service's group what the service needs:
+If everything runs as one user, they are that user's alone. If supervisord is root, root owns them and gives the
+service's group the access that the service needs:
 
     <run_dir>       root:service  0711  sockets, pid file, lock
       admin_code    root:service  0640
@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.supervisord.program import conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.errors import ConfigurationError
-from plugvisor.users import Users, join_service_group
+from plugvisor.users import User, Users, get_user, join_service_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ def prepare_folders(settings: Settings) -> None:
 
 
 def write_users_conf(settings: Settings) -> None:
-    """Write what supervisord.conf includes: where it is root on purpose, whom it hands what to.
+    """Write `users.conf`, which supervisord.conf includes: the users to run as, if supervisord is root.
 
     Raises:
         ConfigurationError
@@ -75,6 +76,16 @@ def write_users_conf(settings: Settings) -> None:
         path.unlink(missing_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w", encoding="utf-8") as file:
             file.write(_render_users_conf(settings.users))
+
+
+def read_plugins_user(run_dir: Path) -> User | None:
+    """The user whom a supervisord that is root runs plugins as; None if it runs everything as one user."""
+    try:
+        text = (run_dir / "users.conf").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    found = re.search(r"^plugins_uid=(\d+)$", text, re.MULTILINE)
+    return get_user(int(found[1])) if found else None
 
 
 @contextlib.contextmanager

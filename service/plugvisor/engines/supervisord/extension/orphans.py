@@ -4,23 +4,38 @@ supervisord is a child subreaper (prctl(2)), so nothing leaves its tree: whateve
 supervisord's own child. Whose it is, is told by the process tag in its environment, else by its process group or
 session, else by where it stood in the tree when the plugin was stopped.
 
-It needs /proc: on a system without one (macOS) nothing is found.
+A look at the children takes time, in which a process may fork and end: its child is then among those of the next look.
+So nothing is left of a program only if a look finds none of it and nobody who may have had a child of it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from plugvisor.engines.supervisord.extension.process_tag import ProcessTag, parse_process_tag
+from plugvisor.engines.supervisord.extension.process_tree import (
+    Process,
+    Relations,
+    is_alive,
+    is_same_folder,
+    list_children,
+    read_relations,
+    read_tag,
+    send_signal,
+    walk_tree,
+    walk_trees,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
+
+    from plugvisor.engines.supervisord.extension.process_tag import ProcessTag
 
 TERM_SECONDS = 1.0
 """How long an orphan may take to obey SIGTERM; then it is frozen and killed."""
@@ -30,24 +45,10 @@ SLICE_SECONDS = 0.005
 """How long freezing may hold up supervisord's loop before something else happens."""
 RECHECK_SECONDS = 0.01
 """Between two looks at orphans that were signalled: the end of a grandchild raises no SIGCHLD here."""
-
-
-class Process(NamedTuple):
-    """One process; its id alone may be another one's later."""
-
-    pid: int
-    started: int
-    """When it started, in the kernel's ticks."""
-
-
-class Relations(NamedTuple):
-    """What `/proc/<pid>/stat` says of a process."""
-
-    is_dead: bool
-    parent: int
-    group: int
-    session: int
-    started: int
+DOUBT_SECONDS = 1.0
+"""How long a program may be taken to have orphans because others come and go too fast to be identified."""
+EMPTY_PASSES = 3
+"""So often nothing must be found before what an earlier supervisord has left counts as ended."""
 
 
 class Orphans:
@@ -77,6 +78,8 @@ class Orphans:
         self._owners: dict[Process, ProcessTag] = {}
         self._leaders: dict[int, ProcessTag] = {}  # main processes by id, until nothing of them is left
         self._endings: dict[str, _Ending] = {}
+        self._unidentified: set[Process] = set()  # nobody's, when they were seen for the first time
+        self._is_in_doubt = False  # the last look may have missed somebody
         self._check_at = 0.0
 
     def note_spawned(self, pid: int, tag: ProcessTag) -> None:
@@ -145,7 +148,11 @@ class Orphans:
         for process, tag in self._find_strayed():
             if tag.plugin_id in self._endings:
                 left[tag.plugin_id].append(process)
-        cleared = [name for name in self._endings if name not in left]
+        cleared = [
+            name
+            for name, ending in self._endings.items()
+            if name not in left and (not self._is_in_doubt or now > ending.began + DOUBT_SECONDS)
+        ]
         for name in cleared:
             self._clear(name)
         for name, roots in left.items():
@@ -163,6 +170,7 @@ class Orphans:
         live = self._find_launch(name)
         self._leaders = {pid: tag for pid, tag in self._leaders.items() if tag.plugin_id != name or tag == live}
         self._owners = {process: tag for process, tag in self._owners.items() if tag.plugin_id != name or tag == live}
+        self._unidentified = {process for process in self._unidentified if is_alive(process)}
 
     def _freeze_and_kill(self, name: str, ending: _Ending) -> None:
         """Stop every process that is found until no new one appears, then kill them all.
@@ -172,26 +180,32 @@ class Orphans:
         deadline = time.monotonic() + SLICE_SECONDS
         while time.monotonic() < deadline:
             found = set(walk_trees(process for process, tag in self._find_strayed() if tag.plugin_id == name))
-            if not found - ending.frozen:
-                ending.signal(found, signal.SIGKILL)
-                return
+            if not found - ending.frozen and not self._is_in_doubt:
+                break
             ending.signal(found - ending.frozen, signal.SIGSTOP)
             ending.frozen |= found
+        ending.signal(ending.frozen, signal.SIGKILL)
 
     def _find_strayed(self) -> Iterator[tuple[Process, ProcessTag]]:
         """supervisord's own children that are main processes no more, or never were, and whose they are."""
-        own = os.getpid()
-        for pid in list_children(own):
+        self._is_in_doubt = False
+        for pid in list_children(os.getpid()):
             if self._is_main(pid):
                 continue
-            with contextlib.suppress(OSError):
+            try:
                 relations = read_relations(pid)
-                if relations.is_dead:
-                    continue
                 process = Process(pid, relations.started)
                 tag = self._owners.get(process) or self._identify(pid, relations)
-                if tag is None:
-                    continue
+            except OSError:  # it was reaped meanwhile
+                self._is_in_doubt = True
+                continue
+            if tag is None:
+                # once more, if it was ending or executing a program just now
+                self._is_in_doubt |= relations.is_dead or process not in self._unidentified
+                self._unidentified.add(process)
+            elif relations.is_dead:
+                self._is_in_doubt |= tag.plugin_id in self._endings
+            else:
                 self._owners[process] = tag
                 if tag != self._find_launch(tag.plugin_id):
                     yield process, tag
@@ -208,6 +222,7 @@ class _Ending:
     """The end of one program's orphans: SIGTERM, and after `TERM_SECONDS` SIGKILL."""
 
     def __init__(self) -> None:
+        self.began = time.monotonic()
         self.kill_at: float | None = None
         self.frozen: set[Process] = set()
         self.signalled: dict[Process, int] = {}
@@ -237,112 +252,29 @@ def end_tagged(run_dir: str, patience_seconds: float = END_SECONDS) -> list[Proc
         the processes that were sent a signal.
     """
     began = time.monotonic()
-    signalled: dict[Process, None] = {}
-    while found := find_tagged(run_dir):
+    signalled: dict[Process, int] = {}
+    empty_passes = 0
+    while empty_passes < (EMPTY_PASSES if signalled else 1):
         waited_seconds = time.monotonic() - began
         if waited_seconds > patience_seconds:
             break
-        for process in found:
-            if process not in signalled or waited_seconds > TERM_SECONDS:
-                send_signal(process, signal.SIGKILL if waited_seconds > TERM_SECONDS else signal.SIGTERM)
-                signalled[process] = None
-        time.sleep(RECHECK_SECONDS)
+        number = signal.SIGKILL if waited_seconds > TERM_SECONDS else signal.SIGTERM
+        is_empty = True
+        # at once, before it has forked; those that were seen before may have lost their parent
+        for process in itertools.chain(find_tagged(run_dir), filter(is_alive, list(signalled))):
+            is_empty = False
+            if signalled.get(process) != number and send_signal(process, number):
+                signalled[process] = number
+        empty_passes = empty_passes + 1 if is_empty else 0
+        if signalled:
+            time.sleep(RECHECK_SECONDS if number == signal.SIGTERM else 0)
     return list(signalled)
 
 
-def find_tagged(run_dir: str) -> list[Process]:
-    """Every living process with a tag of that run folder, and its descendants."""
-    roots = []
-    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
-        if name.isdigit() and int(name) != os.getpid():
-            tag = read_tag(int(name))
-            if tag is not None and is_same_folder(int(name), tag.run_dir, run_dir):
-                roots.append(int(name))
-    return sorted({process for pid in roots for process in walk_tree(pid) if is_alive(process)})
-
-
-def walk_trees(roots: Iterable[Process]) -> Iterator[Process]:
-    """Processes and their descendants."""
-    for root in roots:
-        yield from walk_tree(root.pid)
-
-
-def walk_tree(root: int) -> Iterator[Process]:
-    """A process and its descendants; what ends meanwhile is left out."""
-    pending = [root]
-    for pid in pending:  # grows meanwhile
-        with contextlib.suppress(OSError):
-            relations = read_relations(pid)
-            if not relations.is_dead:
-                yield Process(pid, relations.started)
-                pending += list_children(pid)
-
-
-def list_children(pid: int) -> list[int]:
-    """The children of a process; empty where the kernel does not list them."""
-    children: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as file:
-                children += map(int, file.readall().split())
-    return children
-
-
-def read_tag(pid: int) -> ProcessTag | None:
-    """The process tag of a process; None if it has none, or may not be examined."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            return parse_process_tag(file.readall())
-    except OSError:
-        return None
-
-
-def is_same_folder(pid: int, theirs: str, ours: str) -> bool:
-    """Whether a path, as a process sees it, is the run folder: in a container the same path is another folder."""
-    try:
-        their_status, our_status = os.stat(f"/proc/{pid}/root{theirs}"), os.stat(ours)
-    except OSError:  # it does not see the folder, or the folder is gone
-        with contextlib.suppress(OSError):
-            return theirs == ours and os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
-        return False
-    return (their_status.st_dev, their_status.st_ino) == (our_status.st_dev, our_status.st_ino)
-
-
-def is_alive(process: Process) -> bool:
-    """Whether that very process exists and is no zombie."""
-    try:
-        relations = read_relations(process.pid)
-    except OSError:
-        return False
-    return relations.started == process.started and not relations.is_dead
-
-
-def send_signal(process: Process, number: int) -> bool:
-    """Signal that very process, and none that has got its number since; returns whether it was there."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return False
-    except (OSError, AttributeError):  # an old kernel, or a filter of system calls
-        descriptor = -1
-    try:
-        if not is_alive(process):
-            return False
-        if descriptor >= 0:
-            signal.pidfd_send_signal(descriptor, number)
-        else:
-            os.kill(process.pid, number)
-    except OSError:
-        return False
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-    return True
-
-
-def read_relations(pid: int) -> Relations:
-    """Read `/proc/<pid>/stat`; raises `OSError`."""
-    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-        # after the command's name, which stands in parentheses and may itself hold some (proc_pid_stat(5))
-        fields = file.readall().rpartition(b")")[2].split()
-    return Relations(fields[0] in (b"Z", b"X"), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+def find_tagged(run_dir: str) -> Iterator[Process]:
+    """Every living process with a tag of that run folder, and its descendants; the youngest first."""
+    names = os.listdir("/proc") if os.path.isdir("/proc/self") else ()
+    for pid in sorted(map(int, filter(str.isdigit, names)), reverse=True):
+        tag = read_tag(pid) if pid != os.getpid() else None
+        if tag is not None and is_same_folder(pid, tag.run_dir, run_dir):
+            yield from walk_tree(pid)

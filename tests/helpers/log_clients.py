@@ -8,30 +8,33 @@ from typing import TYPE_CHECKING, Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.api.listener import Listener, listening
-from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, Plugvisor, wait_for
+from tests.helpers.event_client import EventClient, open_events
+from tests.helpers.stack import ADMIN_CODE
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     import contextlib
 
     from websockets.frames import Close
 
+    from tests.helpers.stack import PlugvisorStack
+
 HEADERS = {"Authorization": f"Bearer {ADMIN_CODE}"}
 
 
 def following(
-    plugvisor: Plugvisor, plugin_id: str, last_event_id: str | None = None, **query: str
-) -> contextlib.AbstractContextManager[Listener]:
+    plugvisor: PlugvisorStack, plugin_id: str, last_event_id: str | None = None, **query: str
+) -> contextlib.AbstractContextManager[EventClient]:
     path = f"/plugin/{plugin_id}/logs/stream"
-    return listening(plugvisor.port, last_event_id, path=path, code=ADMIN_CODE, **query)
+    return open_events(plugvisor.port, last_event_id, path=path, code=ADMIN_CODE, **query)
 
 
-def messages_of(listener: Listener) -> list[str]:
+def messages_of(listener: EventClient) -> list[str]:
     """Every line that came, in the order in which they came."""
     return [entry["message"] for event in list(listener.events) for entry in event.data["logs"]]
 
 
-def wait_for_lines(listener: Listener, *expected: str) -> None:
+def wait_for_lines(listener: EventClient, *expected: str) -> None:
     wait_for(
         lambda: messages_of(listener)[-1:] == [*expected][-1:], f"{expected[-1]!r} in {messages_of(listener)[-5:]}"
     )
@@ -39,7 +42,7 @@ def wait_for_lines(listener: Listener, *expected: str) -> None:
 
 
 def open_websocket(
-    plugvisor: Plugvisor, plugin_id: str, code: str | None = ADMIN_CODE, **options: Any
+    plugvisor: PlugvisorStack, plugin_id: str, code: str | None = ADMIN_CODE, **options: Any
 ) -> ClientConnection:
     query = f"?code={code}" if code is not None else ""
     url = f"ws://127.0.0.1:{plugvisor.port}/ws/logs/{plugin_id}{query}"
@@ -73,7 +76,7 @@ def wait_for_close(websocket: ClientConnection) -> Close:
     return close
 
 
-def closed_with(plugvisor: Plugvisor, plugin_id: str, code: str | None) -> tuple[int, str]:
+def closed_with(plugvisor: PlugvisorStack, plugin_id: str, code: str | None) -> tuple[int, str]:
     """How a WebSocket is closed that is not served."""
     with open_websocket(plugvisor, plugin_id, code) as websocket:
         close = wait_for_close(websocket)

@@ -1,17 +1,16 @@
-"""HTTP by the byte, for what no client library would send."""
+"""HTTP byte for byte, for requests that no client library would send."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.conftest import ADMIN_CODE, DEADLINE_SECONDS, Plugvisor
+from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +42,7 @@ class Answer:
 
 
 @contextlib.contextmanager
-def connect(plugvisor: Plugvisor, source: str = "") -> Iterator[socket.socket]:
+def connect(plugvisor: PlugvisorStack, source: str = "") -> Iterator[socket.socket]:
     """A connection to the service, of an address of one's own choosing."""
     client = socket.create_connection(
         ("127.0.0.1", plugvisor.port), timeout=DEADLINE_SECONDS, source_address=(source, 0) if source else None
@@ -95,7 +94,7 @@ def parse(data: bytes) -> list[Answer]:
     return answers
 
 
-def ask(plugvisor: Plugvisor, data: bytes, source: str = "") -> list[Answer]:
+def ask(plugvisor: PlugvisorStack, data: bytes, source: str = "") -> list[Answer]:
     """Send bytes and return the answers; the service is to hang up by itself within the deadline."""
     with connect(plugvisor, source) as client:
         send(client, data)
@@ -118,29 +117,13 @@ def get(path: bytes, headers: bytes = b"") -> bytes:
 # -- the service's process
 
 
-def service_pid(plugvisor: Plugvisor) -> int:
+def service_pid(plugvisor: PlugvisorStack) -> int:
     """Its process id."""
     pid: int = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
     return pid
 
 
-def count_descriptors(pid: int) -> int:
-    """How many open files a process has."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def resident_megabytes(pid: int) -> float:
-    """A process's resident memory."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process has used until now."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def slowest_answer(plugvisor: Plugvisor, tries: int = 10) -> float:
+def slowest_answer(plugvisor: PlugvisorStack, tries: int = 10) -> float:
     """The seconds that the slowest of some requests took, each over a new connection."""
     slowest = 0.0
     for _ in range(tries):

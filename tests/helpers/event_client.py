@@ -1,4 +1,4 @@
-"""A browser's `EventSource`, as tests need it: it keeps everything that came, and when."""
+"""A client of `GET /events` and of log streams, like a browser's `EventSource`: it keeps every event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from tests.conftest import DEADLINE_SECONDS, wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Received:
         return {plugin["id"]: plugin for plugin in self.data["plugins"]}
 
 
-class Listener:
+class EventClient:
     """One open stream, read in a thread."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Listener:
 
     @property
     def kinds(self) -> list[str]:
-        """Of what kinds the events were."""
+        """The kinds of the events, in order."""
         return [event.kind for event in self.events]
 
     def of(self, plugin_id: str) -> list[Received]:
@@ -93,7 +93,7 @@ class Listener:
         return [event for event in list(self.events) if event.data.get("plugin_id") == plugin_id]
 
     def state_of(self, plugin_id: str) -> str | None:
-        """The state of a plugin as a page shows it that has followed everything."""
+        """The state of a plugin, for a page that has followed every event."""
         state = None
         for event in list(self.events):
             if event.kind in ("snapshot", "plugins"):
@@ -118,7 +118,7 @@ class Listener:
         return all(earlier.number < later.number for earlier, later in pairwise(self.events))
 
     def close(self) -> None:
-        """Hang up, as a browser does whose tab is closed."""
+        """Close the connection, as a browser does with a closed tab."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(DEADLINE_SECONDS)
@@ -127,9 +127,9 @@ class Listener:
 
 
 @contextlib.contextmanager
-def listening(port: int, last_event_id: str | None = None, **arguments: str) -> Iterator[Listener]:
-    """A stream that has begun with its first event."""
-    listener = Listener(port, last_event_id, **arguments)
+def open_events(port: int, last_event_id: str | None = None, **arguments: str) -> Iterator[EventClient]:
+    """An open stream, which is closed afterwards."""
+    listener = EventClient(port, last_event_id, **arguments)
     try:
         yield listener
     finally:

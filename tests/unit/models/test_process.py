@@ -1,0 +1,136 @@
+"""Processes: each of supervisord's states has a status, and every error says why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+from plugvisor.models.process import NEVER_ADDED, Exit, Process, ProcessState, Status
+from supervisor.process import Subprocess
+from supervisor.states import RUNNING_STATES, ProcessStates, getProcessStateDescription
+
+CODES = {name: code for name, code in vars(ProcessStates).items() if not name.startswith("_")}
+STATES = [pytest.param(state, id=state.name) for state in ProcessState]
+
+
+def test_our_codes_are_supervisords() -> None:
+    assert {state.name: state.value for state in ProcessState} == CODES
+    assert {state.value: state.name for state in ProcessState} == {
+        code: getProcessStateDescription(code) for code in CODES.values()
+    }
+
+
+# -- status and detail
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ("STOPPED", "stopped"),
+        ("STARTING", "starting"),
+        ("RUNNING", "running"),
+        ("BACKOFF", "error"),
+        ("STOPPING", "stopping"),
+        ("EXITED", "stopped"),
+        ("FATAL", "error"),
+        ("UNKNOWN", "error"),
+    ],
+)
+def test_the_status_of_a_state(state: str, status: str) -> None:
+    process = Process(ProcessState[state])
+    assert process.status == status
+    assert bool(process.detail) == (status == "error" or state == "EXITED"), "an error always says why"
+
+
+def test_every_status_has_a_state() -> None:
+    assert {Process(ProcessState(code)).status for code in CODES.values()} == set(Status)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "detail"),
+    [
+        ({"exit_status": 0}, "stopped", "it exited by itself, with exit code 0"),
+        ({"exit_status": 3}, "stopped", "it exited by itself, with exit code 3"),
+        ({"exit_status": -1}, "stopped", "it exited by itself, killed by a signal"),
+        ({"exit_status": 0, "spawn_error": "Bad exit code 0"}, "error", "it ended unexpectedly, with exit code 0; "),
+        ({"exit_status": 3, "spawn_error": "Bad exit code 3"}, "error", "it ended unexpectedly, with exit code 3; "),
+        ({"exit_status": -1, "spawn_error": "Bad exit code -1"}, "error", "it ended unexpectedly, killed by a signal;"),
+        (
+            {"exit_status": -1, "spawn_error": "Bad exit code -1", "last_exit": Exit(1.0, signal="SIGKILL")},
+            "error",
+            "it ended unexpectedly, killed by SIGKILL; its log may say why",
+        ),
+        ({"exit_status": 3, "last_exit": Exit(1.0, code=3)}, "stopped", "it exited by itself, with exit code 3"),
+    ],
+)
+def test_expected_exits_and_others(fields: dict[str, Any], status: str, detail: str) -> None:
+    process = Process(ProcessState.EXITED, **fields)
+    assert process.status == status
+    assert process.detail.startswith(detail)
+    assert process.exited_unexpectedly == (status == "error")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_only_a_process_that_has_exited_has_exited_unexpectedly(state: ProcessState) -> None:
+    process = Process(state, spawn_error="Bad exit code 1", exit_status=1)
+    assert process.exited_unexpectedly == (state is ProcessState.EXITED)
+
+
+@pytest.mark.parametrize("state", [ProcessState.BACKOFF, ProcessState.FATAL])
+def test_a_failed_start_says_why(state: ProcessState) -> None:
+    def describe(spawn_error: str, **fields: Any) -> str:
+        return Process(state, spawn_error=spawn_error, **fields).detail
+
+    too_quick = "Exited too quickly (process log may have details)"
+    assert "it could not be started" in describe("")
+    assert "its log may say why" in describe("")
+    assert "it exited too quickly; its log" in describe(too_quick)
+    assert "it exited too quickly, with exit code 3; its log" in describe(too_quick, last_exit=Exit(1.0, code=3))
+    assert "too many processes" in describe("too many processes")
+    assert ("will try again soon" in describe("")) == (state is ProcessState.BACKOFF)
+    assert ("has given up" in describe("")) == (state is ProcessState.FATAL)
+    at = datetime(2024, 2, 29, 12, 34, 56).astimezone().timestamp()
+    assert ("try again at 12:34:56" in describe("", retry_at=at)) == (state is ProcessState.BACKOFF)
+
+
+def test_the_words_that_supervisord_is_recognised_by_are_its_own() -> None:
+    constants = Subprocess.finish.__code__.co_consts
+    assert {"Bad exit code %s", "Exited too quickly (process log may have details)"} <= set(constants)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_flapping_is_shown_while_it_seems_to_run(state: ProcessState) -> None:
+    steady = Process(state, restarts=7, last_exit=Exit(1.0, signal="SIGSEGV"))
+    flapping = msgspec.structs.replace(steady, flapping=True)
+    assert flapping.status == steady.status
+    is_shown = flapping.detail.startswith("it keeps dying: supervisord has restarted it 7 times")
+    assert is_shown == (state in (ProcessState.STARTING, ProcessState.RUNNING))
+    assert not is_shown or "killed by SIGSEGV" in flapping.detail
+
+
+# -- alive, gone
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_process_is_alive_if_it_has_a_pid_and_is_meant_to(state: ProcessState) -> None:
+    assert not Process(state).is_alive
+    may_live = {*RUNNING_STATES, ProcessStates.STOPPING} - {ProcessStates.BACKOFF}
+    alive = Process(state, pid=7)
+    assert alive.is_alive == (state in may_live)
+    assert alive.is_gone == (state not in may_live)
+    assert not Process(state, orphans=True).is_gone
+    assert Process(state).is_gone == (state is not ProcessState.STOPPING)
+
+
+@pytest.mark.parametrize(
+    ("started", "now", "uptime"), [(100.5, 107.4, 6), (100.0, 100.0, 0), (100.0, 3.0, 0), (100.0, 99.9, 0)]
+)
+def test_uptime_is_in_whole_seconds_and_never_negative(started: float, now: float, uptime: int) -> None:
+    assert Process(ProcessState.RUNNING, pid=1, started=started).uptime_seconds(now) == uptime
+
+
+def test_a_program_that_supervisord_does_not_have_is_stopped() -> None:
+    assert (NEVER_ADDED.status, NEVER_ADDED.detail, NEVER_ADDED.is_alive) == ("stopped", "", False)
+    assert NEVER_ADDED.is_gone
