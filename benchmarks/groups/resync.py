@@ -112,10 +112,13 @@ class _Clients:
         self._wait("unavailable", count)
 
     def _wait(self, kind: str, count: int) -> None:
-        for line in self._counts:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        for line in self._counts:  # about a hundred in each second
             counts = json.loads(line)
             if counts[kind] >= count * CLIENTS:
                 return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{CLIENTS} clients have {counts} events, and not {count} {kind!r} each")
         raise EOFError("the clients have ended")
 
 

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 PRINTS = f"import signal\nsignal.signal(signal.SIGUSR1, lambda *_: print('more', flush=True))\n{OBEDIENT}"
 
+CLOSES_ITS_OUTPUT = """\
+import os, signal
+print("ready", flush=True)
+os.close(1)
+os.close(2)
+signal.pause()
+"""
+
 
 def test_a_pipe_gets_the_number_of_a_socket_that_was_just_closed(shared: Supervisord, add: Callable[..., str]) -> None:
     """Connections end, and a plugin starts, in one round of the loop."""
@@ -81,12 +89,7 @@ def test_sigusr2_reopens_every_log(own: Supervisord) -> None:
 
 def test_it_does_not_spin(own: Supervisord) -> None:
     """Nor after a plugin has closed its output."""
-    own.write_plugin(
-        "silent",
-        f"import os\nprint('ready', flush=True)\nos.close(1)\nos.close(2)\n{OBEDIENT[:-1]}\n".replace(
-            'print("ready", flush=True)\n', ""
-        ),
-    )
+    own.write_plugin("silent", CLOSES_ITS_OUTPUT)
     for number in range(10):
         own.write_plugin(f"idle{number}", autostart="true")
     (own.root / "foreign.py").write_text(OBEDIENT)
@@ -100,7 +103,7 @@ def test_it_does_not_spin(own: Supervisord) -> None:
 
 
 def test_a_closed_output_keeps_nobody_from_ending(shared: Supervisord, add: Callable[..., str]) -> None:
-    name = add("import os\nprint('ready', flush=True)\nos.close(1)\nos.close(2)\nimport signal\nsignal.pause()\n")
+    name = add(CLOSES_ITS_OUTPUT)
     for _ in range(3):
         shared.start_ready(name)
         shared.stop_plugin(name)

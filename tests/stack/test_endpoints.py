@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers.plugin_code import IGNORES_SIGTERM, OBEDIENT
+from tests.helpers.plugin_code import HESITANT, IGNORES_SIGTERM, OBEDIENT
 from tests.helpers.processes import is_alive
 from tests.helpers.stack import QUICK
 from tests.helpers.waiting import wait_for
@@ -131,7 +131,7 @@ def test_status_of_one_and_of_all_say_the_same(shared: PlugvisorStack, add: Call
         assert isinstance(told["plugins"][running]["uptime"], int)
         assert without_history(told["plugins"][stopped]) == {"status": "stopped", "state": "STOPPED"}
     assert without_history(shared.status(running)).keys() == {"plugin_id", "status", "state", "pid", "uptime", "time"}
-    assert wait_for(lambda: shared.status(running)["uptime"] >= 2)
+    assert wait_for(lambda: shared.status(running)["uptime"] >= 1)
     assert shared.status(running)["uptime"] < 60
 
 
@@ -170,26 +170,24 @@ def test_a_plugin_without_startsecs_is_running_at_once(shared: PlugvisorStack, a
 
 
 def test_start_waits_as_long_as_it_is_told(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 3")
-    for wait, least, most in (("", 0, 2.5), ("?wait=", 0, 2.5), ("?wait=0", 0, 2.5), ("?wait=0.5", 0.5, 2.9)):
+    plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 100")
+    for wait in ("", "?wait=", "?wait=0", "?wait=0.2"):
         began = time.monotonic()
         started = shared.post(f"/plugin/{plugin_id}/start{wait}")
-        assert least <= time.monotonic() - began < most
+        assert time.monotonic() - began >= (0.2 if wait == "?wait=0.2" else 0)
         assert (started.status_code, started.json()["status"]) == (200, "starting")
         assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
-    began = time.monotonic()
+    shared.write_plugin(plugin_id, runtime="auto_start = false\nsupervisor.startsecs = 1")
     started = shared.post(f"/plugin/{plugin_id}/start?wait=300")
-    assert 2 <= time.monotonic() - began < 20
     assert started.json()["status"] == "running"
 
 
 def test_stop_that_goes_on_is_accepted(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(IGNORES_SIGTERM, runtime="auto_start = false\nsupervisor.stopwaitsecs = 3")
+    plugin_id = add(HESITANT, runtime=QUICK)
     pid = shared.start_running(plugin_id)
-    for wait in (0, 0.3):
-        began = time.monotonic()
+    for wait in (0, 0.2):
         accepted = shared.post(f"/plugin/{plugin_id}/stop?wait={wait}")
-        assert (accepted.status_code, wait <= time.monotonic() - began < 2) == (202, True)
+        assert accepted.status_code == 202
         assert accepted.json() == {
             "plugin_id": plugin_id,
             "status": "stopping",
@@ -199,18 +197,22 @@ def test_stop_that_goes_on_is_accepted(shared: PlugvisorStack, add: Callable[...
         }
         told = shared.status(plugin_id)
         assert (told["status"], told["pid"]) == ("stopping", pid)
+    (shared.plugins_dir / plugin_id / "go").touch()
     shared.wait_for_status(plugin_id, "stopped")
     assert not is_alive(pid)
 
 
-def test_reload_that_goes_on_is_accepted(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(
-        IGNORES_SIGTERM, runtime="auto_start = false\nsupervisor.startsecs = 0\nsupervisor.stopwaitsecs = 3"
-    )
+def test_a_plugin_that_does_not_obey_is_killed(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(IGNORES_SIGTERM, runtime=f"{QUICK}\nsupervisor.stopwaitsecs = 1")
     pid = shared.start_running(plugin_id)
-    began = time.monotonic()
-    accepted = shared.post(f"/plugin/{plugin_id}/reload?wait=0.5")
-    assert time.monotonic() - began < 2.9
+    assert shared.post(f"/plugin/{plugin_id}/stop").json()["status"] == "stopped"
+    assert not is_alive(pid)
+
+
+def test_reload_that_goes_on_is_accepted(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(HESITANT, runtime=QUICK)
+    pid = shared.start_running(plugin_id)
+    accepted = shared.post(f"/plugin/{plugin_id}/reload?wait=0.2")
     assert accepted.status_code == 202
     assert accepted.json() == {
         "plugin_id": plugin_id,
@@ -219,6 +221,7 @@ def test_reload_that_goes_on_is_accepted(shared: PlugvisorStack, add: Callable[.
         "message": "Plugin is reloading",
         "pid": pid,
     }
+    (shared.plugins_dir / plugin_id / "go").touch()
     told = shared.wait_for_status(plugin_id, "running")
     assert told["pid"] != pid
     assert not is_alive(pid)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tests.helpers.stack import PlugvisorStack
 
 MUTATIONS = ("/plugin/some/start", "/plugin/some/stop", "/plugin/some/reload", "/plugins/refresh")
+ABOUT_A_PLUGIN = {
+    "plugin_not_found", "plugin_disabled", "invalid_manifest", "already_running", "not_running", "start_failed",
+}  # fmt: skip
 EXITS = "raise SystemExit(7)"
 
 
@@ -37,10 +40,11 @@ def _no_secrets(shared: PlugvisorStack) -> Iterator[None]:
 
 
 def check(response: httpx.Response, status: int, code: str, *words: str) -> None:
-    """Check an RFC 9457 problem; `words` are in its `detail`."""
+    """Check an RFC 9457 problem; `words` are in its `detail`, and what a program needs of it is in fields."""
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json()
-    assert problem.keys() == {"type", "title", "status", "detail", "code"}
+    fields = {"plugin_id"} if code in ABOUT_A_PLUGIN else {"parameter"} if code == "invalid_request" else set()
+    assert problem.keys() == {"type", "title", "status", "detail", "code"} | fields
     assert (response.status_code, problem["status"], problem["code"]) == (status, status, code), problem
     assert problem["title"] == HTTPStatus(status).phrase
     assert problem["type"] == "about:blank"
@@ -58,7 +62,7 @@ def test_plugin_not_found(shared: PlugvisorStack) -> None:
 
 
 def test_already_running(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 2")
+    plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 1")
     pid = shared.post(f"/plugin/{plugin_id}/start").json()["pid"]
     check(shared.post(f"/plugin/{plugin_id}/start"), 409, "already_running", plugin_id, "starting")
     shared.wait_for_status(plugin_id, "running")
@@ -112,7 +116,7 @@ MANIFESTS = {
     "command-not-found": ('[plugin]\nid = "ID"\ncommand = ["no-such-command-here"]\n', "not found on PATH"),
     "command-not-executable": ('[plugin]\nid = "ID"\ncommand = ["./main.py"]\n', "no executable file"),
     "wrong-type": ('[plugin]\nid = "ID"\ncommand = ["true"]\n[plugin_runtime]\nenabled = "yes"\n', "line 5"),
-    "no-option": ('[plugin]\nid = "ID"\ncommand = ["true"]\n[plugin_runtime.supervisor]\nuser = "root"\n', "'user'"),
+    "no-option": ('[plugin]\nid = "ID"\ncommand = ["true"]\n[plugin_runtime.supervisor]\nuser = "root"\n', "no such option"),
     "another-id": ('[plugin]\nid = "ID-2"\ncommand = ["true"]\n', "its id is now 'ID-2'"),
     "no-manifest": (None, "plugin.toml"),
 }

@@ -115,7 +115,7 @@ def make_lean(path: Path) -> bytes:
 
 _INDENTATION = (re.compile(r"^\s+", re.MULTILINE), "")
 _LEAN = {
-    ".html": [_INDENTATION],
+    ".html": [(re.compile(r"^ *<!--.*-->\n", re.MULTILINE), ""), _INDENTATION],
     ".css": [
         (re.compile(r"/\*.*?\*/\n", re.DOTALL), ""),
         (re.compile(r"\s*([{};,])\s*"), r"\1"),
@@ -127,6 +127,8 @@ _LEAN = {
         _INDENTATION,
         (re.compile(r"(?<=[\[({,;])\n"), ""),
         (re.compile(r" (=>|===|!==|&&|\|\||\?\?) "), r"\1"),
+        (re.compile(r"\b((?:const |let |this\.)[#\w.]+) = "), r"\1="),
+        (re.compile(r"(?<=\)) (?=\{)"), ""),
         (re.compile(r"(?<=\{) | (?=\})"), ""),
     ],
 }

@@ -1,40 +1,40 @@
-// Start, stop and reload: for one plugin or for many, and what is under way or has failed.
+// Starts, stops and reloads plugins; keeps the requests that are pending and those that failed.
 
 import { ask, pathOf, Problem } from "./api.js";
-import { announce, confirm, signIn, toast, wordOf } from "./dialogs.js";
+import { announce, confirm, signIn, toast, textOf } from "./dialogs.js";
 import { t } from "./i18n.js";
 
 export const VERBS = ["start", "stop", "reload"];
 
-/** Whether a verb makes sense for a plugin as it is. */
+/** Whether a plugin's current status allows a verb. */
 export function allows(item, verb) {
   const isActive = ["running", "starting"].includes(item.status);
   if (verb === "stop") return isActive || item.status === "stopping" || item.state === "BACKOFF";
-  if (!item.enabled && !isBroken(item)) return false;
-  return verb === "start" ? !isActive && item.state !== "BACKOFF" && !isBroken(item) : true;
+  if (!item.enabled && !isInvalid(item)) return false;
+  return verb === "start" ? !isActive && item.state !== "BACKOFF" && !isInvalid(item) : true;
 }
 
-/** Whether a plugin's manifest cannot be used. */
-export const isBroken = (item) => Boolean(item.manifest_error);
+/** Whether a plugin's manifest is invalid. */
+export const isInvalid = (item) => Boolean(item.manifest_error);
 
 export class Actions extends EventTarget {
-  /** id → the verb that this page has asked for and that is not answered yet. */
+  /** id → the verb of the request that has no response yet. */
   pending = new Map();
-  /** id → what the service said against it, until the next try. */
+  /** id → the problem of the last request, until it is dismissed or repeated. */
   failures = new Map();
-  #picture;
+  #store;
 
-  constructor(picture) {
+  constructor(store) {
     super();
-    this.#picture = picture;
+    this.#store = store;
   }
 
-  /** Does it, after the questions that must be asked: once about many that run, and for the admin code. */
+  /** Sends a verb for plugins, after a confirmation if several are running, and a sign-in if there is no code. */
   async perform(verb, ids) {
-    ids = ids.filter((id) => !this.pending.has(id) && allows(this.#picture.plugins.get(id) ?? {}, verb));
+    ids = ids.filter((id) => !this.pending.has(id) && allows(this.#store.plugins.get(id) ?? {}, verb));
     if (!ids.length) return;
     if (ids.length > 1 && verb !== "start") {
-      const running = ids.filter((id) => allows(this.#picture.plugins.get(id), "stop")).length;
+      const running = ids.filter((id) => allows(this.#store.plugins.get(id), "stop")).length;
       const title = t(verb === "stop" ? "confirmStop" : "confirmReload", running);
       if (running && !(await confirm(title, t("confirmText"), t(verb)))) return;
     }
@@ -43,40 +43,41 @@ export class Actions extends EventTarget {
       this.pending.set(id, verb);
       this.failures.delete(id);
     }
-    this.#tell(ids);
+    this.#notify(ids);
     const problems = await this.#send(verb, ids);
     for (const id of ids) {
       const problem = problems[id];
-      const item = this.#picture.plugins.get(id);
+      const item = this.#store.plugins.get(id);
       this.pending.delete(id);
-      if (problem) this.failures.set(id, problem);
-      announce(`${item?.name ?? id}: ${problem ? wordOf(problem) : t(item?.status ?? "none")}`);
+      // an invalid manifest is part of the plugin's own status
+      if (problem && problem.code !== "invalid_manifest") this.failures.set(id, problem);
+      announce(`${item?.name ?? id}: ${problem ? textOf(problem) : t(item?.status ?? "none")}`);
     }
-    this.#tell(ids);
-    // the code was wrong, and is forgotten: it is asked for again, as if nothing had been
-    const refused = ids.filter((id) => problems[id]?.status === 401);
-    for (const id of refused) this.dismiss(id);
-    if (refused.length) await this.perform(verb, refused);
+    this.#notify(ids);
+    // the code was rejected and is forgotten by now: performing it again asks for another
+    const rejected = ids.filter((id) => problems[id]?.status === 401);
+    for (const id of rejected) this.dismiss(id);
+    if (rejected.length) await this.perform(verb, rejected);
   }
 
-  /** Takes a failure off the page. */
+  /** Removes a plugin's problem. */
   dismiss(id) {
     this.failures.delete(id);
-    this.#tell([id]);
+    this.#notify([id]);
   }
 
-  /** Has the service read the plugins folder anew. */
+  /** Makes the service read the plugins folder again. */
   async refresh() {
     if (!(await signIn())) return;
     try {
       const { added, changed, removed, invalid } = await ask("plugins/refresh", { method: "POST" });
       toast(t("refreshed", added.length, changed.length, removed.length, invalid.length));
     } catch (problem) {
-      toast(wordOf(problem), true);
+      toast(textOf(problem), true);
     }
   }
 
-  /** Sends it and returns what went wrong, by id. */
+  /** Sends the request; returns a problem for each id that failed. */
   async #send(verb, ids) {
     try {
       if (ids.length === 1) await ask(pathOf(ids[0], verb), { method: "POST" });
@@ -90,7 +91,7 @@ export class Actions extends EventTarget {
     return {};
   }
 
-  #tell(ids) {
+  #notify(ids) {
     this.dispatchEvent(new CustomEvent("change", { detail: { ids } }));
   }
 }

@@ -1,14 +1,14 @@
-// Colours of terminals (ECMA-48, "select graphic rendition") as classes; every other control code is left out.
+// Turns terminal colours (ECMA-48, "select graphic rendition") into CSS classes and removes all other control codes.
 
-// CSI …; OSC and its kin up to their end; any other escape; C0 and C1 controls; marks that turn text around
+// CSI; OSC, DCS, SOS, PM and APC with their content; other escapes; C0 and C1; bidirectional controls
 const CONTROLS =
   /\x1b\[([0-?]*)[ -/]*([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
 const STYLES = { 1: "bold", 2: "dim" };
 
-/** A text without any control code. */
+/** Returns a text without control codes. */
 export const plainText = (text) => text.replace(CONTROLS, "");
 
-/** A text as pieces `[text, classes]`, where `classes` are such as `bold fg1 bg4`. */
+/** Splits a text into pieces `[text, classes]`; `classes` is a string such as `bold fg1 bg4`. */
 export function parseAnsi(text) {
   const pieces = [];
   let style = {};
@@ -28,7 +28,7 @@ function applyCodes(style, codes) {
     if (!code) style = {};
     else if (STYLES[code]) style[code] = STYLES[code];
     else if (code === 22) style[1] = style[2] = "";
-    // 30 to 37 and bright 90 to 97; 40 to 47 and 100 to 107 behind the text; 8 is any colour, 9 none
+    // foreground 30 to 37 and 90 to 97, background 40 to 47 and 100 to 107; 38 and 48 are extended, 39 and 49 reset
     else if ([3, 4, 9, 10].includes(tens)) {
       const kind = tens % 6 === 3 ? "fg" : "bg";
       const colour = ones < 8 ? ones : ones === 8 ? readColour(codes) : undefined;
@@ -38,7 +38,7 @@ function applyCodes(style, codes) {
   return style;
 }
 
-/** The nearest of the eight colours for what is left of `38;5;n` or `38;2;r;g;b`: those are legible in both themes. */
+/** Reads the rest of `38;5;n` or `38;2;r;g;b` as the nearest of eight colours, which are legible in both themes. */
 function readColour(codes) {
   if (codes.shift() === 2) return nearest(codes.splice(0, 3), 128);
   const index = codes.shift() ?? 0;

@@ -1,11 +1,11 @@
-// Requests to the service, and its errors as it words them.
+// Sends requests to the service and turns error responses into exceptions.
 
 import { getCode, setCode } from "./session.js";
 
-/** Where the API is: the folder above the page's, wherever a proxy may have put both. */
+/** The API's base address: one level above the page, also behind a proxy that adds a prefix. */
 export const BASE = new URL("../", import.meta.url);
 
-/** An answer that is no success: `detail` is the sentence to show, `code` the kind ("network" without any answer). */
+/** A failed request: `detail` is for a person, all else for programs; without a response, `code` is "network". */
 export class Problem extends Error {
   constructor({ status = 0, code = "network", detail = "", retry_after = 0 }) {
     super(detail || code);
@@ -13,7 +13,7 @@ export class Problem extends Error {
   }
 }
 
-/** Asks for a path and returns the response; throws `Problem`. A code that turns out wrong is forgotten. */
+/** Sends a request and returns the response; throws `Problem`. A rejected admin code is forgotten. */
 export async function request(path, { method = "GET", body, headers = {}, signal } = {}) {
   const code = getCode();
   if (code) headers = { ...headers, Authorization: `Bearer ${code}` };
@@ -38,8 +38,8 @@ export async function request(path, { method = "GET", body, headers = {}, signal
   });
 }
 
-/** As `request`, and returns the answer's JSON. */
+/** Sends a request and returns the response's JSON; throws `Problem`. */
 export const ask = async (path, options) => (await request(path, options)).json();
 
-/** The path of one plugin's endpoint. */
+/** Returns the path of an endpoint of one plugin. */
 export const pathOf = (id, what) => `plugin/${encodeURIComponent(id)}/${what}`;

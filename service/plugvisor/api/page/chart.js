@@ -1,10 +1,10 @@
-// A small chart of the last minutes.
+// A line chart of the last minutes.
 
 import { h, setText, svg } from "./dom.js";
 import { t } from "./i18n.js";
 
 const [SHORTEST_MS, LONGEST_MS] = [60_000, 300_000];
-/** Between points that are farther apart nothing is known, and nothing is drawn. */
+/** Points that are farther apart are not connected: there was no sample between them. */
 const GAP_MS = 15_000;
 const [WIDTH, HEIGHT] = [300, 56];
 
@@ -18,14 +18,14 @@ export class Chart {
   #line = svg("path");
   #drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, this.#area, this.#line);
 
-  /** @param format how a value is written */
+  /** @param format turns a value into text */
   constructor(name, format) {
     this.#name = name;
     this.#format = format;
     this.node = h("div.chart", h("h3", name), this.#now, this.#most, this.#drawing);
   }
 
-  /** Adds points `[time in ms, value]`, in the order of their times; those known already are left out. */
+  /** Adds points `[time in ms, value]`, ordered by time; ignores those that it has. */
   add(points) {
     const last = this.#points.at(-1)?.[0] ?? 0;
     const all = [...this.#points, ...points.filter(([time]) => time > last)];

@@ -1,4 +1,4 @@
-// What asks and tells: the sign-in, a confirmation, short notices, and what screen readers are told.
+// The sign-in and confirmation dialogs, notices, and announcements to screen readers.
 
 import { ask } from "./api.js";
 import { h, setText } from "./dom.js";
@@ -7,7 +7,7 @@ import { getCode, setCode } from "./session.js";
 
 const TOAST_MS = 6000;
 
-/** Shows a modal dialog until it is closed, and gives back the focus. Resolves to its `returnValue`. */
+/** Shows a modal dialog until it is closed, then restores the focus; resolves to its `returnValue`. */
 function show(dialog) {
   const focused = document.activeElement;
   document.body.append(dialog);
@@ -21,7 +21,7 @@ function show(dialog) {
   });
 }
 
-/** Makes a dialog; `parts` stand between its title and its buttons. */
+/** Makes a dialog with `parts` between its title and its buttons. */
 function makeDialog(title, parts, yes) {
   return h("dialog", { ariaLabel: title }, h("form", { method: "dialog" }, h("h2", title), parts,
     h("div.buttons",
@@ -29,7 +29,7 @@ function makeDialog(title, parts, yes) {
       h("button.primary", { value: "yes", autofocus: true }, yes))));
 }
 
-/** Makes sure that there is an admin code: asks for it if need be. False where the person would rather not. */
+/** Asks for the admin code if there is none; resolves to false if the dialog is cancelled. */
 export async function signIn() {
   if (getCode()) return true;
   const input = h("input", { type: "password", autocomplete: "off", required: true, autofocus: true });
@@ -43,32 +43,32 @@ export async function signIn() {
       setCode(code);
       dialog.close("yes");
     } catch (error) {
-      setText(problem, wordOf(error));
+      setText(problem, textOf(error));
       input.select();
     }
   };
   return (await show(dialog)) === "yes";
 }
 
-/** A problem in the page's own language where it is one of the page's own business, else as the service words it. */
-export function wordOf(problem) {
+/** Returns the text for a problem: a translated one for the codes below, else the service's `detail`. */
+export function textOf(problem) {
   if (problem.code === "network") return t("lostTitle");
   if (problem.code === "unauthorized") return t("wrongCode");
   if (problem.code === "too_many_attempts") return t("tooMany", problem.retryAfter);
   return problem.detail;
 }
 
-/** Asks one question; resolves to whether the answer is yes. */
+/** Asks for confirmation; resolves to a boolean. */
 export const confirm = async (title, text, yes) => (await show(makeDialog(title, [h("p", text)], yes))) === "yes";
 
-/** Tells something in passing. */
+/** Shows a notice for a few seconds. */
 export function toast(text, isProblem = false) {
   const node = h(isProblem ? "p.toast.problem" : "p.toast", text);
   document.getElementById("toasts").append(node);
   setTimeout(() => node.remove(), TOAST_MS);
 }
 
-/** Says something to screen readers, politely. */
+/** Announces a text to screen readers without interrupting them. */
 export function announce(text) {
   const spoken = document.getElementById("spoken");
   spoken.append(h("p", text));

@@ -1,10 +1,10 @@
-// Elements, made by hand: what a plugin says of itself is only ever text, never markup.
+// Makes and updates elements. Text from plugins never becomes markup: nothing here parses HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Makes an element: `h("p.note", { lang: "en" }, "text", child)`. Strings become text; what is false or missing is left
- * out. The second argument may be missing; it holds properties, or attributes where there is no such property.
+ * Makes an element: `h("p.note", { lang: "en" }, "text", child)`. Strings become text; false and missing children are
+ * left out. The optional second argument sets properties, or attributes if there is no such property.
  */
 export function h(tag, props, ...children) {
   const [name, ...classes] = tag.split(".");
@@ -21,7 +21,7 @@ export function h(tag, props, ...children) {
   return node;
 }
 
-/** A drawing of index.html; it is decoration, for the words beside it say the same. */
+/** Makes a symbol of index.html, hidden from screen readers: the text beside it has the same meaning. */
 export function icon(name) {
   return svg("svg", { class: `icon ${name}`, "aria-hidden": "true" }, svg("use", { href: `#${name}` }));
 }
@@ -34,12 +34,12 @@ export function svg(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Writes text only where it differs, so that nothing is laid out, or read aloud, for nothing. */
+/** Sets an element's text if it differs: an unnecessary write causes a layout, and may be read aloud. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Puts `nodes` into `parent` in this order, touching only those that are not where they belong. */
+/** Makes `nodes` the children of `parent`, in this order, moving only those that are out of place. */
 export function arrange(parent, nodes) {
   const wanted = new Set(nodes);
   for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
@@ -50,13 +50,13 @@ export function arrange(parent, nodes) {
   }
 }
 
-/** Runs `work` once before the next frame, however often it is asked for until then. */
+/** Returns a function that runs `work` before the next frame, once however often it is called. */
 export function oncePerFrame(work) {
   let asked = false;
   return () => {
     if (asked) return;
     asked = true;
-    // a page in the background has no frames, and must not pile up what happens meanwhile
+    // a page in the background gets no frames
     const run = () => { asked = false; work(); };
     document.hidden ? setTimeout(run, 500) : requestAnimationFrame(run);
   };

@@ -1,4 +1,4 @@
-// Every text of the page in English and Chinese, and how numbers and times are written.
+// The page's texts in English and Chinese, and the formats of numbers and times.
 
 const TEXTS = new Map(`
 appName|Plugin manager|插件管理
@@ -8,7 +8,7 @@ stopping|Stopping|停止中
 stopped|Stopped|已停止
 error|Error|出错
 disabled|Disabled|已禁用
-flapping|Keeps dying|反复崩溃
+flapping|Keeps crashing|反复崩溃
 all|All|全部
 changing|Changing|变化中
 filter|Filter by status|按状态筛选
@@ -31,20 +31,20 @@ selected|{0} selected|已选 {0} 个
 clear|Clear|取消选择
 killIn|SIGKILL in {0} s|{0} 秒后 SIGKILL
 killed|SIGKILL sent|已发送 SIGKILL
-retryIn|next try in {0} s|{0} 秒后重试
+retryIn|retry in {0} s|{0} 秒后重试
 confirmStop|Stop {0} running plugins?|停止 {0} 个运行中的插件？
 confirmReload|Reload {0} running plugins?|重载 {0} 个运行中的插件？
 confirmText|Their work is interrupted.|工作会被中断。
 cancel|Cancel|取消
 dismiss|Dismiss|关闭
 refresh|Look for changes|重新扫描
-refreshed|Added {0}, changed {1}, removed {2}, broken {3}|新增 {0}，更改 {1}，移除 {2}，损坏 {3}
+refreshed|Added {0}, changed {1}, removed {2}, invalid {3}|新增 {0}，更改 {1}，移除 {2}，无效 {3}
 signInForLog|Sign in to see its log|登录后查看日志
 signIn|Sign in|登录
 signOut|Sign out|退出登录
 adminCode|Admin code|管理员验证码
-signInText|Changes, logs and figures need the admin code from the terminal. It is kept until this tab is closed.|更改、日志和指标需要终端里的管理员验证码，保留到此标签页关闭为止。
-wrongCode|That is not the code.|验证码不正确。
+signInText|Changes, logs and usage need the admin code from the terminal. It is kept until this tab is closed.|更改、日志和指标需要终端里的管理员验证码，保留到此标签页关闭为止。
+wrongCode|Wrong code.|验证码不正确。
 tooMany|Too many wrong codes. Try again in {0} s.|错误次数过多，请 {0} 秒后再试。
 signedIn|Signed in|已登录
 signedOut|Signed out|已退出登录
@@ -53,18 +53,20 @@ live|Live|实时
 lost|Offline|离线
 unavailable|No supervisord|supervisord 不可达
 lostTitle|Plugvisor cannot be reached.|无法连接 Plugvisor。
-lostText|The plugins may well go on.|插件可能仍在运行。
+lostText|The plugins may still be running.|插件可能仍在运行。
 unavailableTitle|supervisord does not answer.|supervisord 没有响应。
-staleAge|What you see is {0} old.|所见为 {0} 前的状态。
+staleAge|The states below are {0} old.|所见为 {0} 前的状态。
 restartedTitle|The service was restarted.|服务已重启。
-restartedText|The plugins did not notice.|插件不受影响。
+restartedText|The plugins kept running.|插件不受影响。
 retry|Try now|立即重试
-welcome|What runs here, live.|这里运行的一切，实时可见。
-welcomeText|Looking needs nothing; changes need the admin code from the terminal. A plugin is a folder with a plugin.toml:|查看无需登录，更改需要管理员验证码。插件就是一个带有 plugin.toml 的文件夹：
+welcome|All plugins, live|所有插件，实时可见
+welcomeText|Viewing needs no sign-in; changes need the admin code from the terminal. A plugin is a folder with a plugin.toml:|查看无需登录，更改需要管理员验证码。插件就是一个带有 plugin.toml 的文件夹：
 emptyTitle|No plugin yet|还没有插件
-emptyText|Make a folder hello among the plugins, with your program and this plugin.toml:|新建插件文件夹 hello，放入你的程序和 plugin.toml：
-nothingFound|Nothing is like that.|没有符合的内容。
-mend|Mend the file, then reload. It needs no more than:|请修正该文件后重载。它至少需要：
+emptyText|Create a folder hello in the plugins folder, with your program and this plugin.toml:|在插件目录中新建文件夹 hello，放入你的程序和 plugin.toml：
+nothingFound|Nothing matches.|没有符合的内容。
+manifestError|Invalid plugin.toml:|plugin.toml 无效：
+manifestLine|Invalid plugin.toml, line {0}:|plugin.toml 第 {0} 行无效：
+repair|Correct the file, then reload. The smallest valid one is:|请修正该文件后重载。最少只需：
 back|All plugins|所有插件
 goneTitle|There is no plugin {0}|没有插件 {0}
 goneText|It was removed or renamed.|它已被移除或改名。
@@ -84,12 +86,12 @@ environment|Environment|环境变量
 folder|Folder|文件夹
 version|Version|版本
 author|Author|作者
-dependencies|Needs|依赖
+dependencies|Depends on|依赖
 figures|Last minutes|最近几分钟
 threads|Threads|线程
 chart|{0}: now {1}, at most {2} in the last minutes|{0}：当前 {1}，最近几分钟最高 {2}
 most|max {0}|最高 {0}
-signInForFigures|Sign in to see figures, program and log.|登录后可见指标、程序和日志。
+signInForFigures|Sign in to see usage, program and log.|登录后可见指标、程序和日志。
 log|Log|日志
 searchLog|Search the log|搜索日志
 level|Level|级别
@@ -99,7 +101,7 @@ resume|Resume|继续
 waiting|{0} new lines|{0} 行新日志
 download|Download|下载
 logLost|The log is interrupted.|日志流已中断。
-emptyLog|Nothing has been printed yet.|还没有输出。
+emptyLog|No output yet.|还没有输出。
 language|中文|English
 theme|Theme: {0}|主题：{0}
 auto|system|跟随系统
@@ -107,19 +109,19 @@ light|light|浅色
 dark|dark|深色
 sort|Sort by|排序`.trim().split("\n").map((line) => line.split("|")).map(([key, ...texts]) => [key, texts]));
 
-/** `en` or `zh`: what was chosen here, or else the first of the browser's languages that the page speaks. */
+/** `en` or `zh`: the language chosen in the page, else the browser's first that the page has. */
 export let language =
   localStorage.getItem("plugvisor.language") ??
   navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag === "zh" || tag === "en") ??
   "en";
 
-/** Chooses a language, and remembers it. */
+/** Sets the language and remembers it. */
 export function setLanguage(chosen) {
   language = chosen;
   localStorage.setItem("plugvisor.language", chosen);
 }
 
-/** A text, with its `{0}`, `{1}` … filled in. What has none, such as an option of supervisord, is its own text. */
+/** Returns a text with `{0}`, `{1}` … filled in; a key without a text, such as a supervisord option, is its own text. */
 export function t(key, ...values) {
   return (TEXTS.get(key)?.[language === "zh" ? 1 : 0] ?? key).replace(/\{(\d)\}/g, (_, index) => values[index]);
 }
@@ -128,7 +130,7 @@ const locale = () => (language === "zh" ? "zh-CN" : "en-GB");
 const UNITS = { en: "dhms", zh: "天时分秒" };
 const SIZES = [86400, 3600, 60, 1];
 
-/** `3d 04h`, `4h 05m`, `5m 07s`, `7s`: the two largest units. */
+/** Formats a duration with its two largest units: `3d 04h`, `4h 05m`, `5m 07s`, `7s`. */
 export function formatDuration(seconds) {
   const first = SIZES.findIndex((size) => seconds >= size || size === 1);
   const parts = SIZES.slice(first, first + 2).map((size, index) => {
@@ -146,7 +148,7 @@ export const formatPercent = (percent) => `${formatNumber(percent, percent < 10 
 export const formatMemory = (megabytes) =>
   megabytes < 1024 ? `${formatNumber(megabytes, megabytes < 10 ? 1 : 0)} MB` : `${formatNumber(megabytes / 1024, 1)} GB`;
 
-/** The time of day, and the date where it is not today's. */
+/** Formats a time of day, with the date unless it is today's. */
 export function formatTime(time) {
   const date = new Date(time);
   const isToday = date.toDateString() === new Date().toDateString();

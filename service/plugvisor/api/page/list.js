@@ -1,10 +1,10 @@
-// The list: what is shown of all plugins, in which order, and what is done to several.
+// The list view: search, filters, order, and actions on the selected plugins.
 
 import { allows, VERBS } from "./actions.js";
 import { arrange, h, icon, oncePerFrame, setText } from "./dom.js";
 import { formatNumber, t } from "./i18n.js";
 import { Row } from "./row.js";
-import { kindOf, twoLines } from "./status.js";
+import { kindOf, makeExample } from "./status.js";
 
 const FILTERS = {
   all: () => true,
@@ -15,11 +15,11 @@ const FILTERS = {
 };
 const RANK = ["error", "stopping", "starting", "running", "stopped", "disabled"];
 
-/** What each column sorts by; figures begin with the largest. */
+/** Sort keys by column; numbers are negative so that the largest comes first. */
 const SORTS = {
   name: (item) => item.name,
   status: (item) => RANK.indexOf(kindOf(item)),
-  uptime: (item, picture) => -(picture.uptimeOf(item) ?? -1),
+  uptime: (item, store) => -(store.uptimeOf(item) ?? -1),
   cpu: ({ id }, { metrics }) => -(metrics.get(id)?.cpu_percent ?? -1),
   memory: ({ id }, { metrics }) => -(metrics.get(id)?.memory_mb ?? -1),
   restarts: (item) => -(item.restarts ?? -1),
@@ -27,11 +27,11 @@ const SORTS = {
 const collator = new Intl.Collator(undefined, { numeric: true });
 const WELCOMED = "plugvisor.welcomed";
 
-/** What the person has chosen; it outlives a look at one plugin. */
+/** The search, filter and order; kept while another view is open. */
 const choice = { query: "", filter: "all", sort: "name", isReversed: false };
 
 export class ListView {
-  #picture;
+  #store;
   #actions;
   #app;
   #rows = new Map();
@@ -46,14 +46,14 @@ export class ListView {
     }
   });
 
-  constructor({ picture, actions }) {
-    this.#picture = picture;
+  constructor({ store, actions }) {
+    this.#store = store;
     this.#actions = actions;
-    this.#app = { picture, actions, onSelect: (id, isOn) => this.#select([id], isOn) };
+    this.#app = { store, actions, onSelect: (id, isOn) => this.#select([id], isOn) };
     this.#build();
     const { signal } = this.#stop;
     for (const kind of ["plugins", "metrics", "connection"]) {
-      picture.addEventListener(kind, ({ detail }) => { this.#refresh(detail?.ids); this.#arrange(); }, { signal });
+      store.addEventListener(kind, ({ detail }) => { this.#refresh(detail?.ids); this.#arrange(); }, { signal });
     }
     actions.addEventListener("change", ({ detail }) => this.#refresh(detail.ids), { signal });
     const ticking = setInterval(() => this.#seen.forEach((row) => row.tick()), 1000);
@@ -61,7 +61,7 @@ export class ListView {
     this.#arrangeNow();
   }
 
-  /** Takes the view down. */
+  /** Ends all subscriptions. */
   close() {
     this.#stop.abort();
     this.#observer.disconnect();
@@ -98,17 +98,17 @@ export class ListView {
       this.list, this.nothing, this.bar);
   }
 
-  /** What somebody reads who is here for the first time. */
+  /** Makes the introduction that a first visit shows. */
   #welcome() {
     const onclick = () => { localStorage.setItem(WELCOMED, "yes"); node.remove(); this.search.focus(); };
     const node = h("section.welcome",
-      h("h2", t("welcome")), h("p", t("welcomeText")), twoLines(), h("button", { onclick }, t("dismiss")));
+      h("h2", t("welcome")), h("p", t("welcomeText")), makeExample(), h("button", { onclick }, t("dismiss")));
     return node;
   }
 
   #refresh(ids) {
     for (const [id, row] of this.#rows) {
-      const item = this.#picture.plugins.get(id);
+      const item = this.#store.plugins.get(id);
       if (item && (!ids || ids.includes(id))) row.update(item);
     }
   }
@@ -116,7 +116,7 @@ export class ListView {
   #arrange = oncePerFrame(() => this.#arrangeNow());
 
   #arrangeNow() {
-    const { plugins, connection } = this.#picture;
+    const { plugins, connection } = this.#store;
     for (const [id, row] of this.#rows) {
       if (plugins.has(id)) continue;
       this.#observer.unobserve(row.node);
@@ -153,7 +153,7 @@ export class ListView {
   #sort(items) {
     const { compare } = collator;
     const by = SORTS[choice.sort];
-    const keyed = items.map((item) => [by(item, this.#picture), item]);
+    const keyed = items.map((item) => [by(item, this.#store), item]);
     keyed.sort(([one, { name }], [other, item]) => (typeof one === "string" ? compare(one, other) : one - other) || compare(name, item.name));
     if (choice.isReversed) keyed.reverse();
     return keyed.map(([, item]) => item);
@@ -172,16 +172,16 @@ export class ListView {
     this.bar.hidden = !ids.length;
     setText(this.count, ids.length ? t("selected", ids.length) : "");
     for (const button of this.verbs) {
-      button.disabled = !ids.some((id) => allows(this.#picture.plugins.get(id), button.dataset.name));
+      button.disabled = !ids.some((id) => allows(this.#store.plugins.get(id), button.dataset.name));
     }
   }
 
-  /** @param state `without` any plugin, `none` that was looked for, or empty */
+  /** @param state `without`: there are no plugins; `none`: none matches; empty: some are shown */
   #showNothing(state) {
     if (this.nothing.dataset.state === state) return;
     this.nothing.dataset.state = this.node.className = state;
     this.nothing.replaceChildren(...(state === "none" ? [h("p", t("nothingFound"))] : state ? [
-      h("h2", t("emptyTitle")), h("p", t("emptyText")), twoLines(),
+      h("h2", t("emptyTitle")), h("p", t("emptyText")), makeExample(),
       h("button.primary", { onclick: () => this.#actions.refresh() }, t("refresh")),
     ] : []));
   }

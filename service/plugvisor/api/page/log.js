@@ -1,8 +1,8 @@
-// A plugin's log as it grows: searched, filtered by level, paused, downloaded.
+// Shows a plugin's log as it grows, with search, a level filter, pause and download.
 
 import { ask, pathOf } from "./api.js";
 import { parseAnsi, plainText } from "./ansi.js";
-import { toast, wordOf } from "./dialogs.js";
+import { toast, textOf } from "./dialogs.js";
 import { h, setText } from "./dom.js";
 import { formatTime, t } from "./i18n.js";
 import { Stream } from "./stream.js";
@@ -15,7 +15,7 @@ export class LogView {
   #id;
   #stream;
   #rank = 2;
-  /** While paused, what has come since. */
+  /** The entries that came while paused; null if not paused. */
   #waiting = null;
   #note = h("p.note", { role: "status" });
   #lines = h("div.log", { tabIndex: 0, role: "log", ariaLive: "off", ariaLabel: t("log") });
@@ -32,7 +32,7 @@ export class LogView {
     this.#id = id;
     this.#stream = new Stream(pathOf(id, "logs/stream?lines=500"), {
       onEvent: (kind, { logs }) => this.#take(kind, logs),
-      onLost: (problem) => setText(this.#note, problem.status ? wordOf(problem) : t("logLost")),
+      onLost: (problem) => setText(this.#note, problem.status ? textOf(problem) : t("logLost")),
     });
   }
 
@@ -61,7 +61,7 @@ export class LogView {
   }
 
   #makeLine({ timestamp, level, message }) {
-    // a line without a level, such as one of a traceback, goes with the line before it
+    // a line without a level, such as one of a traceback, has that of the line before it
     if (level) this.#rank = RANK[level] ?? 0;
     const text = message.length > LONGEST_LINE ? `${message.slice(0, LONGEST_LINE)} …` : message;
     return h("div.line", { "data-rank": this.#rank },
@@ -97,7 +97,7 @@ export class LogView {
       h("a", { href, download: `${this.#id}.log` }).click();
       setTimeout(() => URL.revokeObjectURL(href), 10_000);
     } catch (problem) {
-      toast(wordOf(problem), true);
+      toast(textOf(problem), true);
     }
   }
 }

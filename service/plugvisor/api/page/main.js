@@ -1,11 +1,11 @@
-// The page: its head, how far what it shows can be trusted, and which view is open.
+// The page's header, connection banner and views.
 
 import { Actions } from "./actions.js";
 import { announce, signIn } from "./dialogs.js";
 import { h, icon, setText } from "./dom.js";
 import { formatDuration, language, setLanguage, t } from "./i18n.js";
 import { ListView } from "./list.js";
-import { Picture } from "./picture.js";
+import { PluginStore } from "./store.js";
 import { PluginView } from "./plugin.js";
 import { getCode, onSession, setCode, takeCodeFromAddress } from "./session.js";
 
@@ -15,22 +15,22 @@ const root = document.documentElement;
 const [top, banner, main] = ["top", "banner", "view"].map((id) => document.getElementById(id));
 
 takeCodeFromAddress();
-const picture = new Picture();
-const app = { picture, actions: new Actions(picture) };
+const store = new PluginStore();
+const app = { store, actions: new Actions(store) };
 let view;
 let route;
 
-// -- which view
+// -- views
 
 function open() {
-  takeCodeFromAddress(); // one may be put into the address of a page that is open already
+  takeCodeFromAddress(); // also when the address of an open page is changed
   const before = route;
   route = decodeURIComponent(/^#\/plugin\/(.+)$/.exec(location.hash)?.[1] ?? "");
   view?.close();
   view = route ? new PluginView(app, route) : new ListView(app);
   main.replaceChildren(view.node);
   showTitle();
-  // the focus goes where the person's look goes: into what was opened, and back to where it came from
+  // the focus moves to the heading of an opened plugin, and back to its row
   if (before === undefined || before === route) return;
   scrollTo(0, 0);
   if (route) (view.whole.hidden ? view.gone.firstChild : view.title).focus();
@@ -38,15 +38,15 @@ function open() {
 }
 
 function showTitle() {
-  const failed = [...picture.plugins.values()].filter((item) => item.status === "error").length;
-  document.title = `${failed ? `(${failed}) ` : ""}${picture.plugins.get(route)?.name ?? t("appName")} · Plugvisor`;
+  const failed = [...store.plugins.values()].filter((item) => item.status === "error").length;
+  document.title = `${failed ? `(${failed}) ` : ""}${store.plugins.get(route)?.name ?? t("appName")} · Plugvisor`;
 }
 
-// -- the head
+// -- the header
 
 const connection = h("span.connection", h("i"), h("span"));
 const signButton = h("button", { onclick: () => (getCode() ? setCode(null) : signIn()) });
-const languageButton = h("button", { onclick: () => { setLanguage(language === "zh" ? "en" : "zh"); speak(); } });
+const languageButton = h("button", { onclick: () => { setLanguage(language === "zh" ? "en" : "zh"); translate(); } });
 const themeButton = h("button", { onclick: () => {
   localStorage.setItem(THEME_KEY, THEMES[(THEMES.indexOf(getTheme()) + 1) % THEMES.length]);
   showTheme();
@@ -64,32 +64,33 @@ function showTheme() {
 
 const showSession = () => setText(signButton, t(getCode() ? "signOut" : "signIn"));
 
-// -- how far what is shown can be trusted
+// -- the connection
 
 function showConnection() {
-  const { kind, detail } = picture.connection;
+  const { kind, detail } = store.connection;
   connection.dataset.kind = kind;
   setText(connection.lastChild, t(kind));
   const isStale = kind === "lost" || kind === "unavailable";
   document.body.classList.toggle("stale", isStale);
-  const shown = isStale ? kind : picture.isNewRun ? "restarted" : "";
+  const shown = isStale ? kind : store.wasRestarted ? "restarted" : "";
   if (banner.dataset.kind !== shown) {
     banner.dataset.kind = shown;
     banner.replaceChildren();
-    if (shown) banner.append(h("p", h("b", t(`${shown}Title`)), " ", detail ?? t(`${shown}Text`)));
-    if (isStale) banner.append(h("span", { ariaLive: "off" }), h("button", { onclick: () => picture.retry() }, t("retry")));
+    const text = isStale && detail ? h("span", { lang: "en" }, detail) : t(`${shown}Text`);
+    if (shown) banner.append(h("p", h("b", t(`${shown}Title`)), " ", text));
+    if (isStale) banner.append(h("span", { ariaLive: "off" }), h("button", { onclick: () => store.retry() }, t("retry")));
   }
   showAge();
 }
 
 function showAge() {
-  const { at } = picture.connection;
+  const { at } = store.connection;
   const age = banner.querySelector("p + span");
   if (age && at) setText(age, t("staleAge", formatDuration((Date.now() - at) / 1000)));
 }
 
-/** Says everything in the language that was chosen. */
-function speak() {
+/** Shows everything in the current language. */
+function translate() {
   root.lang = language === "zh" ? "zh-CN" : "en";
   setText(languageButton, t("language"));
   languageButton.lang = language === "zh" ? "en" : "zh-CN";
@@ -110,7 +111,7 @@ onSession(() => {
   showSession();
   announce(t(getCode() ? "signedIn" : "signedOut"));
 });
-picture.addEventListener("connection", showConnection);
-picture.addEventListener("plugins", showTitle);
+store.addEventListener("connection", showConnection);
+store.addEventListener("plugins", showTitle);
 setInterval(showAge, 1000);
-speak();
+translate();

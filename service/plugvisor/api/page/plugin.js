@@ -1,4 +1,4 @@
-// One plugin: its process, its program, its manifest, what it uses and what it prints.
+// The view of one plugin: usage, log, process, program and manifest.
 
 import { ask } from "./api.js";
 import { Chart } from "./chart.js";
@@ -10,7 +10,7 @@ import { getCode, onSession } from "./session.js";
 import { ActionButtons, kindOf, StatusLabel, Trouble } from "./status.js";
 
 export class PluginView {
-  #picture;
+  #store;
   #id;
   #log;
   #charts;
@@ -24,10 +24,10 @@ export class PluginView {
   #description = h("p.description");
   title = h("h1", { tabIndex: -1 });
 
-  constructor({ picture, actions }, id) {
-    this.#picture = picture;
+  constructor({ store, actions }, id) {
+    this.#store = store;
     this.#id = id;
-    this.parts = [new StatusLabel(picture), new ActionButtons(actions), new Trouble(actions, false)];
+    this.parts = [new StatusLabel(store), new ActionButtons(actions), new Trouble(actions, false)];
     const [status, buttons, trouble] = this.parts.map((part) => part.node);
     this.whole = h("div", { hidden: true },
       h("div.head", h("div.about", h("div.title", this.title, this.#version), this.#description), status, buttons),
@@ -35,28 +35,28 @@ export class PluginView {
     this.gone = h("div.empty", { hidden: true }, h("h1", { tabIndex: -1 }, t("goneTitle", id)), h("p", t("goneText")));
     this.node = h("article.plugin", h("a.back", { href: "#/" }, icon("back"), t("back")), this.whole, this.gone);
     const { signal } = this.#stop;
-    const onNews = ({ detail }) => (!detail?.ids || detail.ids.includes(id)) && this.#update();
-    for (const kind of ["plugins", "connection"]) picture.addEventListener(kind, onNews, { signal });
-    actions.addEventListener("change", onNews, { signal });
-    picture.addEventListener("metrics", () => this.#draw(), { signal });
+    const onChange = ({ detail }) => (!detail?.ids || detail.ids.includes(id)) && this.#update();
+    for (const kind of ["plugins", "connection"]) store.addEventListener(kind, onChange, { signal });
+    actions.addEventListener("change", onChange, { signal });
+    store.addEventListener("metrics", () => this.#drawCharts(), { signal });
     const ticking = setInterval(() => this.#item && this.parts[0].tick(), 1000);
-    const forget = onSession(() => this.#fill());
+    const forget = onSession(() => this.#showSession());
     signal.onabort = () => { clearInterval(ticking); forget(); };
-    this.#fill();
+    this.#showSession();
   }
 
-  /** Takes the view down. */
+  /** Ends all subscriptions. */
   close() {
     this.#stop.abort();
     this.#log?.close();
   }
 
   get #item() {
-    return this.#picture.plugins.get(this.#id);
+    return this.#store.plugins.get(this.#id);
   }
 
-  /** Shows what only the admin code opens, or how to come by it. */
-  #fill() {
+  /** Shows usage and log if signed in, else a sign-in button. */
+  #showSession() {
     this.#log?.close();
     this.#log = this.#charts = this.#answer = this.#asked = undefined;
     if (getCode()) {
@@ -68,14 +68,14 @@ export class PluginView {
       const charts = Object.values(this.#charts).map((chart) => chart.node);
       this.#log = new LogView(this.#id);
       this.#rest.replaceChildren(h("section.card", h("h2", t("figures")), h("div.charts", charts)), this.#log.node);
-      ask(`plugin/metrics/${encodeURIComponent(this.#id)}/history?limit=150`).then(({ history }) => this.#draw(history), () => this.#draw());
+      ask(`plugin/metrics/${encodeURIComponent(this.#id)}/history?limit=150`).then(({ history }) => this.#drawCharts(history), () => this.#drawCharts());
     } else {
       this.#rest.replaceChildren(h("section.card.empty", h("p", t("signInForFigures")), h("button.primary", { onclick: signIn }, t("signIn"))));
     }
     this.#update();
   }
 
-  #draw(metrics = [this.#picture.metrics.get(this.#id)]) {
+  #drawCharts(metrics = [this.#store.metrics.get(this.#id)]) {
     if (!metrics[0]) return;
     for (const [field, chart] of Object.entries(this.#charts ?? {})) {
       chart.add(metrics.map((metric) => [Date.parse(metric.timestamp), metric[field]]));
@@ -85,7 +85,7 @@ export class PluginView {
   #update() {
     const item = this.#item;
     this.whole.hidden = !item;
-    this.gone.hidden = Boolean(item) || !this.#picture.connection.at;
+    this.gone.hidden = Boolean(item) || !this.#store.connection.at;
     if (!item) return;
     setText(this.title, item.name);
     setText(this.#version, item.version);
@@ -95,7 +95,7 @@ export class PluginView {
     this.#showFacts(item);
     if (this.#asked === item || !getCode()) return;
     this.#asked = item;
-    this.#picture.manifestOf(this.#id).then((answer) => {
+    this.#store.manifestOf(this.#id).then((answer) => {
       this.#answer = answer;
       this.#showFacts(this.#item ?? item);
     });
@@ -139,5 +139,5 @@ export class PluginView {
 
 const describeExit = (exit) => `${formatTime(exit.at)} · ${exit.signal ?? t("exitCode", exit.code)}`;
 
-/** A word of a command as one would type it. */
+/** Quotes a word of a command for a shell. */
 const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);

@@ -1,11 +1,11 @@
-// One plugin in the list.
+// A plugin's row in the list.
 
 import { h, setText } from "./dom.js";
 import { formatMemory, formatNumber, formatPercent, t } from "./i18n.js";
 import { ActionButtons, kindOf, StatusLabel, Trouble } from "./status.js";
 
 export class Row {
-  #picture;
+  #store;
   #item;
   #parts;
   #trouble;
@@ -14,14 +14,14 @@ export class Row {
   #description = h("p.description");
   #figures = ["cpu", "memory", "restarts"].map((name) => h("div.figure", h("span", t(name), " "), h("b")));
 
-  constructor(item, { picture, actions, onSelect }) {
-    this.#picture = picture;
+  constructor(item, { store, actions, onSelect }) {
+    this.#store = store;
     this.#item = item;
     this.#trouble = new Trouble(actions, true);
-    this.#parts = [new StatusLabel(picture), new ActionButtons(actions), this.#trouble];
+    this.#parts = [new StatusLabel(store), new ActionButtons(actions), this.#trouble];
     const [status, buttons, trouble] = this.#parts.map((part) => part.node);
     this.checkbox = h("input", { type: "checkbox", onchange: () => onSelect(item.id, this.checkbox.checked) });
-    this.node = h("li.row", { onanimationend: () => this.node.classList.remove("moved") },
+    this.node = h("li.row", { onanimationend: () => this.node.classList.remove("changed") },
       this.checkbox,
       h("div.about", h("h2", this.#link, this.#version), this.#description),
       status, h("div.figures", this.#figures), buttons, trouble);
@@ -29,9 +29,9 @@ export class Row {
     this.update(item);
   }
 
-  /** Shows a plugin as it is now; marks it for a moment where its status has changed. */
+  /** Shows a plugin's current state; highlights the row for a moment if its status has changed. */
   update(item) {
-    const hasMoved = kindOf(item) !== kindOf(this.#item);
+    const hasChanged = kindOf(item) !== kindOf(this.#item);
     this.#item = item;
     setText(this.#link, item.name);
     this.#link.href = `#/plugin/${encodeURIComponent(item.id)}`;
@@ -40,7 +40,7 @@ export class Row {
     this.checkbox.ariaLabel = `${t("select")} ${item.name}`;
     Object.assign(this.node.dataset, { id: item.id, status: kindOf(item) });
     for (const part of this.#parts) part.update(item);
-    const metric = this.#picture.metrics.get(item.id);
+    const metric = this.#store.metrics.get(item.id);
     const figures = [
       metric && formatPercent(metric.cpu_percent), metric && formatMemory(metric.memory_mb), item.restarts && formatNumber(item.restarts),
     ];
@@ -48,10 +48,10 @@ export class Row {
       setText(figure.lastChild, figures[index] || "–");
       figure.classList.toggle("none", !figures[index]);
     });
-    if (hasMoved) this.node.classList.add("moved");
+    if (hasChanged) this.node.classList.add("changed");
   }
 
-  /** To be called each second while it can be seen. */
+  /** Updates times and fetches the log's last lines; called every second while the row is visible. */
   tick() {
     this.#parts[0].tick();
     this.#trouble.load(this.#item);

@@ -1,12 +1,12 @@
-// The admin code: kept for this tab's session, never longer, and never shown.
+// The admin code, kept until the tab is closed and never displayed.
 
 const KEY = "plugvisor.code";
 const listeners = new Set();
 
-/** The code, or null. */
+/** Returns the code, or null. */
 export const getCode = () => sessionStorage.getItem(KEY);
 
-/** Keeps a code, or with null forgets it. */
+/** Stores a code; null removes it. */
 export function setCode(code) {
   if (code === getCode()) return;
   if (code) sessionStorage.setItem(KEY, code);
@@ -14,19 +14,19 @@ export function setCode(code) {
   for (const listener of listeners) listener();
 }
 
-/** Calls `listener` at each sign-in and sign-out; returns what ends that. */
+/** Calls `listener` after every sign-in and sign-out; returns a function that unsubscribes it. */
 export function onSession(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
 
-/** Takes the code out of an address like `/#code=…` that `plugvisor up` prints, and out of the browser's history. */
+/** Signs in with an address such as `/#code=…`, and removes the code from the address and the history. */
 export function takeCodeFromAddress() {
   if (!location.hash.startsWith("#code=")) return;
   let code = location.hash.slice("#code=".length);
   history.replaceState(null, "", location.pathname + location.search);
   try {
     code = decodeURIComponent(code);
-  } catch { /* it holds a % of its own */ }
+  } catch { /* the code itself has a % */ }
   if (code) setCode(code);
 }

@@ -1,30 +1,35 @@
-// A plugin's status as it is shown everywhere: shape and word, what counts beside it, the buttons, and what is wrong.
+// The parts that the list and a plugin's own view share: status, action buttons, and trouble.
 
 import { ask, pathOf } from "./api.js";
-import { allows, isBroken } from "./actions.js";
+import { allows, isInvalid } from "./actions.js";
 import { plainText } from "./ansi.js";
-import { signIn, wordOf } from "./dialogs.js";
+import { signIn, textOf } from "./dialogs.js";
 import { h, icon, setText } from "./dom.js";
 import { formatDuration, t } from "./i18n.js";
 import { getCode } from "./session.js";
 
-/** The word and shape for a plugin: what may not be started is told from what merely does not run. */
+/** Returns the status to display: a stopped plugin that is disabled is "disabled". */
 export const kindOf = (item) => (item.status === "stopped" && !item.enabled ? "disabled" : item.status);
 
-/** The least that a manifest needs. */
-export const twoLines = () => h("pre.lines", '[plugin]\nid = "hello"\ncommand = ["python", "main.py"]');
+function describeManifestError({ line, message }) {
+  const where = line ? t("manifestLine", line) : t("manifestError");
+  return [h("p.detail", `${where} `, h("span", { lang: "en" }, message)), h("p", t("repair")), makeExample()];
+}
 
-/** Shape, word and what counts: uptime, the seconds until SIGKILL, or until the next try. */
+/** Makes an example of the smallest valid manifest. */
+export const makeExample = () => h("pre.lines", '[plugin]\nid = "hello"\ncommand = ["python", "main.py"]');
+
+/** Icon, status, and a counter: uptime, or the seconds until SIGKILL or the next retry. */
 export class StatusLabel {
-  #picture;
+  #store;
   #item;
   #stopSeconds;
   #word = h("span.word");
   #count = h("span.count");
   node = h("div.status", icon(""), this.#word, this.#count);
 
-  constructor(picture) {
-    this.#picture = picture;
+  constructor(store) {
+    this.#store = store;
   }
 
   update(item) {
@@ -36,12 +41,12 @@ export class StatusLabel {
     this.tick();
   }
 
-  /** To be called each second while it can be seen. */
+  /** Updates the counter; called every second while it is visible. */
   tick() {
     const { id, status, changedAt } = this.#item;
     if (status === "stopping" && changedAt && this.#stopSeconds === undefined) {
       this.#stopSeconds = 0;
-      this.#picture.manifestOf(id).then((answer) => {
+      this.#store.manifestOf(id).then((answer) => {
         this.#stopSeconds = answer?.manifest?.supervisor.stopwaitsecs ?? 0;
         this.tick();
       });
@@ -52,20 +57,20 @@ export class StatusLabel {
   #describe() {
     const { status, changedAt, retry_at } = this.#item;
     if (status === "stopping") {
-      if (!this.#stopSeconds || !this.#picture.isLive) return "";
+      if (!this.#stopSeconds || !this.#store.isLive) return "";
       const left = Math.ceil(this.#stopSeconds - (Date.now() - changedAt) / 1000);
       return left > 0 ? t("killIn", left) : t("killed");
     }
     if (retry_at) {
-      const left = Math.ceil((Date.parse(retry_at) - this.#picture.serverTime()) / 1000);
+      const left = Math.ceil((Date.parse(retry_at) - this.#store.serverTime()) / 1000);
       return left > 0 ? t("retryIn", left) : "";
     }
-    const uptime = this.#picture.uptimeOf(this.#item);
+    const uptime = this.#store.uptimeOf(this.#item);
     return uptime === undefined ? "" : formatDuration(uptime);
   }
 }
 
-/** Start or stop, and reload. They answer at once; while something is under way they say so and take no click. */
+/** The buttons Start or Stop, and Reload. While a request is pending they show that and ignore clicks. */
 export class ActionButtons {
   #actions;
   #item;
@@ -88,18 +93,18 @@ export class ActionButtons {
       const word = isMine ? `${t(`${verb}Pending`)}…` : t(verb);
       setText(button, word);
       button.ariaLabel = `${word} ${item.name}`;
-      // not `disabled`, which would take the focus away from who has just pressed it
+      // `disabled` would remove the focus from the button that was just pressed
       button.ariaDisabled = Boolean(pending) || !allows(item, verb);
     }
   }
 
   #click({ detail, currentTarget }, verb) {
-    // a double click on Stop must not press the Start that it has become
+    // the second click of a double click would hit the other verb
     if (detail < 2 && currentTarget.ariaDisabled !== "true") this.#actions.perform(verb, [this.#item.id]);
   }
 }
 
-/** Why a plugin is as it is, with its last lines beneath: one look tells. */
+/** Why a plugin is in error, and the last lines of its log. */
 export class Trouble {
   #actions;
   #withLog;
@@ -107,7 +112,7 @@ export class Trouble {
   #lines = h("pre.tail", { tabIndex: 0, role: "group" });
   node = h("div.trouble", { hidden: true });
 
-  /** @param withLog whether to show the log's last lines, which `load` fetches */
+  /** @param withLog whether to show the last lines of the log, which `load` fetches */
   constructor(actions, withLog) {
     this.#actions = actions;
     this.#withLog = withLog;
@@ -116,23 +121,23 @@ export class Trouble {
   update(item) {
     const failure = this.#actions.failures.get(item.id);
     const isBad = item.status === "error" || item.flapping;
-    const detail = isBad || isBroken(item) ? item.detail : "";
-    const texts = [...new Set([failure && wordOf(failure), detail].filter(Boolean))];
+    const detail = isBad && !isInvalid(item) ? item.detail : "";
+    const texts = [...new Set([failure && textOf(failure), detail].filter(Boolean))];
     const withLog = this.#withLog && isBad && item.last_exit;
-    const key = JSON.stringify([texts, getCode(), withLog]);
+    const key = JSON.stringify([texts, item.manifest_error, getCode(), withLog]);
     if (key === this.#shown) return;
     this.#shown = key;
-    this.node.hidden = !texts.length;
+    this.node.hidden = !texts.length && !isInvalid(item);
     this.#lines.ariaLabel = `${t("log")} ${item.name}`;
     const link = (text, onclick) => h("button.link", { onclick }, text);
     this.node.replaceChildren(
       ...texts.map((text) => h("p.detail", { lang: "en" }, text)),
-      ...(isBroken(item) ? [h("p", t("mend")), twoLines()] : []),
+      ...(isInvalid(item) ? describeManifestError(item.manifest_error) : []),
       ...(withLog ? [getCode() ? this.#lines : link(t("signInForLog"), signIn)] : []),
       ...(failure ? [link(t("dismiss"), () => this.#actions.dismiss(item.id))] : []));
   }
 
-  /** Fetches the last lines, unless they are shown already. */
+  /** Fetches the last lines of the log after a new exit. */
   async load({ id, last_exit }) {
     if (!this.#lines.isConnected || this.#lines.dataset.of === last_exit.at) return;
     this.#lines.dataset.of = last_exit.at;
@@ -141,7 +146,7 @@ export class Trouble {
       setText(this.#lines, logs.map((entry) => plainText(entry.message)).join("\n") || t("emptyLog"));
       this.#lines.scrollTop = this.#lines.scrollHeight;
     } catch (problem) {
-      setText(this.#lines, wordOf(problem));
+      setText(this.#lines, textOf(problem));
     }
   }
 }

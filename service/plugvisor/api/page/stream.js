@@ -1,9 +1,9 @@
-// Server-sent events by `fetch`, which, unlike EventSource, can send the admin code, tells why a connection
-// failed, and shows the heartbeats, so that a connection that is dead without saying so is noticed.
+// Server-sent events by `fetch`. Unlike EventSource it sends the admin code, exposes error responses, and sees the
+// heartbeats, whose absence reveals a dead connection.
 
 import { Problem, request } from "./api.js";
 
-/** The service sends at least a comment every 15 seconds; after more than two of those it counts as gone. */
+/** More than two heartbeats; the service sends one every 15 seconds. */
 const SILENCE_MS = 35_000;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
@@ -18,8 +18,8 @@ export class Stream {
   #closed = false;
 
   /**
-   * Opens a stream, and again whenever it ends, from the last event on.
-   * @param handlers `onEvent(kind, data, id)`, and `onLost(problem)`, after which it tries again by itself
+   * Opens a stream; when it ends, opens it again from the last event on.
+   * @param handlers `onEvent(kind, data, id)`, and `onLost(problem)`, after which it reconnects by itself
    */
   constructor(path, handlers) {
     this.#path = path;
@@ -27,7 +27,7 @@ export class Stream {
     this.#connect();
   }
 
-  /** Tries again at once. */
+  /** Connects again without waiting. */
   retry() {
     clearTimeout(this.#timer);
     this.#abort?.abort();

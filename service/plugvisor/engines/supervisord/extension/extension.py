@@ -258,6 +258,7 @@ class Extension:
 
     def _before_poll(self) -> float | None:
         """Once in each round, when everything has been reaped: go on with orphans and pending starts, and tell."""
+        self._follow_clock()
         wait_seconds = self._go_on_with_orphans()
         self._read_programs()
         self._tell()
@@ -274,7 +275,6 @@ class Extension:
 
     @guarded
     def _go_on_with_orphans(self) -> float | None:
-        self._follow_clock()
         cleared, wait_seconds = self._orphans.step(self._list_urgent())
         for name in cleared:
             self._note(name)
@@ -400,6 +400,7 @@ class Extension:
         processes = [_describe(process) for process in found if process is not None]
         return json.dumps({"type": "snapshot", "seq": self._sequence, "processes": processes}).encode() + b"\n"
 
+    @guarded
     def _follow_clock(self) -> None:
         groups = self._supervisord.process_groups
         jump = self.clock.follow(process for group in groups.values() for process in group.processes.values())

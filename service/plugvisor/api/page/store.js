@@ -1,24 +1,24 @@
-// The live picture of every plugin, as `/events` tells it, and how far it can be trusted.
+// The plugins' current states, from the events of the service, and whether the connection is live.
 
 import { ask, pathOf } from "./api.js";
 import { getCode, onSession } from "./session.js";
 import { Stream } from "./stream.js";
 
-/** What a `status` event tells anew; everything else of an item is its manifest's. */
+/** The fields that a `status` event replaces; all others of an item come from its manifest. */
 const STATE = ["status", "state", "detail", "manifest_error", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime", "startedAt"];
 const KEPT_EXITS = 8;
 const METRICS_MS = 2000;
 const RESTARTED_MS = 8000;
 
-export class Picture extends EventTarget {
-  /** id → item as in `GET /plugins`, and: `startedAt` (ms, server's clock), `changedAt` (ms, ours), `exits`. */
+export class PluginStore extends EventTarget {
+  /** id → item of a snapshot, with `startedAt` (ms, server's clock), `changedAt` (ms, browser's clock) and `exits`. */
   plugins = new Map();
-  /** `kind` is connecting, live, lost or unavailable; `at` (ms) is when the data was last true. */
+  /** `kind`: connecting, live, lost or unavailable; `at` (ms): when the states were last known to be current. */
   connection = { kind: "connecting", at: 0 };
-  /** id → `{cpu_percent, memory_mb, …}`, while signed in. */
+  /** id → `{cpu_percent, memory_mb, …}` while signed in. */
   metrics = new Map();
-  /** Whether the service was found to be another run than before, a moment ago. */
-  isNewRun = false;
+  /** Whether the service was restarted a moment ago. */
+  wasRestarted = false;
   #stream;
   #run = "";
   #skew = 0;
@@ -29,8 +29,7 @@ export class Picture extends EventTarget {
     super();
     this.#stream = new Stream("events", {
       onEvent: (kind, data, id) => this.#take(kind, data, id),
-      // where the service itself says that it cannot know, it is there
-      onLost: ({ status, detail }) => (status === 503 ? this.#connect("unavailable", detail) : this.#connect("lost")),
+      onLost: ({ code, detail }) => this.#connect(code === "supervisor_unavailable" ? "unavailable" : "lost", detail),
     });
     onSession(() => this.#pollMetrics());
     document.addEventListener("visibilitychange", () => this.#pollMetrics());
@@ -41,23 +40,23 @@ export class Picture extends EventTarget {
     return this.connection.kind === "live";
   }
 
-  /** Tries to connect at once. */
+  /** Connects again without waiting. */
   retry() {
     this.#stream.retry();
   }
 
-  /** Now, on the server's clock, in ms; while the picture is stale, the time when it was last true. */
+  /** Returns the time on the server's clock in ms; without a live connection, when the states were last current. */
   serverTime() {
     return (this.isLive ? Date.now() : this.connection.at) + this.#skew;
   }
 
-  /** Seconds since the process started, or undefined without one. */
+  /** Returns the seconds since the process started; undefined without a process. */
   uptimeOf(item) {
     if (item.startedAt === undefined) return undefined;
     return Math.max(0, Math.floor((this.serverTime() - item.startedAt) / 1000));
   }
 
-  /** `GET /plugin/{id}/manifest`, kept until the plugins change; null without the code, or where it cannot be had. */
+  /** Fetches a plugin's manifest and keeps it until the plugins change; null if not signed in or if that fails. */
   async manifestOf(id) {
     if (!getCode()) return null;
     if (!this.#manifests.has(id)) this.#manifests.set(id, ask(pathOf(id, "manifest")).catch(() => null));
@@ -69,8 +68,8 @@ export class Picture extends EventTarget {
   #take(kind, data, eventId) {
     const [run] = eventId.split("-");
     if (this.#run && run !== this.#run) {
-      this.isNewRun = true;
-      setTimeout(() => { this.isNewRun = false; this.#tell("connection"); }, RESTARTED_MS);
+      this.wasRestarted = true;
+      setTimeout(() => { this.wasRestarted = false; this.#notify("connection"); }, RESTARTED_MS);
     }
     this.#run = run;
     if (kind === "unavailable") return this.#connect(kind, data.detail);
@@ -80,18 +79,18 @@ export class Picture extends EventTarget {
       if (!old) return;
       const rest = Object.entries(old).filter(([name]) => !STATE.includes(name));
       this.plugins.set(id, this.#complete({ ...Object.fromEntries(rest), ...state }, old, time));
-      this.#tell("plugins", { ids: [id] });
+      this.#notify("plugins", { ids: [id] });
     } else {
       if (kind === "snapshot") this.#skew = Date.parse(data.time) - Date.now();
       const old = this.plugins;
       this.plugins = new Map(data.plugins.map((item) => [item.id, this.#complete(item, old.get(item.id), data.time)]));
       this.#manifests.clear();
-      this.#tell("plugins");
+      this.#notify("plugins");
     }
     this.#connect("live");
   }
 
-  /** Adds to an item what is known of it beside what was told. */
+  /** Adds the fields of an item that only the page has. */
   #complete(item, old, time) {
     if (item.uptime !== undefined) item.startedAt = Date.parse(time) - item.uptime * 1000;
     item.changedAt = old && old.status !== item.status ? Date.now() : old?.changedAt;
@@ -105,7 +104,7 @@ export class Picture extends EventTarget {
     const { kind: before, at } = this.connection;
     this.connection = { kind, detail, at: kind === "live" || before === "live" ? Date.now() : at };
     if (kind === before) return;
-    this.#tell("connection");
+    this.#notify("connection");
     this.#pollMetrics();
   }
 
@@ -115,13 +114,13 @@ export class Picture extends EventTarget {
     const isAllowed = getCode() && this.isLive;
     const answer = isAllowed && (await ask("plugin/metrics").catch(() => null));
     this.metrics = new Map(answer?.metrics?.map((metric) => [metric.plugin_id, metric]));
-    this.#tell("metrics");
+    this.#notify("metrics");
     if (!isAllowed) return;
     clearTimeout(this.#metricsTimer);
     this.#metricsTimer = setTimeout(() => this.#pollMetrics(), METRICS_MS);
   }
 
-  #tell(kind, detail) {
+  #notify(kind, detail) {
     this.dispatchEvent(new CustomEvent(kind, { detail }));
   }
 }

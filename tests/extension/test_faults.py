@@ -1,0 +1,199 @@
+"""The extension harms nobody: whatever fails in it supervisord goes on, and no reader is left with an old state."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.helpers.plugin_code import CRASHING, OBEDIENT
+from tests.helpers.processes import is_alive
+from tests.helpers.supervisord import RUNNING, InternalError, make_supervisord
+from tests.helpers.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.helpers.supervisord import StreamReader, Supervisord
+
+FAULTY = '''\
+"""The extension, of which each part can be made to raise by writing its name into a file."""
+import sys
+from pathlib import Path
+from supervisor.process import ProcessGroup
+from plugvisor.engines.supervisord.extension import clock, extension, event_loop
+from plugvisor.engines.supervisord.extension import orphans, plugin_process, rpcinterface, stream
+
+HERE = Path(__file__).parent
+
+def fail(name, error=RuntimeError):
+    if name in (HERE / "faults").read_text().split():
+        with (HERE / "failed").open("a") as failed:
+            failed.write(name + "\\n")
+        raise error("injected: " + name)
+
+def inject(owner, *names, error=RuntimeError):
+    for attribute in names:
+        name = f"{owner.__name__.rpartition('.')[2]}.{attribute}"
+        def call(*args, _original=getattr(owner, attribute), _name=name, **kwargs):
+            fail(_name, error)
+            return _original(*args, **kwargs)
+        setattr(owner, attribute, call)
+
+class Logger:
+    def __init__(self, logger):
+        self.logger = logger
+    def __getattr__(self, attribute):
+        fail("logger")
+        return getattr(self.logger, attribute)
+
+class FaultyJson:
+    __name__ = "json"
+    dumps = staticmethod(extension.json.dumps)
+
+extension.json = FaultyJson()
+inject(extension.json, "dumps")
+inject(extension.Extension, "flush", "_find_any", "_write", "_make_snapshot")
+inject(clock.SteadyClock, "follow")
+inject(extension, "_describe")
+inject(plugin_process.PluginProcess, "describe")
+inject(orphans.Orphans, "step", "note_spawned", "note_ended", "note_descendants", "kill_now", "end_all")
+inject(event_loop.EventLoop, "update_groups", "close")
+inject(stream.Reader, "recv", "__init__", "close")
+inject(stream.Reader, "send", error=OSError)
+inject(stream.StateStream, "accept", error=OSError)
+inject(stream.StateStream, "write", "close")
+
+stop_all = ProcessGroup.stop_all
+def stop_all_for_the_extension(group):
+    if sys._getframe(1).f_globals["__name__"] == extension.__name__:
+        fail("stop_all")
+    stop_all(group)
+ProcessGroup.stop_all = stop_all_for_the_extension
+
+def make_rpcinterface(supervisord, **options):
+    namespace = rpcinterface.make_rpcinterface(supervisord, **options)
+    it = namespace._extension
+    it.logger = it._stream.logger = Logger(it.logger)
+    return namespace
+'''
+WHILE_IT_RUNS = [
+    *("json.dumps", "Extension.flush", "Extension._find_any", "Extension._write", "Extension._make_snapshot"),
+    *("SteadyClock.follow", "extension._describe", "PluginProcess.describe"),
+    *("Orphans.step", "Orphans.note_spawned", "Orphans.note_ended", "Orphans.note_descendants"),
+    *("Reader.recv", "Reader.__init__", "Reader.close", "Reader.send", "StateStream.accept", "StateStream.write"),
+    "logger+extension._describe",
+]
+AT_THE_END = [
+    *("stop_all", "StateStream.close", "Reader.close", "logger", "stop_all+logger", "Extension.flush"),
+    *("Orphans.end_all", "Orphans.step", "EventLoop.close", "PluginProcess.describe", "Orphans.note_descendants"),
+]
+SILENCE_SECONDS = 2.5
+"""A reader that hears nothing for so long takes what it knows for outdated."""
+
+
+def inject(supervisord: Supervisord, *faults: str) -> None:
+    """Make these fail from now on, and no others."""
+    (supervisord.root / "faults.new").write_text(" ".join(faults))
+    (supervisord.root / "faults.new").rename(supervisord.root / "faults")
+
+
+def write_programs(supervisord: Supervisord) -> None:
+    (supervisord.root / "faulty.py").write_text(FAULTY)
+    inject(supervisord)
+    supervisord.write_plugin("steady", autostart="true", autorestart="true")
+    supervisord.write_plugin("other")
+    supervisord.write_plugin("crashing", CRASHING, autostart="true", autorestart="true")
+
+
+@pytest.fixture(scope="module")
+def get_faulty() -> Iterator[Callable[[], Supervisord]]:
+    """Gives a running supervisord into which faults can be injected: one for all, or a new one if it has died."""
+    with contextlib.ExitStack() as stack:
+        made: list[Supervisord] = []
+
+        def get() -> Supervisord:
+            if not made or not made[-1].is_up:
+                made.append(stack.enter_context(make_supervisord("faulty")))
+                write_programs(made[-1])
+                made[-1].start()
+            return made[-1]
+
+        yield get
+
+
+def knows(supervisord: Supervisord, reader: StreamReader) -> bool:
+    """Whether a reader knows the true state of what does not change all the time."""
+    states, processes = supervisord.states, reader.processes
+    return processes is not None and all(
+        (processes.get(name, {}).get("state"), processes.get(name, {}).get("pid")) == states[name]
+        for name in ("steady", "other")
+    )
+
+
+def is_silent(reader: StreamReader) -> bool:
+    """Whether a reader has heard nothing for long."""
+    return not reader.lines or time.monotonic() - reader.lines[-1][0] > SILENCE_SECONDS
+
+
+@pytest.mark.parametrize("fault", WHILE_IT_RUNS)
+def test_supervisord_goes_on_and_no_reader_is_deceived(get_faulty: Callable[[], Supervisord], fault: str) -> None:
+    supervisord = get_faulty()
+    inject(supervisord)  # if the test before has failed
+    supervisord.close_readers()
+    supervisord.fault("supervisor.stopProcess", "other")
+    before, leaving = supervisord.follow(), supervisord.follow()
+    (supervisord.root / "failed").write_text("")
+    inject(supervisord, *fault.split("+"))
+    during = supervisord.follow(synced=False)
+    with contextlib.suppress(OSError):  # it may be disconnected already
+        before.socket.sendall(b"what readers say is ignored\n")
+    leaving.close()
+
+    pid = wait_for(lambda: supervisord.states["steady"][0] == RUNNING and supervisord.states["steady"][1])
+    os.kill(pid, signal.SIGKILL)
+    if fault != "Orphans.step":  # without it nothing knows that the orphans are gone
+        wait_for(lambda: supervisord.states["steady"][1] not in (0, pid), "it to be restarted")
+    assert supervisord.rpc("supervisor.startProcess", "other") is True
+    other = supervisord.states["other"][1]
+    assert is_alive(other)
+    with contextlib.suppress(InternalError):
+        supervisord.rpc("plugins.sync")
+    for reader in (before, during):
+        wait_for(
+            lambda reader=reader: reader.is_closed or is_silent(reader) or knows(supervisord, reader),
+            "a reader to learn that what it knows is outdated",
+        )
+    assert supervisord.rpc("supervisor.stopProcess", "other") is True
+    assert not is_alive(other)
+    wait_for((supervisord.root / "failed").read_text, "the fault to occur")
+
+    inject(supervisord)
+    wait_for(lambda: supervisord.states["steady"][0] == RUNNING, "it to run")
+    reader = supervisord.follow()
+    wait_for(lambda: knows(supervisord, reader), "a new reader to know the truth")
+    for reader in (before, during):  # what it has missed meanwhile is not forgotten
+        wait_for(lambda reader=reader: reader.is_closed or knows(supervisord, reader))
+        assert not reader.lines or reader.lines[0][1]["type"] == "snapshot"
+    assert supervisord.is_up
+
+
+@pytest.mark.parametrize("fault", AT_THE_END)
+def test_it_ends_in_order_whatever_fails(fault: str) -> None:
+    with make_supervisord("faulty") as supervisord:
+        write_programs(supervisord)
+        code = OBEDIENT.replace("sys.exit(0)", "(print('asked', flush=True), sys.exit(0))")
+        supervisord.write_plugin("asked", code, autostart="true")
+        supervisord.start()
+        wait_for(lambda: supervisord.count_ready("asked"))
+        supervisord.follow()
+        (supervisord.root / "failed").write_text("")
+        inject(supervisord, *fault.split("+"))
+        assert supervisord.stop() == 0
+        assert supervisord.read_output("asked") == "ready\nasked\n"
+        assert (supervisord.root / "failed").read_text()
+        assert supervisord.log.count("Traceback") < 20, "what fails is logged, and not again and again"
