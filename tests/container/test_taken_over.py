@@ -76,7 +76,7 @@ print(getattr(server, method)(*arguments))
 """
 )
 WRITE_LAUNCH = f"""
-from plugvisor.engines.supervisord.extension.launch_file import Launch
+from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 launch = Launch("/", ["sh", "-c", "id -u; exec sleep 99"], {{}}, ["PATH"])
 open("{LAUNCH}", "wb").write(launch.render("/opt/plugvisor/bin/python"))
 """

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plugvisor.engines.supervisord.extension.config_parser import expand_here, read
+from plugvisor.engines.supervisord.extension.patches.config_parser import expand_here, read
 from supervisor import options
 
 NAMES = st.sampled_from(["program:a", "program:b", "group:a", "supervisord", "DEFAULT", "program:a ", "ä"])

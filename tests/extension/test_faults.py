@@ -25,8 +25,10 @@ FAULTY = '''\
 import sys
 from pathlib import Path
 from supervisor.process import ProcessGroup
-from plugvisor.engines.supervisord.extension import clock, extension, event_loop
-from plugvisor.engines.supervisord.extension import orphans, plugin_process, rpcinterface, stream
+from plugvisor.engines.supervisord.extension.patches import clock, event_loop
+from plugvisor.engines.supervisord.extension import extension
+from plugvisor.engines.supervisord.extension.processes import orphans, plugin_process
+from plugvisor.engines.supervisord.extension import rpcinterface, stream
 
 HERE = Path(__file__).parent
 

@@ -10,9 +10,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from plugvisor.engines.supervisord.extension import orphans, process_tree
-from plugvisor.engines.supervisord.extension.orphans import end_tagged
-from plugvisor.engines.supervisord.extension.process_tree import Process, read_relations
+from plugvisor.engines.supervisord.extension.processes import orphans, process_tree
+from plugvisor.engines.supervisord.extension.processes.orphans import end_tagged
+from plugvisor.engines.supervisord.extension.processes.process_tree import Process, read_relations
 
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.processes import is_alive, kill_all
@@ -74,7 +74,7 @@ if os.fork() == 0:
 
 
 IMPATIENT = """\
-from plugvisor.engines.supervisord.extension import orphans
+from plugvisor.engines.supervisord.extension.processes import orphans
 from plugvisor.engines.supervisord.extension.rpcinterface import make_rpcinterface
 orphans.TERM_SECONDS = 0.1
 """

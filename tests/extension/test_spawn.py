@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plugvisor.engines.supervisord.extension.spawn import describe_spawn_error
+from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error
 
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.supervisord import BACKOFF, FATAL, RUNNING, STOPPED, make_supervisord

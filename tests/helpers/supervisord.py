@@ -19,7 +19,7 @@ import xmlrpc.client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.engines.supervisord.extension.launch_file import Launch
+from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 from supervisor import supervisorctl
 from supervisor.options import ClientOptions
 from supervisor.supervisorctl import Controller

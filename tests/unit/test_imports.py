@@ -33,9 +33,7 @@ STANDALONE = {
 MOST_LINES = 300
 MOST_MODULES = 14
 EXCEPTIONS = {
-    "plugvisor/engines/supervisord/extension": "one folder is what runs inside supervisord",
-    "plugvisor/engines/supervisord/extension/extension.py": "the callbacks and methods share the same few values",
-    "plugvisor/engines/supervisord/extension/orphans.py": "one search, in slices",
+    "plugvisor/engines/supervisord/extension/processes/orphans.py": "one search, in slices",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from plugvisor import users
 from plugvisor.admin_code import read_admin_code
-from plugvisor.engines.supervisord.extension.launch_file import parse_launch
+from plugvisor.engines.supervisord.extension.processes.launch_file import parse_launch
 from plugvisor.engines.supervisord.program import render_program
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.manifest import Manifest

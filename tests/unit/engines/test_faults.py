@@ -6,7 +6,7 @@ import ast
 import inspect
 
 import pytest
-from plugvisor.engines.supervisord.extension.extension import Extension
+from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.programs import Programs
 from plugvisor.engines.supervisord.extension.rpcinterface import PluginsNamespace
 from plugvisor.engines.supervisord.faults import (
@@ -60,7 +60,7 @@ def parse_methods(owner: type) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-EXTENSION, PROGRAMS = parse_methods(Extension), parse_methods(Programs)
+CHANGES, PROGRAMS = parse_methods(Changes), parse_methods(Programs)
 
 
 def find_raised(methods: dict[str, ast.FunctionDef], name: str, seen: set[str]) -> set[str]:
@@ -91,13 +91,13 @@ def test_every_fault_that_the_extension_raises_has_a_meaning(method: str) -> Non
         for node in ast.walk(parse_methods(PluginsNamespace)[method])
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute)
     ]
-    raised = find_raised(EXTENSION, called, set()) - {"SHUTDOWN_STATE"}
+    raised = find_raised(CHANGES, called, set()) - {"SHUTDOWN_STATE"}
     meanings = {fault: translate_fault(f"plugins.{method}", FAULTS[fault], "") for fault in raised}
     assert not [fault for fault, error in meanings.items() if isinstance(error, SupervisorConfused)], meanings
 
 
 def test_faults_are_found_in_the_source() -> None:
-    raised = find_raised(EXTENSION, "start", set())
+    raised = find_raised(CHANGES, "start", set())
     assert raised == {"SHUTDOWN_STATE", "ALREADY_STARTED", "SPAWN_ERROR", "BAD_NAME", "CANT_REREAD", "ALREADY_ADDED"}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.engines.supervisord import process_table as module
-from plugvisor.engines.supervisord.extension.extension import HEARTBEAT_SECONDS
+from plugvisor.engines.supervisord.extension.reporter import HEARTBEAT_SECONDS
 from plugvisor.engines.supervisord.process_table import SILENCE_SECONDS, UNREACHABLE, ProcessTable
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, ProcessState

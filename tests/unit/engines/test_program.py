@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from plugvisor.engines.supervisord.extension.launch_file import Launch, parse_launch
-from plugvisor.engines.supervisord.extension.spawn import spawn
+from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, parse_launch
+from plugvisor.engines.supervisord.extension.processes.spawn import spawn
 from plugvisor.engines.supervisord.program import (
     _LONGEST_ID,
     LOG_FILE_BACKUPS,

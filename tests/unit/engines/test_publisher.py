@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from plugvisor.engines.supervisord.extension.launch_file import Launch
+from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 from plugvisor.engines.supervisord.program import Program, conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher
 

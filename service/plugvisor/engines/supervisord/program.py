@@ -1,6 +1,6 @@
 """A manifest as a supervisord program: the texts of its two files.
 
-`conf.d/<id>.conf` is its section, `launch/<id>.sh` its launch file (`extension/launch_file.py`). No string of a
+`conf.d/<id>.conf` is its section, `launch/<id>.sh` its launch file (`processes/launch_file.py`). No string of a
 manifest stands in the section, where `;`, `#`, `%` and line breaks mean something: it holds checked numbers,
 enumerations and paths of our own choosing.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.options import ServerOptions, UnhosedConfigParser
 
-from plugvisor.engines.supervisord.extension.launch_file import Launch
+from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 from plugvisor.models.manifest import Manifest, ManifestError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import errno
 import os
 from pathlib import Path
 
-from plugvisor.engines.supervisord.extension.launch_file import LaunchFileError, parse_launch
+from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.program import Program, conf_path, launch_path
 
 Stamp = tuple[int, int, int]

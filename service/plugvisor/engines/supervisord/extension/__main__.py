@@ -5,7 +5,7 @@ A supervisord that is started in another way works as well; it reads the files o
 
 from supervisor.supervisord import main
 
-from plugvisor.engines.supervisord.extension.config_parser import install_linear_parser
+from plugvisor.engines.supervisord.extension.patches.config_parser import install_linear_parser
 
 install_linear_parser()
 main()

@@ -11,7 +11,7 @@ from typing import Any
 from supervisor.options import UnhosedConfigParser
 from supervisor.xmlrpc import Faults, RPCError
 
-from plugvisor.engines.supervisord.extension.plugin_process import NEVER_STARTED, PluginProcess
+from plugvisor.engines.supervisord.extension.processes.plugin_process import NEVER_STARTED, PluginProcess
 
 Stamp = tuple[int, int, int]
 """Of a file: when it was written, its size and its inode; every version is a new file."""

@@ -9,14 +9,17 @@ supervisor 4.3.0 is named where it is used; it refuses any other version.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor.options import VERSION
 
-from plugvisor.engines.supervisord.extension.config_parser import install_linear_parser
 from plugvisor.engines.supervisord.extension.extension import Extension
-from plugvisor.engines.supervisord.extension.guard import Guard
+from plugvisor.engines.supervisord.extension.patches.config_parser import install_linear_parser
+from plugvisor.engines.supervisord.extension.patches.guard import Guard
 from plugvisor.engines.supervisord.extension.stdout import StdoutLog
+
+if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.changes import Changes
 
 SUPERVISOR_VERSION = "4.3.0"
 
@@ -53,7 +56,7 @@ def make_rpcinterface(
         )
     for known, extension in _instances:
         if known is supervisord:
-            return PluginsNamespace(extension)
+            return PluginsNamespace(extension.changes)
     install_linear_parser()
     _instances.clear()  # a supervisord that reloads itself is another object
     guard = Guard(supervisord, int(service_uid), int(plugins_uid)) if plugins_uid else None
@@ -61,7 +64,7 @@ def make_rpcinterface(
     if log_to_stdout == "true":
         extension.stdout = StdoutLog(supervisord)
     _instances.append((supervisord, extension))
-    return PluginsNamespace(extension)
+    return PluginsNamespace(extension.changes)
 
 
 class PluginsNamespace:
@@ -70,15 +73,15 @@ class PluginsNamespace:
     Each returns the sequence number of the last line it wrote to the state stream.
     """
 
-    def __init__(self, extension: Extension) -> None:
-        self._extension = extension
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
 
     def sync(self) -> int:
         """Write to the state stream what has changed.
 
         @return int result     the sequence number of the last line
         """
-        return self._extension.sync()
+        return self._changes.sync()
 
     def add(self, name: str) -> int:
         """Add a program, or apply its changed file at its next start. Starts nothing.
@@ -86,7 +89,7 @@ class PluginsNamespace:
         @param string name     the program's name
         @return int result     the sequence number of the last line
         """
-        return self._extension.add(name)
+        return self._changes.add(name)
 
     def start(self, name: str) -> int:
         """Start a program with its file as it is now, as soon as nothing of it is alive.
@@ -94,7 +97,7 @@ class PluginsNamespace:
         @param string name     the program's name
         @return int result     the sequence number of the last line
         """
-        return self._extension.start(name)
+        return self._changes.start(name)
 
     def stop(self, name: str) -> int:
         """Begin to stop a program, so that it does not come back, and cancel a start that is pending.
@@ -102,7 +105,7 @@ class PluginsNamespace:
         @param string name     the program's name
         @return int result     the sequence number of the last line
         """
-        return self._extension.stop(name)
+        return self._changes.stop(name)
 
     def restart(self, name: str) -> int:
         """Stop a program if it runs, then start it with its file as it is now, whatever becomes of the caller.
@@ -110,7 +113,7 @@ class PluginsNamespace:
         @param string name     the program's name
         @return int result     the sequence number of the last line
         """
-        return self._extension.restart(name)
+        return self._changes.restart(name)
 
     def remove(self, name: str) -> int:
         """Forget a stopped program.
@@ -118,4 +121,4 @@ class PluginsNamespace:
         @param string name     the program's name
         @return int result     the sequence number of the last line
         """
-        return self._extension.remove(name)
+        return self._changes.remove(name)

@@ -10,7 +10,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from plugvisor.engines.supervisord.extension.process_tag import ProcessTag, parse_process_tag
+from plugvisor.engines.supervisord.extension.processes.process_tag import ProcessTag, parse_process_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.supervisord.extension.process_tree import (
+from plugvisor.engines.supervisord.extension.processes.process_tree import (
     Process,
     Relations,
     is_alive,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
-    from plugvisor.engines.supervisord.extension.process_tag import ProcessTag
+    from plugvisor.engines.supervisord.extension.processes.process_tag import ProcessTag
 
 TERM_SECONDS = 1.0
 """How long an orphan may take to obey SIGTERM; then it is frozen and killed."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plugvisor.engines.supervisord.extension.launch_file import Launch
+    from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 
 
 def spawn(launch: Launch, environment: Mapping[str, str], stdin: int, stdout: int, uid: int | None) -> int:

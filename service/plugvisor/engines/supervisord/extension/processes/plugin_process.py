@@ -12,13 +12,13 @@ from supervisor.options import signame
 from supervisor.process import Subprocess
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
 
-from plugvisor.engines.supervisord.extension.launch_file import LaunchFileError
-from plugvisor.engines.supervisord.extension.process_tag import TAG_VARIABLE, ProcessTag
-from plugvisor.engines.supervisord.extension.spawn import describe_spawn_error, spawn
+from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
+from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VARIABLE, ProcessTag
+from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
 
 if TYPE_CHECKING:
-    from plugvisor.engines.supervisord.extension.clock import SteadyClock
-    from plugvisor.engines.supervisord.extension.launch_file import Launch
+    from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
+    from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 
 FLAPPING_RESTARTS = 3
 FLAPPING_SECONDS = 60.0
@@ -101,6 +101,11 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
             return False
         restart = self.config.autorestart
         return restart is RestartUnconditionally or (bool(restart) and self.exitstatus not in self.config.exitcodes)
+
+    @property
+    def waits_for_first_start(self) -> bool:
+        """Whether supervisord is about to start it for the first time."""
+        return self.state == ProcessStates.STOPPED and self.find_due(self._owner.clock.time()) is not None
 
     def apply_config(self) -> None:
         """Take over the new configuration, if there is one; the process must be stopped."""

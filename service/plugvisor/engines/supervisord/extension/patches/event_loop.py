@@ -20,12 +20,12 @@ from supervisor import events
 from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.states import SupervisorStates
 
-from plugvisor.engines.supervisord.extension.plugin_process import PluginProcess
+from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plugvisor.engines.supervisord.extension.clock import SteadyClock
+    from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 
 ROUND_SECONDS = 1.0
 """A round is never longer; supervisor has it so."""

@@ -1,0 +1,144 @@
+"""What the service asks for: start, stop, restart, add and remove; and the starts that are pending."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from supervisor.states import ProcessStates, SupervisorStates
+from supervisor.xmlrpc import Faults, RPCError
+
+from plugvisor.engines.supervisord.extension.processes.plugin_process import NEVER_STARTED
+
+if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.processes.orphans import Orphans
+    from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
+    from plugvisor.engines.supervisord.extension.programs import Programs
+    from plugvisor.engines.supervisord.extension.reporter import StateReporter
+
+_ALIVE = (ProcessStates.STARTING, ProcessStates.RUNNING)
+_NOT_SPAWNED = (ProcessStates.BACKOFF, ProcessStates.FATAL)
+
+
+class Changes:
+    """Changes what runs; `PluginsNamespace` says what each method does.
+
+    Raises:
+        RPCError: nothing was changed.
+    """
+
+    def __init__(self, options: Any, programs: Programs, orphans: Orphans, reporter: StateReporter) -> None:
+        self._options = options
+        self._programs = programs
+        self._orphans = orphans
+        self._reporter = reporter
+        self._pending: dict[str, PluginProcess] = {}  # start as soon as nothing of them is alive
+
+    def sync(self) -> int:
+        """See `PluginsNamespace.sync`."""
+        self._check_mood()
+        return self._reporter.flush()
+
+    def add(self, name: str) -> int:
+        """See `PluginsNamespace.add`."""
+        self._check_mood()
+        if not self._programs.will_read(name):
+            self._programs.prepare(name)
+        self._reporter.note(name)
+        return self._reporter.flush()
+
+    def start(self, name: str) -> int:
+        """See `PluginsNamespace.start`."""
+        self._check_mood()
+        process = self._programs.find(name)
+        if process is not None and process.state in _ALIVE:
+            raise RPCError(Faults.ALREADY_STARTED, name)
+        process = self._programs.prepare(name)
+        if process.state == ProcessStates.BACKOFF or process.restarts_by_itself:
+            process.change_state(ProcessStates.STOPPED)  # this start is no restart by supervisord
+        self._start_when_clear(process)
+        sequence = self._reporter.flush()
+        if process.state in _NOT_SPAWNED and not process.start_pending:
+            raise RPCError(Faults.SPAWN_ERROR, process.spawnerr)
+        return sequence
+
+    def stop(self, name: str) -> int:
+        """See `PluginsNamespace.stop`."""
+        if self._programs.will_read(name):
+            self._programs.prepare(name)  # which keeps it from being started
+            return self._reporter.flush()
+        process = self._programs.get(name)
+        was_pending = self._cancel_start(process)
+        if process.waits_for_first_start:
+            process.laststart = NEVER_STARTED
+        elif process.restarts_by_itself:
+            process.change_state(ProcessStates.STOPPED)
+        elif process.state in (*_ALIVE, ProcessStates.BACKOFF):
+            self._begin_stop(process)
+        elif process.state != ProcessStates.STOPPING and not self._orphans.has(name) and not was_pending:
+            raise RPCError(Faults.NOT_RUNNING, name)
+        return self._reporter.flush()
+
+    def restart(self, name: str) -> int:
+        """See `PluginsNamespace.restart`."""
+        self._check_mood()
+        process = self._programs.prepare(name)
+        if process.state in (*_ALIVE, ProcessStates.BACKOFF):
+            self._begin_stop(process)
+        self._start_when_clear(process)
+        return self._reporter.flush()
+
+    def remove(self, name: str) -> int:
+        """See `PluginsNamespace.remove`."""
+        self._check_mood()
+        self._programs.remove(name)
+        self._pending.pop(name, None)
+        self._reporter.note(name)
+        return self._reporter.flush()
+
+    # -- pending starts
+
+    def start_cleared(self) -> None:
+        """Start what waited for the end of its process or of its orphans."""
+        for process in list(self._pending.values()):
+            if not self._orphans.has(process.name):
+                self._start_pending(process)
+
+    def forget_start(self, name: str, process: PluginProcess | None = None) -> None:
+        """A program was started by somebody else, or another one is in its place: `process`."""
+        if self._pending.get(name) is not process:
+            self._pending.pop(name, None)
+
+    def forget_starts(self) -> None:
+        """supervisord is stopping: nothing is started any more."""
+        self._pending.clear()
+
+    def _start_when_clear(self, process: PluginProcess) -> None:
+        process.start_pending = True
+        self._pending[process.name] = process
+        self._reporter.note(process.name)
+        if not self._orphans.has(process.name):
+            self._start_pending(process)
+
+    def _start_pending(self, process: PluginProcess) -> None:
+        """Start a process whose start is pending, if nothing of it is alive."""
+        if not process.is_stopped or self._options.mood < SupervisorStates.RUNNING:
+            return
+        self._cancel_start(process)
+        process.backoff = 0
+        process.spawn()
+        process.transition()  # with `startsecs` 0 it counts as running at once
+
+    def _cancel_start(self, process: PluginProcess) -> bool:
+        process.start_pending = False
+        was_pending = self._pending.pop(process.name, None) is not None
+        if was_pending:
+            self._reporter.note(process.name)
+        return was_pending
+
+    def _begin_stop(self, process: PluginProcess) -> None:
+        if error := process.stop():
+            raise RPCError(Faults.FAILED, error)
+
+    def _check_mood(self) -> None:
+        if self._options.mood < SupervisorStates.RUNNING:
+            raise RPCError(Faults.SHUTDOWN_STATE)

@@ -1,0 +1,100 @@
+"""Reports every change of a process to the readers of the state stream."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from plugvisor.engines.supervisord.extension.stream import StateStream, guarded
+
+if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
+
+HEARTBEAT_SECONDS = 0.9
+"""Not sooner after the last line than this; supervisord goes round at least every second."""
+
+
+class StateReporter:
+    """Collects the names of what changes, and writes one line for each when its state is settled.
+
+    Args:
+        stream: path of the state stream's socket.
+        readers_gid: a group that may read the stream, besides this user.
+    """
+
+    def __init__(self, supervisord: Any, stream: str, readers_gid: int | None) -> None:
+        self.logger = supervisord.options.logger
+        self._supervisord = supervisord
+        self._sequence = 0
+        self._changed: dict[str, None] = {}  # names, in order
+        self._written_at = 0.0
+        self._stream = StateStream(stream, self.logger, self._make_snapshot, readers_gid)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something has changed that is not written yet."""
+        return bool(self._changed)
+
+    def note(self, name: str) -> None:
+        """A program has changed; its pid and times may not be settled yet."""
+        self._changed[name] = None
+
+    def note_all(self) -> None:
+        """Every program has changed."""
+        self._changed.update(dict.fromkeys(self._supervisord.process_groups))
+
+    def flush(self) -> int:
+        """Write what has changed since the last time; returns the sequence number of the last line."""
+        changed, self._changed = self._changed, {}
+        try:
+            for name in changed:
+                self._sequence += 1
+                process = self._find(name)
+                if process is None:
+                    self._write({"type": "removed", "name": name})
+                else:
+                    self._write({"type": "process", "process": _describe(process)})
+        except Exception:  # the caller sees it too, but the change is lost to the readers
+            self.recover()
+            raise
+        return self._sequence
+
+    @guarded
+    def report(self) -> None:
+        """Write what has changed, or a heartbeat if nothing was written for a while."""
+        self.flush()
+        if time.monotonic() - self._written_at >= HEARTBEAT_SECONDS:
+            self._write({"type": "heartbeat"})
+
+    def close(self) -> None:
+        """Say that supervisord is stopping, and disconnect everyone."""
+        self._write({"type": "stopping"})
+        self._stream.close_all()
+
+    def recover(self) -> None:
+        """A change may have been lost: every reader must begin anew, with a snapshot."""
+        self._stream.disconnect()
+
+    def _write(self, message: dict[str, Any]) -> None:
+        self._written_at = time.monotonic()
+        if self._stream.readers:
+            self._stream.write(json.dumps(message | {"seq": self._sequence}).encode() + b"\n")
+
+    def _make_snapshot(self) -> bytes:
+        self.flush()
+        found = [self._find(name) for name in self._supervisord.process_groups]
+        processes = [_describe(process) for process in found if process is not None]
+        return json.dumps({"type": "snapshot", "seq": self._sequence, "processes": processes}).encode() + b"\n"
+
+    def _find(self, name: str) -> Any | None:
+        group = self._supervisord.process_groups.get(name)
+        return group.processes.get(name) if group is not None else None
+
+
+def _describe(process: PluginProcess | Any) -> dict[str, Any]:
+    """A program's line in the state stream; of one that is no plugin the state and the process id."""
+    describe = getattr(process, "describe", None)
+    if describe is not None:
+        return describe()  # type: ignore[no-any-return]
+    return {"name": process.config.name, "state": process.state, "pid": process.pid, "is_foreign": True}
