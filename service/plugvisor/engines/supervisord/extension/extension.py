@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.process_tag import ProcessTag
     from plugvisor.engines.supervisord.extension.stdout import StdoutLog
 
+AWAITED_SECONDS = 1.0
+"""How long a pending start waits for a call that waits for the stop, and may have gone away."""
 HEARTBEAT_SECONDS = 0.9
 """Not sooner after the last line than this; supervisord goes round at least every second."""
 _MAKE_PROCESS = ProcessConfig.make_process
@@ -188,6 +190,8 @@ class Extension:
         """Start a process whose start is pending, if nothing of it is alive."""
         if not process.is_stopped or self._supervisord.options.mood < SupervisorStates.RUNNING:
             return
+        if time.monotonic() - process.stop_awaited_at < AWAITED_SECONDS:
+            return  # `supervisorctl stop` would wait for the end of the new process, if it never saw the old one's
         self._cancel_start(process)
         process.backoff = 0
         process.spawn()
