@@ -116,7 +116,10 @@ MANIFESTS = {
     "command-not-found": ('[plugin]\nid = "ID"\ncommand = ["no-such-command-here"]\n', "not found on PATH"),
     "command-not-executable": ('[plugin]\nid = "ID"\ncommand = ["./main.py"]\n', "no executable file"),
     "wrong-type": ('[plugin]\nid = "ID"\ncommand = ["true"]\n[plugin_runtime]\nenabled = "yes"\n', "line 5"),
-    "no-option": ('[plugin]\nid = "ID"\ncommand = ["true"]\n[plugin_runtime.supervisor]\nuser = "root"\n', "no such option"),
+    "no-option": (
+        '[plugin]\nid = "ID"\ncommand = ["true"]\n[plugin_runtime.supervisor]\nuser = "root"\n',
+        "no such option",
+    ),
     "another-id": ('[plugin]\nid = "ID-2"\ncommand = ["true"]\n', "its id is now 'ID-2'"),
     "no-manifest": (None, "plugin.toml"),
 }
