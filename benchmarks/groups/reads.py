@@ -28,15 +28,15 @@ ASKING = "Starlette route, one XML-RPC call for each request"
 
 
 def measure_reads(testbed: Testbed) -> Iterator[Result]:
-    """Requests per second and latency of each read, and supervisord's CPU time meanwhile."""
-    server = testbed.reference_server
+    """Requests per second and latency of each read, and what it costs the server and supervisord in CPU time."""
+    server, service_pid = testbed.reference_server, testbed.plugvisor.service_pid
     for key, path in READS.items():
         methods = {
-            "plugvisor": partial(_put_load, testbed, testbed.plugvisor.port, path),
-            STATIC: partial(_put_load, testbed, server.port, f"/static/{key}"),
+            "plugvisor": partial(_put_load, testbed, testbed.plugvisor.port, path, service_pid),
+            STATIC: partial(_put_load, testbed, server.port, f"/static/{key}", server.pid),
         }
         measured = run_alternately(methods, ROUNDS, seconds=60)
-        asking = {ASKING: partial(_put_load, testbed, server.port, f"/asking/{key}")}
+        asking = {ASKING: partial(_put_load, testbed, server.port, f"/asking/{key}", server.pid)}
         measured |= run_alternately(asking, ROUNDS, ASKING_SECONDS, minimum=1)
         name = "GET " + path.replace(path.partition("plugin_id=")[2] or "\0", "X")
         for reference_name in (STATIC, ASKING):
@@ -53,25 +53,25 @@ def measure_reads(testbed: Testbed) -> Iterator[Result]:
             )
             latencies = _summarize_latency(values), _summarize_latency(reference)
             yield Result(name, testbed.plugins, "ms", latencies[0], reference_name, latencies[1])
-        yield Result(
-            f"{name}: supervisord's CPU for 1,000 reads",
-            testbed.plugins,
-            "s",
-            Sample.typical(measured["plugvisor"]["cpu_seconds"]),
-            ASKING,
-            Sample.typical(measured[ASKING]["cpu_seconds"]),
-        )
+        for who, cpu_key, reference_name in (
+            ("the server", "server_cpu_seconds", STATIC),
+            ("supervisord", "supervisord_cpu_seconds", ASKING),
+        ):
+            value, other = (Sample.typical(measured[method][cpu_key]) for method in ("plugvisor", reference_name))
+            yield Result(f"{name}: CPU of {who} for 1,000 reads", testbed.plugins, "s", value, reference_name, other)
 
 
-def _put_load(testbed: Testbed, port: int, path: str) -> dict[str, float]:
-    before = read_cpu_seconds(testbed.plugvisor.pid)
+def _put_load(testbed: Testbed, port: int, path: str, server_pid: int) -> dict[str, float]:
+    pids = testbed.plugvisor.pid, server_pid
+    before = [read_cpu_seconds(pid) for pid in pids]
     load = run_load(port, path, CONNECTIONS, ROUND_SECONDS)
-    cpu_seconds = read_cpu_seconds(testbed.plugvisor.pid) - before
+    supervisord, server = (read_cpu_seconds(pid) - earlier for pid, earlier in zip(pids, before, strict=True))
     return {
         "per_second": load.per_second,
         "median": load.median_ms,
         "worst": load.worst_ms,
-        "cpu_seconds": cpu_seconds / load.requests * 1000,
+        "supervisord_cpu_seconds": supervisord / load.requests * 1000,
+        "server_cpu_seconds": server / load.requests * 1000,
     }
 
 

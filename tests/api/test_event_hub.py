@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plugvisor.api.resources import events
-from plugvisor.api.resources.events import Client, EventHub
+from plugvisor.api import event_hub, event_log
+from plugvisor.api.event_hub import Client, EventHub
 from plugvisor.api.views import Views
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.process import Process, ProcessState
@@ -19,6 +19,9 @@ from plugvisor.plugins.catalog import Plugin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+
+KEPT = event_log.KEPT_EVENTS
 
 
 class FakeManager:
@@ -143,7 +146,7 @@ def on_hub(scenario: Callable[[EventHub, FakeEngine, FakeManager], Awaitable[Non
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("changes", [1, 10, events.KEPT_EVENTS - 1, events.KEPT_EVENTS, events.KEPT_EVENTS + 1, 5000])
+@pytest.mark.parametrize("changes", [1, 10, KEPT - 1, KEPT, KEPT + 1, 5000])
 def test_a_slow_client_gets_everything_or_a_new_snapshot(changes: int) -> None:
     async def scenario(hub: EventHub, engine: FakeEngine, _: FakeManager) -> None:
         page, pids = Page(hub), {}
@@ -153,14 +156,14 @@ def test_a_slow_client_gets_everything_or_a_new_snapshot(changes: int) -> None:
         for number in range(1, changes + 1):
             engine.change("a" if number % 2 else "b", number)
         kinds = []
-        while last != hub._number:
+        while last != hub._log.number:
             told = await page.read()
             assert told.kind == "snapshot" or told.number == last + 1, "a gap"
             last = told.number
             told.apply(pids)
             kinds.append(told.kind)
         assert pids == {name: process.pid for name, process in engine.processes.items()}
-        assert kinds == ["status"] * changes if changes <= events.KEPT_EVENTS else kinds.count("snapshot") == 1
+        assert kinds == ["status"] * changes if changes <= KEPT else kinds.count("snapshot") == 1
         engine.change("a", 77777)
         assert (await page.read()).data["pid"] == 77777
 
@@ -203,7 +206,7 @@ def test_whatever_happens_every_page_ends_with_the_truth(seed: int) -> None:
 
 
 def test_a_snapshot_is_rendered_once_for_everyone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "SHARED_SECONDS", 60.0)  # however slow this machine is
+    monkeypatch.setattr(event_hub, "SHARED_SECONDS", 60.0)  # however slow this machine is
 
     async def scenario(hub: EventHub, engine: FakeEngine, manager: FakeManager) -> None:
         views = hub._views
@@ -240,9 +243,9 @@ def test_clients_are_served_a_few_in_each_round_of_the_event_loop() -> None:
         rounds, most, before = 0, 0, 0
         while before < len(pages):
             await asyncio.sleep(0)
-            done = sum(client.position == hub._number for client in hub._clients)
+            done = sum(client.position == hub._log.number for client in hub._clients)
             rounds, most, before = rounds + 1, max(most, done - before), done
-        assert most <= events.SERVED_AT_ONCE
+        assert most <= event_hub.SERVED_AT_ONCE
         assert {(await task).kind for task in waiting} == {"snapshot"}
 
     on_hub(scenario)
@@ -255,10 +258,10 @@ def test_a_large_snapshot_is_sent_in_pieces() -> None:
         text = b""
         while not text.endswith(b"\n\n"):
             piece = bytes(await anext(pieces))
-            assert 0 < len(piece) <= events.PIECE_BYTES
+            assert 0 < len(piece) <= event_hub.PIECE_BYTES
             text += piece
             engine.change("plugin-7", len(text))  # what happens meanwhile comes after it
-        assert len(text) > 3 * events.PIECE_BYTES
+        assert len(text) > 3 * event_hub.PIECE_BYTES
         assert [plugin["id"] for plugin in Told(text).data["plugins"]] == list(manager.catalog)
         assert Told(bytes(await anext(pieces)).partition(b"\n\n")[0]).kind == "status"
 
@@ -266,7 +269,7 @@ def test_a_large_snapshot_is_sent_in_pieces() -> None:
 
 
 def test_heartbeats_are_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(event_hub, "HEARTBEAT_SECONDS", 0.05)
 
     async def scenario(hub: EventHub, engine: FakeEngine, _: FakeManager) -> None:
         page = Page(hub)
@@ -307,7 +310,7 @@ def test_a_closed_hub_ends_every_stream_and_a_page_that_leaves_is_forgotten() ->
 
 
 def test_what_is_kept_for_reconnects_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "CATALOG_SECONDS", 0)
+    monkeypatch.setattr(event_hub, "CATALOG_SECONDS", 0)
 
     async def scenario(hub: EventHub, engine: FakeEngine, manager: FakeManager) -> None:
         page = Page(hub)
@@ -317,8 +320,8 @@ def test_what_is_kept_for_reconnects_is_bounded_in_bytes_too(monkeypatch: pytest
             engine.change(f"plugin-{number % 1000}", number)
             manager.change()  # a refresh
             await asyncio.sleep(0.001)
-            sizes.append(sum(len(event.text) for event in hub._log.values()))
-        assert max(sizes) == max(sizes[-5:]) <= events.KEPT_BYTES, "it is full, and no fuller than that"
+            sizes.append(hub._log.bytes_kept)
+        assert max(sizes) == max(sizes[-5:]) <= event_log.KEPT_BYTES, "it is full, and no fuller than that"
 
     on_hub(scenario, *(f"plugin-{number}" for number in range(1000)))
 

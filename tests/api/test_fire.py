@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from plugvisor.api.event_hub import MOST_CLIENTS
 from plugvisor.api.http.limits import (
     MOST_BODY_BYTES,
     MOST_CONNECTIONS,
@@ -21,7 +22,6 @@ from plugvisor.api.http.limits import (
     UNREAD_SECONDS,
 )
 from plugvisor.api.problems import PROBLEMS
-from plugvisor.api.resources.events import MOST_CLIENTS
 
 from tests.helpers.processes import count_descriptors, cpu_seconds, resident_megabytes
 from tests.helpers.raw_http import (

@@ -79,6 +79,8 @@ def test_bad_waits(text: str) -> None:
     [
         (HistoryQuery, "limit=0", "`limit` must be a whole number from 1 to 600"),
         (HistoryQuery, "limit=601", "`limit` must be a whole number from 1 to 600"),
+        (HistoryQuery, "limit=1e2", "`limit` must be a whole number from 1 to 600"),
+        (HistoryQuery, "limit=5.0", "`limit` must be a whole number from 1 to 600"),
         (HistoryQuery, "limit=1.5", "`limit` must be a whole number from 1 to 600"),
         (LogQuery, "lines=-5", "`lines` must be a whole number from 1 to 10000"),
         (LogQuery, "search=" + "x" * 201, "`search` must be text of at most 200 characters"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.helpers.supervisord import Supervisord
 
-PRINTS = f"import signal\nsignal.signal(signal.SIGUSR1, lambda *_: print('more', flush=True))\n{OBEDIENT}"
+PRINTS = f"import os, signal\nsignal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'more\\n'))\n{OBEDIENT}"
 
 CLOSES_ITS_OUTPUT = """\
 import os, signal

@@ -186,7 +186,7 @@ def test_supervisord_goes_on_and_no_reader_is_deceived(get_faulty: Callable[[], 
 def test_it_ends_in_order_whatever_fails(fault: str) -> None:
     with make_supervisord("faulty") as supervisord:
         write_programs(supervisord)
-        code = OBEDIENT.replace("sys.exit(0)", "(print('asked', flush=True), sys.exit(0))")
+        code = OBEDIENT.replace("sys.exit(0)", "(__import__('os').write(1, b'asked\\n'), sys.exit(0))")
         supervisord.write_plugin("asked", code, autostart="true")
         supervisord.start()
         wait_for(lambda: supervisord.count_ready("asked"))

@@ -81,7 +81,7 @@ def put(shared: Supervisord, add: Callable[..., str]) -> Iterator[Callable[[str]
 
     def make(how: str) -> InState:
         _, code, options = SETTLED[how]
-        name = add(code.replace("'go'", f"{str(shared.root)!r} + '/go-' + sys.argv[0].split('/')[-1][:-3]"), **options)
+        name = add(code.replace('"go"', f"{str(shared.root)!r} + '/go-' + sys.argv[0].split('/')[-1][:-3]"), **options)
         made.append(InState(shared, name, how))
         return made[-1]
 
@@ -408,12 +408,12 @@ def test_remove(shared: Supervisord, put: Callable[[str], InState], how: str) ->
 def test_between_exit_and_restart(shared: Supervisord, add: Callable[..., str], method: str) -> None:
     """A program that exits again and again is EXITED for a moment each time, and then it is as good as running."""
     name = add(CRASHING, autorestart="true")
-    for _ in range(5):
+    for _ in range(2):
         if shared.fault("plugins.add", name) is None:
             shared.fault("plugins.start", name)
         wait_for(lambda: shared.count_ready(name) > 1, "it to be restarted")
         if method in ("start", "restart"):
-            for _ in range(30):
+            for _ in range(10):
                 assert shared.fault(f"plugins.{method}", name) in (None, "ALREADY_STARTED")
                 assert len(shared.find(name)) <= 1
             shared.rpc("plugins.stop", name)

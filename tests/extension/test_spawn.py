@@ -129,7 +129,7 @@ def test_no_value_of_the_environment_is_in_a_command_line(shared: Supervisord, a
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        for _ in range(10):
+        for _ in range(4):
             for name in names:
                 shared.start_ready(name)
             for name in names:
@@ -137,7 +137,7 @@ def test_no_value_of_the_environment_is_in_a_command_line(shared: Supervisord, a
     finally:
         done.set()
         thread.join()
-    assert looks > 10
+    assert looks > 3
     assert seen == []
 
 

@@ -131,7 +131,7 @@ def test_it_is_restarted(shared: Supervisord, program: Callable[..., str], reade
 
 
 def test_signal(shared: Supervisord, program: Callable[..., str]) -> None:
-    name = program(f"import signal\nsignal.signal(signal.SIGUSR1, lambda *_: print('usr1', flush=True))\n{OBEDIENT}")
+    name = program(f"import os, signal\nsignal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'usr1'))\n{OBEDIENT}")
     shared.start_ready(name, "supervisor.startProcess")
     assert shared.ctl("signal", "USR1", name) == f"{name}: signalled\n"
     wait_for(lambda: "usr1" in shared.read_output(name))

@@ -272,7 +272,7 @@ class Supervisord:
     def answers(self) -> bool:
         """Whether it answers calls and has begun to run programs."""
         assert self.is_up, (self.root / "output").read_text()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, xmlrpc.client.Fault):  # it is beginning anew
             return bool(self.rpc("supervisor.getState")["statename"] == "RUNNING")
         return False
 

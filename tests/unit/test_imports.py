@@ -36,7 +36,6 @@ EXCEPTIONS = {
     "plugvisor/engines/supervisord/extension": "one folder is what runs inside supervisord",
     "plugvisor/engines/supervisord/extension/extension.py": "the callbacks and methods share the same few values",
     "plugvisor/engines/supervisord/extension/orphans.py": "one search, in slices",
-    "plugvisor/api/resources/events.py": "the hub and its two streams",
 }
 
 

@@ -101,7 +101,7 @@ def test_what_is_left_out_is_comments_and_blanks(tmp_path: Path) -> None:
     script.write_text(
         '/** What. */\n/**\n * Why.\n */\nexport const f = (a) => {\n  // why\n  return a + " // b";\n};\n'
     )
-    assert make_lean(script) == b'export const f = (a)=>{return a + " // b";};'
+    assert make_lean(script) == b'export const f=(a)=>{return a + " // b";};'
     sheet = tmp_path / "x.css"
     sheet.write_text("/* what */\n.a, .b {\n  color: red;\n}\n")
     assert make_lean(sheet) == b".a,.b{color:red;}"

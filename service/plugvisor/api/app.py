@@ -14,11 +14,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from plugvisor.api.auth import Gate
 from plugvisor.api.endpoint import Endpoint
+from plugvisor.api.event_hub import EventHub
 from plugvisor.api.http.body_limit import BodyLimit
 from plugvisor.api.http.fast_paths import FastPaths
 from plugvisor.api.http.static import make_page_routes
 from plugvisor.api.problems import respond_to_error
-from plugvisor.api.resources.events import EventHub
 from plugvisor.api.resources.logs.files import LogReader
 from plugvisor.api.resources.logs.streams import LogStreams
 from plugvisor.api.routes import ROUTES, make_routes

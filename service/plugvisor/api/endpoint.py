@@ -110,8 +110,11 @@ class Endpoint:
             self._log(request, "500 internal_error", began)
             raise
         traffic.count_request(self.path, scope["method"], response.status_code, time.perf_counter() - began)
-        self._log(request, f"{response.status_code}{code}", began)
-        await response(scope, receive, send)
+        try:
+            await response(scope, receive, send)
+        finally:
+            # last: supervisord reads the line at once, which may take the processor from who waits for the response
+            self._log(request, f"{response.status_code}{code}", began)
 
     def _check_role(self, request: Request[Any]) -> None:
         setting = self._route.role_setting

@@ -108,9 +108,12 @@ def _decode(kind: type[Q], query_string: bytes) -> Q:
     for field in msgspec.structs.fields(kind):
         if text := given.get(field.name, ""):
             try:
-                values[field.name] = msgspec.convert(text, field.type, strict=False)
+                value = msgspec.convert(text, field.type, strict=False)
             except msgspec.ValidationError:
-                raise InvalidRequest(f"`{field.name}` must be {_describe(field.type)}", field.name) from None
+                value = None
+            if value is None or (isinstance(value, int) and str(value) != text):  # msgspec takes 1e3 for a whole number
+                raise InvalidRequest(f"`{field.name}` must be {_describe(field.type)}", field.name)
+            values[field.name] = value
     return kind(**values)
 
 

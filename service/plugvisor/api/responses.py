@@ -21,8 +21,10 @@ REVALIDATE = {"Cache-Control": "no-cache"}
 """To be kept, and to be asked for with the tag each time."""
 NO_STORE: tuple[Header, ...] = ((b"cache-control", b"no-store"),)
 _JSON: Header = (b"content-type", b"application/json")
-_COPIED_BYTES = 32 * 1024
-"""Joining two parts that are smaller costs less than sending them one by one."""
+_GATHERED_BYTES = 60 * 1024
+"""uvloop gathers what is written in one round of the event loop, and sends it at once when it exceeds 64 KiB."""
+_COPIED_BYTES = 256 * 1024
+"""Copying more than this costs more than sending a part by itself."""
 
 
 class JsonResponse(Response):
@@ -40,7 +42,13 @@ class JsonResponse(Response):
         """Args: `rest` is the end of the body, where that is cheaper to send by itself."""
         self.status_code = status
         self.background = None
-        self.body, self.rest = (body + rest, b"") if len(body) < _COPIED_BYTES else (body, rest)
+        self.body: bytes | memoryview = body
+        self.rest: bytes = rest
+        if len(body) <= _GATHERED_BYTES:
+            self.body, self.rest = body + rest, b""
+        elif rest and len(body) < _COPIED_BYTES:  # so that all of it is sent together
+            gathered = memoryview(body)[:_GATHERED_BYTES]
+            self.body, self.rest = gathered, b"".join((memoryview(body)[_GATHERED_BYTES:], rest))
         self.raw_headers = [(b"content-length", b"%d" % (len(body) + len(rest))), content_type, *headers]
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:

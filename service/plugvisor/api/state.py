@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from plugvisor.api.auth import Gate
     from plugvisor.api.endpoint import Route
-    from plugvisor.api.resources.events import EventHub
+    from plugvisor.api.event_hub import EventHub
     from plugvisor.api.resources.logs.files import LogReader
     from plugvisor.api.resources.logs.streams import LogStreams
     from plugvisor.api.views import Views

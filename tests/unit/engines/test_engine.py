@@ -50,6 +50,7 @@ def run(
             environ = {"PLUGVISOR_RUN_DIR": run_dir, "PLUGVISOR_PLUGINS_DIR": str(tmp_path)}
             engine = SupervisordEngine(Settings.from_env(environ))
             await engine.open()
+            await wait_until(lambda: engine.is_live)
             try:
                 await scenario(engine, fake)
             finally:
@@ -58,9 +59,8 @@ def run(
     run_scenario(opened())
 
 
-@pytest.fixture(autouse=True)
-def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is only waited for in vain takes 0.2 seconds."""
+def shorten_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what is waited for in vain take a fraction of a second."""
     monkeypatch.setattr(module, "KILL_GRACE_SECONDS", 0.1)
     monkeypatch.setattr(module, "ORPHAN_SECONDS", 0.1)
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.1)
@@ -109,11 +109,15 @@ START_OUTCOMES: list[tuple[list[dict[str, Any]], dict[str, Any] | None, str]] = 
 ]
 
 
-@pytest.mark.parametrize(("lines", "then", "outcome"), START_OUTCOMES)
+@pytest.mark.parametrize("case", START_OUTCOMES, ids=[outcome for _, _, outcome in START_OUTCOMES])
 @pytest.mark.parametrize("method", ["start", "restart"])
 def test_outcomes_of_a_start(
-    tmp_path: Path, method: str, lines: list[dict[str, Any]], then: dict[str, Any] | None, outcome: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, case: tuple[list[Any], Any, str]
 ) -> None:
+    lines, then, outcome = case
+    if "still alive" in outcome:
+        shorten_limits(monkeypatch)
+
     async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
         fake.methods[f"plugins.{method}"] = change(fake, *lines, then=then)
 
@@ -152,7 +156,11 @@ def test_a_failed_spawn_is_described_as_the_table_has_it(tmp_path: Path) -> None
     run(tmp_path, scenario, **EXITED)
 
 
-def test_a_start_that_is_waited_for_longer_than_stopwaitsecs_allows(tmp_path: Path) -> None:
+def test_a_start_waits_as_long_as_the_process_before_it_may_take_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten_limits(monkeypatch)
+
     async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
         fake.methods["plugins.start"] = change(fake, STOPPING | PENDING | {"stop_seconds": 20})
         starting = asyncio.create_task(engine.start("echo"))
@@ -215,8 +223,11 @@ def test_outcomes_of_waiting_until_it_runs(
     ],
 )
 def test_outcomes_of_a_stop(
-    tmp_path: Path, lines: list[dict[str, Any]], then: dict[str, Any] | None, outcome: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[Any], then: Any, outcome: str
 ) -> None:
+    if "still alive" in outcome:
+        shorten_limits(monkeypatch)
+
     async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
         fake.methods["plugins.stop"] = change(fake, *lines, then=then)
         await engine.begin_stop("echo")
@@ -386,6 +397,7 @@ def test_it_describes_itself(tmp_path: Path) -> None:
 def test_why_there_is_no_state_stream(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, code: int, problem: str
 ) -> None:
+    shorten_limits(monkeypatch)
     monkeypatch.setattr(module, "DIAGNOSE_SECONDS", 0.01)
 
     async def scenario() -> None:
@@ -410,7 +422,9 @@ def test_why_there_is_no_state_stream(
     assert len(caplog.records) == 1
 
 
-def test_no_supervisord_at_all(tmp_path: Path) -> None:
+def test_no_supervisord_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_limits(monkeypatch)
+
     async def scenario() -> None:
         environ = {"PLUGVISOR_RUN_DIR": "/nonexistent", "PLUGVISOR_PLUGINS_DIR": str(tmp_path)}
         engine = SupervisordEngine(Settings.from_env(environ))

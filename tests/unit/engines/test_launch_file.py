@@ -93,7 +93,7 @@ def encode(variables: Mapping[str, str]) -> dict[bytes, bytes]:
 @example(words=["a=b", "-x"], environment={"a b": "x", "-u": "y", "é.z": "z"}, folder=b"-P", program=b" a=b ")
 @example(words=[], environment=dict.fromkeys(ORDINARY_VARIABLES, "C.UTF-8"), folder=b"\n", program=b"-=")
 @example(words=[], environment={"PWD": "1", "OLDPWD": "2", "SHLVL": "3", "_": "4"}, folder=b"~", program=b"a=")
-@hypothesis_settings(deadline=None, max_examples=50)
+@hypothesis_settings(deadline=None, max_examples=25)
 def test_the_process_receives_every_byte(
     words: list[str], environment: dict[str, str], folder: bytes, program: bytes | None
 ) -> None:

@@ -15,6 +15,7 @@ from plugvisor.models.process import NEVER_ADDED, ProcessState
 
 from tests.helpers.fake_supervisor import FakeSupervisor, run_fake_supervisor
 from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,7 +24,7 @@ RUNNING, STOPPING, STOPPED = ProcessState.RUNNING, ProcessState.STOPPING, Proces
 
 
 def run(
-    scenario: Callable[[ProcessTable, FakeSupervisor], Awaitable[None]], silence_seconds: float = SILENCE_SECONDS
+    scenario: Callable[[ProcessTable, FakeSupervisor], Awaitable[None]], silence_seconds: float = DEADLINE_SECONDS
 ) -> None:
     """Run a scenario with a table that follows a fake supervisord, in which `echo` runs with the pid 1."""
 
@@ -31,7 +32,7 @@ def run(
         async with run_fake_supervisor() as fake:
             fake.set("echo", state=20, pid=1)
             table = ProcessTable(fake.stream_path, silence_seconds)
-            await table.open(patience_seconds=10)
+            await table.open(patience_seconds=20)
             try:
                 await scenario(table, fake)
             finally:

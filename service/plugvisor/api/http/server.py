@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -53,6 +54,8 @@ class Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Look after every connection once a second until the end."""
+        gc.collect()
+        gc.freeze()  # what is loaded now stays, and need not be looked at by every later collection
         while not await self.on_tick(0):  # with 0 it does all that is due once a second
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):

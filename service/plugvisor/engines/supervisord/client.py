@@ -11,12 +11,10 @@ from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, urlsplit
 from xml.parsers.expat import ExpatError
 
-import httpx
-
 from plugvisor.engines.supervisord.faults import translate_fault
+from plugvisor.engines.supervisord.http_connection import HttpConnection
 from plugvisor.errors import SupervisorConfused, SupervisorUnavailable
 
 if TYPE_CHECKING:
@@ -57,17 +55,7 @@ class SupervisorClient:
 
     def __init__(self, url: str, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> None:
         """Args: `url` is `unix:///path` or `http://[user:password@]host:port`."""
-        socket_path = url.removeprefix("unix://") if url.startswith("unix://") else None
-        parts = urlsplit("http://supervisor" if socket_path else url)
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        self._http = httpx.AsyncClient(
-            base_url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
-            auth=httpx.BasicAuth(user, password) if user else None,
-            # uds=None is TCP; trust_env=False: no proxy stands between us and our own supervisord
-            transport=httpx.AsyncHTTPTransport(uds=socket_path, trust_env=False),
-            timeout=timeout_seconds,
-            trust_env=False,
-        )
+        self._http = HttpConnection(url)
         self._timeout_seconds = timeout_seconds
         self._collected: deque[_Call] = deque()  # those under way come first
         self._sender: asyncio.Task[None] | None = None
@@ -80,7 +68,7 @@ class SupervisorClient:
             self._sender.cancel()
             await asyncio.gather(self._sender, return_exceptions=True)
         self._answer([SupervisorUnavailable("the service is ending") for _ in self._collected])
-        await self._http.aclose()
+        self._http.close()
 
     async def identify(self) -> Identity:
         """supervisord's version, process id and state."""
@@ -149,24 +137,21 @@ class SupervisorClient:
     async def _request(self, method: str, *params: Any) -> Any:
         body = xmlrpc.client.dumps(params, method).encode()
         try:
-            # httpx limits each read and write; the whole needs a limit as well
             async with asyncio.timeout(self._timeout_seconds):
-                response = await self._http.post("/RPC2", content=body, headers={"Content-Type": "text/xml"})
-        except (TimeoutError, httpx.TimeoutException) as error:
+                response = await self._http.post("/RPC2", body, {"Content-Type": "text/xml"})
+        except TimeoutError as error:
             raise SupervisorUnavailable(
                 f"supervisord did not answer within {self._timeout_seconds:g} seconds: it is stopped or very busy"
             ) from error
-        except httpx.TransportError as error:
+        except OSError as error:
             raise SupervisorUnavailable("supervisord cannot be reached: is it running?") from error
-        except httpx.HTTPError as error:
-            raise SupervisorConfused(f"supervisord's answer to {method} cannot be decoded") from error
-        if response.status_code == httpx.codes.UNAUTHORIZED:
+        if response.status == 401:
             raise SupervisorUnavailable("supervisord refuses the user and password of PLUGVISOR_SUPERVISOR_URL")
-        if response.status_code != httpx.codes.OK:  # an internal error is HTTP 500 with an HTML page
-            raise SupervisorConfused(f"supervisord answered {method} with HTTP {response.status_code}; see its log")
+        if response.status != 200:  # an internal error is HTTP 500 with an HTML page
+            raise SupervisorConfused(f"supervisord answered {method} with HTTP {response.status}; see its log")
         with _expect_sense(f"something to {method} that is no XML-RPC"):
             try:
-                [value], _ = xmlrpc.client.loads(response.content)
+                [value], _ = xmlrpc.client.loads(bytes(response.content))
             except xmlrpc.client.Fault as fault:
                 raise translate_fault(method, fault.faultCode, fault.faultString) from fault
             return value

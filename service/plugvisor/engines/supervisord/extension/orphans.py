@@ -153,8 +153,8 @@ class Orphans:
             for name, ending in self._endings.items()
             if name not in left and (not self._is_in_doubt or now > ending.began + DOUBT_SECONDS)
         ]
-        for name in cleared:
-            self._clear(name)
+        if cleared:
+            self._clear(cleared)
         for name, roots in left.items():
             ending = self._endings[name]
             if now >= ending.find_kill_time(now):
@@ -163,13 +163,14 @@ class Orphans:
                 ending.signal(walk_trees(roots), signal.SIGTERM)
         return cleared
 
-    def _clear(self, name: str) -> None:
-        ending = self._endings.pop(name)
-        if ending.signalled:
-            self._log(f"plugins: ended the orphans of {name!r}: {ending}")
-        live = self._find_launch(name)
-        self._leaders = {pid: tag for pid, tag in self._leaders.items() if tag.plugin_id != name or tag == live}
-        self._owners = {process: tag for process, tag in self._owners.items() if tag.plugin_id != name or tag == live}
+    def _clear(self, names: list[str]) -> None:
+        for name in names:
+            ending = self._endings.pop(name)
+            if ending.signalled:
+                self._log(f"plugins: ended the orphans of {name!r}: {ending}")
+        live = {name: self._find_launch(name) for name in names}  # of a program that was started since, its process
+        self._leaders = {pid: tag for pid, tag in self._leaders.items() if live.get(tag.plugin_id, tag) == tag}
+        self._owners = {process: tag for process, tag in self._owners.items() if live.get(tag.plugin_id, tag) == tag}
         self._unidentified = {process for process in self._unidentified if is_alive(process)}
 
     def _freeze_and_kill(self, name: str, ending: _Ending) -> None:

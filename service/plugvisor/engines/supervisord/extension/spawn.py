@@ -32,9 +32,9 @@ def spawn(launch: Launch, environment: Mapping[str, str], stdin: int, stdout: in
     """
     try:
         process = subprocess.Popen(
-            launch.arguments,
-            cwd=launch.directory,
-            env=environment,
+            [_encode(argument) for argument in launch.arguments],
+            cwd=_encode(launch.directory),
+            env={_encode(name): _encode(value) for name, value in environment.items()},
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.STDOUT,
@@ -54,8 +54,13 @@ def describe_spawn_error(error: OSError, directory: str) -> str:
             return "too many open files"
         case errno.EAGAIN:
             return "too many processes"
-    what = "enter its folder" if error.filename == directory else "execute its command"
+    what = "enter its folder" if error.filename == _encode(directory) else "execute its command"
     return f"cannot {what}: {error.strerror}"
+
+
+def _encode(text: str) -> bytes:
+    """The bytes of a launch file's string, whatever the locale; a lone surrogate is a byte that is not UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _find_credentials(uid: int | None) -> dict[str, Any]:

@@ -1,10 +1,8 @@
-"""The traps of supervisord (DESIGN.md §5) that start, stop, reload and refresh must not fall into."""
+"""Start, stop, reload and refresh through the API, beside each other and beside the operator."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -12,15 +10,15 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.conftest import OBEDIENT, find_processes, is_alive, wait_for
+from tests.helpers.plugin_code import IGNORES_SIGTERM, OBEDIENT
+from tests.helpers.processes import find_processes, is_alive
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Plugvisor
+    from tests.helpers.stack import PlugvisorStack
 
-DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()\n"
-"""A plugin that SIGTERM does not end."""
 SLOW = OBEDIENT.replace("sys.exit(0)", "(time.sleep(1.5), sys.exit(0))").replace("import ", "import time, ")
 """A plugin that takes its time to end."""
 ALONE = f"import fcntl\nlock = open('lock', 'w')\nfcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n{OBEDIENT}"
@@ -34,23 +32,22 @@ def options(text: str = "startsecs = 0") -> str:
     return f"auto_start = false\n[plugin_runtime.supervisor]\n{text}"
 
 
-def find(shared: Plugvisor, plugin_id: str) -> list[int]:
+def find(shared: PlugvisorStack, plugin_id: str) -> list[int]:
     """The living processes of a plugin, from the moment at which they have entered its folder."""
     return find_processes(shared.plugins_dir / plugin_id)
 
 
-def goes_on(shared: Plugvisor, condition: Callable[[], bool], seconds: float = 1.5) -> bool:
+def goes_on(shared: PlugvisorStack, condition: Callable[[], bool], seconds: float = 1.5) -> bool:
     """Whether a condition holds all the time, while supervisord goes more rounds than it needs for anything."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        shared.nudge()
         if not condition():
             return False
         time.sleep(0.01)
     return True
 
 
-def test_a_stop_right_after_a_start_ends_quickly(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_stop_right_after_a_start_ends_quickly(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     for _ in range(20):
         pid = shared.post(f"/plugin/{plugin_id}/start").json()["pid"]
@@ -60,21 +57,7 @@ def test_a_stop_right_after_a_start_ends_quickly(shared: Plugvisor, add: Callabl
         assert not is_alive(pid)
 
 
-def test_a_stop_right_after_a_restart_by_supervisord_ends_quickly(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(runtime=options("startsecs = 0\nautorestart = true"))
-    for _ in range(10):
-        pid = shared.start_running(plugin_id)
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda pid=pid: not is_alive(pid))
-        began = time.monotonic()
-        # before or after supervisord has noticed, or while it spawns the next one
-        assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
-        assert time.monotonic() - began < WAITS_LONG
-        assert (shared.status(plugin_id)["state"], find(shared, plugin_id)) == ("STOPPED", [])
-    assert goes_on(shared, lambda: not find(shared, plugin_id))
-
-
-def test_a_start_while_it_is_being_stopped_by_the_operator(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_start_while_it_is_being_stopped_by_the_operator(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(SLOW, runtime=options())
     old = shared.start_running(plugin_id)
     shared.rpc("stopProcess", plugin_id, False)
@@ -87,8 +70,8 @@ def test_a_start_while_it_is_being_stopped_by_the_operator(shared: Plugvisor, ad
     assert shared.status(plugin_id)["pid"] == started["pid"]
 
 
-def test_a_reload_applies_changed_options(shared: Plugvisor, add: Callable[..., str]) -> None:
-    plugin_id = add(DEAF, runtime=options("startsecs = 0\nstopwaitsecs = 1"))
+def test_a_reload_applies_changed_options(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(IGNORES_SIGTERM, runtime=options("startsecs = 0\nstopwaitsecs = 1"))
     shared.start_running(plugin_id)
     for text, state in (("startsecs = 0\npriority = 5", "RUNNING"), ("startsecs = 100", "STARTING")):
         pid = shared.status(plugin_id)["pid"]
@@ -101,7 +84,7 @@ def test_a_reload_applies_changed_options(shared: Plugvisor, add: Callable[..., 
     assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
 
 
-def test_a_persons_stop_is_not_undone(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_persons_stop_is_not_undone(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     stopped, other = (add(suffix=suffix, runtime="supervisor.startsecs = 0") for suffix in ("-a", "-b"))
     for plugin_id in (stopped, other):
         shared.start_running(plugin_id)
@@ -116,7 +99,7 @@ def test_a_persons_stop_is_not_undone(shared: Plugvisor, add: Callable[..., str]
     assert shared.read_log(stopped).count("ready") == 1
 
 
-def test_what_a_refresh_finds_does_not_run(shared: Plugvisor) -> None:
+def test_what_a_refresh_finds_does_not_run(shared: PlugvisorStack) -> None:
     quick = "[plugin_runtime.supervisor]\nstartsecs = 0\nautorestart = true"
     kinds = ("auto_start = true", f"auto_start = true\n{quick}", f"enabled = false\n{quick}")
     plugin_ids = [f"found-{number}" for number in range(90)]
@@ -143,7 +126,7 @@ def test_what_a_refresh_finds_does_not_run(shared: Plugvisor) -> None:
         shared.post("/plugins/refresh")
 
 
-def test_one_of_ten_starts_at_once_wins(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_one_of_ten_starts_at_once_wins(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(ALONE)
     with ThreadPoolExecutor(10) as clients:
         answers = list(clients.map(lambda _: shared.post(f"/plugin/{plugin_id}/start"), range(10)))
@@ -154,7 +137,7 @@ def test_one_of_ten_starts_at_once_wins(shared: Plugvisor, add: Callable[..., st
     assert find(shared, plugin_id) == [pid]
 
 
-def test_a_mix_of_operations_ends_in_a_consistent_state(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_mix_of_operations_ends_in_a_consistent_state(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(ALONE, runtime=options("startsecs = 0"))
     verbs = ["start", "stop", "reload", "reload", "stop", "start"] * 6
     with ThreadPoolExecutor(6) as clients:
@@ -173,8 +156,11 @@ def test_a_mix_of_operations_ends_in_a_consistent_state(shared: Plugvisor, add: 
     wait_for(lambda: find(shared, plugin_id) == [shared.status(plugin_id)["pid"]])
 
 
-def test_operations_on_different_plugins_do_not_wait(shared: Plugvisor, add: Callable[..., str]) -> None:
-    deaf, other = add(DEAF, suffix="-deaf", runtime=options("startsecs = 0\nstopwaitsecs = 3")), add(suffix="-other")
+def test_operations_on_different_plugins_do_not_wait(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    deaf, other = (
+        add(IGNORES_SIGTERM, suffix="-deaf", runtime=options("startsecs = 0\nstopwaitsecs = 3")),
+        add(suffix="-other"),
+    )
     pid = shared.start_running(deaf)
     with ThreadPoolExecutor(1) as client:
         stop = client.submit(shared.post, f"/plugin/{deaf}/stop")
@@ -190,7 +176,7 @@ def test_operations_on_different_plugins_do_not_wait(shared: Plugvisor, add: Cal
     assert not is_alive(pid)  # by SIGKILL
 
 
-def test_a_client_that_goes_away_cancels_nothing(shared: Plugvisor, add: Callable[..., str]) -> None:
+def test_a_client_that_goes_away_cancels_nothing(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(SLOW, runtime=options())
     for verb, after in (("stop", "stopped"), ("reload", "running")):
         pid = shared.start_running(plugin_id)
@@ -203,8 +189,8 @@ def test_a_client_that_goes_away_cancels_nothing(shared: Plugvisor, add: Callabl
         shared.post(f"/plugin/{plugin_id}/stop")
 
 
-@pytest.mark.parametrize("code", [OBEDIENT, DEAF], ids=["obedient", "deaf"])
-def test_children_end_with_their_plugin(shared: Plugvisor, add: Callable[..., str], code: str) -> None:
+@pytest.mark.parametrize("code", [OBEDIENT, IGNORES_SIGTERM], ids=["obedient", "deaf"])
+def test_children_end_with_their_plugin(shared: PlugvisorStack, add: Callable[..., str], code: str) -> None:
     plugin_id = add(f"import os\nos.fork()\nos.fork()\n{code}", runtime=options("startsecs = 0\nstopwaitsecs = 1"))
     for verb in ("stop", "reload"):
         shared.start_running(plugin_id)

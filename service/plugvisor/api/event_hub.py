@@ -1,0 +1,262 @@
+"""What happens, sent to every open stream of `GET /events`.
+
+    event: snapshot      {"plugins": [as in GET /plugins, with pid and uptime], "time"}
+    event: status        {"plugin_id", "status", "state", …, "time"}: one plugin has changed
+    event: plugins       as a snapshot: plugins were added, changed or removed
+    event: unavailable   {"detail", "time"}: supervisord cannot be reached; a snapshot follows when it can
+
+Every event is rendered once and kept in one log. A client is a position in that log; one whose position is no
+longer in it gets a snapshot instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from plugvisor.api.event_log import Event, EventLog
+from plugvisor.api.timestamps import format_time
+from plugvisor.errors import PluginNotFound, SupervisorUnavailable, TooManyStreams
+from plugvisor.models.events import SupervisorLost
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from plugvisor.api.views import Views
+    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.manager import Manager
+
+HEARTBEAT_SECONDS = 15.0
+"""Proxies close what is silent for half a minute or more."""
+MOST_CLIENTS = 1024
+PIECE_BYTES = 32 * 1024
+"""What a client is sent at once. uvicorn copies it, and goes on only when most of it has been taken."""
+SERVED_AT_ONCE = 16
+"""Clients that are sent a piece in one round of the event loop, which then sees to everything else."""
+SHARED_SECONDS = 1.0
+"""So long a snapshot is sent to everyone who needs one: its uptimes are of that second."""
+CATALOG_SECONDS = 0.02
+"""Changes of the catalog within this time become one event."""
+
+
+class Client:
+    """One open stream."""
+
+    def __init__(self, plugin_id: str | None, position: int) -> None:
+        self.plugin_id = plugin_id
+        self.position = position
+        """The number of the last event that it has got."""
+        self.rest = memoryview(b"")
+        """What it has not been sent yet of what it was given."""
+        self.is_in_line = False
+        self.is_gone = False
+        self.turn = asyncio.Event()
+
+    def leave(self) -> None:
+        """End the stream."""
+        self.is_gone = True
+        self.turn.set()
+
+
+class EventHub:
+    """Sends what happens to every open stream."""
+
+    def __init__(self, manager: Manager, engine: Engine, views: Views) -> None:
+        self._manager = manager
+        self._engine = engine
+        self._views = views
+        self._clients: set[Client] = set()
+        self._line: deque[Client] = deque()
+        self._log = EventLog()
+        # ids of another run of the service must not be taken for ours
+        self._run = secrets.token_hex(4)
+        self._snapshot: tuple[int, float, bytes] | None = None
+        self._catalog_timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+        engine.on_change.append(self._on_process)
+        manager.on_change.append(self._on_catalog)
+
+    def open(self, plugin_id: str | None, last_event_id: str | None) -> Client:
+        """A new client, for `follow`.
+
+        Raises:
+            PluginNotFound, SupervisorUnavailable, TooManyStreams
+        """
+        if plugin_id and plugin_id not in self._manager.catalog:
+            raise PluginNotFound(plugin_id)
+        if len(self._clients) >= MOST_CLIENTS:
+            raise TooManyStreams(f"{MOST_CLIENTS} event streams are open, which is as many as there may be")
+        self._engine.read()
+        if self._catalog_timer is not None:  # the snapshot that it gets is of now
+            self._catalog_timer.cancel()
+            self._send_catalog()
+        run, _, number = (last_event_id or "").partition("-")
+        is_known = run == self._run and re.fullmatch(r"[0-9]{1,18}", number) and int(number) <= self._log.number
+        return Client(plugin_id or None, int(number) if is_known else -1)
+
+    async def follow(self, client: Client) -> AsyncIterator[bytes | memoryview]:
+        """What is to be sent to a client, piece by piece, until it leaves."""
+        self._clients.add(client)
+        try:
+            if self._has_news(client):
+                self._line_up(client)
+            while not (self._is_closed or client.is_gone):
+                try:
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        await client.turn.wait()
+                except TimeoutError:
+                    yield b": heartbeat\n\n"
+                    continue
+                client.turn.clear()
+                if piece := self._take(client):
+                    yield piece
+                if self._has_news(client):
+                    self._line_up(client)
+        finally:
+            client.is_gone = True
+            self._clients.discard(client)
+
+    def close(self) -> None:
+        """End every stream: an open one would keep the service from shutting down."""
+        self._is_closed = True
+        for client in self._clients:
+            client.turn.set()
+
+    # -- who is served when
+
+    def _line_up(self, client: Client) -> None:
+        if client.is_in_line:
+            return
+        client.is_in_line = True
+        if not self._line:
+            asyncio.get_running_loop().call_soon(self._serve)
+        self._line.append(client)
+
+    def _serve(self) -> None:
+        """Let the first few in the line take a piece each."""
+        for _ in range(min(SERVED_AT_ONCE, len(self._line))):
+            client = self._line.popleft()
+            client.is_in_line = False
+            if self._has_news(client):
+                client.turn.set()
+        if self._line:
+            asyncio.get_running_loop().call_soon(self._serve)
+
+    def _has_news(self, client: Client) -> bool:
+        """Whether there is something to send; a client moves on past events that are not for it."""
+        if client.rest or self._is_behind(client):
+            return True
+        while client.position < self._log.number:
+            if self._log[client.position + 1].plugin_id in (None, client.plugin_id) or client.plugin_id is None:
+                return True
+            client.position += 1
+        return False
+
+    def _is_behind(self, client: Client) -> bool:
+        return not self._log.holds_all_after(client.position)
+
+    def _take(self, client: Client) -> memoryview:
+        """The next piece for a client."""
+        if not client.rest:
+            client.rest = memoryview(self._gather(client))
+        piece, client.rest = client.rest[:PIECE_BYTES], client.rest[PIECE_BYTES:]
+        return piece
+
+    def _gather(self, client: Client) -> bytes:
+        """A snapshot, or the events after its position, of which small ones go together."""
+        if self._is_behind(client):
+            return self._catch_up(client)
+        texts: list[bytes] = []
+        size = 0
+        while client.position < self._log.number:
+            event = self._log[client.position + 1]
+            if event.is_catalog and client.plugin_id is not None:
+                return b"".join([*texts, self._catch_up(client)])
+            if client.plugin_id is None or event.plugin_id in (None, client.plugin_id):
+                if texts and size + len(event.text) > PIECE_BYTES:
+                    break
+                texts.append(event.text)
+                size += len(event.text)
+            client.position += 1
+        return texts[0] if len(texts) == 1 else b"".join(texts)
+
+    def _catch_up(self, client: Client) -> bytes:
+        """A snapshot for a client."""
+        client.position = self._log.number
+        try:
+            if client.plugin_id is None:
+                return self._share_snapshot()
+            return self._render("snapshot", self._views.make_snapshot(client.plugin_id))
+        except SupervisorUnavailable as error:  # when it is back there is a snapshot for everyone
+            return self._render("unavailable", _describe_loss(error))
+
+    def _share_snapshot(self) -> bytes:
+        """A snapshot of all plugins: the same for everyone, as long as nothing happens."""
+        now = time.monotonic()
+        if self._snapshot is not None:
+            number, rendered_at, text = self._snapshot
+            if number == self._log.number and now - rendered_at < SHARED_SECONDS:
+                return text
+        text = self._render("snapshot", self._views.make_snapshot())
+        self._snapshot = (self._log.number, now, text)
+        return text
+
+    # -- what happens
+
+    def _on_process(self, name: str | None) -> None:
+        if name is None:
+            self._resynchronise()
+        elif name in self._manager.catalog:
+            try:
+                self._send("status", self._views.show_one(name), name)
+            except SupervisorUnavailable:
+                self._log.forget()  # what comes next is a call with None
+
+    def _on_catalog(self) -> None:
+        if self._catalog_timer is None:
+            loop = asyncio.get_running_loop()
+            self._catalog_timer = loop.call_later(CATALOG_SECONDS, self._send_catalog)
+
+    def _send_catalog(self) -> None:
+        self._catalog_timer = None
+        if not self._clients:
+            self._log.forget()  # a snapshot is as good, and nobody may ever ask for it
+            return
+        try:
+            self._send("plugins", self._views.make_snapshot(), is_catalog=True)
+        except SupervisorUnavailable:
+            self._log.forget()
+
+    def _resynchronise(self) -> None:
+        """Everything may be different: every client needs a snapshot, and who comes back later as well."""
+        self._log.forget()
+        try:
+            self._engine.read()
+        except SupervisorUnavailable as error:
+            self._send("unavailable", _describe_loss(error))
+            for client in self._clients:  # they have been told all there is
+                client.position = max(client.position, self._log.number - 1)
+        self._line_up_all()
+
+    def _send(self, kind: str, data: bytes, plugin_id: str | None = None, *, is_catalog: bool = False) -> None:
+        self._log.number += 1
+        self._log.append(Event(plugin_id, is_catalog, self._render(kind, data)))
+        self._line_up_all()
+
+    def _line_up_all(self) -> None:
+        if len(self._line) < len(self._clients):
+            for client in self._clients:
+                self._line_up(client)
+
+    def _render(self, kind: str, data: bytes) -> bytes:
+        return b"event: %b\nid: %b-%d\ndata: %b\n\n" % (kind.encode(), self._run.encode(), self._log.number, data)
+
+
+def _describe_loss(error: SupervisorUnavailable) -> bytes:
+    return msgspec.json.encode(SupervisorLost(detail=str(error), time=format_time()))
