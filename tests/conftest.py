@@ -8,29 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.plugin_code import HESITANT, OBEDIENT
-from tests.helpers.ports import find_free_port
-from tests.helpers.processes import find_processes, is_alive
-from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack
-from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
+from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.stack import PlugvisorStack, run_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-# under their old names, for the tests that have not moved yet
-Plugvisor, make_plugvisor = PlugvisorStack, run_stack
-__all__ = [
-    "ADMIN_CODE",
-    "DEADLINE_SECONDS",
-    "HESITANT",
-    "OBEDIENT",
-    "Plugvisor",
-    "find_free_port",
-    "find_processes",
-    "is_alive",
-    "make_plugvisor",
-    "wait_for",
-]
 
 
 @pytest.fixture

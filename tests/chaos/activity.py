@@ -108,6 +108,11 @@ class Activity:
                 self._disturbances -= 1
                 self._disturbed_until = time.monotonic() + RECOVERY_SECONDS
 
+    def note_starved(self) -> None:
+        """The machine has so much else to do that nobody can be prompt."""
+        with self._lock:
+            self._disturbed_until = time.monotonic() + RECOVERY_SECONDS
+
     @property
     def disturbed_until(self) -> float:
         """Until when, on the monotonic clock, supervisord and the service have an excuse."""

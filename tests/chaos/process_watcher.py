@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.chaos.activity import Activity
 
 LOOK_SECONDS = 0.01
+STARVED_SECONDS = 0.5
+"""A look takes 10 to 20 ms; if it takes this long, the machine is starved, and so are supervisord and the service."""
 OVERLAP_SECONDS = 2.0
 """How long what is left of an earlier launch may take to end when the next has begun."""
 
@@ -127,7 +129,11 @@ class ProcessWatcher:
         self.violations.append(f"{time.time():.3f} {violation}")
 
     def _watch(self) -> None:
+        looked_at = time.monotonic()
         while not self._end.is_set():
+            if time.monotonic() - looked_at > STARVED_SECONDS:
+                self._activity.note_starved()
+            looked_at = time.monotonic()
             try:
                 self._look()
             except Exception as error:  # noqa: BLE001 - a thread's error would be lost

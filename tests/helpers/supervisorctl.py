@@ -7,6 +7,17 @@ from typing import Any
 
 from supervisor.options import ClientOptions
 from supervisor.supervisorctl import Controller
+from supervisor.xmlrpc import UnixStreamHTTPConnection
+
+from tests.helpers.waiting import DEADLINE_SECONDS
+
+
+class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc] # supervisor has no type hints
+    """Gives up after the deadline: supervisorctl itself waits for ever."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(DEADLINE_SECONDS)
 
 
 class _Options(ClientOptions):  # type: ignore[misc] # supervisor has no type hints
@@ -18,8 +29,15 @@ class _Options(ClientOptions):  # type: ignore[misc] # supervisor has no type hi
         self.proxies: list[Any] = []
 
     def getServerProxy(self) -> Any:  # noqa: N802 - supervisor's name
-        self.proxies.append(super().getServerProxy())
-        return self.proxies[-1]
+        proxy = super().getServerProxy()
+        proxy("transport")._get_connection = self._make_connection
+        self.proxies.append(proxy)
+        return proxy
+
+    def _make_connection(self) -> Any:
+        connection = _Connection("localhost")
+        connection.socketfile = self.serverurl.removeprefix("unix://")
+        return connection
 
 
 def run_supervisorctl(url: str, *arguments: str) -> str:
@@ -30,4 +48,5 @@ def run_supervisorctl(url: str, *arguments: str) -> str:
     finally:
         for proxy in options.proxies:
             proxy("close")()
+    assert "TimeoutError" not in output.getvalue(), f"supervisorctl {arguments} does not end: {output.getvalue()}"
     return output.getvalue()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.plugin_code import HESITANT, OBEDIENT
 from tests.helpers.processes import find_processes, is_alive
 from tests.helpers.stack import QUICK
 from tests.helpers.waiting import wait_for
@@ -50,6 +50,18 @@ def test_a_disabled_plugin_is_a_program_that_the_operator_can_start(
     assert f"{plugin_id}: started" in shared.ctl("start", plugin_id)
     shared.wait_for_status(plugin_id, "running")
     assert shared.post(f"/plugin/{plugin_id}/stop").json()["status"] == "stopped"
+
+
+def test_stop_ends_where_the_plugin_is_started_again_at_once(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(HESITANT, runtime=QUICK)
+    pid = shared.start_running(plugin_id)
+    with ThreadPoolExecutor(1) as pool:
+        stopped = pool.submit(shared.ctl, "stop", plugin_id)
+        wait_for(lambda: "asked to stop" in shared.read_log(plugin_id), "the stop")
+        assert shared.post(f"/plugin/{plugin_id}/reload?wait=0").status_code == 202
+        (shared.plugins_dir / plugin_id / "go").touch()
+        assert f"{plugin_id}: stopped" in stopped.result()
+    assert shared.wait_for_status(plugin_id, "running")["pid"] != pid
 
 
 def test_tail(shared: PlugvisorStack, add: Callable[..., str]) -> None:

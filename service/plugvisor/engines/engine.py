@@ -114,4 +114,4 @@ class Engine(Protocol):
         """Wait until a plugin is starting no more; it may still be, when the time is over; raises `StartFailed`."""
 
     async def remove(self, plugin_id: str) -> None:
-        """Forget a stopped plugin; raises `StopTimeout` if it runs."""
+        """Forget a stopped plugin; raises `AlreadyRunning` if somebody has started it."""

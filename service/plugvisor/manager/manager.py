@@ -15,6 +15,7 @@ from plugvisor.errors import (
     PluginDisabled,
     PluginNotFound,
     PluginsUnreadable,
+    StopTimeout,
 )
 from plugvisor.manager.operations import Operations
 from plugvisor.manager.refresh import Refreshed, list_differences
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+REMOVE_TRIES = 3
+"""How often a plugin is stopped that somebody starts again before it can be removed."""
 START_GRACE_SECONDS = 5.0
 """How much later than `startsecs` a process may be found running."""
 
@@ -182,12 +185,19 @@ class Manager:
 
     async def _remove(self, plugin_id: str, _accepted: asyncio.Event) -> None:
         """Stop a plugin whose folder is gone, and make the engine forget it."""
-        try:
-            await self._engine.begin_stop(plugin_id)
-            await self._engine.wait_stopped(plugin_id)
-        except NotRunning:
-            pass
-        await self._engine.remove(plugin_id)
+        for tries_left in reversed(range(REMOVE_TRIES)):
+            try:
+                await self._engine.begin_stop(plugin_id)
+                await self._engine.wait_stopped(plugin_id)
+            except NotRunning:
+                pass
+            try:
+                await self._engine.remove(plugin_id)
+            except AlreadyRunning as error:  # an operator's start came in between
+                if not tries_left:
+                    raise StopTimeout("somebody starts it again and again; refresh once more") from error
+            else:
+                break
         self.catalog.pop(plugin_id, None)
         self._announce()
 

@@ -350,7 +350,7 @@ def test_a_program_is_published_and_removed(tmp_path: Path) -> None:
         engine.publish(engine.render(make_manifest(), tmp_path))
         assert engine.read_published() == {"echo": tmp_path}
         fake.methods["plugins.remove"] = fail(91, "STILL_RUNNING: echo")
-        with pytest.raises(StopTimeout, match="somebody has just started it again"):
+        with pytest.raises(AlreadyRunning, match="somebody has started it again"):
             await engine.remove("echo")
         assert engine.read_published() == {"echo": tmp_path}, "it is still there"
         fake.methods["plugins.remove"] = fail(10, "BAD_NAME: echo")

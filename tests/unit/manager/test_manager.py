@@ -293,6 +293,19 @@ def test_a_refresh_adds_notes_changes_and_removes(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_a_removed_plugin_that_is_started_again_and_again(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        plugins.remove("echo")
+        engine.errors["remove"] = AlreadyRunning("somebody has started it again")
+        with pytest.raises(StopTimeout, match=r"^cannot remove 'echo': somebody starts it again and again"):
+            await manager.refresh()
+        assert engine.calls.count(("remove", "echo")) == module.REMOVE_TRIES
+        del engine.errors["remove"]
+        assert (await manager.refresh()).removed == ["echo"]
+
+    run(tmp_path, scenario)
+
+
 def test_one_plugin_that_cannot_be_changed_keeps_nothing_else_from_being_done(tmp_path: Path) -> None:
     async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
         plugins.write("gone")

@@ -18,7 +18,7 @@ from plugvisor.engines.supervisord.faults import (
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.engines.supervisord.program import Program, render_program
 from plugvisor.engines.supervisord.publisher import Publisher
-from plugvisor.errors import NotRunning, StartFailed, StopTimeout, SupervisorUnavailable
+from plugvisor.errors import AlreadyRunning, NotRunning, StartFailed, StopTimeout, SupervisorUnavailable
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState, Status
@@ -178,7 +178,7 @@ class SupervisordEngine:
         try:
             await self._change("plugins.remove", plugin_id)
         except StillRunning as error:
-            raise StopTimeout("somebody has just started it again; refresh once more") from error
+            raise AlreadyRunning("somebody has started it again") from error
         except NoSuchProgram:
             pass
         await asyncio.to_thread(self._publisher.remove, plugin_id)

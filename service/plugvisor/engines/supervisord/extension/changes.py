@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from supervisor.states import ProcessStates, SupervisorStates
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.programs import Programs
     from plugvisor.engines.supervisord.extension.reporter import StateReporter
 
+AWAITED_SECONDS = 1.0
+"""How long a pending start waits for a call that waits for the stop, and may have gone away."""
 _ALIVE = (ProcessStates.STARTING, ProcessStates.RUNNING)
 _NOT_SPAWNED = (ProcessStates.BACKOFF, ProcessStates.FATAL)
 
@@ -123,6 +126,8 @@ class Changes:
         """Start a process whose start is pending, if nothing of it is alive."""
         if not process.is_stopped or self._options.mood < SupervisorStates.RUNNING:
             return
+        if time.monotonic() - process.stop_awaited_at < AWAITED_SECONDS:
+            return  # `supervisorctl stop` would wait for the end of the new process, if it never saw the old one's
         self._cancel_start(process)
         process.backoff = 0
         process.spawn()

@@ -69,6 +69,8 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         self.launches = 0
         self.start_pending = False
         """It is started as soon as nothing of it is alive."""
+        self.stop_awaited_at = 0.0
+        """When a call that waits for the stop has looked last, on the monotonic clock; 0 once it has seen the end."""
         self.next_config: Any = None
         """The configuration that the next start applies; None if it has not changed."""
         self.restarts = 0
@@ -172,6 +174,11 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         self._owner.process_ending(self)
         self.last_exit = _describe_exit(sts, self._owner.clock.time())
         super().finish(pid, sts)
+
+    def stop_report(self) -> None:
+        """Called by supervisor each time that a call which waits for the stop looks whether it has ended."""
+        super().stop_report()
+        self.stop_awaited_at = time.monotonic() if self.state == ProcessStates.STOPPING else 0.0
 
     def transition(self) -> None:
         """Do what is due; nothing is started while something of an earlier process is alive."""
