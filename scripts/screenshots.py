@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from playwright.sync_api import expect, sync_playwright  # noqa: E402 - the project's folder comes first
 
-from tests.browser.conftest import ARGUMENTS, CHROMIUM, PLUGINS, SAMPLES  # noqa: E402
+from tests.helpers.page import find_row, launch_chromium  # noqa: E402
 from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack  # noqa: E402
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ NAMES = {
 
 def prepare(plugvisor: PlugvisorStack) -> None:
     """Write plugins that look like real ones, beside the samples."""
-    for name in SAMPLES:
-        shutil.copytree(PLUGINS / name, plugvisor.plugins_dir / name)
+    for name in ("failing", "heartbeat", "stubborn"):
+        shutil.copytree(ROOT / "plugins" / name, plugvisor.plugins_dir / name)
     for plugin_id, (name, version, description) in NAMES.items():
         folder = plugvisor.write_plugin(plugin_id, WORKER)
         path = folder / "plugin.toml"
@@ -78,27 +78,27 @@ def main() -> None:
         plugvisor.up()
         for plugin_id in NAMES:
             plugvisor.wait_for_status(plugin_id, "running")
-        browser = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=ARGUMENTS)
+        browser = launch_chromium(playwright)
         page = open_page(browser, plugvisor.url, "en-GB", "light", (1200, 560))
         watched = open_page(browser, plugvisor.url, "en-GB", "dark", (1200, 860))
         watched.goto(f"{plugvisor.url}/#/plugin/catalog")
         plugvisor.post("/plugin/stubborn/start?wait=10")
-        page.wait_for_timeout(
-            1000 * int(os.environ.get("PLUGVISOR_SCREENSHOTS_WAIT", "75"))
-        )  # for charts to show something
-        page.locator('.row[data-id="stubborn"] button').first.click()
-        expect(page.locator('.row[data-id="stubborn"] .count')).to_contain_text("SIGKILL")
+        # until the charts show something
+        page.wait_for_timeout(1000 * int(os.environ.get("PLUGVISOR_SCREENSHOTS_WAIT", "75")))
+        stubborn = find_row(page, "stubborn")
+        stubborn.locator("button").first.click()
+        expect(stubborn.locator(".count")).to_contain_text("SIGKILL")
         page.screenshot(path=folder / "list.png")
         plugvisor.post("/plugin/failing/start")
-        expect(page.locator('.row[data-id="failing"] .tail')).to_contain_text("settings.toml")
-        expect(page.locator('.row[data-id="failing"] .word')).to_have_text("Error")
+        failing = find_row(page, "failing")
+        expect(failing.locator(".tail")).to_contain_text("settings.toml")
+        expect(failing.locator(".word")).to_have_text("Error")
         plugvisor.wait_for_status("stubborn", "stopped")
-        failing = page.locator('.row[data-id="failing"]')
         expect(failing.locator(".detail")).to_contain_text("given up")
         failing.screenshot(path=folder / "failure.png")
         watched.screenshot(path=folder / "plugin.png")
         phone = open_page(browser, plugvisor.url, "zh-CN", "light", (390, 780))
-        expect(phone.locator('.row[data-id="catalog"] .figure').first).to_contain_text("%")
+        expect(find_row(phone, "catalog").locator(".figure").first).to_contain_text("%")
         phone.screenshot(path=folder / "phone.png")
         browser.close()
 

@@ -1,117 +1,98 @@
-"""A real Chromium before a real Plugvisor; every page that a test opens must end without an error in its console."""
+"""A real Chromium and a real Plugvisor. A test fails if the console of a page that it opened has an error."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plugvisor.api.http.static import PAGE_DIR
 
+from tests.helpers.page import OPPOSITES, Appearance, launch_chromium
 from tests.helpers.plugin_code import OBEDIENT
-from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack
+from tests.helpers.stack import ADMIN_CODE, QUICK, ROOT, PlugvisorStack, run_stack
 from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = os.environ.get("PLUGVISOR_TEST_CHROMIUM", "chromium")
 IS_REQUIRED = os.environ.get("PLUGVISOR_TEST_REQUIRE_BROWSER") == "1"
-"""Set where the tests must not be skipped: by .ci/run."""
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-)  # fmt: skip
+"""Set by .ci/run, where these tests must not be skipped."""
 if find_spec("playwright") is None and not IS_REQUIRED:
-    collect_ignore_glob = ["test_[!b]*.py"]  # they import it; test_browser.py skips and says why
-PLUGINS = Path(__file__).parents[2] / "plugins"
+    collect_ignore_glob = ["test_[!b]*.py"]  # they import it; test_browser_is_there.py skips and says why
 
-_TABLE = re.search(r"`\n(.*?)`", (PAGE_DIR / "i18n.js").read_text(), re.DOTALL)
-assert _TABLE
-TEXTS = {key: texts for key, *texts in (line.split("|") for line in _TABLE[1].splitlines())}
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a person sees the page."""
-
-    language: str = "en"
-    theme: str = "light"
-    width: int = 1440
-
-    def say(self, key: str, *values: object) -> str:
-        """A text of the page."""
-        text = TEXTS[key][self.language == "zh"]
-        return re.sub(r"\{(\d)\}", lambda match: str(values[int(match[1])]), text)
-
-    def __str__(self) -> str:
-        return f"{self.language}-{self.theme}-{self.width}"
+STACK_IDS = ["colours", "crashed", "disabled", "heartbeat", "invalid", "stopped"]
+COLOURS = """\
+import signal
+for level in ("DEBUG", "INFO", "WARNING", "ERROR"):
+    words = (f"\\x1b[3{colour}mtext\\x1b[0m \\x1b[4{colour}mground\\x1b[0m" for colour in range(8))
+    print("2026-11-22 12:00:00", level, *words, flush=True)
+signal.pause()
+"""
 
 
-LOOKS = [
-    Look(language, theme, width) for language in ("en", "zh") for theme in ("light", "dark") for width in (1440, 390)
-]
-OPPOSITES = [Look(), Look("zh", "dark", 390)]
-"""Between them both languages, both themes and both widths."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run these tests first and one after another: so they share a browser and a Plugvisor, whatever the order."""
+    folder = str(ROOT / "tests" / "browser")
+    items.sort(key=lambda item: not str(item.path).startswith(folder))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One browser for a file, and not for longer: while Playwright is there, asyncio has a loop that runs."""
+    """One Chromium for these tests, and for no other: Playwright keeps an asyncio loop running in this thread."""
     try:
         from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415 - an extra that may be missing
     except ImportError:
-        _miss("Playwright is not installed; scripts/install browser")
-    path = shutil.which(CHROMIUM)
-    if path is None:
-        _miss("there is no Chromium; apt-get install chromium, or name one in PLUGVISOR_TEST_CHROMIUM")
-    expect.set_options(timeout=15_000)
+        _skip("Playwright is not installed; scripts/install browser")
+    expect.set_options(timeout=DEADLINE_SECONDS * 1000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=ARGUMENTS)
+        try:
+            browser = launch_chromium(playwright)
+        except FileNotFoundError as error:
+            _skip(str(error))
         yield browser
         browser.close()
 
 
-def _miss(why: str) -> None:
+def _skip(why: str) -> None:
     if IS_REQUIRED:
         pytest.fail(why)
     pytest.skip(why)
 
 
 @pytest.fixture(params=OPPOSITES, ids=str)
-def look(request: pytest.FixtureRequest) -> Look:
-    """Each flow is gone through twice."""
-    look: Look = request.param
-    return look
+def appearance(request: pytest.FixtureRequest) -> Appearance:
+    """Runs a test twice: between them both languages, both themes and both widths."""
+    appearance: Appearance = request.param
+    return appearance
 
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens an address in a session of its own; closes all of them at the end, when no console may hold an error."""
+    """Opens an address in a browser session of its own; at the end no console may have an error."""
     pages: list[Page] = []
     errors: list[str] = []
 
     def open_page(
         url: str,
-        look: Look | None = None,
+        appearance: Appearance | None = None,
         *,
         code: str | None = None,
         first_visit: bool = False,
         expected: str = "Failed to load resource",
         **options: Any,
     ) -> Page:
-        look = look or Look()
+        appearance = appearance or Appearance()
         context = browser.new_context(
-            locale={"en": "en-GB", "zh": "zh-CN"}[look.language],
-            color_scheme=look.theme,
-            viewport={"width": look.width, "height": 900},
+            locale=appearance.locale,
+            color_scheme=appearance.theme,
+            viewport={"width": appearance.width, "height": 900},
             **options,
         )
         context.set_default_timeout(DEADLINE_SECONDS * 1000)
@@ -120,7 +101,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         pages.append(page)
         page.on("pageerror", lambda error: errors.append(f"uncaught: {error}"))
-        # Chromium itself notes each answer that is no success, and each that does not come; some tests want those
+        # Chromium itself logs every error response and every failed request
         page.on(
             "console",
             lambda message: (
@@ -138,40 +119,58 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     assert not errors, errors
 
 
-SAMPLES = ("failing", "heartbeat", "stubborn")
-QUIET_EXIT = "import sys\nprint('cannot start: no settings', file=sys.stderr, flush=True)\nsys.exit(3)\n"
-
-
-def copy_samples(plugvisor: PlugvisorStack) -> None:
-    """The sample plugins that need no port."""
-    for name in SAMPLES:
-        shutil.copytree(PLUGINS / name, plugvisor.plugins_dir / name)
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[PlugvisorStack]:
-    """A Plugvisor with plugins of each kind, for the tests that leave them as they were."""
-    with run_stack() as made:
-        copy_samples(made)
-        for number in range(1, 4):
-            made.write_plugin(f"worker-{number}", OBEDIENT)
-        made.write_plugin("disabled", runtime="enabled = false")
-        broken = made.plugins_dir / "broken"
-        broken.mkdir()
-        (broken / "plugin.toml").write_text('[plugin]\nid = "broken"\ncommand = = 1\n')
-        made.up()
-        made.wait_for_status("heartbeat", "running")
-        yield made
+@pytest.fixture(scope="package")
+def stack() -> Iterator[PlugvisorStack]:
+    """A Plugvisor with a plugin of every kind, `STACK_IDS`. No test changes these; `add` adds others."""
+    with run_stack() as stack:
+        stack.write_plugin("colours", COLOURS)
+        stack.write_plugin("crashed", "raise SystemExit('no settings')\n", runtime="supervisor.startretries = 0")
+        stack.write_plugin("disabled", runtime="enabled = false")
+        shutil.copytree(ROOT / "plugins" / "heartbeat", stack.plugins_dir / "heartbeat")
+        (stack.plugins_dir / "invalid").mkdir()
+        (stack.plugins_dir / "invalid" / "plugin.toml").write_text('[plugin]\nid = "invalid"\ncommand = = 1\n')
+        stack.write_plugin("stopped", runtime="auto_start = false")
+        stack.up()
+        for plugin_id in ("colours", "heartbeat"):
+            stack.wait_for_status(plugin_id, "running")
+        stack.wait_for_state("crashed", "FATAL")
+        yield stack
 
 
 @pytest.fixture
-def enter(site: PlugvisorStack, open_page: Callable[..., Page], look: Look) -> Callable[..., Page]:
+def add(stack: PlugvisorStack) -> Iterator[Callable[..., Path]]:
+    """Adds a plugin to the shared Plugvisor, running or stopped; returns its folder. What was added is removed."""
+
+    def add(
+        plugin_id: str, code: str = OBEDIENT, *, runtime: str = QUICK, is_running: bool = True, about: str = ""
+    ) -> Path:
+        (stack.log_dir / f"{plugin_id}.log").unlink(missing_ok=True)  # an earlier test's
+        folder = stack.write_plugin(plugin_id, code, runtime=runtime)
+        manifest = folder / "plugin.toml"
+        manifest.write_text(manifest.read_text().replace("[plugin]\n", f"[plugin]\n{about}\n"))
+        refreshed = stack.post("/plugins/refresh")
+        assert plugin_id in refreshed.json()["added"], refreshed.text
+        if is_running:
+            stack.start_running(plugin_id)
+        return folder
+
+    yield add
+    for folder in stack.plugins_dir.iterdir():
+        if folder.name not in STACK_IDS:
+            shutil.rmtree(folder)
+    assert stack.post("/plugins/refresh").status_code == 200
+
+
+@pytest.fixture
+def open_signed_in(
+    stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
+) -> Callable[..., Page]:
     """Opens the page of the shared Plugvisor, signed in."""
 
-    def enter(path: str = "", **options: Any) -> Page:
-        page = open_page(site.url, look, code=ADMIN_CODE, **options)
+    def open_signed_in(path: str = "", **options: Any) -> Page:
+        page = open_page(stack.url, appearance, code=ADMIN_CODE, **options)
         if path:
-            page.goto(f"{site.url}/{path}")
+            page.goto(f"{stack.url}/{path}")
         return page
 
-    return enter
+    return open_signed_in

@@ -1,21 +1,25 @@
-"""One plugin's own view: what it tells, its charts and its log."""
+"""The view of one plugin: its facts, charts and log."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from playwright.sync_api import expect
+
+from tests.helpers.stack import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from playwright.sync_api import Page
 
-    from tests.browser.conftest import Look
+    from tests.helpers.page import Appearance
     from tests.helpers.stack import PlugvisorStack
 
 TALKER = """\
@@ -26,36 +30,24 @@ signal.signal(signal.SIGUSR1, lambda *_: logging.warning("a signal came"))
 logging.debug("details")
 logging.info("\\x1b[1;31mred\\x1b[0m and \\x1b[48;5;21mblue\\x1b[0m")
 logging.error("it went wrong")
-print("  a line beneath", flush=True)
+print("  ready", flush=True)
 while True:
     signal.pause()
 """
 
 
-def open_talker(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> Page:
-    plugin_id = f"talker-{look.language}"
-    site.write_plugin(plugin_id, TALKER, runtime='environment = { TOKEN = "a-secret-value" }')
-    manifest = site.plugins_dir / plugin_id / "plugin.toml"
-    manifest.write_text(manifest.read_text().replace("[plugin]", '[plugin]\nauthor = "Somebody"\nname = "Talker"'))
-    site.post("/plugins/refresh")
-    site.post(f"/plugin/{plugin_id}/reload?wait=20")
-    return enter(f"#/plugin/{plugin_id}")
+@pytest.fixture
+def talker(add: Callable[..., Path]) -> Path:
+    about = 'author = "Somebody"\nname = "Talker"'
+    return add("talker", TALKER, runtime=f'{QUICK}\nenvironment = {{ TOKEN = "a-secret-value" }}', about=about)
 
 
-def remove_talker(site: PlugvisorStack, look: Look) -> None:
-    folder = site.plugins_dir / f"talker-{look.language}"
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
-    assert site.post("/plugins/refresh").status_code == 200
-    (site.log_dir / f"{folder.name}.log").unlink()
-
-
-def test_what_it_tells(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> None:
-    page = open_talker(site, enter, look)
-    plugin_id = f"talker-{look.language}"
+def test_its_facts_and_charts(
+    stack: PlugvisorStack, open_signed_in: Callable[..., Page], talker: Path, appearance: Appearance
+) -> None:
+    page = open_signed_in("#/plugin/talker")
     expect(page.get_by_role("heading", level=1)).to_have_text("Talker")
-    pid = site.status(plugin_id)["pid"]
+    pid = stack.status("talker")["pid"]
     facts = page.locator(".facts")
     expect(facts).to_contain_text(str(pid))
     expect(facts).to_contain_text("python main.py")
@@ -65,21 +57,24 @@ def test_what_it_tells(site: PlugvisorStack, enter: Callable[..., Page], look: L
     assert "a-secret-value" not in page.content()
     os.kill(pid, signal.SIGKILL)
     expect(facts).to_contain_text("SIGKILL")
-    expect(page.locator(".word")).to_have_text(look.say("running"))
-    os.kill(site.wait_for_status(plugin_id, "running")["pid"], signal.SIGKILL)
+    expect(page.locator(".word")).to_have_text(appearance.text("running"))
+    os.kill(stack.wait_for_status("talker", "running")["pid"], signal.SIGKILL)
     expect(facts.locator("dd", has_text="SIGKILL")).to_have_count(2)
     expect(page.locator(".chart path[d^=M]")).to_have_count(6)
     drawing = page.locator(".chart svg").first
     expect(drawing).to_have_attribute("aria-label", re.compile("CPU.*%"))
     before = drawing.locator("path").last.get_attribute("d")
     expect(drawing.locator("path").last).not_to_have_attribute("d", str(before))
-    remove_talker(site, look)
-    expect(page.get_by_role("heading", level=1)).to_contain_text(plugin_id)
-    expect(page.locator(".empty:visible")).to_contain_text(look.say("goneText"))
+    shutil.rmtree(talker)
+    stack.post("/plugins/refresh")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("talker")
+    expect(page.locator(".empty:visible")).to_contain_text(appearance.text("goneText"))
 
 
-def test_the_log(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -> None:
-    page = open_talker(site, enter, look)
+def test_its_log(
+    stack: PlugvisorStack, open_signed_in: Callable[..., Page], talker: Path, appearance: Appearance
+) -> None:
+    page = open_signed_in("#/plugin/talker")
     lines = page.locator(".line:visible")
     expect(lines).to_have_count(4)
     red = page.locator(".line span", has_text=re.compile("^red$"))
@@ -87,45 +82,44 @@ def test_the_log(site: PlugvisorStack, enter: Callable[..., Page], look: Look) -
     expect(page.locator(".line span", has_text=re.compile("^blue$"))).to_have_class("bg4")
     page.get_by_role("combobox").select_option("ERROR")
     expect(lines).to_have_count(2)
-    expect(lines.last).to_have_text("  a line beneath")
+    expect(lines.last).to_have_text("  ready")
     page.get_by_role("combobox").select_option("")
     page.get_by_role("searchbox").fill("WENT wrong")
     expect(lines).to_have_count(1)
     page.get_by_role("searchbox").fill("nowhere")
-    expect(page.locator(".note")).to_have_text(look.say("nothingFound"))
+    expect(page.locator(".note")).to_have_text(appearance.text("nothingFound"))
     page.get_by_role("searchbox").fill("")
     expect(lines).to_have_count(4)
 
-    pid = site.status(f"talker-{look.language}")["pid"]
+    pid = stack.status("talker")["pid"]
     os.kill(pid, signal.SIGUSR1)
     expect(lines).to_have_count(5)
-    page.get_by_role("button", name=look.say("pause"), exact=True).click()
+    page.get_by_role("button", name=appearance.text("pause"), exact=True).click()
     os.kill(pid, signal.SIGUSR1)
-    expect(page.locator(".note")).to_have_text(look.say("waiting", 1))
+    expect(page.locator(".note")).to_have_text(appearance.text("waiting", 1))
     expect(lines).to_have_count(5)
-    page.get_by_role("button", name=look.say("resume"), exact=True).click()
+    page.get_by_role("button", name=appearance.text("resume"), exact=True).click()
     expect(lines).to_have_count(6)
 
     with page.expect_download() as begun:
-        page.get_by_role("button", name=look.say("download")).click()
-    assert begun.value.suggested_filename == f"talker-{look.language}.log"
+        page.get_by_role("button", name=appearance.text("download")).click()
+    assert begun.value.suggested_filename == "talker.log"
     text = Path(begun.value.path()).read_text()
     assert "red and blue" in text
     assert text.count("a signal came") == 2
-    remove_talker(site, look)
 
 
-def test_without_a_code_it_says_how_to_see_more(
-    site: PlugvisorStack, open_page: Callable[..., Page], look: Look
+def test_without_a_code_it_offers_to_sign_in(
+    stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
 ) -> None:
-    page = open_page(f"{site.url}/#/plugin/heartbeat", look)
+    page = open_page(f"{stack.url}/#/plugin/heartbeat", appearance)
     expect(page.get_by_role("heading", level=1)).to_have_text("Heartbeat")
-    expect(page.locator(".facts")).to_contain_text(look.say("pid"))
-    expect(page.locator(".rest")).to_contain_text(look.say("signInForFigures"))
+    expect(page.locator(".facts")).to_contain_text(appearance.text("pid"))
+    expect(page.locator(".rest")).to_contain_text(appearance.text("signInForFigures"))
 
 
-def test_a_plugin_that_is_not_there(enter: Callable[..., Page], look: Look) -> None:
-    page = enter("#/plugin/nobody")
-    expect(page.get_by_role("heading", level=1)).to_have_text(look.say("goneTitle", "nobody"))
-    page.get_by_role("link", name=look.say("back")).click()
+def test_an_unknown_plugin(open_signed_in: Callable[..., Page], appearance: Appearance) -> None:
+    page = open_signed_in("#/plugin/nobody")
+    expect(page.get_by_role("heading", level=1)).to_have_text(appearance.text("goneTitle", "nobody"))
+    page.get_by_role("link", name=appearance.text("back")).click()
     expect(page.locator(".row").first).to_be_visible()

@@ -1,11 +1,13 @@
 """What tests share, one noun for each module.
 
+accessibility    `check_accessibility`: axe finds nothing, and nothing is wider than the window
 event_client     `EventClient`, which keeps every event of `GET /events` or of a log stream
 fake_engine      `FakeEngine`, an engine in memory that does what the test says
 fake_supervisor  `FakeSupervisor`, the two sockets of a supervisord: XML-RPC and the state stream
 hostile_strings  strategies for strings that mean something to a shell, to supervisord or to whoever quotes them
 log_clients      clients that follow a plugin's log, by events or by a WebSocket
 manifests        `make_manifest`, with defaults
+page             Chromium, the page's texts and rows, and `Appearance`: language, theme and width
 plugin_code      the code of plugins: one that obeys, one that takes its time, one that ignores SIGTERM
 ports            `find_free_port`, which no other worker gets
 printer_plugin   `PRINTER`, a plugin that prints what a test has it print

@@ -1,0 +1,52 @@
+"""Every view for every pair of language, theme and width: accessible, and nothing is cut off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.helpers.accessibility import check_accessibility
+from tests.helpers.page import ALL_PAIRS, Appearance, find_row
+from tests.helpers.stack import ADMIN_CODE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from tests.helpers.stack import PlugvisorStack
+
+
+@pytest.mark.parametrize("appearance", ALL_PAIRS, ids=str)
+def test_every_view(stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance) -> None:
+    page = open_page(stack.url, appearance, first_visit=True)
+    row = find_row(page, "colours")
+    expect(row.locator(".word")).to_have_text(appearance.text("running"))
+    check_accessibility(page)
+    row.locator("button").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check_accessibility(page)
+    page.keyboard.press("Escape")
+
+    page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+    find_row(page, "crashed").scroll_into_view_if_needed()
+    expect(find_row(page, "crashed").locator(".tail")).to_have_text("no settings")
+    page.get_by_role("checkbox", name=appearance.text("selectAll")).check()
+    page.locator(".bar button").nth(1).click()
+    expect(page.get_by_role("dialog")).to_contain_text(appearance.text("confirmStop", 2))
+    check_accessibility(page)
+    page.keyboard.press("Escape")
+    expect(page.locator(".bar")).to_be_visible()
+    check_accessibility(page)
+
+    page.goto(f"{stack.url}/#/plugin/colours")
+    expect(page.locator(".line")).to_have_count(4)
+    expect(page.locator(".chart path[d^=M]")).to_have_count(6)
+    expect(page.locator(".facts")).to_contain_text("python main.py")
+    check_accessibility(page)
+    page.context.set_offline(True)
+    page.goto(f"{stack.url}/#/plugin/nobody", wait_until="commit")
+    expect(page.get_by_role("heading", level=1)).to_have_text(appearance.text("goneTitle", "nobody"))
+    check_accessibility(page)

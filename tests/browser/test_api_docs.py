@@ -1,0 +1,87 @@
+"""`GET /docs`, the page to try the API."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+from plugvisor.api.routes import ROUTES
+
+from tests.helpers.accessibility import check_accessibility
+from tests.helpers.stack import ADMIN_CODE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Locator, Page
+
+    from tests.helpers.stack import PlugvisorStack
+
+MARKUP = "<img src=x onerror=hacked()>"
+
+
+@pytest.fixture
+def docs(stack: PlugvisorStack, open_page: Callable[..., Page]) -> Page:
+    return open_page(f"{stack.url}/docs")
+
+
+def open_operation(page: Page, method: str, path: str) -> Locator:
+    operation = (
+        page.locator("#operations > details")
+        .filter(has=page.get_by_text(method, exact=True), has_text=f"{method}{path}")
+        .filter(has=page.get_by_text(path, exact=True))
+    )
+    operation.locator("> summary").click()
+    return operation
+
+
+def send(operation: Locator) -> tuple[str, str]:
+    """Send the request; returns the status line, and the body below it."""
+    button = operation.get_by_role("button", name="Send")
+    button.click()
+    expect(button).to_be_enabled()
+    head, _, body = operation.locator("form pre").inner_text().partition("\n\n")
+    return head, body
+
+
+def test_it_shows_every_operation(docs: Page) -> None:
+    expect(docs.locator("#operations > details")).to_have_count(len(ROUTES))
+    assert docs.title() == "Plugvisor API"
+    check_accessibility(docs)
+
+
+def test_an_operation_is_tried(stack: PlugvisorStack, docs: Page, add: Callable[..., Path]) -> None:
+    add("other", is_running=False)
+    operation = open_operation(docs, "POST", "/plugin/{plugin_id}/start")
+    operation.get_by_label("plugin_id").fill("other")
+    head, body = send(operation)
+    assert head.startswith("401 ")
+    assert json.loads(body)["code"] == "unauthorized"
+    docs.get_by_label("Admin code").fill(ADMIN_CODE)
+    head, body = send(operation)
+    assert head.startswith("200 ")
+    assert json.loads(body)["pid"] == stack.status("other")["pid"]
+
+
+def test_text_of_a_plugin_is_not_markup(docs: Page, add: Callable[..., Path]) -> None:
+    add("other", is_running=False, about=f"description = '{MARKUP}'")
+    head, body = send(open_operation(docs, "GET", "/plugins"))
+    assert head.startswith("200 ")
+    assert MARKUP in {plugin["description"] for plugin in json.loads(body)["plugins"]}
+
+
+def test_a_stream_is_shown_as_it_arrives_and_can_be_stopped(
+    stack: PlugvisorStack, docs: Page, add: Callable[..., Path]
+) -> None:
+    add("other")
+    operation = open_operation(docs, "GET", "/events")
+    operation.get_by_role("button", name="Send").click()
+    output = operation.locator("form pre")
+    expect(output).to_contain_text("event: snapshot")
+    stack.post("/plugin/other/reload")
+    expect(output).to_contain_text("event: status")
+    operation.get_by_role("button", name="Stop").click()
+    expect(output).to_contain_text("stopped")

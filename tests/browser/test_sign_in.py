@@ -1,0 +1,132 @@
+"""The admin code: when the page asks for it, where it is kept, and where it never is."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.helpers.page import find_row
+from tests.helpers.stack import ADMIN_CODE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+    from tests.helpers.page import Appearance
+    from tests.helpers.stack import PlugvisorStack
+
+
+def test_the_first_action_asks_for_it(
+    stack: PlugvisorStack, open_page: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
+) -> None:
+    add("worker")
+    page = open_page(stack.url, appearance)
+    row = find_row(page, "worker")
+    expect(row.locator(".word")).to_have_text(appearance.text("running"))
+    pid = stack.status("worker")["pid"]
+    row.locator("button").nth(1).click()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_label(appearance.text("adminCode"))
+    expect(field).to_be_focused()
+    field.fill("a-wrong-code-of-some-length")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_have_text(appearance.text("wrongCode"))
+    assert stack.status("worker")["pid"] == pid
+    field.fill(ADMIN_CODE)
+    page.keyboard.press("Enter")
+    expect(dialog).to_have_count(0)
+    expect(row.locator("button").nth(1)).to_have_attribute("aria-disabled", "false")
+    expect(row.locator(".word")).to_have_text(appearance.text("running"))
+    assert stack.status("worker")["pid"] != pid, "the action continued"
+
+
+def test_cancelling_changes_nothing(
+    stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
+) -> None:
+    page = open_page(stack.url, appearance)
+    button = find_row(page, "heartbeat").locator("button").first
+    expect(button).to_have_text(appearance.text("stop"))
+    button.click()
+    page.get_by_role("dialog").get_by_role("button", name=appearance.text("cancel")).click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(button).to_be_focused()
+    expect(button).to_have_text(appearance.text("stop"))
+    assert stack.status("heartbeat")["status"] == "running"
+
+
+def test_an_address_with_the_code_signs_in(
+    stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
+) -> None:
+    requested: list[str] = []
+    page = open_page("about:blank", appearance)
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+    expect(page.get_by_role("button", name=appearance.text("signOut"))).to_be_visible()
+    assert page.url == f"{stack.url}/"
+    assert page.evaluate("history.length") == 2, "the address with the code is not in the history"
+    assert not [url for url in requested if ADMIN_CODE in url and "#" not in url]
+    stored = page.evaluate("[JSON.stringify(localStorage), document.cookie, document.documentElement.outerHTML]")
+    assert ADMIN_CODE not in json.dumps(stored)
+    assert page.evaluate("Object.values(sessionStorage)") == [ADMIN_CODE]
+    page.reload()
+    expect(page.get_by_role("button", name=appearance.text("signOut"))).to_be_visible()
+    other = page.context.new_page()
+    other.goto(stack.url)
+    expect(other.get_by_role("button", name=appearance.text("signIn"), exact=True)).to_be_visible()
+
+    page.get_by_role("button", name=appearance.text("signOut")).click()
+    expect(page.get_by_role("button", name=appearance.text("signIn"), exact=True)).to_be_visible()
+    expect(find_row(page, "heartbeat").locator(".figure.none")).to_have_count(3)
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_code_that_has_become_wrong_is_asked_for_again(
+    stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
+) -> None:
+    page = open_page(stack.url, appearance)
+    row = find_row(page, "heartbeat")
+    expect(row.locator(".word")).to_have_text(appearance.text("running"))
+    # as after a restart with another code
+    page.evaluate("sessionStorage.setItem('plugvisor.code', 'an-earlier-code')")
+    row.locator("button").nth(1).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(row.locator("button").nth(1)).to_have_text(appearance.text("reload"))
+    expect(row.locator(".trouble")).to_be_hidden()
+
+
+def test_by_keyboard_alone(
+    stack: PlugvisorStack, open_page: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
+) -> None:
+    add("worker")
+    page = open_page(stack.url, appearance)
+    expect(find_row(page, "worker").locator(".word")).to_have_text(appearance.text("running"))
+    page.keyboard.press("/")
+    page.keyboard.type("worker")
+    expect(page.locator(".row")).to_have_count(1)
+    reload_button = find_row(page, "worker").locator("button").nth(1)
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if reload_button.evaluate("(node) => node === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    page.keyboard.type(ADMIN_CODE)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(reload_button).to_have_attribute("aria-disabled", "false")
+    expect(reload_button).to_be_focused()
+    expect(page.locator("#spoken")).to_contain_text("worker")
+    link = find_row(page, "worker").get_by_role("link")
+    for _ in range(5):
+        page.keyboard.press("Shift+Tab")
+        if link.evaluate("(node) => node === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.get_by_role("heading", level=1)).to_have_text("worker")
+    page.go_back()
+    expect(find_row(page, "worker").get_by_role("link")).to_be_focused()

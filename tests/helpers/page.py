@@ -1,0 +1,70 @@
+"""The page in a browser: Chromium, the page's texts, and the ways in which people see it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plugvisor.api.http.static import PAGE_DIR
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page, Playwright
+
+CHROMIUM = os.environ.get("PLUGVISOR_TEST_CHROMIUM", "chromium")
+_ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+)  # fmt: skip
+
+_TABLE = re.search(r"`\n(.*?)`", (PAGE_DIR / "i18n.js").read_text(), re.DOTALL)
+assert _TABLE
+_TEXTS = {key: texts for key, *texts in (line.split("|") for line in _TABLE[1].splitlines())}
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Language, theme and window width."""
+
+    language: str = "en"
+    theme: str = "light"
+    width: int = 1440
+
+    @property
+    def locale(self) -> str:
+        """The browser's language, and the page's `lang` if it is Chinese."""
+        return {"en": "en-GB", "zh": "zh-CN"}[self.language]
+
+    def text(self, key: str, *values: object) -> str:
+        """A text of the page."""
+        text = _TEXTS[key][self.language == "zh"]
+        return re.sub(r"\{(\d)\}", lambda match: str(values[int(match[1])]), text)
+
+    def __str__(self) -> str:
+        return f"{self.language}-{self.theme}-{self.width}"
+
+
+OPPOSITES = [Appearance("en", "light", 1440), Appearance("zh", "dark", 390)]
+"""Both languages, both themes and both widths."""
+ALL_PAIRS = [
+    Appearance("en", "light", 1440), Appearance("en", "dark", 390), Appearance("zh", "light", 390),
+    Appearance("zh", "dark", 1440),
+]  # fmt: skip
+"""Every language with every theme, every language with every width, every theme with every width."""
+
+
+def launch_chromium(playwright: Playwright) -> Browser:
+    """Start the installed Chromium; raises `FileNotFoundError`."""
+    path = shutil.which(CHROMIUM)
+    if path is None:
+        raise FileNotFoundError(
+            f"there is no {CHROMIUM!r}; apt-get install chromium, or name one in PLUGVISOR_TEST_CHROMIUM"
+        )
+    return playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+
+
+def find_row(page: Page, plugin_id: str) -> Locator:
+    """A plugin's row in the list."""
+    return page.locator(f'.row[data-id="{plugin_id}"]')
