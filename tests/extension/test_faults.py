@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from supervisor.process import ProcessGroup
 from plugvisor.engines.supervisord.extension.patches import clock, event_loop
-from plugvisor.engines.supervisord.extension import extension
+from plugvisor.engines.supervisord.extension import extension, reporter
 from plugvisor.engines.supervisord.extension.processes import orphans, plugin_process
 from plugvisor.engines.supervisord.extension import rpcinterface, stream
 
@@ -55,13 +55,13 @@ class Logger:
 
 class FaultyJson:
     __name__ = "json"
-    dumps = staticmethod(extension.json.dumps)
+    dumps = staticmethod(reporter.json.dumps)
 
-extension.json = FaultyJson()
-inject(extension.json, "dumps")
-inject(extension.Extension, "flush", "_find_any", "_write", "_make_snapshot")
+reporter.json = FaultyJson()
+inject(reporter.json, "dumps")
+inject(reporter.StateReporter, "flush", "_find", "_write", "_make_snapshot")
 inject(clock.SteadyClock, "follow")
-inject(extension, "_describe")
+inject(reporter, "_describe")
 inject(plugin_process.PluginProcess, "describe")
 inject(orphans.Orphans, "step", "note_spawned", "note_ended", "note_descendants", "kill_now", "end_all")
 inject(event_loop.EventLoop, "update_groups", "close")
@@ -79,19 +79,19 @@ ProcessGroup.stop_all = stop_all_for_the_extension
 
 def make_rpcinterface(supervisord, **options):
     namespace = rpcinterface.make_rpcinterface(supervisord, **options)
-    it = namespace._extension
-    it.logger = it._stream.logger = Logger(it.logger)
+    [(_, it)] = rpcinterface._instances
+    it.logger = it._reporter.logger = it._reporter._stream.logger = Logger(it.logger)
     return namespace
 '''
 WHILE_IT_RUNS = [
-    *("json.dumps", "Extension.flush", "Extension._find_any", "Extension._write", "Extension._make_snapshot"),
-    *("SteadyClock.follow", "extension._describe", "PluginProcess.describe"),
+    *("json.dumps", "StateReporter.flush", "StateReporter._find", "StateReporter._write"),
+    *("StateReporter._make_snapshot", "SteadyClock.follow", "reporter._describe", "PluginProcess.describe"),
     *("Orphans.step", "Orphans.note_spawned", "Orphans.note_ended", "Orphans.note_descendants"),
     *("Reader.recv", "Reader.__init__", "Reader.close", "Reader.send", "StateStream.accept", "StateStream.write"),
-    "logger+extension._describe",
+    "logger+reporter._describe",
 ]
 AT_THE_END = [
-    *("stop_all", "StateStream.close", "Reader.close", "logger", "stop_all+logger", "Extension.flush"),
+    *("stop_all", "StateStream.close", "Reader.close", "logger", "stop_all+logger", "StateReporter.flush"),
     *("Orphans.end_all", "Orphans.step", "EventLoop.close", "PluginProcess.describe", "Orphans.note_descendants"),
 ]
 SILENCE_SECONDS = 2.5
