@@ -11,7 +11,7 @@ while True:
 HESITANT = """\
 import os, signal, sys, time
 def stop(*_):
-    os.write(1, b"asked to stop\n")  # a handler that interrupts `print` may not call it
+    os.write(1, b"asked to stop\\n")  # a handler that interrupts `print` may not call it
     while not os.path.exists("go"):
         time.sleep(0.01)
     sys.exit(0)
