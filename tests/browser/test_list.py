@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import STACK_IDS
 from tests.helpers.page import find_row
-from tests.helpers.plugin_code import IGNORES_SIGTERM, OBEDIENT
+from tests.helpers.plugin_code import CRASHING, IGNORES_SIGTERM, OBEDIENT
 from tests.helpers.stack import ADMIN_CODE, QUICK
 
 if TYPE_CHECKING:
@@ -155,6 +155,20 @@ def test_a_failure_shows_its_reason_until_it_is_dismissed(
     reload_button.click()
     expect(row.locator(".word")).to_have_text(appearance.text("running"))
     expect(trouble).to_be_hidden()
+
+
+def test_a_crash_loop_looks_like_an_error(
+    open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
+) -> None:
+    add("worker", CRASHING)
+    page = open_signed_in()
+    row = find_row(page, "worker")
+    expect(row.locator(".word")).to_have_text(appearance.text("flapping"))
+    expect(row.locator(".trouble")).to_contain_text("with exit code 3")
+    expect(row.locator("svg.error")).to_be_visible()
+    page.locator('[data-name="error"]').click()
+    expect(page.locator(".row")).to_have_count(3)
+    expect(row).to_be_visible()
 
 
 def test_an_invalid_manifest_shows_its_line_until_it_is_corrected(

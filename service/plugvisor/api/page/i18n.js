@@ -64,8 +64,8 @@ welcomeText|Viewing needs no sign-in; changes need the admin code from the termi
 emptyTitle|No plugin yet|还没有插件
 emptyText|Create a folder hello in the plugins folder, with your program and this plugin.toml:|在插件目录中新建文件夹 hello，放入你的程序和 plugin.toml：
 nothingFound|Nothing matches.|没有符合的内容。
-manifestError|Invalid plugin.toml:|plugin.toml 无效：
-manifestLine|Invalid plugin.toml, line {0}:|plugin.toml 第 {0} 行无效：
+manifestError|Invalid plugin.toml: |plugin.toml 无效：
+manifestLine|Invalid plugin.toml, line {0}: |plugin.toml 第 {0} 行无效：
 repair|Correct the file, then reload. The smallest valid one is:|请修正该文件后重载。最少只需：
 back|All plugins|所有插件
 goneTitle|There is no plugin {0}|没有插件 {0}

@@ -4,16 +4,16 @@ import { allows, VERBS } from "./actions.js";
 import { arrange, h, icon, oncePerFrame, setText } from "./dom.js";
 import { formatNumber, t } from "./i18n.js";
 import { Row } from "./row.js";
-import { kindOf, makeExample } from "./status.js";
+import { isFailing, kindOf, makeExample } from "./status.js";
 
 const FILTERS = {
   all: () => true,
-  running: (item) => item.status === "running",
+  running: (item) => kindOf(item) === "running",
   changing: (item) => item.status === "starting" || item.status === "stopping",
   stopped: (item) => item.status === "stopped",
-  error: (item) => item.status === "error" || item.flapping,
+  error: isFailing,
 };
-const RANK = ["error", "stopping", "starting", "running", "stopped", "disabled"];
+const RANK = ["error", "flapping", "stopping", "starting", "running", "stopped", "disabled"];
 
 /** Sort keys by column; numbers are negative so that the largest comes first. */
 const SORTS = {

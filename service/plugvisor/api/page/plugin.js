@@ -120,7 +120,7 @@ export class PluginView {
       manifest: {
         id: item.id,
         folder,
-        version: item.version,
+        version: item.version || undefined,
         author: item.author?.name,
         dependencies: item.dependencies?.map((one) => one.id ?? one.entry).filter(Boolean),
         auto_start: manifest?.auto_start,

@@ -31,7 +31,8 @@ export class Row {
 
   /** Shows a plugin's current state; highlights the row for a moment if its status has changed. */
   update(item) {
-    const hasChanged = kindOf(item) !== kindOf(this.#item);
+    // a crash loop would be highlighted all the time
+    const hasChanged = !item.flapping && kindOf(item) !== kindOf(this.#item);
     this.#item = item;
     setText(this.#link, item.name);
     this.#link.href = `#/plugin/${encodeURIComponent(item.id)}`;

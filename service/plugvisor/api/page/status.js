@@ -8,12 +8,18 @@ import { h, icon, setText } from "./dom.js";
 import { formatDuration, t } from "./i18n.js";
 import { getCode } from "./session.js";
 
-/** Returns the status to display: a stopped plugin that is disabled is "disabled". */
-export const kindOf = (item) => (item.status === "stopped" && !item.enabled ? "disabled" : item.status);
+/** Returns the status to display: the API's, `disabled` for a stopped plugin, or `flapping` for one in a crash loop. */
+export function kindOf({ status, enabled, flapping }) {
+  if (status === "stopped" && !enabled) return "disabled";
+  return flapping && (status === "starting" || status === "running") ? "flapping" : status;
+}
+
+/** Whether a plugin is in error or in a crash loop. */
+export const isFailing = (item) => ["error", "flapping"].includes(kindOf(item));
 
 function describeManifestError({ line, message }) {
   const where = line ? t("manifestLine", line) : t("manifestError");
-  return [h("p.detail", `${where} `, h("span", { lang: "en" }, message)), h("p", t("repair")), makeExample()];
+  return [h("p.detail", where, h("span", { lang: "en" }, message)), h("p", t("repair")), makeExample()];
 }
 
 /** Makes an example of the smallest valid manifest. */
@@ -35,8 +41,9 @@ export class StatusLabel {
   update(item) {
     this.#item = item;
     const kind = kindOf(item);
-    if (!this.node.firstChild.classList.contains(kind)) this.node.firstChild.replaceWith(icon(kind));
-    setText(this.#word, t(item.flapping && kind === "running" ? "flapping" : kind));
+    const symbol = isFailing(item) ? "error" : kind;
+    if (!this.node.firstChild.classList.contains(symbol)) this.node.firstChild.replaceWith(icon(symbol));
+    setText(this.#word, t(kind));
     if (kind !== "stopping") this.#stopSeconds = undefined;
     this.tick();
   }
@@ -120,10 +127,9 @@ export class Trouble {
 
   update(item) {
     const failure = this.#actions.failures.get(item.id);
-    const isBad = item.status === "error" || item.flapping;
-    const detail = isBad && !isInvalid(item) ? item.detail : "";
+    const detail = isFailing(item) && !isInvalid(item) ? item.detail : "";
     const texts = [...new Set([failure && textOf(failure), detail].filter(Boolean))];
-    const withLog = this.#withLog && isBad && item.last_exit;
+    const withLog = this.#withLog && isFailing(item) && item.last_exit;
     const key = JSON.stringify([texts, item.manifest_error, getCode(), withLog]);
     if (key === this.#shown) return;
     this.#shown = key;
