@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,10 +99,10 @@ def test_not_modified(shared: PlugvisorStack, add: Callable[..., str]) -> None:
 
 def test_uptime_advances_and_time_is_always_fresh(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
-    pid = shared.start_running(plugin_id)
     began = time.monotonic()
-    uptimes, times = [], []
-    while time.monotonic() - began < 3.2:
+    pid = shared.start_running(plugin_id)
+    uptimes, times = [0], []  # by turns of one and of all, which is rendered once a second
+    while uptimes[-1] < 3:
         before = datetime.now().astimezone()
         one = shared.status(plugin_id)
         everyone = shared.http.get("/plugin/status").json()
@@ -112,12 +112,10 @@ def test_uptime_advances_and_time_is_always_fresh(shared: PlugvisorStack, add: C
         assert one["pid"] == everyone["plugins"][plugin_id]["pid"] == pid
         uptimes += [one["uptime"], everyone["plugins"][plugin_id]["uptime"]]
         times += told
-        assert abs(uptimes[-1] - (time.monotonic() - began)) < 2.1
+        assert uptimes[-1] <= time.monotonic() - began < DEADLINE_SECONDS
     assert times == sorted(set(times))
-    assert max(uptimes) >= 3
-    for kind in (uptimes[::2], uptimes[1::2]):
+    for kind in (uptimes[1::2], uptimes[2::2]):
         assert kind == sorted(kind)
-        assert set(kind) >= {1, 2}
     shared.post(f"/plugin/{plugin_id}/stop")
 
 

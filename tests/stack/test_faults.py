@@ -113,6 +113,7 @@ def test_frozen_in_the_middle_of_a_stop(plugvisor: PlugvisorStack) -> None:
             assert_unavailable(stop.result())
             assert time.monotonic() - began < LONGEST_ANSWER_SECONDS
     (folder / "go").touch()
+    wait_for(plugvisor.is_ready, "supervisord to answer again")
     plugvisor.wait_for_status("slow", "stopped")
 
 

@@ -204,7 +204,7 @@ def test_metrics_for_prometheus(shared: PlugvisorStack, add: Callable[..., str])
     assert told["plugvisor_plugin_uptime_seconds", running] >= 0
     assert told["plugvisor_plugin_memory_bytes", running] > 1_000_000
     assert told["plugvisor_plugin_threads", running] == 1
-    assert told["plugvisor_plugin_cpu_seconds_total", running] > 0
+    assert told["plugvisor_plugin_cpu_seconds_total", running] >= 0
     assert ("plugvisor_plugin_memory_bytes", stopped) not in told
     assert told["plugvisor_plugin_restarts_total", running] == 0
     requests = {labels[1:]: value for labels, value in told.items() if labels[0] == "plugvisor_http_requests_total"}
@@ -216,9 +216,9 @@ def test_metrics_for_prometheus(shared: PlugvisorStack, add: Callable[..., str])
     assert not [labels for labels in requests if str(pid) in "".join(labels) or running in "".join(labels)]
     # the default registry's names for the same, so that a dashboard that exists fits
     assert told["process_resident_memory_bytes",] > 10_000_000
-    starts = told["plugvisor_supervisord_call_duration_seconds_count", "system.multicall"]
+    starts = told["plugvisor_supervisord_call_duration_seconds_count", "plugins.start"]
     assert starts >= 1
-    assert told["plugvisor_supervisord_call_duration_seconds_bucket", "+Inf", "system.multicall"] == starts
+    assert told["plugvisor_supervisord_call_duration_seconds_bucket", "+Inf", "plugins.start"] == starts
     assert told["plugvisor_http_request_duration_seconds_count", "GET", "/plugin/status"] >= 3
 
 
