@@ -51,7 +51,8 @@ def read_admin_code(environ: Mapping[str, str]) -> AdminCode | None:
     try:
         code = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read PLUGVISOR_ADMIN_CODE_FILE {path!r}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"cannot read PLUGVISOR_ADMIN_CODE_FILE {path!r}: {why}") from error
     return AdminCode(_check(code, f"the admin code in {path!r}"))
 
 

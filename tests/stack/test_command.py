@@ -259,7 +259,7 @@ def test_what_a_killed_supervisord_left_is_no_hindrance(plugvisor: PlugvisorStac
 def test_render(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("x")
     done = plugvisor.command("render")
-    assert (done.returncode, done.stdout) == (0, "x: ok, plugin 'x'\n1 plugins, 0 invalid\n")
+    assert (done.returncode, done.stdout) == (0, "x: ok, plugin 'x'\n1 plugin, 0 invalid\n")
     assert (plugvisor.run_dir / "conf.d" / "x.conf").exists()
     assert (plugvisor.run_dir / "launch" / "x.sh").exists()
     (plugvisor.plugins_dir / "x" / "plugin.toml").write_text("[plugin\n")

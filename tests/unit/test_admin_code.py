@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
+from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.errors import ConfigurationError
+from plugvisor.settings import Settings
 
 
 def test_neither() -> None:
@@ -95,3 +97,15 @@ def test_a_code_file_is_readable_by_this_user_only(tmp_path: Path) -> None:
     assert other.read_text() == "other"
     with pytest.raises(OSError, match="No such file"):
         keep_admin_code(tmp_path / "missing" / "code", AdminCode("ABCD"))
+
+
+def test_serve_keeps_a_generated_code_and_names_its_file_at_every_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("PLUGVISOR_ADMIN_CODE", "PLUGVISOR_ADMIN_CODE_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    settings = Settings.from_env({"PLUGVISOR_RUN_DIR": str(tmp_path)})
+    first, second = find_admin_code(settings), find_admin_code(settings)
+    assert first.value == second.value
+    line = f"admin code: in the file {tmp_path / 'admin_code'}\n"
+    assert capsys.readouterr().out == line * 2, "the code itself is shown only in a terminal"

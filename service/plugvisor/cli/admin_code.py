@@ -19,14 +19,14 @@ WEAK_CODE = (
 
 def find_admin_code(settings: Settings) -> AdminCode:
     """The code that was set; else the one that `serve` made when it was first started here; else a new one."""
-    kept = settings.run_dir / "admin_code"
-    code = read_admin_code(os.environ)
-    if code is None and kept.exists():
-        code = read_admin_code({"PLUGVISOR_ADMIN_CODE_FILE": str(kept)})
-    if code is not None:
+    if (code := read_admin_code(os.environ)) is not None:
         return code
-    code = make_admin_code()
-    keep_admin_code(kept, code)
+    kept = settings.run_dir / "admin_code"
+    if kept.exists():
+        code = read_admin_code({"PLUGVISOR_ADMIN_CODE_FILE": str(kept)})
+    if code is None:
+        code = make_admin_code()
+        keep_admin_code(kept, code)
     # to a person at a terminal, but never to a log
     print(f"admin code: {code.value if sys.stdout.isatty() else f'in the file {kept}'}", flush=True)
     return code

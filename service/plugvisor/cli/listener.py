@@ -23,5 +23,5 @@ def open_socket(host: str, port: int) -> socket.socket:
         why = os.strerror(known) if known else str(error)
         raise ConfigurationError(
             f"cannot listen on {host} port {port}: {why}; "
-            "end what listens there, or choose another PLUGVISOR_PORT or PLUGVISOR_HOST"
+            "end what uses this port, or choose another PLUGVISOR_PORT or PLUGVISOR_HOST"
         ) from error

@@ -52,5 +52,5 @@ def _print_verdicts(plugins: Iterable[Plugin]) -> int:
             print(f"{where}: cannot be used: {plugin.problem}")
         else:
             print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
-    print(f"{count} plugins, {invalid} invalid")
+    print(f"{count} plugin{'' if count == 1 else 's'}, {invalid} invalid")
     return 1 if invalid else 0

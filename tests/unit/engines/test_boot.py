@@ -214,7 +214,7 @@ def test_the_operators_own_file_is_used_where_it_is(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (None, "No such file or directory; `plugvisor render` publishes plugins"),
+        (None, "No such file or directory; `plugvisor render` writes the launch files"),
         (b"nonsense", "its launch file is damaged; a reload writes it again"),
     ],
 )

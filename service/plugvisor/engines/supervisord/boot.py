@@ -164,5 +164,5 @@ def execute_plugin(path: Path) -> NoReturn:
     except OSError as error:
         raise ConfigurationError(
             f"cannot run {path.stem!r}: {error.filename or 'its program'}: {error.strerror}; "
-            "`plugvisor render` publishes plugins, `plugvisor check` says what is wrong with one"
+            "`plugvisor render` writes the launch files, `plugvisor check` shows invalid manifests"
         ) from error
