@@ -47,7 +47,7 @@ def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if name != "PLUGVISOR_ADMIN_CODE"},
         **settings.to_env(),
         "PLUGVISOR_PYTHON": sys.executable,
-        "PLUGVISOR_PROGRAMS": str(settings.run_dir / "users.conf"),
+        "PLUGVISOR_PROGRAMS": "",  # the extension adds them
         "PLUGVISOR_MINFDS": str(count_descriptors(plugins_count)),
     }
 

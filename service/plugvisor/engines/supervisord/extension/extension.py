@@ -245,7 +245,7 @@ class Extension:
         """End what a supervisord that was killed has left running; nothing is served yet, so this may block."""
         ended = end_tagged(self.run_dir)
         if ended:
-            text = f"plugins: ended {len(ended)} processes that an earlier supervisord had left running"
+            text = f"plugins: ended what an earlier supervisord had left running: {len(ended)} processes"
             self.logger.info(text)
 
     def _is_clear(self) -> bool:
