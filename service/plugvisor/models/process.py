@@ -42,7 +42,8 @@ _STATUS = {
     ProcessState.UNKNOWN: Status.ERROR,
 }
 
-_ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING})
+# UNKNOWN is a process that could not be signalled; it may well be alive.
+_ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING, ProcessState.UNKNOWN})
 
 
 class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -119,7 +120,7 @@ class Process(msgspec.Struct, frozen=True):
             case ProcessState.FATAL:
                 return f"it could not be started and supervisord has given up: {self._reason}"
             case ProcessState.UNKNOWN:
-                return "supervisord does not know what became of its process; see supervisord's log"
+                return "supervisord could not signal its process; supervisord's log says why"
             case ProcessState.EXITED if self.exited_unexpectedly:
                 return f"it ended unexpectedly, {self._how_it_ended}; its log may say why"
             case ProcessState.EXITED:

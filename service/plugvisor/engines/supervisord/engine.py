@@ -227,8 +227,7 @@ def _check_gone(process: Process) -> None:
         return
     what = "an orphan of it" if process.orphans and not process.is_alive else "its process"
     raise StopTimeout(
-        f"{what} is still alive {KILL_GRACE_SECONDS:g} seconds after SIGKILL; the kernel may be waiting for a device; "
-        "supervisord goes on killing it"
+        f"{what} is still alive {KILL_GRACE_SECONDS:g} seconds after SIGKILL; the kernel may be waiting for a device"
     )
 
 
