@@ -334,7 +334,7 @@ def test_a_change_is_visible_to_every_read_after_it(tmp_path: Path, change_name:
 def test_already_running(tmp_path: Path) -> None:
     async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
         fake.methods["plugins.start"] = fail(60, "ALREADY_STARTED: echo")
-        with pytest.raises(AlreadyRunning):
+        with pytest.raises(AlreadyRunning, match=r"^it is running already$"):
             await engine.start("echo")
 
     run(tmp_path, scenario)

@@ -210,6 +210,8 @@ def _explain() -> Iterator[None]:
     """supervisord's words name files and hold stack traces: they are for the log."""
     try:
         yield
+    except AlreadyRunning as error:
+        raise AlreadyRunning("it is running already") from error
     except NotRunning as error:
         raise NotRunning("it is not running") from error
     except StopTimeout as error:
