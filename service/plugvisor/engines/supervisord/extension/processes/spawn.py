@@ -41,7 +41,7 @@ def spawn(launch: Launch, environment: Mapping[str, str], stdin: int, stdout: in
             process_group=0,
             **_find_credentials(uid),
         )
-    except subprocess.SubprocessError as error:  # a credential could not be set
+    except (subprocess.SubprocessError, KeyError) as error:  # a credential could not be set, or the user is gone
         raise OSError(errno.EPERM, os.strerror(errno.EPERM)) from error
     process.returncode = 0  # else `Popen.__del__` would wait for the process in supervisord's place
     return process.pid
