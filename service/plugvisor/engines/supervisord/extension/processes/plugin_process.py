@@ -150,6 +150,9 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         environment[TAG_VARIABLE] = self.tag.render()
         try:
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
+        except OSError as error:
+            raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
+        try:
             return spawn(launch, environment, self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory)) from error

@@ -47,14 +47,14 @@ def spawn(launch: Launch, environment: Mapping[str, str], stdin: int, stdout: in
     return process.pid
 
 
-def describe_spawn_error(error: OSError, directory: str) -> str:
+def describe_spawn_error(error: OSError, directory: str, purpose: str = "execute its command") -> str:
     """Why a program was not started, without its arguments, which may hold a secret."""
     match error.errno:
         case errno.EMFILE | errno.ENFILE:
             return "too many open files"
         case errno.EAGAIN:
             return "too many processes"
-    what = "enter its folder" if error.filename == _encode(directory) else "execute its command"
+    what = "enter its folder" if error.filename == _encode(directory) else purpose
     return f"cannot {what}: {error.strerror}"
 
 
