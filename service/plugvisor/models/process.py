@@ -76,7 +76,7 @@ class Process(msgspec.Struct, frozen=True):
     flapping: bool = False
     """It keeps dying after `startsecs`: supervisord restarts such a program for ever and shows it as RUNNING."""
     launches: int = 0
-    """How often it was started, or tried to be: tells one start from another."""
+    """How often it was started, failed attempts included: distinguishes one start from another."""
     start_pending: bool = False
     """It is started as soon as nothing of it is alive."""
     orphans: bool = False

@@ -246,7 +246,7 @@ class Extension:
                 groups[name] = group.config.make_group()
 
     def _end_earlier_orphans(self) -> None:
-        """End what a supervisord that was killed has left running; nothing is served yet, so this may block."""
+        """End the orphans of a supervisord that was killed; nothing is served yet, so this may block."""
         ended = end_tagged(self.run_dir)
         if ended:
             text = f"plugins: ended {len(ended)} processes that an earlier supervisord had left running"

@@ -1,6 +1,6 @@
 """Spawning a plugin's process in one step.
 
-`subprocess.Popen` without `preexec_fn` forks with vfork(2) where it can, and waits for exec: when `spawn` returns,
+`subprocess.Popen` without `preexec_fn` uses vfork(2) if it can, and waits for exec: when `spawn` returns,
 the program has been executed, or the error says why not. A signal sent afterwards is never lost.
 """
 
