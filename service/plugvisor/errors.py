@@ -31,7 +31,7 @@ class PlugvisorError(Exception):
     """Base of the errors in this module."""
 
     plugin_id: str | None = None
-    """The plugin that it is about, where whoever raised it knows better than whoever asked."""
+    """The plugin that it is about, if the code that raised it knows better than the caller."""
 
 
 class ConfigurationError(PlugvisorError):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.plugin_code import CRASHING, OBEDIENT
 from tests.helpers.processes import is_alive
-from tests.helpers.supervisord import RUNNING, InternalError, make_supervisord
+from tests.helpers.supervisord import RUNNING, STOPPED, UNKNOWN, InternalError, make_supervisord
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ FAULTY = '''\
 """The extension, of which each part can be made to raise by writing its name into a file."""
 import sys
 from pathlib import Path
+from supervisor.options import ServerOptions
 from supervisor.process import ProcessGroup
 from plugvisor.engines.supervisord.extension.patches import clock, event_loop
 from plugvisor.engines.supervisord.extension import extension, reporter
@@ -69,6 +70,7 @@ inject(stream.Reader, "recv", "__init__", "close")
 inject(stream.Reader, "send", error=OSError)
 inject(stream.StateStream, "accept", error=OSError)
 inject(stream.StateStream, "write", "close")
+inject(ServerOptions, "kill", error=PermissionError)
 
 stop_all = ProcessGroup.stop_all
 def stop_all_for_the_extension(group):
@@ -182,6 +184,28 @@ def test_supervisord_goes_on_and_no_reader_is_deceived(get_faulty: Callable[[], 
         wait_for(lambda reader=reader: reader.is_closed or knows(supervisord, reader))
         assert not reader.lines or reader.lines[0][1]["type"] == "snapshot"
     assert supervisord.is_up
+
+
+def test_a_process_that_may_not_be_signalled(get_faulty: Callable[[], Supervisord]) -> None:
+    """Such as one that `sudo` runs as root; by itself, supervisor would end when that process does."""
+    supervisord = get_faulty()
+    inject(supervisord)
+    pid = supervisord.start_ready(supervisord.add("privileged"))
+    inject(supervisord, "ServerOptions.kill")
+    for method in ("stop", "restart", "stop"):
+        assert supervisord.fault(f"plugins.{method}", "privileged") == "FAILED"
+        assert supervisord.states["privileged"] == (UNKNOWN, pid)
+    assert supervisord.fault("plugins.start", "privileged") == "ALREADY_STARTED"
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: supervisord.states["privileged"] == (STOPPED, 0), "its end to be noticed")
+    assert supervisord.is_up
+
+    pid = supervisord.start_ready("privileged")
+    assert supervisord.fault("plugins.stop", "privileged") == "FAILED"
+    inject(supervisord)
+    supervisord.stop_plugin("privileged")
+    assert not is_alive(pid)
+    supervisord.remove("privileged")
 
 
 @pytest.mark.parametrize("fault", AT_THE_END)

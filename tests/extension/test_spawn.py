@@ -211,6 +211,12 @@ def test_its_folder_is_no_folder(shared: Supervisord, add: Callable[..., str], k
     assert text == f"cannot enter its folder: {'No such file or directory' if kind == 'gone' else 'Not a directory'}"
 
 
+def test_its_log_cannot_be_opened(shared: Supervisord, add: Callable[..., str]) -> None:
+    path = shared.root / "a-folder.log"
+    path.mkdir(exist_ok=True)
+    assert reason(shared, add(stdout_logfile=path)) == "cannot open its log: Is a directory"
+
+
 DAMAGED = {
     "empty": b"",
     "script only": b"#!/bin/sh\n",

@@ -31,7 +31,7 @@ from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL = 0, 10, 20, 30, 40, 100, 200
+STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL, UNKNOWN = 0, 10, 20, 30, 40, 100, 200, 1000
 EXTENSION = "plugvisor.engines.supervisord.extension.rpcinterface"
 
 _CONFIGURATION = """\

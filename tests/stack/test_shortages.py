@@ -273,6 +273,7 @@ def test_a_log_that_cannot_be_opened_costs_no_descriptors(plugvisor: PlugvisorSt
     for _ in range(10):
         response = plugvisor.post("/plugin/runs/start?wait=10")
         assert (response.status_code, response.json()["code"]) == (500, "start_failed"), response.text
+        assert "cannot open its log" in response.json()["detail"]
         wait_for(lambda: plugvisor.status("runs")["state"] == "FATAL")
     assert len(list(descriptors.iterdir())) < before + 8
     log.rmdir()

@@ -30,9 +30,9 @@ def run_render(_arguments: argparse.Namespace) -> int:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Print what is to be said of each plugin."""
+    """Report on each plugin in a folder."""
     settings = Settings.from_env(os.environ | ({"PLUGVISOR_PLUGINS_DIR": arguments.dir} if arguments.dir else {}))
-    # an author checks manifests where nothing was ever run: the programs are rendered, but never written
+    # an author may check manifests without any run folder: the programs are rendered, but never written
     settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
     try:
         catalog = load_catalog(settings.plugins_dir, {}, partial(render_program, settings=settings))
@@ -42,7 +42,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def _print_verdicts(plugins: Iterable[Plugin]) -> int:
-    """Say of each plugin whether it is valid; returns the exit status."""
+    """Print whether each plugin is valid; returns the exit status."""
     count = invalid = 0
     for plugin in plugins:
         count += 1

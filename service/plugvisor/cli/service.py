@@ -39,7 +39,7 @@ def run_serve(_arguments: argparse.Namespace) -> int:
 
 def run_health(_arguments: argparse.Namespace) -> int:
     """Ask the service, as a container's health check does."""
-    import httpx  # noqa: PLC0415 - `serve` imports it anyway, later
+    import httpx  # noqa: PLC0415 - `serve` does without it
 
     settings = Settings.from_env(os.environ)
     try:
@@ -58,6 +58,4 @@ def _set_up_logging() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%F %T"
     )
-    # uvicorn logs what we log better, and httpx each call to supervisord
-    for name in ("uvicorn", "httpx"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # we log the same, better

@@ -102,9 +102,7 @@ class SupervisorOptions(Struct, frozen=True, forbid_unknown_fields=True):
     stopwaitsecs: Annotated[
         DurationSeconds, Meta(description="How long a process may take to end before it is killed, in seconds.")
     ] = 10
-    priority: Annotated[
-        Count, Meta(description="Programs with a lower number are started earlier and stopped later.")
-    ] = 999
+    priority: Annotated[Count, Meta(description="Programs with a lower number are started earlier.")] = 999
 
 
 class Author(TypedDict, total=False):

@@ -42,7 +42,8 @@ _STATUS = {
     ProcessState.UNKNOWN: Status.ERROR,
 }
 
-_ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING})
+# UNKNOWN is a process that could not be signalled; it may well be alive.
+_ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING, ProcessState.UNKNOWN})
 
 
 class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -75,7 +76,7 @@ class Process(msgspec.Struct, frozen=True):
     flapping: bool = False
     """It keeps dying after `startsecs`: supervisord restarts such a program for ever and shows it as RUNNING."""
     launches: int = 0
-    """How often it was started, or tried to be: tells one start from another."""
+    """How often it was started, failed attempts included: distinguishes one start from another."""
     start_pending: bool = False
     """It is started as soon as nothing of it is alive."""
     orphans: bool = False
@@ -119,7 +120,7 @@ class Process(msgspec.Struct, frozen=True):
             case ProcessState.FATAL:
                 return f"it could not be started and supervisord has given up: {self._reason}"
             case ProcessState.UNKNOWN:
-                return "supervisord does not know what became of its process; see supervisord's log"
+                return "supervisord could not signal its process; supervisord's log says why"
             case ProcessState.EXITED if self.exited_unexpectedly:
                 return f"it ended unexpectedly, {self._how_it_ended}; its log may say why"
             case ProcessState.EXITED:

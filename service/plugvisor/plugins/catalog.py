@@ -113,7 +113,7 @@ def _resolve_ids(plugins: Sequence[Plugin], published: Mapping[str, Path | None]
     The folder from which the id is published has the first claim, then the folder that bears the id's
     name, then the order of the names decides. A broken manifest claims the id under which its folder is
     published, or else the folder's name, so that breaking a manifest never hands its id to another
-    plugin; where that is taken, or is the service's own, its id is the folder's name and a backslash,
+    plugin; if that is taken, or is the service's own, its id is the folder's name and a backslash,
     with which no other id ends. Ids that differ in case alone are the same: their files would be, on
     some file systems.
     """

@@ -1,4 +1,4 @@
-"""Where in a TOML text a key stands: tomllib tells it of errors in the syntax only."""
+"""Finds the line of a key in a TOML text: tomllib reports positions of syntax errors only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tomllib
 
 
 def find_line(text: str, table: str, key: str | None) -> int | None:
-    """The line of `key` in `[table]`, or where the table first appears; None where the file has neither.
+    """The line of `key` in `[table]`, or of the table's first appearance; None if the file has neither.
 
     tomllib keeps no positions, so the keys are read again here, out of a text that is known to be valid.
     """

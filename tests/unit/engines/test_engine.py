@@ -334,7 +334,7 @@ def test_a_change_is_visible_to_every_read_after_it(tmp_path: Path, change_name:
 def test_already_running(tmp_path: Path) -> None:
     async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
         fake.methods["plugins.start"] = fail(60, "ALREADY_STARTED: echo")
-        with pytest.raises(AlreadyRunning):
+        with pytest.raises(AlreadyRunning, match=r"^it is running already$"):
             await engine.start("echo")
 
     run(tmp_path, scenario)
@@ -392,10 +392,15 @@ def test_it_describes_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "problem"), [(1, r"add these lines to its configuration(?s:.*)\[rpcinterface:plugins\]"), (6, "shutting")]
+    ("code", "problem"),
+    [
+        (1, r"add these lines to its configuration(?s:.*)\[rpcinterface:plugins\]"),
+        (6, "shutting"),
+        (None, "set `stream`"),
+    ],
 )
 def test_why_there_is_no_state_stream(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, code: int, problem: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, code: int | None, problem: str
 ) -> None:
     shorten_limits(monkeypatch)
     monkeypatch.setattr(module, "DIAGNOSE_SECONDS", 0.01)
@@ -403,7 +408,7 @@ def test_why_there_is_no_state_stream(
     async def scenario() -> None:
         async with run_fake_supervisor() as fake:
             fake.first_line = b""
-            fake.methods["plugins.sync"] = lambda: fail(code, "fault")("")
+            fake.methods["plugins.sync"] = lambda: 0 if code is None else fail(code, "fault")("")
             environ = {
                 "PLUGVISOR_RUN_DIR": fake.stream_path.removesuffix("/state.sock"),
                 "PLUGVISOR_PLUGINS_DIR": str(tmp_path),

@@ -116,7 +116,7 @@ def test_flapping_is_shown_while_it_seems_to_run(state: ProcessState) -> None:
 @pytest.mark.parametrize("state", STATES)
 def test_a_process_is_alive_if_it_has_a_pid_and_is_meant_to(state: ProcessState) -> None:
     assert not Process(state).is_alive
-    may_live = {*RUNNING_STATES, ProcessStates.STOPPING} - {ProcessStates.BACKOFF}
+    may_live = {*RUNNING_STATES, ProcessStates.STOPPING, ProcessStates.UNKNOWN} - {ProcessStates.BACKOFF}
     alive = Process(state, pid=7)
     assert alive.is_alive == (state in may_live)
     assert alive.is_gone == (state not in may_live)

@@ -30,14 +30,14 @@ _AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class ConnectionTable:
-    """Who is connected and waits for nothing of ours: the one who has done so longest makes room for a new one."""
+    """The idle connections: the one that has been idle longest makes room for a new one."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.waiting: dict[BoundedProtocol, None] = {}  # in the order in which they began to
 
     def make_room(self, newcomer: BoundedProtocol, connected: int) -> bool:
-        """Where `connected` is too many, disconnect one that waits; False where none does but the newcomer."""
+        """If `connected` is too many, disconnect one that waits; False if only the newcomer does."""
         if connected <= self.most:
             return True
         oldest = next(iter(self.waiting))
@@ -57,7 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None  # what is being answered, or was last
         self._refusal: PlugvisorError | None = None
         self._is_refused = False  # what comes now is nothing that could be understood
-        # when the request that is arriving began to; None where none is
+        # when the request that is arriving began to; None if none is
         self._began: float | None = None
         self._is_in_head = True
         self._head_bytes = 0
@@ -66,7 +66,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._sent_at = 0.0
 
     def check(self, now: float) -> None:
-        """Give up on a request that does not arrive, and on a client that does not read."""
+        """Time out a request that does not arrive, and a client that does not read."""
         if self.flow.read_paused:
             self._began = now  # it is we who do not read
         elif self._began is not None and not self._is_refused and now - self._began > REQUEST_SECONDS:

@@ -91,8 +91,8 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone."""
     config = uvicorn.Config(
         app,
-        log_config=None,  # __main__ has set up logging
-        access_log=False,  # reads are not logged; mutations are, in routes.py
+        log_config=None,  # cli/service.py has set up logging
+        access_log=False,  # reads are not logged; changes are, by endpoint.py
         proxy_headers=False,  # else any local client could name itself anything and escape the throttle
         server_header=False,
         http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, table=ConnectionTable(claim_descriptors()))),

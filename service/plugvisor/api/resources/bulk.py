@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STARTED_AT_ONCE = 32
 """So many begin in one round of the event loop, so that thousands of them do not hold up everything else."""
-_AT_REST = (ProcessState.STOPPED, ProcessState.FATAL, ProcessState.UNKNOWN)
+_AT_REST = (ProcessState.STOPPED, ProcessState.FATAL)
 
 
 @dataclass(frozen=True)

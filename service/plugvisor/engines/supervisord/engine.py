@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_STREAM = (
+    "supervisord answers, but there is no state stream in the run folder; set `stream` in its section "
+    "[rpcinterface:plugins] to <run folder>/state.sock, and start it anew"
+)
 FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
 KILL_GRACE_SECONDS = 5.0
 """How long a process may take to be gone after SIGKILL; the kernel may hold one that waits for a disk."""
@@ -194,14 +198,22 @@ class SupervisordEngine:
 
     async def _diagnose(self) -> None:
         """Find out, whenever there is no state stream, why; say so in the log, once, and to clients."""
+        answered = 0  # in a row; the first time the stream may be about to connect
         while True:
-            if not self._table.is_live:
+            problem = None
+            if self._table.is_live:
+                answered = 0
+            else:
                 try:
                     await self.client.call("plugins.sync")
                 except SupervisorUnavailable as error:
-                    if str(error) != self._table.problem:
-                        logger.error("%s", error)
-                    self._table.problem = str(error)
+                    answered, problem = 0, str(error)
+                else:
+                    answered += 1
+                    problem = NO_STREAM if answered > 1 and not self._table.is_connected else None
+            if problem is not None and problem != self._table.problem:
+                logger.error("%s", problem)
+                self._table.problem = problem
             await asyncio.sleep(DIAGNOSE_SECONDS)
 
 
@@ -210,6 +222,8 @@ def _explain() -> Iterator[None]:
     """supervisord's words name files and hold stack traces: they are for the log."""
     try:
         yield
+    except AlreadyRunning as error:
+        raise AlreadyRunning("it is running already") from error
     except NotRunning as error:
         raise NotRunning("it is not running") from error
     except StopTimeout as error:
@@ -227,8 +241,7 @@ def _check_gone(process: Process) -> None:
         return
     what = "an orphan of it" if process.orphans and not process.is_alive else "its process"
     raise StopTimeout(
-        f"{what} is still alive {KILL_GRACE_SECONDS:g} seconds after SIGKILL; the kernel may be waiting for a device; "
-        "supervisord goes on killing it"
+        f"{what} is still alive {KILL_GRACE_SECONDS:g} seconds after SIGKILL; the kernel may be waiting for a device"
     )
 
 

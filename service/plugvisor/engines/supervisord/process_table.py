@@ -112,6 +112,11 @@ class ProcessTable:
             await asyncio.gather(self._listener, return_exceptions=True)
 
     @property
+    def is_connected(self) -> bool:
+        """Whether a stream is followed, even if it is silent."""
+        return self._connected
+
+    @property
     def is_live(self) -> bool:
         """Whether the stream reports the state of this very moment."""
         now = time.monotonic()

@@ -1,7 +1,7 @@
 """A manifest as a supervisord program: the texts of its two files.
 
 `conf.d/<id>.conf` is its section, `launch/<id>.sh` its launch file (`processes/launch_file.py`). No string of a
-manifest stands in the section, where `;`, `#`, `%` and line breaks mean something: it holds checked numbers,
+manifest stands in the section, in which `;`, `#`, `%` and line breaks have a meaning: it holds checked numbers,
 enumerations and paths of our own choosing.
 """
 

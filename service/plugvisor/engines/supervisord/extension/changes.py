@@ -53,7 +53,7 @@ class Changes:
         """See `PluginsNamespace.start`."""
         self._check_mood()
         process = self._programs.find(name)
-        if process is not None and process.state in _ALIVE:
+        if process is not None and (process.state in _ALIVE or process.is_unsignallable):
             raise RPCError(Faults.ALREADY_STARTED, name)
         process = self._programs.prepare(name)
         if process.state == ProcessStates.BACKOFF or process.restarts_by_itself:
@@ -68,6 +68,7 @@ class Changes:
         """See `PluginsNamespace.stop`."""
         if self._programs.will_read(name):
             self._programs.prepare(name)  # which keeps it from being started
+            self._reporter.note(name)
             return self._reporter.flush()
         process = self._programs.get(name)
         was_pending = self._cancel_start(process)
@@ -75,7 +76,7 @@ class Changes:
             process.laststart = NEVER_STARTED
         elif process.restarts_by_itself:
             process.change_state(ProcessStates.STOPPED)
-        elif process.state in (*_ALIVE, ProcessStates.BACKOFF):
+        elif _can_stop(process):
             self._begin_stop(process)
         elif process.state != ProcessStates.STOPPING and not self._orphans.has(name) and not was_pending:
             raise RPCError(Faults.NOT_RUNNING, name)
@@ -85,8 +86,10 @@ class Changes:
         """See `PluginsNamespace.restart`."""
         self._check_mood()
         process = self._programs.prepare(name)
-        if process.state in (*_ALIVE, ProcessStates.BACKOFF):
+        if _can_stop(process):
             self._begin_stop(process)
+        elif process.restarts_by_itself:
+            process.change_state(ProcessStates.STOPPED)  # this start is no restart by supervisord
         self._start_when_clear(process)
         return self._reporter.flush()
 
@@ -147,3 +150,7 @@ class Changes:
     def _check_mood(self) -> None:
         if self._options.mood < SupervisorStates.RUNNING:
             raise RPCError(Faults.SHUTDOWN_STATE)
+
+
+def _can_stop(process: PluginProcess) -> bool:
+    return process.state in (*_ALIVE, ProcessStates.BACKOFF) or process.is_unsignallable

@@ -146,7 +146,7 @@ class Extension:
         wait_seconds = self._go_on_with_orphans()
         self._read_programs()
         self._reporter.report()
-        return 0.0 if self._reporter.has_news or self._programs.is_reading else wait_seconds
+        return 0.0 if self._reporter.has_news or self._is_reading else wait_seconds
 
     @guarded
     def _follow_clock(self) -> None:
@@ -172,11 +172,15 @@ class Extension:
     @guarded
     def _read_programs(self) -> None:
         """Go on adding the programs that supervisord did not read at its start; they start when all are known."""
-        if self._programs.is_reading and self._supervisord.options.mood >= SupervisorStates.RUNNING:
+        if self._is_reading:
             added = self._programs.read_more(time.monotonic() + SLICE_SECONDS)
             for process in added or ():
                 self._reporter.note(process.name)
                 self._loop.schedule(process)
+
+    @property
+    def _is_reading(self) -> bool:
+        return self._programs.is_reading and bool(self._supervisord.options.mood >= SupervisorStates.RUNNING)
 
     def _list_urgent(self) -> list[str]:
         """Programs that wait for nothing but the end of their orphans."""
@@ -242,7 +246,7 @@ class Extension:
                 groups[name] = group.config.make_group()
 
     def _end_earlier_orphans(self) -> None:
-        """End what a supervisord that was killed has left running; nothing is served yet, so this may block."""
+        """End the orphans of a supervisord that was killed; nothing is served yet, so this may block."""
         ended = end_tagged(self.run_dir)
         if ended:
             text = f"plugins: ended what an earlier supervisord had left running: {len(ended)} processes"

@@ -1,10 +1,10 @@
-"""Runs inside supervisord: all logs on standard output as well, each line behind its log's name.
+"""All logs on standard output as well, each line after its log's name.
 
     heartbeat | 2026-11-22 15:02:55 你好 from Plugvisor, beat 9
     _server | 2026-11-22 15:02:57 INFO POST /plugin/heartbeat/stop 200
 
-The log files are the record; this is what a container's engine collects. Whoever reads it may stop reading:
-then supervisord does not wait. So much is kept, the lines after that are dropped, and their number is told.
+The log files are the record; this is what a container's engine collects. If the reader stops reading, supervisord
+does not wait: lines beyond a limit are dropped, and their number is reported.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _name_of(config: Any) -> str:
 
 
 def _open_stdout() -> int:
-    """Standard output for writing without waiting, where possible apart from what other processes have of it."""
+    """Standard output, non-blocking; opened anew if possible, so that it stays blocking for other processes."""
     with contextlib.suppress(OSError):  # a socket cannot be opened anew
         return os.open("/dev/fd/1", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     return os.dup(1)

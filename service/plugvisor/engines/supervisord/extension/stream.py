@@ -1,6 +1,6 @@
-"""Runs inside supervisord: the state stream, a Unix socket to which one JSON line per change is written.
+"""The state stream: a Unix socket to which one JSON line per change is written.
 
-A connection begins with a snapshot; then come changes, and a heartbeat where nothing changes:
+A connection begins with a snapshot; then come changes, and a heartbeat if nothing changes:
 
     {"type": "snapshot", "seq": 7, "processes": [{"name": "echo", "state": 20, "pid": 4711, …}, …]}
     {"type": "process", "seq": 8, "process": {"name": "echo", "state": 40, …}}
@@ -37,9 +37,9 @@ T = TypeVar("T")
 def guarded(method: Callable[P, T]) -> Callable[P, T | None]:
     """Make a method that logs what goes wrong, calls `recover` and returns None instead of raising.
 
-    supervisord calls event callbacks, `readable` and `writable` without a net: what one of them raised would
-    end supervisord, and with it every plugin. The object must have a `logger` of supervisord's, and `recover`
-    makes true again what the failure may have left untrue.
+    supervisord does not catch what event callbacks, `readable` and `writable` raise: it would end, and with it
+    every plugin. The object must have a `logger` of supervisord's; `recover` repairs what the failure may have left
+    inconsistent.
     """
 
     @functools.wraps(method)
@@ -117,7 +117,7 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         reader.write(snapshot)
 
     def recover(self) -> None:
-        """Nobody must go on with a picture that may be old."""
+        """Make every reader begin anew, since its states may be outdated."""
         self.disconnect()
 
     def disconnect(self) -> None:

@@ -1,8 +1,8 @@
-"""Runs inside supervisord: the clock by which it counts, which nobody can set.
+"""The clock that supervisord counts with, which nobody can set.
 
-supervisor 4.3.0 counts with the wall clock. Where that jumps an hour forward, whatever is stopping is killed at
-once, and what starts counts as running before it has done anything; where it jumps back, supervisor corrects some of
-its times and not others. So its modules get a `time` of ours: the wall clock as it was at the start, from which
+supervisor 4.3.0 counts with the wall clock. If that jumps an hour forward, whatever is stopping is killed at
+once, and what starts counts as running before it has done anything; if it jumps back, supervisor corrects some of its
+times and not others. So its modules get a `time` of ours: the wall clock as it was at the start, from which
 on the monotonic clock counts. Once in a round that is brought back to the wall clock, and every time that
 supervisord remembers is moved by as much: what has passed and what is left stay the same, and what it shows is right.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 JUMP_SECONDS = 1.0
 """A wall clock that is off by less is let be: it is being adjusted, or differs by what two readings take."""
 _EARLIEST = 1.0
-"""Smaller ones are no times: `laststart`, `laststop` and `delay` are 0 where there is none."""
+"""Smaller ones are no times: `laststart`, `laststop` and `delay` are 0 if there is none."""
 
 
 class SteadyClock:
@@ -39,7 +39,7 @@ class SteadyClock:
         return time.monotonic() + self._offset
 
     def follow(self, processes: Iterable[Any]) -> float:
-        """Where the wall clock has jumped, jump as well, together with all that is remembered of processes.
+        """Follow a jump of the wall clock, and move every time that is remembered of processes with it.
 
         Returns:
             the seconds; mostly 0.

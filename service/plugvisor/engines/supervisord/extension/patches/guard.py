@@ -1,6 +1,6 @@
-"""Runs inside a supervisord that is root: the service may have plugins run as the plugins' user, and nothing else.
+"""In a supervisord that is root: lets the service run programs as the plugins' user, and nothing else.
 
-The service writes the program files that root reads. Whoever has taken the service over could have root run
+The service writes the program files that root reads. An attacker who controls the service could have root run
 anything, write to any file as a log, or read any file by a link to it. So once supervisord runs they are read
 with the service's own rights, and what they say is checked here. At the start nobody else has had a say:
 `plugvisor up` has just written every file, as root.
@@ -49,7 +49,7 @@ class Guard:
         return _being(self._plugins_uid, self._plugins_gid)
 
     def forbid_restart(self) -> None:
-        """End where supervisord would begin anew: it would read files that the service wrote, without this guard."""
+        """End supervisord instead of restarting it: it would read files that the service wrote, without this guard."""
         if self._options.mood == SupervisorStates.RESTARTING:
             self._options.logger.error("plugins: as root this supervisord cannot restart itself; it ends instead")
             self._options.mood = SupervisorStates.SHUTDOWN

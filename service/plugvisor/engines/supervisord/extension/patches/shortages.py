@@ -1,12 +1,12 @@
-"""Runs inside supervisord: what it does where the disk is full or descriptors have run out.
+"""What supervisord does if the disk is full or descriptors have run out.
 
 supervisor 4.3.0, as it comes,
 
-- ends, with every plugin, where its own log is to be rotated on a full disk: `RotatingFileHandler.emit` lets what
-  `doRollover` raises out, and the file that could not be closed is never opened again. Where it was a plugin's log,
+- ends, with every plugin, if its own log is to be rotated on a full disk: `RotatingFileHandler.emit` lets what
+  `doRollover` raises out, and the file that could not be closed is never opened again. If it was a plugin's log,
   nobody reads the plugin's output any more;
-- ends where it cannot write a log and its standard error is on the same full disk (`Handler.handleError`), and
-  prints a traceback for each line where it is not;
+- ends if it cannot write a log and its standard error is on the same full disk (`Handler.handleError`), and
+  prints a traceback for each line if it is not;
 - loses four descriptors at each start for which the log file cannot be opened (`Subprocess.spawn`);
 - hands its last descriptors out to plugins, and then cannot be asked anything: its sockets accept nobody, at 100 % CPU.
 """
@@ -32,14 +32,14 @@ _make_dispatchers = ProcessConfig.make_dispatchers
 
 
 def prepare_for_shortages() -> None:
-    """Put the functions below in the place of supervisor's; once more does no harm."""
+    """Replace supervisor's functions by those below; calling it again does no harm."""
     RotatingFileHandler.emit = emit
     Handler.handleError = complain
     ProcessConfig.make_dispatchers = make_dispatchers
 
 
 def emit(handler: Any, record: Any) -> None:
-    """Write to a log file, and rotate it; what fails is tried anew with the next record."""
+    """Write to a log file, and rotate it; what fails is retried with the next record."""
     try:
         if handler.stream.closed and not handler.closed:
             handler.stream = open(handler.baseFilename, "ab")  # noqa: SIM115 - it stays open
@@ -50,7 +50,7 @@ def emit(handler: Any, record: Any) -> None:
 
 
 def complain(handler: Any) -> None:
-    """Tell on standard error that a log cannot be written, now and then."""
+    """Report on standard error that a log cannot be written, at most once a minute."""
     now = time.monotonic()
     if now < getattr(handler, "quiet_until", 0.0):
         return
@@ -62,7 +62,7 @@ def complain(handler: Any) -> None:
 
 
 def make_dispatchers(config: Any, process: Any) -> Any:
-    """`ProcessConfig.make_dispatchers`, but nothing has been opened where it raises `OSError`."""
+    """`ProcessConfig.make_dispatchers`, but nothing stays open if it raises `OSError`."""
     descriptor = os.dup(0)  # the lowest that is free
     os.close(descriptor)
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

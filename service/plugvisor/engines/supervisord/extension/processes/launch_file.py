@@ -81,7 +81,9 @@ def parse_launch(data: bytes) -> Launch:
 
 def _check(launch: Launch) -> None:
     texts = [launch.directory, *launch.arguments, *launch.environment.values(), *launch.environment, *launch.inherited]
-    if not launch.arguments or not all(isinstance(text, str) and b"\0" not in os.fsencode(text) for text in texts):
+    if not launch.arguments or not all(
+        isinstance(text, str) and b"\0" not in text.encode("utf-8", "surrogateescape") for text in texts
+    ):
         raise ValueError("a launch file holds strings without NUL, and at least one argument")
     if not all(name and "=" not in name for name in launch.environment):
         raise ValueError("a variable has a name, without an equals sign")

@@ -1,8 +1,8 @@
 """Finding and ending orphans: processes of a plugin that outlive its main process.
 
 supervisord is a child subreaper (prctl(2)), so nothing leaves its tree: whatever loses its parent becomes
-supervisord's own child. Whose it is, is told by the process tag in its environment, else by its process group or
-session, else by where it stood in the tree when the plugin was stopped.
+supervisord's own child. Its plugin is identified by the process tag in its environment, else by its process group
+or session, else by its place in the tree when the plugin was stopped.
 
 A look at the children takes time, in which a process may fork and end: its child is then among those of the next look.
 So nothing is left of a program only if a look finds none of it and nobody who may have had a child of it.
@@ -48,7 +48,7 @@ RECHECK_SECONDS = 0.01
 DOUBT_SECONDS = 1.0
 """How long a program may be taken to have orphans because others come and go too fast to be identified."""
 EMPTY_PASSES = 3
-"""So often nothing must be found before what an earlier supervisord has left counts as ended."""
+"""How often in a row nothing must be found before the orphans of an earlier supervisord count as ended."""
 
 
 class Orphans:
@@ -247,7 +247,7 @@ class _Ending:
 
 
 def end_tagged(run_dir: str, patience_seconds: float = END_SECONDS) -> list[Process]:
-    """End what an earlier supervisord that was killed has left running of a run folder's plugins. This blocks.
+    """End the orphans of an earlier supervisord that was killed, of one run folder's plugins. This blocks.
 
     Returns:
         the processes that were sent a signal.

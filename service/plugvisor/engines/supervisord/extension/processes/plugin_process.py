@@ -97,6 +97,11 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         return self.state in STOPPED_STATES and not self.pid
 
     @property
+    def is_unsignallable(self) -> bool:
+        """Whether it is alive and could not be signalled, such as one that `sudo` runs as root: it is UNKNOWN."""
+        return self.state == ProcessStates.UNKNOWN and bool(self.pid)
+
+    @property
     def restarts_by_itself(self) -> bool:
         """Whether it has exited and supervisord is about to start it again (`Subprocess.transition`)."""
         if self.state != ProcessStates.EXITED:
@@ -145,6 +150,9 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         environment[TAG_VARIABLE] = self.tag.render()
         try:
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
+        except OSError as error:
+            raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
+        try:
             return spawn(launch, environment, self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory)) from error
@@ -167,11 +175,16 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         """Send the signal that is to end it; returns what went wrong."""
         if self.pid:
             self._owner.process_stopping(self)
+        if self.is_unsignallable:
+            self.state = ProcessStates.RUNNING  # supervisor tries no other; what stood in the way may be gone
         return super().kill(sig)  # type: ignore[no-any-return]
 
     def finish(self, pid: int, sts: int) -> None:
-        """Take note that the process has ended."""
+        """Called by supervisor when the process was reaped."""
         self._owner.process_ending(self)
+        if self.state == ProcessStates.UNKNOWN:
+            # supervisor does not expect that such a process ends, and its AssertionError would end supervisord
+            self.killing, self.state = True, ProcessStates.STOPPING
         self.last_exit = _describe_exit(sts, self._owner.clock.time())
         super().finish(pid, sts)
 

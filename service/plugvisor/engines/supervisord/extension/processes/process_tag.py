@@ -2,7 +2,7 @@
 
     PLUGVISOR_PLUGIN=<run folder>:<plugin's id>:<launch>
 
-The run folder tells one Plugvisor's processes from another's, the launch one life of a plugin from the next.
+The run folder distinguishes the processes of two instances, the launch those of two starts of one plugin.
 """
 
 from __future__ import annotations

@@ -52,11 +52,11 @@ def walk_tree(root: int) -> Iterator[Process]:
 
 
 def list_children(pid: int) -> list[int]:
-    """The children of a process; empty where the kernel does not list them."""
+    """The children of a process; empty if the kernel does not list them."""
     children: list[int] = []
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as file:
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as file:
                 children += map(int, file.readall().split())
     return children
 

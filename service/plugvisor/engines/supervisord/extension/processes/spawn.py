@@ -1,6 +1,6 @@
 """Spawning a plugin's process in one step.
 
-`subprocess.Popen` without `preexec_fn` forks with vfork(2) where it can, and waits for exec: when `spawn` returns,
+`subprocess.Popen` without `preexec_fn` uses vfork(2) if it can, and waits for exec: when `spawn` returns,
 the program has been executed, or the error says why not. A signal sent afterwards is never lost.
 """
 
@@ -41,20 +41,20 @@ def spawn(launch: Launch, environment: Mapping[str, str], stdin: int, stdout: in
             process_group=0,
             **_find_credentials(uid),
         )
-    except subprocess.SubprocessError as error:  # a credential could not be set
+    except (subprocess.SubprocessError, KeyError) as error:  # a credential could not be set, or the user is gone
         raise OSError(errno.EPERM, os.strerror(errno.EPERM)) from error
     process.returncode = 0  # else `Popen.__del__` would wait for the process in supervisord's place
     return process.pid
 
 
-def describe_spawn_error(error: OSError, directory: str) -> str:
+def describe_spawn_error(error: OSError, directory: str, purpose: str = "execute its command") -> str:
     """Why a program was not started, without its arguments, which may hold a secret."""
     match error.errno:
         case errno.EMFILE | errno.ENFILE:
             return "too many open files"
         case errno.EAGAIN:
             return "too many processes"
-    what = "enter its folder" if error.filename == _encode(directory) else "execute its command"
+    what = "enter its folder" if error.filename == _encode(directory) else purpose
     return f"cannot {what}: {error.strerror}"
 
 
