@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +22,6 @@ from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.helpers.supervisord import Supervisord
 
@@ -264,7 +264,7 @@ def test_those_of_a_killed_supervisord_are_ended_before_anything_starts(own: Sup
     assert all(is_alive(pid) for pid in earlier)
     own.start()
     assert not [pid for pid in earlier if is_alive(pid)]
-    assert f"ended {len(earlier)} processes that an earlier supervisord had left running" in own.log
+    assert f"ended what an earlier supervisord had left running: {len(earlier)} processes" in own.log
     wait_for(lambda: own.read_output("x").count("child") == 4)
 
 
@@ -347,6 +347,7 @@ def test_at_the_start_those_that_do_not_obey_are_killed(
 ) -> None:
     monkeypatch.setattr(orphans, "TERM_SECONDS", 0.05)
     os.kill(tagged.pid, signal.SIGSTOP)  # it cannot obey
+    wait_for(lambda: Path(f"/proc/{tagged.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop")
     ended = end_tagged(str(tmp_path))
     assert tagged.pid in [process.pid for process in ended]
     assert tagged.wait() == -signal.SIGKILL

@@ -185,7 +185,11 @@ class SupervisordEngine:
             raise AlreadyRunning("somebody has started it again") from error
         except NoSuchProgram:
             pass
-        await asyncio.to_thread(self._publisher.remove, plugin_id)
+        try:
+            await asyncio.to_thread(self._publisher.remove, plugin_id)
+        except OSError as error:
+            logger.error("cannot remove the files of %r: %s", plugin_id, error)
+            raise StartFailed(f"its files cannot be removed: {error.strerror}; refresh once more") from error
 
     async def _change(self, method: str, plugin_id: str) -> None:
         """Call a method of the extension; return when the process table shows what it has done."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor import events
 from supervisor.options import ProcessConfig
-from supervisor.states import STOPPED_STATES, SupervisorStates
+from supervisor.states import SupervisorStates
 
 from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
@@ -188,7 +188,7 @@ class Extension:
         return [
             process.name
             for process in found
-            if process is not None and (process.pid or process.start_pending or process.find_due(0.0) is not None)
+            if process is not None and (process.pid or process.start_pending or process.is_due)
         ]
 
     # -- supervisord's events
@@ -273,4 +273,4 @@ class Extension:
 
     def _find_launch(self, name: str) -> ProcessTag | None:
         process = self._programs.find(name)
-        return process.tag if process is not None and process.pid and process.state not in STOPPED_STATES else None
+        return process.tag if process is not None and process.pid else None

@@ -105,7 +105,10 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
     @guarded
     def handle_accept(self) -> None:
         """Take a new reader in."""
-        accepted = self.accept()
+        try:
+            accepted = self.accept()
+        except OSError:
+            return  # no descriptor is left for it; it waits, and everyone else is served
         if accepted is None:
             return
         if len(self.readers) >= MOST_READERS:

@@ -14,6 +14,7 @@ import selectors
 import signal
 import socket
 import time
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from supervisor import events
@@ -232,10 +233,20 @@ class EventLoop:
             if process is None:
                 self._on_unknown_reaped()
             else:
-                process.finish(pid, status)
+                self._finish(process, pid, status)
             if time.monotonic() > until:
                 self._waker.wake()
                 return
+
+    def _finish(self, process: Any, pid: int, status: int) -> None:
+        """Have a process take note that it has ended; whatever fails in that, it has no process afterwards."""
+        try:
+            process.finish(pid, status)
+        except Exception:  # noqa: BLE001 - it would end supervisord
+            self._options.logger.critical(_describe_failure())
+            if is_plugin(process):
+                process.abandon()
+            process.pid = 0
 
     def _forget(self, descriptor: int) -> None:
         if self._asked.pop(descriptor, None) is not None:
@@ -244,6 +255,10 @@ class EventLoop:
     def _unregister(self, descriptor: int) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(descriptor)
+
+
+def _describe_failure() -> str:
+    return f"plugins: {traceback.format_exc()}"
 
 
 class Waker:

@@ -110,6 +110,13 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         return restart is RestartUnconditionally or (bool(restart) and self.exitstatus not in self.config.exitcodes)
 
     @property
+    def is_due(self) -> bool:
+        """Whether `transition` has something to do now."""
+        now = self._owner.clock.time()
+        due_at = self.find_due(now)
+        return due_at is not None and due_at <= now
+
+    @property
     def waits_for_first_start(self) -> bool:
         """Whether supervisord is about to start it for the first time."""
         return self.state == ProcessStates.STOPPED and self.find_due(self._owner.clock.time()) is not None
@@ -193,6 +200,16 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         super().stop_report()
         self.stop_awaited_at = time.monotonic() if self.state == ProcessStates.STOPPING else 0.0
 
+    def abandon(self) -> None:
+        """Be STOPPED, after `finish` has failed: its process is gone, and its pipes are closed here."""
+        self.config.options.close_parent_pipes(self.pipes)
+        self.dispatchers, self.pipes = {}, {}
+        self.pid = 0
+        self.killing = False
+        self.delay = 0
+        if self.state not in STOPPED_STATES:
+            self.change_state(ProcessStates.STOPPED)
+
     def transition(self) -> None:
         """Do what is due; nothing is started while something of an earlier process is alive."""
         if self.flapping and self._flapping_seconds_left <= 0:
@@ -244,7 +261,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
             case ProcessStates.STARTING:
                 return self.laststart + self.config.startsecs + _TICK_SECONDS  # type: ignore[no-any-return]
             case ProcessStates.STOPPING:
-                return self.delay  # type: ignore[no-any-return]
+                return self.delay
             case ProcessStates.BACKOFF if running:
                 is_given_up = self.backoff > self.config.startretries
                 return now if is_given_up else self.delay + _TICK_SECONDS
