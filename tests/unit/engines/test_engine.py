@@ -218,6 +218,8 @@ def test_outcomes_of_waiting_until_it_runs(
         ([STOPPING, ORPHANS], STOPPED, "STOPPED"),
         ([STOPPING], EXITED, "EXITED"),
         ([BACKOFF], None, "BACKOFF"),
+        ([STOPPING], RUNNING, "STOPPED"),  # supervisorctl has started it again
+        ([ORPHANS], STARTING, "STOPPED"),
         ([STOPPING], None, "its process is still alive 0.1 seconds after SIGKILL"),
         ([ORPHANS], None, "an orphan of it is still alive"),
     ],

@@ -41,6 +41,7 @@ KILL_GRACE_SECONDS = 5.0
 """How long a process may take to be gone after SIGKILL; the kernel may hold one that waits for a disk."""
 ORPHAN_SECONDS = 5.0
 """How long orphans may take to be gone: a second of it is for SIGTERM."""
+_STARTED = (ProcessState.STARTING, ProcessState.RUNNING)
 CONNECT_SECONDS = 2.0
 """How long `open` waits for a supervisord that does not answer yet."""
 DIAGNOSE_SECONDS = 1.0
@@ -149,9 +150,13 @@ class SupervisordEngine:
             await self._change("plugins.stop", plugin_id)
 
     async def wait_stopped(self, plugin_id: str) -> Process:
-        """Wait until nothing of a program is alive."""
+        """Wait until nothing of a program is alive, or somebody else has started it again."""
         seconds = self.get(plugin_id).stop_seconds + KILL_GRACE_SECONDS + ORPHAN_SECONDS
-        process = await self._table.wait_for(plugin_id, lambda process: process.is_gone, seconds)
+        process = await self._table.wait_for(
+            plugin_id, lambda process: process.is_gone or process.state in _STARTED, seconds
+        )
+        if process.state in _STARTED:
+            return Process(ProcessState.STOPPED)  # as it was in between
         _check_gone(process)
         return process
 
