@@ -154,9 +154,13 @@ class Clients:
         if (behaviour.stops_soon or verb == "start") and seconds > ALONE_SECONDS:
             self._watcher.report(f"5: {verb} of {name!r} alone took {seconds:.2f} s: {answer}")
         if verb != "stop":
-            with self._supervisord_log.open(errors="replace") as log:
-                log.seek(log_size)
-                spawned = [int(pid) for pid in re.findall(rf"spawned: '{name}' with pid (\d+)", log.read())]
+            log = self._supervisord_log.read_bytes()
+            before, since = (part.decode(errors="replace") for part in (log[:log_size], log[log_size:]))
+            spawned = [int(pid) for pid in re.findall(rf"spawned: '{name}' with pid (\d+)", since)]
+            # it had just ended by itself, and supervisord started it again before it heard of this operation
+            ends = re.findall(rf"(exited: {name} |spawned: '{name}' )", before)
+            if len(spawned) == 2 and ends[-1:] == [f"exited: {name} "]:
+                del spawned[0]
             if spawned != [answer["pid"]]:
                 self._watcher.report(f"3: {verb} of {name!r} was answered with {answer}, but spawned were {spawned}")
 
