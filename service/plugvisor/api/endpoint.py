@@ -47,7 +47,7 @@ class Answer:
 
     description: str
     body: type[Body] | tuple[type[Body], ...] | None = None
-    """What JSON it is, or one of which; None if it is no JSON."""
+    """The struct of its JSON, or several of which it is one; None if it is not JSON."""
     media_type: str = "application/json"
     headers: tuple[str, ...] = ()
 

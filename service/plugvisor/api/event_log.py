@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 KEPT_EVENTS = 1024
 KEPT_BYTES = 8 * 1024 * 1024
-"""So many events are kept, and at most these bytes of them."""
+"""At most this many events are kept, and at most these bytes of them."""
 
 
 class Event(NamedTuple):

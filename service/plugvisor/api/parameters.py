@@ -63,10 +63,10 @@ class PeriodQuery(Query, frozen=True, kw_only=True):
 class HistoryQuery(PeriodQuery, frozen=True, kw_only=True):
     """Which samples of a plugin's usage."""
 
-    limit: Annotated[int, Meta(ge=1, le=KEPT_SAMPLES, description="at most so many, the newest")] = DEFAULT_SAMPLES
+    limit: Annotated[int, Meta(ge=1, le=KEPT_SAMPLES, description="at most this many, the newest")] = DEFAULT_SAMPLES
 
 
-Lines = Annotated[int, Meta(ge=1, le=MOST_LINES, description="the newest so many")]
+Lines = Annotated[int, Meta(ge=1, le=MOST_LINES, description="how many of the newest")]
 
 
 class LogQuery(PeriodQuery, frozen=True, kw_only=True):

@@ -71,7 +71,7 @@ def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
         status, code = PROBLEMS[type(error)]
         about = (error.plugin_id or plugin_id) if isinstance(error, _ABOUT_ONE_PLUGIN) else None
         return Problem(
-            type="about:blank",  # `code` tells the kind (RFC 9457, 4.2.1)
+            type="about:blank",  # `code` names the kind (RFC 9457, 4.2.1)
             title=status.phrase,
             status=status,
             detail=str(error),

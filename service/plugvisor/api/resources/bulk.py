@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from plugvisor.models.plugin import PluginIds
 
 STARTED_AT_ONCE = 32
-"""So many begin in one round of the event loop, so that thousands of them do not hold up everything else."""
+"""At most this many begin in one round of the event loop, so that thousands do not hold up everything else."""
 _AT_REST = (ProcessState.STOPPED, ProcessState.FATAL)
 
 
