@@ -64,6 +64,7 @@ inject(reporter.StateReporter, "flush", "_find", "_write", "_make_snapshot")
 inject(clock.SteadyClock, "follow")
 inject(reporter, "_describe")
 inject(plugin_process.PluginProcess, "describe")
+inject(plugin_process.Subprocess, "finish")
 inject(orphans.Orphans, "step", "note_spawned", "note_ended", "note_descendants", "kill_now", "end_all")
 inject(event_loop.EventLoop, "update_groups", "close")
 inject(stream.Reader, "recv", "__init__", "close")
@@ -206,6 +207,19 @@ def test_a_process_that_may_not_be_signalled(get_faulty: Callable[[], Supervisor
     supervisord.stop_plugin("privileged")
     assert not is_alive(pid)
     supervisord.remove("privileged")
+
+
+def test_a_process_whose_end_cannot_be_noted_is_stopped() -> None:
+    with make_supervisord("faulty") as supervisord:
+        write_programs(supervisord)
+        supervisord.start()
+        pid = supervisord.start_ready("other")
+        inject(supervisord, "Subprocess.finish")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: supervisord.states["other"] == (STOPPED, 0), "it to count as stopped")
+        assert "injected: Subprocess.finish" in supervisord.log
+        inject(supervisord)
+        assert is_alive(supervisord.start_ready("other"))
 
 
 @pytest.mark.parametrize("fault", AT_THE_END)

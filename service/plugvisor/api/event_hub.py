@@ -1,4 +1,4 @@
-"""What happens, sent to every open stream of `GET /events`.
+"""Sends every event to every open stream of `GET /events`.
 
     event: snapshot      {"plugins": [as in GET /plugins, with pid and uptime], "time"}
     event: status        {"plugin_id", "status", "state", …, "time"}: one plugin has changed
@@ -36,7 +36,7 @@ HEARTBEAT_SECONDS = 15.0
 """Proxies close what is silent for half a minute or more."""
 MOST_CLIENTS = 1024
 PIECE_BYTES = 32 * 1024
-"""What a client is sent at once. uvicorn copies it, and goes on only when most of it has been taken."""
+"""The most that a client is sent at once. uvicorn copies it, and waits until most of it was taken."""
 SERVED_AT_ONCE = 16
 """Clients that are sent a piece in one round of the event loop, which then sees to everything else."""
 SHARED_SECONDS = 1.0
@@ -53,7 +53,7 @@ class Client:
         self.position = position
         """The number of the last event that it has got."""
         self.rest = memoryview(b"")
-        """What it has not been sent yet of what it was given."""
+        """The rest of the events that it has taken, still to be sent."""
         self.is_in_line = False
         self.is_gone = False
         self.turn = asyncio.Event()
@@ -101,7 +101,7 @@ class EventHub:
         return Client(plugin_id or None, int(number) if is_known else -1)
 
     async def follow(self, client: Client) -> AsyncIterator[bytes | memoryview]:
-        """What is to be sent to a client, piece by piece, until it leaves."""
+        """Yield the events for a client, piece by piece, until it leaves."""
         self._clients.add(client)
         try:
             if self._has_news(client):

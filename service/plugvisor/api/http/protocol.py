@@ -189,7 +189,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Nobody needs to be told in the log; the request is answered as if it had not asked for an upgrade."""
+        """Log nothing; the request is answered as if it had not asked for an upgrade."""
 
 
 def _head_too_large() -> HeadTooLarge:

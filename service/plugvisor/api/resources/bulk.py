@@ -34,13 +34,13 @@ _AT_REST = (ProcessState.STOPPED, ProcessState.FATAL)
 
 @dataclass(frozen=True)
 class Verb:
-    """What is to be done with each plugin, and the messages about it."""
+    """An operation on each plugin, and the messages about its outcome."""
 
     run: Callable[[str, float | None], Awaitable[Outcome]]
     done: str
     under_way: str
     needless: type[PlugvisorError] | None = None
-    """What it raises if the plugin already is as it should be: a script asked for that, and has it."""
+    """The error that means that the plugin is already in the wanted state, which counts as success."""
     was_done: str = ""
 
 

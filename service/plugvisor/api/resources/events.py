@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # nginx holds responses back unless it is told not to
+    (b"x-accel-buffering", b"no"),  # otherwise nginx buffers the response
 ]
 
 
@@ -52,7 +52,7 @@ class EventStream(Response):
 
 
 async def open_events(request: Request[State], query: PluginQuery) -> Response:
-    """What happens, as server-sent events."""
+    """Stream every change as server-sent events."""
     if request.method == "HEAD":
         return Response(media_type="text/event-stream")
     hub = request.state["events"]

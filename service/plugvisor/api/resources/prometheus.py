@@ -73,7 +73,7 @@ def _make_text(metrics: Iterable[Metric]) -> bytes:
 
 
 def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample: UsageSample) -> list[Metric]:
-    """What is told of the plugins: of one without a process only its status and restarts."""
+    """The metrics of the plugins; of one without a process only its status and restarts."""
     label = ["plugin_id"]
     status = GaugeMetricFamily(
         "plugvisor_plugin_status", "1 for the plugin's status, 0 for the others.", labels=[*label, "status"]
@@ -93,12 +93,12 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
     threads = GaugeMetricFamily("plugvisor_plugin_threads", "Threads of the plugin's processes.", labels=label)
     now = time.monotonic()
     for plugin in manager.catalog.values():
-        told = report(plugin, processes.get(plugin.id), now)
+        current = report(plugin, processes.get(plugin.id), now)
         for one in Status:
-            status.add_metric([plugin.id, one], told.status is one)
-        restarts.add_metric([plugin.id], told.process.restarts)
-        if told.uptime_seconds is not None:
-            uptime.add_metric([plugin.id], told.uptime_seconds)
+            status.add_metric([plugin.id, one], current.status is one)
+        restarts.add_metric([plugin.id], current.process.restarts)
+        if current.uptime_seconds is not None:
+            uptime.add_metric([plugin.id], current.uptime_seconds)
         if plugin.id in sample.cpu_seconds:
             cpu.add_metric([plugin.id], sample.cpu_seconds[plugin.id])
         usage = sample.usages.get(plugin.id)
@@ -109,7 +109,7 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
 
 
 def describe_traffic(traffic: Traffic) -> list[Metric]:
-    """What is told of the service."""
+    """The metrics of the service."""
     requests = CounterMetricFamily(
         "plugvisor_http_requests", "Requests answered.", labels=["route", "method", "status"]
     )

@@ -31,7 +31,7 @@ SERVER_ID = "_server"
 _THREADS = 2
 
 HEADERS = (*NO_STORE, (b"x-content-type-options", b"nosniff"))
-"""Plugins choose what is in it: it is for whoever asked, and to be taken for nothing but what it is said to be."""
+"""Plugins choose the content: it must not be cached, and browsers must not guess its type."""
 
 
 class LogReader:

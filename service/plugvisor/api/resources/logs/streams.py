@@ -40,7 +40,7 @@ POLL_SECONDS = 0.2
 PAUSE_SECONDS = 0.05
 """After as much as is read at once, so that nobody's flood of lines takes a whole processor."""
 _THREADS = 2
-# nginx holds responses back unless it is told not to
+# otherwise nginx buffers the response
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Accel-Buffering": "no"}
 
 Batch = tuple[str, bytes]
