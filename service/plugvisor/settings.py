@@ -29,7 +29,7 @@ class Variable:
 
 
 VARIABLES = (
-    Variable("PLUGVISOR_HOST", "127.0.0.1", "address that HTTP listens on"),
+    Variable("PLUGVISOR_HOST", "127.0.0.1", "address that HTTP listens on, or `unix:///path` for a Unix socket"),
     Variable("PLUGVISOR_PORT", "48916", "port that HTTP listens on"),
     Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder with one folder per plugin"),
     Variable("PLUGVISOR_RUN_DIR", "a per-user runtime folder", "sockets, pid file and generated programs"),
@@ -53,6 +53,7 @@ _UNSAFE_IN_CONFIGURATION = re.compile(r"""[\s%;#*?\[\]'"\\,\x00-\x1f\x7f\ud800-\
 
 # supervisord binds `<socket>.<pid>` first; sun_path holds 104 bytes on macOS, 108 on Linux.
 _LONGEST_SOCKET_PATH_BYTES = 103 - len(".4194304")
+_LONGEST_OWN_SOCKET_PATH_BYTES = 103
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Settings:
         run_dir = _read_folder("PLUGVISOR_RUN_DIR", get("PLUGVISOR_RUN_DIR", str(default_run_dir)))
         default_log_dir = _ROOTS_LOG_DIR if users and is_root else run_dir / "log"
         return cls(
-            host=get("PLUGVISOR_HOST", "127.0.0.1"),
+            host=_read_host(get("PLUGVISOR_HOST", "127.0.0.1")),
             port=_read_port(get("PLUGVISOR_PORT", "48916")),
             plugins_dir=_read_path("PLUGVISOR_PLUGINS_DIR", get("PLUGVISOR_PLUGINS_DIR", "plugins")),
             run_dir=run_dir,
@@ -132,12 +133,20 @@ class Settings:
         }
 
     @property
+    def socket_path(self) -> Path | None:
+        """The Unix socket that HTTP listens on; None for a TCP port."""
+        return Path(self.host.removeprefix(_UNIX)) if self.host.startswith(_UNIX) else None
+
+    @property
     def url(self) -> str:
         """The service's address on this machine; loopback if it listens on all addresses."""
+        if self.socket_path is not None:
+            return self.host
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
+_UNIX = "unix://"
 _ROOTS_RUN_DIR = Path("/run/plugvisor")
 _ROOTS_LOG_DIR = Path("/var/log/plugvisor")
 
@@ -192,6 +201,27 @@ def _read_boolean(name: str, value: str) -> bool:
     if value not in ("true", "false"):
         raise ConfigurationError(f"cannot use {name} {value!r}: it must be true or false")
     return value == "true"
+
+
+def _read_host(value: str) -> str:
+    if not value.startswith(_UNIX):
+        return value
+    path = value.removeprefix(_UNIX)
+    if not path.startswith("/") or path.endswith("/"):
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_HOST {value!r}: after unix:// there must be the absolute path of a socket"
+        )
+    unsafe = _UNSAFE_IN_CONFIGURATION.search(path)
+    if unsafe:
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_HOST {value!r}: the path of a socket must not contain {unsafe.group()!r}"
+        )
+    if len(os.fsencode(path)) > _LONGEST_OWN_SOCKET_PATH_BYTES:
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_HOST {value!r}: a Unix socket's path can have at most "
+            f"{_LONGEST_OWN_SOCKET_PATH_BYTES} bytes"
+        )
+    return value
 
 
 def _read_port(value: str) -> int:

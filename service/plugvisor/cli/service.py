@@ -8,12 +8,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.admin_code import WEAK_CODE, find_admin_code
-from plugvisor.cli.listener import open_socket
+from plugvisor.cli.listener import describe_address, inherit_listener, open_listener
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
+
+    import httpx
 
 HEALTH_TIMEOUT_SECONDS = 5.0
 
@@ -31,9 +33,15 @@ def run_serve(_arguments: argparse.Namespace) -> int:
     code = find_admin_code(settings)
     if code.is_weak:
         logger.warning(WEAK_CODE)
-    listener = open_socket(settings.host, settings.port)
-    logger.info("listening on %s", settings.url)
-    serve(create_app(settings, code), listener)
+    inherited = inherit_listener()
+    listener = inherited or open_listener(settings)
+    logger.info("listening on %s", describe_address(listener))
+
+    def remove_file() -> None:
+        if settings.socket_path is not None and inherited is None:  # else it is supervisord's
+            settings.socket_path.unlink(missing_ok=True)
+
+    serve(create_app(settings, code), listener, remove_file)
     return 0
 
 
@@ -43,7 +51,8 @@ def run_health(_arguments: argparse.Namespace) -> int:
 
     settings = Settings.from_env(os.environ)
     try:
-        response = httpx.get(f"{settings.url}/available", timeout=HEALTH_TIMEOUT_SECONDS, trust_env=False)
+        with httpx.Client(transport=_make_transport(settings), timeout=HEALTH_TIMEOUT_SECONDS, trust_env=False) as http:
+            response = http.get(f"{'http://localhost' if settings.socket_path else settings.url}/available")
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         print(f"unhealthy: no answer from {settings.url}: {error}", file=sys.stderr)
         return 1
@@ -52,6 +61,12 @@ def run_health(_arguments: argparse.Namespace) -> int:
         return 1
     print("healthy")
     return 0
+
+
+def _make_transport(settings: Settings) -> httpx.HTTPTransport:
+    import httpx  # noqa: PLC0415
+
+    return httpx.HTTPTransport(uds=str(settings.socket_path) if settings.socket_path else None)
 
 
 def _set_up_logging() -> None:

@@ -55,6 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._table = table
         self._running: RequestResponseCycle | None = None  # what is being answered, or was last
+        self._is_last = False  # the request that is running or arriving
         self._refusal: PlugvisorError | None = None
         self._is_refused = False  # what comes now is nothing that could be understood
         # when the request that is arriving began to; None if none is
@@ -80,6 +81,18 @@ class BoundedProtocol(HttpToolsProtocol):
         elif now - self._sent_at > UNREAD_SECONDS:
             self._reset()
         self._unsent_bytes = unsent
+
+    @property
+    def is_expecting(self) -> bool:
+        """Whether a request is arriving, or the client has just connected, and no other one is being answered."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        return is_idle and self._began is not None and not self._is_refused and not self.transport.is_closing()
+
+    def end_soon(self) -> None:
+        """Disconnect after the answer to the request that is arriving or running; at once if there is none."""
+        self._is_last = True
+        if not self.is_expecting:
+            self.shutdown()
 
     # -- asyncio's callbacks
 
@@ -128,6 +141,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refusal = MalformedRequest("no more requests are taken before the first are answered")
             raise self._refusal  # uvicorn would take in as many as come
         super().on_headers_complete()
+        if self._is_last:
+            self.cycle.keep_alive = False
         self._table.waiting.pop(self, None)
 
     def on_body(self, body: bytes) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import sys
+import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 1.0
 FAREWELL_SECONDS = 0.5
-"""How long a client may take, at a shutdown, to read on."""
+"""How long a client may take, at a shutdown, to send the request that it has connected for; and to read on."""
+POLL_SECONDS = 0.01
 DRAIN_SECONDS = 5
 """How long requests under way may take to end at a shutdown; operations on plugins go on after that."""
 
@@ -38,8 +40,9 @@ class Server(uvicorn.Server):
     It wakes up once a second, and at once when it is to end; uvicorn does so ten times a second.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, on_closed: Callable[[], object]) -> None:
         super().__init__(config)
+        self._on_closed = on_closed
         self._ending = asyncio.Event()
 
     def end(self) -> None:
@@ -69,8 +72,23 @@ class Server(uvicorn.Server):
         """Shut down as uvicorn does, having ended every stream."""
         for endless in self.lifespan.state.get("endless", ()):
             endless.close()
+        for server in self.servers:
+            server.close()  # from now on connections wait for the next service, if supervisord has the socket
+        self._on_closed()
+        await self._take_last_requests()
         asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._abort_unread)
         await super().shutdown(sockets)
+
+    async def _take_last_requests(self) -> None:
+        """Wait a short while for the requests of clients that have just connected; closing would reset them."""
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        while True:
+            await asyncio.sleep(POLL_SECONDS)  # at least once: what was accepted last is not connected yet
+            connections = [each for each in self.server_state.connections if isinstance(each, BoundedProtocol)]
+            for connection in connections:
+                connection.end_soon()
+            if not any(connection.is_expecting for connection in connections) or time.monotonic() > deadline:
+                return
 
     def _abort_unread(self) -> None:
         """Drop the clients that do not take what was sent to them: nothing more can be done for them."""
@@ -87,8 +105,12 @@ def make_websocket_protocol(**options: Any) -> asyncio.Protocol:
     return WebSocketsSansIOProtocol(**options)
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone."""
+def serve(app: ASGIApp, listener: socket.socket, on_closed: Callable[[], object] = lambda: None) -> None:
+    """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone.
+
+    Args:
+        on_closed: called when this process listens no more, while it still answers what it has accepted.
+    """
     config = uvicorn.Config(
         app,
         log_config=None,  # cli/service.py has set up logging
@@ -103,7 +125,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = Server(config)
+    server = Server(config, on_closed)
 
     async def run() -> None:
         if "SUPERVISOR_PROCESS_NAME" in os.environ:
@@ -115,15 +137,16 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
 
 
 def _call_when_orphaned(callback: Callable[[], object]) -> None:
-    """Call back when supervisord is gone: it alone holds the other end of this process's standard input.
+    """Call back when supervisord is gone: it alone reads what this process prints.
 
     Without this a service would outlive a supervisord that was killed, and keep the port from the next.
     """
     loop = asyncio.get_running_loop()
+    output = sys.stdout.fileno()
 
-    def read() -> None:
-        if not os.read(sys.stdin.fileno(), 4096):
-            loop.remove_reader(sys.stdin.fileno())
-            callback()  # nothing to log: supervisord was the reader of our standard error, too
+    def end() -> None:
+        loop.remove_reader(output)
+        callback()  # nothing to log: nobody would read it
 
-    loop.add_reader(sys.stdin.fileno(), read)
+    # the writing end of a pipe is never readable; it is reported as broken when the reading end is closed
+    loop.add_reader(output, end)

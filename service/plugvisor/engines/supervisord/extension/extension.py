@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.processes.process_tag import ProcessTag
     from plugvisor.engines.supervisord.extension.stdout import StdoutLog
 
+SERVICE = "plugvisor"
+"""The service's program."""
 _MAKE_PROCESS = ProcessConfig.make_process
 
 
@@ -76,6 +78,7 @@ class Extension:
         )
         self._end_earlier_orphans()
         self._adopt_programs()
+        self._hold_socket()
         self._programs = Programs(supervisord, programs_dir)
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
@@ -205,6 +208,7 @@ class Extension:
     def _on_group(self, event: Any) -> None:
         self._reporter.note(event.group)
         self._loop.update_groups()
+        self._hold_socket()
         process = self._programs.find(event.group)
         self.changes.forget_start(event.group, process)  # of one that supervisorctl has removed
         if process is not None:
@@ -245,6 +249,13 @@ class Extension:
             ]:
                 groups[name] = group.config.make_group()
 
+    def _hold_socket(self) -> None:
+        """Keep the service's socket open while no process of it runs, if supervisord has opened it."""
+        group = self._supervisord.process_groups.get(SERVICE)
+        manager = getattr(group, "socket_manager", None)
+        if manager is not None and not hasattr(group, "held_socket"):
+            group.held_socket = manager.get_socket()  # counted; released with the group
+
     def _end_earlier_orphans(self) -> None:
         """End the orphans of a supervisord that was killed; nothing is served yet, so this may block."""
         ended = end_tagged(self.run_dir)
@@ -268,6 +279,8 @@ class Extension:
 
     def _close(self) -> None:
         self._loop.close()
+        if hasattr(service := self._supervisord.process_groups.get(SERVICE), "held_socket"):
+            del service.held_socket  # before supervisord closes every descriptor and begins anew
         if self._supervisord.options.mood == SupervisorStates.RESTARTING and self.stdout is not None:
             self.stdout.close()  # supervisord closes every descriptor when it begins anew
 
