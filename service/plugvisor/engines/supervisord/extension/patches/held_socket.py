@@ -21,11 +21,15 @@ _URL = f"unix:///dev/fd/{HELD_DESCRIPTOR}"
 
 
 class HeldSocket:
-    """The open socket, and what a program group needs of its `SocketManager`."""
+    """The open socket, and what a program group needs of its `SocketManager`.
+
+    Raises:
+        OSError: the descriptor is no socket.
+    """
 
     def __init__(self) -> None:
         os.set_inheritable(HELD_DESCRIPTOR, False)  # `FastCGISubprocess` duplicates it for its process
-        with contextlib.closing(socket.socket(fileno=os.dup(HELD_DESCRIPTOR))) as listener:
+        with socket.socket(fileno=os.dup(HELD_DESCRIPTOR)) as listener:
             name = listener.getsockname()
         self._path = name if isinstance(name, str) else ""
         self._file = _identify(self._path)
@@ -45,9 +49,16 @@ class HeldSocket:
                 os.unlink(self._path)
 
 
-def install_held_socket() -> HeldSocket:
-    """Have supervisord use the socket for the program that names it, and its own means for every other."""
-    held = HeldSocket()
+def install_held_socket() -> HeldSocket | None:
+    """Have supervisord use the socket for the program that names it, and its own means for every other.
+
+    Returns:
+        None if this process was started without such a socket.
+    """
+    try:
+        held = HeldSocket()
+    except OSError:
+        return None
 
     def make_manager(config: Any, **options: Any) -> Any:
         return held if config.url == _URL else SocketManager(config, **options)
