@@ -183,6 +183,9 @@ def test_serve_alone_outlives_a_supervisord_and_takes_the_next(
         plugvisor.process = None
         wait_for(lambda pid=ours: not is_alive(pid), "the end of the service of that supervisord")
         kill_all([plugin_pid])
+    lines = (plugvisor.root / "serve.log").read_text().splitlines()
+    said = [line.rpartition(" supervisord ")[2] for line in lines if " supervisord " in line]
+    assert said == [*["does not answer; reconnecting until it does", "answers again"] * 2, said[0]]
     # it looks for supervisord now and then, which costs little, and is counted
     before, began = cpu_seconds(serve_pid), time.monotonic()
     wait_for(lambda: time.monotonic() - began > 1, "a second in which nobody asks")
