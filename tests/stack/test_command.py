@@ -120,8 +120,48 @@ def test_a_port_in_use(plugvisor: PlugvisorStack) -> None:
     with socket.create_server(("127.0.0.1", plugvisor.port)):
         for command in ("up", "serve"):
             sentence = refused(plugvisor, command)
-            assert str(plugvisor.port) in sentence
+            name = Path("/proc/self/comm").read_text().strip()
+            assert f"port {plugvisor.port} is in use by process {os.getpid()} ({name}); end that" in sentence
             assert "PLUGVISOR_PORT" in sentence
+
+
+def test_a_port_in_use_for_a_moment(plugvisor: PlugvisorStack) -> None:
+    """An instance that is ending has it for a moment more."""
+    with socket.create_server(("127.0.0.1", plugvisor.port)):
+        process = plugvisor.process = plugvisor.spawn("up")
+        wait_for((plugvisor.run_dir / "admin_code").exists, "up to have come near")
+        assert process.poll() is None
+    wait_for(plugvisor.is_ready, "the service")
+
+
+def test_a_port_that_a_client_had(plugvisor: PlugvisorStack) -> None:
+    """Linux gives such ports to clients: the end of the connection leaves the port in TIME_WAIT, for a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.bind(("127.0.0.1", plugvisor.port))  # without SO_REUSEADDR, as the system does for a client
+        client.connect(server.getsockname())
+        connection, _ = server.accept()
+        sentence = refused(plugvisor, "up")
+        assert f"in use by process {os.getpid()} " in sentence
+        assert "as a client of another server" in sentence
+        client.close()  # the side that closes first
+        assert connection.recv(1) == b""
+        connection.close()
+    sentence = refused(plugvisor, "up")
+    assert "TIME_WAIT" in sentence
+    assert "try again in a minute" in sentence
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("192.0.2.1", "this machine has no such address; set PLUGVISOR_HOST"),
+        ("nobody.invalid", "no host has this name; set PLUGVISOR_HOST"),
+    ],
+)
+def test_an_address_that_is_not_of_this_machine(plugvisor: PlugvisorStack, host: str, reason: str) -> None:
+    sentence = refused(plugvisor, "up", PLUGVISOR_HOST=host)
+    assert reason in sentence
+    assert "end what" not in sentence
 
 
 # -- up

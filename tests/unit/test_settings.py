@@ -117,10 +117,17 @@ def test_to_env_reads_back_as_the_same_settings(settings: Settings, monkeypatch:
         ("::", "http://[::1]:48916"),
         ("fe80::1", "http://[fe80::1]:48916"),
         ("plugins.example", "http://plugins.example:48916"),
+        ("unix:///run/x/http.sock", "unix:///run/x/http.sock"),
     ],
 )
 def test_the_address_to_open(host: str, url: str) -> None:
     assert replace(read(), host=host).url == url
+
+
+def test_a_unix_socket() -> None:
+    assert read(HOST="unix:///run/x.sock").socket_path == Path("/run/x.sock")
+    assert read(HOST="unix:///" + "x" * 102)
+    assert read().socket_path is None
 
 
 # -- errors
@@ -135,6 +142,12 @@ def test_the_address_to_open(host: str, url: str) -> None:
             for name in ("RUN_DIR", "LOG_DIR")
             for value in (*" \t\n\x01\x7f%;#*?[]'\"\\,\u2003", "\udcff")
         ),
+        *(
+            ("HOST", value, "after unix:// there must be the absolute path of a socket")
+            for value in ("unix://", "unix://x.sock", "unix:///run/")
+        ),
+        *(("HOST", f"unix:///x{value}y", "must not contain") for value in (*" \t\n%;#*'\"\\,", "\udcff")),
+        ("HOST", "unix:///" + "x" * 103, "at most 103 bytes"),
         *((name, "~no-such-user/x", "write the whole path") for name in ("PLUGINS_DIR", "RUN_DIR", "LOG_DIR")),
         *(
             ("CORS_ORIGINS", f"http://good,{value}", "write it like http://localhost:5173")

@@ -65,6 +65,8 @@ class Extension:
         self._supervisord = supervisord
         self._launch_dir = os.path.join(self.run_dir, "launch")
         self._end_by: float | None = None
+        self._service_group: Any = None
+        self._service_socket: Any = None
         prepare_for_shortages()
         become_subreaper()
         self.clock = SteadyClock()
@@ -252,9 +254,10 @@ class Extension:
     def _hold_socket(self) -> None:
         """Keep the service's socket open while no process of it runs, if supervisord has opened it."""
         group = self._supervisord.process_groups.get(SERVICE)
-        manager = getattr(group, "socket_manager", None)
-        if manager is not None and not hasattr(group, "held_socket"):
-            group.held_socket = manager.get_socket()  # counted; released with the group
+        if group is not self._service_group:
+            manager = getattr(group, "socket_manager", None)
+            self._service_group = group
+            self._service_socket = manager.get_socket() if manager is not None else None  # counted
 
     def _end_earlier_orphans(self) -> None:
         """End the orphans of a supervisord that was killed; nothing is served yet, so this may block."""
@@ -279,8 +282,7 @@ class Extension:
 
     def _close(self) -> None:
         self._loop.close()
-        if hasattr(service := self._supervisord.process_groups.get(SERVICE), "held_socket"):
-            del service.held_socket  # before supervisord closes every descriptor and begins anew
+        self._service_socket = None  # before supervisord closes every descriptor and begins anew
         if self._supervisord.options.mood == SupervisorStates.RESTARTING and self.stdout is not None:
             self.stdout.close()  # supervisord closes every descriptor when it begins anew
 
