@@ -70,6 +70,7 @@ export class Actions extends EventTarget {
   async refresh() {
     if (!(await signIn())) return;
     try {
+      this.#checkConnection();
       const { added, changed, removed, invalid } = await ask("plugins/refresh", { method: "POST" });
       toast(t("refreshed", added.length, changed.length, removed.length, invalid.length));
     } catch (problem) {
@@ -80,6 +81,7 @@ export class Actions extends EventTarget {
   /** Sends the request; returns a problem for each id that failed. */
   async #send(verb, ids) {
     try {
+      this.#checkConnection();
       if (ids.length === 1) await ask(pathOf(ids[0], verb), { method: "POST" });
       else {
         const { results } = await ask(`plugins/${verb}`, { method: "POST", body: { plugin_ids: ids } });
@@ -89,6 +91,11 @@ export class Actions extends EventTarget {
       return Object.fromEntries(ids.map((id) => [id, problem]));
     }
     return {};
+  }
+
+  /** Throws if the service does not answer: the request would wait for it, and be carried out at any time later. */
+  #checkConnection() {
+    if (this.#store.connection.kind === "lost") throw new Problem({});
   }
 
   #notify(ids) {
