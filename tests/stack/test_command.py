@@ -205,6 +205,16 @@ def test_a_random_code_is_shown_at_the_start_and_logged_nowhere(plugvisor: Plugv
     assert plugvisor.post("/plugins/refresh", code).status_code == 401
 
 
+def test_the_address_that_clients_use_is_shown(plugvisor: PlugvisorStack) -> None:
+    """The service cannot know it behind a proxy or a container's published port."""
+    del plugvisor.environ["PLUGVISOR_ADMIN_CODE"]
+    plugvisor.environ["PLUGVISOR_URL"] = "https://plugvisor.example.com/"
+    plugvisor.up()
+    shown = plugvisor.output_path.read_text()
+    assert re.findall(r"^ +address +(\S+)$", shown, re.MULTILINE) == ["https://plugvisor.example.com"]
+    assert re.search(r"^ +page +https://plugvisor\.example\.com/#code=\S+$", shown, re.MULTILINE)
+
+
 @pytest.mark.parametrize("by_file", [False, True], ids=["variable", "file"])
 def test_a_weak_code_is_warned_about(plugvisor: PlugvisorStack, by_file: bool) -> None:
     code = "QXYZ"
