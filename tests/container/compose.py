@@ -33,11 +33,15 @@ class Project:
         assert not check or done.returncode == 0, done.stderr
         return done.stdout
 
-    def up(self) -> Container:
-        """Start it and wait until the service responds."""
+    def create(self) -> Container:
+        """Start it."""
         self.run("up", "--detach", "--no-build")
         self.container = Container(self.run("ps", "--quiet").strip())
-        return self.container.wait_until_ready()
+        return self.container
+
+    def up(self) -> Container:
+        """Start it and wait until the service responds."""
+        return self.create().wait_until_ready()
 
     def down(self) -> None:
         """Remove all of it."""

@@ -28,9 +28,8 @@ for folder in ("/tmp", "/dev/shm"):
                 file.write(bytes(1024 * 1024))
     except OSError as error:
         print(folder, error.strerror, flush=True)
-print("taken", flush=True)
-signal.pause()
 """
+REPORTS = 'print("taken", flush=True)\nsignal.pause()\n'
 MANY_EATERS = """
 import os, signal
 def eat():
@@ -64,8 +63,8 @@ while True:
             os.write(1, b"taken\\n")
 """
 ATTACKS = {
-    "fills /tmp": FILLS_TMP,
-    "120 processes of 20 MB": MANY_EATERS,
+    "fills /tmp": FILLS_TMP + REPORTS,
+    "fills /tmp, then 120 processes of 20 MB": FILLS_TMP + MANY_EATERS,
     "one process that never has enough": ONE_EATER,
     "a fork bomb": FORK_BOMB,
 }
@@ -148,6 +147,22 @@ def test_a_fork_bomb_from_the_start(start: Callable[..., Container]) -> None:
     for name in ("modest", "other"):
         assert container.post(f"/plugin/{name}/reload").json()["status"] == "running"
     assert container.inspect()["RestartCount"] == 0
+
+
+def test_no_process_is_left_for_the_service(run: Callable[..., Container], plugins: Path) -> None:
+    """Not even a thread, because everything runs as one user: what the service does itself goes on."""
+    write_plugin(plugins, "attacker", FORK_BOMB, "auto_start = false")
+    options = ("--user", "10001", "--pids-limit", "60", "--cpus", "1", "--volume", f"{plugins}:/plugins:ro")
+    container = run(*options).wait_until_ready()
+    assert container.post("/plugin/attacker/start").status_code == 200
+    path = "/plugin/attacker/logs"
+    wait_for(lambda: container.get(path).json()["logs"], "the attack")
+    manifest = plugins / "attacker" / "plugin.toml"
+    manifest.write_text(manifest.read_text().replace("[plugin_runtime]", 'description = "x"\n[plugin_runtime]'))
+    for path in ("/plugin/attacker/logs", "/plugin/attacker/logs/files", "/plugin/metrics", "/metrics", "/server/info"):
+        assert container.get(path).status_code == 200, path
+    assert container.post("/plugins/refresh").json()["changed"] == ["attacker"]
+    assert container.post("/plugin/attacker/stop").json()["status"] == "stopped"
 
 
 def test_who_is_killed_first(start: Callable[..., Container]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tests.container.engine import SAMPLES, write_plugin
 from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.ports import find_free_port
 from tests.helpers.stack import ADMIN_CODE
 from tests.helpers.waiting import wait_for
 
@@ -71,6 +73,31 @@ def test_a_secret_and_plugins_of_ones_own(compose: Callable[..., Project], plugi
         assert "Read-only" in container.try_execute("touch", f"{path}/x"), path
     project.run("stop")
     assert container.state["ExitCode"] == 0
+
+
+def test_a_secret_that_root_may_not_read(compose: Callable[..., Project], plugins: Path, tmp_path: Path) -> None:
+    """Root of the container has not the capability to; the last line of the log says what to do."""
+    code = tmp_path / "admin_code"
+    code.write_text(ADMIN_CODE + "\n")
+    code.chmod(0o600)
+    os.chown(code, 1000, 1000)
+    project = compose(PLUGVISOR_ADMIN_CODE_FILE=str(code), PLUGVISOR_PLUGINS_DIR=str(plugins))
+    container = project.create()
+    wait_for(lambda: container.inspect()["RestartCount"] > 0, "it to be started again")
+    last_line = container.logs().splitlines()[-1]
+    assert last_line.startswith("plugvisor: cannot read PLUGVISOR_ADMIN_CODE_FILE")
+    for advice in ("chown root", "chmod 644", "PLUGVISOR_ADMIN_CODE instead"):
+        assert advice in last_line
+    os.chown(code, 0, 0)
+    wait_for(lambda: container.state["Running"] and not container.state["Restarting"], "it to run")
+    container.wait_until_ready()
+    assert container.post("/plugins/refresh").status_code == 200
+
+
+def test_the_log_shows_the_published_address(compose: Callable[..., Project]) -> None:
+    port = str(find_free_port())
+    container = compose(PLUGVISOR_ADMIN_CODE_FILE="", PLUGVISOR_PLUGINS_DIR="", PLUGVISOR_PORT=port).up()
+    assert f"\n  page        http://localhost:{port}/#code=" in container.logs()
 
 
 def test_a_plugin_that_takes_everything(compose: Callable[..., Project], plugins: Path) -> None:
