@@ -153,10 +153,9 @@ def test_no_process_is_left_for_the_service(run: Callable[..., Container], plugi
     """Not even a thread, because everything runs as one user: what the service does itself goes on."""
     write_plugin(plugins, "attacker", FORK_BOMB, "auto_start = false")
     options = ("--user", "10001", "--pids-limit", "60", "--cpus", "1", "--volume", f"{plugins}:/plugins:ro")
-    container = run(*options).wait_until_ready()
+    container = run(*options, "--env", "PLUGVISOR_LOG_TO_STDOUT=true").wait_until_ready()
     assert container.post("/plugin/attacker/start").status_code == 200
-    path = "/plugin/attacker/logs"
-    wait_for(lambda: container.get(path).json()["logs"], "the attack")
+    wait_for(lambda: "\nattacker | taken\n" in container.logs(), "the attack")
     manifest = plugins / "attacker" / "plugin.toml"
     manifest.write_text(manifest.read_text().replace("[plugin_runtime]", 'description = "x"\n[plugin_runtime]'))
     for path in ("/plugin/attacker/logs", "/plugin/attacker/logs/files", "/plugin/metrics", "/metrics", "/server/info"):
