@@ -31,6 +31,7 @@ class Variable:
 VARIABLES = (
     Variable("PLUGVISOR_HOST", "127.0.0.1", "address that HTTP listens on, or `unix:///path` for a Unix socket"),
     Variable("PLUGVISOR_PORT", "48916", "port that HTTP listens on"),
+    Variable("PLUGVISOR_URL", "http://<host>:<port>", "address that clients use, shown at the start"),
     Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder with one folder per plugin"),
     Variable("PLUGVISOR_RUN_DIR", "a per-user runtime folder", "sockets, pid file and generated programs"),
     Variable("PLUGVISOR_LOG_DIR", "<run_dir>/log", "one log file per plugin, rotated"),
@@ -80,6 +81,8 @@ class Settings:
     users: Users | None = None
     """The users that the service and the plugins run as; None if everything runs as one user."""
     log_to_stdout: bool = False
+    public_url: str | None = None
+    """The address that clients use, without a path; None if it is that of `url`."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -112,6 +115,7 @@ class Settings:
             # without root there are no users to switch to, but the service must know them in a run folder of root's
             users=users if is_root or _is_roots(run_dir) else None,
             log_to_stdout=_read_boolean("PLUGVISOR_LOG_TO_STDOUT", get("PLUGVISOR_LOG_TO_STDOUT", "false")),
+            public_url=_read_public_url(get("PLUGVISOR_URL", "")),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -130,6 +134,7 @@ class Settings:
             "PLUGVISOR_SERVICE_USER": self.users.service.name if self.users else "",
             "PLUGVISOR_PLUGIN_USER": self.users.plugins.name if self.users else "",
             "PLUGVISOR_LOG_TO_STDOUT": str(self.log_to_stdout).lower(),
+            "PLUGVISOR_URL": self.public_url or "",
         }
 
     @property
@@ -242,6 +247,24 @@ def _read_origins(value: str) -> tuple[str, ...]:
 
 # Browsers send an origin in lower case, and it is compared as it is.
 _ORIGIN = re.compile(r"https?://([^\s/?#@:\[\]A-Z]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+
+
+def _read_public_url(value: str) -> str | None:
+    if not value:
+        return None
+    url = value.removesuffix("/").lower()
+    try:
+        urlsplit(url).port  # noqa: B018 - raises if it is too large; 0 is a container's, published on any port
+        is_usable = bool(_ORIGIN.fullmatch(url)) and url.isprintable()
+    except ValueError:  # an invalid IPv6 address in brackets, or an invalid port
+        is_usable = False
+    if not is_usable:
+        # the value is not repeated: it can contain a password
+        raise ConfigurationError(
+            "cannot use PLUGVISOR_URL: it must look like http://localhost:8080 or https://plugvisor.example.com, "
+            "without a path, because the page is served at the root of its host"
+        )
+    return url
 
 
 def _read_metrics_auth(value: str) -> bool:

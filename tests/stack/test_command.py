@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import threading
 from pathlib import Path
 
 import httpx
@@ -244,6 +245,16 @@ def test_a_random_code_is_shown_at_the_start_and_logged_nowhere(plugvisor: Plugv
     assert plugvisor.post("/plugins/refresh", code).status_code == 401
 
 
+def test_the_address_that_clients_use_is_shown(plugvisor: PlugvisorStack) -> None:
+    """The service cannot know it behind a proxy or a container's published port."""
+    del plugvisor.environ["PLUGVISOR_ADMIN_CODE"]
+    plugvisor.environ["PLUGVISOR_URL"] = "https://plugvisor.example.com/"
+    plugvisor.up()
+    shown = plugvisor.output_path.read_text()
+    assert re.findall(r"^ +address +(\S+)$", shown, re.MULTILINE) == ["https://plugvisor.example.com"]
+    assert re.search(r"^ +page +https://plugvisor\.example\.com/#code=\S+$", shown, re.MULTILINE)
+
+
 @pytest.mark.parametrize("by_file", [False, True], ids=["variable", "file"])
 def test_a_weak_code_is_warned_about(plugvisor: PlugvisorStack, by_file: bool) -> None:
     code = "QXYZ"
@@ -367,6 +378,34 @@ def test_health(plugvisor: PlugvisorStack) -> None:
         os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("unhealthy: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_health_imports_little(plugvisor: PlugvisorStack) -> None:
+    """A container's health check has 10 seconds, on a processor that plugins may keep busy."""
+    imported = plugvisor.command("health", PYTHONPROFILEIMPORTTIME="1").stderr
+    modules = {line.rpartition("|")[2].strip() for line in imported.splitlines() if line.startswith("import time:")}
+    assert "plugvisor.settings" in modules
+    assert not modules & {"httpx", "http.client", "ssl", "asyncio", "logging", "starlette", "uvicorn", "supervisor"}
+    assert len(modules) < 150
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 x y\r\n\r\n"])
+def test_health_of_what_is_no_http_service(plugvisor: PlugvisorStack, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def respond() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=respond)
+        thread.start()
+        done = plugvisor.command("health", PLUGVISOR_PORT=str(listener.getsockname()[1]))
+        thread.join()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("unhealthy: no answer from http://127.0.0.1:")
     assert "Traceback" not in done.stderr
 
 

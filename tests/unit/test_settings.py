@@ -59,6 +59,7 @@ def test_every_variable() -> None:
         CORS_ORIGINS=" http://localhost:5173/, https://a.example,,*,http://[::1]:80 ",
         RUNNER="python -m 'my host' {entry} --id={id} {dir}/{{x}}",
         SUPERVISOR_URL="http://user:password@localhost:9001",
+        URL="https://Plugvisor.example.com/",
     )
     assert settings == Settings(
         host="::",
@@ -70,6 +71,7 @@ def test_every_variable() -> None:
         metrics_need_code=False,
         runner=("python", "-m", "my host", "{entry}", "--id={id}", "{dir}/{{x}}"),
         supervisor_url="http://user:password@localhost:9001",
+        public_url="https://plugvisor.example.com",
     )
     assert "password" not in repr(settings)
 
@@ -101,7 +103,13 @@ def test_folders_can_be_relative_or_in_a_home_folder(tmp_path: Path, monkeypatch
     [
         Settings.from_env(SOMEWHERE),
         read(PLUGINS_DIR="/p l;u\ngi\udcffns", CORS_ORIGINS="http://a,*", RUNNER="'a b' \"c'd\" {entry} {{{id}}} ''"),
-        read(HOST="::1", PORT="1", LOG_DIR="/l", SUPERVISOR_URL="http://user:password@[::1]:9001"),
+        read(
+            HOST="::1",
+            PORT="1",
+            LOG_DIR="/l",
+            URL="http://[::1]:8080",
+            SUPERVISOR_URL="http://user:password@[::1]:9001",
+        ),
     ],
 )
 def test_to_env_reads_back_as_the_same_settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +173,14 @@ def test_a_unix_socket() -> None:
         *(
             ("CORS_ORIGINS", value, "like http://localhost")
             for value in ("http://u:p@a", "HTTP://a", "http://A", "null")
+        ),
+        *(
+            ("URL", value, "without a path")
+            for value in (
+                *("x", "a.example:80", "ftp://a", "http://", "http://a/b", "http://a//", "http://a?b", "http://a#b"),
+                *("http://u:secret@a", "http://[::1", "http://[x]", "http://a:65536", "http://a:"),
+                *("http://a b", "http://a\n", "http://a\x1b[2J"),
+            )
         ),
         *(
             ("RUNNER", value, "it must be a command with {entry} in it")

@@ -1,4 +1,4 @@
-"""`plugvisor serve` and `health`."""
+"""`plugvisor serve`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from plugvisor.api.app import create_app
+from plugvisor.api.http.server import serve
 from plugvisor.cli.admin_code import WEAK_CODE, find_admin_code
 from plugvisor.cli.listener import describe_address, inherit_listener, open_listener
 from plugvisor.engines.supervisord.run_folder import prepare_folders
@@ -15,18 +17,11 @@ from plugvisor.settings import Settings
 if TYPE_CHECKING:
     import argparse
 
-    import httpx
-
-HEALTH_TIMEOUT_SECONDS = 5.0
-
 logger = logging.getLogger(__name__)
 
 
 def run_serve(_arguments: argparse.Namespace) -> int:
     """Serve HTTP in this process."""
-    from plugvisor.api.app import create_app  # noqa: PLC0415 - `health` does without them
-    from plugvisor.api.http.server import serve  # noqa: PLC0415
-
     _set_up_logging()
     settings = Settings.from_env(os.environ)
     prepare_folders(settings)
@@ -43,30 +38,6 @@ def run_serve(_arguments: argparse.Namespace) -> int:
 
     serve(create_app(settings, code), listener, remove_file)
     return 0
-
-
-def run_health(_arguments: argparse.Namespace) -> int:
-    """Ask the service, as a container's health check does."""
-    import httpx  # noqa: PLC0415 - `serve` does without it
-
-    settings = Settings.from_env(os.environ)
-    try:
-        with httpx.Client(transport=_make_transport(settings), timeout=HEALTH_TIMEOUT_SECONDS, trust_env=False) as http:
-            response = http.get(f"{'http://localhost' if settings.socket_path else settings.url}/available")
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        print(f"unhealthy: no answer from {settings.url}: {error}", file=sys.stderr)
-        return 1
-    if response.status_code != httpx.codes.OK:
-        print(f"unhealthy: {settings.url} answers {response.status_code}: {response.text}", file=sys.stderr)
-        return 1
-    print("healthy")
-    return 0
-
-
-def _make_transport(settings: Settings) -> httpx.HTTPTransport:
-    import httpx  # noqa: PLC0415
-
-    return httpx.HTTPTransport(uds=str(settings.socket_path) if settings.socket_path else None)
 
 
 def _set_up_logging() -> None:

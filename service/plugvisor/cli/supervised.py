@@ -63,11 +63,12 @@ def run_ctl(arguments: argparse.Namespace) -> NoReturn:
 
 def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None:
     print(f"Plugvisor {VERSION}")
-    print(f"  address     {settings.url}")
+    url = settings.public_url or settings.url
+    print(f"  address     {url}")
     if code.is_new:
         # a fragment: browsers never send it to a server, and the page removes it from the address bar at once
-        address = "<address of your proxy>" if settings.socket_path else settings.url
-        print(f"  page        {address}/#code={code.value}")
+        page = settings.public_url or ("<address of your proxy>" if settings.socket_path else settings.url)
+        print(f"  page        {page}/#code={code.value}")
     print(f"  admin code  {code.value if code.is_new else 'as you set it'}")
     print(f"  plugins     {len(catalog)} in {settings.plugins_dir}")
     print(f"  logs        {settings.log_dir}")
