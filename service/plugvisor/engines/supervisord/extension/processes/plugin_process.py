@@ -13,6 +13,7 @@ from supervisor.process import Subprocess
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
 
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
+from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
 from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VARIABLE, ProcessTag
 from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
 
@@ -160,7 +161,9 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
         try:
-            return spawn(launch, environment, self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid)
+            stdin, stdout = self.pipes["child_stdin"], self.pipes["child_stdout"]
+            with numbering_children(self.tag):
+                return spawn(launch, environment, stdin, stdout, self.config.uid)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory)) from error
 
