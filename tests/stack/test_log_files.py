@@ -60,6 +60,17 @@ def test_readers_go_on(shared: PlugvisorStack, add: Callable[..., str], what: st
         assert len(lines) == len(set(lines)), "a line came twice"
 
 
+def test_a_plugin_is_added_and_started_while_the_log_folder_is_gone(plugvisor: PlugvisorStack) -> None:
+    plugvisor.up()
+    folder, aside = plugvisor.log_dir, plugvisor.log_dir.with_name("aside")
+    for name, options in (("new", "stopwaitsecs = 7"), ("newer", "stopwaitsecs = 8")):
+        plugvisor.write_plugin(name, runtime=f"auto_start = false\nsupervisor.{options}")
+        folder.rename(aside)
+        assert plugvisor.post("/plugins/refresh").json()["added"] == [name]
+        assert plugvisor.start_running(name)
+        shutil.rmtree(aside)
+
+
 @pytest.mark.parametrize("name", ["_supervisord", "_server"])
 def test_our_own_logs_go_on(shared: PlugvisorStack, add: Callable[..., str], name: str) -> None:
     plugin_id = add()

@@ -144,7 +144,8 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         self.launches += 1
         self.change_state(ProcessStates.STARTING)
         try:
-            pid = self._launch()
+            with numbering_children(self.tag):
+                pid = self._launch()
         except LaunchFileError as error:
             self._fail(str(error))
             return None
@@ -154,16 +155,13 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
 
     def _launch(self) -> int:
         launch = self._owner.read_launch(self.name)
-        environment = launch.build_environment(os.environ)
-        environment[TAG_VARIABLE] = self.tag.render()
+        environment = launch.build_environment(os.environ) | {TAG_VARIABLE: self.tag.render()}
         try:
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
         try:
-            stdin, stdout = self.pipes["child_stdin"], self.pipes["child_stdout"]
-            with numbering_children(self.tag):
-                return spawn(launch, environment, stdin, stdout, self.config.uid)
+            return spawn(launch, environment, self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory)) from error
 
