@@ -157,6 +157,30 @@ def test_a_broken_line_ends_the_connection(line: bytes) -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("a defect"), MemoryError()])
+def test_whatever_fails_in_the_reader_is_logged_and_ends_in_a_reconnect(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    receive = ProcessTable._receive
+    failures = [error]
+
+    def fail_once(table: ProcessTable, line: bytes) -> None:
+        if b"removed" in line and failures:
+            raise failures.pop()
+        receive(table, line)
+
+    async def scenario(table: ProcessTable, fake: FakeSupervisor) -> None:
+        fake.write_raw(b'{"type": "removed", "seq": 99, "name": "echo"}\n')
+        await wait_until(lambda: len(fake.streams) == 2)
+        await wait_until(lambda: table.is_live)
+        assert table.get("echo").pid == 1
+
+    monkeypatch.setattr(ProcessTable, "_receive", fail_once)
+    with caplog.at_level(logging.WARNING):
+        run(scenario)
+    assert [record for record in caplog.records if "the state stream" in record.message]
+
+
 def test_a_stream_that_is_always_broken_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(table: ProcessTable, fake: FakeSupervisor) -> None:
         fake.first_line = b"nonsense\n"

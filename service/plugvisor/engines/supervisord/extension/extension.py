@@ -16,6 +16,7 @@ from supervisor.states import SupervisorStates
 from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
+from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
 from plugvisor.engines.supervisord.extension.processes.launch_file import (
     Launch,
@@ -68,6 +69,7 @@ class Extension:
         self._service_group: Any = None
         self._service_socket: Any = None
         prepare_for_shortages()
+        follow_log_files()
         become_subreaper()
         self.clock = SteadyClock()
         self.clock.install()
