@@ -128,7 +128,7 @@ def _read_streams(port: int, output: int) -> None:
     selector = selectors.DefaultSelector()
     for _ in range(CLIENTS):
         client = socket.create_connection((HOST, port))
-        client.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         client.setblocking(False)
         selector.register(client, selectors.EVENT_READ, bytearray())
     while True:

@@ -140,7 +140,7 @@ HEADERS = st.one_of(
             "Authorization: Bearer x",
             "Authorization: Bearer",
             "Authorization: ÿ",
-            "Host: x",
+            "Host: localhost",
             "Content-Length: 0",
             "Content-Length: 5",
             "Content-Length: -1",
@@ -233,10 +233,14 @@ def test_whatever_is_sent(target: PlugvisorStack, sent: bytes, cut: int) -> None
 CASES = {
     "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "malformed_request"),
     "another protocol": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "malformed_request"),
-    "unknown method": (b"BREW /plugins HTTP/1.1\r\nHost: x\r\n\r\n", 400, "malformed_request"),
-    "odd method": (b"PROPFIND /plugins HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405, "method_not_allowed"),
-    "tunnel": (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "malformed_request"),
-    "asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, "not_found"),
+    "unknown method": (b"BREW /plugins HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "malformed_request"),
+    "odd method": (
+        b"PROPFIND /plugins HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        405,
+        "method_not_allowed",
+    ),
+    "tunnel": (b"CONNECT x:1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "malformed_request"),
+    "asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404, "not_found"),
     "absolute form": (get(b"http://elsewhere/nothing"), 404, "not_found"),
     "absolute form without a path": (get(b"http://elsewhere"), 400, "malformed_request"),
     "bytes beyond ASCII": (get(b"/\xff\xfe"), 400, "malformed_request"),
@@ -285,7 +289,7 @@ def test_what_cannot_be_answered(target: PlugvisorStack, data: bytes, status: in
 
 
 def test_pipelined_requests_are_answered_in_order(target: PlugvisorStack) -> None:
-    keep = b"GET /plugin/status?plugin_id=%s HTTP/1.1\r\nHost: x\r\n\r\n"
+    keep = b"GET /plugin/status?plugin_id=%s HTTP/1.1\r\nHost: localhost\r\n\r\n"
     answers = ask(target, b"".join(keep % name for name in (b"runs", b"idle", b"nobody")) + get(b"/nothing"))
     assert [answer.status for answer in answers] == [200, 200, 404, 404]
     assert [answer.json()["plugin_id"] for answer in answers[:2]] == ["runs", "idle"]
@@ -465,7 +469,7 @@ def test_nobody_can_be_spared(plugvisor: PlugvisorStack) -> None:
         streams = []
         for _ in range(200):
             client = stack.enter_context(connect(plugvisor))
-            client.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             with contextlib.suppress(ConnectionError):
                 if client.recv(12) == b"HTTP/1.1 200":
                     streams.append(client)
@@ -487,7 +491,7 @@ def test_nobody_can_be_spared(plugvisor: PlugvisorStack) -> None:
 def test_streams_are_limited(target: PlugvisorStack) -> None:
     assert MOST_CLIENTS < MOST_CONNECTIONS / 2
     with descriptors(MOST_CLIENTS + 100), contextlib.ExitStack() as stack:
-        request = b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
+        request = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
         for client in open_many(stack, target, MOST_CLIENTS, request):
             assert client.recv(12) == b"HTTP/1.1 200"
         [answer] = ask(target, get(b"/events"))

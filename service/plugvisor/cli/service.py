@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import argparse
 
 HEALTH_TIMEOUT_SECONDS = 5.0
+ANY_NAME = (
+    "the service listens on all addresses and answers to any host name, which lets web pages reach it by DNS "
+    "rebinding; set PLUGVISOR_HOSTS to the names that clients use, or to * to accept this"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +27,7 @@ logger = logging.getLogger(__name__)
 def run_serve(_arguments: argparse.Namespace) -> int:
     """Serve HTTP in this process."""
     from plugvisor.api.app import create_app  # noqa: PLC0415 - `health` does without them
+    from plugvisor.api.http.hosts import HostCheck  # noqa: PLC0415
     from plugvisor.api.http.server import serve  # noqa: PLC0415
 
     _set_up_logging()
@@ -33,7 +38,9 @@ def run_serve(_arguments: argparse.Namespace) -> int:
         logger.warning(WEAK_CODE)
     listener = open_socket(settings.host, settings.port)
     logger.info("listening on %s", settings.url)
-    serve(create_app(settings, code), listener)
+    if settings.answers_to_any_name:
+        logger.warning(ANY_NAME)
+    serve(create_app(settings, code), listener, HostCheck(settings.allowed_hosts))
     return 0
 
 

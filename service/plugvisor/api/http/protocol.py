@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+    from plugvisor.api.http.hosts import HostCheck
+
 
 _AT_ONCE = struct.pack("ii", 1, 0)
 """For SO_LINGER: on, for no time."""
@@ -51,9 +53,10 @@ class ConnectionTable:
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `check` is to be called about once a second."""
 
-    def __init__(self, *arguments: Any, table: ConnectionTable, **options: Any) -> None:
+    def __init__(self, *arguments: Any, table: ConnectionTable, host_check: HostCheck, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._table = table
+        self._host_check = host_check
         self._running: RequestResponseCycle | None = None  # what is being answered, or was last
         self._refusal: PlugvisorError | None = None
         self._is_refused = False  # what comes now is nothing that could be understood
@@ -119,9 +122,19 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The whole head."""
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD_BYTES:
+        head_bytes = len(self.url)
+        hosts = []
+        for name, value in self.headers:
+            head_bytes += len(name) + len(value)
+            if name == b"host":
+                hosts.append(value)
+        if head_bytes > MOST_HEAD_BYTES:
             self._refusal = _head_too_large()
             raise self._refusal
+        if len(hosts) != 1 or hosts[0] not in self._host_check.cache:
+            self._refusal = self._host_check.find_error(hosts, self.parser.get_http_version())
+            if self._refusal is not None:
+                raise self._refusal
         self._is_in_head = False
         self._head_bytes = self._body_bytes = 0
         if len(self.pipeline) >= MOST_PIPELINED:
