@@ -68,9 +68,9 @@ def test_wrong_codes_are_throttled_wherever_they_come(plugvisor: PlugvisorStack)
     plugvisor.up()
     for number in range(BURST):
         if number % 2:
-            assert plugvisor.post("/plugins/refresh", "wrong").status_code == 401
+            assert plugvisor.post("/plugins/refresh", f"wrong{number}").status_code == 401
         else:
-            assert closed_with(plugvisor, "_server", "wrong") == (1008, "the admin code is wrong")
+            assert closed_with(plugvisor, "_server", f"wrong{number}") == (1008, "the admin code is wrong")
     status, reason = closed_with(plugvisor, "_server", "ABCD")
     assert status == 1008
     assert reason.startswith("too many wrong admin codes")
@@ -118,7 +118,7 @@ def test_the_code_is_taken_out_before_uvicorn_could_log_it(tmp_path: Path, monke
     seen = []
 
     class Gate:
-        def check_code(self, code: bytes, _connection: object) -> None:
+        async def check_code(self, code: bytes, _connection: object, _receive: object) -> None:
             seen.append(code)
 
     class Logs:

@@ -93,6 +93,8 @@ def make_response(error: Exception, plugin_id: str | None = None) -> JsonRespons
     headers: list[Header] = []
     if isinstance(error, errors.Unauthorized):
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, errors.TooManyAttempts):
+        headers.append((b"connection", b"close"))
     if isinstance(error, HTTPException) and error.headers:
         headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     return respond_with_problem(make_problem(error, plugin_id), headers)
