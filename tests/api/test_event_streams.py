@@ -28,7 +28,7 @@ QUICK = "auto_start = false\nsupervisor.startsecs = 0\nsupervisor.autorestart = 
 def many(plugvisor: PlugvisorStack, count: int) -> Iterator[list[EventClient]]:
     """So many open streams, each of which has begun."""
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(open_events(plugvisor.port)) for _ in range(count)]
+        listeners = [stack.enter_context(open_events(plugvisor.port, code=ADMIN_CODE)) for _ in range(count)]
         for listener in listeners:
             listener.wait("snapshot")
         yield listeners

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plugvisor.api.auth import BURST, DELAY_SECONDS, MOST_DELAYED_PER_ADDRESS
-from plugvisor.api.event_hub import MOST_CLIENTS
+from plugvisor.api.event_hub import MOST_CLIENTS, MOST_CLIENTS_PER_ADDRESS
 from plugvisor.api.http.limits import (
     MOST_BODY_BYTES,
     MOST_CONNECTIONS,
@@ -492,12 +492,41 @@ def test_nobody_can_be_spared(plugvisor: PlugvisorStack) -> None:
 def test_streams_are_limited(target: PlugvisorStack) -> None:
     assert MOST_CLIENTS < MOST_CONNECTIONS / 2
     with descriptors(MOST_CLIENTS + 100), contextlib.ExitStack() as stack:
-        request = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        request = b"GET /events HTTP/1.1\r\nHost: localhost\r\n" + AUTHORIZED + b"\r\n"
         for client in open_many(stack, target, MOST_CLIENTS, request):
             assert client.recv(12) == b"HTTP/1.1 200"
         [answer] = ask(target, get(b"/events"))
         assert (answer.status, answer.code) == (503, "too_many_streams")
         assert slowest_answer(target) < PROMPT_SECONDS
+
+
+def test_streams_of_one_address_are_limited(target: PlugvisorStack) -> None:
+    """A client without the code cannot take the streams of everybody else; one with the code is not counted."""
+    greedy = "127.0.0.90"
+    request = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with descriptors(MOST_CLIENTS_PER_ADDRESS + 100), contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(target, greedy)) for _ in range(MOST_CLIENTS_PER_ADDRESS)]
+        for client in clients:
+            client.sendall(request)
+        for client in clients:
+            assert client.recv(12) == b"HTTP/1.1 200"
+        [answer] = ask(target, get(b"/events"), greedy)
+        assert (answer.status, answer.code) == (503, "too_many_streams")
+        assert int(answer.headers["retry-after"]) > 0
+        [answer] = ask(target, get(b"/events", b"Authorization: Bearer wrong\r\n"), greedy)
+        assert (answer.status, answer.code) == (503, "too_many_streams")
+        for address, headers in ((greedy, AUTHORIZED), ("127.0.0.91", b"")):
+            client = stack.enter_context(connect(target, address))
+            client.sendall(get(b"/events", headers))
+            assert client.recv(12) == b"HTTP/1.1 200"
+        clients[0].close()
+
+        def has_room() -> bool:
+            client = stack.enter_context(connect(target, greedy))
+            client.sendall(get(b"/events"))
+            return client.recv(12) == b"HTTP/1.1 200"
+
+        wait_for(has_room, "the place of the client that has gone")
 
 
 # -- guessing
