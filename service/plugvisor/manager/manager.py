@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from plugvisor.errors import (
     AlreadyRunning,
     InvalidManifest,
@@ -113,7 +115,7 @@ class Manager:
         """
         self._get(plugin_id)
         process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id), wait_seconds)
-        return Outcome(process or self._engine.get(plugin_id), finished=process is not None)
+        return Outcome(process, finished=True) if process else _report_stop(self._engine.get(plugin_id))
 
     async def reload(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:
         """Read the manifest again, stop the plugin if it runs, apply what changed, start it; return when it runs.
@@ -131,8 +133,8 @@ class Manager:
         loop = asyncio.get_running_loop()
         began = loop.time()
         process = await self._operations.run("reload", plugin_id, partial(self._reload, plugin_id), wait_seconds)
-        if process is None:
-            return Outcome(self._engine.get(plugin_id), finished=False)
+        if process is None and (process := self._engine.get(plugin_id)).start_pending:
+            return Outcome(process, finished=False)
         manifest = self._get(plugin_id).manifest
         timeout_seconds = START_GRACE_SECONDS + (manifest.supervisor.startsecs if manifest else 0)
         if wait_seconds is not None:
@@ -284,3 +286,13 @@ class Manager:
         # a second claim to an id that is taken stays what it was
         moved = ManifestError(f"its id is now {plugin.id!r}; refresh to take that over")
         return make_broken(known.id, known.folder, plugin.manifest_error or known.manifest_error or moved)
+
+
+def _report_stop(process: Process) -> Outcome:
+    """The outcome of a stop that nobody waits for any more, from the process as it is now."""
+    if process.state in (ProcessState.STARTING, ProcessState.RUNNING):
+        return Outcome(Process(ProcessState.STOPPED), finished=True)  # as it was before somebody started it again
+    if process.is_gone:
+        return Outcome(process, finished=True)
+    # its process may have ended already, but not its orphans
+    return Outcome(msgspec.structs.replace(process, state=ProcessState.STOPPING), finished=False)
