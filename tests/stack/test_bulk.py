@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.helpers.event_client import open_events
 from tests.helpers.processes import is_alive
 from tests.helpers.stack import ADMIN_CODE
 
@@ -123,3 +125,23 @@ def test_the_client_of_the_documentation(plugvisor: PlugvisorStack) -> None:
     assert re.fullmatch(r"one [\d.]+ % CPU [\d.]+ MB", used)
     refused = run("wrong")
     assert (refused.returncode, refused.stderr) == (1, "the admin code is wrong\n")
+
+
+def test_a_lower_priority_starts_earlier(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    """As supervisord does; the next is started when those before are spawned, and not when they run."""
+    priorities = {"-a": 30, "-b": 20, "-c": 20, "-d": 10}
+    runtime = "auto_start = false\n[plugin_runtime.supervisor]\nstartsecs = 3\npriority = {}"
+    ids = [add(runtime=runtime.format(priority), suffix=suffix) for suffix, priority in priorities.items()]
+    last, *middle, first = ids
+    for verb in ("start", "reload"):
+        with open_events(shared.port) as listener:
+            listener.wait("snapshot")
+            began = time.monotonic()
+            results = post(shared, verb, *ids)
+            assert all(result["ok"] for result in results.values())
+            assert verb == "reload" or time.monotonic() - began < 3
+            for plugin_id in ids:
+                listener.wait("status", plugin_id=plugin_id, state="STARTING")
+            started = [event.data["plugin_id"] for event in listener.events if event.data.get("state") == "STARTING"]
+        assert (started[0], sorted(started[1:3]), started[3]) == (first, middle, last)
+    post(shared, "stop", *ids)

@@ -41,6 +41,10 @@ START_GRACE_SECONDS = 5.0
 """How much later than `startsecs` a process may be found running."""
 
 
+def _do_nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a plugin is when its operation is answered."""
@@ -84,11 +88,14 @@ class Manager:
         """Wait for the operations under way."""
         await self._operations.close()
 
-    async def start(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:
+    async def start(
+        self, plugin_id: str, wait_seconds: float | None = None, on_spawned: Callable[[], object] = _do_nothing
+    ) -> Outcome:
         """Start a plugin from its manifest as it is now; return when its process was spawned.
 
         Args:
             wait_seconds: go on waiting this long for it to be running.
+            on_spawned: called when its process was spawned.
 
         Raises:
             PluginNotFound, AlreadyRunning, PluginDisabled, InvalidManifest
@@ -97,6 +104,7 @@ class Manager:
         """
         self._get(plugin_id)
         process = await self._operations.run("start", plugin_id, partial(self._start, plugin_id))
+        on_spawned()
         if wait_seconds:
             process = await self._operations.name_errors(
                 "start", plugin_id, self._engine.wait_running(plugin_id, wait_seconds)
@@ -117,13 +125,16 @@ class Manager:
         process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id), wait_seconds)
         return Outcome(process, finished=True) if process else _report_stop(self._engine.get(plugin_id))
 
-    async def reload(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:
+    async def reload(
+        self, plugin_id: str, wait_seconds: float | None = None, on_spawned: Callable[[], object] = _do_nothing
+    ) -> Outcome:
         """Read the manifest again, stop the plugin if it runs, apply what changed, start it; return when it runs.
 
         If the manifest is invalid nothing is changed, and a plugin that runs goes on.
 
         Args:
             wait_seconds: return after this time whatever state it is in; it is reloaded all the same.
+            on_spawned: called when its new process was spawned, if that is waited for.
 
         Raises:
             PluginNotFound, PluginDisabled, InvalidManifest, StopTimeout
@@ -135,6 +146,7 @@ class Manager:
         process = await self._operations.run("reload", plugin_id, partial(self._reload, plugin_id), wait_seconds)
         if process is None and (process := self._engine.get(plugin_id)).start_pending:
             return Outcome(process, finished=False)
+        on_spawned()
         manifest = self._get(plugin_id).manifest
         timeout_seconds = START_GRACE_SECONDS + (manifest.supervisor.startsecs if manifest else 0)
         if wait_seconds is not None:
