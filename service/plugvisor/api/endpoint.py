@@ -115,12 +115,13 @@ class Endpoint:
                 self._log(request, "500 internal_error", began)
             raise
         traffic.count_request(self.path, scope["method"], response.status_code, time.perf_counter() - began)
+        note = f", {scope['log_note']}" if "log_note" in scope else ""
         try:
             await response(scope, receive, send)
         finally:
             # last: supervisord reads the line at once, which may take the processor from who waits for the response
             if is_logged:
-                self._log(request, f"{response.status_code}{code}", began)
+                self._log(request, f"{response.status_code}{code}{note}", began)
 
     async def _check_role(self, request: Request[Any]) -> None:
         setting = self._route.role_setting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import msgspec
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 STARTED_AT_ONCE = 32
 """At most this many begin in one round of the event loop, so that thousands do not hold up everything else."""
 _DEFAULT_PRIORITY = 999
+_MOST_LOGGED = 10
+_LONGEST_NAME = 64
+_LONGEST_REASON = 200
 _AT_REST = (ProcessState.STOPPED, ProcessState.FATAL)
 
 
@@ -98,6 +102,7 @@ async def _answer(
     groups = _group_by_priority(names, request.state["manager"].catalog) if verb.is_ordered else [names]
     by_name = await run_all(verb, groups, query.wait_seconds, engine)
     results = [by_name[name] for name in names]
+    request.scope["log_note"] = summarize(results)
     return respond(BulkResult(ok=all(result.ok for result in results), results=results))
 
 
@@ -144,3 +149,22 @@ async def _run_one(
     finally:
         spawned.set()  # or it failed, and the next need not wait for it
     return BulkItem(ok=True, **msgspec.structs.asdict(make_outcome(name, process, message)))
+
+
+def summarize(results: Sequence[BulkItem]) -> str:
+    """How many succeeded, and which did not and why, for the log: of bounded length and on one line."""
+    failed = [result for result in results if not result.ok]
+    text = f"{len(results) - len(failed)} of {len(results)} succeeded"
+    reasons = [_describe_failure(result) for result in failed[:_MOST_LOGGED]]
+    if len(failed) > _MOST_LOGGED:
+        reasons.append(f"and {len(failed) - _MOST_LOGGED} more")
+    return f"{text}; failed: {'; '.join(reasons)}" if reasons else text
+
+
+def _describe_failure(result: BulkItem) -> str:
+    # both come from clients and manifests, and may hold anything, line breaks included
+    name = quote(result.plugin_id[:_LONGEST_NAME])
+    if result.problem is msgspec.UNSET:
+        return name
+    detail = result.problem.detail[:_LONGEST_REASON]
+    return f"{name} ({result.problem.code}: {detail if detail.isprintable() else ascii(detail)})"
