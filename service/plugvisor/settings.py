@@ -32,6 +32,9 @@ VARIABLES = (
     Variable("PLUGVISOR_HOST", "127.0.0.1", "address that HTTP listens on, or `unix:///path` for a Unix socket"),
     Variable("PLUGVISOR_PORT", "48916", "port that HTTP listens on"),
     Variable("PLUGVISOR_URL", "http://<host>:<port>", "address that clients use, shown at the start"),
+    Variable(
+        "PLUGVISOR_HOSTS", "none", "comma-separated hosts that clients can name: name[:port], *.domain, or * for any"
+    ),
     Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder with one folder per plugin"),
     Variable("PLUGVISOR_RUN_DIR", "a per-user runtime folder", "sockets, pid file and generated programs"),
     Variable("PLUGVISOR_LOG_DIR", "<run_dir>/log", "one log file per plugin, rotated"),
@@ -78,6 +81,8 @@ class Settings:
     """It can contain a password."""
     page_dir: Path | None = None
     """Folder of another front end; None for the built-in page."""
+    hosts: tuple[str, ...] = ()
+    """The names of `PLUGVISOR_HOSTS`."""
     users: Users | None = None
     """The users that the service and the plugins run as; None if everything runs as one user."""
     log_to_stdout: bool = False
@@ -108,6 +113,7 @@ class Settings:
             run_dir=run_dir,
             log_dir=_read_folder("PLUGVISOR_LOG_DIR", get("PLUGVISOR_LOG_DIR", str(default_log_dir))),
             cors_origins=_read_origins(environ.get("PLUGVISOR_CORS_ORIGINS", "")),
+            hosts=_read_hosts(environ.get("PLUGVISOR_HOSTS", "")),
             page_dir=_read_path("PLUGVISOR_PAGE_DIR", page_dir) if page_dir else None,
             metrics_need_code=_read_metrics_auth(get("PLUGVISOR_METRICS_AUTH", "admin")),
             runner=_read_runner(environ.get("PLUGVISOR_RUNNER", "")),
@@ -123,6 +129,7 @@ class Settings:
         return {
             "PLUGVISOR_HOST": self.host,
             "PLUGVISOR_PORT": str(self.port),
+            "PLUGVISOR_HOSTS": ",".join(self.hosts),
             "PLUGVISOR_PLUGINS_DIR": str(self.plugins_dir),
             "PLUGVISOR_RUN_DIR": str(self.run_dir),
             "PLUGVISOR_LOG_DIR": str(self.log_dir),
@@ -149,6 +156,19 @@ class Settings:
             return self.host
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def answers_to_any_name(self) -> bool:
+        """Whether requests can name any host because the service listens on all addresses and no names are set."""
+        return self.host in ("0.0.0.0", "::") and not self.hosts  # noqa: S104 - compared, not bound
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """Patterns of the hosts that requests can name, besides those of loopback."""
+        if self.answers_to_any_name or self.host.startswith("unix://"):
+            return ("*",)
+        names = [self.host, urlsplit(self.public_url or "").hostname or ""]
+        return (*self.hosts, *(f"[{name}]" if ":" in name else name for name in names if name))
 
 
 _UNIX = "unix://"
@@ -233,6 +253,20 @@ def _read_port(value: str) -> int:
     if not re.fullmatch("[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
         raise ConfigurationError(f"cannot use PLUGVISOR_PORT {value!r}: it must be a number from 1 to 65535")
     return int(value)
+
+
+def _read_hosts(value: str) -> tuple[str, ...]:
+    hosts = tuple(host.strip().lower() for host in value.split(",") if host.strip())
+    for host in hosts:
+        if not _HOST_PATTERN.fullmatch(host):
+            raise ConfigurationError(
+                f"cannot use PLUGVISOR_HOSTS: {host!r} is not a host; write it like plugvisor.example.com, "
+                "plugvisor.example.com:8443, *.example.com, [2001:db8::1] or *"
+            )
+    return hosts
+
+
+_HOST_PATTERN = re.compile(r"\*|((\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 def _read_origins(value: str) -> tuple[str, ...]:

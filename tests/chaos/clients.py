@@ -186,7 +186,7 @@ class Clients:
         name, verb = operation.plugin_id, operation.verb
         with self._activity.doing(name, starts=verb != "stop", stops=verb == "stop"):
             self._activity.forget_end(name, may_start=verb != "stop")
-            head = f"POST /plugin/{name}/{verb} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_CODE}"
+            head = f"POST /plugin/{name}/{verb} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_CODE}"
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._stack.port)) as client:
                 client.sendall(f"{head}\r\nContent-Length: 0\r\n\r\n".encode())
                 time.sleep(operation.pause_seconds / 5)

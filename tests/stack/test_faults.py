@@ -250,7 +250,7 @@ def test_a_client_that_goes_away_cancels_nothing(shared: PlugvisorStack, how: st
     folder = shared.write_plugin(plugin_id, HESITANT, runtime="auto_start = false")
     shared.post("/plugins/refresh")
     pid = shared.start_running(plugin_id)
-    head = f"POST /plugin/{plugin_id}/stop HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_CODE}"
+    head = f"POST /plugin/{plugin_id}/stop HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_CODE}"
     with socket.create_connection(("127.0.0.1", shared.port)) as client:
         client.sendall(f"{head}\r\nContent-Length: 0\r\n\r\n".encode())
         wait_for(lambda: "asked to stop" in shared.read_log(plugin_id), "the stop")

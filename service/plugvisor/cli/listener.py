@@ -24,6 +24,10 @@ BACKLOG = 2048
 PATIENCE_SECONDS = 3.0
 """An instance that is ending may still have the address."""
 _POLL_SECONDS = 0.05
+ANY_NAME = (
+    "the service listens on all addresses and answers to any host name, which lets web pages reach it by DNS "
+    "rebinding; set PLUGVISOR_HOSTS to the names that clients use, or to * to accept this"
+)
 _STDIN = 0
 
 

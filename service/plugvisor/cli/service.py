@@ -8,9 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from plugvisor.api.app import create_app
+from plugvisor.api.http.hosts import HostCheck
 from plugvisor.api.http.server import serve
 from plugvisor.cli.admin_code import WEAK_CODE, find_admin_code
-from plugvisor.cli.listener import describe_address, inherit_listener, open_listener
+from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.settings import Settings
 
@@ -31,12 +32,14 @@ def run_serve(_arguments: argparse.Namespace) -> int:
     inherited = inherit_listener()
     listener = inherited or open_listener(settings)
     logger.info("listening on %s", describe_address(listener))
+    if settings.answers_to_any_name:
+        logger.warning(ANY_NAME)
 
     def remove_file() -> None:
         if settings.socket_path is not None and inherited is None:  # else it is supervisord's
             settings.socket_path.unlink(missing_ok=True)
 
-    serve(create_app(settings, code), listener, remove_file)
+    serve(create_app(settings, code), listener, HostCheck(settings.allowed_hosts), remove_file)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from plugvisor import VERSION
 from plugvisor.cli.admin_code import WEAK_CODE
-from plugvisor.cli.listener import open_listener
+from plugvisor.cli.listener import ANY_NAME, open_listener
 from plugvisor.engines.supervisord import boot
 from plugvisor.engines.supervisord.program import launch_path
 from plugvisor.engines.supervisord.run_folder import prepare_folders, write_users_conf
@@ -77,6 +77,8 @@ def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
     if code.is_weak:
         print(WEAK_CODE, file=sys.stderr)
+    if settings.answers_to_any_name:
+        print(ANY_NAME, file=sys.stderr)
     if settings.users is None and os.environ.get("PLUGVISOR_SERVICE_USER"):
         print(_ONE_USER, file=sys.stderr)
     print("Ctrl-C stops all of it.", flush=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from plugvisor.api.http.hosts import HostCheck
+
 TICK_SECONDS = 1.0
 FAREWELL_SECONDS = 0.5
 """How long a client may take, at a shutdown, to send the request that it has connected for; and to read on."""
@@ -105,19 +107,22 @@ def make_websocket_protocol(**options: Any) -> asyncio.Protocol:
     return WebSocketsSansIOProtocol(**options)
 
 
-def serve(app: ASGIApp, listener: socket.socket, on_closed: Callable[[], object] = lambda: None) -> None:
+def serve(
+    app: ASGIApp, listener: socket.socket, host_check: HostCheck, on_closed: Callable[[], object] = lambda: None
+) -> None:
     """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone.
 
     Args:
         on_closed: called when this process listens no more, while it still answers what it has accepted.
     """
+    protocol = partial(BoundedProtocol, table=ConnectionTable(claim_descriptors()), host_check=host_check)
     config = uvicorn.Config(
         app,
         log_config=None,  # cli/service.py has set up logging
         access_log=False,  # reads are not logged; changes are, by endpoint.py
         proxy_headers=False,  # else any local client could name itself anything and escape the throttle
         server_header=False,
-        http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, table=ConnectionTable(claim_descriptors()))),
+        http=cast("type[asyncio.Protocol]", protocol),
         lifespan="on",
         ws=cast("type[asyncio.Protocol]", make_websocket_protocol),
         ws_max_size=LONGEST_MESSAGE_BYTES,
