@@ -58,6 +58,8 @@ ACCEPTED = [
     (b"a.example", {"PLUGVISOR_HOSTS": "b.example, A.example"}),
     (b"a.example:99", {"PLUGVISOR_HOSTS": "a.example"}),
     (b"a.example:99", {"PLUGVISOR_HOSTS": "a.example:99"}),
+    (b"proxy.example", {"PLUGVISOR_URL": "https://Proxy.example:8443"}),
+    (b"anything", {"PLUGVISOR_HOST": "unix:///run/plugvisor.sock"}),
     (b"x.y.example", {"PLUGVISOR_HOSTS": "*.example"}),
     (b"[2001:db8::2]:7", {"PLUGVISOR_HOSTS": "[2001:db8::2]:7"}),
     (b"anything.at.all", {"PLUGVISOR_HOSTS": "*"}),
