@@ -12,6 +12,7 @@ with atheris.instrument_imports(include=["plugvisor", "tomllib", "shlex"]):
     from tests.fuzz.targets import LONGEST_SECONDS, run
 
 CORPUS = Path(__file__).parent / "corpus"
+DICTIONARY = Path(__file__).with_name("tokens.dict")
 FAILURES = Path(__file__).parents[2] / "build" / "fuzz"
 MOST_MEGABYTES = 2048
 
@@ -26,7 +27,7 @@ def main(name: str, seconds: str) -> None:
             f"-timeout={2 * LONGEST_SECONDS:.0f}",
             f"-rss_limit_mb={MOST_MEGABYTES}",
         ]
-        arguments += ["-max_len=8192", "-reduce_inputs=0"]
+        arguments += [f"-dict={DICTIONARY}", "-max_len=8192", "-reduce_inputs=0"]
         atheris.Setup(arguments, lambda data: run(name, data))
         atheris.Fuzz()
 

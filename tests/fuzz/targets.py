@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from plugvisor.api import parameters
 from plugvisor.api.parameters import decode_body, decode_query
-from plugvisor.engines.supervisord import process_table, program
+from plugvisor.engines.supervisord import program
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.errors import InvalidRequest, SupervisorUnavailable
@@ -226,7 +226,6 @@ def make_settings() -> Settings:
 @functools.cache
 def get_loop() -> asyncio.AbstractEventLoop:
     """One event loop for all inputs."""
-    process_table.logger.disabled = True
     loop = asyncio.new_event_loop()
     atexit.register(loop.close)
     return loop

@@ -138,6 +138,10 @@ BROKEN = [
         for fields in (b'"state": 12345', b'"pid": 1', b'"state": 20, "restarts": "many"')
     ),
     b'{"type": "snapshot", "seq": 2, "processes": null}\n',
+    # no date, and no number for JSON
+    b'{"type": "snapshot", "seq": 2, "processes": [{"name": "a", "state": 30, "retry_at": 1e300}]}\n',
+    b'{"type": "snapshot", "seq": 2, "processes": [{"name": "a", "state": 20, "pid": 1, "started": -1e300}]}\n',
+    b'{"type": "snapshot", "seq": 2, "processes": [{"name": "a", "state": 20, "pid": 36893488147419103232}]}\n',
     b'{"type": "sn',  # and then nothing but the end
 ]
 
