@@ -217,6 +217,23 @@ def test_up_again_after_supervisord_was_killed(plugvisor: PlugvisorStack) -> Non
     kill_all([service_pid])
 
 
+def test_serve_in_a_terminal_that_supervisord_has_started(plugvisor: PlugvisorStack) -> None:
+    """It has supervisord's environment, but its output is a file or a terminal."""
+    process = plugvisor.spawn("serve", SUPERVISOR_PROCESS_NAME="terminal")
+    try:
+
+        def is_answered() -> bool:
+            assert process.poll() is None, plugvisor.output_path.read_text()
+            with contextlib.suppress(httpx.TransportError):
+                return plugvisor.http.get("/available").status_code == 503
+            return False
+
+        wait_for(is_answered, "the service")
+    finally:
+        process.kill()
+        process.wait()
+
+
 # -- a Unix socket
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -148,6 +149,8 @@ def _call_when_orphaned(callback: Callable[[], object]) -> None:
     """
     loop = asyncio.get_running_loop()
     output = sys.stdout.fileno()
+    if not stat.S_ISFIFO(os.fstat(output).st_mode):
+        return  # started by hand from a program of supervisord's, which has passed on its environment
 
     def end() -> None:
         loop.remove_reader(output)
