@@ -181,7 +181,11 @@ class Manager:
         plugin = self.catalog.get(plugin_id)
         if plugin is not None and plugin.program is not None and plugin_id not in self._engine.read():
             await asyncio.to_thread(self._engine.publish, plugin.program)
-            await self._engine.add(plugin_id)
+            try:
+                await self._engine.add(plugin_id)
+            except InvalidManifest:  # its id has just been taken
+                self.catalog[plugin_id] = await asyncio.to_thread(self._read_again, plugin)
+                self._announce()
 
     async def _remove(self, plugin_id: str, _accepted: asyncio.Event) -> None:
         """Stop a plugin whose folder is gone, and make the engine forget it."""
@@ -222,7 +226,7 @@ class Manager:
             for failure in await asyncio.gather(*changes, return_exceptions=True):
                 if failure is not None:
                     raise failure
-            return refreshed
+            return refreshed.reject([name for name in refreshed.added if self.catalog[name].program is None])
 
     # -- parts
 

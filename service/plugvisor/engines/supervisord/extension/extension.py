@@ -16,6 +16,7 @@ from supervisor.states import SupervisorStates
 from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
+from plugvisor.engines.supervisord.extension.patches.operators import Operators
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
 from plugvisor.engines.supervisord.extension.processes.launch_file import (
     Launch,
@@ -75,14 +76,15 @@ class Extension:
             guard.as_plugins if guard else None,
         )
         self._end_earlier_orphans()
+        self._operators = Operators(supervisord, programs_dir)
         self._adopt_programs()
-        self._programs = Programs(supervisord, programs_dir)
+        self._programs = Programs(supervisord, programs_dir, self._operators)
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
         self._loop = EventLoop(supervisord, self.clock, self._before_poll, self._is_clear, self._orphans.note_reaped)
         supervisord.runforever = self._loop.run
         self._loop.reschedule_all()
-        self._reporter = StateReporter(supervisord, stream, readers_gid)
+        self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
         self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter)
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
         events.subscribe(events.ProcessGroupEvent, self._on_group)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from supervisor.states import ProcessStates
 
 from plugvisor.engines.supervisord.extension.stream import StateStream, guarded
 
 if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.patches.operators import Operators
     from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 
 HEARTBEAT_SECONDS = 0.9
@@ -21,11 +24,14 @@ class StateReporter:
     Args:
         stream: path of the state stream's socket.
         readers_gid: a group that may read the stream, besides this user.
+        operators: whose names no plugin can have.
     """
 
-    def __init__(self, supervisord: Any, stream: str, readers_gid: int | None) -> None:
+    def __init__(self, supervisord: Any, stream: str, readers_gid: int | None, operators: Operators) -> None:
         self.logger = supervisord.options.logger
         self._supervisord = supervisord
+        self._operators = operators
+        operators.on_change = self.note
         self._sequence = 0
         self._changed: dict[str, None] = {}  # names, in order
         self._written_at = 0.0
@@ -83,13 +89,26 @@ class StateReporter:
 
     def _make_snapshot(self) -> bytes:
         self.flush()
-        found = [self._find(name) for name in self._supervisord.process_groups]
-        processes = [_describe(process) for process in found if process is not None]
+        names = {**self._supervisord.process_groups, **dict.fromkeys(self._operators.names)}
+        processes = [_describe(process) for process in map(self._find, names) if process is not None]
         return json.dumps({"type": "snapshot", "seq": self._sequence, "processes": processes}).encode() + b"\n"
 
     def _find(self, name: str) -> Any | None:
         group = self._supervisord.process_groups.get(name)
-        return group.processes.get(name) if group is not None else None
+        process = group.processes.get(name) if group is not None else None
+        if process is None and (group is not None or name in self._operators.names):
+            return _TakenName(name)
+        return process
+
+
+class _TakenName(NamedTuple):
+    """A name that is not a process's: a group's, or a program's in a group."""
+
+    name: str
+
+    def describe(self) -> dict[str, Any]:
+        """Its line in the state stream."""
+        return {"name": self.name, "state": ProcessStates.STOPPED, "pid": 0, "is_foreign": True}
 
 
 def _describe(process: PluginProcess | Any) -> dict[str, Any]:
