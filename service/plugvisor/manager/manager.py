@@ -19,6 +19,7 @@ from plugvisor.errors import (
 )
 from plugvisor.manager.operations import Operations
 from plugvisor.manager.refresh import Refreshed, list_differences
+from plugvisor.manager.restorer import Restorer
 from plugvisor.manager.status import describe_problem
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState
@@ -63,6 +64,7 @@ class Manager:
         self._engine = engine
         self._plugins_dir = plugins_dir
         self._operations = Operations()
+        self._restorer = Restorer(lambda: self.catalog, engine, self._operations)
         self._refresh_turn = asyncio.Lock()
         self._manifests: ManifestCache = {}
         self._readings = 0
@@ -70,6 +72,7 @@ class Manager:
 
     async def load(self) -> None:
         """Read the catalog; nothing that runs is touched, and nothing raised."""
+        self._restorer.open()
         try:
             self.catalog = await self._load_catalog()
         except PluginsUnreadable:
@@ -80,6 +83,7 @@ class Manager:
 
     async def close(self) -> None:
         """Wait for the operations under way."""
+        await self._restorer.close()
         await self._operations.close()
 
     async def start(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:

@@ -31,7 +31,7 @@ from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from plugvisor.models.manifest import Manifest
@@ -131,6 +131,10 @@ class SupervisordEngine:
                 logger.warning("left alone: %s was not written by Plugvisor", path)
         self._foreign_files = foreign
         return self._publisher.read_folders()
+
+    def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
+        """Those of these plugins whose files are not there."""
+        return self._publisher.find_missing(plugin_ids)
 
     def publish(self, program: Program) -> None:
         """Write a program's files."""

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plugvisor.engines.supervisord.extension.generated import is_foreign
 from plugvisor.engines.supervisord.extension.processes.launch_file import (
@@ -16,6 +18,11 @@ from plugvisor.engines.supervisord.extension.processes.launch_file import (
 )
 from plugvisor.engines.supervisord.program import Program, conf_path, find_foreign, launch_path
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RESTORE_SECONDS = 3.0
+"""How long to wait for folders that supervisord restores."""
 Stamp = tuple[int, int, int]
 
 
@@ -24,6 +31,7 @@ class Publisher:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
+        self._complete: object = None
         self._written: dict[str, tuple[Program, list[Stamp]]] = {}
 
     def prepare(self) -> None:
@@ -52,16 +60,37 @@ class Publisher:
         ]
         return sorted(path for path in files if find_foreign(self._run_dir, path.stem) == path)
 
+    def find_missing(self, plugin_ids: Sequence[str]) -> list[str]:
+        """Those of these plugins whose files are not there; costs little if nothing has changed since none was."""
+        folders = [os.path.dirname(path) for path in self._list_paths("")]
+        stamps = [*map(_read_stamp, folders)], len(plugin_ids)
+        if stamps == self._complete:
+            return []
+        missing = [name for name in plugin_ids if not all(map(os.path.lexists, self._list_paths(name)))]
+        self._complete = None if missing else stamps
+        return missing
+
     def write(self, program: Program) -> None:
-        """Publish a program, the section last: without the launch file it would be a program that fails."""
+        """Publish a program, the section last: without the launch file it would be a program that fails.
+
+        Waits for the folders if somebody has removed them: supervisord restores them within a second.
+        """
         paths = self._list_paths(program.id)
         known, stamps = self._written.get(program.id, (None, []))
         if known == program and stamps == [_read_stamp(path) for path in paths]:
             return
         if (foreign := find_foreign(self._run_dir, program.id)) is not None:
             raise FileExistsError(errno.EEXIST, "a file that Plugvisor has not written is in its place", str(foreign))
-        for path, data in zip(paths, (program.launch, program.section.encode()), strict=True):
-            _write(path, data)
+        deadline = time.monotonic() + RESTORE_SECONDS
+        while True:
+            try:
+                for path, data in zip(paths, (program.launch, program.section.encode()), strict=True):
+                    _write(path, data)
+                break
+            except FileNotFoundError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
         self._written[program.id] = program, [_read_stamp(path) for path in paths]
 
     def remove(self, plugin_id: str) -> None:

@@ -14,6 +14,7 @@ from supervisor.options import ProcessConfig
 from supervisor.states import SupervisorStates
 
 from plugvisor.engines.supervisord.extension.changes import Changes
+from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
 from plugvisor.engines.supervisord.extension.patches.operators import Operators
@@ -63,6 +64,7 @@ class Extension:
         self._guard = guard
         self._supervisord = supervisord
         self._launch_dir = os.path.join(self.run_dir, "launch")
+        self._launches: dict[str, Launch] = {}  # each program's launch file, as it was last read
         self._end_by: float | None = None
         prepare_for_shortages()
         become_subreaper()
@@ -85,6 +87,7 @@ class Extension:
         supervisord.runforever = self._loop.run
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
+        self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
         self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter)
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
         events.subscribe(events.ProcessGroupEvent, self._on_group)
@@ -100,9 +103,15 @@ class Extension:
         """A program's launch file; raises `LaunchFileError`."""
         try:
             with self._guard.as_service() if self._guard else contextlib.nullcontext():
-                return parse_launch(read_launch_file(os.path.join(self._launch_dir, f"{name}.sh")))
+                launch = parse_launch(read_launch_file(os.path.join(self._launch_dir, f"{name}.sh")))
+        except FileNotFoundError as error:
+            if name in self._launches:  # somebody has removed the file; a plugin that crashes is restarted all the same
+                return self._launches[name]
+            raise LaunchFileError(f"its launch file cannot be read: {error.strerror}") from error
         except OSError as error:
             raise LaunchFileError(f"its launch file cannot be read: {error.strerror}") from error
+        self._launches[name] = launch
+        return launch
 
     def has_orphans(self, name: str) -> bool:
         """Whether something of an earlier process of a program is alive."""
@@ -145,6 +154,7 @@ class Extension:
     def _before_poll(self) -> float | None:
         """Everything has been reaped: go on with orphans and pending starts, and report."""
         self._follow_clock()
+        self._keeper.check()
         wait_seconds = self._go_on_with_orphans()
         self._read_programs()
         self._reporter.report()
@@ -211,6 +221,8 @@ class Extension:
         self.changes.forget_start(event.group, process)  # of one that supervisorctl has removed
         if process is not None:
             self._loop.schedule(process)
+        else:
+            self._launches.pop(event.group, None)
 
     @guarded
     def _on_stopping(self, _event: Any) -> None:
@@ -270,6 +282,7 @@ class Extension:
 
     def _close(self) -> None:
         self._loop.close()
+        self._keeper.close()
         if self._supervisord.options.mood == SupervisorStates.RESTARTING and self.stdout is not None:
             self.stdout.close()  # supervisord closes every descriptor when it begins anew
 

@@ -93,12 +93,13 @@ class Programs:
         """Add a program, or read its file if that has changed, for the next start to apply; nothing is started.
 
         Raises:
-            RPCError: the file is missing or not what it must be, or the program is no plugin; nothing was changed.
+            RPCError: the file of a new program is missing, a file is not what it must be, or the program is no
+                plugin; nothing was changed.
         """
         process = self.find(name)
         stamp = self._read_stamp(name)
-        if process is not None and stamp is not None and stamp == self._applied.get(name):
-            return process
+        if process is not None and stamp in (None, self._applied.get(name)):
+            return process  # a file that somebody has removed has not changed
         if process is None and self._is_taken(name):
             raise RPCError(Faults.ALREADY_ADDED, name)
         config = self._parse(name)

@@ -35,7 +35,7 @@ class StateReporter:
         self._sequence = 0
         self._changed: dict[str, None] = {}  # names, in order
         self._written_at = 0.0
-        self._stream = StateStream(stream, self.logger, self._make_snapshot, readers_gid)
+        self.stream = StateStream(stream, self.logger, self._make_snapshot, readers_gid)
 
     @property
     def has_news(self) -> bool:
@@ -76,16 +76,16 @@ class StateReporter:
     def close(self) -> None:
         """Say that supervisord is stopping, and disconnect everyone."""
         self._write({"type": "stopping"})
-        self._stream.close_all()
+        self.stream.close_all()
 
     def recover(self) -> None:
         """A change may have been lost: every reader must begin anew, with a snapshot."""
-        self._stream.disconnect()
+        self.stream.disconnect()
 
     def _write(self, message: dict[str, Any]) -> None:
         self._written_at = time.monotonic()
-        if self._stream.readers:
-            self._stream.write(json.dumps(message | {"seq": self._sequence}).encode() + b"\n")
+        if self.stream.readers:
+            self.stream.write(json.dumps(message | {"seq": self._sequence}).encode() + b"\n")
 
     def _make_snapshot(self) -> bytes:
         self.flush()
