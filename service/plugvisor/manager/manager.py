@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from plugvisor.errors import (
     AlreadyRunning,
@@ -20,6 +17,7 @@ from plugvisor.errors import (
     StopTimeout,
 )
 from plugvisor.manager.operations import Operations
+from plugvisor.manager.outcome import Outcome, report_stop
 from plugvisor.manager.refresh import Refreshed, list_differences
 from plugvisor.manager.restorer import Restorer
 from plugvisor.manager.status import describe_problem
@@ -44,15 +42,6 @@ START_GRACE_SECONDS = 5.0
 
 def _do_nothing() -> None:
     pass
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a plugin is when its operation is answered."""
-
-    process: Process
-    finished: bool
-    """False: the caller did not want to wait for the end, and the operation goes on."""
 
 
 class Manager:
@@ -127,7 +116,7 @@ class Manager:
         """
         self._get(plugin_id)
         process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id), wait_seconds)
-        return Outcome(process, finished=True) if process else _report_stop(self._engine.get(plugin_id))
+        return Outcome(process, finished=True) if process else report_stop(self._engine.get(plugin_id))
 
     async def reload(
         self, plugin_id: str, wait_seconds: float | None = None, on_spawned: Callable[[], object] = _do_nothing
@@ -306,13 +295,3 @@ class Manager:
         # a second claim to an id that is taken stays what it was
         moved = ManifestError(f"its id is now {plugin.id!r}; refresh to take that over")
         return make_broken(known.id, known.folder, plugin.manifest_error or known.manifest_error or moved)
-
-
-def _report_stop(process: Process) -> Outcome:
-    """The outcome of a stop that nobody waits for any more, from the process as it is now."""
-    if process.state in (ProcessState.STARTING, ProcessState.RUNNING):
-        return Outcome(Process(ProcessState.STOPPED), finished=True)  # as it was before somebody started it again
-    if process.is_gone:
-        return Outcome(process, finished=True)
-    # its process may have ended already, but not its orphans
-    return Outcome(msgspec.structs.replace(process, state=ProcessState.STOPPING), finished=False)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from plugvisor.api.parameters import WaitQuery
     from plugvisor.api.state import State
     from plugvisor.engines.engine import Engine
-    from plugvisor.manager.manager import Manager, Outcome
+    from plugvisor.manager.manager import Manager
+    from plugvisor.manager.outcome import Outcome
     from plugvisor.models.plugin import PluginIds
     from plugvisor.plugins.catalog import Catalog
 

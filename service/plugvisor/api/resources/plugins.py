@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from plugvisor.api.parameters import PluginQuery, WaitQuery
     from plugvisor.api.state import State
-    from plugvisor.manager.manager import Outcome
+    from plugvisor.manager.outcome import Outcome
 
 
 async def list_plugins(request: Request[State]) -> Response:

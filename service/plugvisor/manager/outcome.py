@@ -1,0 +1,28 @@
+"""How a plugin is when an operation on it is answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from plugvisor.models.process import Process, ProcessState
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a plugin is when its operation is answered."""
+
+    process: Process
+    finished: bool
+    """False: the caller did not want to wait for the end, and the operation goes on."""
+
+
+def report_stop(process: Process) -> Outcome:
+    """The outcome of a stop that nobody waits for any more, from the process as it is now."""
+    if process.state in (ProcessState.STARTING, ProcessState.RUNNING):
+        return Outcome(Process(ProcessState.STOPPED), finished=True)  # as it was before somebody started it again
+    if process.is_gone:
+        return Outcome(process, finished=True)
+    # its process may have ended already, but not its orphans
+    return Outcome(msgspec.structs.replace(process, state=ProcessState.STOPPING), finished=False)
