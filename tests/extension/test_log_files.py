@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor.engines.supervisord.extension.patches import log_files
+from supervisor.loggers import RotatingFileHandler
 
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.printer_plugin import PRINTER
@@ -211,3 +213,20 @@ def test_supervisords_own_log(own: Supervisord) -> None:
         return path.exists() and "spawned: 'x'" in path.read_text()
 
     wait_for(log_something, "its log to go on")
+
+
+def test_a_file_that_cannot_be_written_to_is_left_behind(tmp_path: Path) -> None:
+    """Its buffer cannot be written when it is closed: a full disk."""
+    handler = RotatingFileHandler(str(tmp_path / "x.log"))
+    handler.close()
+    handler.stream = os.fdopen(os.open("/dev/full", os.O_WRONLY), "ab")
+    handler.stream.write(b"lost")
+    free = os.dup(0)
+    os.close(free)
+    log_files._switch_to(handler, log_files.open_log(str(tmp_path / "x.log")))
+    handler.stream.write(b"kept")
+    handler.close()
+    assert (tmp_path / "x.log").read_text() == "kept"
+    free_now = os.dup(0)
+    os.close(free_now)
+    assert free_now <= free, "a descriptor was left open"

@@ -6,6 +6,7 @@ file, and after a removal to nowhere.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -96,9 +97,11 @@ def make_folder(path: str) -> None:
 
 
 def _switch_to(handler: Any, descriptor: int) -> None:
-    handler.close()
-    handler.stream = os.fdopen(descriptor, "ab")
+    before, handler.stream = handler.stream, os.fdopen(descriptor, "ab")
     handler.closed = False
+    if not before.closed and before.fileno() > 2:  # supervisor never closes standard output
+        with contextlib.suppress(OSError):  # on a full disk the rest of its buffer is lost
+            before.close()
 
 
 def _is_regular(descriptor: int) -> bool:
