@@ -12,6 +12,7 @@ from supervisor.options import UnhosedConfigParser
 from supervisor.xmlrpc import Faults, RPCError
 
 from plugvisor.engines.supervisord.extension.generated import is_foreign
+from plugvisor.engines.supervisord.extension.patches.log_files import make_folder
 from plugvisor.engines.supervisord.extension.patches.operators import get_names
 from plugvisor.engines.supervisord.extension.processes.plugin_process import NEVER_STARTED, PluginProcess
 
@@ -196,6 +197,7 @@ class Programs:
 
     def _read_groups(self, parser: Any) -> Any:
         options = self._supervisord.options
+        make_folder(options.childlogdir)  # the parser rejects a log whose folder is gone
         configs = options.process_groups_from_parser(parser)
         for config in configs:
             for process in config.process_configs:
