@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import shlex
@@ -49,6 +50,27 @@ VARIABLES = (
     Variable("PLUGVISOR_PLUGIN_USER", "none", "as root: the user that runs the plugins"),
     Variable("PLUGVISOR_LOG_TO_STDOUT", "false", "also write all logs to standard output"),
 )
+
+_PREFIX = "PLUGVISOR_"
+INTERNAL_VARIABLES = {
+    f"{_PREFIX}{name}" for name in ("PYTHON", "PROGRAMS", "MINFDS", "CTL_URL", "CTL_USERNAME", "CTL_PASSWORD", "PLUGIN")
+}
+"""What Plugvisor's own processes pass on to each other."""
+
+
+def find_unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like a setting and is none; no value is repeated."""
+    known = [variable.name for variable in VARIABLES]
+    sentences = []
+    for name in sorted(environ):
+        if name.startswith(_PREFIX) and name not in known and name not in INTERNAL_VARIABLES:
+            near = difflib.get_close_matches(
+                name.removeprefix(_PREFIX), [other.removeprefix(_PREFIX) for other in known], 1
+            )
+            hint = f"; did you mean {_PREFIX}{near[0]}?" if near else ""
+            sentences.append(f"the variable {name} is unknown and ignored{hint}")
+    return sentences
+
 
 # The run and log folders appear in supervisord's configuration, where white space separates, `%` is
 # expanded (twice in log file names), `;` and `#` begin a comment, and an include is a glob. The file is
@@ -177,11 +199,23 @@ _ROOTS_LOG_DIR = Path("/var/log/plugvisor")
 
 
 def _default_run_dir(environ: Mapping[str, str]) -> Path:
-    """Return a folder of this user for sockets, gone after the session or at the next boot."""
+    """Return a folder of this user for sockets: where nothing is cleaned up, if there is such a folder."""
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir():
         return Path(runtime) / "plugvisor"
+    home = environ.get("HOME", "")
+    state = Path(environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if home else "")) / "plugvisor"
+    longest = _LONGEST_SOCKET_PATH_BYTES - len("/supervisor.sock")
+    is_short = state.is_absolute() and len(os.fsencode(state)) <= longest
+    if is_short and not _UNSAFE_IN_CONFIGURATION.search(str(state)) and _can_create(state):
+        return state
     return Path(tempfile.gettempdir()) / f"plugvisor-{os.getuid()}"
+
+
+def _can_create(path: Path) -> bool:
+    """Whether a folder, or the first one above it that there is, belongs to this user and is writable."""
+    there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+    return there.is_dir() and there.stat().st_uid == os.geteuid() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _read_path(name: str, value: str) -> Path:

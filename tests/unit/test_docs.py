@@ -119,7 +119,7 @@ def test_manifest_keys() -> None:
         documented.setdefault(table, []).append(first[2] if first else cell)
     assert documented.pop("plugin_runtime.environment") == ["any name"]
     assert documented.pop("plugin_runtime.supervisor") == list(inspect.signature(type(options)).parameters)
-    known = set(inspect.signature(type(manifest)).parameters) - {"environment", "supervisor", "metadata"}
+    known = set(inspect.signature(type(manifest)).parameters) - {"environment", "supervisor", "metadata", "warnings"}
     assert {key for keys in documented.values() for key in keys} == known
 
 

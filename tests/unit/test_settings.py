@@ -1,6 +1,7 @@
 """Settings: every variable, its default, and an error message that names it and says what to do."""
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from plugvisor.admin_code import read_admin_code
 from plugvisor.errors import ConfigurationError
-from plugvisor.settings import VARIABLES, Settings
+from plugvisor.settings import INTERNAL_VARIABLES, VARIABLES, Settings, find_unknown_variables
 
 SOMEWHERE = {"PLUGVISOR_RUN_DIR": "/run/plugvisor"}
 
@@ -86,7 +87,28 @@ def test_the_users_runtime_folder_is_used_if_it_exists(tmp_path: Path) -> None:
     environ = {"PLUGVISOR_SUPERVISOR_URL": "http://localhost:1", "XDG_RUNTIME_DIR": str(tmp_path)}
     assert Settings.from_env(environ).run_dir == tmp_path / "plugvisor"
     environ["XDG_RUNTIME_DIR"] = str(tmp_path / "gone")
+    # without a home folder there is only the one for temporary files
     assert Settings.from_env(environ).run_dir == Path(tempfile.gettempdir()) / f"plugvisor-{os.getuid()}"
+
+
+def test_the_home_folder_is_used_if_there_is_no_runtime_folder() -> None:
+    with tempfile.TemporaryDirectory() as home:
+        assert Settings.from_env({"HOME": home}).run_dir == Path(home) / ".local" / "state" / "plugvisor"
+        assert Settings.from_env({"HOME": "/", "XDG_STATE_HOME": f"{home}/s"}).run_dir == Path(home) / "s" / "plugvisor"
+        temporary = Path(tempfile.gettempdir()) / f"plugvisor-{os.getuid()}"
+        for unusable in ("relative", f"{home}/{'x' * 90}", f"{home}/a b", ""):
+            assert Settings.from_env({"HOME": unusable}).run_dir == temporary, unusable
+
+
+def test_a_misspelt_variable_is_named_without_its_value() -> None:
+    environ = {"PLUGVISOR_PROT": "s3cret", "PLUGVISOR_PORT": "1", "PLUGVISOR_QQQQ": "s3cret", "PLUGVISER": "x"}
+    assert find_unknown_variables(environ) == [
+        "the variable PLUGVISOR_PROT is unknown and ignored; did you mean PLUGVISOR_PORT?",
+        "the variable PLUGVISOR_QQQQ is unknown and ignored",
+    ]
+    conf = (Path(__file__).parents[2] / "supervisor_conf" / "supervisord.conf").read_text()
+    names = {f"PLUGVISOR_{name}" for name in re.findall(r"ENV_PLUGVISOR_(\w+)", conf)}
+    assert find_unknown_variables(dict.fromkeys(names | INTERNAL_VARIABLES, "")) == []
 
 
 def test_folders_can_be_relative_or_in_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +285,7 @@ def test_the_table_lists_every_variable_that_is_read() -> None:
     Settings.from_env(recorder)
     read_admin_code(recorder)
     names = [variable.name for variable in VARIABLES]
-    assert set(names) == recorder.read_names - {"XDG_RUNTIME_DIR"}
+    assert set(names) == recorder.read_names - {"XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"}
     assert len(set(names)) == len(names)
     assert all(variable.default and variable.meaning for variable in VARIABLES)
 

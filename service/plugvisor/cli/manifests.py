@@ -14,7 +14,7 @@ from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import load_catalog
-from plugvisor.settings import Settings
+from plugvisor.settings import Settings, find_unknown_variables
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +28,7 @@ def run_render(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_env(os.environ)
     prepare_folders(settings)
     status = _print_verdicts(render_programs(settings, keep_broken=True).values())
-    for sentence in list_foreign_files(settings):
+    for sentence in (*list_foreign_files(settings), *find_unknown_variables(os.environ)):
         print(sentence, file=sys.stderr)
     return status
 
@@ -42,6 +42,8 @@ def run_check(arguments: argparse.Namespace) -> int:
         catalog = load_catalog(settings.plugins_dir, {}, partial(render_program, settings=settings))
     except OSError as error:
         raise ConfigurationError(f"cannot read the folder {str(settings.plugins_dir)!r}: {error.strerror}") from error
+    for sentence in find_unknown_variables(os.environ):
+        print(sentence, file=sys.stderr)
     return _print_verdicts(catalog.values())
 
 
@@ -56,5 +58,7 @@ def _print_verdicts(plugins: Iterable[Plugin]) -> int:
             print(f"{where}: cannot be used: {plugin.problem}")
         else:
             print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
+        for warning in plugin.manifest.warnings if plugin.manifest else ():
+            print(f"{where}: warning: {warning}")
     print(f"{count} plugin{'' if count == 1 else 's'}, {invalid} invalid")
     return 1 if invalid else 0

@@ -13,7 +13,7 @@ from plugvisor.api.http.server import serve
 from plugvisor.cli.admin_code import WEAK_CODE, find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.engines.supervisord.run_folder import prepare_folders
-from plugvisor.settings import Settings
+from plugvisor.settings import Settings, find_unknown_variables
 
 if TYPE_CHECKING:
     import argparse
@@ -25,6 +25,8 @@ def run_serve(_arguments: argparse.Namespace) -> int:
     """Serve HTTP in this process."""
     _set_up_logging()
     settings = Settings.from_env(os.environ)
+    for sentence in find_unknown_variables(os.environ):
+        logger.warning(sentence)
     prepare_folders(settings)
     code = find_admin_code(settings)
     if code.is_weak:

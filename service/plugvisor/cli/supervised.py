@@ -13,7 +13,7 @@ from plugvisor.engines.supervisord import boot
 from plugvisor.engines.supervisord.program import launch_path
 from plugvisor.engines.supervisord.run_folder import prepare_folders, write_users_conf
 from plugvisor.errors import ConfigurationError
-from plugvisor.settings import Settings
+from plugvisor.settings import Settings, find_unknown_variables
 
 if TYPE_CHECKING:
     import argparse
@@ -75,7 +75,9 @@ def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None
     for plugin in catalog.values():
         if plugin.problem:
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
-    for sentence in boot.list_foreign_files(settings):
+        for warning in plugin.manifest.warnings if plugin.manifest else ():
+            print(f"{plugin.name_of_folder}: {warning}", file=sys.stderr)
+    for sentence in (*boot.list_foreign_files(settings), *find_unknown_variables(os.environ)):
         print(sentence, file=sys.stderr)
     if code.is_weak:
         print(WEAK_CODE, file=sys.stderr)

@@ -190,6 +190,8 @@ class Manifest(Struct, frozen=True):
         SupervisorOptions()
     )
     metadata: Metadata = Metadata()
+    warnings: tuple[str, ...] = ()
+    """Keys that are probably misspelt."""
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -217,6 +217,7 @@ class PluginManifest(Body, frozen=True, kw_only=True):
     manifest: ManifestFields | None
     problem: str
     manifest_error: OptionalError = UNSET
+    warnings: Annotated[Strings, Meta(description="keys of `plugin.toml` that are probably misspelt")]
     time: Time
 
 

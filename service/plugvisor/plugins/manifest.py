@@ -15,6 +15,7 @@ import msgspec
 
 from plugvisor.models.manifest import FILE_NAME, LONGEST_STRING_BYTES, RESERVED_IDS, TABLES, Manifest, ManifestError
 from plugvisor.plugins.metadata import read_metadata
+from plugvisor.plugins.misspelt import find_misspelt
 from plugvisor.plugins.positions import find_line
 from plugvisor.plugins.validation import find_invalid
 
@@ -53,6 +54,8 @@ def read_manifest(folder: Path, cache: ManifestCache | None = None) -> Manifest:
             known = data, _try_to_parse(data)
             if cache is not None:
                 cache[folder] = known
+                for warning in known[1].warnings if isinstance(known[1], Manifest) else ():
+                    logger.warning("%s: %s", ascii(folder.name), warning)
     except ManifestError:
         raise
     except Exception as error:
@@ -166,6 +169,7 @@ class _Reader:
         if values.get("version") == "":
             del values["version"]
         values["metadata"] = read_metadata(self.document.get("plugin", {}))
+        values["warnings"] = find_misspelt(self.document, self.text)
         return values
 
     def _check(self, manifest: Manifest) -> None:

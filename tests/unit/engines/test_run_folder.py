@@ -70,6 +70,72 @@ def test_a_file_in_its_place_is_named(settings: Settings, tmp_path: Path, name: 
         prepare_folders(settings)
 
 
+@needs_root
+def test_a_folder_that_can_hold_no_file_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot use the folder '/proc': no file can be created there"):
+        prepare_folders(make_settings(tmp_path, PLUGVISOR_LOG_DIR="/proc"))
+
+
+# -- what other users have put in the way
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["run", "log"])
+@pytest.mark.parametrize("place", ["itself", "above"])
+def test_a_link_of_somebody_else_is_rejected(tmp_path: Path, name: str, place: str) -> None:
+    """In a folder for temporary files anybody can make one, such as to a folder of root's."""
+    victim, shared = tmp_path / "victim", tmp_path / "tmp"
+    victim.mkdir(mode=0o700)
+    shared.mkdir()
+    shared.chmod(0o1777)
+    link = shared / "link"
+    link.symlink_to(victim)
+    os.chown(link, 1, 1, follow_symlinks=False)
+    path = link if place == "itself" else link / "folder"
+    with pytest.raises(ConfigurationError, match="'link' is a link of another user's"):
+        prepare_folders(make_settings(tmp_path, **{f"PLUGVISOR_{name.upper()}_DIR": str(path)}))
+    assert list(victim.iterdir()) == []
+
+
+def test_a_link_of_ones_own_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "run").symlink_to("real")
+    prepare_folders(make_settings(tmp_path))
+    assert (tmp_path / "real" / "conf.d").is_dir()
+
+
+def test_a_folder_that_everyone_can_replace_is_rejected(tmp_path: Path) -> None:
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="everyone can replace 'run' in its folder"):
+        prepare_folders(make_settings(open_to_all))
+    assert list(open_to_all.iterdir()) == []
+    open_to_all.chmod(0o1777)
+    prepare_folders(make_settings(open_to_all))
+
+
+@needs_root
+def test_root_uses_no_path_through_another_users_folder(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 1, 1)
+    with pytest.raises(ConfigurationError, match="'theirs' belongs to another user"):
+        prepare_folders(make_settings(theirs))
+    assert list(theirs.iterdir()) == []
+
+
+@needs_root
+def test_roots_shared_folders_are_not_made_through_links(roots_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir(mode=0o700)
+    (tmp_path / "run").mkdir(mode=0o700)
+    (tmp_path / "run" / "launch").symlink_to(tmp_path / "victim")
+    os.chown(tmp_path / "run" / "launch", 1, 1, follow_symlinks=False)
+    with pytest.raises(ConfigurationError):
+        prepare_folders(roots_settings)
+    assert stat.S_IMODE((tmp_path / "victim").stat().st_mode) == 0o700
+
+
 def test_what_the_system_says_of_the_run_folder_is_an_error_of_the_settings(settings: Settings) -> None:
     problem = r"/run/lock: No such file or directory; .*set PLUGVISOR_RUN_DIR"
     with pytest.raises(ConfigurationError, match=problem), run_dir_errors(settings):

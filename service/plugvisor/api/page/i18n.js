@@ -84,6 +84,7 @@ command|Command|命令
 entry|Entry|入口
 environment|Environment|环境变量
 folder|Folder|文件夹
+warnings|Warnings|警告
 version|Version|版本
 author|Author|作者
 dependencies|Depends on|依赖

@@ -102,7 +102,7 @@ export class PluginView {
   }
 
   #showFacts(item) {
-    const { manifest, folder } = this.#answer ?? {};
+    const { manifest, folder, warnings } = this.#answer ?? {};
     const isCommand = manifest?.command.length;
     const sections = {
       process: {
@@ -124,6 +124,7 @@ export class PluginView {
         author: item.author?.name,
         dependencies: item.dependencies?.map((one) => one.id ?? one.entry).filter(Boolean),
         auto_start: manifest?.auto_start,
+        warnings,
       },
     };
     const shown = JSON.stringify(sections);

@@ -29,6 +29,7 @@ async def show_manifest(request: Request[State]) -> Response:
         manifest=make_fields(plugin.manifest) if plugin.manifest else None,
         problem=plugin.problem,
         manifest_error=find_manifest_error(plugin) or UNSET,
+        warnings=plugin.manifest.warnings if plugin.manifest else (),
         time=format_time(),
     )
     return respond(body, headers=NO_STORE)

@@ -1,0 +1,37 @@
+"""Keys that are probably misspelt: shown with the nearest known one, without any value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from plugvisor.plugins.manifest import parse_manifest, read_manifest
+
+HEAD = '[plugin]\nid = "echo"\ncommand = "true"\n'
+SAMPLES = sorted(Path(__file__).parents[1].glob("manifests/*")) + sorted(Path(__file__).parents[2].glob("plugins/*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("[plugin_runtime.enviroment]\nA = 's3cret'\n", "line 4: a key of [plugin_runtime] .* `environment`"),
+        ("[plugin_runtime]\nautostart = false\n", "line 5: a key of [plugin_runtime] .* `auto_start`"),
+        ("descripton = 's3cret'\n", "line 4: a key of [plugin] .* `description`"),
+        ("[plugin-runtime]\nenabled = false\n", "line 4: a table .* [plugin_runtime]"),
+    ],
+)
+def test_it_is_shown(text: str, warning: str) -> None:
+    [found] = parse_manifest((HEAD + text).encode()).warnings
+    first, _, last = warning.partition(" .* ")
+    assert found.startswith(f"plugin.toml {first} is unknown and ignored; did you mean {last}?")
+    assert "s3cret" not in found
+
+
+@pytest.mark.parametrize("text", ["commands = ['a']\n", "color = 'red'\n", "[tool.mine]\nport = 1\n", "[web]\nx = 1\n"])
+def test_the_plugins_own_keys_are_not(text: str) -> None:
+    assert parse_manifest((HEAD + text).encode()).warnings == ()
+
+
+@pytest.mark.parametrize("folder", SAMPLES, ids=lambda folder: folder.name)
+def test_real_manifests_have_none(folder: Path) -> None:
+    assert read_manifest(folder).warnings == ()
