@@ -189,7 +189,7 @@ class Clients:
         began = time.monotonic()
         with self._activity.doing(name, starts=verb != "stop", stops=verb == "stop"):
             self._activity.forget_end(name, may_start=verb != "stop")
-            head = f"POST /plugin/{name}/{verb} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_CODE}"
+            head = f"POST /plugin/{name}/{verb} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {ADMIN_CODE}"
             try:
                 with socket.create_connection(("127.0.0.1", self._stack.port)) as client:
                     client.sendall(f"{head}\r\nContent-Length: 0\r\n\r\n".encode())

@@ -74,9 +74,9 @@ def run_rounds(
     activity = Activity(cast.plugins)
     played = number = 0
     with run_stack() as stack, ProcessWatcher(stack.run_dir, activity) as watcher:
+        _prepare_folders(stack, users)
         faults, rest = Faults(stack, activity, watcher), RestCheck(stack, activity, watcher)
         clients = Clients(stack, activity, watcher, faults)
-        _prepare_folders(stack, users)
         for name in cast.plugins:
             faults.write_plugin(name)
         stack.up()
@@ -97,8 +97,8 @@ def run_rounds(
             names = ("_supervisord", "_server")
             result.logs = "".join(f"--- {name}\n{stack.read_log(name)[-6000:]}" for name in names)
             kept = Path(tempfile.gettempdir()) / f"chaos-{os.getpid()}"
-            shutil.copytree(stack.log_dir, kept, dirs_exist_ok=True)
-            result.violations.append(f"logs are in {kept}")
+            shutil.copytree(stack.root, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
+            result.violations.append(f"its files are in {kept}")
             kill_all(find_processes(stack.root))  # what a supervisord that has ended has left
     return result
 
@@ -110,7 +110,9 @@ def _prepare_folders(stack: PlugvisorStack, users: Sequence[str]) -> None:
         service, plugins = users
         stack.root.chmod(0o755)
         reports.chmod(0o777)
+        stack.log_dir = stack.root / "log"  # root's default is the system's folder for logs
         stack.environ |= {"PLUGVISOR_SERVICE_USER": service, "PLUGVISOR_PLUGIN_USER": plugins}
+        stack.environ["PLUGVISOR_LOG_DIR"] = str(stack.log_dir)
 
 
 def shrink(cast: Cast, operations: Sequence[Operation], users: Sequence[str], tries: int = 3) -> Sequence[Operation]:
