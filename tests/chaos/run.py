@@ -6,9 +6,12 @@ import os
 import shutil
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.chaos.activity import Activity
 from tests.chaos.clients import Clients
@@ -79,16 +82,19 @@ def run_rounds(
         clients = Clients(stack, activity, watcher, faults)
         for name in cast.plugins:
             faults.write_plugin(name)
-        stack.up()
         began = time.monotonic()
-        for number, operations in rounds:
-            activity.begin_round(process.plugin_id for process in watcher.read() if process.is_main)
-            clients.play(operations)
-            rest.come_to_rest(faults.service_kills)
-            played += 1
-            report(f"round {number}: {clients.done.total()} operations, {watcher.looks} looks")
-            if watcher.violations or time.monotonic() - began > seconds or is_over():
-                break
+        try:
+            stack.up()
+            for number, operations in rounds:
+                activity.begin_round(process.plugin_id for process in watcher.read() if process.is_main)
+                clients.play(operations)
+                rest.come_to_rest(faults.service_kills)
+                played += 1
+                report(f"round {number}: {clients.done.total()} operations, {watcher.looks} looks")
+                if watcher.violations or time.monotonic() - began > seconds or is_over():
+                    break
+        except (Exception, pytest.fail.Exception):  # noqa: BLE001 - or nobody would learn what was found until then
+            watcher.report(f"the test itself: {traceback.format_exc()}")
         took = time.monotonic() - began
         stack.down()
         rest.check_reports()  # until its end nobody else may have had the port
