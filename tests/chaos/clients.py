@@ -181,7 +181,7 @@ class Clients:
         self.answers[f"{path} {response.status_code}"] += 1
         if response.status_code != 200 and not (self._was_disturbed(began) and response.status_code == 503):
             self._watcher.report(f"6: {path}: {response.status_code} {response.text}")
-        if seconds > longest_seconds:
+        if seconds > longest_seconds and not self._was_disturbed(began):  # it waits for a service that starts again
             self._watcher.report(f"5: {path} took {seconds:.2f} s")
 
     def _hang_up(self, operation: Operation) -> None:
