@@ -18,7 +18,8 @@ rest. What must hold, and is checked all the while against the system's own list
    deletes anything in the run folder.
 
 The seed decides what is done, not how the processes are scheduled, so a failure may need more than one try to come
-again: `--first-round N` begins at the round that failed, `--shrink` looks for fewer operations that fail too.
+again: `--first-round N` begins at the round that failed, `--shrink` looks for fewer operations that fail too. As root,
+`--users daemon,games` runs the service and the plugins as these users; they must be able to execute this Python.
 
 plugins          the plugins: one of every behaviour
 hostile          more of them, which attack the others and the service
