@@ -151,9 +151,10 @@ class Clients:
             self._watcher.report(f"5: {verb} of {name!r} alone needed SIGKILL: {answer}")
         if verb != "stop":
             spawned = [int(pid) for pid in re.findall(rf"spawned: '{name}' with pid (\d+)", since)]
-            # it had just ended by itself, and supervisord started it again before it heard of this operation
-            ends = re.findall(rf"(exited: {name} |spawned: '{name}' )", before)
-            if len(spawned) == 2 and ends[-1:] == [f"exited: {name} "]:
+            # a signal had just ended it, and supervisord started it again before it heard of this operation
+            until_first = before + since.partition(f"spawned: '{name}' ")[0]
+            events = re.findall(rf"(exited: {name} |stopped: {name} |spawned: '{name}' )", until_first)
+            if len(spawned) == 2 and events[-1:] == [f"exited: {name} "]:
                 del spawned[0]
             if spawned != [answer["pid"]]:
                 self._watcher.report(f"3: {verb} of {name!r} was answered with {answer}, but spawned were {spawned}")
