@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from benchmarks.result import Goal, Result, Sample
-from benchmarks.systems.plugvisor_stack import HOST
+from benchmarks.systems.plugvisor_stack import ADMIN_CODE, HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,9 +126,11 @@ def _read_streams(port: int, output: int) -> None:
     """Count the events of all clients, and write the counts at each change, about a hundred times a second."""
     counts = {b"snapshot": 0, b"unavailable": 0}
     selector = selectors.DefaultSelector()
+    # without the code, the streams of one address are limited
+    request = f"GET /events HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {ADMIN_CODE}\r\n\r\n".encode()
     for _ in range(CLIENTS):
         client = socket.create_connection((HOST, port))
-        client.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(request)
         client.setblocking(False)
         selector.register(client, selectors.EVENT_READ, bytearray())
     while True:

@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from plugvisor.api.http.hosts import HostCheck
 from plugvisor.api.http.server import serve
 from plugvisor.cli.listener import open_socket
 from starlette.applications import Starlette
@@ -156,7 +157,7 @@ def main(argv: list[str]) -> None:
     """Serve until SIGTERM."""
     given = json.load(sys.stdin)
     bodies = {key: body.encode() for key, body in given["bodies"].items()}
-    serve(create_reference_app(given["socket"], bodies), open_socket(HOST, int(argv[0])))
+    serve(create_reference_app(given["socket"], bodies), open_socket(HOST, int(argv[0])), HostCheck([HOST]))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 SHORTEST_STRONG_CODE = 16
 """In characters. A shorter code can be guessed, so it is not compared while its sender is throttled."""
 _SHORTEST_CODE = 4
+_ADVICE = (
+    "root has no right to other users' files here (CAP_DAC_OVERRIDE): on the machine that has the file, `chown root` "
+    "it, or `chmod 644` it in a folder that nobody else can enter, or set PLUGVISOR_ADMIN_CODE instead"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ def read_admin_code(environ: Mapping[str, str]) -> AdminCode | None:
         code = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigurationError(f"cannot read PLUGVISOR_ADMIN_CODE_FILE {path!r}: {why}") from error
+        advice = f"; {_ADVICE}" if isinstance(error, PermissionError) and os.geteuid() == 0 else ""
+        raise ConfigurationError(f"cannot read PLUGVISOR_ADMIN_CODE_FILE {path!r}: {why}{advice}") from error
     return AdminCode(_check(code, f"the admin code in {path!r}"))
 
 

@@ -8,6 +8,7 @@ PlugvisorError
 ├── BodyTooLarge            the request's body
 ├── RequestTimeout          the request did not arrive in time
 ├── TooManyConnections
+├── MisdirectedRequest      the service does not answer to this name
 ├── Unauthorized            no admin code, or a wrong one
 ├── TooManyAttempts         too many wrong admin codes
 ├── TooManyStreams          the limit of open streams is reached
@@ -66,6 +67,10 @@ class TooManyConnections(PlugvisorError):
     """The limit of connections is reached, and each is waiting for a response or is a stream."""
 
     retry_after_seconds = 5
+
+
+class MisdirectedRequest(PlugvisorError):
+    """The request is for a name that the service does not answer to."""
 
 
 class Unauthorized(PlugvisorError):

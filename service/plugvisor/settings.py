@@ -29,8 +29,12 @@ class Variable:
 
 
 VARIABLES = (
-    Variable("PLUGVISOR_HOST", "127.0.0.1", "address that HTTP listens on"),
+    Variable("PLUGVISOR_HOST", "127.0.0.1", "address that HTTP listens on, or `unix:///path` for a Unix socket"),
     Variable("PLUGVISOR_PORT", "48916", "port that HTTP listens on"),
+    Variable("PLUGVISOR_URL", "http://<host>:<port>", "address that clients use, shown at the start"),
+    Variable(
+        "PLUGVISOR_HOSTS", "none", "comma-separated hosts that clients can name: name[:port], *.domain, or * for any"
+    ),
     Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder with one folder per plugin"),
     Variable("PLUGVISOR_RUN_DIR", "a per-user runtime folder", "sockets, pid file and generated programs"),
     Variable("PLUGVISOR_LOG_DIR", "<run_dir>/log", "one log file per plugin, rotated"),
@@ -53,6 +57,7 @@ _UNSAFE_IN_CONFIGURATION = re.compile(r"""[\s%;#*?\[\]'"\\,\x00-\x1f\x7f\ud800-\
 
 # supervisord binds `<socket>.<pid>` first; sun_path holds 104 bytes on macOS, 108 on Linux.
 _LONGEST_SOCKET_PATH_BYTES = 103 - len(".4194304")
+_LONGEST_OWN_SOCKET_PATH_BYTES = 103
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,13 @@ class Settings:
     """It can contain a password."""
     page_dir: Path | None = None
     """Folder of another front end; None for the built-in page."""
+    hosts: tuple[str, ...] = ()
+    """The names of `PLUGVISOR_HOSTS`."""
     users: Users | None = None
     """The users that the service and the plugins run as; None if everything runs as one user."""
     log_to_stdout: bool = False
+    public_url: str | None = None
+    """The address that clients use, without a path; None if it is that of `url`."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -98,12 +107,13 @@ class Settings:
         run_dir = _read_folder("PLUGVISOR_RUN_DIR", get("PLUGVISOR_RUN_DIR", str(default_run_dir)))
         default_log_dir = _ROOTS_LOG_DIR if users and is_root else run_dir / "log"
         return cls(
-            host=get("PLUGVISOR_HOST", "127.0.0.1"),
+            host=_read_host(get("PLUGVISOR_HOST", "127.0.0.1")),
             port=_read_port(get("PLUGVISOR_PORT", "48916")),
             plugins_dir=_read_path("PLUGVISOR_PLUGINS_DIR", get("PLUGVISOR_PLUGINS_DIR", "plugins")),
             run_dir=run_dir,
             log_dir=_read_folder("PLUGVISOR_LOG_DIR", get("PLUGVISOR_LOG_DIR", str(default_log_dir))),
             cors_origins=_read_origins(environ.get("PLUGVISOR_CORS_ORIGINS", "")),
+            hosts=_read_hosts(environ.get("PLUGVISOR_HOSTS", "")),
             page_dir=_read_path("PLUGVISOR_PAGE_DIR", page_dir) if page_dir else None,
             metrics_need_code=_read_metrics_auth(get("PLUGVISOR_METRICS_AUTH", "admin")),
             runner=_read_runner(environ.get("PLUGVISOR_RUNNER", "")),
@@ -111,6 +121,7 @@ class Settings:
             # without root there are no users to switch to, but the service must know them in a run folder of root's
             users=users if is_root or _is_roots(run_dir) else None,
             log_to_stdout=_read_boolean("PLUGVISOR_LOG_TO_STDOUT", get("PLUGVISOR_LOG_TO_STDOUT", "false")),
+            public_url=_read_public_url(get("PLUGVISOR_URL", "")),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -118,6 +129,7 @@ class Settings:
         return {
             "PLUGVISOR_HOST": self.host,
             "PLUGVISOR_PORT": str(self.port),
+            "PLUGVISOR_HOSTS": ",".join(self.hosts),
             "PLUGVISOR_PLUGINS_DIR": str(self.plugins_dir),
             "PLUGVISOR_RUN_DIR": str(self.run_dir),
             "PLUGVISOR_LOG_DIR": str(self.log_dir),
@@ -129,15 +141,37 @@ class Settings:
             "PLUGVISOR_SERVICE_USER": self.users.service.name if self.users else "",
             "PLUGVISOR_PLUGIN_USER": self.users.plugins.name if self.users else "",
             "PLUGVISOR_LOG_TO_STDOUT": str(self.log_to_stdout).lower(),
+            "PLUGVISOR_URL": self.public_url or "",
         }
+
+    @property
+    def socket_path(self) -> Path | None:
+        """The Unix socket that HTTP listens on; None for a TCP port."""
+        return Path(self.host.removeprefix(_UNIX)) if self.host.startswith(_UNIX) else None
 
     @property
     def url(self) -> str:
         """The service's address on this machine; loopback if it listens on all addresses."""
+        if self.socket_path is not None:
+            return self.host
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
+    @property
+    def answers_to_any_name(self) -> bool:
+        """Whether requests can name any host because the service listens on all addresses and no names are set."""
+        return self.host in ("0.0.0.0", "::") and not self.hosts  # noqa: S104 - compared, not bound
 
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """Patterns of the hosts that requests can name, besides those of loopback."""
+        if self.answers_to_any_name or self.host.startswith("unix://"):
+            return ("*",)
+        names = [self.host, urlsplit(self.public_url or "").hostname or ""]
+        return (*self.hosts, *(f"[{name}]" if ":" in name else name for name in names if name))
+
+
+_UNIX = "unix://"
 _ROOTS_RUN_DIR = Path("/run/plugvisor")
 _ROOTS_LOG_DIR = Path("/var/log/plugvisor")
 
@@ -194,10 +228,45 @@ def _read_boolean(name: str, value: str) -> bool:
     return value == "true"
 
 
+def _read_host(value: str) -> str:
+    if not value.startswith(_UNIX):
+        return value
+    path = value.removeprefix(_UNIX)
+    if not path.startswith("/") or path.endswith("/"):
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_HOST {value!r}: after unix:// there must be the absolute path of a socket"
+        )
+    unsafe = _UNSAFE_IN_CONFIGURATION.search(path)
+    if unsafe:
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_HOST {value!r}: the path of a socket must not contain {unsafe.group()!r}"
+        )
+    if len(os.fsencode(path)) > _LONGEST_OWN_SOCKET_PATH_BYTES:
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_HOST {value!r}: a Unix socket's path can have at most "
+            f"{_LONGEST_OWN_SOCKET_PATH_BYTES} bytes"
+        )
+    return value
+
+
 def _read_port(value: str) -> int:
     if not re.fullmatch("[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
         raise ConfigurationError(f"cannot use PLUGVISOR_PORT {value!r}: it must be a number from 1 to 65535")
     return int(value)
+
+
+def _read_hosts(value: str) -> tuple[str, ...]:
+    hosts = tuple(host.strip().lower() for host in value.split(",") if host.strip())
+    for host in hosts:
+        if not _HOST_PATTERN.fullmatch(host):
+            raise ConfigurationError(
+                f"cannot use PLUGVISOR_HOSTS: {host!r} is not a host; write it like plugvisor.example.com, "
+                "plugvisor.example.com:8443, *.example.com, [2001:db8::1] or *"
+            )
+    return hosts
+
+
+_HOST_PATTERN = re.compile(r"\*|((\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 def _read_origins(value: str) -> tuple[str, ...]:
@@ -212,6 +281,24 @@ def _read_origins(value: str) -> tuple[str, ...]:
 
 # Browsers send an origin in lower case, and it is compared as it is.
 _ORIGIN = re.compile(r"https?://([^\s/?#@:\[\]A-Z]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+
+
+def _read_public_url(value: str) -> str | None:
+    if not value:
+        return None
+    url = value.removesuffix("/").lower()
+    try:
+        urlsplit(url).port  # noqa: B018 - raises if it is too large; 0 is a container's, published on any port
+        is_usable = bool(_ORIGIN.fullmatch(url)) and url.isprintable()
+    except ValueError:  # an invalid IPv6 address in brackets, or an invalid port
+        is_usable = False
+    if not is_usable:
+        # the value is not repeated: it can contain a password
+        raise ConfigurationError(
+            "cannot use PLUGVISOR_URL: it must look like http://localhost:8080 or https://plugvisor.example.com, "
+            "without a path, because the page is served at the root of its host"
+        )
+    return url
 
 
 def _read_metrics_auth(value: str) -> bool:

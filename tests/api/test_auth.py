@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
+import re
+import time
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from plugvisor.admin_code import SHORTEST_STRONG_CODE, AdminCode
-from plugvisor.api.auth import BURST, REFILL_SECONDS, Gate
+from plugvisor.api.auth import BURST, DELAY_SECONDS, MOST_DELAYED_PER_ADDRESS, REFILL_SECONDS, Gate
 from plugvisor.errors import TooManyAttempts, Unauthorized
 from starlette.requests import Request
 
@@ -19,6 +22,8 @@ from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from starlette.types import Message
 
 WEAK, STRONG = "ABCD", "A" * SHORTEST_STRONG_CODE
 
@@ -31,27 +36,46 @@ class Clock:
 
 
 class Visitor:
-    """Knocks at a gate whose clock stands still until it is moved."""
+    """Knocks at a gate whose clock stands still until it is moved; every wrong code is another one."""
 
     def __init__(self, code: str) -> None:
         self.clock = Clock()
         self.gate = Gate(AdminCode(code), self.clock)
+        self._numbers = itertools.count()
 
-    def knock(self, credentials: str | None, host: str | None = "203.0.113.1") -> str:
+    async def _knock(self, credentials: str | None, host: str | None) -> str:
         headers = [] if credentials is None else [(b"authorization", credentials.encode("latin-1"))]
         client = None if host is None else (host, 40000)
+        scope = {"type": "http", "method": "POST", "headers": headers, "client": client}
+
+        async def hang_up() -> Message:
+            return {"type": "http.disconnect"}  # so that no delay takes time
+
         try:
-            self.gate.check(Request({"type": "http", "headers": headers, "client": client}))
+            await self.gate.check(Request(scope, hang_up))
         except Unauthorized:
             return "unauthorized"
         except TooManyAttempts as error:
             return f"wait {error.retry_after_seconds}"
         return "passes"
 
+    def knock(self, credentials: str | None, host: str | None = "203.0.113.1") -> str:
+        return asyncio.run(self._knock(credentials, host))
+
+    def guess(self, host: str | None = "203.0.113.1") -> str:
+        """Send another wrong code; "delayed" if it was not answered at once."""
+        before = self.gate.failures["throttled"]
+        answer = self.knock(f"Bearer wrong-{next(self._numbers)}", host)
+        return "delayed" if self.gate.failures["throttled"] > before and answer == "unauthorized" else answer
+
     def exhaust(self, host: str | None = "203.0.113.1") -> None:
         for _ in range(BURST):
-            assert self.knock("Bearer wrong", host) == "unauthorized"
-        assert self.knock("Bearer wrong", host) == f"wait {math.ceil(REFILL_SECONDS)}"
+            assert self.guess(host) == "unauthorized"
+        assert self.guess(host) == self.beyond
+
+    @property
+    def beyond(self) -> str:
+        return f"wait {math.ceil(REFILL_SECONDS)}" if self.gate._is_weak else "delayed"
 
 
 @pytest.mark.parametrize("code", [WEAK, STRONG])
@@ -71,13 +95,13 @@ def test_everything_else_does_not(code: str) -> None:
 
 
 def test_ten_at_once_then_one_in_ten_seconds() -> None:
-    visitor = Visitor(STRONG)
+    visitor = Visitor(WEAK)
     visitor.exhaust()
     for seconds, answer in [(0.5, "wait 10"), (4.5, "wait 5"), (4.9, "wait 1"), (0.1, "unauthorized"), (0, "wait 10")]:
         visitor.clock.now += seconds
-        assert visitor.knock("Bearer wrong") == answer
+        assert visitor.guess() == answer
     visitor.clock.now += 3 * REFILL_SECONDS
-    answers = [visitor.knock("Bearer wrong") for _ in range(4)]
+    answers = [visitor.guess() for _ in range(4)]
     assert answers == ["unauthorized"] * 3 + ["wait 10"]
     visitor.clock.now += 1000 * REFILL_SECONDS
     visitor.exhaust()  # no more than the burst, however long it was quiet
@@ -86,10 +110,10 @@ def test_ten_at_once_then_one_in_ten_seconds() -> None:
 def test_being_throttled_does_not_lengthen_the_wait() -> None:
     visitor = Visitor(STRONG)
     visitor.exhaust()
-    for _ in range(1000):
-        visitor.knock("Bearer wrong")
+    for _ in range(100):
+        visitor.guess()
     visitor.clock.now += REFILL_SECONDS
-    assert visitor.knock("Bearer wrong") == "unauthorized"
+    assert visitor.guess() == "unauthorized"
 
 
 def test_the_right_strong_code_passes_at_any_time() -> None:
@@ -106,12 +130,26 @@ def test_a_weak_code_is_not_looked_at_while_its_sender_is_throttled() -> None:
     assert visitor.knock(f"Bearer {WEAK}") == "passes"
 
 
+@pytest.mark.parametrize("code", [WEAK, STRONG])
+def test_the_same_wrong_code_counts_once(code: str) -> None:
+    """A forgotten tab that polls with an old code locks nobody out."""
+    visitor = Visitor(code)
+    for _ in range(20 * BURST):
+        assert visitor.knock("Bearer old-code") == "unauthorized"
+    assert visitor.knock(f"Bearer {code}") == "passes"
+    for _ in range(BURST - 1):
+        assert visitor.guess() == "unauthorized"
+    assert visitor.guess() == visitor.beyond
+    assert visitor.gate.failures["repeated"] == 20 * BURST - 1
+    assert "old-code" not in repr(vars(visitor.gate)), "no code is kept in clear"
+
+
 def test_the_right_code_does_not_refill_anything() -> None:
     visitor = Visitor(STRONG)
     for _ in range(BURST):
-        assert visitor.knock("Bearer wrong") == "unauthorized"
+        assert visitor.guess() == "unauthorized"
         assert visitor.knock(f"Bearer {STRONG}") == "passes"
-    assert visitor.knock("Bearer wrong") == "wait 10"
+    assert visitor.guess() == "delayed"
 
 
 @pytest.mark.parametrize(
@@ -128,19 +166,69 @@ def test_the_right_code_does_not_refill_anything() -> None:
 def test_each_client_has_a_throttle_of_its_own(one: str | None, other: str, are_one: bool) -> None:
     visitor = Visitor(STRONG)
     visitor.exhaust(one)
-    assert visitor.knock("Bearer wrong", other) == ("wait 10" if are_one else "unauthorized")
+    assert visitor.guess(other) == ("delayed" if are_one else "unauthorized")
 
 
 def test_the_table_is_bounded_and_keeps_who_came_last() -> None:
     visitor = Visitor(STRONG)
     visitor.exhaust("198.51.100.1")
-    for a, b in itertools.product(range(40), range(250)):
-        visitor.knock("Bearer wrong", f"10.0.{a}.{b}")
-        if b == 0:  # it is heard again and again
-            visitor.clock.now += REFILL_SECONDS
-            assert visitor.knock("Bearer wrong", "198.51.100.1") == "unauthorized"
-            assert visitor.knock("Bearer wrong", "198.51.100.1") == "wait 10"
-    assert len(visitor.gate._full_at) <= 5000
+
+    async def knock_much() -> None:
+        for a, b in itertools.product(range(40), range(250)):
+            await visitor._knock("Bearer wrong", f"10.0.{a}.{b}")
+            if b == 0:  # it is heard again and again
+                await visitor._knock(f"Bearer {a}", "198.51.100.1")
+
+    asyncio.run(knock_much())
+    assert visitor.guess("198.51.100.1") == "delayed"
+    assert len(visitor.gate._senders) <= 5000
+
+
+def test_a_warning_for_the_first_wrong_code_of_an_address_and_minute(caplog: pytest.LogCaptureFixture) -> None:
+    visitor = Visitor(STRONG)
+    for host in ("203.0.113.1", "203.0.113.2"):
+        for _ in range(BURST):
+            visitor.guess(host)
+    visitor.clock.now += 61
+    for _ in range(3):
+        visitor.guess()
+    assert caplog.messages == [
+        "a wrong admin code came from 203.0.113.1",
+        "a wrong admin code came from 203.0.113.2",
+        "a wrong admin code came from 203.0.113.1; 9 more came since the last such line",
+    ]
+    assert visitor.gate.failures == {"missing": 0, "wrong": 2 * BURST + 3, "repeated": 0, "throttled": 0}
+
+
+def test_guesses_wait_and_those_beyond_a_number_do_not() -> None:
+    visitor = Visitor(STRONG)
+    visitor.exhaust()
+
+    async def run() -> None:
+        gone = asyncio.Event()
+
+        async def receive() -> Message:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        def send(code: str) -> asyncio.Task[None]:
+            headers = [(b"authorization", f"Bearer {code}".encode())]
+            scope = {"type": "http", "method": "POST", "headers": headers, "client": ("203.0.113.1", 40000)}
+            return asyncio.create_task(visitor.gate.check(Request(scope, receive)))
+
+        delayed = [send(f"guess-{number}") for number in range(MOST_DELAYED_PER_ADDRESS)]
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyAttempts):
+            await send("one-more")
+        await send(STRONG)
+        assert not any(task.done() for task in delayed)
+        gone.set()
+        for task in delayed:
+            with pytest.raises(Unauthorized):
+                await task
+        assert visitor.gate._delayed == 0
+
+    asyncio.run(run())
 
 
 # -- over HTTP
@@ -180,20 +268,47 @@ def test_reads_need_no_code_and_mind_no_wrong_one(shared: PlugvisorStack) -> Non
 
 def test_the_throttle_goes_by_the_real_address(shared: PlugvisorStack) -> None:
     with client_at(shared, "127.0.0.5") as http:
-        statuses = []
-        for number in range(BURST + 2):
+
+        def guess(number: int) -> int:
             claims = dict.fromkeys(("X-Forwarded-For", "X-Real-IP", "Client-IP"), f"198.51.100.{number}")
             claims |= {"Forwarded": f"for=198.51.100.{number}", "Authorization": f"Bearer wrong-{number}"}
-            response = http.post("/plugins/refresh", headers=claims)
-            statuses.append(response.status_code)
-        assert statuses[:BURST] == [401] * BURST
-        assert statuses[-1] == 429
-        assert response.json()["code"] == "too_many_attempts"
-        assert 1 <= int(response.headers["Retry-After"]) <= REFILL_SECONDS
-        assert "WWW-Authenticate" not in response.headers
+            return http.post("/plugins/refresh", headers=claims).status_code
+
+        assert [guess(number) for number in range(BURST)] == [401] * BURST
+        began = time.monotonic()
+        assert guess(BURST) == guess(BURST + 1) == 401
+        assert time.monotonic() - began >= DELAY_SECONDS
         assert http.post("/plugins/refresh", headers={"Authorization": f"Bearer {ADMIN_CODE}"}).status_code == 200
     with client_at(shared, "127.0.0.6") as http:
         assert http.post("/plugins/refresh", headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+
+def test_a_throttled_weak_code_is_429(plugvisor: PlugvisorStack) -> None:
+    plugvisor.environ["PLUGVISOR_ADMIN_CODE"] = "ABCD"
+    plugvisor.up()
+    for number in range(BURST):
+        assert plugvisor.post("/plugins/refresh", f"WXY{number}").status_code == 401
+    response = plugvisor.post("/plugins/refresh", "ABCD")
+    assert (response.status_code, response.json()["code"]) == (429, "too_many_attempts")
+    assert 1 <= int(response.headers["Retry-After"]) <= REFILL_SECONDS
+    assert "WWW-Authenticate" not in response.headers
+
+
+def test_wrong_codes_are_counted(shared: PlugvisorStack) -> None:
+    code = {"Authorization": f"Bearer {ADMIN_CODE}"}
+    with client_at(shared, "127.0.0.8") as http:
+
+        def count(reason: str) -> float:
+            text = http.get("/metrics", headers=code).text
+            match = re.search(rf'^plugvisor_auth_failures_total{{reason="{reason}"}} (.+)$', text, re.MULTILINE)
+            assert match, text
+            return float(match[1])
+
+        before = {reason: count(reason) for reason in ("missing", "wrong", "repeated")}
+        for wrong in ("one", "two", "two", ""):
+            http.post("/plugins/refresh", headers={"Authorization": f"Bearer {wrong}"} if wrong else {})
+        changes = {reason: count(reason) - number for reason, number in before.items()}
+        assert changes == {"missing": 1, "wrong": 2, "repeated": 1}
 
 
 def test_no_code_right_or_wrong_is_ever_seen(shared: PlugvisorStack, add: Callable[..., str]) -> None:

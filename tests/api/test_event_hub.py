@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.api import event_hub, event_log
 from plugvisor.api.event_hub import Client, EventHub
+from plugvisor.api.resources.events import EventStream
 from plugvisor.api.views import Views
-from plugvisor.errors import SupervisorUnavailable
+from plugvisor.errors import SupervisorUnavailable, TooManyStreams
 from plugvisor.models.process import Process, ProcessState
 from plugvisor.plugins.catalog import Plugin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from starlette.types import Message
 
 
 KEPT = event_log.KEPT_EVENTS
@@ -340,5 +343,36 @@ def test_everyone_is_told_once_that_supervisord_is_away() -> None:
             engine.resynchronise()
             for page in pages:
                 assert (await page.read(2)).kind == "snapshot"
+
+    on_hub(scenario)
+
+
+def test_a_place_is_taken_before_anything_is_awaited() -> None:
+    """A stream whose response has not begun counts, and gives its place back if it never does."""
+
+    async def scenario(hub: EventHub, _engine: FakeEngine, _manager: FakeManager) -> None:
+        async def stall(_message: object) -> None:
+            await asyncio.Event().wait()
+
+        async def receive() -> Message:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def open_all(count: int, address: str | None) -> list[asyncio.Task[None]]:
+            streams = [EventStream(hub, hub.open(None, None, address)) for _ in range(count)]
+            return [asyncio.create_task(stream({"type": "http"}, receive, stall)) for stream in streams]
+
+        greedy = await open_all(event_hub.MOST_CLIENTS_PER_ADDRESS, "203.0.113.1")
+        with pytest.raises(TooManyStreams, match="this address"):
+            hub.open(None, None, "203.0.113.1")
+        others = await open_all(event_hub.MOST_CLIENTS - event_hub.MOST_CLIENTS_PER_ADDRESS, None)
+        with pytest.raises(TooManyStreams):
+            hub.open(None, None, "203.0.113.2")
+        for task in (*greedy, *others):
+            await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.gather(*greedy, *others, return_exceptions=True)
+        for task in await open_all(event_hub.MOST_CLIENTS_PER_ADDRESS, "203.0.113.1"):
+            task.cancel()
 
     on_hub(scenario)

@@ -28,7 +28,7 @@ QUICK = "auto_start = false\nsupervisor.startsecs = 0\nsupervisor.autorestart = 
 def many(plugvisor: PlugvisorStack, count: int) -> Iterator[list[EventClient]]:
     """So many open streams, each of which has begun."""
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(open_events(plugvisor.port)) for _ in range(count)]
+        listeners = [stack.enter_context(open_events(plugvisor.port, code=ADMIN_CODE)) for _ in range(count)]
         for listener in listeners:
             listener.wait("snapshot")
         yield listeners
@@ -138,7 +138,7 @@ def test_clients_that_do_not_read_delay_no_end_either(plugvisor: PlugvisorStack)
             deaf = stack.enter_context(socket.socket())
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect(("127.0.0.1", plugvisor.port))
-            deaf.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+            deaf.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with open_events(plugvisor.port) as listener:
             listener.wait("snapshot")
             for _ in range(40):  # 200 kB each

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plugvisor.api.event_hub import MOST_CLIENTS
+from plugvisor.api.auth import BURST, DELAY_SECONDS, MOST_DELAYED_PER_ADDRESS
+from plugvisor.api.event_hub import MOST_CLIENTS, MOST_CLIENTS_PER_ADDRESS
 from plugvisor.api.http.limits import (
     MOST_BODY_BYTES,
     MOST_CONNECTIONS,
@@ -140,7 +141,7 @@ HEADERS = st.one_of(
             "Authorization: Bearer x",
             "Authorization: Bearer",
             "Authorization: ÿ",
-            "Host: x",
+            "Host: localhost",
             "Content-Length: 0",
             "Content-Length: 5",
             "Content-Length: -1",
@@ -233,10 +234,14 @@ def test_whatever_is_sent(target: PlugvisorStack, sent: bytes, cut: int) -> None
 CASES = {
     "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "malformed_request"),
     "another protocol": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "malformed_request"),
-    "unknown method": (b"BREW /plugins HTTP/1.1\r\nHost: x\r\n\r\n", 400, "malformed_request"),
-    "odd method": (b"PROPFIND /plugins HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405, "method_not_allowed"),
-    "tunnel": (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "malformed_request"),
-    "asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, "not_found"),
+    "unknown method": (b"BREW /plugins HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "malformed_request"),
+    "odd method": (
+        b"PROPFIND /plugins HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        405,
+        "method_not_allowed",
+    ),
+    "tunnel": (b"CONNECT x:1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "malformed_request"),
+    "asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404, "not_found"),
     "absolute form": (get(b"http://elsewhere/nothing"), 404, "not_found"),
     "absolute form without a path": (get(b"http://elsewhere"), 400, "malformed_request"),
     "bytes beyond ASCII": (get(b"/\xff\xfe"), 400, "malformed_request"),
@@ -285,7 +290,7 @@ def test_what_cannot_be_answered(target: PlugvisorStack, data: bytes, status: in
 
 
 def test_pipelined_requests_are_answered_in_order(target: PlugvisorStack) -> None:
-    keep = b"GET /plugin/status?plugin_id=%s HTTP/1.1\r\nHost: x\r\n\r\n"
+    keep = b"GET /plugin/status?plugin_id=%s HTTP/1.1\r\nHost: localhost\r\n\r\n"
     answers = ask(target, b"".join(keep % name for name in (b"runs", b"idle", b"nobody")) + get(b"/nothing"))
     assert [answer.status for answer in answers] == [200, 200, 404, 404]
     assert [answer.json()["plugin_id"] for answer in answers[:2]] == ["runs", "idle"]
@@ -465,7 +470,7 @@ def test_nobody_can_be_spared(plugvisor: PlugvisorStack) -> None:
         streams = []
         for _ in range(200):
             client = stack.enter_context(connect(plugvisor))
-            client.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             with contextlib.suppress(ConnectionError):
                 if client.recv(12) == b"HTTP/1.1 200":
                     streams.append(client)
@@ -487,12 +492,41 @@ def test_nobody_can_be_spared(plugvisor: PlugvisorStack) -> None:
 def test_streams_are_limited(target: PlugvisorStack) -> None:
     assert MOST_CLIENTS < MOST_CONNECTIONS / 2
     with descriptors(MOST_CLIENTS + 100), contextlib.ExitStack() as stack:
-        request = b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
+        request = b"GET /events HTTP/1.1\r\nHost: localhost\r\n" + AUTHORIZED + b"\r\n"
         for client in open_many(stack, target, MOST_CLIENTS, request):
             assert client.recv(12) == b"HTTP/1.1 200"
         [answer] = ask(target, get(b"/events"))
         assert (answer.status, answer.code) == (503, "too_many_streams")
         assert slowest_answer(target) < PROMPT_SECONDS
+
+
+def test_streams_of_one_address_are_limited(target: PlugvisorStack) -> None:
+    """A client without the code cannot take the streams of everybody else; one with the code is not counted."""
+    greedy = "127.0.0.90"
+    request = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with descriptors(MOST_CLIENTS_PER_ADDRESS + 100), contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(target, greedy)) for _ in range(MOST_CLIENTS_PER_ADDRESS)]
+        for client in clients:
+            client.sendall(request)
+        for client in clients:
+            assert client.recv(12) == b"HTTP/1.1 200"
+        [answer] = ask(target, get(b"/events"), greedy)
+        assert (answer.status, answer.code) == (503, "too_many_streams")
+        assert int(answer.headers["retry-after"]) > 0
+        [answer] = ask(target, get(b"/events", b"Authorization: Bearer wrong\r\n"), greedy)
+        assert (answer.status, answer.code) == (503, "too_many_streams")
+        for address, headers in ((greedy, AUTHORIZED), ("127.0.0.91", b"")):
+            client = stack.enter_context(connect(target, address))
+            client.sendall(get(b"/events", headers))
+            assert client.recv(12) == b"HTTP/1.1 200"
+        clients[0].close()
+
+        def has_room() -> bool:
+            client = stack.enter_context(connect(target, greedy))
+            client.sendall(get(b"/events"))
+            return client.recv(12) == b"HTTP/1.1 200"
+
+        wait_for(has_room, "the place of the client that has gone")
 
 
 # -- guessing
@@ -502,25 +536,61 @@ def test_wrong_codes_from_many_clients_lock_nobody_out(plugvisor: PlugvisorStack
     plugvisor.write_plugin("runs", runtime="auto_start = false")
     plugvisor.environ["PLUGVISOR_ADMIN_CODE"] = "ABCD"
     plugvisor.up()
-    wrong = post(b"/plugin/runs/start", b"Authorization: Bearer WXYZ\r\n", authorized=False)
     right = post(b"/plugin/runs/stop", b"Authorization: Bearer ABCD\r\n", authorized=False)
-    statuses = []
-    for number in range(2, 62):
-        for _ in range(12):
-            [answer] = ask(plugvisor, wrong, f"127.0.0.{number}")
-            statuses.append(answer.status)
+    for number in range(2, 32):
+        address = f"127.0.0.{number}"
+        statuses = [ask(plugvisor, guess(b"WXY%d" % n), address)[0].status for n in range(BURST)]
+        assert statuses == [401] * BURST
         [answer] = ask(plugvisor, right, "127.0.0.1")
         assert answer.code == "not_running"
-    assert set(statuses) == {401, 429}
     # a weak code is of no use to one who guesses, until he has waited
-    [answer] = ask(plugvisor, right, "127.0.0.2")
+    [answer] = ask(plugvisor, right, "127.0.0.31")
     assert answer.code in ("too_many_attempts", "not_running")
     assert plugvisor.status("runs")["status"] == "stopped"
 
 
 def test_a_long_code_cannot_be_locked_out_at_all(target: PlugvisorStack) -> None:
-    wrong = post(b"/plugin/idle/stop", b"Authorization: Bearer WXYZ\r\n", authorized=False)
+    """Guesses beyond the burst wait a second or are answered 429; the right code passes meanwhile."""
     guesser = "127.0.0.77"  # an address of its own: other tests send wrong codes too
-    assert {ask(target, wrong, guesser)[0].status for _ in range(15)} == {401, 429}
-    assert ask(target, post(b"/plugin/idle/stop"), guesser)[0].code == "not_running"
+    for number in range(BURST):
+        assert ask(target, guess(b"WXYZ%d" % number), guesser)[0].status == 401
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(target, guesser)) for _ in range(2 * MOST_DELAYED_PER_ADDRESS)]
+        began = time.monotonic()
+        for number, client in enumerate(clients):
+            client.sendall(guess(b"VUT%d" % number))
+        [owners] = ask(target, post(b"/plugin/idle/stop"), guesser)
+        assert owners.code == "not_running"
+        assert time.monotonic() - began < DELAY_SECONDS / 2
+        statuses = []
+        for client in clients:
+            data, is_closed = receive(client)
+            assert is_closed
+            [answer] = parse(data)
+            statuses.append(answer.status)
+            if answer.status == 429:
+                assert answer.code == "too_many_attempts"
+                assert answer.headers["connection"] == "close"
+        assert time.monotonic() - began >= DELAY_SECONDS
+        assert statuses.count(401) in (MOST_DELAYED_PER_ADDRESS, MOST_DELAYED_PER_ADDRESS + 1)  # one more in 10 seconds
+        assert statuses.count(429) >= MOST_DELAYED_PER_ADDRESS - 1
     assert ADMIN_CODE not in target.service_log
+
+
+def test_a_client_that_hangs_up_frees_its_place_among_the_delayed(target: PlugvisorStack) -> None:
+    guesser = "127.0.0.78"
+    for number in range(BURST):
+        ask(target, guess(b"WXYZ%d" % number), guesser)
+    for turn in range(10):
+        with contextlib.ExitStack() as stack:
+            for number in range(MOST_DELAYED_PER_ADDRESS):
+                stack.enter_context(connect(target, guesser)).sendall(guess(b"X%d-%d" % (turn, number)))
+
+    def is_delayed() -> bool:
+        return ask(target, guess(b"Y%d" % time.monotonic_ns()), guesser)[0].status == 401
+
+    wait_for(is_delayed, "a place among the delayed", DELAY_SECONDS + 2)
+
+
+def guess(code: bytes) -> bytes:
+    return post(b"/plugin/idle/stop", b"Authorization: Bearer " + code + b"\r\n", authorized=False)

@@ -49,13 +49,13 @@ def deaf_clients(plugvisor: PlugvisorStack, plugin_id: str, count: int) -> Itera
             client.connect(("127.0.0.1", plugvisor.port))
             if number % 2:
                 client.sendall(
-                    f"GET /ws/logs/{plugin_id}?code={ADMIN_CODE} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                    f"GET /ws/logs/{plugin_id}?code={ADMIN_CODE} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
                     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
                 )
             else:
                 client.sendall(
-                    f"GET /plugin/{plugin_id}/logs/stream HTTP/1.1\r\nHost: x\r\n"
+                    f"GET /plugin/{plugin_id}/logs/stream HTTP/1.1\r\nHost: localhost\r\n"
                     f"Authorization: Bearer {ADMIN_CODE}\r\n\r\n".encode()
                 )
             clients.append(client)

@@ -12,6 +12,7 @@ from plugvisor.api.auth import BURST
 from plugvisor.api.resources.logs import websocket
 from plugvisor.api.resources.logs.streams import LogStreams
 from plugvisor.logs.files import LogFiles
+from plugvisor.settings import Settings
 from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -67,9 +68,9 @@ def test_wrong_codes_are_throttled_wherever_they_come(plugvisor: PlugvisorStack)
     plugvisor.up()
     for number in range(BURST):
         if number % 2:
-            assert plugvisor.post("/plugins/refresh", "wrong").status_code == 401
+            assert plugvisor.post("/plugins/refresh", f"wrong{number}").status_code == 401
         else:
-            assert closed_with(plugvisor, "_server", "wrong") == (1008, "the admin code is wrong")
+            assert closed_with(plugvisor, "_server", f"wrong{number}") == (1008, "the admin code is wrong")
     status, reason = closed_with(plugvisor, "_server", "ABCD")
     assert status == 1008
     assert reason.startswith("too many wrong admin codes")
@@ -93,7 +94,7 @@ def test_the_code_reaches_no_log(plugvisor: PlugvisorStack) -> None:
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x",
     ):
         with socket.create_connection(("127.0.0.1", plugvisor.port), DEADLINE_SECONDS) as raw:
-            raw.sendall(f"GET /ws/logs/_server{query} HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n".encode())
+            raw.sendall(f"GET /ws/logs/_server{query} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n\r\n".encode())
             assert b" 400 " in raw.recv(4096) or b" 426 " in raw.recv(4096)
     with open_websocket(plugvisor, "_server") as websocket:
         receive(websocket)
@@ -117,7 +118,7 @@ def test_the_code_is_taken_out_before_uvicorn_could_log_it(tmp_path: Path, monke
     seen = []
 
     class Gate:
-        def check_code(self, code: bytes, _connection: object) -> None:
+        async def check_code(self, code: bytes, _connection: object, _receive: object) -> None:
             seen.append(code)
 
     class Logs:
@@ -137,7 +138,7 @@ def test_the_code_is_taken_out_before_uvicorn_could_log_it(tmp_path: Path, monke
             "query_string": b"code=secret",
             "headers": [],
             "path_params": {"plugin_id": "x"},
-            "state": {"gate": Gate(), "logs": Logs(), "log_streams": streams},
+            "state": {"gate": Gate(), "logs": Logs(), "log_streams": streams, "settings": Settings.from_env({})},
         }
 
         async def send(message: dict[str, Any]) -> None:

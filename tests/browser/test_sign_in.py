@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
+from plugvisor.api.auth import BURST
 
 from tests.helpers.page import find_row
 from tests.helpers.stack import ADMIN_CODE
@@ -130,3 +132,56 @@ def test_by_keyboard_alone(
     expect(page.get_by_role("heading", level=1)).to_have_text("worker")
     page.go_back()
     expect(find_row(page, "worker").get_by_role("link")).to_be_focused()
+
+
+def test_a_response_to_a_wrong_code_that_is_delayed(
+    stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
+) -> None:
+    """The dialog stays usable: it sends a code once, can be cancelled, and takes the right code afterwards."""
+    asked: list[str] = []
+    page = open_page(stack.url, appearance)
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("server/info") else None)
+    sign_in = page.get_by_role("button", name=appearance.text("signIn"), exact=True).first
+    sign_in.click()
+    dialog = page.get_by_role("dialog")
+    field, alert = dialog.get_by_label(appearance.text("adminCode")), dialog.get_by_role("alert")
+    for number in range(BURST):  # from now on a wrong code takes a second
+        stack.post("/plugins/refresh", f"wrong-{appearance}-{number}")
+    field.fill(f"wrong-{appearance}")
+    for _ in range(3):
+        page.keyboard.press("Enter")
+    expect(dialog.locator("button.primary")).to_have_attribute("aria-disabled", "true")
+    expect(alert).to_have_text(appearance.text("wrongCode"))
+    assert len(asked) == 1
+    field.fill(f"another-{appearance}")
+    page.keyboard.press("Enter")
+    dialog.get_by_role("button", name=appearance.text("cancel")).click()
+    expect(dialog).to_have_count(0)
+    sign_in.click()
+    field.fill(ADMIN_CODE)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name=appearance.text("signOut"))).to_be_visible()
+
+
+def test_a_service_that_no_longer_answers_to_the_name(
+    stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
+) -> None:
+    """The page says what the service says, and goes on when it answers again."""
+    problem = {"status": 421, "code": "misdirected_request", "detail": "the service does not answer to the name"}
+    page = open_page(stack.url, appearance)
+    expect(find_row(page, "heartbeat")).to_be_visible()
+    page.route("**/server/info", lambda route: route.fulfill(status=421, json=problem))
+    page.get_by_role("button", name=appearance.text("signIn"), exact=True).first.click()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_label(appearance.text("adminCode"))
+    field.fill(ADMIN_CODE)
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_have_text(problem["detail"])
+    page.unroute("**/server/info")
+    page.keyboard.press("Enter")
+    expect(dialog).to_have_count(0)
+    page.route("**/events", lambda route: route.fulfill(status=421, json=problem))
+    stack.ctl("restart", "plugvisor")
+    expect(page.locator("#banner")).to_contain_text(problem["detail"])
+    page.unroute("**/events")
+    expect(page.locator("body")).not_to_have_class(re.compile("stale"))

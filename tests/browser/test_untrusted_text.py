@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from playwright.sync_api import expect
 
-from tests.helpers.page import find_row
+from tests.helpers.page import Appearance, find_row
 from tests.helpers.stack import ADMIN_CODE
 
 if TYPE_CHECKING:
@@ -111,3 +112,31 @@ def test_the_policy_stops_markup_that_got_in(stack: PlugvisorStack, open_page: C
     incidents = page.evaluate("window.incidents")
     assert "ran" not in incidents
     assert incidents
+
+
+@pytest.mark.parametrize("name", ["%", "%E4%", "%zz/x"])
+def test_an_address_that_cannot_be_decoded(stack: PlugvisorStack, open_page: Callable[..., Page], name: str) -> None:
+    page = open_page(f"{stack.url}/#/plugin/{name}")
+    expect(page.locator(".empty h1")).to_be_visible()
+    expect(page.locator(".empty h1")).to_contain_text(name)
+    page.evaluate("location.hash = '#/'")
+    expect(find_row(page, "heartbeat")).to_be_visible()
+
+
+def test_ids_that_every_object_has(
+    stack: PlugvisorStack, open_page: Callable[..., Page], add: Callable[..., Path]
+) -> None:
+    """They are keys like any other."""
+    for plugin_id in ("constructor", "toString"):
+        add(plugin_id, is_running=False)
+        page = open_page(stack.url, code=ADMIN_CODE)
+        row = find_row(page, plugin_id)
+        button = row.locator("button").first
+        for text in ("stop", "start"):
+            button.click()
+            expect(button).to_have_text(Appearance().text(text))
+        stack.wait_for_status(plugin_id, "stopped")
+        expect(button).to_have_attribute("aria-disabled", "false")
+        expect(row.locator(".trouble")).to_be_hidden()
+        assert row.locator(".trouble").text_content() == ""
+        assert "undefined" not in str(page.locator("#spoken").text_content())

@@ -31,6 +31,8 @@ ALONE_SECONDS = 5.0
 """Within this a plugin that obeys is started, stopped or reloaded, if nothing else is done to it."""
 LONGEST_SECONDS = 120.0
 """Within this every operation is answered, those that waited for their turn too."""
+RESTART_SECONDS = 30.0
+"""Within this a service that was killed is back on a busy machine; requests wait for it."""
 LOG_BYTES = 20_000
 """As much of supervisord's log from before an operation says whether the plugin had just ended."""
 ADMIN = {"Authorization": f"Bearer {ADMIN_CODE}"}
@@ -182,7 +184,7 @@ class Clients:
         self.answers[f"{path} {response.status_code}"] += 1
         if response.status_code != 200 and not (self._was_disturbed(began) and response.status_code == 503):
             self._watcher.report(f"6: {path}: {response.status_code} {response.text}")
-        if seconds > longest_seconds and not self._was_disturbed(began):  # it waits for a service that starts again
+        if seconds > longest_seconds + (RESTART_SECONDS if self._was_disturbed(began) else 0):
             self._watcher.report(f"5: {path} took {seconds:.2f} s")
 
     def _hang_up(self, operation: Operation) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from plugvisor import VERSION
 
+from tests.container.compose import Project
 from tests.container.engine import (
     HARDENED,
     ROOT,
@@ -119,3 +120,20 @@ def volume() -> Iterator[Callable[[], str]]:
     yield make
     for name in made:
         run_docker("volume", "rm", "--force", name)
+
+
+@pytest.fixture
+def compose(image: str, run_folder: Path) -> Iterator[Callable[..., Project]]:
+    """Makes projects, in one test at a time: the kernel counts nproc for a user, across containers."""
+    if shutil.which("docker-compose") is None and "compose" not in docker("--help"):
+        skip_or_fail("there is no docker compose")
+    projects: list[Project] = []
+
+    def make(**environ: str) -> Project:
+        projects.append(Project(image, **environ))
+        return projects[-1]
+
+    with locked(run_folder / "compose.lock"):
+        yield make
+        for project in projects:
+            project.down()

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.container.conftest import skip_or_fail
-from tests.container.engine import ROOT, SAMPLES, Container, docker, locked, unique_name, write_plugin
+from tests.container.engine import SAMPLES, write_plugin
 from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.ports import find_free_port
 from tests.helpers.stack import ADMIN_CODE
-from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.container.compose import Project
+    from tests.container.engine import Container
 
 TAKES_EVERYTHING = """
 import os, signal
@@ -42,60 +41,6 @@ RESTRICTIONS = (
     *("ReadonlyRootfs", "Tmpfs", "CapDrop", "SecurityOpt", "PidsLimit", "Memory", "MemorySwap", "NanoCpus"),
 )
 """What `docker inspect` calls the restrictions in `HARDENED`."""
-
-
-class Project:
-    """A compose project with a name, a port and an image of its own."""
-
-    def __init__(self, image: str, **environ: str) -> None:
-        self.name = unique_name()
-        self.container: Container | None = None
-        self._environ = {**os.environ, "PLUGVISOR_IMAGE": image, "PLUGVISOR_PORT": "0", **environ}
-        is_plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
-        self._command = ["docker", "compose"] if is_plugin else ["docker-compose"]
-        self._command += ["--file", str(ROOT / "docker-compose.yml"), "--project-name", self.name]
-
-    def run(self, *arguments: str, check: bool = True) -> str:
-        """Run `docker compose …`; returns its output."""
-        done = subprocess.run(
-            [*self._command, *arguments],
-            env=self._environ,
-            capture_output=True,
-            text=True,
-            timeout=2 * DEADLINE_SECONDS,
-            check=False,
-        )
-        assert not check or done.returncode == 0, done.stderr
-        return done.stdout
-
-    def up(self) -> Container:
-        """Start it and wait until the service responds."""
-        self.run("up", "--detach", "--no-build")
-        self.container = Container(self.run("ps", "--quiet").strip())
-        return self.container.wait_until_ready()
-
-    def down(self) -> None:
-        """Remove all of it."""
-        if self.container is not None:
-            self.container.close()
-        self.run("down", "--volumes", "--timeout", "0", check=False)
-
-
-@pytest.fixture
-def compose(image: str, run_folder: Path) -> Iterator[Callable[..., Project]]:
-    """Makes projects, in one test at a time: the kernel counts nproc for a user, across containers."""
-    if shutil.which("docker-compose") is None and "compose" not in docker("--help"):
-        skip_or_fail("there is no docker compose")
-    projects: list[Project] = []
-
-    def make(**environ: str) -> Project:
-        projects.append(Project(image, **environ))
-        return projects[-1]
-
-    with locked(run_folder / "compose.lock"):
-        yield make
-        for project in projects:
-            project.down()
 
 
 def test_the_samples_on_a_fresh_machine(compose: Callable[..., Project]) -> None:
@@ -128,6 +73,31 @@ def test_a_secret_and_plugins_of_ones_own(compose: Callable[..., Project], plugi
         assert "Read-only" in container.try_execute("touch", f"{path}/x"), path
     project.run("stop")
     assert container.state["ExitCode"] == 0
+
+
+def test_a_secret_that_root_may_not_read(compose: Callable[..., Project], plugins: Path, tmp_path: Path) -> None:
+    """Root of the container has not the capability to; the last line of the log says what to do."""
+    code = tmp_path / "admin_code"
+    code.write_text(ADMIN_CODE + "\n")
+    code.chmod(0o600)
+    os.chown(code, 1000, 1000)
+    project = compose(PLUGVISOR_ADMIN_CODE_FILE=str(code), PLUGVISOR_PLUGINS_DIR=str(plugins))
+    container = project.create()
+    wait_for(lambda: container.inspect()["RestartCount"] > 0, "it to be started again")
+    last_line = container.logs().splitlines()[-1]
+    assert last_line.startswith("plugvisor: cannot read PLUGVISOR_ADMIN_CODE_FILE")
+    for advice in ("chown root", "chmod 644", "PLUGVISOR_ADMIN_CODE instead"):
+        assert advice in last_line
+    os.chown(code, 0, 0)
+    wait_for(lambda: container.state["Running"] and not container.state["Restarting"], "it to run")
+    container.wait_until_ready()
+    assert container.post("/plugins/refresh").status_code == 200
+
+
+def test_the_log_shows_the_published_address(compose: Callable[..., Project]) -> None:
+    port = str(find_free_port())
+    container = compose(PLUGVISOR_ADMIN_CODE_FILE="", PLUGVISOR_PLUGINS_DIR="", PLUGVISOR_PORT=port).up()
+    assert f"\n  page        http://localhost:{port}/#code=" in container.logs()
 
 
 def test_a_plugin_that_takes_everything(compose: Callable[..., Project], plugins: Path) -> None:

@@ -32,6 +32,7 @@ CHANGES = [
     ("redirect_stderr=true", "stderr_logfile=/tmp/evil.log"),
     ("[program:evil]", "[program:plugvisor]"),
     ("[program:evil]", "[eventlistener:evil]\nevents=TICK_5"),
+    ("[program:evil]", "[fcgi-program:evil]\nsocket=unix:///tmp/evil.sock"),
     ("autostart", "numprocs=2\nprocess_name=%(process_num)s\nautostart"),
 ]
 METHODS = [["plugins.add", "evil"], ["supervisor.reloadConfig"]]
@@ -113,6 +114,13 @@ def answers(samples: Container) -> dict[tuple[str, str], str]:
 def test_root_runs_nothing_else(answers: dict[tuple[str, str], str], method: str, before: str, after: str) -> None:
     assert not answers[PROGRAM, method].startswith("fault "), "the program as it is would be accepted"
     assert answers[PROGRAM.replace(before, after), method].startswith(CANT_REREAD)
+
+
+def test_root_opens_no_other_socket_for_the_service(samples: Container) -> None:
+    """supervisor removes the file at a program's socket path, as root."""
+    text = "[fcgi-program:plugvisor]\nsocket=unix:///run/plugvisor/users.conf\n"
+    [answer] = attempt_all(samples, [{"path": CONF, "text": text, "call": ["supervisor.reloadConfig"]}])
+    assert answer.startswith(CANT_REREAD)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method[0])

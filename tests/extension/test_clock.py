@@ -34,6 +34,18 @@ def _shifted():
 time.time = _shifted
 """
 """What supervisord's Python imports at its start."""
+PATIENT = """\
+import os, signal, time
+def stop(*_):
+    while not os.path.exists("may-end"):
+        time.sleep(0.01)
+    os._exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+"""Obeys SIGTERM as soon as there is a file."""
 LOOSE_SECONDS = 60.0
 """Far less than the jump, far more than a test takes."""
 
@@ -118,6 +130,19 @@ def test_retries_go_on(own: Supervisord, set_clock: Callable[[float], None], jum
     retry_at = own.describe("failing")["retry_at"]
     assert retry_at is None or abs(retry_at - time.time() - jump) < LOOSE_SECONDS, "by the clock as it is now"
     assert reader.wait_for("failing", state=FATAL)["restarts"] == 2
+
+
+def test_a_pending_restart_is_never_forgotten(own: Supervisord, set_clock: Callable[[float], None]) -> None:
+    pid = own.start_ready(own.add("slow", PATIENT, stopwaitsecs=60))
+    own.rpc("plugins.restart", "slow")
+    for offset in (3 * HOUR, -3 * HOUR, 24 * HOUR, -24 * HOUR, 0):
+        set_clock(offset)
+        process = own.describe("slow")
+        assert (process["state"], process["pid"], process["start_pending"]) == (STOPPING, pid, True)
+    (own.root / "may-end").touch()
+    wait_for(lambda: own.states["slow"][0] == RUNNING and own.states["slow"][1] != pid, "the next process")
+    assert not is_alive(pid)
+    wait_for(lambda: own.count_ready("slow") == 2)
 
 
 def test_everything_ends_in_time(own: Supervisord, set_clock: Callable[[float], None]) -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from supervisor.options import ServerOptions
 from supervisor.process import ProcessGroup
 from plugvisor.engines.supervisord.extension.patches import clock, event_loop
-from plugvisor.engines.supervisord.extension import extension, reporter
+from plugvisor.engines.supervisord.extension import changes, extension, reporter
 from plugvisor.engines.supervisord.extension.processes import orphans, plugin_process
 from plugvisor.engines.supervisord.extension import rpcinterface, stream
 
@@ -66,6 +66,7 @@ inject(reporter, "_describe")
 inject(plugin_process.PluginProcess, "describe")
 inject(plugin_process.Subprocess, "finish")
 inject(orphans.Orphans, "step", "note_spawned", "note_ended", "note_descendants", "kill_now", "end_all")
+inject(changes.Changes, "start_cleared", "_start_pending", error=OSError)
 inject(event_loop.EventLoop, "update_groups", "close")
 inject(stream.Reader, "recv", "__init__", "close")
 inject(stream.Reader, "send", error=OSError)
@@ -185,6 +186,22 @@ def test_supervisord_goes_on_and_no_reader_is_deceived(get_faulty: Callable[[], 
         wait_for(lambda reader=reader: reader.is_closed or knows(supervisord, reader))
         assert not reader.lines or reader.lines[0][1]["type"] == "snapshot"
     assert supervisord.is_up
+
+
+@pytest.mark.parametrize("fault", ["Changes.start_cleared", "Changes._start_pending"])
+def test_a_pending_restart_outlives_an_os_error(get_faulty: Callable[[], Supervisord], fault: str) -> None:
+    supervisord = get_faulty()
+    inject(supervisord)
+    supervisord.fault("supervisor.startProcess", "other")
+    before = supervisord.states["other"][1]
+    (supervisord.root / "failed").write_text("")
+    supervisord.rpc("plugins.restart", "other")
+    inject(supervisord, fault)
+    wait_for(lambda: fault in (supervisord.root / "failed").read_text(), "the fault to occur")
+    assert supervisord.answers()
+    inject(supervisord)
+    wait_for(lambda: supervisord.states["other"][1] not in (0, before), "the restart")
+    assert supervisord.describe("other")["start_pending"] is False
 
 
 def test_a_process_that_may_not_be_signalled(get_faulty: Callable[[], Supervisord]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.engines.supervisord.extension.processes import orphans, process_tree
+from plugvisor.engines.supervisord.extension.processes.launch_number import read_launch_number
 from plugvisor.engines.supervisord.extension.processes.orphans import end_tagged
 from plugvisor.engines.supervisord.extension.processes.process_tree import Process, read_relations
 
@@ -59,6 +60,7 @@ KINDS = {
     "an orphan in its group": "double",
     "an orphan in its group without an environment": "double erased deaf",
     "a session of its own without an environment": "session erased deaf",
+    "a daemon without an environment": "session double erased deaf",
 }
 FLEEING = f"""\
 import os, signal, sys, time
@@ -76,7 +78,10 @@ if os.fork() == 0:
 
 
 IMPATIENT = """\
-from plugvisor.engines.supervisord.extension.processes import orphans
+import os
+from plugvisor.engines.supervisord.extension.processes import orphans, process_tree
+if "NO_CHILDREN" in os.environ:  # a kernel without CONFIG_PROC_CHILDREN
+    process_tree._CHILDREN = "/proc/{}/task/{}/nothing"
 from plugvisor.engines.supervisord.extension.rpcinterface import make_rpcinterface
 orphans.TERM_SECONDS = 0.1
 """
@@ -238,6 +243,61 @@ def test_others_go_on_meanwhile(
         shared.start_ready(other)
         shared.stop_plugin(other)
     family.wait_until_gone()
+
+
+@pytest.mark.parametrize("how", ["supervisorctl stop", "plugins.restart", "plugins.remove", "the end"])
+@pytest.mark.parametrize("milliseconds", [0, 1, 5])
+def test_one_that_forks_all_the_time_has_no_way_out(own: Supervisord, milliseconds: int, how: str) -> None:
+    arguments = [sys.executable, "-I", "-S", str(own.root / "x.py"), str(milliseconds / 1000)]
+    own.write_plugin("x", FLEEING, arguments=arguments)
+    own.start()
+    for _ in range(5):
+        own.start_ready("x")
+        before = set(own.find("x"))
+        match how:
+            case "supervisorctl stop":
+                own.ctl("stop", "x")
+                own.wait_until_gone("x")
+                assert own.find("x") == []
+            case "plugins.restart":
+                ready = own.count_ready("x")
+                own.rpc("plugins.restart", "x")
+                wait_for(lambda ready=ready: own.count_ready("x") > ready, "the next")
+                assert not before & set(own.find("x"))
+                own.stop_plugin("x")
+            case "plugins.remove":
+                own.stop_plugin("x")
+                own.rpc("plugins.remove", "x")
+                assert own.find("x") == []
+                own.rpc("plugins.add", "x")
+            case "the end":
+                assert own.stop() == 0
+                assert own.find("x") == []
+                own.start()
+
+
+def test_a_kernel_that_does_not_list_children(own: Supervisord) -> None:
+    kinds = tuple(KINDS.values())
+    write_parent(own, "x", *kinds)
+    write_parent(own, "other", "session double")
+    own.start(NO_CHILDREN="1")
+    other = Family(own, "other", ("session double",))
+    family = Family(own, "x", kinds)
+    own.stop_plugin("x")
+    assert not [pid for pid in family.pids if is_alive(pid)]
+    assert all(is_alive(pid) for pid in other.pids)
+
+
+def test_a_launch_number_limits_nothing(own: Supervisord) -> None:
+    own.write_plugin("x")
+    own.start()
+    numbers = set()
+    for _ in range(2):
+        numbers.add(read_launch_number(own.start_ready("x")))
+        own.stop_plugin("x")
+    assert len(numbers - {None}) == 2, "another one for each launch"
+    assert read_launch_number(own.pid) is None
+    assert read_launch_number(os.getpid()) is None
 
 
 # -- when supervisord ends

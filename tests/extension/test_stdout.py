@@ -75,9 +75,33 @@ def test_each_line_is_behind_the_name_of_its_log(own: Supervisord, pipe: tuple[i
     lines = read_all(pipe[0]).split(b"\n")
     cut = [b"l" * LONGEST_LINE_BYTES, b"l" * LONGEST_LINE_BYTES, b"l" * (20000 - 2 * LONGEST_LINE_BYTES)]
     of_a = [line.removeprefix(b"a | ") for line in lines if line.startswith(b"a | ")]
-    assert of_a == ["一".encode(), b"two", b"x\\ry", b"\xff", *cut, b"unfinished", b"ready"]
+    assert of_a == ["一".encode(), b"two", b"x\\x0dy", b"\xff", *cut, b"unfinished", b"ready"]
     assert [line for line in lines if line.startswith(b"b | ")] == [b"b | no line break"]
     assert any(re.match(rb"_supervisord \| .* INFO stopped: a ", line) for line in lines), "to the very end"
+
+
+FORGERIES = {
+    "\x1b[2K\x1b[1G_server | all is well": "\\x1b[2K\\x1b[1G_server | all is well",
+    "a\x00\x07\x08\x0b\x0c\x1c\x1e\x7fz": "a\\x00\\x07\\x08\\x0b\\x0c\\x1c\\x1e\\x7fz",
+    "\x80\x85\x9b2K\x9f": "\\x80\\x85\\x9b2K\\x9f",
+    "\u2028_server | x\u2029": "\\u2028_server | x\\u2029",
+    "\ttab \\ é “quoted” 你好 \u00a0 🎉": "\ttab \\ é “quoted” 你好 \u00a0 🎉",
+}
+"""What a plugin prints, and what standard output has."""
+
+
+def test_no_plugin_can_forge_a_line(own: Supervisord, pipe: tuple[int, int]) -> None:
+    """The log file has the bytes as they were printed."""
+    printed = "".join(f"{line}\n" for line in FORGERIES)
+    own.write_plugin("a", f"import os\nos.write(1, {printed.encode()!r})\n{OBEDIENT}", **EVENTS)
+    start(own, pipe[1])
+    own.start_ready("a")
+    assert own.stop() == 0
+    lines = read_all(pipe[0]).decode().splitlines()
+    assert all(" | " in line for line in lines)
+    of_a = [line.removeprefix("a | ") for line in lines if line.startswith("a | ")]
+    assert of_a == [*FORGERIES.values(), "ready"]
+    assert (own.root / "a.log").read_bytes() == f"{printed}ready\n".encode()
 
 
 def test_it_may_be_a_regular_file(own: Supervisord) -> None:

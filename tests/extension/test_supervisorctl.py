@@ -17,7 +17,7 @@ import pytest
 from tests.helpers.plugin_code import CRASHING, OBEDIENT
 from tests.helpers.processes import is_alive
 from tests.helpers.supervisord import EXITED, FATAL, RUNNING, STOPPED, make_supervisord
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -299,6 +299,35 @@ def test_an_fcgi_program(own: Supervisord) -> None:
         if round_ == 1:
             own.ctl("restart", "fcgi")
             wait_for(lambda: own.count_ready("fcgi") == 2)
+
+
+def test_the_socket_of_a_service_is_kept(own: Supervisord) -> None:
+    """An operator's own `[fcgi-program:plugvisor]`: supervisor would close the socket while no process of it runs."""
+    path = own.root / "service.sock"
+    (own.root / "serve.py").write_text(ACCEPTS)
+    command = f"{sys.executable} -I -S {own.root}/serve.py"
+    own.write_program("plugvisor", kind="fcgi-program", command=command, socket=f"unix://{path}")
+    own.start()
+    wait_for(lambda: own.count_ready("plugvisor"))
+    descriptors = own.count_descriptors()
+    for round_ in (1, 2):
+        own.ctl("stop", "plugvisor")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(DEADLINE_SECONDS)
+            client.connect(str(path))
+            own.ctl("start", "plugvisor")
+            assert client.recv(10) == b"hello", "it has waited"
+        if round_ == 1:
+            own.ctl("reload")
+            own.rpc.close()
+            wait_for(lambda: own.count_ready("plugvisor") == 3)
+            wait_for(own.answers)
+    wait_for(lambda: own.count_descriptors() == descriptors, "nothing to be leaked")
+    own.ctl("stop", "plugvisor")
+    own.ctl("remove", "plugvisor")
+    with socket.socket(socket.AF_UNIX) as client, pytest.raises(OSError, match="refused"):
+        client.connect(str(path))
+    assert "Traceback" not in own.log
 
 
 def test_another_version_of_supervisor_is_refused() -> None:

@@ -1,6 +1,7 @@
 """What tests share, one noun for each module.
 
 accessibility    `check_accessibility`: axe finds nothing, and nothing is wider than the window
+connection_load  `ConnectionLoad`: new connections at a steady rate, and what became of each
 event_client     `EventClient`, which keeps every event of `GET /events` or of a log stream
 fake_engine      `FakeEngine`, an engine in memory that does what the test says
 fake_supervisor  `FakeSupervisor`, the two sockets of a supervisord: XML-RPC and the state stream

@@ -105,13 +105,15 @@ def ask(plugvisor: PlugvisorStack, data: bytes, source: str = "") -> list[Answer
 
 def post(path: bytes, headers: bytes = b"", body: bytes = b"", *, authorized: bool = True) -> bytes:
     """A POST after which the connection ends."""
-    head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + (AUTHORIZED if authorized else b"")
+    head = (
+        b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + (AUTHORIZED if authorized else b"")
+    )
     return head + headers + b"\r\n" + body
 
 
 def get(path: bytes, headers: bytes = b"") -> bytes:
     """A GET after which the connection ends."""
-    return b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n"
+    return b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + headers + b"\r\n"
 
 
 # -- the service's process

@@ -6,11 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.helpers.event_client import open_events
 from tests.helpers.processes import is_alive
 from tests.helpers.stack import ADMIN_CODE
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,3 +126,44 @@ def test_the_client_of_the_documentation(plugvisor: PlugvisorStack) -> None:
     assert re.fullmatch(r"one [\d.]+ % CPU [\d.]+ MB", used)
     refused = run("wrong")
     assert (refused.returncode, refused.stderr) == (1, "the admin code is wrong\n")
+
+
+def test_a_lower_priority_starts_earlier(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    """As supervisord does; the next is started when those before are spawned, and not when they run."""
+    priorities = {"-a": 30, "-b": 20, "-c": 20, "-d": 10}
+    runtime = "auto_start = false\n[plugin_runtime.supervisor]\nstartsecs = 3\npriority = {}"
+    ids = [add(runtime=runtime.format(priority), suffix=suffix) for suffix, priority in priorities.items()]
+    last, *middle, first = ids
+    for verb in ("start", "reload"):
+        with open_events(shared.port) as listener:
+            listener.wait("snapshot")
+            began = time.monotonic()
+            results = post(shared, verb, *ids)
+            assert all(result["ok"] for result in results.values())
+            assert verb == "reload" or time.monotonic() - began < 3
+            for plugin_id in ids:
+                listener.wait("status", plugin_id=plugin_id, state="STARTING")
+            started = [event.data["plugin_id"] for event in listener.events if event.data.get("state") == "STARTING"]
+        assert (started[0], sorted(started[1:3]), started[3]) == (first, middle, last)
+    post(shared, "stop", *ids)
+
+
+def test_the_log_names_what_failed_and_why(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    good, disabled = add(), add(runtime="enabled = false", suffix="-off")
+    before = len(shared.service_log)
+    post(shared, "start", good, disabled, "no\nsuch")
+    line = wait_for(
+        lambda: next((one for one in shared.service_log[before:].splitlines() if "POST /plugins/start" in one), None)
+    )
+    assert "200, 1 of 3 succeeded; failed: " in line
+    assert f"{disabled} (plugin_disabled: cannot start" in line
+    assert "no%0Asuch (plugin_not_found: " in line
+    post(shared, "start", *(f"missing-{number}" for number in range(1000)))
+    line = wait_for(
+        lambda: next((one for one in shared.service_log.splitlines() if "0 of 1000 succeeded" in one), None)
+    )
+    assert "missing-9 (" in line
+    assert "; and 990 more" in line
+    assert len(line) < 4000
+    post(shared, "stop", good)
+    wait_for(lambda: "POST /plugins/stop: 200, 1 of 1 succeeded, " in shared.service_log)

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import threading
 from pathlib import Path
 
 import httpx
@@ -120,8 +121,48 @@ def test_a_port_in_use(plugvisor: PlugvisorStack) -> None:
     with socket.create_server(("127.0.0.1", plugvisor.port)):
         for command in ("up", "serve"):
             sentence = refused(plugvisor, command)
-            assert str(plugvisor.port) in sentence
+            name = Path("/proc/self/comm").read_text().strip()
+            assert f"port {plugvisor.port} is in use by process {os.getpid()} ({name}); end that" in sentence
             assert "PLUGVISOR_PORT" in sentence
+
+
+def test_a_port_in_use_for_a_moment(plugvisor: PlugvisorStack) -> None:
+    """An instance that is ending has it for a moment more."""
+    with socket.create_server(("127.0.0.1", plugvisor.port)):
+        process = plugvisor.process = plugvisor.spawn("up")
+        wait_for((plugvisor.run_dir / "admin_code").exists, "up to have come near")
+        assert process.poll() is None
+    wait_for(plugvisor.is_ready, "the service")
+
+
+def test_a_port_that_a_client_had(plugvisor: PlugvisorStack) -> None:
+    """Linux gives such ports to clients: the end of the connection leaves the port in TIME_WAIT, for a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.bind(("127.0.0.1", plugvisor.port))  # without SO_REUSEADDR, as the system does for a client
+        client.connect(server.getsockname())
+        connection, _ = server.accept()
+        sentence = refused(plugvisor, "up")
+        assert f"in use by process {os.getpid()} " in sentence
+        assert "as a client of another server" in sentence
+        client.close()  # the side that closes first
+        assert connection.recv(1) == b""
+        connection.close()
+    sentence = refused(plugvisor, "up")
+    assert "TIME_WAIT" in sentence
+    assert "try again in a minute" in sentence
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("192.0.2.1", "this machine has no such address; set PLUGVISOR_HOST"),
+        ("nobody.invalid", "no host has this name; set PLUGVISOR_HOST"),
+    ],
+)
+def test_an_address_that_is_not_of_this_machine(plugvisor: PlugvisorStack, host: str, reason: str) -> None:
+    sentence = refused(plugvisor, "up", PLUGVISOR_HOST=host)
+    assert reason in sentence
+    assert "end what" not in sentence
 
 
 # -- up
@@ -202,6 +243,16 @@ def test_a_random_code_is_shown_at_the_start_and_logged_nowhere(plugvisor: Plugv
     plugvisor.up()
     assert code not in plugvisor.output_path.read_text(), "another each time"
     assert plugvisor.post("/plugins/refresh", code).status_code == 401
+
+
+def test_the_address_that_clients_use_is_shown(plugvisor: PlugvisorStack) -> None:
+    """The service cannot know it behind a proxy or a container's published port."""
+    del plugvisor.environ["PLUGVISOR_ADMIN_CODE"]
+    plugvisor.environ["PLUGVISOR_URL"] = "https://plugvisor.example.com/"
+    plugvisor.up()
+    shown = plugvisor.output_path.read_text()
+    assert re.findall(r"^ +address +(\S+)$", shown, re.MULTILINE) == ["https://plugvisor.example.com"]
+    assert re.search(r"^ +page +https://plugvisor\.example\.com/#code=\S+$", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize("by_file", [False, True], ids=["variable", "file"])
@@ -327,6 +378,34 @@ def test_health(plugvisor: PlugvisorStack) -> None:
         os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("unhealthy: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_health_imports_little(plugvisor: PlugvisorStack) -> None:
+    """A container's health check has 10 seconds, on a processor that plugins may keep busy."""
+    imported = plugvisor.command("health", PYTHONPROFILEIMPORTTIME="1").stderr
+    modules = {line.rpartition("|")[2].strip() for line in imported.splitlines() if line.startswith("import time:")}
+    assert "plugvisor.settings" in modules
+    assert not modules & {"httpx", "http.client", "ssl", "asyncio", "logging", "starlette", "uvicorn", "supervisor"}
+    assert len(modules) < 150
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 x y\r\n\r\n"])
+def test_health_of_what_is_no_http_service(plugvisor: PlugvisorStack, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def respond() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=respond)
+        thread.start()
+        done = plugvisor.command("health", PLUGVISOR_PORT=str(listener.getsockname()[1]))
+        thread.join()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("unhealthy: no answer from http://127.0.0.1:")
     assert "Traceback" not in done.stderr
 
 

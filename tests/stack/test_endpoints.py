@@ -182,6 +182,32 @@ def test_start_waits_as_long_as_it_is_told(shared: PlugvisorStack, add: Callable
     assert started.json()["status"] == "running"
 
 
+def test_state_and_message_are_of_one_instant(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    """A stop that nobody waits for may be over when it is answered."""
+    plugin_id = add("import signal\nprint('ready', flush=True)\nsignal.pause()\n", runtime=QUICK)
+    for _ in range(30):
+        shared.start_running(plugin_id)
+        answer = shared.post(f"/plugin/{plugin_id}/stop?wait=0")
+        told = answer.json()
+        assert (answer.status_code, told["state"], told["message"]) in (
+            (200, "STOPPED", "Plugin stopped successfully"),
+            (202, "STOPPING", "Plugin is stopping"),
+        )
+        shared.wait_for_status(plugin_id, "stopped")
+        answer = shared.post(f"/plugin/{plugin_id}/reload?wait=0")
+        told = answer.json()
+        assert (answer.status_code, told["state"], told["message"]) == (200, "RUNNING", "Plugin reloaded successfully")
+        answer = shared.post(f"/plugin/{plugin_id}/reload?wait=0")
+        told = answer.json()
+        assert (answer.status_code, told["message"]) in (
+            (200, "Plugin reloaded successfully"),
+            (202, "Plugin is reloading"),
+        )
+        assert (told["state"] == "RUNNING") == (answer.status_code == 200)
+        shared.wait_for_status(plugin_id, "running")
+        assert shared.post(f"/plugin/{plugin_id}/stop").json()["state"] == "STOPPED"
+
+
 def test_stop_that_goes_on_is_accepted(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(HESITANT, runtime=QUICK)
     pid = shared.start_running(plugin_id)

@@ -183,6 +183,9 @@ def test_serve_alone_outlives_a_supervisord_and_takes_the_next(
         plugvisor.process = None
         wait_for(lambda pid=ours: not is_alive(pid), "the end of the service of that supervisord")
         kill_all([plugin_pid])
+    lines = (plugvisor.root / "serve.log").read_text().splitlines()
+    said = [line.rpartition(" supervisord ")[2] for line in lines if " supervisord " in line]
+    assert said == [*["does not answer; reconnecting until it does", "answers again"] * 2, said[0]]
     # it looks for supervisord now and then, which costs little, and is counted
     before, began = cpu_seconds(serve_pid), time.monotonic()
     wait_for(lambda: time.monotonic() - began > 1, "a second in which nobody asks")
@@ -247,7 +250,7 @@ def test_a_client_that_goes_away_cancels_nothing(shared: PlugvisorStack, how: st
     folder = shared.write_plugin(plugin_id, HESITANT, runtime="auto_start = false")
     shared.post("/plugins/refresh")
     pid = shared.start_running(plugin_id)
-    head = f"POST /plugin/{plugin_id}/stop HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_CODE}"
+    head = f"POST /plugin/{plugin_id}/stop HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_CODE}"
     with socket.create_connection(("127.0.0.1", shared.port)) as client:
         client.sendall(f"{head}\r\nContent-Length: 0\r\n\r\n".encode())
         wait_for(lambda: "asked to stop" in shared.read_log(plugin_id), "the stop")

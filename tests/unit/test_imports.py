@@ -112,7 +112,6 @@ def test_supervisord_is_known_to_its_engine_alone() -> None:
 
 
 def test_http_is_known_to_the_api_and_the_command_alone() -> None:
-    """`httpx` is the engine's client of supervisord, whose protocol happens to be HTTP."""
     for module, names in IMPORTS.items():
         if find_part(module) not in ("api", "cli"):
             assert not names & {"starlette", "uvicorn", "http"}, module

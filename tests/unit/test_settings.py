@@ -59,6 +59,7 @@ def test_every_variable() -> None:
         CORS_ORIGINS=" http://localhost:5173/, https://a.example,,*,http://[::1]:80 ",
         RUNNER="python -m 'my host' {entry} --id={id} {dir}/{{x}}",
         SUPERVISOR_URL="http://user:password@localhost:9001",
+        URL="https://Plugvisor.example.com/",
     )
     assert settings == Settings(
         host="::",
@@ -70,6 +71,7 @@ def test_every_variable() -> None:
         metrics_need_code=False,
         runner=("python", "-m", "my host", "{entry}", "--id={id}", "{dir}/{{x}}"),
         supervisor_url="http://user:password@localhost:9001",
+        public_url="https://plugvisor.example.com",
     )
     assert "password" not in repr(settings)
 
@@ -101,7 +103,13 @@ def test_folders_can_be_relative_or_in_a_home_folder(tmp_path: Path, monkeypatch
     [
         Settings.from_env(SOMEWHERE),
         read(PLUGINS_DIR="/p l;u\ngi\udcffns", CORS_ORIGINS="http://a,*", RUNNER="'a b' \"c'd\" {entry} {{{id}}} ''"),
-        read(HOST="::1", PORT="1", LOG_DIR="/l", SUPERVISOR_URL="http://user:password@[::1]:9001"),
+        read(
+            HOST="::1",
+            PORT="1",
+            LOG_DIR="/l",
+            URL="http://[::1]:8080",
+            SUPERVISOR_URL="http://user:password@[::1]:9001",
+        ),
     ],
 )
 def test_to_env_reads_back_as_the_same_settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,10 +125,17 @@ def test_to_env_reads_back_as_the_same_settings(settings: Settings, monkeypatch:
         ("::", "http://[::1]:48916"),
         ("fe80::1", "http://[fe80::1]:48916"),
         ("plugins.example", "http://plugins.example:48916"),
+        ("unix:///run/x/http.sock", "unix:///run/x/http.sock"),
     ],
 )
 def test_the_address_to_open(host: str, url: str) -> None:
     assert replace(read(), host=host).url == url
+
+
+def test_a_unix_socket() -> None:
+    assert read(HOST="unix:///run/x.sock").socket_path == Path("/run/x.sock")
+    assert read(HOST="unix:///" + "x" * 102)
+    assert read().socket_path is None
 
 
 # -- errors
@@ -135,6 +150,12 @@ def test_the_address_to_open(host: str, url: str) -> None:
             for name in ("RUN_DIR", "LOG_DIR")
             for value in (*" \t\n\x01\x7f%;#*?[]'\"\\,\u2003", "\udcff")
         ),
+        *(
+            ("HOST", value, "after unix:// there must be the absolute path of a socket")
+            for value in ("unix://", "unix://x.sock", "unix:///run/")
+        ),
+        *(("HOST", f"unix:///x{value}y", "must not contain") for value in (*" \t\n%;#*'\"\\,", "\udcff")),
+        ("HOST", "unix:///" + "x" * 103, "at most 103 bytes"),
         *((name, "~no-such-user/x", "write the whole path") for name in ("PLUGINS_DIR", "RUN_DIR", "LOG_DIR")),
         *(
             ("CORS_ORIGINS", f"http://good,{value}", "write it like http://localhost:5173")
@@ -152,6 +173,14 @@ def test_the_address_to_open(host: str, url: str) -> None:
         *(
             ("CORS_ORIGINS", value, "like http://localhost")
             for value in ("http://u:p@a", "HTTP://a", "http://A", "null")
+        ),
+        *(
+            ("URL", value, "without a path")
+            for value in (
+                *("x", "a.example:80", "ftp://a", "http://", "http://a/b", "http://a//", "http://a?b", "http://a#b"),
+                *("http://u:secret@a", "http://[::1", "http://[x]", "http://a:65536", "http://a:"),
+                *("http://a b", "http://a\n", "http://a\x1b[2J"),
+            )
         ),
         *(
             ("RUNNER", value, "it must be a command with {entry} in it")

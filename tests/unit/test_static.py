@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 if TYPE_CHECKING:
     from pathlib import Path
 
-LARGEST_BYTES = 60_000
+LARGEST_BYTES = 64_000
 
 
 def get(path: str, page_dir: Path | None = None, **headers: str) -> httpx.Response:

@@ -18,6 +18,7 @@ from plugvisor.api.event_hub import EventHub
 from plugvisor.api.http.body_limit import BodyLimit
 from plugvisor.api.http.fast_paths import FastPaths
 from plugvisor.api.http.static import make_page_routes
+from plugvisor.api.http.threads import DEFAULT_THREADS, start_thread_pool
 from plugvisor.api.problems import respond_to_error
 from plugvisor.api.resources.logs.files import LogReader
 from plugvisor.api.resources.logs.streams import LogStreams
@@ -45,6 +46,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
+        asyncio.get_running_loop().set_default_executor(start_thread_pool(DEFAULT_THREADS, "default"))
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine)
         await asyncio.gather(engine.open(), manager.load())

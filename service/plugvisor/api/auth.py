@@ -1,12 +1,18 @@
-"""Who may change things: the admin code as a bearer token (RFC 6750), and a throttle for wrong ones."""
+"""Who may change things: the admin code as a bearer token (RFC 6750), and what a wrong one costs its sender."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
+import logging
 import math
+import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.errors import TooManyAttempts, Unauthorized
@@ -15,70 +21,156 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import HTTPConnection, Request
+    from starlette.types import Receive
 
     from plugvisor.admin_code import AdminCode
+
+logger = logging.getLogger(__name__)
 
 BURST = 10
 """So many wrong codes a client may send at once …"""
 REFILL_SECONDS = 10.0
 """… and one more each time this has passed: four letters last a month on average, and a typo costs nothing."""
-_MOST_CLIENTS = 4096
+DELAY_SECONDS = 1.0
+"""How long the response to a wrong code is held back if its sender has sent too many."""
+MOST_DELAYED = 256
+MOST_DELAYED_PER_ADDRESS = 8
+LOG_SECONDS = 60.0
+"""How often wrong codes of one address are logged."""
+REASONS = ("missing", "wrong", "repeated", "throttled")
+_MOST_SENDERS = 4096
+_KEPT_CODES = 8
+
+
+@dataclass
+class _Sender:
+    """An address that has sent wrong codes."""
+
+    full_at: float = 0.0
+    """When its bucket will be full again."""
+    wrong_codes: deque[bytes] = field(default_factory=lambda: deque(maxlen=_KEPT_CODES))
+    """Keyed digests of the last ones: the same code again is no guess, but a client that has kept an old one."""
+    delayed: int = 0
+    logged_at: float = -math.inf
+    unlogged: int = 0
 
 
 class Gate:
     """Lets the right code pass.
 
     A strong code cannot be guessed, so the right one passes at any time: nobody can lock its owner out. A
-    weak one is not even looked at while its sender is throttled, or the throttle would not slow guessing.
+    weak one is not compared while its sender is throttled, or the throttle would not slow guessing.
     """
 
     def __init__(self, code: AdminCode, clock: Callable[[], float] = time.monotonic) -> None:
         self._code = code.value.encode()
         self._is_weak = code.is_weak
         self._clock = clock
-        # client -> when its bucket will be full again; who sent no wrong code for long is not in it
-        self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._key = secrets.token_bytes(32)
+        self._senders: OrderedDict[str, _Sender] = OrderedDict()
+        self._delayed = 0
+        self.failures = dict.fromkeys(REASONS, 0)
+        """How many requests were rejected since the service began, by reason."""
 
-    def check(self, request: Request[Any]) -> None:
+    async def check(self, request: Request[Any]) -> None:
         """Let an authorized request pass.
 
         Raises:
-            Unauthorized: no code, or a wrong one.
+            Unauthorized: no code, or a wrong one; after a delay if the client has sent too many.
             TooManyAttempts: too many wrong ones came from the same client.
         """
-        scheme, _, code = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not code.strip():
+        code = _read_code(request)
+        if not code:
+            self.failures["missing"] += 1
             raise Unauthorized("the admin code is needed: send it as the header `Authorization: Bearer <code>`")
-        self.check_code(code.strip().encode("latin-1"), request)
+        await self.check_code(code, request, request.receive)
 
-    def check_code(self, code: bytes, connection: HTTPConnection[Any]) -> None:
-        """Let the right code pass, however it was sent.
+    async def check_code(self, code: bytes, connection: HTTPConnection[Any], receive: Receive) -> None:
+        """Let the right code pass, however it was sent; a disconnect that is received ends a delay.
 
         Raises:
             Unauthorized, TooManyAttempts: as above.
         """
-        client = _name_client(connection)
-        wait_seconds = self._seconds_to_wait(client)
-        if not (wait_seconds and self._is_weak) and hmac.compare_digest(code, self._code):
+        address = find_address(connection)
+        reason = self._find_reason(code, address)
+        if reason is None:
             return
-        if wait_seconds:
-            raise TooManyAttempts(
-                f"too many wrong admin codes came from this address; try again in {wait_seconds} seconds", wait_seconds
-            )
-        self._count_wrong_code(client)
-        raise Unauthorized("the admin code is wrong")
+        if reason != "throttled":
+            raise Unauthorized("the admin code is wrong")
+        sender = self._senders[address]
+        wait_seconds = self._seconds_to_wait(sender)
+        error = TooManyAttempts(
+            f"too many wrong admin codes came from this address; try again in {wait_seconds} seconds", wait_seconds
+        )
+        if self._delayed >= MOST_DELAYED or sender.delayed >= MOST_DELAYED_PER_ADDRESS:
+            raise error
+        await self._delay(sender, receive)
+        raise error if self._is_weak else Unauthorized("the admin code is wrong")
 
-    def _seconds_to_wait(self, client: str) -> int:
-        return max(0, math.ceil(self._full_at.get(client, 0) - self._clock() - (BURST - 1) * REFILL_SECONDS))
+    def accepts(self, request: Request[Any]) -> bool:
+        """Whether a request that needs no code has the right one; a wrong one counts as one, and is not delayed."""
+        code = _read_code(request)
+        return bool(code) and self._find_reason(code, find_address(request)) is None
 
-    def _count_wrong_code(self, client: str) -> None:
-        self._full_at[client] = max(self._full_at.get(client, 0), self._clock()) + REFILL_SECONDS
-        self._full_at.move_to_end(client)
-        if len(self._full_at) > _MOST_CLIENTS:
-            self._full_at.popitem(last=False)
+    def _find_reason(self, code: bytes, address: str) -> str | None:
+        """Compare a code and count it if it is wrong; returns why it does not pass, one of `REASONS`."""
+        sender = self._senders.get(address)
+        is_throttled = sender is not None and self._seconds_to_wait(sender) > 0
+        is_compared = not (is_throttled and self._is_weak)
+        if is_compared and hmac.compare_digest(code, self._code):
+            return None
+        if sender is None:
+            sender = self._senders[address] = _Sender()
+            if len(self._senders) > _MOST_SENDERS:
+                self._senders.popitem(last=False)
+        self._senders.move_to_end(address)
+        digest = blake2b(code, key=self._key, digest_size=16).digest()
+        if digest in sender.wrong_codes:
+            reason = "repeated"
+        else:
+            reason = "throttled" if is_throttled else "wrong"
+            if is_compared:
+                sender.wrong_codes.append(digest)
+            if not is_throttled:
+                sender.full_at = max(sender.full_at, self._clock()) + REFILL_SECONDS
+        self.failures[reason] += 1
+        self._log(sender, address)
+        return reason
+
+    async def _delay(self, sender: _Sender, receive: Receive) -> None:
+        """Wait, at most until the client hangs up; only its connection is held."""
+        self._delayed += 1
+        sender.delayed += 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DELAY_SECONDS):
+                    while not (await receive())["type"].endswith(".disconnect"):
+                        pass
+        finally:
+            self._delayed -= 1
+            sender.delayed -= 1
+
+    def _seconds_to_wait(self, sender: _Sender) -> int:
+        return max(0, math.ceil(sender.full_at - self._clock() - (BURST - 1) * REFILL_SECONDS))
+
+    def _log(self, sender: _Sender, address: str) -> None:
+        """Log a wrong code, but of each address only the first in a while."""
+        now = self._clock()
+        if now - sender.logged_at < LOG_SECONDS:
+            sender.unlogged += 1
+            return
+        more = f"; {sender.unlogged} more came since the last such line" if sender.unlogged else ""
+        logger.warning("a wrong admin code came from %s%s", address or "the Unix socket", more)
+        sender.logged_at, sender.unlogged = now, 0
 
 
-def _name_client(connection: HTTPConnection[Any]) -> str:
+def _read_code(request: Request[Any]) -> bytes:
+    """The bearer token; empty if there is none."""
+    scheme, _, code = request.headers.get("Authorization", "").partition(" ")
+    return code.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
+
+
+def find_address(connection: HTTPConnection[Any]) -> str:
     """The client's address; of an IPv6 address its /64 network, which one client has as a whole."""
     host = connection.client.host if connection.client else ""
     try:

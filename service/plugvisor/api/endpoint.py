@@ -16,7 +16,7 @@ from starlette.routing import Route as StarletteRoute
 from plugvisor.api.http.body_limit import has_body
 from plugvisor.api.parameters import decode_body, decode_query
 from plugvisor.api.problems import PROBLEMS, make_response
-from plugvisor.errors import PlugvisorError
+from plugvisor.errors import PlugvisorError, TooManyAttempts, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,9 +90,10 @@ class Endpoint:
         traffic: Traffic = scope["state"]["traffic"]
         request: Request[Any] = Request(scope, receive, send)
         code = ""
+        is_logged = self._route.method != "GET"
         try:
             if self._route.role is not None:
-                self._check_role(request)
+                await self._check_role(request)
             arguments: list[Any] = []
             if self._query is not None:
                 arguments.append(decode_query(self._query, scope["query_string"]))
@@ -105,26 +106,30 @@ class Endpoint:
         except PlugvisorError as error:
             response = make_response(error, scope.get("path_params", {}).get("plugin_id"))
             code = f" {PROBLEMS[type(error)][1]}"
+            # the gate logs wrong codes, and not each of them
+            is_denied = isinstance(error, (Unauthorized, TooManyAttempts))
+            is_logged = is_logged and not (is_denied and "Authorization" in request.headers)
         except Exception:
             traffic.count_request(self.path, scope["method"], 500, time.perf_counter() - began)
-            self._log(request, "500 internal_error", began)
+            if is_logged:
+                self._log(request, "500 internal_error", began)
             raise
         traffic.count_request(self.path, scope["method"], response.status_code, time.perf_counter() - began)
+        note = f", {scope['log_note']}" if "log_note" in scope else ""
         try:
             await response(scope, receive, send)
         finally:
             # last: supervisord reads the line at once, which may take the processor from who waits for the response
-            self._log(request, f"{response.status_code}{code}", began)
+            if is_logged:
+                self._log(request, f"{response.status_code}{code}{note}", began)
 
-    def _check_role(self, request: Request[Any]) -> None:
+    async def _check_role(self, request: Request[Any]) -> None:
         setting = self._route.role_setting
         if not setting or getattr(request.state["settings"], setting):
-            request.state["gate"].check(request)
+            await request.state["gate"].check(request)
 
     def _log(self, request: Request[Any], outcome: str, began: float) -> None:
         """Log who changed what, the outcome, and how long it took; reads are not logged."""
-        if self._route.method == "GET":
-            return
         logger.info(
             "%s %s %s: %s, %.0f ms",
             request.client.host if request.client else "-",

@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from plugvisor.api.event_log import Event, EventLog
+from plugvisor.api.stream_limit import StreamLimit
 from plugvisor.api.timestamps import format_time
-from plugvisor.errors import PluginNotFound, SupervisorUnavailable, TooManyStreams
+from plugvisor.errors import PluginNotFound, SupervisorUnavailable
 from plugvisor.models.events import SupervisorLost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from plugvisor.api.stream_limit import Place
     from plugvisor.api.views import Views
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS = 15.0
 """Proxies close what is silent for half a minute or more."""
 MOST_CLIENTS = 1024
+MOST_CLIENTS_PER_ADDRESS = MOST_CLIENTS // 4
 PIECE_BYTES = 32 * 1024
 """The most that a client is sent at once. uvicorn copies it, and waits until most of it was taken."""
 SERVED_AT_ONCE = 16
@@ -48,8 +51,9 @@ CATALOG_SECONDS = 0.02
 class Client:
     """One open stream."""
 
-    def __init__(self, plugin_id: str | None, position: int) -> None:
+    def __init__(self, plugin_id: str | None, position: int, place: Place) -> None:
         self.plugin_id = plugin_id
+        self.place = place
         self.position = position
         """The number of the last event that it has got."""
         self.rest = memoryview(b"")
@@ -72,6 +76,7 @@ class EventHub:
         self._engine = engine
         self._views = views
         self._clients: set[Client] = set()
+        self._limit = StreamLimit(MOST_CLIENTS, MOST_CLIENTS_PER_ADDRESS)
         self._line: deque[Client] = deque()
         self._log = EventLog()
         # ids of another run of the service must not be taken for ours
@@ -82,23 +87,24 @@ class EventHub:
         engine.on_change.append(self._on_process)
         manager.on_change.append(self._on_catalog)
 
-    def open(self, plugin_id: str | None, last_event_id: str | None) -> Client:
-        """A new client, for `follow`.
+    def open(self, plugin_id: str | None, last_event_id: str | None, address: str | None = None) -> Client:
+        """A new client, for `follow`; the caller gives its place back.
+
+        Args:
+            address: of which only so many streams can be open; None if it does not count.
 
         Raises:
             PluginNotFound, SupervisorUnavailable, TooManyStreams
         """
         if plugin_id and plugin_id not in self._manager.catalog:
             raise PluginNotFound(plugin_id)
-        if len(self._clients) >= MOST_CLIENTS:
-            raise TooManyStreams(f"{MOST_CLIENTS} event streams are open, which is as many as there may be")
         self._engine.read()
         if self._catalog_timer is not None:  # the snapshot that it gets is of now
             self._catalog_timer.cancel()
             self._send_catalog()
         run, _, number = (last_event_id or "").partition("-")
         is_known = run == self._run and re.fullmatch(r"[0-9]{1,18}", number) and int(number) <= self._log.number
-        return Client(plugin_id or None, int(number) if is_known else -1)
+        return Client(plugin_id or None, int(number) if is_known else -1, self._limit.take(address))
 
     async def follow(self, client: Client) -> AsyncIterator[bytes | memoryview]:
         """Yield the events for a client, piece by piece, until it leaves."""

@@ -19,6 +19,7 @@ from plugvisor.errors import (
     BodyTooLarge,
     HeadTooLarge,
     MalformedRequest,
+    MisdirectedRequest,
     RequestTimeout,
     TooManyAttempts,
     Unauthorized,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     Schema = dict[str, Any]
 
-OF_ANY_REQUEST = (MalformedRequest, RequestTimeout, BodyTooLarge, HeadTooLarge)
+OF_ANY_REQUEST = (MalformedRequest, MisdirectedRequest, RequestTimeout, BodyTooLarge, HeadTooLarge)
 """Errors that are found before any handler is."""
 PROBLEM = "application/problem+json"
 _EVENTS = (Snapshot, SupervisorLost, LogBegin, LogAppend)
@@ -166,4 +167,4 @@ The data of the events of `/events` is a `Snapshot` (`snapshot`, `plugins`), a `
 
 The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
 "log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30
-seconds. It is closed with 1008 if the code is wrong."""
+seconds. It is closed with 1008 if the code is wrong; the handshake is 403 if a page of another origin opens it."""

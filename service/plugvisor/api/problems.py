@@ -27,6 +27,7 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large"),
     errors.RequestTimeout: (HTTPStatus.REQUEST_TIMEOUT, "request_timeout"),
     errors.TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections"),
+    errors.MisdirectedRequest: (HTTPStatus.MISDIRECTED_REQUEST, "misdirected_request"),
     errors.Unauthorized: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
     errors.TooManyAttempts: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_attempts"),
     errors.TooManyStreams: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_streams"),
@@ -92,6 +93,8 @@ def make_response(error: Exception, plugin_id: str | None = None) -> JsonRespons
     headers: list[Header] = []
     if isinstance(error, errors.Unauthorized):
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, errors.TooManyAttempts):
+        headers.append((b"connection", b"close"))
     if isinstance(error, HTTPException) and error.headers:
         headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     return respond_with_problem(make_problem(error, plugin_id), headers)

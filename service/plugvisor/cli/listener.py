@@ -1,27 +1,130 @@
-"""The listening socket."""
+"""The listening socket: opened at an address, or inherited from supervisord."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
+import stat
+import time
+from typing import TYPE_CHECKING
 
+from plugvisor.cli.port_users import describe_port_user
+from plugvisor.engines.supervisord.stop_watch import get_peer_pid
 from plugvisor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plugvisor.settings import Settings
+
+BACKLOG = 2048
+"""So many connections wait for the service while it restarts; the system may allow fewer."""
+PATIENCE_SECONDS = 3.0
+"""An instance that is ending may still have the address."""
+_POLL_SECONDS = 0.05
+ANY_NAME = (
+    "the service listens on all addresses and answers to any host name, which lets web pages reach it by DNS "
+    "rebinding; set PLUGVISOR_HOSTS to the names that clients use, or to * to accept this"
+)
+_STDIN = 0
+
+
+def open_listener(settings: Settings) -> socket.socket:
+    """Listen at the address of the settings.
+
+    Raises:
+        ConfigurationError: there is no such address on this machine, or it is in use.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            path = settings.socket_path
+            return open_socket(settings.host, settings.port) if path is None else _open_unix_socket(path)
+        except (OSError, UnicodeError) as error:  # the latter: no host can have such a name
+            is_busy = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            if not is_busy or time.monotonic() > deadline:
+                raise ConfigurationError(_describe_failure(settings, error)) from error
+            time.sleep(_POLL_SECONDS)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """Listen at a TCP port; `::` is every address, those of IPv4 included.
 
-    Raises:
-        ConfigurationError: the address is not of this machine, or the port is taken.
+    SO_REUSEADDR is set, SO_REUSEPORT must not be: with it another process of this user could listen here too.
     """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    is_every_address = address[0] == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=is_every_address)
+
+
+def inherit_listener() -> socket.socket | None:
+    """The listening socket that supervisord passes to an `[fcgi-program:x]` as standard input; None if it is none."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family, backlog=2048)
-    except (OSError, UnicodeError) as error:  # the latter: no host can have such a name
-        # create_server repeats the address in `strerror`; an unknown host's error has a number of its own kind
-        known = isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno
-        why = os.strerror(known) if known else str(error)
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {why}; "
-            "end what uses this port, or choose another PLUGVISOR_PORT or PLUGVISOR_HOST"
-        ) from error
+        if not stat.S_ISSOCK(os.fstat(_STDIN).st_mode):
+            return None
+    except OSError:
+        return None
+    listener = socket.socket(fileno=_STDIN)
+    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listener.detach()
+        return None
+    listener.set_inheritable(False)
+    return listener
+
+
+def describe_address(listener: socket.socket) -> str:
+    """Where a socket listens, as a URL."""
+    name = listener.getsockname()
+    if isinstance(name, tuple):
+        return f"http://[{name[0]}]:{name[1]}" if ":" in name[0] else f"http://{name[0]}:{name[1]}"
+    return f"unix://{name}"
+
+
+def _open_unix_socket(path: Path) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(errno.EEXIST, "there is a file of that name that is no socket")
+        _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o666)  # as open as a port; the folder says who reaches it
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of an instance that was killed; raise `OSError` if somebody listens there."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)  # else it would wait if many others do
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:
+            raise OSError(errno.EADDRINUSE, "it is in use") from None
+        pid = get_peer_pid(client)
+        raise OSError(errno.EADDRINUSE, f"it is in use by process {pid}" if pid else "it is in use")
+
+
+def _describe_failure(settings: Settings, error: OSError | UnicodeError) -> str:
+    """What is wrong, and which setting to change."""
+    number = error.errno if isinstance(error, OSError) else None
+    if settings.socket_path is not None:
+        advice = "end that, or choose another path" if number == errno.EADDRINUSE else "choose another path"
+        return f"cannot listen on {settings.host}: {getattr(error, 'strerror', error)}; {advice} in PLUGVISOR_HOST"
+    where = f"cannot listen on {settings.host} port {settings.port}"
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return f"{where}: no host has this name; set PLUGVISOR_HOST to an address of this machine"
+    if number == errno.EADDRNOTAVAIL:
+        return f"{where}: this machine has no such address; set PLUGVISOR_HOST to one that it has, or to 127.0.0.1"
+    if number == errno.EADDRINUSE:
+        return f"{where}: {describe_port_user(settings.port)}, or choose another PLUGVISOR_PORT"
+    why = os.strerror(number) if number else str(error)  # create_server repeats the address in `strerror`
+    return f"{where}: {why}; choose another PLUGVISOR_PORT or PLUGVISOR_HOST"

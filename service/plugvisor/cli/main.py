@@ -80,7 +80,7 @@ if any is invalid.""",
     ),
     Verb(
         "health",
-        "service:run_health",
+        "health:run_health",
         "ask whether the service answers",
         """\
 Ask the service whether it is available. Exit status 0 if it is, 1 if it does not answer, or cannot

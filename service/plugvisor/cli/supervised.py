@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from plugvisor import VERSION
 from plugvisor.cli.admin_code import WEAK_CODE
-from plugvisor.cli.listener import open_socket
+from plugvisor.cli.listener import ANY_NAME, open_listener
 from plugvisor.engines.supervisord import boot
 from plugvisor.engines.supervisord.program import launch_path
 from plugvisor.engines.supervisord.run_folder import prepare_folders, write_users_conf
@@ -36,11 +36,11 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
         from plugvisor.api.http.static import check_page_dir  # noqa: PLC0415 - it imports the web framework
 
         check_page_dir(settings.page_dir)
-    open_socket(settings.host, settings.port).close()  # better now, in the terminal, than in the service's log
     catalog = boot.render_programs(settings, keep_broken=False)
     write_users_conf(settings)
     environ = boot.make_environ(settings, len(catalog))
     code = boot.prepare_admin_code(settings, environ)
+    boot.pass_listener(open_listener(settings))
     _print_banner(settings, catalog, code)
     command = [sys.executable, "-P", "-m", "plugvisor.engines.supervisord.extension"]
     os.execve(sys.executable, [*command, "-c", str(boot.SUPERVISORD_CONF)], environ)
@@ -63,10 +63,12 @@ def run_ctl(arguments: argparse.Namespace) -> NoReturn:
 
 def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None:
     print(f"Plugvisor {VERSION}")
-    print(f"  address     {settings.url}")
+    url = settings.public_url or settings.url
+    print(f"  address     {url}")
     if code.is_new:
         # a fragment: browsers never send it to a server, and the page removes it from the address bar at once
-        print(f"  page        {settings.url}/#code={code.value}")
+        page = settings.public_url or ("<address of your proxy>" if settings.socket_path else settings.url)
+        print(f"  page        {page}/#code={code.value}")
     print(f"  admin code  {code.value if code.is_new else 'as you set it'}")
     print(f"  plugins     {len(catalog)} in {settings.plugins_dir}")
     print(f"  logs        {settings.log_dir}")
@@ -75,6 +77,8 @@ def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
     if code.is_weak:
         print(WEAK_CODE, file=sys.stderr)
+    if settings.answers_to_any_name:
+        print(ANY_NAME, file=sys.stderr)
     if settings.users is None and os.environ.get("PLUGVISOR_SERVICE_USER"):
         print(_ONE_USER, file=sys.stderr)
     print("Ctrl-C stops all of it.", flush=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from plugvisor.errors import (
     AlreadyRunning,
     InvalidManifest,
@@ -37,6 +39,10 @@ REMOVE_TRIES = 3
 """How often a plugin is stopped that somebody starts again before it can be removed."""
 START_GRACE_SECONDS = 5.0
 """How much later than `startsecs` a process may be found running."""
+
+
+def _do_nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -82,11 +88,14 @@ class Manager:
         """Wait for the operations under way."""
         await self._operations.close()
 
-    async def start(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:
+    async def start(
+        self, plugin_id: str, wait_seconds: float | None = None, on_spawned: Callable[[], object] = _do_nothing
+    ) -> Outcome:
         """Start a plugin from its manifest as it is now; return when its process was spawned.
 
         Args:
             wait_seconds: go on waiting this long for it to be running.
+            on_spawned: called when its process was spawned.
 
         Raises:
             PluginNotFound, AlreadyRunning, PluginDisabled, InvalidManifest
@@ -95,6 +104,7 @@ class Manager:
         """
         self._get(plugin_id)
         process = await self._operations.run("start", plugin_id, partial(self._start, plugin_id))
+        on_spawned()
         if wait_seconds:
             process = await self._operations.name_errors(
                 "start", plugin_id, self._engine.wait_running(plugin_id, wait_seconds)
@@ -113,15 +123,18 @@ class Manager:
         """
         self._get(plugin_id)
         process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id), wait_seconds)
-        return Outcome(process or self._engine.get(plugin_id), finished=process is not None)
+        return Outcome(process, finished=True) if process else _report_stop(self._engine.get(plugin_id))
 
-    async def reload(self, plugin_id: str, wait_seconds: float | None = None) -> Outcome:
+    async def reload(
+        self, plugin_id: str, wait_seconds: float | None = None, on_spawned: Callable[[], object] = _do_nothing
+    ) -> Outcome:
         """Read the manifest again, stop the plugin if it runs, apply what changed, start it; return when it runs.
 
         If the manifest is invalid nothing is changed, and a plugin that runs goes on.
 
         Args:
             wait_seconds: return after this time whatever state it is in; it is reloaded all the same.
+            on_spawned: called when its new process was spawned, if that is waited for.
 
         Raises:
             PluginNotFound, PluginDisabled, InvalidManifest, StopTimeout
@@ -131,8 +144,9 @@ class Manager:
         loop = asyncio.get_running_loop()
         began = loop.time()
         process = await self._operations.run("reload", plugin_id, partial(self._reload, plugin_id), wait_seconds)
-        if process is None:
-            return Outcome(self._engine.get(plugin_id), finished=False)
+        if process is None and (process := self._engine.get(plugin_id)).start_pending:
+            return Outcome(process, finished=False)
+        on_spawned()
         manifest = self._get(plugin_id).manifest
         timeout_seconds = START_GRACE_SECONDS + (manifest.supervisor.startsecs if manifest else 0)
         if wait_seconds is not None:
@@ -284,3 +298,13 @@ class Manager:
         # a second claim to an id that is taken stays what it was
         moved = ManifestError(f"its id is now {plugin.id!r}; refresh to take that over")
         return make_broken(known.id, known.folder, plugin.manifest_error or known.manifest_error or moved)
+
+
+def _report_stop(process: Process) -> Outcome:
+    """The outcome of a stop that nobody waits for any more, from the process as it is now."""
+    if process.state in (ProcessState.STARTING, ProcessState.RUNNING):
+        return Outcome(Process(ProcessState.STOPPED), finished=True)  # as it was before somebody started it again
+    if process.is_gone:
+        return Outcome(process, finished=True)
+    # its process may have ended already, but not its orphans
+    return Outcome(msgspec.structs.replace(process, state=ProcessState.STOPPING), finished=False)

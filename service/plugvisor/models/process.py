@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -46,11 +47,17 @@ _STATUS = {
 _ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING, ProcessState.UNKNOWN})
 
 
+# What the state stream may say: every value can be shown, as a date or in JSON.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_ExitCode = Annotated[int, msgspec.Meta(ge=-1, le=2**31)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
+
+
 class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a process ended: by a code or by a signal, and when, in seconds since 1970."""
 
-    at: float
-    code: int | None = None
+    at: _Seconds
+    code: _ExitCode | None = None
     signal: str | None = None
 
     def __str__(self) -> str:
@@ -61,27 +68,27 @@ class Process(msgspec.Struct, frozen=True):
     """One program's process at one instant, as the state stream reports it."""
 
     state: ProcessState
-    pid: int = 0
+    pid: _Count = 0
     """0 if no process is alive."""
-    started: float = 0.0
+    started: _Seconds = 0.0
     """When the process was started, on the monotonic clock, which all processes of a machine share."""
-    exit_status: int = 0
+    exit_status: _ExitCode = 0
     """-1 for every signal: supervisord does not keep which."""
     spawn_error: str = ""
-    retry_at: float | None = None
+    retry_at: _Seconds | None = None
     """During BACKOFF: when supervisord tries again, in seconds since 1970."""
-    restarts: int = 0
+    restarts: _Count = 0
     """How often supervisord has started it by itself since the program was added."""
     last_exit: Exit | None = None
     flapping: bool = False
     """It keeps dying after `startsecs`: supervisord restarts such a program for ever and shows it as RUNNING."""
-    launches: int = 0
+    launches: _Count = 0
     """How often it was started, failed attempts included: distinguishes one start from another."""
     start_pending: bool = False
     """It is started as soon as nothing of it is alive."""
     orphans: bool = False
     """Something of an earlier process is alive, and is being ended."""
-    stop_seconds: int = 0
+    stop_seconds: _Count = 0
     """How long it may take to obey its stop signal; then it is killed."""
 
     @property

@@ -138,6 +138,10 @@ BROKEN = [
         for fields in (b'"state": 12345', b'"pid": 1', b'"state": 20, "restarts": "many"')
     ),
     b'{"type": "snapshot", "seq": 2, "processes": null}\n',
+    # no date, and no number for JSON
+    b'{"type": "snapshot", "seq": 2, "processes": [{"name": "a", "state": 30, "retry_at": 1e300}]}\n',
+    b'{"type": "snapshot", "seq": 2, "processes": [{"name": "a", "state": 20, "pid": 1, "started": -1e300}]}\n',
+    b'{"type": "snapshot", "seq": 2, "processes": [{"name": "a", "state": 20, "pid": 36893488147419103232}]}\n',
     b'{"type": "sn',  # and then nothing but the end
 ]
 
@@ -155,6 +159,30 @@ def test_a_broken_line_ends_the_connection(line: bytes) -> None:
         await wait_until(lambda: table.is_live)
 
     run(scenario)
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("a defect"), MemoryError()])
+def test_whatever_fails_in_the_reader_is_logged_and_ends_in_a_reconnect(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    receive = ProcessTable._receive
+    failures = [error]
+
+    def fail_once(table: ProcessTable, line: bytes) -> None:
+        if b"removed" in line and failures:
+            raise failures.pop()
+        receive(table, line)
+
+    async def scenario(table: ProcessTable, fake: FakeSupervisor) -> None:
+        fake.write_raw(b'{"type": "removed", "seq": 99, "name": "echo"}\n')
+        await wait_until(lambda: len(fake.streams) == 2)
+        await wait_until(lambda: table.is_live)
+        assert table.get("echo").pid == 1
+
+    monkeypatch.setattr(ProcessTable, "_receive", fail_once)
+    with caplog.at_level(logging.WARNING):
+        run(scenario)
+    assert [record for record in caplog.records if "the state stream" in record.message]
 
 
 def test_a_stream_that_is_always_broken_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from plugvisor.api.http.limits import MOST_BODY_BYTES, MOST_HEAD_BYTES, MOST_PIPELINED, REQUEST_SECONDS, UNREAD_SECONDS
+from plugvisor.api.http.old_clients import without_chunks
 from plugvisor.api.problems import make_response
 from plugvisor.errors import HeadTooLarge, MalformedRequest, PlugvisorError, RequestTimeout, TooManyConnections
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from plugvisor.api.http.hosts import HostCheck
 
 
 _AT_ONCE = struct.pack("ii", 1, 0)
@@ -51,10 +54,12 @@ class ConnectionTable:
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `check` is to be called about once a second."""
 
-    def __init__(self, *arguments: Any, table: ConnectionTable, **options: Any) -> None:
+    def __init__(self, *arguments: Any, table: ConnectionTable, host_check: HostCheck, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._table = table
+        self._host_check = host_check
         self._running: RequestResponseCycle | None = None  # what is being answered, or was last
+        self._is_last = False  # the request that is running or arriving
         self._refusal: PlugvisorError | None = None
         self._is_refused = False  # what comes now is nothing that could be understood
         # when the request that is arriving began to; None if none is
@@ -80,6 +85,18 @@ class BoundedProtocol(HttpToolsProtocol):
         elif now - self._sent_at > UNREAD_SECONDS:
             self._reset()
         self._unsent_bytes = unsent
+
+    @property
+    def is_expecting(self) -> bool:
+        """Whether a request is arriving, or the client has just connected, and no other one is being answered."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        return is_idle and self._began is not None and not self._is_refused and not self.transport.is_closing()
+
+    def end_soon(self) -> None:
+        """Disconnect after the answer to the request that is arriving or running; at once if there is none."""
+        self._is_last = True
+        if not self.is_expecting:
+            self.shutdown()
 
     # -- asyncio's callbacks
 
@@ -119,15 +136,27 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The whole head."""
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD_BYTES:
+        head_bytes = len(self.url)
+        hosts = []
+        for name, value in self.headers:
+            head_bytes += len(name) + len(value)
+            if name == b"host":
+                hosts.append(value)
+        if head_bytes > MOST_HEAD_BYTES:
             self._refusal = _head_too_large()
             raise self._refusal
+        if len(hosts) != 1 or hosts[0] not in self._host_check.cache:
+            self._refusal = self._host_check.find_error(hosts, self.parser.get_http_version())
+            if self._refusal is not None:
+                raise self._refusal
         self._is_in_head = False
         self._head_bytes = self._body_bytes = 0
         if len(self.pipeline) >= MOST_PIPELINED:
             self._refusal = MalformedRequest("no more requests are taken before the first are answered")
             raise self._refusal  # uvicorn would take in as many as come
         super().on_headers_complete()
+        if self._is_last:
+            self.cycle.keep_alive = False
         self._table.waiting.pop(self, None)
 
     def on_body(self, body: bytes) -> None:
@@ -147,6 +176,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        if cycle.scope["http_version"] == "1.0":
+            app = without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def _reset(self) -> None:

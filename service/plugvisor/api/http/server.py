@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import stat
 import sys
+import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from plugvisor.api.http.hosts import HostCheck
+
 TICK_SECONDS = 1.0
 FAREWELL_SECONDS = 0.5
-"""How long a client may take, at a shutdown, to read on."""
+"""How long a client may take, at a shutdown, to send the request that it has connected for; and to read on."""
+POLL_SECONDS = 0.01
 DRAIN_SECONDS = 5
 """How long requests under way may take to end at a shutdown; operations on plugins go on after that."""
 
@@ -38,8 +43,9 @@ class Server(uvicorn.Server):
     It wakes up once a second, and at once when it is to end; uvicorn does so ten times a second.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, on_closed: Callable[[], object]) -> None:
         super().__init__(config)
+        self._on_closed = on_closed
         self._ending = asyncio.Event()
 
     def end(self) -> None:
@@ -69,8 +75,23 @@ class Server(uvicorn.Server):
         """Shut down as uvicorn does, having ended every stream."""
         for endless in self.lifespan.state.get("endless", ()):
             endless.close()
+        for server in self.servers:
+            server.close()  # from now on connections wait for the next service, if supervisord has the socket
+        self._on_closed()
+        await self._take_last_requests()
         asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._abort_unread)
         await super().shutdown(sockets)
+
+    async def _take_last_requests(self) -> None:
+        """Wait a short while for the requests of clients that have just connected; closing would reset them."""
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        while True:
+            await asyncio.sleep(POLL_SECONDS)  # at least once: what was accepted last is not connected yet
+            connections = [each for each in self.server_state.connections if isinstance(each, BoundedProtocol)]
+            for connection in connections:
+                connection.end_soon()
+            if not any(connection.is_expecting for connection in connections) or time.monotonic() > deadline:
+                return
 
     def _abort_unread(self) -> None:
         """Drop the clients that do not take what was sent to them: nothing more can be done for them."""
@@ -87,15 +108,22 @@ def make_websocket_protocol(**options: Any) -> asyncio.Protocol:
     return WebSocketsSansIOProtocol(**options)
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone."""
+def serve(
+    app: ASGIApp, listener: socket.socket, host_check: HostCheck, on_closed: Callable[[], object] = lambda: None
+) -> None:
+    """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone.
+
+    Args:
+        on_closed: called when this process listens no more, while it still answers what it has accepted.
+    """
+    protocol = partial(BoundedProtocol, table=ConnectionTable(claim_descriptors()), host_check=host_check)
     config = uvicorn.Config(
         app,
         log_config=None,  # cli/service.py has set up logging
         access_log=False,  # reads are not logged; changes are, by endpoint.py
         proxy_headers=False,  # else any local client could name itself anything and escape the throttle
         server_header=False,
-        http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, table=ConnectionTable(claim_descriptors()))),
+        http=cast("type[asyncio.Protocol]", protocol),
         lifespan="on",
         ws=cast("type[asyncio.Protocol]", make_websocket_protocol),
         ws_max_size=LONGEST_MESSAGE_BYTES,
@@ -103,7 +131,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = Server(config)
+    server = Server(config, on_closed)
 
     async def run() -> None:
         if "SUPERVISOR_PROCESS_NAME" in os.environ:
@@ -115,15 +143,18 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
 
 
 def _call_when_orphaned(callback: Callable[[], object]) -> None:
-    """Call back when supervisord is gone: it alone holds the other end of this process's standard input.
+    """Call back when supervisord is gone: it alone reads what this process prints.
 
     Without this a service would outlive a supervisord that was killed, and keep the port from the next.
     """
     loop = asyncio.get_running_loop()
+    output = sys.stdout.fileno()
+    if not stat.S_ISFIFO(os.fstat(output).st_mode):
+        return  # started by hand from a program of supervisord's, which has passed on its environment
 
-    def read() -> None:
-        if not os.read(sys.stdin.fileno(), 4096):
-            loop.remove_reader(sys.stdin.fileno())
-            callback()  # nothing to log: supervisord was the reader of our standard error, too
+    def end() -> None:
+        loop.remove_reader(output)
+        callback()  # nothing to log: nobody would read it
 
-    loop.add_reader(sys.stdin.fileno(), read)
+    # the writing end of a pipe is never readable; it is reported as broken when the reading end is closed
+    loop.add_reader(output, end)

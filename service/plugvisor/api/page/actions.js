@@ -46,7 +46,7 @@ export class Actions extends EventTarget {
     this.#notify(ids);
     const problems = await this.#send(verb, ids);
     for (const id of ids) {
-      const problem = problems[id];
+      const problem = problems.get(id);
       const item = this.#store.plugins.get(id);
       this.pending.delete(id);
       // an invalid manifest is part of the plugin's own status
@@ -55,7 +55,7 @@ export class Actions extends EventTarget {
     }
     this.#notify(ids);
     // the code was rejected and is forgotten by now: performing it again asks for another
-    const rejected = ids.filter((id) => problems[id]?.status === 401);
+    const rejected = ids.filter((id) => problems.get(id)?.status === 401);
     for (const id of rejected) this.dismiss(id);
     if (rejected.length) await this.perform(verb, rejected);
   }
@@ -70,6 +70,7 @@ export class Actions extends EventTarget {
   async refresh() {
     if (!(await signIn())) return;
     try {
+      this.#checkConnection();
       const { added, changed, removed, invalid } = await ask("plugins/refresh", { method: "POST" });
       toast(t("refreshed", added.length, changed.length, removed.length, invalid.length));
     } catch (problem) {
@@ -77,18 +78,24 @@ export class Actions extends EventTarget {
     }
   }
 
-  /** Sends the request; returns a problem for each id that failed. */
+  /** Sends the request; returns the problems of the ids that failed: a Map, as an id may be `constructor`. */
   async #send(verb, ids) {
     try {
+      this.#checkConnection();
       if (ids.length === 1) await ask(pathOf(ids[0], verb), { method: "POST" });
       else {
         const { results } = await ask(`plugins/${verb}`, { method: "POST", body: { plugin_ids: ids } });
-        return Object.fromEntries(results.map(({ plugin_id, problem }) => [plugin_id, problem && new Problem(problem)]));
+        return new Map(results.map(({ plugin_id, problem }) => [plugin_id, problem && new Problem(problem)]));
       }
     } catch (problem) {
-      return Object.fromEntries(ids.map((id) => [id, problem]));
+      return new Map(ids.map((id) => [id, problem]));
     }
-    return {};
+    return new Map();
+  }
+
+  /** Throws if the service does not answer: the request would wait for it, and be carried out at any time later. */
+  #checkConnection() {
+    if (this.#store.connection.kind === "lost") throw new Problem({});
   }
 
   #notify(ids) {

@@ -35,17 +35,26 @@ export async function signIn() {
   const input = h("input", { type: "password", autocomplete: "off", required: true, autofocus: true });
   const problem = h("p.problem", { role: "alert" });
   const dialog = makeDialog(t("signIn"), [h("p", t("signInText")), h("label", t("adminCode"), input), problem], t("signIn"));
+  const button = dialog.querySelector("button.primary");
+  const stop = new AbortController();
+  dialog.onclose = () => stop.abort();
   dialog.onsubmit = async (event) => {
     event.preventDefault();
+    // the service delays its response to a wrong code
+    if (button.ariaDisabled === "true") return;
+    button.ariaDisabled = "true";
+    setText(problem, "");
     try {
       const code = input.value.trim();
-      await ask("server/info", { headers: { Authorization: `Bearer ${code}` } });
+      await ask("server/info", { headers: { Authorization: `Bearer ${code}` }, signal: stop.signal });
       setCode(code);
       dialog.close("yes");
     } catch (error) {
+      if (stop.signal.aborted) return; // cancelled
       setText(problem, textOf(error));
       input.select();
     }
+    button.ariaDisabled = "false";
   };
   return (await show(dialog)) === "yes";
 }

@@ -22,10 +22,19 @@ let route;
 
 // -- views
 
+/** Decodes a part of the address; one that was typed by hand may have a % that encodes nothing. */
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function open() {
   takeCodeFromAddress(); // also when the address of an open page is changed
   const before = route;
-  route = decodeURIComponent(/^#\/plugin\/(.+)$/.exec(location.hash)?.[1] ?? "");
+  route = decode(/^#\/plugin\/(.+)$/.exec(location.hash)?.[1] ?? "");
   view?.close();
   view = route ? new PluginView(app, route) : new ListView(app);
   main.replaceChildren(view.node);
@@ -73,8 +82,8 @@ function showConnection() {
   const isStale = kind === "lost" || kind === "unavailable";
   document.body.classList.toggle("stale", isStale);
   const shown = isStale ? kind : store.wasRestarted ? "restarted" : "";
-  if (banner.dataset.kind !== shown) {
-    banner.dataset.kind = shown;
+  if (banner.dataset.kind !== shown || banner.dataset.detail !== (detail ?? "")) {
+    Object.assign(banner.dataset, { kind: shown, detail: detail ?? "" });
     banner.replaceChildren();
     const text = isStale && detail ? h("span", { lang: "en" }, detail) : t(`${shown}Text`);
     if (shown) banner.append(h("p", h("b", t(`${shown}Title`)), " ", text));

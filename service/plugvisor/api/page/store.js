@@ -101,9 +101,9 @@ export class PluginStore extends EventTarget {
   }
 
   #connect(kind, detail) {
-    const { kind: before, at } = this.connection;
+    const { kind: before, detail: reason, at } = this.connection;
     this.connection = { kind, detail, at: kind === "live" || before === "live" ? Date.now() : at };
-    if (kind === before) return;
+    if (kind === before && detail === reason) return;
     this.#notify("connection");
     this.#pollMetrics();
   }

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from plugvisor.api.auth import find_address
+
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
@@ -36,7 +38,13 @@ class EventStream(Response):
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send them until the client hangs up."""
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await self._send_events(receive, send)
+        finally:
+            self._client.place.give_back()
+
+    async def _send_events(self, receive: Receive, send: Send) -> None:
         hanging_up = asyncio.create_task(self._wait_for_end(receive))
         try:
             async for piece in self._hub.follow(self._client):
@@ -56,4 +64,6 @@ async def open_events(request: Request[State], query: PluginQuery) -> Response:
     if request.method == "HEAD":
         return Response(media_type="text/event-stream")
     hub = request.state["events"]
-    return EventStream(hub, hub.open(query.plugin_id, request.headers.get("Last-Event-ID")))
+    # the clients behind a proxy share its address: those that have the code do not count
+    address = None if request.state["gate"].accepts(request) else find_address(request)
+    return EventStream(hub, hub.open(query.plugin_id, request.headers.get("Last-Event-ID"), address))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from plugvisor.api.auth import Gate
     from plugvisor.api.state import State
     from plugvisor.manager.manager import Manager
     from plugvisor.metrics.sampler import UsageSample
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 async def make_metrics(state: State) -> Response:
     """The response to `GET /metrics`."""
-    metrics = describe_traffic(state["traffic"])
+    metrics = [*describe_traffic(state["traffic"]), describe_failures(state["gate"])]
     try:
         processes, sample = state["engine"].read(), await state["sampler"].read()
     except SupervisorUnavailable:
@@ -139,6 +140,16 @@ def describe_traffic(traffic: Traffic) -> list[Metric]:
         failures.add_metric([method], traffic.failed_calls.get(method, 0))
     info = InfoMetricFamily("plugvisor", "The service.", {"version": VERSION})
     return [info, requests, latencies, calls, failures]
+
+
+def describe_failures(gate: Gate) -> Metric:
+    """The metric of the requests without the right admin code."""
+    failures = CounterMetricFamily(
+        "plugvisor_auth_failures", "Requests without the right admin code, where it is needed.", labels=["reason"]
+    )
+    for reason, count in gate.failures.items():
+        failures.add_metric([reason], count)
+    return failures
 
 
 def _add_histogram(family: HistogramMetricFamily, labels: tuple[str, ...], parts: list[Durations]) -> None:

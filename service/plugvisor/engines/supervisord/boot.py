@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
+from plugvisor.engines.supervisord.extension.patches.held_socket import HELD_DESCRIPTOR
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.publisher import Publisher
@@ -22,6 +23,8 @@ from plugvisor.plugins.catalog import Catalog, load_catalog
 from plugvisor.users import become_user
 
 if TYPE_CHECKING:
+    import socket
+
     from plugvisor.settings import Settings
 
 _LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
@@ -87,6 +90,19 @@ def lock_run_dir(settings: Settings) -> None:
         ) from error
     os.dup2(descriptor, _LOCK_DESCRIPTOR)
     os.set_inheritable(_LOCK_DESCRIPTOR, True)  # dup2 does not if both are the same
+
+
+def pass_listener(listener: socket.socket) -> None:
+    """Pass the service's listening socket to the supervisord that this process becomes.
+
+    supervisord has it from before the first plugin to after the last: no plugin can take the address, and
+    connections wait while the service restarts.
+    """
+    descriptor = listener.detach()
+    if descriptor != HELD_DESCRIPTOR:
+        os.dup2(descriptor, HELD_DESCRIPTOR)
+        os.close(descriptor)
+    os.set_inheritable(HELD_DESCRIPTOR, True)
 
 
 def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:

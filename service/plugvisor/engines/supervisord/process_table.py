@@ -95,6 +95,7 @@ class ProcessTable:
         """Another number whenever a process may be another."""
         self.on_change: list[Callable[[str | None], object]] = []
         """Called with the name of the program that has changed, or None: everything may have."""
+        self._is_missed = False  # the log says that supervisord does not answer
         self.problem = UNREACHABLE
         """Why there is nothing to read while the stream is not connected."""
 
@@ -104,6 +105,8 @@ class ProcessTable:
         deadline = time.monotonic() + patience_seconds
         while not self.is_live and (left := deadline - time.monotonic()) > 0:
             await self._wait_for_line(None, left)
+        if not self._connected:
+            self._miss()
 
     async def close(self) -> None:
         """Follow the stream no more."""
@@ -180,6 +183,7 @@ class ProcessTable:
                 logged = repr(error)
             if self._connected:
                 self._connected = False
+                self._miss()
                 self._announce(None)
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -200,6 +204,10 @@ class ProcessTable:
             if self._silence_check is not None:
                 self._silence_check.cancel()
                 self._silence_check = None
+
+    def _miss(self) -> None:
+        self._is_missed = True
+        logger.warning("supervisord does not answer; reconnecting until it does")
 
     def _check_silence(self) -> None:
         """Announce that the stream is silent, once; else check again when it may be."""
@@ -223,6 +231,9 @@ class ProcessTable:
                 for process in message.processes:
                     self._store(process)
                 self._connected = True
+                if self._is_missed:
+                    logger.info("supervisord answers again")
+                self._is_missed = False
                 self.problem = UNREACHABLE  # what was wrong before is no longer
                 self._announce(None)
             case _Change():

@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +73,9 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
         if manifest.command:
             raise
         raise ManifestError(f"its `entry` cannot be run by PLUGVISOR_RUNNER: {error.problem}") from error
-    check_section(render_section(_LONGEST_ID, manifest, settings), settings)
+    # supervisord makes a log folder that is gone again, but its parser rejects one
+    checked = settings if os.path.isdir(settings.log_dir) else replace(settings, log_dir=Path("/"))
+    check_section(render_section(_LONGEST_ID, manifest, checked), settings)
     return Program(
         manifest.id,
         render_section(manifest.id, manifest, settings),

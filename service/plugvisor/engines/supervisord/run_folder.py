@@ -147,6 +147,6 @@ service_uid={users.service.uid}
 service_gid={users.service.gid}
 plugins_uid={users.plugins.uid}
 
-[program:plugvisor]
+[fcgi-program:plugvisor]
 user={users.service.uid}
 """

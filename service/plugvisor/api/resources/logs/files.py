@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from plugvisor.api.http.threads import start_thread_pool
 from plugvisor.api.responses import NO_STORE, JsonResponse
 from plugvisor.api.timestamps import format_time
 from plugvisor.errors import InvalidRequest, PluginNotFound
@@ -40,7 +40,7 @@ class LogReader:
     def __init__(self, manager: Manager, log_dir: Path) -> None:
         self._manager = manager
         self._log_dir = log_dir
-        self._threads = ThreadPoolExecutor(_THREADS, "logs")
+        self._threads = start_thread_pool(_THREADS, "logs")
 
     def find(self, plugin_id: str) -> LogFiles:
         """The log of a plugin, or of the service; raises `PluginNotFound`."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
+from plugvisor.api.http.threads import start_thread_pool
 from plugvisor.errors import TooManyStreams
 from plugvisor.logs.follow import Follower, Position
 from plugvisor.models.events import LogAppend, LogBegin
@@ -53,7 +53,7 @@ class LogStreams:
     def __init__(self) -> None:
         self._count = 0
         self._closed = asyncio.Event()
-        self._readers = ThreadPoolExecutor(_THREADS, "log-streams")
+        self._readers = start_thread_pool(_THREADS, "log-streams")
 
     def close(self) -> None:
         """End every stream, and every later one: an open one would keep the service from shutting down."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocketDisconnect
 
+from plugvisor.api.http.hosts import is_own_origin
 from plugvisor.errors import PluginNotFound, PlugvisorError, TooManyAttempts, TooManyStreams, Unauthorized
 from plugvisor.logs.tail import DEFAULT_LINES
 
@@ -31,11 +32,15 @@ async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
     code = websocket.query_params.get("code", "")
     websocket.scope["query_string"] = b""  # uvicorn logs the whole URL
     state = websocket.state
+    headers = websocket.headers
+    if not is_own_origin(headers.get("Origin"), headers.get("Host", ""), state["settings"].cors_origins):
+        await websocket.close()  # not accepted yet: 403
+        return
     await websocket.accept()  # a browser is told why it is closed only after that
     try:
         if not code:
             raise Unauthorized("the admin code is needed: send it as the parameter `code`")
-        state["gate"].check_code(code.encode("utf-8", "replace"), websocket)
+        await state["gate"].check_code(code.encode("utf-8", "replace"), websocket, websocket.receive)
         log = state["logs"].find(websocket.path_params["plugin_id"])
         state["log_streams"].check_room()
     except PlugvisorError as error:

@@ -16,6 +16,7 @@ from supervisor.states import SupervisorStates
 from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
+from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
 from plugvisor.engines.supervisord.extension.processes.launch_file import (
     Launch,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.processes.process_tag import ProcessTag
     from plugvisor.engines.supervisord.extension.stdout import StdoutLog
 
+SERVICE = "plugvisor"
+"""The service's program."""
 _MAKE_PROCESS = ProcessConfig.make_process
 
 
@@ -63,7 +66,10 @@ class Extension:
         self._supervisord = supervisord
         self._launch_dir = os.path.join(self.run_dir, "launch")
         self._end_by: float | None = None
+        self._service_group: Any = None
+        self._service_socket: Any = None
         prepare_for_shortages()
+        follow_log_files()
         become_subreaper()
         self.clock = SteadyClock()
         self.clock.install()
@@ -76,6 +82,7 @@ class Extension:
         )
         self._end_earlier_orphans()
         self._adopt_programs()
+        self._hold_socket()
         self._programs = Programs(supervisord, programs_dir)
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
@@ -205,6 +212,7 @@ class Extension:
     def _on_group(self, event: Any) -> None:
         self._reporter.note(event.group)
         self._loop.update_groups()
+        self._hold_socket()
         process = self._programs.find(event.group)
         self.changes.forget_start(event.group, process)  # of one that supervisorctl has removed
         if process is not None:
@@ -245,6 +253,14 @@ class Extension:
             ]:
                 groups[name] = group.config.make_group()
 
+    def _hold_socket(self) -> None:
+        """Keep the service's socket open while no process of it runs, if supervisord has opened it."""
+        group = self._supervisord.process_groups.get(SERVICE)
+        if group is not self._service_group:
+            manager = getattr(group, "socket_manager", None)
+            self._service_group = group
+            self._service_socket = manager.get_socket() if manager is not None else None  # counted
+
     def _end_earlier_orphans(self) -> None:
         """End the orphans of a supervisord that was killed; nothing is served yet, so this may block."""
         ended = end_tagged(self.run_dir)
@@ -268,6 +284,7 @@ class Extension:
 
     def _close(self) -> None:
         self._loop.close()
+        self._service_socket = None  # before supervisord closes every descriptor and begins anew
         if self._supervisord.options.mood == SupervisorStates.RESTARTING and self.stdout is not None:
             self.stdout.close()  # supervisord closes every descriptor when it begins anew
 

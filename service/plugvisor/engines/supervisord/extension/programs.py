@@ -11,6 +11,7 @@ from typing import Any
 from supervisor.options import UnhosedConfigParser
 from supervisor.xmlrpc import Faults, RPCError
 
+from plugvisor.engines.supervisord.extension.patches.log_files import make_folder
 from plugvisor.engines.supervisord.extension.processes.plugin_process import NEVER_STARTED, PluginProcess
 
 Stamp = tuple[int, int, int]
@@ -150,6 +151,7 @@ class Programs:
         parser.expansions = options.environ_expansions
         path = os.path.join(self._programs_dir, f"{name}.conf")
         try:
+            make_folder(options.childlogdir)  # the parser rejects a log whose folder is gone
             if not parser.read(path):
                 raise RPCError(Faults.BAD_NAME, name)
             parser.expand_here(self._programs_dir)

@@ -5,12 +5,16 @@
 
 The log files are the record; this is what a container's engine collects. If the reader stops reading, supervisord
 does not wait: lines beyond a limit are dropped, and their number is reported.
+
+Control characters are written as `\\x1b` there: a plugin that prints a carriage return, an escape sequence or another
+line break could otherwise forge lines of the service's. The log files have every byte as it is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,9 @@ LONGEST_LINE_BYTES = 8 * 1024
 """A longer line is cut: what a program prints without ever ending a line must not pile up."""
 
 _SUPERVISORD = "_supervisord"
+_CONTROL_CHARACTER = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+"""C0 without tab and line feed, DEL, C1, U+2028 and U+2029, in UTF-8; bytes that are not UTF-8 stay."""
+_HARMLESS = bytes(byte for byte in range(256) if not _CONTROL_CHARACTER.match(bytes([byte])))
 _NOTICE = "%d lines were left out here: standard output was not read"
 
 
@@ -50,19 +57,19 @@ class StdoutLog(asyncore.file_dispatcher):  # type: ignore[misc] # supervisor ha
         """Write the lines that `data` ends, and keep the rest until it is a line."""
         if not self._is_open:
             return
-        *lines, rest = (self._unfinished.pop(name, b"") + data).split(b"\n")
+        whole, line_break, rest = (self._unfinished.pop(name, b"") + data).rpartition(b"\n")
+        whole += line_break
         if len(rest) > LONGEST_LINE_BYTES:
-            lines.append(rest)
+            whole += rest + b"\n"
         elif rest:
             self._unfinished[name] = rest
-        for line in lines:
+        for line in escape_control_characters(whole).split(b"\n")[:-1]:
             for start in range(0, max(len(line), 1), LONGEST_LINE_BYTES):
                 self._add_line(name, line[start : start + LONGEST_LINE_BYTES])
         self._send()
 
     def _add_line(self, name: str, line: bytes) -> None:
-        # a carriage return would write over the name
-        text = b"%s | %s\n" % (name.encode(), line.removesuffix(b"\r").replace(b"\r", b"\\r"))
+        text = b"%s | %s\n" % (name.encode(), line)
         if self._lost and len(self._backlog) < LARGEST_BACKLOG_BYTES // 2:
             self._tell_lost()
         if self._lost or len(self._backlog) + len(text) > LARGEST_BACKLOG_BYTES:
@@ -138,6 +145,20 @@ class _Lines:
 
     def close(self) -> None:
         """The log itself goes on."""
+
+
+def escape_control_characters(lines: bytes) -> bytes:
+    """Lines without control characters: `\\x1b` for ESC, `\\x9b` for U+009B, `\\u2028` for U+2028."""
+    if b"\r" in lines:
+        lines = lines.replace(b"\r\n", b"\n")
+    if lines.translate(None, _HARMLESS) or b"\xc2" in lines or b"\xe2\x80" in lines:
+        return _CONTROL_CHARACTER.sub(_escape, lines)
+    return lines
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    code = ord(found[0].decode())
+    return b"\\x%02x" % code if code < 0x100 else b"\\u%04x" % code
 
 
 def _name_of(config: Any) -> str:

@@ -58,7 +58,7 @@ class Guard:
         groups = self._read_groups(parser)
         for group in groups:
             own = self._own.get(group.name)
-            is_own = own is not None and type(group) is type(own) and group.process_configs == own.process_configs
+            is_own = own is not None and type(group) is type(own) and group == own  # its socket included
             if not is_own and not self._is_plugin(group):
                 raise ValueError(f"the program {group.name!r} is refused: as root, supervisord runs plugins alone")
         return groups

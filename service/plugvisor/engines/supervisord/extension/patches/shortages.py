@@ -24,8 +24,12 @@ from typing import Any
 from supervisor.loggers import FileHandler, Handler, RotatingFileHandler
 from supervisor.options import ProcessConfig
 
+from plugvisor.engines.supervisord.extension.patches.log_files import make_folder, open_log
+
 MOST_SPARE_DESCRIPTORS = 128
 """Not for plugins, but for supervisord's own sockets and files; of a small limit it is an eighth."""
+_NEEDED_DESCRIPTORS = 8
+"""For a start: two pipes, a log, and what `subprocess` opens for a moment. A few that are free may have low numbers."""
 _SECONDS_BETWEEN_COMPLAINTS = 60.0
 
 _make_dispatchers = ProcessConfig.make_dispatchers
@@ -42,7 +46,7 @@ def emit(handler: Any, record: Any) -> None:
     """Write to a log file, and rotate it; what fails is retried with the next record."""
     try:
         if handler.stream.closed and not handler.closed:
-            handler.stream = open(handler.baseFilename, "ab")  # noqa: SIM115 - it stays open
+            handler.stream = os.fdopen(open_log(handler.baseFilename), "ab")
         FileHandler.emit(handler, record)
         handler.doRollover()
     except Exception:  # noqa: BLE001 - whoever logs expects no error
@@ -63,12 +67,24 @@ def complain(handler: Any) -> None:
 
 def make_dispatchers(config: Any, process: Any) -> Any:
     """`ProcessConfig.make_dispatchers`, but nothing stays open if it raises `OSError`."""
-    descriptor = os.dup(0)  # the lowest that is free
-    os.close(descriptor)
+    descriptor = _find_highest_needed()
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit != resource.RLIM_INFINITY and descriptor >= limit - min(MOST_SPARE_DESCRIPTORS, limit // 8):
         raise OSError(errno.EMFILE, "too many open files")
     for path in (config.stdout_logfile, config.stderr_logfile):
         if isinstance(path, str):
-            FileHandler(path).close()
+            make_folder(os.path.dirname(path))
+            # O_NONBLOCK: opening a FIFO would wait for a reader for ever
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+            os.close(os.open(path, flags, 0o666))
     return _make_dispatchers(config, process)
+
+
+def _find_highest_needed() -> int:
+    """The highest descriptor that a start would take; raises `OSError` if there are too few."""
+    with contextlib.ExitStack() as stack:
+        descriptor = -1
+        for _ in range(_NEEDED_DESCRIPTORS):
+            descriptor = os.dup(0)  # the lowest that is free
+            stack.callback(os.close, descriptor)
+        return descriptor

@@ -2,7 +2,7 @@
 
 supervisord is a child subreaper (prctl(2)), so nothing leaves its tree: whatever loses its parent becomes
 supervisord's own child. Its plugin is identified by the process tag in its environment, else by its process group
-or session, else by its place in the tree when the plugin was stopped.
+or session, its launch number, or its place in the tree when the plugin was stopped.
 
 A look at the children takes time, in which a process may fork and end: its child is then among those of the next look.
 So nothing is left of a program only if a look finds none of it and nobody who may have had a child of it.
@@ -18,6 +18,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from plugvisor.engines.supervisord.extension.processes.launch_number import make_launch_number, read_launch_number
 from plugvisor.engines.supervisord.extension.processes.process_tree import (
     Process,
     Relations,
@@ -77,6 +78,7 @@ class Orphans:
         self._look_as = look_as
         self._owners: dict[Process, ProcessTag] = {}
         self._leaders: dict[int, ProcessTag] = {}  # main processes by id, until nothing of them is left
+        self._launches: dict[int, ProcessTag] = {}  # by launch number, until nothing of them is left
         self._endings: dict[str, _Ending] = {}
         self._unidentified: set[Process] = set()  # nobody's, when they were seen for the first time
         self._is_in_doubt = False  # the last look may have missed somebody
@@ -85,6 +87,7 @@ class Orphans:
     def note_spawned(self, pid: int, tag: ProcessTag) -> None:
         """A main process was started."""
         self._leaders[pid] = tag
+        self._launches[make_launch_number(tag)] = tag
 
     def note_descendants(self, pid: int, tag: ProcessTag) -> None:
         """Remember the tree of a main process that is about to be stopped: its members may hide whose they are."""
@@ -170,6 +173,7 @@ class Orphans:
                 self._log(f"plugins: ended the orphans of {name!r}: {ending}")
         live = {name: self._find_launch(name) for name in names}  # of a program that was started since, its process
         self._leaders = {pid: tag for pid, tag in self._leaders.items() if live.get(tag.plugin_id, tag) == tag}
+        self._launches = {number: tag for number, tag in self._launches.items() if live.get(tag.plugin_id, tag) == tag}
         self._owners = {process: tag for process, tag in self._owners.items() if live.get(tag.plugin_id, tag) == tag}
         self._unidentified = {process for process in self._unidentified if is_alive(process)}
 
@@ -216,7 +220,10 @@ class Orphans:
             tag = read_tag(pid)
             if tag is not None and is_same_folder(pid, tag.run_dir, self._run_dir):
                 return tag._replace(run_dir=self._run_dir)
-        return self._leaders.get(relations.group) or self._leaders.get(relations.session)
+        if tag := self._leaders.get(relations.group) or self._leaders.get(relations.session):
+            return tag
+        number = read_launch_number(pid)
+        return self._launches.get(number) if number is not None else None
 
 
 class _Ending:

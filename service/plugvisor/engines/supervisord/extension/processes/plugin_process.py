@@ -13,6 +13,7 @@ from supervisor.process import Subprocess
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
 
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
+from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
 from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VARIABLE, ProcessTag
 from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
 
@@ -143,7 +144,8 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         self.launches += 1
         self.change_state(ProcessStates.STARTING)
         try:
-            pid = self._launch()
+            with numbering_children(self.tag):
+                pid = self._launch()
         except LaunchFileError as error:
             self._fail(str(error))
             return None
@@ -153,8 +155,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
 
     def _launch(self) -> int:
         launch = self._owner.read_launch(self.name)
-        environment = launch.build_environment(os.environ)
-        environment[TAG_VARIABLE] = self.tag.render()
+        environment = launch.build_environment(os.environ) | {TAG_VARIABLE: self.tag.render()}
         try:
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
         except OSError as error:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
+_CHILDREN = "/proc/{}/task/{}/children"
+
+
 class Process(NamedTuple):
     """One process; its id alone may be another one's later."""
 
@@ -47,17 +50,31 @@ def walk_tree(root: int) -> Iterator[Process]:
         with contextlib.suppress(OSError):
             relations = read_relations(pid)
             if not relations.is_dead:
+                pending += list_children(pid)  # first: it may be sent a signal and end as soon as it is yielded
                 yield Process(pid, relations.started)
-                pending += list_children(pid)
 
 
 def list_children(pid: int) -> list[int]:
-    """The children of a process; empty if the kernel does not list them."""
+    """The children of a process."""
     children: list[int] = []
+    is_listed = False
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as file:
+            with contextlib.suppress(OSError), open(_CHILDREN.format(pid, task), "rb", buffering=0) as file:
+                is_listed = True
                 children += map(int, file.readall().split())
+    return children if is_listed else _find_children(pid)
+
+
+def _find_children(parent: int) -> list[int]:
+    """The children of a process whose kernel lists none (CONFIG_PROC_CHILDREN), or which is gone."""
+    children: list[int] = []
+    if not os.path.isdir(f"/proc/{parent}/task"):
+        return children
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if read_relations(int(name)).parent == parent:
+                children.append(int(name))
     return children
 
 

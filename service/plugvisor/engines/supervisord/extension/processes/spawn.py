@@ -2,6 +2,8 @@
 
 `subprocess.Popen` without `preexec_fn` uses vfork(2) if it can, and waits for exec: when `spawn` returns,
 the program has been executed, or the error says why not. A signal sent afterwards is never lost.
+
+If memory or CPU time runs out, supervisord and the service come before the plugins (`put_behind`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import os
 import pwd
 import subprocess
 from typing import TYPE_CHECKING, Any
+
+from plugvisor.engines.supervisord.extension.processes.precedence import put_behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +48,7 @@ def spawn(launch: Launch, environment: Mapping[str, str], stdin: int, stdout: in
     except (subprocess.SubprocessError, KeyError) as error:  # a credential could not be set, or the user is gone
         raise OSError(errno.EPERM, os.strerror(errno.EPERM)) from error
     process.returncode = 0  # else `Popen.__del__` would wait for the process in supervisord's place
+    put_behind(process.pid, uid)
     return process.pid
 
 

@@ -1,0 +1,71 @@
+"""`plugvisor health`.
+
+A container's health check runs it every few seconds, perhaps on a machine that has little CPU time left, so it imports
+little: an HTTP client would take longer than everything else here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from plugvisor.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+HEALTH_TIMEOUT_SECONDS = 5.0
+_LONGEST_ANSWER_BYTES = 64 * 1024
+
+
+def run_health(_arguments: argparse.Namespace) -> int:
+    """Ask the service, as a container's health check does."""
+    settings = Settings.from_env(os.environ)
+    try:
+        with connect(settings) as connection:
+            status, body = ask(connection, "localhost" if settings.socket_path else urlsplit(settings.url).netloc)
+    except (OSError, ValueError) as error:  # the latter: no host can have such a name, or that is not HTTP
+        print(f"unhealthy: no answer from {settings.url}: {error}", file=sys.stderr)
+        return 1
+    if status != 200:
+        print(f"unhealthy: {settings.url} answers {status}: {body}", file=sys.stderr)
+        return 1
+    print("healthy")
+    return 0
+
+
+def connect(settings: Settings) -> socket.socket:
+    """A connection to the service; raises `OSError`, `ValueError`."""
+    if settings.socket_path is not None:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(HEALTH_TIMEOUT_SECONDS)
+        try:
+            connection.connect(str(settings.socket_path))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+    url = urlsplit(settings.url)
+    return socket.create_connection((url.hostname, url.port), HEALTH_TIMEOUT_SECONDS)
+
+
+def ask(connection: socket.socket, host: str) -> tuple[int, str]:
+    """`GET /available`: the status and the body.
+
+    Raises:
+        OSError
+        ValueError: the answer is not HTTP.
+    """
+    request = f"GET /available HTTP/1.1\r\nHost: {host}\r\nUser-Agent: plugvisor\r\nConnection: close\r\n\r\n"
+    connection.sendall(request.encode())
+    answer = b""
+    while len(answer) < _LONGEST_ANSWER_BYTES and (part := connection.recv(_LONGEST_ANSWER_BYTES)):
+        answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    match head.split(maxsplit=2):
+        case [version, status, _] if version.startswith(b"HTTP/"):
+            return int(status), body.decode(errors="replace")
+    raise ValueError("that is not an HTTP service")
