@@ -13,7 +13,7 @@ from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 from tests.helpers.scenarios import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from plugvisor.logs.files import LogFiles
@@ -96,6 +96,10 @@ class FakeEngine:
     def read_published(self) -> Mapping[str, Path | None]:
         """The folders of what was published."""
         return {plugin_id: folder for plugin_id, (_, folder) in self.published.items()}
+
+    def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
+        """Those of these plugins that are not published."""
+        return [plugin_id for plugin_id in plugin_ids if plugin_id not in self.published]
 
     def publish(self, program: tuple[Manifest, Path]) -> None:
         """Keep a program."""

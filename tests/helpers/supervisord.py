@@ -19,6 +19,7 @@ import xmlrpc.client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plugvisor.engines.supervisord.extension.generated import GENERATED
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 from supervisor import supervisorctl
 from supervisor.options import ClientOptions
@@ -238,18 +239,17 @@ class Supervisord:
             "autostart": "false",
             "autorestart": "false",
         }
-        return self.write_program(name, **values | options)
+        return self.write_program(name, head=f"{GENERATED}\n", **values | options)
 
-    def write_program(self, name: str, *, kind: str = "program", **options: object) -> Path:
+    def write_program(self, name: str, *, kind: str = "program", head: str = "", **options: object) -> Path:
         """Write a program's section; without more it runs the same code as a plugin, but is no plugin."""
         path = self.root / "conf.d" / f"{name}.conf"
         values: dict[str, object] = {"command": f"{sys.executable} -I -S {self.root}/{name}.py", "startsecs": 0}
         values |= {"stopwaitsecs": 20, "stdout_logfile": self.root / f"{name}.log", "redirect_stderr": "true"}
         values |= options
         new = path.with_suffix(".new")
-        new.write_text(
-            f"[{kind}:{name}]\n" + "".join(f"{option}={value}\n" for option, value in values.items() if value != "")
-        )
+        lines = [f"{option}={value}\n" for option, value in values.items() if value != ""]
+        new.write_text(f"{head}[{kind}:{name}]\n" + "".join(lines))
         new.rename(path)
         return path
 

@@ -99,7 +99,7 @@ def test_render_reread_update(shared: PlugvisorStack, add: Callable[..., str]) -
     assert shared.http.get(f"/plugin/status?plugin_id={new}").status_code == 404
     wait_for(lambda: find_processes(shared.plugins_dir / new))
     refreshed = shared.post("/plugins/refresh").json()
-    assert (refreshed["changed"], refreshed["removed"]) == ([changed, new], [removed])
+    assert (refreshed["added"], refreshed["changed"], refreshed["removed"]) == ([new], [changed], [removed])
     assert shared.status(new)["status"] == "running"
     assert shared.http.get(f"/plugin/status?plugin_id={removed}").status_code == 404
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.supervisord.boot import render_programs
+from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs
 from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError
@@ -26,7 +27,10 @@ def run_render(_arguments: argparse.Namespace) -> int:
     """Write the program files."""
     settings = Settings.from_env(os.environ)
     prepare_folders(settings)
-    return _print_verdicts(render_programs(settings, keep_broken=True).values())
+    status = _print_verdicts(render_programs(settings, keep_broken=True).values())
+    for sentence in list_foreign_files(settings):
+        print(sentence, file=sys.stderr)
+    return status
 
 
 def run_check(arguments: argparse.Namespace) -> int:

@@ -75,6 +75,8 @@ def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None
     for plugin in catalog.values():
         if plugin.problem:
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
+    for sentence in boot.list_foreign_files(settings):
+        print(sentence, file=sys.stderr)
     if code.is_weak:
         print(WEAK_CODE, file=sys.stderr)
     if settings.answers_to_any_name:

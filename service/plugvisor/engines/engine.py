@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from plugvisor.logs.files import LogFiles
@@ -74,6 +74,9 @@ class Engine(Protocol):
 
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each published plugin came from; None if that is not known."""
+
+    def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
+        """Those of these plugins that are not published; called once a second."""
 
     def publish(self, program: Program) -> None:
         """Write what the next start of a plugin uses; raises `StartFailed`."""

@@ -21,6 +21,7 @@ from plugvisor.errors import (
 )
 from plugvisor.manager.operations import Operations
 from plugvisor.manager.refresh import Refreshed, list_differences
+from plugvisor.manager.restorer import Restorer
 from plugvisor.manager.status import describe_problem
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState
@@ -69,6 +70,7 @@ class Manager:
         self._engine = engine
         self._plugins_dir = plugins_dir
         self._operations = Operations()
+        self._restorer = Restorer(lambda: self.catalog, engine, self._operations)
         self._refresh_turn = asyncio.Lock()
         self._manifests: ManifestCache = {}
         self._readings = 0
@@ -76,6 +78,7 @@ class Manager:
 
     async def load(self) -> None:
         """Read the catalog; nothing that runs is touched, and nothing raised."""
+        self._restorer.open()
         try:
             self.catalog = await self._load_catalog()
         except PluginsUnreadable:
@@ -86,6 +89,7 @@ class Manager:
 
     async def close(self) -> None:
         """Wait for the operations under way."""
+        await self._restorer.close()
         await self._operations.close()
 
     async def start(
@@ -195,7 +199,11 @@ class Manager:
         plugin = self.catalog.get(plugin_id)
         if plugin is not None and plugin.program is not None and plugin_id not in self._engine.read():
             await asyncio.to_thread(self._engine.publish, plugin.program)
-            await self._engine.add(plugin_id)
+            try:
+                await self._engine.add(plugin_id)
+            except InvalidManifest:  # its id has just been taken
+                self.catalog[plugin_id] = await asyncio.to_thread(self._read_again, plugin)
+                self._announce()
 
     async def _remove(self, plugin_id: str, _accepted: asyncio.Event) -> None:
         """Stop a plugin whose folder is gone, and make the engine forget it."""
@@ -236,7 +244,7 @@ class Manager:
             for failure in await asyncio.gather(*changes, return_exceptions=True):
                 if failure is not None:
                     raise failure
-            return refreshed
+            return refreshed.reject([name for name in refreshed.added if self.catalog[name].program is None])
 
     # -- parts
 

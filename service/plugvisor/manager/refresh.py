@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,10 +21,20 @@ class Refreshed:
     removed: list[str]
     invalid: list[str]
 
+    def reject(self, ids: list[str]) -> Refreshed:
+        """The same, with ids that could not be added among the invalid ones."""
+        added = [plugin_id for plugin_id in self.added if plugin_id not in ids]
+        return replace(self, added=added, invalid=sorted({*self.invalid, *ids}))
+
 
 def list_differences(before: Catalog, after: Catalog, processes: Mapping[str, Process]) -> Refreshed:
     """Compare two readings of the plugins folder with what the engine knows."""
-    added = [plugin.id for plugin in after.values() if plugin.program and plugin.id not in processes]
+    # one that `supervisorctl update` has added is new here all the same
+    added = [
+        plugin.id
+        for plugin in after.values()
+        if plugin.program and not (plugin.id in processes and plugin.id in before)
+    ]
     gone = {plugin.id for plugin in after.values() if plugin.folder is None}
     return Refreshed(
         added=added,

@@ -12,7 +12,14 @@ from plugvisor.engines.supervisord import engine as module
 from plugvisor.engines.supervisord.engine import FOREIGN_PROGRAM, SupervisordEngine
 from plugvisor.engines.supervisord.process_table import UNREACHABLE
 from plugvisor.engines.supervisord.program import Program
-from plugvisor.errors import AlreadyRunning, NotRunning, StartFailed, StopTimeout, SupervisorUnavailable
+from plugvisor.errors import (
+    AlreadyRunning,
+    InvalidManifest,
+    NotRunning,
+    StartFailed,
+    StopTimeout,
+    SupervisorUnavailable,
+)
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 from plugvisor.settings import Settings
@@ -291,7 +298,7 @@ def test_a_program_of_somebody_else_is_left_alone(tmp_path: Path, change_name: s
     async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
         for method in ("add", "start", "restart"):
             fake.methods[f"plugins.{method}"] = fail(90, "ALREADY_ADDED: echo")
-        with pytest.raises(StartFailed) as raised:
+        with pytest.raises(InvalidManifest) as raised:
             await getattr(engine, change_name)("echo")
         assert str(raised.value) == FOREIGN_PROGRAM
 

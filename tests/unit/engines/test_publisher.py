@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
-from plugvisor.engines.supervisord.program import Program, conf_path, launch_path
+from plugvisor.engines.supervisord.program import GENERATED, Program, conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher
 
 FOLDER = Path("/plugins/a folder\n; of any name \udcff")
 PROGRAM = Program(
-    "echo", "[program:echo]\nstopwaitsecs=7\n", Launch(str(FOLDER), ["true"], {"A": "中"}, ["PATH"]).render("/python")
+    "echo",
+    f"{GENERATED}\n[program:echo]\nstopwaitsecs=7\n",
+    Launch(str(FOLDER), ["true"], {"A": "中"}, ["PATH"]).render("/python"),
 )
 
 
@@ -69,9 +71,9 @@ def test_a_file_is_written_only_if_its_text_changes(published: Publisher, tmp_pa
     Publisher(tmp_path).write(PROGRAM)  # another process
     assert list_inodes(tmp_path) == before
     with conf_path(tmp_path, "echo").open() as old:
-        published.write(replace(PROGRAM, section="new"))
+        published.write(replace(PROGRAM, section=f"{GENERATED}\nnew"))
         assert old.read() == PROGRAM.section, "a reader of the old file goes on reading it"
-    assert read_files(tmp_path) == FILES | {"conf.d/echo.conf": b"new"}
+    assert read_files(tmp_path) == FILES | {"conf.d/echo.conf": f"{GENERATED}\nnew".encode()}
     assert list_inodes(tmp_path)[1] == before[1], "the launch file has not changed"
 
 
@@ -81,14 +83,13 @@ def test_a_file_that_somebody_has_touched_is_written_again(
     published: Publisher, tmp_path: Path, path: object, how: str
 ) -> None:
     touched = path(tmp_path, "echo")  # type: ignore[operator]
-    before = touched.stat()
+    before, data = touched.stat(), touched.read_bytes()
     if how == "changed":
-        data = touched.read_bytes()
         touched.write_bytes(data.replace(b"echo", b"ECHO") + b"#")
     else:
         touched.unlink()
     if how == "replaced":
-        touched.write_bytes(b"x" * before.st_size)
+        touched.write_bytes(data.replace(b"echo", b"xxxx"))
         os.utime(touched, ns=(before.st_atime_ns, before.st_mtime_ns))
     published.write(PROGRAM)
     assert read_files(tmp_path) == FILES
@@ -139,7 +140,7 @@ def test_what_a_killed_writer_has_left_is_in_nobodys_way(publisher: Publisher, t
 
 
 def test_a_reader_never_sees_part_of_a_file(publisher: Publisher, tmp_path: Path) -> None:
-    texts = [f"[program:echo]\n{letter * 100_000}\n" for letter in "ab"]
+    texts = [f"{GENERATED}\n[program:echo]\n{letter * 100_000}\n" for letter in "ab"]
     publisher.write(replace(PROGRAM, section=texts[0]))
     is_over = threading.Event()
     seen: set[str] = set()

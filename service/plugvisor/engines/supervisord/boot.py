@@ -137,6 +137,13 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
     return {plugin_id: plugin for plugin_id, plugin in catalog.items() if plugin.folder is not None}
 
 
+def list_foreign_files(settings: Settings) -> list[str]:
+    """A sentence for each file in the folders for generated ones that Plugvisor has not written."""
+    return [
+        f"left alone: {str(path)!r} was not written by Plugvisor" for path in Publisher(settings.run_dir).list_foreign()
+    ]
+
+
 def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode:
     """Decide on the admin code and hand it to the service by a file, never by supervisord's environment.
 

@@ -18,13 +18,20 @@ from plugvisor.engines.supervisord.faults import (
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.engines.supervisord.program import Program, render_program
 from plugvisor.engines.supervisord.publisher import Publisher
-from plugvisor.errors import AlreadyRunning, NotRunning, StartFailed, StopTimeout, SupervisorUnavailable
+from plugvisor.errors import (
+    AlreadyRunning,
+    InvalidManifest,
+    NotRunning,
+    StartFailed,
+    StopTimeout,
+    SupervisorUnavailable,
+)
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from plugvisor.models.manifest import Manifest
@@ -58,6 +65,7 @@ class SupervisordEngine:
         self._settings = settings
         self._table = ProcessTable(str(settings.run_dir / "state.sock"))
         self._publisher = Publisher(settings.run_dir)
+        self._foreign_files: list[Path] = []
         self._diagnosis: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -117,7 +125,16 @@ class SupervisordEngine:
 
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each published plugin came from."""
+        foreign = self._publisher.list_foreign()
+        for path in foreign:
+            if path not in self._foreign_files:
+                logger.warning("left alone: %s was not written by Plugvisor", path)
+        self._foreign_files = foreign
         return self._publisher.read_folders()
+
+    def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
+        """Those of these plugins whose files are not there."""
+        return self._publisher.find_missing(plugin_ids)
 
     def publish(self, program: Program) -> None:
         """Write a program's files."""
@@ -131,12 +148,12 @@ class SupervisordEngine:
 
     async def add(self, plugin_id: str) -> None:
         """Make supervisord know a published program."""
-        with _explain():
+        with self._explain(plugin_id):
             await self._change("plugins.add", plugin_id)
 
     async def start(self, plugin_id: str) -> Process:
         """Start a published program."""
-        with _explain():
+        with self._explain(plugin_id):
             try:
                 await self._change("plugins.start", plugin_id)
             except StartFailed as error:
@@ -146,7 +163,7 @@ class SupervisordEngine:
 
     async def begin_stop(self, plugin_id: str) -> None:
         """Begin to stop a program."""
-        with _explain():
+        with self._explain(plugin_id):
             await self._change("plugins.stop", plugin_id)
 
     async def wait_stopped(self, plugin_id: str) -> Process:
@@ -162,7 +179,7 @@ class SupervisordEngine:
 
     async def begin_restart(self, plugin_id: str) -> None:
         """Begin to stop a program, if it runs, and have it started after that."""
-        with _explain():
+        with self._explain(plugin_id):
             await self._change("plugins.restart", plugin_id)
 
     async def wait_spawned(self, plugin_id: str) -> Process:
@@ -201,6 +218,25 @@ class SupervisordEngine:
         self._table.read()  # raises at once while supervisord is silent, instead of after a timeout
         await self._table.reach(await self.client.call(method, plugin_id))
 
+    @contextlib.contextmanager
+    def _explain(self, plugin_id: str) -> Iterator[None]:
+        """supervisord's words name files and hold stack traces: they are for the log."""
+        try:
+            yield
+        except AlreadyRunning as error:
+            raise AlreadyRunning("it is running already") from error
+        except NotRunning as error:
+            raise NotRunning("it is not running") from error
+        except StopTimeout as error:
+            logger.error("supervisord cannot signal a process: %s", error)
+            raise StopTimeout("supervisord cannot signal its process; the service's log says why") from error
+        except ConfigurationRejected as error:
+            logger.error("supervisord rejects a program: %s", error)
+            raise StartFailed("supervisord rejects its program; the service's log has its words") from error
+        except ForeignProgram as error:
+            self._table.foreign.add(plugin_id)  # the stream reports it in a moment
+            raise InvalidManifest(FOREIGN_PROGRAM) from error
+
     async def _sync(self) -> None:
         """Have the process table show what supervisord knows."""
         await self._table.reach(await self.client.call("plugins.sync"))
@@ -224,25 +260,6 @@ class SupervisordEngine:
                 logger.error("%s", problem)
                 self._table.problem = problem
             await asyncio.sleep(DIAGNOSE_SECONDS)
-
-
-@contextlib.contextmanager
-def _explain() -> Iterator[None]:
-    """supervisord's words name files and hold stack traces: they are for the log."""
-    try:
-        yield
-    except AlreadyRunning as error:
-        raise AlreadyRunning("it is running already") from error
-    except NotRunning as error:
-        raise NotRunning("it is not running") from error
-    except StopTimeout as error:
-        logger.error("supervisord cannot signal a process: %s", error)
-        raise StopTimeout("supervisord cannot signal its process; the service's log says why") from error
-    except ConfigurationRejected as error:
-        logger.error("supervisord rejects a program: %s", error)
-        raise StartFailed("supervisord rejects its program; the service's log has its words") from error
-    except ForeignProgram as error:
-        raise StartFailed(FOREIGN_PROGRAM) from error
 
 
 def _check_gone(process: Process) -> None:

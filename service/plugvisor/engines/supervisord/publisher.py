@@ -5,11 +5,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
-from plugvisor.engines.supervisord.program import Program, conf_path, launch_path
+from plugvisor.engines.supervisord.extension.generated import is_foreign
+from plugvisor.engines.supervisord.extension.processes.launch_file import (
+    LaunchFileError,
+    parse_launch,
+    read_launch_file,
+)
+from plugvisor.engines.supervisord.program import Program, conf_path, find_foreign, launch_path
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RESTORE_SECONDS = 3.0
+"""How long to wait for folders that supervisord restores."""
 Stamp = tuple[int, int, int]
 
 
@@ -18,6 +31,7 @@ class Publisher:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
+        self._complete: object = None
         self._written: dict[str, tuple[Program, list[Stamp]]] = {}
 
     def prepare(self) -> None:
@@ -29,26 +43,61 @@ class Publisher:
         """The folder that each published plugin came from; None if its launch file is missing or damaged."""
         folders: dict[str, Path | None] = {}
         for path in sorted(conf_path(self._run_dir, "").parent.glob("*.conf")):
+            if is_foreign(str(path)):
+                continue
             try:
-                launch = parse_launch(launch_path(self._run_dir, path.stem).read_bytes())
+                launch = parse_launch(read_launch_file(str(launch_path(self._run_dir, path.stem))))
                 folders[path.stem] = Path(launch.directory)
             except (OSError, LaunchFileError):
                 folders[path.stem] = None
         return folders
 
+    def list_foreign(self) -> list[Path]:
+        """The program and launch files that Plugvisor has not written; it leaves them alone."""
+        files = [
+            *conf_path(self._run_dir, "").parent.glob("*.conf"),
+            *launch_path(self._run_dir, "").parent.glob("*.sh"),
+        ]
+        return sorted(path for path in files if find_foreign(self._run_dir, path.stem) == path)
+
+    def find_missing(self, plugin_ids: Sequence[str]) -> list[str]:
+        """Those of these plugins whose files are not there; costs little if nothing has changed since none was."""
+        folders = [os.path.dirname(path) for path in self._list_paths("")]
+        stamps = [*map(_read_stamp, folders)], len(plugin_ids)
+        if stamps == self._complete:
+            return []
+        missing = [name for name in plugin_ids if not all(map(os.path.lexists, self._list_paths(name)))]
+        self._complete = None if missing else stamps
+        return missing
+
     def write(self, program: Program) -> None:
-        """Publish a program, the section last: without the launch file it would be a program that fails."""
+        """Publish a program, the section last: without the launch file it would be a program that fails.
+
+        Waits for the folders if somebody has removed them: supervisord restores them within a second.
+        """
         paths = self._list_paths(program.id)
         known, stamps = self._written.get(program.id, (None, []))
         if known == program and stamps == [_read_stamp(path) for path in paths]:
             return
-        for path, data in zip(paths, (program.launch, program.section.encode()), strict=True):
-            _write(path, data)
+        if (foreign := find_foreign(self._run_dir, program.id)) is not None:
+            raise FileExistsError(errno.EEXIST, "a file that Plugvisor has not written is in its place", str(foreign))
+        deadline = time.monotonic() + RESTORE_SECONDS
+        while True:
+            try:
+                for path, data in zip(paths, (program.launch, program.section.encode()), strict=True):
+                    _write(path, data)
+                break
+            except FileNotFoundError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
         self._written[program.id] = program, [_read_stamp(path) for path in paths]
 
     def remove(self, plugin_id: str) -> None:
-        """Remove a plugin's files, the section first."""
+        """Remove a plugin's files, the section first; those that Plugvisor has not written stay."""
         self._written.pop(plugin_id, None)
+        if find_foreign(self._run_dir, plugin_id) is not None:
+            return
         for path in reversed(self._list_paths(plugin_id)):
             try:
                 os.unlink(path)
@@ -70,11 +119,22 @@ def _read_stamp(path: str) -> Stamp:
     return status.st_ctime_ns, status.st_size, status.st_ino
 
 
+def _read(path: str, size: int) -> bytes | None:
+    """The beginning of a regular file; None if there is none. Waits for nothing and follows no link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, size) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    finally:
+        os.close(descriptor)
+
+
 def _write(path: str, data: bytes) -> None:
     """Replace a file's contents in one step, and only if they differ."""
-    with contextlib.suppress(FileNotFoundError), open(path, "rb", buffering=0) as file:
-        if file.readall() == data:
-            return
+    if _read(path, len(data) + 1) == data:
+        return
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")  # matches no include pattern
     with contextlib.suppress(FileNotFoundError):

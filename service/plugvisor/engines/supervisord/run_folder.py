@@ -19,6 +19,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
+from plugvisor.engines.supervisord.folders import check_can_write, open_folder
 from plugvisor.engines.supervisord.program import conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.errors import ConfigurationError
@@ -42,18 +43,22 @@ def prepare_folders(settings: Settings) -> None:
     folders = (("PLUGVISOR_RUN_DIR", settings.run_dir, 0o711), ("PLUGVISOR_LOG_DIR", settings.log_dir, 0o2750))
     if users is not None and is_root:
         join_service_group(users)
-        for variable, path, mode in folders:
-            with _folder_errors(variable, path):
-                _share_folder(path, users, mode)
-    for variable, path, _ in folders:
+    for variable, path, mode in folders:
         with _folder_errors(variable, path):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = path.stat()
-            # of root's folders the service needs no more than what is in them
-            if (users is None or is_root) and not os.access(path, os.W_OK | os.X_OK):
-                raise PermissionError(0, "you may not write there")
-        owners = {os.getuid()} if users is None else {0}
-        if status.st_uid not in owners or stat.S_IMODE(status.st_mode) & 0o022:
+            descriptor = open_folder(path)
+            try:
+                if users is not None and is_root:
+                    _share_folder(descriptor, users, mode)
+                status = os.fstat(descriptor)
+                is_safe = status.st_uid == (os.getuid() if users is None else 0) and not status.st_mode & 0o022
+                # of root's folders the service needs no more than what is in them
+                if is_safe and (users is None or is_root):
+                    if not os.access(path, os.W_OK | os.X_OK):
+                        raise PermissionError(0, "you may not write there")
+                    check_can_write(descriptor)
+            finally:
+                os.close(descriptor)
+        if not is_safe:
             raise ConfigurationError(
                 f"cannot use the folder {str(path)!r}: others may write there and make us run what they like; "
                 f"set {variable} to a folder of your own"
@@ -61,8 +66,12 @@ def prepare_folders(settings: Settings) -> None:
     with run_dir_errors(settings):
         Publisher(settings.run_dir).prepare()
         if users is not None and is_root:
-            _set_access(conf_path(settings.run_dir, "").parent, users, 0o2770)
-            _set_access(launch_path(settings.run_dir, "").parent, users, 0o2770)
+            for path in (conf_path(settings.run_dir, "").parent, launch_path(settings.run_dir, "").parent):
+                descriptor = open_folder(path)
+                try:
+                    _set_access(descriptor, users, 0o2770)
+                finally:
+                    os.close(descriptor)
 
 
 def write_users_conf(settings: Settings) -> None:
@@ -110,24 +119,23 @@ def _folder_errors(variable: str, path: Path) -> Iterator[None]:
         ) from error
 
 
-def _share_folder(path: Path, users: Users, mode: int) -> None:
-    """Make a folder of root's, or close one that is empty: a container's tmpfs begins open to everyone."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = path.stat()
+def _share_folder(descriptor: int, users: Users, mode: int) -> None:
+    """Share a folder of root's, or close one that is empty: a container's tmpfs begins open to everyone."""
+    status = os.fstat(descriptor)
     if status.st_uid != 0:
         return  # it will be refused
-    was_open = bool(status.st_mode & 0o022)
-    if was_open:
-        path.chmod(0o700)
-        if any(path.iterdir()):  # after it was closed: nobody can put anything there between the two
-            path.chmod(stat.S_IMODE(status.st_mode))
+    check_can_write(descriptor)
+    if status.st_mode & 0o022:
+        os.fchmod(descriptor, 0o700)
+        if os.listdir(descriptor):  # after it was closed: nobody can put anything there between the two
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
             return
-    _set_access(path, users, mode)
+    _set_access(descriptor, users, mode)
 
 
-def _set_access(path: Path, users: Users, mode: int) -> None:
-    os.chown(path, -1, users.service.gid, follow_symlinks=False)
-    path.chmod(mode)
+def _set_access(descriptor: int, users: Users, mode: int) -> None:
+    os.fchown(descriptor, -1, users.service.gid)
+    os.fchmod(descriptor, mode)
 
 
 def _render_users_conf(users: Users | None) -> str:

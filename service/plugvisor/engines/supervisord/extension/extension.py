@@ -14,9 +14,11 @@ from supervisor.options import ProcessConfig
 from supervisor.states import SupervisorStates
 
 from plugvisor.engines.supervisord.extension.changes import Changes
+from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
 from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
+from plugvisor.engines.supervisord.extension.patches.operators import SERVICE, Operators
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
 from plugvisor.engines.supervisord.extension.processes.launch_file import (
     Launch,
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.processes.process_tag import ProcessTag
     from plugvisor.engines.supervisord.extension.stdout import StdoutLog
 
-SERVICE = "plugvisor"
-"""The service's program."""
 _MAKE_PROCESS = ProcessConfig.make_process
 
 
@@ -65,6 +65,7 @@ class Extension:
         self._guard = guard
         self._supervisord = supervisord
         self._launch_dir = os.path.join(self.run_dir, "launch")
+        self._launches: dict[str, Launch] = {}  # each program's launch file, as it was last read
         self._end_by: float | None = None
         self._service_group: Any = None
         self._service_socket: Any = None
@@ -81,15 +82,17 @@ class Extension:
             guard.as_plugins if guard else None,
         )
         self._end_earlier_orphans()
+        self._operators = Operators(supervisord, programs_dir)
         self._adopt_programs()
         self._hold_socket()
-        self._programs = Programs(supervisord, programs_dir)
+        self._programs = Programs(supervisord, programs_dir, self._operators)
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
         self._loop = EventLoop(supervisord, self.clock, self._before_poll, self._is_clear, self._orphans.note_reaped)
         supervisord.runforever = self._loop.run
         self._loop.reschedule_all()
-        self._reporter = StateReporter(supervisord, stream, readers_gid)
+        self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
+        self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
         self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter)
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
         events.subscribe(events.ProcessGroupEvent, self._on_group)
@@ -105,9 +108,15 @@ class Extension:
         """A program's launch file; raises `LaunchFileError`."""
         try:
             with self._guard.as_service() if self._guard else contextlib.nullcontext():
-                return parse_launch(read_launch_file(os.path.join(self._launch_dir, f"{name}.sh")))
+                launch = parse_launch(read_launch_file(os.path.join(self._launch_dir, f"{name}.sh")))
+        except FileNotFoundError as error:
+            if name in self._launches:  # somebody has removed the file; a plugin that crashes is restarted all the same
+                return self._launches[name]
+            raise LaunchFileError(f"its launch file cannot be read: {error.strerror}") from error
         except OSError as error:
             raise LaunchFileError(f"its launch file cannot be read: {error.strerror}") from error
+        self._launches[name] = launch
+        return launch
 
     def has_orphans(self, name: str) -> bool:
         """Whether something of an earlier process of a program is alive."""
@@ -150,6 +159,7 @@ class Extension:
     def _before_poll(self) -> float | None:
         """Everything has been reaped: go on with orphans and pending starts, and report."""
         self._follow_clock()
+        self._keeper.check()
         wait_seconds = self._go_on_with_orphans()
         self._read_programs()
         self._reporter.report()
@@ -217,6 +227,8 @@ class Extension:
         self.changes.forget_start(event.group, process)  # of one that supervisorctl has removed
         if process is not None:
             self._loop.schedule(process)
+        else:
+            self._launches.pop(event.group, None)
 
     @guarded
     def _on_stopping(self, _event: Any) -> None:
@@ -285,6 +297,7 @@ class Extension:
     def _close(self) -> None:
         self._loop.close()
         self._service_socket = None  # before supervisord closes every descriptor and begins anew
+        self._keeper.close()
         if self._supervisord.options.mood == SupervisorStates.RESTARTING and self.stdout is not None:
             self.stdout.close()  # supervisord closes every descriptor when it begins anew
 

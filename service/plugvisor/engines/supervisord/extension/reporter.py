@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from supervisor.states import ProcessStates
 
 from plugvisor.engines.supervisord.extension.stream import StateStream, guarded
 
 if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.patches.operators import Operators
     from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 
 HEARTBEAT_SECONDS = 0.9
@@ -21,15 +24,18 @@ class StateReporter:
     Args:
         stream: path of the state stream's socket.
         readers_gid: a group that may read the stream, besides this user.
+        operators: whose names no plugin can have.
     """
 
-    def __init__(self, supervisord: Any, stream: str, readers_gid: int | None) -> None:
+    def __init__(self, supervisord: Any, stream: str, readers_gid: int | None, operators: Operators) -> None:
         self.logger = supervisord.options.logger
         self._supervisord = supervisord
+        self._operators = operators
+        operators.on_change = self.note
         self._sequence = 0
         self._changed: dict[str, None] = {}  # names, in order
         self._written_at = 0.0
-        self._stream = StateStream(stream, self.logger, self._make_snapshot, readers_gid)
+        self.stream = StateStream(stream, self.logger, self._make_snapshot, readers_gid)
 
     @property
     def has_news(self) -> bool:
@@ -70,26 +76,39 @@ class StateReporter:
     def close(self) -> None:
         """Say that supervisord is stopping, and disconnect everyone."""
         self._write({"type": "stopping"})
-        self._stream.close_all()
+        self.stream.close_all()
 
     def recover(self) -> None:
         """A change may have been lost: every reader must begin anew, with a snapshot."""
-        self._stream.disconnect()
+        self.stream.disconnect()
 
     def _write(self, message: dict[str, Any]) -> None:
         self._written_at = time.monotonic()
-        if self._stream.readers:
-            self._stream.write(json.dumps(message | {"seq": self._sequence}).encode() + b"\n")
+        if self.stream.readers:
+            self.stream.write(json.dumps(message | {"seq": self._sequence}).encode() + b"\n")
 
     def _make_snapshot(self) -> bytes:
         self.flush()
-        found = [self._find(name) for name in self._supervisord.process_groups]
-        processes = [_describe(process) for process in found if process is not None]
+        names = {**self._supervisord.process_groups, **dict.fromkeys(self._operators.names)}
+        processes = [_describe(process) for process in map(self._find, names) if process is not None]
         return json.dumps({"type": "snapshot", "seq": self._sequence, "processes": processes}).encode() + b"\n"
 
     def _find(self, name: str) -> Any | None:
         group = self._supervisord.process_groups.get(name)
-        return group.processes.get(name) if group is not None else None
+        process = group.processes.get(name) if group is not None else None
+        if process is None and (group is not None or name in self._operators.names):
+            return _TakenName(name)
+        return process
+
+
+class _TakenName(NamedTuple):
+    """A name that is not a process's: a group's, or a program's in a group."""
+
+    name: str
+
+    def describe(self) -> dict[str, Any]:
+        """Its line in the state stream."""
+        return {"name": self.name, "state": ProcessStates.STOPPED, "pid": 0, "is_foreign": True}
 
 
 def _describe(process: PluginProcess | Any) -> dict[str, Any]:

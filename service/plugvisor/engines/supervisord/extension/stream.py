@@ -79,7 +79,22 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         super().__init__()
         self.logger = logger
         self.readers: list[Reader] = []
+        self.path = path
         self._make_snapshot = make_snapshot
+        self._readers_gid = readers_gid
+        self._listen()
+
+    def listen_again(self) -> None:
+        """Listen on a new socket, for somebody has removed the one before; readers stay connected."""
+        before = self.socket
+        self.del_channel()
+        try:
+            self._listen()
+        finally:
+            before.close()  # not sooner: the event loop takes another socket of the same number for this one
+
+    def _listen(self) -> None:
+        path = self.path
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         self.create_socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -88,8 +103,8 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
             self.bind(path)
         finally:
             os.umask(umask)
-        if readers_gid is not None:
-            os.chown(path, -1, readers_gid)
+        if self._readers_gid is not None:
+            os.chown(path, -1, self._readers_gid)
             os.chmod(path, 0o660)
         self.listen(MOST_READERS)
 

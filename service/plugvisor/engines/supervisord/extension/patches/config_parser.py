@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.options import UnhosedConfigParser
 
+from plugvisor.engines.supervisord.extension.patches.operators import admit
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -27,6 +29,8 @@ def read(parser: Any, filenames: str | Iterable[str], **kwargs: Any) -> list[str
     for filename in [filenames] if isinstance(filenames, str) else filenames:
         part = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
         found += RawConfigParser.read(part, [filename], **kwargs)
+        if not admit(parser, part.sections(), filename):
+            continue
         for section, options in part._sections.items():  # type: ignore[attr-defined] # noqa: SLF001 - the public way copies option by option
             if section not in parser._sections:  # noqa: SLF001
                 parser._sections[section] = options  # noqa: SLF001

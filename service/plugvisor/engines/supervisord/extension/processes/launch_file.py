@@ -17,14 +17,15 @@ import os
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
+from plugvisor.engines.supervisord.extension.generated import SCRIPT_HEAD
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SCRIPT = """\
-#!/bin/sh
-# Runs this plugin in a terminal, with the directory, arguments and environment below, which supervisord gives it too.
+_SCRIPT = f"""\
+{SCRIPT_HEAD}, with the directory, arguments and environment below, which supervisord gives it too.
 # Generated from the plugin's manifest; edit that.
-exec {python} -P -m plugvisor run --file "$0"
+exec {{python}} -P -m plugvisor run --file "$0"
 """
 
 

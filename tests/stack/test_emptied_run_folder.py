@@ -1,0 +1,147 @@
+"""The run folder is emptied or removed while everything runs: it is restored, and no plugin notices."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.helpers.processes import is_alive
+from tests.helpers.waiting import wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.helpers.stack import PlugvisorStack
+
+ORDINARY = "supervisor.startsecs = 0\nsupervisor.autorestart = true\nenvironment.SEEN = 'yes'"
+
+
+def list_files(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Mode, user and group of all that is in the run folder, without the logs."""
+    found = {}
+    for path in [folder, *folder.rglob("*")]:
+        status = path.lstat()
+        name = str(path.relative_to(folder))
+        if not name.startswith("log"):
+            # what `up` has written as root is the service's when it has written it again
+            owner = status.st_uid if "/" not in name else -1
+            found[name] = (status.st_mode, owner, status.st_gid)
+    return found
+
+
+def remove(folder: Path, how: str) -> None:
+    if how == "removed":
+        shutil.rmtree(folder)
+        return
+    for path in folder.rglob("*"):
+        if not path.is_dir() or how == "emptied":
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize("users", ["one user", "two users"])
+@pytest.mark.parametrize("how", ["removed", "emptied", "files removed"])
+def test_it_is_restored(plugvisor: PlugvisorStack, users: str, how: str) -> None:
+    if users == "two users":
+        use_two_users(plugvisor)
+    for plugin_id in ("idle", "crashes"):
+        plugvisor.write_plugin(plugin_id, runtime=ORDINARY)
+    plugvisor.up()
+    pids = {plugin_id: plugvisor.wait_for_status(plugin_id, "running")["pid"] for plugin_id in ("idle", "crashes")}
+    # the pid file is written a moment after the start
+    wait_for(lambda: "lock" in list_files(plugvisor.run_dir), "the lock")
+    before, service_pid = list_files(plugvisor.run_dir), plugvisor.service_pid
+    code = (plugvisor.run_dir / "admin_code").read_text()
+
+    remove(plugvisor.run_dir, how)
+    os.kill(pids["crashes"], signal.SIGKILL)
+    restarted = wait_for(
+        lambda: (told := plugvisor.status("crashes")).get("pid", pids["crashes"]) != pids["crashes"] and told,
+        "the plugin to be restarted",
+    )
+    assert restarted["status"] in ("starting", "running")
+    for verb, status in (("start", 409), ("reload", 200), ("stop", 200), ("start", 200)):
+        path = f"/plugin/crashes/{verb}"
+        # supervisord's socket is back within a second
+        response = wait_for(lambda path=path: (told := plugvisor.post(path)).status_code != 503 and told, "an answer")
+        assert response.status_code == status, response.text
+    wait_for(lambda: list_files(plugvisor.run_dir) == before, f"all of {sorted(before)}", 10)
+    assert (plugvisor.run_dir / "admin_code").read_text() == code
+    assert "idle" in plugvisor.ctl("status")
+    assert plugvisor.command("ctl", "pid").stdout.strip() == str(plugvisor.supervisord_pid)
+    assert (plugvisor.run_dir / "supervisord.pid").read_text().strip() == str(plugvisor.supervisord_pid)
+    assert plugvisor.status("idle")["pid"] == pids["idle"]
+    assert (plugvisor.service_pid, is_alive(service_pid)) == (service_pid, True)
+    assert plugvisor.post("/plugins/refresh").json() == {"added": [], "changed": [], "removed": [], "invalid": []}
+    assert plugvisor.command("up").returncode == 2, "it is locked again"
+    plugvisor.ctl("restart", "plugvisor")
+    wait_for(plugvisor.is_ready, "the service, with the code that was restored")
+    assert plugvisor.post("/plugin/idle/stop").status_code == 200
+
+
+def use_two_users(plugvisor: PlugvisorStack) -> None:
+    """Have the service and the plugins run as other users, who may look into the folders of this test."""
+    if os.geteuid() != 0:
+        pytest.skip("only root runs things as other users")
+    command = [sys.executable, "-c", "import plugvisor.settings"]
+    try:
+        subprocess.run(command, user="daemon", group="daemon", extra_groups=[], cwd="/", check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("other users cannot run this Python")
+    plugvisor.environ |= {"PLUGVISOR_SERVICE_USER": "daemon", "PLUGVISOR_PLUGIN_USER": "nobody"}
+    plugvisor.environ["PLUGVISOR_LOG_DIR"] = str(plugvisor.root / "log")
+    plugvisor.log_dir = plugvisor.root / "log"
+    plugvisor.root.chmod(0o755)
+    plugvisor.plugins_dir.chmod(0o755)
+
+
+def test_cleaners_are_kept_out(plugvisor: PlugvisorStack) -> None:
+    """systemd-tmpfiles leaves a folder alone that somebody has locked."""
+    plugvisor.up()
+
+    def is_locked() -> bool:
+        descriptor = os.open(plugvisor.run_dir, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    wait_for(is_locked, "the lock")
+    shutil.rmtree(plugvisor.run_dir)
+    wait_for(lambda: plugvisor.run_dir.exists() and is_locked(), "the lock on the new folder")
+
+
+def test_somebody_else_takes_its_place(plugvisor: PlugvisorStack) -> None:
+    """What another user has put there is not used, and not touched."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make another user's folder")
+    use_two_users(plugvisor)
+    plugvisor.root.chmod(0o1777)
+    plugvisor.write_plugin("echo", runtime=ORDINARY)
+    plugvisor.up()
+    pid = plugvisor.wait_for_status("echo", "running")["pid"]
+    theirs = plugvisor.root / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 2, 2)
+    plugvisor.run_dir.rename(plugvisor.root / "old")
+    theirs.rename(plugvisor.run_dir)
+    wait_for(lambda: "belongs to another user" in plugvisor.read_log("_supervisord"), "the refusal")
+    assert list(plugvisor.run_dir.iterdir()) == []
+    assert (plugvisor.run_dir.stat().st_uid, stat.S_IMODE(plugvisor.run_dir.stat().st_mode)) == (2, 0o755)
+    plugvisor.run_dir.rmdir()
+    wait_for(lambda: "echo" in plugvisor.ctl("status"), "the folder to be restored")
+    with contextlib.suppress(httpx.TransportError):
+        assert plugvisor.status("echo")["pid"] == pid
