@@ -9,19 +9,27 @@ rest. What must hold, and is checked all the while against the system's own list
 3. A start or reload that was answered has spawned one process, and names it.
 4. At rest, the API, supervisord and the system say the same of every plugin, and no orphan is left.
 5. Every read is answered within 5 seconds, every change within 120 seconds; one of a plugin that obeys, and to which
-   nothing else is done, within 5 seconds. No connection is dropped unless the service was killed.
+   nothing else is done, within 5 seconds and without SIGKILL. No connection is ever refused, and none is dropped
+   unless the service was killed.
 6. A plugin that ran, and that nobody stopped, runs. No error is answered that has no reason, no stack trace is
-   logged, supervisord goes on, and the service ends only if it is killed.
+   logged, supervisord goes on, and the service ends only if it is killed. A run folder that is deleted is back within
+   15 seconds.
+7. No plugin gets the service's port, or a request with the admin code. If the plugins have a user of their own, none
+   deletes anything in the run folder.
 
 The seed decides what is done, not how the processes are scheduled, so a failure may need more than one try to come
-again: `--first-round N` begins at the round that failed, `--shrink` looks for fewer operations that fail too.
+again: `--first-round N` begins at the round that failed, `--shrink` looks for fewer operations that fail too. As root,
+`--users daemon,games` runs the service and the plugins as these users; they must be able to execute this Python.
 
 plugins          the plugins: one of every behaviour
+hostile          more of them, which attack the others and the service
+cast             which plugins and kinds of operations a run has; `--without` leaves out any of the newer ones
 operations       what is done in a round, from the seed
 clients          who do it, and check the answers (3, 5, 6)
+faults           what no client can do: signals, a deleted run folder, edited manifests
 activity         what is being done to each plugin, from which follows what may be alive
 process_watcher  looks at the system's processes all the while (1, 2)
-rest             what must hold at rest (4, 6)
+rest             what must hold at rest (4, 6, 7)
 run              playing rounds on one Plugvisor
 side_by_side     on several; `__main__` is the command
 """

@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.chaos.plugins import PLUGINS
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from tests.chaos.plugins import Behaviour
 
 RECOVERY_SECONDS = 5.0
 """How long after a disturbance supervisord and the service may need to catch up."""
@@ -53,16 +53,18 @@ class Interval:
 class Activity:
     """Kept by the clients, read by the process watcher; every method may be called by any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, plugins: Mapping[str, Behaviour]) -> None:
+        self.plugins = plugins
         self._disturbances = 0
-        self._disturbed_until = 0.0
-        self._records = {name: _Record() for name in PLUGINS}
+        self._disturbed_until = self._starved_until = 0.0
+        self._records = {name: _Record() for name in plugins}
         self._lock = threading.RLock()
 
     def begin_round(self, running: Iterable[str]) -> None:
-        """Nothing is under way, and `running` are the plugins that run."""
+        """Nothing is under way, all have recovered, and `running` are the plugins that run."""
         running = set(running)
         with self._lock:
+            self._disturbed_until = self._starved_until
             for name, record in self._records.items():
                 record.may_start = record.may_be_stopped = record.may_take_long = False
                 record.was_running = name in running
@@ -92,7 +94,7 @@ class Activity:
     def doing_all(self, *, starts: bool) -> Iterator[None]:
         """While something is done that may stop, or start, any plugin."""
         with contextlib.ExitStack() as stack:
-            for name in PLUGINS:
+            for name in self.plugins:
                 stack.enter_context(self.doing(name, starts=starts, stops=True))
             yield
 
@@ -108,10 +110,15 @@ class Activity:
                 self._disturbances -= 1
                 self._disturbed_until = time.monotonic() + RECOVERY_SECONDS
 
+    def note_disturbed(self) -> None:
+        """A plugin has just kept supervisord or the service from working."""
+        with self._lock:
+            self._disturbed_until = time.monotonic() + RECOVERY_SECONDS
+
     def note_starved(self) -> None:
         """The machine has so much else to do that nobody can be prompt."""
         with self._lock:
-            self._disturbed_until = time.monotonic() + RECOVERY_SECONDS
+            self._disturbed_until = self._starved_until = time.monotonic() + RECOVERY_SECONDS
 
     @property
     def disturbed_until(self) -> float:
@@ -151,7 +158,7 @@ class Activity:
         """Whether a plugin ran when the round began, and nothing was done that could end it for good."""
         with self._lock:
             record = self._records[name]
-            return record.was_running and not record.may_be_stopped and PLUGINS[name].runs_until_stopped
+            return record.was_running and not record.may_be_stopped and self.plugins[name].runs_until_stopped
 
     def list_gone(self) -> dict[str, int]:
         """The plugins of which nothing may be alive, for `is_still_gone`."""

@@ -1,14 +1,14 @@
-"""The plugins that the random test starts and stops: one of every behaviour."""
+"""The plugins that the random test starts and stops: one of every behaviour; `hostile` has more."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_OBEYS = """\
+OBEYS = """\
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 """
-_WAITS = "while True:\n    signal.pause()\n"
+WAITS = "while True:\n    signal.pause()\n"
 _ESCAPES = """\
 def escape(handler):
     if os.fork() == 0:
@@ -31,7 +31,7 @@ if os.fork() == 0:
 _RENAMES_ITSELF = """\
 if sys.argv[0] != "-c":
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.execv(sys.executable, ["x) R 1 (", "-c", open("main.py").read()])
+    os.execv(sys.executable, ["x) R 1 (", "-I", "-S", "-c", open("main.py").read()])
 open("/proc/self/comm", "w").write("y) Z 1 1 (")
 """
 
@@ -48,25 +48,25 @@ class Behaviour:
 
 
 PLUGINS = {
-    "obedient": Behaviour(_OBEYS + _WAITS),
-    "patient": Behaviour(_OBEYS + _WAITS, "startsecs = 1\nstopwaitsecs = 8"),
-    "renamed": Behaviour(_OBEYS + _RENAMES_ITSELF + _WAITS),
-    "slow": Behaviour(_OBEYS.replace("sys.exit", "time.sleep(0.5) or sys.exit") + _WAITS),
+    "obedient": Behaviour(OBEYS + WAITS),
+    "patient": Behaviour(OBEYS + WAITS, "startsecs = 1\nstopwaitsecs = 4"),
+    "renamed": Behaviour(OBEYS + _RENAMES_ITSELF + WAITS),
+    "slow": Behaviour(OBEYS.replace("sys.exit", "time.sleep(0.5) or sys.exit") + WAITS),
     "deaf": Behaviour(
-        _OBEYS.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN") + _WAITS, "stopwaitsecs = 2", stops_soon=False
+        OBEYS.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN") + WAITS, "stopwaitsecs = 2", stops_soon=False
     ),
     "failing": Behaviour("raise SystemExit(3)\n", "startretries = 2", runs_until_stopped=False),
     "crashing": Behaviour(
-        _OBEYS + "time.sleep(0.4)\nos._exit(3)\n", "startsecs = 0\nautorestart = true", runs_until_stopped=False
+        OBEYS + "time.sleep(0.4)\nos._exit(3)\n", "startsecs = 0\nautorestart = true", runs_until_stopped=False
     ),
-    "leaving": Behaviour(_OBEYS + "time.sleep(0.4)\n", runs_until_stopped=False),
-    "escaping": Behaviour(_OBEYS + _ESCAPES + _WAITS),
+    "leaving": Behaviour(OBEYS + "time.sleep(0.4)\n", runs_until_stopped=False),
+    "escaping": Behaviour(OBEYS + _ESCAPES + WAITS),
     "dropping": Behaviour(
-        _OBEYS + _ESCAPES + "time.sleep(0.4)\nos._exit(3)\n",
+        OBEYS + _ESCAPES + "time.sleep(0.4)\nos._exit(3)\n",
         "startsecs = 0\nautorestart = true",
         runs_until_stopped=False,
     ),
-    "parent": Behaviour(_OBEYS + _HAS_A_DEAF_CHILD + _WAITS),
-    "flooding": Behaviour(_OBEYS + "while True:\n    print('x' * 10000)\n    time.sleep(0.005)\n"),
-    "silent": Behaviour(_OBEYS + "os.close(1)\nos.close(2)\n" + _WAITS),
+    "parent": Behaviour(OBEYS + _HAS_A_DEAF_CHILD + WAITS),
+    "flooding": Behaviour(OBEYS + "while True:\n    print('x' * 10000)\n    time.sleep(0.005)\n"),
+    "silent": Behaviour(OBEYS + "os.close(1)\nos.close(2)\n" + WAITS),
 }

@@ -9,13 +9,16 @@ import contextlib
 import os
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.chaos.activity import Activity
 
 LOOK_SECONDS = 0.01
+LONGEST_SPAWN_SECONDS = 10.0
+"""After this a process without a tag is one of somebody else's: the tag comes with exec."""
 STARVED_SECONDS = 0.5
 """A look takes 10 to 20 ms; if it takes this long, the machine is starved, and so are supervisord and the service."""
 OVERLAP_SECONDS = 2.0
@@ -50,9 +53,14 @@ class PluginProcess(NamedTuple):
 def read_stat(pid: int) -> Stat | None:
     """Read a process's stat; None if there is none."""
     with contextlib.suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return Stat(fields[0] not in "ZX", int(fields[2]), int(fields[3]), int(fields[19]))
+        fields = _read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        return Stat(fields[0] not in b"ZX", int(fields[2]), int(fields[3]), int(fields[19]))
     return None
+
+
+def _read_file(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
 
 
 def list_pids() -> list[int]:
@@ -65,11 +73,14 @@ class ProcessReader:
 
     Args:
         others: processes that need not be examined; those that end are taken out, for their ids may be used again.
+        learns: whether it takes other people's processes for such. Then it is faster, and may miss one of which the id
+            belonged to another process at its last look.
     """
 
-    def __init__(self, run_dir: Path, others: set[int]) -> None:
+    def __init__(self, run_dir: Path, others: set[int], *, learns: bool) -> None:
         self._prefix = f"PLUGVISOR_PLUGIN={run_dir}:".encode()
         self._others = others
+        self._learns = learns
         self._known: dict[int, PluginProcess] = {}
 
     def read(self) -> list[PluginProcess]:
@@ -87,13 +98,37 @@ class ProcessReader:
 
     def _identify(self, pid: int) -> PluginProcess | None:
         with contextlib.suppress(OSError):
-            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            tag = next((field for field in environ if field.startswith(self._prefix)), None)
+            environ = b"\0" + _read_file(f"/proc/{pid}/environ")
             stat = read_stat(pid)
-            if tag is not None and stat is not None:
-                plugin_id, launch = tag.removeprefix(self._prefix).decode().split(":")
+            if stat is None:
+                return None
+            _, is_ours, rest = environ.partition(b"\0" + self._prefix)
+            if is_ours:
+                plugin_id, launch = rest.partition(b"\0")[0].decode().split(":")
                 return PluginProcess(pid, stat.started, plugin_id, launch, stat.group == pid != stat.session)
+            age_seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - stat.started / os.sysconf("SC_CLK_TCK")
+            if self._learns and age_seconds > LONGEST_SPAWN_SECONDS:
+                self._others.add(pid)
         return None
+
+
+class RunFolderWatch:
+    """Notices that somebody deletes the run folder, by the socket in it."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._path = run_dir / "supervisor.sock"
+        self._seen: tuple[int, int] | None = None
+
+    def was_deleted(self) -> bool:
+        """Whether it was deleted or written again since the last call."""
+        before, self._seen = self._seen, self._read()
+        return before not in (None, self._seen)
+
+    def _read(self) -> tuple[int, int]:
+        with contextlib.suppress(OSError):
+            status = self._path.stat()
+            return status.st_ino, status.st_ctime_ns
+        return 0, 0
 
 
 class ProcessWatcher:
@@ -104,10 +139,12 @@ class ProcessWatcher:
         self.looks = 0
         self._activity = activity
         others = set(list_pids())
-        self._own_reader, self._callers_reader = (ProcessReader(run_dir, set(others)) for _ in range(2))
+        self._own_reader = ProcessReader(run_dir, set(others), learns=True)
+        self._callers_reader = ProcessReader(run_dir, set(others), learns=False)
+        self._run_folder = RunFolderWatch(run_dir)
         self._lock = threading.Lock()
         self._end = threading.Event()
-        self._overlaps: dict[PluginProcess, float] = {}
+        self._overlaps: dict[tuple[str, str], float] = {}
         self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> ProcessWatcher:
@@ -123,6 +160,11 @@ class ProcessWatcher:
         with self._lock:
             processes = self._callers_reader.read()
         return [process for process in processes if plugin_id in (None, process.plugin_id)]
+
+    def notice_deletion(self) -> None:
+        """Whoever has deleted the run folder disturbs supervisord and the service."""
+        if self._run_folder.was_deleted():
+            self._activity.note_disturbed()
 
     def report(self, violation: str) -> None:
         """A promise does not hold; the text begins with its number."""
@@ -142,6 +184,7 @@ class ProcessWatcher:
             self._end.wait(LOOK_SECONDS)
 
     def _look(self) -> None:
+        self.notice_deletion()
         gone = self._activity.list_gone()
         alive = self._own_reader.read()
         self.looks += 1
@@ -165,11 +208,12 @@ class ProcessWatcher:
         """Report what is left of an earlier launch beside a main process."""
         now = time.monotonic()
         left = {
-            process for process in alive
+            (process.plugin_id, process.launch): process for process in alive
             if process.plugin_id in mains and process.launch != mains[process.plugin_id].launch
         }  # fmt: skip
-        self._overlaps = {process: self._overlaps.get(process, now) for process in left}
-        for process, since in self._overlaps.items():
+        self._overlaps = {launch: self._overlaps.get(launch, now) for launch in left}
+        for launch, since in self._overlaps.items():
+            process = left[launch]
             if now - max(since, self._activity.disturbed_until) > OVERLAP_SECONDS and process.is_alive:
                 self.report(f"1: {process} is alive {OVERLAP_SECONDS} s after {mains[process.plugin_id]} was")
                 self._end.set()

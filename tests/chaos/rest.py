@@ -6,14 +6,18 @@ import contextlib
 import os
 import signal
 import time
+import xmlrpc.client
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
-from tests.chaos.plugins import PLUGINS
+from tests.chaos.faults import REPORTS
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.chaos.activity import Activity
     from tests.chaos.process_watcher import ProcessWatcher
     from tests.helpers.stack import PlugvisorStack
@@ -21,73 +25,132 @@ if TYPE_CHECKING:
 REST_SECONDS = 30.0
 """Within this all is as it is to stay."""
 POLL_SECONDS = 0.02
+STOPPED = ("STOPPED", 0)
+
+States = dict[str, tuple[str, int]]
 
 
-def come_to_rest(stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher, service_kills: int) -> None:
-    """Wait until nothing changes any more; report to the watcher what does not hold then."""
-    for process in watcher.read():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGCONT)
-    if watcher.violations:
-        return
-    try:
-        wait_for(stack.is_ready, "the service to answer", REST_SECONDS)
-        for name, behaviour in PLUGINS.items():
-            if not behaviour.runs_until_stopped:  # it would be another process at every look
-                stack.post(f"/plugin/{name}/stop")
-        _check_agreement(stack, activity, watcher)
-    except pytest.fail.Exception as failure:
-        watcher.report(f"4: {failure}")
-        return
-    except AssertionError as error:
-        watcher.report(f"6: {error}")
-        return
-    _check_logs(stack, watcher, service_kills)
+class RestCheck:
+    """Waits until nothing changes any more, and reports to the watcher what does not hold then."""
+
+    def __init__(self, stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher) -> None:
+        self._stack = stack
+        self._activity = activity
+        self._watcher = watcher
+        self._logs = [
+            _NewLines(path)
+            for path in (stack.log_dir / "_supervisord.log", stack.log_dir / "_server.log", stack.output_path)
+        ]
+        self._spawned = 0
+
+    def come_to_rest(self, service_kills: int) -> None:
+        """Check all that must hold at rest."""
+        for process in self._watcher.read():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
+        if self._watcher.violations:
+            return
+        try:
+            wait_for(self._stack.is_ready, "the service to answer", REST_SECONDS)
+            for name, behaviour in self._activity.plugins.items():
+                if not behaviour.runs_until_stopped:  # it would be another process at every look
+                    wait_for(lambda name=name: self._is_stopped(name), f"{name} to stop", REST_SECONDS)
+            self._check_agreement()
+        except pytest.fail.Exception as failure:
+            self._watcher.report(f"4: {failure}")
+            return
+        except AssertionError as error:
+            self._watcher.report(f"6: {error}")
+            return
+        self._check_logs(service_kills)
+        self.check_reports()
+
+    def check_reports(self) -> None:
+        """Check what the hostile plugins have achieved."""
+        is_separate = "PLUGVISOR_PLUGIN_USER" in self._stack.environ
+        for path in sorted((self._stack.root / REPORTS).iterdir()):
+            lines = path.read_text(errors="replace").splitlines()
+            achieved = {line for line in lines if is_separate or not line.startswith("deleted ")}
+            for line in sorted(achieved):
+                self._watcher.report(f"7: {path.name} {line}")
+
+    def _is_stopped(self, name: str) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            # 404: its folder was removed before it was ever started; 503: supervisord has just been frozen
+            return self._stack.post(f"/plugin/{name}/stop").status_code in (200, 404, 409)
+        return False
+
+    def _check_agreement(self) -> None:
+        """The API, supervisord and the system say the same of each plugin, and those run that must."""
+        deadline = time.monotonic() + REST_SECONDS
+        unsettled = set(self._activity.plugins)
+        while unsettled:
+            try:
+                api, supervisord = self._ask_api(), self._ask_supervisord()
+            except (OSError, httpx.HTTPError, xmlrpc.client.Error) as error:
+                if time.monotonic() > deadline:
+                    self._watcher.report(f"4: no answer at rest: {error!r}")
+                    return
+                time.sleep(POLL_SECONDS)
+                continue
+            processes = self._watcher.read()
+            for name in list(unsettled):
+                must_run = self._activity.must_run(name)
+                state, pid = supervisord.get(name, STOPPED)
+                own = [process for process in processes if process.plugin_id == name]
+                mains = [process for process in own if process.is_main]
+                is_settled = (
+                    state not in ("STARTING", "STOPPING")
+                    and api.get(name, STOPPED) == (state, pid)
+                    and [process.pid for process in mains] == ([pid] if pid else [])
+                    and {process.launch for process in own} == {process.launch for process in mains}
+                    and (bool(pid) or not must_run)
+                )
+                if is_settled:
+                    unsettled.discard(name)
+                elif time.monotonic() > deadline:
+                    number = "6: it was lost" if must_run and not pid else "4: they do not agree"
+                    told = f"API {api.get(name)}, supervisord {state} {pid}, processes {own}"
+                    self._watcher.report(f"{number}: {name!r}: {told}")
+                    return
+            time.sleep(POLL_SECONDS if unsettled else 0)
+
+    def _ask_api(self) -> States:
+        plugins: dict[str, dict[str, Any]] = self._stack.http.get("/plugin/status").raise_for_status().json()["plugins"]
+        return {name: (one["state"].replace("UNKNOWN", "STOPPED"), one.get("pid", 0)) for name, one in plugins.items()}
+
+    def _ask_supervisord(self) -> States:
+        return {info["name"]: (info["statename"], info["pid"]) for info in self._stack.rpc("getAllProcessInfo")}
+
+    def _check_logs(self, service_kills: int) -> None:
+        if self._stack.process is None or self._stack.process.poll() is not None:
+            self._watcher.report("6: supervisord has ended")
+        for log in self._logs:
+            text = log.read()
+            self._spawned += text.count("spawned: 'plugvisor'") if log is self._logs[0] else 0
+            if "Traceback" in text:
+                self._watcher.report(f"6: {text[max(0, text.index('Traceback') - 500) :][:3000]}")
+        if self._spawned > 1 + service_kills:
+            self._watcher.report(f"6: the service was started {self._spawned} times, and killed {service_kills} times")
 
 
-def _check_agreement(stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher) -> None:
-    """The API, supervisord and the system say the same of each plugin, and those run that must."""
-    deadline = time.monotonic() + REST_SECONDS
-    unsettled = set(PLUGINS)
-    while unsettled:
-        api, supervisord, processes = _ask_api(stack), _ask_supervisord(stack), watcher.read()
-        for name in list(unsettled):
-            stopped = ("STOPPED", 0)
-            (state, pid), own = supervisord.get(name, stopped), [one for one in processes if one.plugin_id == name]
-            mains = [process for process in own if process.is_main]
-            is_settled = (
-                state not in ("STARTING", "STOPPING")
-                and api.get(name, stopped) == (state, pid)
-                and [process.pid for process in mains] == ([pid] if pid else [])
-                and {process.launch for process in own} == {process.launch for process in mains}
-                and (bool(pid) or not activity.must_run(name))
-            )
-            if is_settled:
-                unsettled.discard(name)
-            elif time.monotonic() > deadline:
-                number = "6: it was lost" if activity.must_run(name) and not pid else "4: they do not agree"
-                watcher.report(f"{number}: {name!r}: API {api.get(name)}, supervisord {state} {pid}, processes {own}")
-                return
-        time.sleep(POLL_SECONDS if unsettled else 0)
+class _NewLines:
+    """Reads what a log has got since the last time; what is rotated or deleted meanwhile is not read."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._inode = 0
 
-def _ask_api(stack: PlugvisorStack) -> dict[str, tuple[str, int]]:
-    plugins: dict[str, dict[str, Any]] = stack.http.get("/plugin/status").json()["plugins"]
-    return {name: (told["state"].replace("UNKNOWN", "STOPPED"), told.get("pid", 0)) for name, told in plugins.items()}
-
-
-def _ask_supervisord(stack: PlugvisorStack) -> dict[str, tuple[str, int]]:
-    return {info["name"]: (info["statename"], info["pid"]) for info in stack.rpc("getAllProcessInfo")}
-
-
-def _check_logs(stack: PlugvisorStack, watcher: ProcessWatcher, service_kills: int) -> None:
-    if stack.process is None or stack.process.poll() is not None:
-        watcher.report("6: supervisord has ended")
-    supervisord_log = stack.read_log("_supervisord")
-    for log in (supervisord_log, stack.service_log, stack.output_path.read_text(errors="replace")):
-        if "Traceback" in log:
-            watcher.report(f"6: {log[max(0, log.index('Traceback') - 500) :][:3000]}")
-    spawned = supervisord_log.count("spawned: 'plugvisor'")
-    was_rotated = (stack.log_dir / "_supervisord.log.1").exists()
-    if spawned > 1 + service_kills and not was_rotated:
-        watcher.report(f"6: the service was started {spawned} times, and killed {service_kills} times")
+    def read(self) -> str:
+        """The new lines."""
+        with contextlib.suppress(FileNotFoundError), self._path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_ino != self._inode or status.st_size < self._offset:
+                self._offset, self._inode = 0, status.st_ino
+            file.seek(self._offset)
+            lines = file.read()
+            lines = lines[: lines.rfind(b"\n") + 1]
+            self._offset += len(lines)
+            return lines.decode(errors="replace")
+        return ""

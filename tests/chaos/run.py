@@ -6,15 +6,18 @@ import os
 import shutil
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.chaos.activity import Activity
 from tests.chaos.clients import Clients
-from tests.chaos.plugins import PLUGINS
+from tests.chaos.faults import REPORTS, Faults
 from tests.chaos.process_watcher import ProcessWatcher
-from tests.chaos.rest import come_to_rest
+from tests.chaos.rest import RestCheck
 from tests.helpers.processes import find_processes, kill_all
 from tests.helpers.stack import run_stack
 
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
     import collections
     from collections.abc import Callable, Iterator, Sequence
 
+    from tests.chaos.cast import Cast
     from tests.chaos.operations import Operation
+    from tests.helpers.stack import PlugvisorStack
 
 
 @dataclass
@@ -56,47 +61,71 @@ class Result:
 
 
 def run_rounds(
+    cast: Cast,
     rounds: Iterator[tuple[int, Sequence[Operation]]],
     seconds: float,
     report: Callable[[str], object] = lambda _: None,
     is_over: Callable[[], bool] = lambda: False,
+    *,
+    users: Sequence[str] = (),
 ) -> Result:
-    """Play rounds on one Plugvisor until the time is over, a promise is broken, or `is_over`."""
-    activity = Activity()
+    """Play rounds on one Plugvisor until the time is over, a promise is broken, or `is_over`.
+
+    Args:
+        users: the service's user and the plugins' user, if this is root and they are to be two.
+    """
+    activity = Activity(cast.plugins)
     played = number = 0
     with run_stack() as stack, ProcessWatcher(stack.run_dir, activity) as watcher:
-        clients = Clients(stack, activity, watcher)
-        for name in PLUGINS:
-            clients.write_plugin(name)
-        stack.up()
+        _prepare_folders(stack, users)
+        faults, rest = Faults(stack, activity, watcher), RestCheck(stack, activity, watcher)
+        clients = Clients(stack, activity, watcher, faults)
+        for name in cast.plugins:
+            faults.write_plugin(name)
         began = time.monotonic()
-        for number, operations in rounds:
-            activity.begin_round(process.plugin_id for process in watcher.read() if process.is_main)
-            clients.play(operations)
-            come_to_rest(stack, activity, watcher, clients.service_kills)
-            played += 1
-            report(f"round {number}: {clients.done.total()} operations, {watcher.looks} looks")
-            if watcher.violations or time.monotonic() - began > seconds or is_over():
-                break
-        result = Result(
-            played, time.monotonic() - began, clients.done, clients.answers, watcher.looks, watcher.violations, number
-        )
+        try:
+            stack.up()
+            for number, operations in rounds:
+                activity.begin_round(process.plugin_id for process in watcher.read() if process.is_main)
+                clients.play(operations)
+                rest.come_to_rest(faults.service_kills)
+                played += 1
+                report(f"round {number}: {clients.done.total()} operations, {watcher.looks} looks")
+                if watcher.violations or time.monotonic() - began > seconds or is_over():
+                    break
+        except (Exception, pytest.fail.Exception):  # noqa: BLE001 - or nobody would learn what was found until then
+            watcher.report(f"the test itself: {traceback.format_exc()}")
+        took = time.monotonic() - began
+        stack.down()
+        rest.check_reports()  # until its end nobody else may have had the port
+        result = Result(played, took, clients.done, clients.answers, watcher.looks, watcher.violations, number)
         if watcher.violations:
             names = ("_supervisord", "_server")
             result.logs = "".join(f"--- {name}\n{stack.read_log(name)[-6000:]}" for name in names)
             kept = Path(tempfile.gettempdir()) / f"chaos-{os.getpid()}"
-            shutil.copytree(stack.log_dir, kept, dirs_exist_ok=True)
-            result.violations.append(f"logs are in {kept}")
-            stack.down()
+            shutil.copytree(stack.root, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
+            result.violations.append(f"its files are in {kept}")
             kill_all(find_processes(stack.root))  # what a supervisord that has ended has left
     return result
 
 
-def shrink(operations: Sequence[Operation], tries: int = 3) -> Sequence[Operation]:
+def _prepare_folders(stack: PlugvisorStack, users: Sequence[str]) -> None:
+    reports = stack.root / REPORTS
+    reports.mkdir()
+    if users:
+        service, plugins = users
+        stack.root.chmod(0o755)
+        reports.chmod(0o777)
+        stack.log_dir = stack.root / "log"  # root's default is the system's folder for logs
+        stack.environ |= {"PLUGVISOR_SERVICE_USER": service, "PLUGVISOR_PLUGIN_USER": plugins}
+        stack.environ["PLUGVISOR_LOG_DIR"] = str(stack.log_dir)
+
+
+def shrink(cast: Cast, operations: Sequence[Operation], users: Sequence[str], tries: int = 3) -> Sequence[Operation]:
     """Fewer operations that still break a promise, at least once in so many tries."""
 
     def fails(some: Sequence[Operation]) -> bool:
-        return any(run_rounds(iter([(0, some)]), seconds=0).violations for _ in range(tries))
+        return any(run_rounds(cast, iter([(0, some)]), seconds=0, users=users).violations for _ in range(tries))
 
     size = len(operations) // 2
     while size:

@@ -6,6 +6,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
+from tests.chaos.cast import choose_cast
 from tests.chaos.operations import make_rounds
 from tests.chaos.run import Result, run_rounds
 
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 _is_over: Event
 
 
-def run_side_by_side(seeds: Sequence[int], first_round: int, seconds: float) -> dict[int, Result]:
+def run_side_by_side(
+    seeds: Sequence[int], first_round: int, seconds: float, without: Sequence[str], users: Sequence[str]
+) -> dict[int, Result]:
     """Play each seed's rounds on a Plugvisor of its own; a broken promise on one ends all."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(seeds), context, _initialize, (context.Event(),)) as pool:
-        futures = {seed: pool.submit(_run, seed, first_round, seconds) for seed in seeds}
+        futures = {seed: pool.submit(_run, seed, first_round, seconds, without, users) for seed in seeds}
         return {seed: future.result() for seed, future in futures.items()}
 
 
@@ -30,11 +33,12 @@ def _initialize(is_over: Event) -> None:
     _is_over = is_over
 
 
-def _run(seed: int, first_round: int, seconds: float) -> Result:
+def _run(seed: int, first_round: int, seconds: float, without: Sequence[str], users: Sequence[str]) -> Result:
     def report(line: str) -> None:
         print(f"seed {seed}, {line}", flush=True)  # noqa: T201 - a command prints
 
-    result = run_rounds(make_rounds(seed, first_round), seconds, report, _is_over.is_set)
+    cast = choose_cast(without)
+    result = run_rounds(cast, make_rounds(cast, seed, first_round), seconds, report, _is_over.is_set, users=users)
     if result.violations:
         _is_over.set()
     return result

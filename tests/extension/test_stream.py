@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import time
+import xmlrpc.client
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -219,6 +220,32 @@ def test_many_come_and_go(shared: Supervisord, reader: StreamReader) -> None:
     wait_for(lambda: shared.count_descriptors() <= descriptors)
     assert shared.read_resident_kilobytes() - memory < 5_000
     assert not reader.is_closed
+
+
+def test_readers_that_leave_while_they_are_written_to(shared: Supervisord, add: Callable[..., str]) -> None:
+    """A call that changes something, and the readers' ends, are in one round of supervisord's loop."""
+    name, log_size = add(), len(shared.log)
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(20)
+        caller.connect(str(shared.root / "rpc.sock"))
+        caller.sendall(_make_call("supervisor.getState"))
+        assert caller.recv(4096)  # the connection was accepted
+        for _ in range(3):
+            shared.follow()
+        os.kill(shared.pid, signal.SIGSTOP)
+        try:
+            caller.sendall(_make_call("plugins.start", name))
+            shared.close_readers()
+        finally:
+            os.kill(shared.pid, signal.SIGCONT)
+        assert caller.recv(4096)
+    assert shared.states[name][0] == RUNNING
+    assert "Traceback" not in shared.log[log_size:]
+
+
+def _make_call(method: str, *parameters: str) -> bytes:
+    body = xmlrpc.client.dumps(parameters, method)
+    return f"POST /RPC2 HTTP/1.1\r\nContent-Type: text/xml\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 def test_what_they_send_is_ignored(shared: Supervisord, reader: StreamReader, add: Callable[..., str]) -> None:

@@ -184,8 +184,9 @@ class PlugvisorStack:
 
     def rpc(self, method: str, *parameters: Any) -> Any:
         """Call a method of supervisord's XML-RPC, past the service."""
-        transport = httpx.HTTPTransport(uds=str(self.run_dir / "supervisor.sock"))
-        with httpx.Client(transport=transport, timeout=DEADLINE_SECONDS) as http:
+        # verify=False: reading the system's certificates takes 25 ms
+        transport = httpx.HTTPTransport(uds=str(self.run_dir / "supervisor.sock"), verify=False)
+        with httpx.Client(transport=transport, timeout=DEADLINE_SECONDS, trust_env=False, verify=False) as http:
             body = xmlrpc.client.dumps(parameters, f"supervisor.{method}")
             [value], _ = xmlrpc.client.loads(http.post("http://supervisor/RPC2", content=body).content)
             return value

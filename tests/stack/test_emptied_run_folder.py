@@ -89,6 +89,24 @@ def test_it_is_restored(plugvisor: PlugvisorStack, users: str, how: str) -> None
     assert plugvisor.post("/plugin/idle/stop").status_code == 200
 
 
+def test_a_refresh_meanwhile(plugvisor: PlugvisorStack) -> None:
+    """It removes a plugin whose own folder is gone too, and keeps the name of one whose manifest is broken."""
+    removed = plugvisor.write_plugin("removed", runtime=ORDINARY)
+    broken = plugvisor.write_plugin("broken", runtime=ORDINARY, folder="another-name")
+    plugvisor.up()
+    pids = [plugvisor.wait_for_status(plugin_id, "running")["pid"] for plugin_id in ("removed", "broken")]
+    shutil.rmtree(removed)
+    (broken / "plugin.toml").write_text("[plugin\n")
+    shutil.rmtree(plugvisor.run_dir)
+    wait_for((plugvisor.run_dir / "supervisor.sock").exists, "supervisord's socket")
+
+    response = wait_for(lambda: (told := plugvisor.post("/plugins/refresh")).status_code != 503 and told, "an answer")
+    assert response.json() == {"added": [], "changed": [], "removed": ["removed"], "invalid": ["broken"]}
+    assert [is_alive(pid) for pid in pids] == [False, True]
+    assert {process["name"] for process in plugvisor.rpc("getAllProcessInfo")} == {"plugvisor", "broken"}
+    assert plugvisor.status("broken")["pid"] == pids[1]
+
+
 def use_two_users(plugvisor: PlugvisorStack) -> None:
     """Have the service and the plugins run as other users, who may look into the folders of this test."""
     if os.geteuid() != 0:

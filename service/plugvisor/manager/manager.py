@@ -249,8 +249,11 @@ class Manager:
             raise PluginNotFound(plugin_id) from None
 
     async def _load_catalog(self) -> Catalog:
+        known = self._list_known()
+
         def load() -> Catalog:
-            return load_catalog(self._plugins_dir, self._engine.read_published(), self._engine.render, self._manifests)
+            published = known | dict(self._engine.read_published())
+            return load_catalog(self._plugins_dir, published, self._engine.render, self._manifests)
 
         try:
             return await asyncio.to_thread(load)
@@ -259,6 +262,13 @@ class Manager:
             raise PluginsUnreadable(
                 f"cannot read the plugins folder: {error.strerror}; nothing was changed; put it back and refresh again"
             ) from error
+
+    def _list_known(self) -> dict[str, Path | None]:
+        """The folders of the plugins that the engine has; somebody may have deleted what was published."""
+        if not self._engine.is_live:
+            return {}
+        plugins = {plugin_id: self.catalog.get(plugin_id) for plugin_id in self._engine.read()}
+        return {plugin_id: plugin.folder if plugin else None for plugin_id, plugin in plugins.items()}
 
     async def _publish(self, plugin_id: str) -> None:
         """Read a plugin's manifest as it is now, and have the engine write what its next start uses.

@@ -196,7 +196,10 @@ class Reader(asyncore.dispatcher):  # type: ignore[misc]
     @guarded
     def handle_read(self) -> None:
         """Readers have nothing to say; what they send is thrown away, and its end ends the connection."""
-        self.recv(4096)
+        try:
+            self.recv(4096)
+        except OSError:  # it may have been closed in this round of the loop, by a write that failed
+            self.close()
 
     @guarded
     def handle_close(self) -> None:

@@ -1,0 +1,134 @@
+"""What befalls a Plugvisor besides its clients: signals, deleted folders, edited manifests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tests.helpers.processes import list_children, read_command
+from tests.helpers.waiting import wait_for
+
+if TYPE_CHECKING:
+    from tests.chaos.activity import Activity
+    from tests.chaos.operations import Operation
+    from tests.chaos.process_watcher import ProcessWatcher
+    from tests.helpers.stack import PlugvisorStack
+
+FREEZE_SECONDS = 0.5
+RETURN_SECONDS = 120.0
+"""Within this a service that was killed answers again."""
+HEAL_SECONDS = 15.0
+"""Within this a run folder that was deleted is there again."""
+STOP_SECONDS = 2
+"""After this, a plugin that has not obeyed is killed."""
+REPORTS = "reports"
+"""The folder in which hostile plugins write what they achieved."""
+SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "pause": signal.SIGSTOP, "continue": signal.SIGCONT}
+
+
+class Faults:
+    """Does to one Plugvisor what no client can."""
+
+    def __init__(self, stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher) -> None:
+        self.service_kills = 0
+        self._stack = stack
+        self._activity = activity
+        self._watcher = watcher
+        self._files = threading.Lock()
+
+    def do(self, operation: Operation) -> None:
+        """Do an operation; returns when supervisord and the service can work again."""
+        match operation.kind:
+            case "kill" | "term" | "pause" | "continue":
+                self._signal(operation)
+            case "kill-service":
+                self._kill_service()
+            case "freeze":
+                self._freeze()
+            case "delete-run-folder":
+                self._delete_run_folder()
+            case _:
+                self._change_manifest(operation)
+
+    def write_plugin(self, name: str, priority: int = 999) -> None:
+        """Write a plugin of the random test; without the `site` module, Python starts in a third of the time."""
+        behaviour = self._activity.plugins[name]
+        folder = self._stack.plugins_dir / name
+        folder.mkdir(exist_ok=True)
+        (folder / "main.py").write_text(behaviour.code)
+        # one that is paused holds up all that comes after its stop
+        stop_seconds = "" if "stopwaitsecs" in behaviour.supervisor else f"stopwaitsecs = {STOP_SECONDS}\n"
+        (folder / "plugin.toml").write_text(
+            f"""[plugin]
+id = "{name}"
+command = ["python", "-I", "-S", "main.py"]
+[plugin_runtime]
+auto_start = false
+[plugin_runtime.environment]
+CHAOS_PORT = "{self._stack.port}"
+CHAOS_REPORT = "{self._stack.root / REPORTS / name}"
+[plugin_runtime.supervisor]
+priority = {priority}
+{stop_seconds}{behaviour.supervisor}
+"""
+        )
+
+    def _signal(self, operation: Operation) -> None:
+        name = operation.plugin_id
+        processes = self._watcher.read(name)
+        if operation.verb == "start":
+            processes = [process for process in processes if process.is_main] or processes
+        if not processes:
+            return
+        # a SIGTERM that nobody asked for is an expected end, after which nothing starts the plugin again
+        with self._activity.doing(name, stops=operation.kind == "term"):
+            if operation.kind == "pause":
+                self._activity.forget_end(name, may_start=False)
+            if processes[0].is_alive:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(processes[0].pid, SIGNALS[operation.kind])
+
+    def _kill_service(self) -> None:
+        children = list_children(self._stack.supervisord_pid)
+        found = [pid for pid in children if read_command(pid).endswith("\0serve\0")]
+        if not found:
+            return
+        with self._activity.disturbing():
+            self._activity.forget_all_ends()
+            self.service_kills += 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(found[0], signal.SIGKILL)
+            wait_for(self._stack.is_ready, "the service to be back", RETURN_SECONDS)
+
+    def _freeze(self) -> None:
+        with self._activity.disturbing():
+            os.kill(self._stack.supervisord_pid, signal.SIGSTOP)
+            time.sleep(FREEZE_SECONDS)
+            os.kill(self._stack.supervisord_pid, signal.SIGCONT)
+
+    def _delete_run_folder(self) -> None:
+        """Do as somebody who tidies up the temporary folder."""
+        with self._activity.disturbing():
+            shutil.rmtree(self._stack.run_dir, ignore_errors=True)
+            wait_for((self._stack.run_dir / "supervisor.sock").exists, "the run folder to be back", HEAL_SECONDS)
+
+    def _change_manifest(self, operation: Operation) -> None:
+        name = operation.plugin_id
+        folder, away = self._stack.plugins_dir / name, self._stack.root / f"away-{name}"
+        # a plugin that is gone or broken cannot be started again once it has ended
+        with self._files, self._activity.doing(name, stops=operation.kind in ("break", "remove")):
+            match operation.kind:
+                case "remove" if folder.exists():
+                    folder.rename(away)
+                case "add" if away.exists():
+                    away.rename(folder)
+                case "break" if folder.exists():
+                    (folder / "plugin.toml").write_text("[plugin\n")
+                case "edit" | "repair" if folder.exists():
+                    self.write_plugin(name, priority=random.randrange(1000))
