@@ -23,7 +23,7 @@ from plugvisor.manager.restorer import Restorer
 from plugvisor.manager.status import describe_problem
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState
-from plugvisor.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin, make_broken
+from plugvisor.plugins.catalog import NO_FOLDER, Catalog, Plugin, load_catalog, load_plugin, make_broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class Manager:
         self._engine = engine
         self._plugins_dir = plugins_dir
         self._operations = Operations()
-        self._restorer = Restorer(lambda: self.catalog, engine, self._operations)
+        self._restorer = Restorer(lambda: self.catalog, engine, self._operations, self._list_unpublished)
         self._refresh_turn = asyncio.Lock()
         self._manifests: ManifestCache = {}
         self._readings = 0
@@ -262,6 +262,11 @@ class Manager:
             raise PluginsUnreadable(
                 f"cannot read the plugins folder: {error.strerror}; nothing was changed; put it back and refresh again"
             ) from error
+
+    def _list_unpublished(self, plugin_id: str) -> None:
+        """List a plugin that can only be stopped; a refresh removes it."""
+        self.catalog = dict(sorted({**self.catalog, plugin_id: Plugin(plugin_id, None, problem=NO_FOLDER)}.items()))
+        self._announce()
 
     def _list_known(self) -> dict[str, Path | None]:
         """The folders of the plugins that the engine has; somebody may have deleted what was published."""
