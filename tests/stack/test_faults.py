@@ -320,6 +320,8 @@ def test_a_supervisord_without_the_extension_is_named(plugvisor: PlugvisorStack)
 
         detail = wait_for(find_detail, "the service to find out")
         log = plugvisor.output_path.read_text()
+        assert f"stream = {plugvisor.run_dir}/state.sock\n" in log
+        assert str(plugvisor.run_dir) not in detail
         assert [line for line in lines if line not in detail or line not in log] == []
         assert plugvisor.http.get("/available").status_code == 503
         assert plugvisor.http.get("/health").status_code == 200

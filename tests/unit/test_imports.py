@@ -21,6 +21,7 @@ LAYERS = [
     {"engines"},
     {"plugins", "store", "logs", "metrics"},
     {"admin_code", "settings"},
+    {"setting_values"},
     {"users", "models"},
     {"errors", "__init__"},
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plugvisor.models.manifest import Metadata
 from plugvisor.plugins.manifest import parse_manifest
@@ -70,6 +70,7 @@ JSON_LIKE = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(st.dictionaries(st.sampled_from(["author", "sdk", "dependency"]), JSON_LIKE))
 def test_nothing_is_raised(plugin: dict[str, object]) -> None:
     read_metadata(plugin)

@@ -82,7 +82,7 @@ def test_roots_folders(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_root_there_are_no_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, owner: int) -> None:
     """Unless the run folder is root's: then this process is the service, which must know the plugins' user."""
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    monkeypatch.setattr("plugvisor.settings._is_roots", lambda _path: owner == 0)
+    monkeypatch.setattr("plugvisor.settings.is_roots", lambda _path: owner == 0)
     settings = Settings.from_env(ENVIRON | {"PLUGVISOR_RUN_DIR": str(tmp_path)})
     assert settings.users == (find_users(SERVICE, PLUGINS) if owner == 0 else None)
     assert settings.log_dir == tmp_path / "log"

@@ -55,7 +55,7 @@ and runs the service as one more program. Ctrl-C or SIGTERM stops all of it.""",
         """\
 Run the HTTP service in this process, against a supervisord that is there already. `plugvisor up` has
 supervisord run this; by hand it is for a supervisord of your own that has Plugvisor's extension and includes
-<run_dir>/conf.d/*.conf (`plugvisor render` writes them). It recovers when that supervisord is started anew.""",
+<run_dir>/conf.d/*.conf (`plugvisor render` writes them). It recovers when that supervisord is restarted.""",
         _EVERY,
     ),
     Verb(

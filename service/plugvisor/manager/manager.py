@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,23 +15,20 @@ from plugvisor.errors import (
     PluginsUnreadable,
     StopTimeout,
 )
+from plugvisor.manager.catalog_reader import CatalogReader
 from plugvisor.manager.operations import Operations
 from plugvisor.manager.outcome import Outcome, report_stop
 from plugvisor.manager.refresh import Refreshed, list_differences
 from plugvisor.manager.restorer import Restorer
 from plugvisor.manager.status import describe_problem
-from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState
-from plugvisor.plugins.catalog import NO_FOLDER, Catalog, Plugin, load_catalog, load_plugin, make_broken
+from plugvisor.plugins.catalog import NO_FOLDER, Catalog, Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
-    from plugvisor.plugins.manifest import ManifestCache
-
-logger = logging.getLogger(__name__)
 
 REMOVE_TRIES = 3
 """How often a plugin is stopped that somebody starts again before it can be removed."""
@@ -57,11 +53,10 @@ class Manager:
         self.on_change: list[Callable[[], object]] = []
         """Called whenever the catalog may have changed."""
         self._engine = engine
-        self._plugins_dir = plugins_dir
+        self._reader = CatalogReader(plugins_dir, engine)
         self._operations = Operations()
         self._restorer = Restorer(lambda: self.catalog, engine, self._operations, self._list_unpublished)
         self._refresh_turn = asyncio.Lock()
-        self._manifests: ManifestCache = {}
         self._readings = 0
         self._read_at: dict[str, int] = {}  # which of the readings by a start or reload was a plugin's last
 
@@ -69,7 +64,7 @@ class Manager:
         """Read the catalog; nothing that runs is touched, and nothing raised."""
         self._restorer.open()
         try:
-            self.catalog = await self._load_catalog()
+            self.catalog = await self._reader.read_all(self.catalog)
         except PluginsUnreadable:
             # what runs can still be watched and stopped
             published = await asyncio.to_thread(self._engine.read_published)
@@ -191,7 +186,7 @@ class Manager:
             try:
                 await self._engine.add(plugin_id)
             except InvalidManifest:  # its id has just been taken
-                self.catalog[plugin_id] = await asyncio.to_thread(self._read_again, plugin)
+                self.catalog[plugin_id] = await asyncio.to_thread(self._reader.read_again, plugin)
                 self._announce()
 
     async def _remove(self, plugin_id: str, _accepted: asyncio.Event) -> None:
@@ -216,7 +211,7 @@ class Manager:
         async with self._refresh_turn:
             before = dict(self.catalog)
             began = self._readings
-            fresh = await self._load_catalog()
+            fresh = await self._reader.read_all(self.catalog)
             for plugin_id in before | fresh:
                 if self._read_at.get(plugin_id, 0) > began:  # a start or a reload has read it since
                     fresh[plugin_id] = self.catalog[plugin_id]
@@ -248,32 +243,10 @@ class Manager:
         except KeyError:
             raise PluginNotFound(plugin_id) from None
 
-    async def _load_catalog(self) -> Catalog:
-        known = self._list_known()
-
-        def load() -> Catalog:
-            published = known | dict(self._engine.read_published())
-            return load_catalog(self._plugins_dir, published, self._engine.render, self._manifests)
-
-        try:
-            return await asyncio.to_thread(load)
-        except OSError as error:
-            logger.error("cannot read the plugins folder: %s", error)
-            raise PluginsUnreadable(
-                f"cannot read the plugins folder: {error.strerror}; nothing was changed; put it back and refresh again"
-            ) from error
-
     def _list_unpublished(self, plugin_id: str) -> None:
         """List a plugin that can only be stopped; a refresh removes it."""
         self.catalog = dict(sorted({**self.catalog, plugin_id: Plugin(plugin_id, None, problem=NO_FOLDER)}.items()))
         self._announce()
-
-    def _list_known(self) -> dict[str, Path | None]:
-        """The folders of the plugins that the engine has; somebody may have deleted what was published."""
-        if not self._engine.is_live:
-            return {}
-        plugins = {plugin_id: self.catalog.get(plugin_id) for plugin_id in self._engine.read()}
-        return {plugin_id: plugin.folder if plugin else None for plugin_id, plugin in plugins.items()}
 
     async def _publish(self, plugin_id: str) -> None:
         """Read a plugin's manifest as it is now, and have the engine write what its next start uses.
@@ -284,7 +257,7 @@ class Manager:
         known = self._get(plugin_id)
 
         def read_and_publish() -> Plugin:
-            plugin = self._read_again(known)
+            plugin = self._reader.read_again(known)
             if plugin.program is not None and plugin.enabled:
                 self._engine.publish(plugin.program)
             return plugin
@@ -299,14 +272,3 @@ class Manager:
             raise InvalidManifest(describe_problem(plugin))
         if not plugin.manifest.enabled:
             raise PluginDisabled("its manifest says `enabled = false` under [plugin_runtime]; change that first")
-
-    def _read_again(self, known: Plugin) -> Plugin:
-        """A plugin as its folder has it now; it keeps its id until a refresh."""
-        if known.folder is None:
-            return known
-        plugin = load_plugin(known.folder, self._engine.render, self._manifests)
-        if plugin.id == known.id:
-            return plugin
-        # a second claim to an id that is taken stays what it was
-        moved = ManifestError(f"its id is now {plugin.id!r}; refresh to take that over")
-        return make_broken(known.id, known.folder, plugin.manifest_error or known.manifest_error or moved)

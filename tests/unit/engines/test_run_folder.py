@@ -171,6 +171,19 @@ def test_an_open_folder_is_closed_only_if_it_is_empty(roots_settings: Settings, 
     assert read_modes(tmp_path)["run"] == 0o1777, "it is left as it was"
 
 
+@needs_root
+@pytest.mark.parametrize("name", ["run", "log"])
+def test_a_folder_of_another_program_is_left_as_it_is(roots_settings: Settings, tmp_path: Path, name: str) -> None:
+    """PLUGVISOR_LOG_DIR=/etc would otherwise take /etc away from everyone else."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "passwd").touch()
+    before = (tmp_path / name).stat()
+    with pytest.raises(ConfigurationError, match="it holds 'passwd', which is not Plugvisor's"):
+        prepare_folders(roots_settings)
+    after = (tmp_path / name).stat()
+    assert (after.st_mode, after.st_gid) == (before.st_mode, before.st_gid)
+
+
 @pytest.mark.parametrize("earlier", ["nothing", "a file", "a link"])
 def test_which_users_supervisord_is_to_use(settings: Settings, tmp_path: Path, earlier: str) -> None:
     prepare_folders(settings)

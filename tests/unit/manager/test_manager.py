@@ -19,6 +19,7 @@ from plugvisor.errors import (
     StopTimeout,
     SupervisorUnavailable,
 )
+from plugvisor.manager import catalog_reader
 from plugvisor.manager import manager as module
 from plugvisor.manager.manager import Manager
 from plugvisor.manager.refresh import Refreshed
@@ -371,7 +372,7 @@ def test_a_refresh_never_overwrites_what_a_start_has_read_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_to_begin: str
 ) -> None:
     catalog_is_read, plugin_may_be_read, catalog_may_be_returned = (threading.Event() for _ in range(3))
-    load_catalog, load_plugin = module.load_catalog, module.load_plugin
+    load_catalog, load_plugin = catalog_reader.load_catalog, catalog_reader.load_plugin
 
     def load_slowly(*arguments: Any) -> Any:
         catalog = load_catalog(*arguments)
@@ -384,8 +385,8 @@ def test_a_refresh_never_overwrites_what_a_start_has_read_meanwhile(
         return load_plugin(*arguments)
 
     async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        monkeypatch.setattr(module, "load_catalog", load_slowly)
-        monkeypatch.setattr(module, "load_plugin", load_later)
+        monkeypatch.setattr(catalog_reader, "load_catalog", load_slowly)
+        monkeypatch.setattr(catalog_reader, "load_plugin", load_later)
         begin = {"refresh": manager.refresh, "start": lambda: manager.start("echo")}
         tasks = []
         for name in sorted(begin, key=lambda name: name != first_to_begin):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from plugvisor.engines.engine import EngineInfo
 from plugvisor.engines.supervisord.client import SupervisorClient
 from plugvisor.engines.supervisord.faults import (
+    RUN_FOLDER,
     ConfigurationRejected,
     ForeignProgram,
     NoSuchProgram,
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 NO_STREAM = (
     "supervisord answers, but there is no state stream in the run folder; set `stream` in its section "
-    "[rpcinterface:plugins] to <run folder>/state.sock, and start it anew"
+    f"[rpcinterface:plugins] to {RUN_FOLDER}/state.sock, and restart it"
 )
 FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
 KILL_GRACE_SECONDS = 5.0
@@ -257,7 +258,7 @@ class SupervisordEngine:
                     answered += 1
                     problem = NO_STREAM if answered > 1 and not self._table.is_connected else None
             if problem is not None and problem != self._table.problem:
-                logger.error("%s", problem)
+                logger.error("%s", problem.replace(RUN_FOLDER, str(self._settings.run_dir)))
                 self._table.problem = problem
             await asyncio.sleep(DIAGNOSE_SECONDS)
 

@@ -96,14 +96,16 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
     },
     "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
-SHUTTING_DOWN = "supervisord is shutting down; try again when it has been started anew"
-_NO_EXTENSION = """\
-this supervisord lacks Plugvisor's extension; add these lines to its configuration, and start it anew with supervisor \
+SHUTTING_DOWN = "supervisord is shutting down; try again when it has been restarted"
+RUN_FOLDER = "<run folder>"
+"""In a message, for the path that clients are not told."""
+_NO_EXTENSION = f"""\
+this supervisord lacks Plugvisor's extension; add these lines to its configuration, and restart it with supervisor \
 4.3.0 in the Python that has Plugvisor:
 [rpcinterface:plugins]
 supervisor.rpcinterface_factory = plugvisor.engines.supervisord.extension.rpcinterface:make_rpcinterface
-stream = <run folder>/state.sock
-programs = <run folder>/conf.d"""
+stream = {RUN_FOLDER}/state.sock
+programs = {RUN_FOLDER}/conf.d"""
 
 
 def translate_fault(method: str, code: int, text: str) -> Exception:

@@ -14,6 +14,7 @@ service's group the access that the service needs:
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -115,15 +116,29 @@ def _folder_errors(variable: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigurationError(
-            f"cannot use the folder {str(path)!r}: {error.strerror}; set {variable} to a folder that you may write"
+            f"cannot use the folder {str(path)!r}: {error.strerror}; set {variable} to a folder of your own"
         ) from error
 
 
+_OWN_NAMES = re.compile(
+    r"conf\.d|launch|log|lock|admin_code|users\.conf|supervisord\.pid|(state|supervisor)\.sock|.+\.log(\.[0-9]+)?|.+\.tmp"
+    r"|lost\+found"
+)
+"""What can be in a run or log folder before it is shared for the first time; `lost+found` is a new volume's."""
+
+
 def _share_folder(descriptor: int, users: Users, mode: int) -> None:
-    """Share a folder of root's, or close one that is empty: a container's tmpfs begins open to everyone."""
+    """Share a folder of root's, or close one that is empty: a container's tmpfs begins open to everyone.
+
+    Raises:
+        OSError: it is another program's; its group and mode are not changed.
+    """
     status = os.fstat(descriptor)
     if status.st_uid != 0:
         return  # it will be refused
+    foreign = [name for name in os.listdir(descriptor) if not _OWN_NAMES.fullmatch(name)]
+    if foreign and status.st_gid != users.service.gid:
+        raise FileExistsError(errno.EEXIST, f"it holds {min(foreign)!r}, which is not Plugvisor's")
     check_can_write(descriptor)
     if status.st_mode & 0o022:
         os.fchmod(descriptor, 0o700)

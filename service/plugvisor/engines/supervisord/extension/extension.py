@@ -20,12 +20,7 @@ from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SEC
 from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
 from plugvisor.engines.supervisord.extension.patches.operators import SERVICE, Operators
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
-from plugvisor.engines.supervisord.extension.processes.launch_file import (
-    Launch,
-    LaunchFileError,
-    parse_launch,
-    read_launch_file,
-)
+from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, LaunchFiles
 from plugvisor.engines.supervisord.extension.processes.orphans import END_SECONDS, Orphans, end_tagged
 from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 from plugvisor.engines.supervisord.extension.processes.subreaper import become_subreaper
@@ -65,7 +60,7 @@ class Extension:
         self._guard = guard
         self._supervisord = supervisord
         self._launch_dir = os.path.join(self.run_dir, "launch")
-        self._launches: dict[str, Launch] = {}  # each program's launch file, as it was last read
+        self._launch_files = LaunchFiles(self._launch_dir, guard.as_service if guard else contextlib.nullcontext)
         self._end_by: float | None = None
         self._service_group: Any = None
         self._service_socket: Any = None
@@ -106,17 +101,7 @@ class Extension:
 
     def read_launch(self, name: str) -> Launch:
         """A program's launch file; raises `LaunchFileError`."""
-        try:
-            with self._guard.as_service() if self._guard else contextlib.nullcontext():
-                launch = parse_launch(read_launch_file(os.path.join(self._launch_dir, f"{name}.sh")))
-        except FileNotFoundError as error:
-            if name in self._launches:  # somebody has removed the file; a plugin that crashes is restarted all the same
-                return self._launches[name]
-            raise LaunchFileError(f"its launch file cannot be read: {error.strerror}") from error
-        except OSError as error:
-            raise LaunchFileError(f"its launch file cannot be read: {error.strerror}") from error
-        self._launches[name] = launch
-        return launch
+        return self._launch_files.read(name)
 
     def has_orphans(self, name: str) -> bool:
         """Whether something of an earlier process of a program is alive."""
@@ -228,7 +213,7 @@ class Extension:
         if process is not None:
             self._loop.schedule(process)
         else:
-            self._launches.pop(event.group, None)
+            self._launch_files.forget(event.group)
 
     @guarded
     def _on_stopping(self, _event: Any) -> None:

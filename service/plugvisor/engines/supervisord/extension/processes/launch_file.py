@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from plugvisor.engines.supervisord.extension.generated import SCRIPT_HEAD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
 _SCRIPT = f"""\
 {SCRIPT_HEAD}, with the directory, arguments and environment below, which supervisord gives it too.
@@ -68,6 +69,35 @@ def read_launch_file(path: str) -> bytes:
     if len(data) > LARGEST_BYTES:
         raise LaunchFileError("its launch file is too large")
     return data
+
+
+class LaunchFiles:
+    """The launch files of a supervisord's programs.
+
+    Args:
+        as_reader: a context in which this process has the rights with which to read them.
+    """
+
+    def __init__(self, folder: str, as_reader: Callable[[], AbstractContextManager[None]]) -> None:
+        self._folder = folder
+        self._as_reader = as_reader
+        self._read: dict[str, Launch] = {}
+
+    def read(self, name: str) -> Launch:
+        """A program's launch file; if somebody has removed it, as it was last read. Raises `LaunchFileError`."""
+        try:
+            with self._as_reader():
+                launch = parse_launch(read_launch_file(os.path.join(self._folder, f"{name}.sh")))
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and name in self._read:
+                return self._read[name]  # a plugin that crashes is restarted all the same
+            raise LaunchFileError(f"its launch file cannot be read: {error.strerror}") from error
+        self._read[name] = launch
+        return launch
+
+    def forget(self, name: str) -> None:
+        """The program was removed."""
+        self._read.pop(name, None)
 
 
 def parse_launch(data: bytes) -> Launch:

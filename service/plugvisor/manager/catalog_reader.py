@@ -1,0 +1,69 @@
+"""Reads plugins from disk, with what the engine knows of those whose folder or files are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from plugvisor.errors import PluginsUnreadable
+from plugvisor.models.manifest import ManifestError
+from plugvisor.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin, make_broken
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plugvisor.engines.engine import Engine
+    from plugvisor.plugins.manifest import ManifestCache
+
+logger = logging.getLogger(__name__)
+
+
+class CatalogReader:
+    """Reads the plugins folder; a manifest that has not changed is not parsed again."""
+
+    def __init__(self, plugins_dir: Path, engine: Engine) -> None:
+        self._plugins_dir = plugins_dir
+        self._engine = engine
+        self._manifests: ManifestCache = {}
+
+    async def read_all(self, before: Catalog) -> Catalog:
+        """Read every plugin.
+
+        Args:
+            before: the catalog as it was last read.
+
+        Raises:
+            PluginsUnreadable
+        """
+        known = self._list_known(before)
+
+        def load() -> Catalog:
+            published = known | dict(self._engine.read_published())
+            return load_catalog(self._plugins_dir, published, self._engine.render, self._manifests)
+
+        try:
+            return await asyncio.to_thread(load)
+        except OSError as error:
+            logger.error("cannot read the plugins folder: %s", error)
+            raise PluginsUnreadable(
+                f"cannot read the plugins folder: {error.strerror}; nothing was changed; put it back and refresh again"
+            ) from error
+
+    def read_again(self, known: Plugin) -> Plugin:
+        """A plugin as its folder has it now; it keeps its id until a refresh. This blocks."""
+        if known.folder is None:
+            return known
+        plugin = load_plugin(known.folder, self._engine.render, self._manifests)
+        if plugin.id == known.id:
+            return plugin
+        # a second claim to an id that is taken stays what it was
+        moved = ManifestError(f"its id is now {plugin.id!r}; refresh to take that over")
+        return make_broken(known.id, known.folder, plugin.manifest_error or known.manifest_error or moved)
+
+    def _list_known(self, before: Catalog) -> dict[str, Path | None]:
+        """The folders of the plugins that the engine has; somebody may have deleted what was published."""
+        if not self._engine.is_live:
+            return {}
+        plugins = {plugin_id: before.get(plugin_id) for plugin_id in self._engine.read()}
+        return {plugin_id: plugin.folder if plugin else None for plugin_id, plugin in plugins.items()}

@@ -1,0 +1,233 @@
+"""The values of the settings: each function validates the text of one variable, or makes a default.
+
+Each raises `ConfigurationError`, whose message names the variable, what is wrong with it, and what is valid.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import string
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from plugvisor.errors import ConfigurationError
+from plugvisor.users import Users, find_users
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+UNIX = "unix://"
+ROOTS_RUN_DIR = Path("/run/plugvisor")
+ROOTS_LOG_DIR = Path("/var/log/plugvisor")
+
+# The run and log folders appear in supervisord's configuration, where white space separates, `%` is
+# expanded (twice in log file names), `;` and `#` begin a comment, and an include is a glob. The file is
+# UTF-8; bytes that are not are surrogates here.
+_UNSAFE_IN_CONFIGURATION = re.compile(r"""[\s%;#*?\[\]'"\\,\x00-\x1f\x7f\ud800-\udfff]""")
+
+# supervisord binds `<socket>.<pid>` first; sun_path holds 104 bytes on macOS, 108 on Linux.
+_LONGEST_SOCKET_PATH_BYTES = 103 - len(".4194304")
+_LONGEST_OWN_SOCKET_PATH_BYTES = 103
+
+
+def find_default_run_dir(environ: Mapping[str, str]) -> Path:
+    """Return a folder of this user for sockets: where nothing is cleaned up, if there is such a folder."""
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir():
+        return Path(runtime) / "plugvisor"
+    home = environ.get("HOME", "")
+    state = Path(environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if home else "")) / "plugvisor"
+    longest = _LONGEST_SOCKET_PATH_BYTES - len("/supervisor.sock")
+    is_short = state.is_absolute() and len(os.fsencode(state)) <= longest
+    if is_short and not _UNSAFE_IN_CONFIGURATION.search(str(state)) and _can_create(state):
+        return state
+    return Path(tempfile.gettempdir()) / f"plugvisor-{os.getuid()}"
+
+
+def _can_create(path: Path) -> bool:
+    """Whether a folder, or the first one above it that there is, belongs to this user and is writable."""
+    there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+    return there.is_dir() and there.stat().st_uid == os.geteuid() and os.access(there, os.W_OK | os.X_OK)
+
+
+def read_path(name: str, value: str) -> Path:
+    """An absolute path; a relative one is relative to the working directory."""
+    try:
+        # abspath, not resolve: an operator who names a symbolic link expects to see that name again
+        return Path(os.path.abspath(Path(value).expanduser()))
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"cannot use {name} {value!r}: there is no user of that name with a home folder; write the whole path"
+        ) from error
+
+
+def read_folder(name: str, value: str) -> Path:
+    """The path of a folder that supervisord's configuration can name."""
+    path = str(read_path(name, value))
+    unsafe = _UNSAFE_IN_CONFIGURATION.search(path)
+    if unsafe:
+        raise ConfigurationError(
+            f"cannot use {name} {path!r}: supervisord's configuration does not allow {unsafe.group()!r} in a path; "
+            "choose a folder without blanks, quotes or any of % ; # * ? [ ] \\ ,"
+        )
+    return Path(path)
+
+
+def is_roots(path: Path) -> bool:
+    """Whether a file or a folder belongs to root."""
+    try:
+        return path.stat().st_uid == 0
+    except OSError:
+        return False
+
+
+def read_users(service: str, plugins: str) -> Users | None:
+    """The two users; None if neither is set."""
+    if not service and not plugins:
+        return None
+    if not service or not plugins:
+        raise ConfigurationError(
+            "cannot use one of PLUGVISOR_SERVICE_USER and PLUGVISOR_PLUGIN_USER without the other: set both or neither"
+        )
+    return find_users(service, plugins)
+
+
+def read_boolean(name: str, value: str) -> bool:
+    """`true` or `false`."""
+    if value not in ("true", "false"):
+        raise ConfigurationError(f"cannot use {name} {value!r}: it must be true or false")
+    return value == "true"
+
+
+def read_host(value: str) -> str:
+    """An address, a host's name, or `unix:///path`."""
+    if not value.startswith(UNIX):
+        return value
+    path = value.removeprefix(UNIX)
+    if not path.startswith("/") or path.endswith("/"):
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_HOST {value!r}: after unix:// there must be the absolute path of a socket"
+        )
+    unsafe = _UNSAFE_IN_CONFIGURATION.search(path)
+    if unsafe:
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_HOST {value!r}: the path of a socket must not contain {unsafe.group()!r}"
+        )
+    if len(os.fsencode(path)) > _LONGEST_OWN_SOCKET_PATH_BYTES:
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_HOST {value!r}: a Unix socket's path can have at most "
+            f"{_LONGEST_OWN_SOCKET_PATH_BYTES} bytes"
+        )
+    return value
+
+
+def read_port(value: str) -> int:
+    """A port number."""
+    if not re.fullmatch("[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
+        raise ConfigurationError(f"cannot use PLUGVISOR_PORT {value!r}: it must be a number from 1 to 65535")
+    return int(value)
+
+
+def read_hosts(value: str) -> tuple[str, ...]:
+    """Patterns of hosts, comma-separated."""
+    hosts = tuple(host.strip().lower() for host in value.split(",") if host.strip())
+    for host in hosts:
+        if not _HOST_PATTERN.fullmatch(host):
+            raise ConfigurationError(
+                f"cannot use PLUGVISOR_HOSTS: {host!r} is not a host; write it like plugvisor.example.com, "
+                "plugvisor.example.com:8443, *.example.com, [2001:db8::1] or *"
+            )
+    return hosts
+
+
+_HOST_PATTERN = re.compile(r"\*|((\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
+
+def read_origins(value: str) -> tuple[str, ...]:
+    """Origins as browsers send them, comma-separated, or `*`."""
+    origins = tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ConfigurationError(
+                f"cannot use PLUGVISOR_CORS_ORIGINS: {origin!r} is not an origin; write it like http://localhost:5173"
+            )
+    return origins
+
+
+# Browsers send an origin in lower case, and it is compared as it is.
+_ORIGIN = re.compile(r"https?://([^\s/?#@:\[\]A-Z]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+
+
+def read_public_url(value: str) -> str | None:
+    """The address that clients use, without a path; None if it is not set."""
+    if not value:
+        return None
+    url = value.removesuffix("/").lower()
+    try:
+        urlsplit(url).port  # noqa: B018 - raises if it is too large; 0 is a container's, published on any port
+        is_usable = bool(_ORIGIN.fullmatch(url)) and url.isprintable()
+    except ValueError:  # an invalid IPv6 address in brackets, or an invalid port
+        is_usable = False
+    if not is_usable:
+        # the value is not repeated: it can contain a password
+        raise ConfigurationError(
+            "cannot use PLUGVISOR_URL: it must look like http://localhost:8080 or https://plugvisor.example.com, "
+            "without a path, because the page is served at the root of its host"
+        )
+    return url
+
+
+def read_metrics_auth(value: str) -> bool:
+    """Whether `GET /metrics` needs the admin code."""
+    if value not in ("admin", "none"):
+        raise ConfigurationError(f"cannot use PLUGVISOR_METRICS_AUTH {value!r}: it must be `admin` or `none`")
+    return value == "admin"
+
+
+def read_runner(value: str) -> tuple[str, ...] | None:
+    """The words of the runner's command; None for the built-in one."""
+    if not value:
+        return None
+    try:
+        words = tuple(shlex.split(value))
+        placeholders = [rest for word in words for _, *rest in string.Formatter().parse(word) if rest[0] is not None]
+    except ValueError as error:
+        raise ConfigurationError(f"cannot use PLUGVISOR_RUNNER {value!r}: {error}") from error
+    plain = (["entry", "", None], ["id", "", None], ["dir", "", None])  # without a format or conversion
+    if plain[0] not in placeholders or not all(placeholder in plain for placeholder in placeholders):
+        raise ConfigurationError(
+            f"cannot use PLUGVISOR_RUNNER {value!r}: it must be a command with {{entry}} in it, "
+            "and can have {id} and {dir}, as in: python -m myhost.run {entry}"
+        )
+    return words
+
+
+def read_supervisor_url(value: str) -> str:
+    """The address of supervisord's XML-RPC server."""
+    if value.startswith("unix://"):
+        path = value.removeprefix("unix://")
+        if not path.startswith("/"):
+            raise ConfigurationError(
+                f"cannot use PLUGVISOR_SUPERVISOR_URL {value!r}: after unix:// there must be an absolute path"
+            )
+        if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH_BYTES:
+            raise ConfigurationError(
+                f"cannot use the socket {path!r}: a Unix socket's path can have at most "
+                f"{_LONGEST_SOCKET_PATH_BYTES} bytes; choose a shorter PLUGVISOR_RUN_DIR"
+            )
+        return value
+    try:
+        parts = urlsplit(value)
+        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # an invalid IPv6 address in brackets, or an invalid port
+        is_usable = False
+    if not is_usable:
+        # the value is not repeated: it can contain a password
+        raise ConfigurationError(
+            "cannot use PLUGVISOR_SUPERVISOR_URL: it must look like unix:///path or http://user:password@host:9001"
+        )
+    return value
