@@ -182,7 +182,10 @@ class Clients:
             return
         seconds = time.monotonic() - began
         self.answers[f"{path} {response.status_code}"] += 1
-        if response.status_code != 200 and not (self._was_disturbed(began) and response.status_code == 503):
+        # a refresh may find that the file is gone which it has just written
+        code = response.json().get("code") if response.status_code in (500, 503) else ""
+        is_excused = self._was_disturbed(began) and code in ("start_failed", "supervisor_unavailable")
+        if response.status_code != 200 and not is_excused:
             self._watcher.report(f"6: {path}: {response.status_code} {response.text}")
         if seconds > longest_seconds + (RESTART_SECONDS if self._was_disturbed(began) else 0):
             self._watcher.report(f"5: {path} took {seconds:.2f} s")

@@ -245,7 +245,8 @@ def test_ten_thousand_dead_orphans_at_once(shared: Supervisord, add: Callable[..
     """They are reaped before anybody looks at the living; each look at all of them takes a tenth of a second."""
     name = add()
     shared.write_plugin(name, LEAVES_THE_DEAD)
-    shared.start_ready(name)
+    shared.rpc("plugins.start", name)
+    wait_for(lambda: shared.count_ready(name), "its children to be dead", 240)
     before = cpu_seconds(shared.pid)
     shared.stop_plugin(name)
     assert cpu_seconds(shared.pid) - before < 0.5
