@@ -137,6 +137,8 @@ class ProcessWatcher:
     def __init__(self, run_dir: Path, activity: Activity) -> None:
         self.violations: list[str] = []
         self.looks = 0
+        self.deletions = 0
+        """How often the run folder was seen to be gone, or to be back."""
         self._activity = activity
         others = set(list_pids())
         self._own_reader = ProcessReader(run_dir, set(others), learns=True)
@@ -164,6 +166,7 @@ class ProcessWatcher:
     def notice_deletion(self) -> None:
         """Whoever has deleted the run folder disturbs supervisord and the service."""
         if self._run_folder.was_deleted():
+            self.deletions += 1
             self._activity.note_disturbed()
 
     def report(self, violation: str) -> None:

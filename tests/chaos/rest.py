@@ -130,7 +130,8 @@ class RestCheck:
             self._spawned += text.count("spawned: 'plugvisor'") if log is self._logs[0] else 0
             if "Traceback" in text:
                 self._watcher.report(f"6: {text[max(0, text.index('Traceback') - 500) :][:3000]}")
-        if self._spawned > 1 + service_kills:
+        # it ends with a message if it is started while the run folder is gone
+        if self._spawned > 1 + service_kills + self._watcher.deletions:
             self._watcher.report(f"6: the service was started {self._spawned} times, and killed {service_kills} times")
 
 

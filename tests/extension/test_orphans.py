@@ -17,7 +17,7 @@ from plugvisor.engines.supervisord.extension.processes.orphans import end_tagged
 from plugvisor.engines.supervisord.extension.processes.process_tree import Process, read_relations
 
 from tests.helpers.plugin_code import OBEDIENT
-from tests.helpers.processes import is_alive, kill_all
+from tests.helpers.processes import cpu_seconds, is_alive, kill_all, list_children
 from tests.helpers.supervisord import EXITED, RUNNING, STOPPED, make_supervisord
 from tests.helpers.waiting import wait_for
 
@@ -77,6 +77,13 @@ if os.fork() == 0:
 """Has a child that is another process in another session every few milliseconds."""
 
 
+LEAVES_THE_DEAD = f"""\
+import os
+for _ in range(10_000):
+    if os.fork() == 0:
+        os._exit(0)
+{OBEDIENT}"""
+"""Never reaps its children."""
 IMPATIENT = """\
 import os
 from plugvisor.engines.supervisord.extension.processes import orphans, process_tree
@@ -232,6 +239,17 @@ def test_one_that_forks_all_the_time(shared: Supervisord, add: Callable[..., str
         shared.start_ready(name)
         shared.stop_plugin(name)
         assert shared.find(name) == []
+
+
+def test_ten_thousand_dead_orphans_at_once(shared: Supervisord, add: Callable[..., str]) -> None:
+    """They are reaped before anybody looks at the living; each look at all of them takes a tenth of a second."""
+    name = add()
+    shared.write_plugin(name, LEAVES_THE_DEAD)
+    shared.start_ready(name)
+    before = cpu_seconds(shared.pid)
+    shared.stop_plugin(name)
+    assert cpu_seconds(shared.pid) - before < 0.5
+    assert list_children(shared.pid) == []
 
 
 def test_others_go_on_meanwhile(

@@ -107,6 +107,29 @@ def test_a_refresh_meanwhile(plugvisor: PlugvisorStack) -> None:
     assert plugvisor.status("broken")["pid"] == pids[1]
 
 
+def test_a_service_that_starts_again_meanwhile(plugvisor: PlugvisorStack) -> None:
+    """It lists a plugin of which nothing is left but its process."""
+    folder = plugvisor.write_plugin("alone", runtime=ORDINARY)
+    plugvisor.up()
+    pid = plugvisor.wait_for_status("alone", "running")["pid"]
+    shutil.rmtree(folder)
+    shutil.rmtree(plugvisor.run_dir)
+    wait_for((plugvisor.run_dir / "supervisor.sock").exists, "supervisord's socket")
+    killed = plugvisor.service_pid
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: plugvisor.service_pid not in (0, killed) and plugvisor.is_ready(), "the service")
+
+    response = wait_for(
+        lambda: (told := plugvisor.http.get("/plugin/status?plugin_id=alone")).status_code == 200 and told,
+        "the plugin to be listed",
+    )
+    assert response.json()["pid"] == pid
+    assert plugvisor.post("/plugin/alone/stop").status_code == 200
+    assert not is_alive(pid)
+    assert plugvisor.post("/plugins/refresh").json()["removed"] == ["alone"]
+    assert plugvisor.http.get("/plugin/status?plugin_id=alone").status_code == 404
+
+
 def use_two_users(plugvisor: PlugvisorStack) -> None:
     """Have the service and the plugins run as other users, who may look into the folders of this test."""
     if os.geteuid() != 0:

@@ -22,7 +22,7 @@ from plugvisor.manager.refresh import Refreshed, list_differences
 from plugvisor.manager.restorer import Restorer
 from plugvisor.manager.status import describe_problem
 from plugvisor.models.process import Process, ProcessState
-from plugvisor.plugins.catalog import Catalog, Plugin
+from plugvisor.plugins.catalog import NO_FOLDER, Catalog, Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ class Manager:
         self._engine = engine
         self._reader = CatalogReader(plugins_dir, engine)
         self._operations = Operations()
-        self._restorer = Restorer(lambda: self.catalog, engine, self._operations)
+        self._restorer = Restorer(lambda: self.catalog, engine, self._operations, self._list_unpublished)
         self._refresh_turn = asyncio.Lock()
         self._readings = 0
         self._read_at: dict[str, int] = {}  # which of the readings by a start or reload was a plugin's last
@@ -242,6 +242,11 @@ class Manager:
             return self.catalog[plugin_id]
         except KeyError:
             raise PluginNotFound(plugin_id) from None
+
+    def _list_unpublished(self, plugin_id: str) -> None:
+        """List a plugin that can only be stopped; a refresh removes it."""
+        self.catalog = dict(sorted({**self.catalog, plugin_id: Plugin(plugin_id, None, problem=NO_FOLDER)}.items()))
+        self._announce()
 
     async def _publish(self, plugin_id: str) -> None:
         """Read a plugin's manifest as it is now, and have the engine write what its next start uses.

@@ -22,10 +22,22 @@ CHECK_SECONDS = 1.0
 
 
 class Restorer:
-    """Looks once a second, from `open` to `close`."""
+    """Looks once a second, from `open` to `close`.
 
-    def __init__(self, get_catalog: Callable[[], Catalog], engine: Engine, operations: Operations) -> None:
+    Args:
+        list_plugin: called with the id of a plugin that the engine has and the catalog has not, if it was published
+            once: neither its folder nor its files are left.
+    """
+
+    def __init__(
+        self,
+        get_catalog: Callable[[], Catalog],
+        engine: Engine,
+        operations: Operations,
+        list_plugin: Callable[[str], object],
+    ) -> None:
         self._get_catalog = get_catalog
+        self._list_plugin = list_plugin
         self._engine = engine
         self._operations = operations
         self._task: asyncio.Task[None] | None = None
@@ -53,6 +65,10 @@ class Restorer:
         if not self._engine.is_live:
             return
         known = self._engine.read()  # one that is new is published by a refresh
+        if known.keys() - self._get_catalog().keys():
+            published = await asyncio.to_thread(self._engine.read_published)
+            for plugin_id in self._engine.read().keys() - self._get_catalog().keys() - published.keys():
+                self._list_plugin(plugin_id)
         ids = [plugin.id for plugin in self._get_catalog().values() if plugin.program and plugin.id in known]
         missing = await asyncio.to_thread(self._engine.find_unpublished, ids)
         if not missing:

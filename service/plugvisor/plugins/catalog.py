@@ -49,6 +49,8 @@ class Plugin:
         return self.manifest is not None and self.program is not None and self.manifest.enabled
 
 
+NO_FOLDER = "no folder has a manifest of this id any more"
+
 Catalog = dict[str, Plugin]
 """Plugins by id, in the order of their ids."""
 
@@ -77,7 +79,7 @@ def load_catalog(
     plugins = [load_plugin(folder, render, cache) for folder in folders]
     catalog = {plugin.id: plugin for plugin in _resolve_ids(plugins, published)}
     for plugin_id in published.keys() - catalog.keys():
-        catalog[plugin_id] = Plugin(plugin_id, None, problem="no folder has a manifest of this id any more")
+        catalog[plugin_id] = Plugin(plugin_id, None, problem=NO_FOLDER)
     return dict(sorted(catalog.items()))
 
 

@@ -34,6 +34,9 @@ DEFERRED_SECONDS = 0.05
 """How often a call that waits (`supervisorctl stop`) is looked at."""
 SLICE_SECONDS = 0.01
 """How long processes that are due, such as all of them at the start, may hold up everything else."""
+MOST_REAPED = 10_000
+"""How many orphans are reaped in one round, whatever time that takes: what is left makes every look at the orphans
+longer, and on an overloaded machine a plugin that forks all the time would win."""
 MOST_DUE = 256
 """So many entries, and four for each program, may wait in the queue of what is due."""
 
@@ -225,18 +228,20 @@ class EventLoop:
 
     def _reap(self) -> None:
         until = time.monotonic() + SLICE_SECONDS
-        while True:
+        unknown = 0
+        while unknown < MOST_REAPED:
             pid, status = self._options.waitpid()
             if not pid:
                 return
             process = self._options.pidhistory.pop(pid, None)
             if process is None:
+                unknown += 1
                 self._on_unknown_reaped()
-            else:
-                self._finish(process, pid, status)
+                continue
+            self._finish(process, pid, status)
             if time.monotonic() > until:
-                self._waker.wake()
-                return
+                break
+        self._waker.wake()
 
     def _finish(self, process: Any, pid: int, status: int) -> None:
         """Have a process take note that it has ended; whatever fails in that, it has no process afterwards."""

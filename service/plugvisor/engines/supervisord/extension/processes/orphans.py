@@ -204,9 +204,11 @@ class Orphans:
             except OSError:  # it was reaped meanwhile
                 self._is_in_doubt = True
                 continue
-            if tag is None:
-                # once more, if it was ending or executing a program just now
-                self._is_in_doubt |= relations.is_dead or process not in self._unidentified
+            if tag is None and relations.is_dead:
+                self._is_in_doubt = True
+            elif tag is None:
+                # once more, if it was executing a program just now
+                self._is_in_doubt |= process not in self._unidentified
                 self._unidentified.add(process)
             elif relations.is_dead:
                 self._is_in_doubt |= tag.plugin_id in self._endings
@@ -216,12 +218,15 @@ class Orphans:
                     yield process, tag
 
     def _identify(self, pid: int, relations: Relations) -> ProcessTag | None:
+        leader = self._leaders.get(relations.group) or self._leaders.get(relations.session)
+        if relations.is_dead:  # it has neither an environment nor limits any more
+            return leader
         with self._look_as() if self._look_as else contextlib.nullcontext():
             tag = read_tag(pid)
             if tag is not None and is_same_folder(pid, tag.run_dir, self._run_dir):
                 return tag._replace(run_dir=self._run_dir)
-        if tag := self._leaders.get(relations.group) or self._leaders.get(relations.session):
-            return tag
+        if leader is not None:
+            return leader
         number = read_launch_number(pid)
         return self._launches.get(number) if number is not None else None
 
