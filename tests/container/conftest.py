@@ -89,10 +89,18 @@ def run(image: str) -> Iterator[Callable[..., Container]]:
         container.remove()
 
 
+SAMPLES_ENVIRONMENT = [
+    f"--env={name}={value}"
+    for name, value in {
+        "TZ": "Asia/Shanghai", "PLUGVISOR_LOG_TO_STDOUT": "true", "PLUGVISOR_HOSTS": "localhost",
+    }.items()
+]  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def samples(image: str) -> Iterator[Container]:
     """A container with the sample plugins, as restricted as docker-compose.yml has it."""
-    container = Container.run(image, [*HARDENED, "--env", "TZ=Asia/Shanghai", "--env", "PLUGVISOR_LOG_TO_STDOUT=true"])
+    container = Container.run(image, [*HARDENED, *SAMPLES_ENVIRONMENT])
     try:
         yield container.wait_until_ready()
     finally:

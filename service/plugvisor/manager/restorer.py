@@ -64,13 +64,14 @@ class Restorer:
         """Publish what is gone, each plugin in its turn."""
         if not self._engine.is_live:
             return
-        known = self._engine.read()  # one that is new is published by a refresh
-        if known.keys() - self._get_catalog().keys():
-            published = await asyncio.to_thread(self._engine.read_published)
-            for plugin_id in self._engine.read().keys() - self._get_catalog().keys() - published.keys():
-                self._list_plugin(plugin_id)
-        ids = [plugin.id for plugin in self._get_catalog().values() if plugin.program and plugin.id in known]
+        catalog = self._get_catalog()
+        # one that the engine has not is published by a refresh
+        ids = [name for name in self._engine.read() if name not in catalog or catalog[name].program]
         missing = await asyncio.to_thread(self._engine.find_unpublished, ids)
+        for plugin_id in missing:
+            if plugin_id not in self._get_catalog() and plugin_id in self._engine.read():
+                self._list_plugin(plugin_id)
+        missing = [name for name in missing if name in catalog]
         if not missing:
             return
         logger.warning("the files of %d plugins are gone; they are written again", len(missing))
