@@ -41,6 +41,10 @@ EXPECTED = {
 }  # fmt: skip
 
 
+EXCUSED = ("supervisor_unavailable", "start_failed", "plugins_unreadable")
+"""What a read or a refresh may answer while supervisord, the service or the run folder is kept from working."""
+
+
 class Clients:
     """Plays rounds on one Plugvisor."""
 
@@ -148,7 +152,10 @@ class Clients:
         self.answers[f"alone {verb}"] += 1
         if (behaviour.stops_soon or verb == "start") and seconds > ALONE_SECONDS:
             self._watcher.report(f"5: {verb} of {name!r} alone took {seconds:.2f} s: {answer}")
-        before, since = self._read_log_around(log_size)
+        try:
+            before, since = self._read_log_around(log_size)
+        except FileNotFoundError:  # it was deleted in the round before, and nothing was logged since
+            return
         if behaviour.stops_soon and re.search(rf"killing '{name}' \(\d+\) with SIGKILL", since):
             self._watcher.report(f"5: {verb} of {name!r} alone needed SIGKILL: {answer}")
         if verb != "stop":
@@ -182,9 +189,9 @@ class Clients:
             return
         seconds = time.monotonic() - began
         self.answers[f"{path} {response.status_code}"] += 1
-        # a refresh may find that the file is gone which it has just written
+        # a refresh may find that the file is gone which it has just written, or a folder that is not the service's yet
         code = response.json().get("code") if response.status_code in (500, 503) else ""
-        is_excused = self._was_disturbed(began) and code in ("start_failed", "supervisor_unavailable")
+        is_excused = self._was_disturbed(began) and code in EXCUSED
         if response.status_code != 200 and not is_excused:
             self._watcher.report(f"6: {path}: {response.status_code} {response.text}")
         if seconds > longest_seconds + (RESTART_SECONDS if self._was_disturbed(began) else 0):

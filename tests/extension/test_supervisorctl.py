@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -9,14 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import xmlrpc.client
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.plugin_code import CRASHING, OBEDIENT
+from tests.helpers.plugin_code import CRASHING, HESITANT, OBEDIENT
 from tests.helpers.processes import is_alive
-from tests.helpers.supervisord import EXITED, FATAL, RUNNING, STOPPED, make_supervisord
+from tests.helpers.supervisord import EXITED, FATAL, RUNNING, STOPPED, RpcClient, make_supervisord
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
@@ -342,3 +345,45 @@ def test_another_version_of_supervisor_is_refused() -> None:
         assert own.process is not None
         assert own.process.wait(20) != 0
         assert "tested with supervisor 4.3.0, and this is 4.4.0; install supervisor==4.3.0" in own.log
+
+
+@pytest.mark.parametrize("attempt", range(8))
+def test_a_stop_ends_if_somebody_starts_the_plugin_again(
+    shared: Supervisord, add: Callable[..., str], attempt: int
+) -> None:
+    """supervisord looks whether it has ended, and in one attempt of three sees the new process alone."""
+    name = add(HESITANT)
+    shared.start_ready(name)
+    output: list[str] = []
+    stop = threading.Thread(target=lambda: output.append(shared.ctl("stop", name)))
+    stop.start()
+    wait_for(lambda: "asked to stop" in shared.read_output(name), "the stop to have begun")
+    clients = [RpcClient(shared.root / "rpc.sock") for _ in range(2)]
+    for client in clients:
+        client("supervisor.getState")
+    os.kill(shared.pid, signal.SIGSTOP)
+    try:
+        (shared.root / "go").touch()
+        wait_for(lambda: not shared.find(name), "its end")
+        # the first one has it reaped, the second one starts it
+        starts = [threading.Thread(target=_start_directly, args=(client, name)) for client in clients]
+        for start in starts:
+            start.start()
+    finally:
+        os.kill(shared.pid, signal.SIGCONT)
+    try:
+        stop.join(5)
+        is_over = not stop.is_alive()
+    finally:
+        for thread in (*starts, stop):
+            shared.fault("plugins.stop", name)
+            thread.join()
+        (shared.root / "go").unlink()
+    assert is_over, attempt
+    assert output[0] in (f"{name}: stopped\n", f"FAILED: {name} was started again\n")
+
+
+def _start_directly(client: RpcClient, name: str) -> None:
+    with contextlib.suppress(xmlrpc.client.Fault):
+        client("supervisor.startProcess", name, False)
+    client.close()

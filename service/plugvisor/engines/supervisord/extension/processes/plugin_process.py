@@ -11,6 +11,7 @@ from supervisor.datatypes import RestartUnconditionally
 from supervisor.options import signame
 from supervisor.process import Subprocess
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
+from supervisor.xmlrpc import Faults, RPCError
 
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
 from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
@@ -81,6 +82,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         """When the process was started, on the monotonic clock."""
         self._recent_restarts: deque[float] | None = None
         self._restart_due = False
+        self._stopped_launch = 0  # the launch that was sent a signal to end it
 
     @property
     def name(self) -> str:
@@ -181,6 +183,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
 
     def kill(self, sig: int) -> str | None:
         """Send the signal that is to end it; returns what went wrong."""
+        self._stopped_launch = self.launches
         if self.pid:
             self._owner.process_stopping(self)
         if self.is_unsignallable:
@@ -197,7 +200,13 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         super().finish(pid, sts)
 
     def stop_report(self) -> None:
-        """Called by supervisor each time that a call which waits for the stop looks whether it has ended."""
+        """Called by supervisor each time that a call which waits for the stop looks whether it has ended.
+
+        Raises:
+            RPCError: somebody has started it again since; the call would wait for the end of the new process.
+        """
+        if self.launches != self._stopped_launch and self.state not in STOPPED_STATES:
+            raise RPCError(Faults.FAILED, f"{self.name} was started again")
         super().stop_report()
         self.stop_awaited_at = time.monotonic() if self.state == ProcessStates.STOPPING else 0.0
 
