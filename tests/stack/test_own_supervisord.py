@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -98,7 +99,9 @@ def read_arguments(pid: int) -> list[str]:
 
 
 def all_run(plugvisor: PlugvisorStack) -> bool:
-    with contextlib.suppress(OSError, Exception):
+    with contextlib.suppress(Exception):
+        with socket.socket(socket.AF_UNIX) as attempt:  # httpx leaks the socket of one that fails
+            attempt.connect(str(plugvisor.run_dir / "supervisor.sock"))
         infos = {info["name"]: info["pid"] for info in plugvisor.rpc("getAllProcessInfo")}
         return len(infos) == len(OPERATORS) + 1 and all(
             read_arguments(infos[name.partition(":")[2]]) == ["/bin/sleep", argument]
