@@ -58,6 +58,8 @@ ACCEPTED = [
     (b"a.example:99", {"PLUGVISOR_HOSTS": "a.example:99"}),
     (b"proxy.example", {"PLUGVISOR_URL": "https://Proxy.example:8443"}),
     (b"anything", {"PLUGVISOR_HOST": "unix:///run/plugvisor.sock"}),
+    (b"a.example", {"PLUGVISOR_HOST": "unix:///run/plugvisor.sock", "PLUGVISOR_HOSTS": "a.example"}),
+    (b"localhost", {"PLUGVISOR_HOST": "unix:///run/plugvisor.sock", "PLUGVISOR_HOSTS": "a.example"}),
     (b"x.y.example", {"PLUGVISOR_HOSTS": "*.example"}),
     (b"[2001:db8::2]:7", {"PLUGVISOR_HOSTS": "[2001:db8::2]:7"}),
     (b"anything.at.all", {"PLUGVISOR_HOSTS": "*"}),
@@ -79,6 +81,8 @@ MISDIRECTED = [
     (b"xa.example", {"PLUGVISOR_HOSTS": "a.example"}),
     (b"example", {"PLUGVISOR_HOSTS": "*.example"}),
     (b"xexample", {"PLUGVISOR_HOSTS": "*.example"}),
+    (b"x.elsewhere", {"PLUGVISOR_HOST": "unix:///run/plugvisor.sock", "PLUGVISOR_HOSTS": "a.example"}),
+    (b"unix", {"PLUGVISOR_HOST": "unix:///run/plugvisor.sock", "PLUGVISOR_HOSTS": "a.example"}),
     (b"x.elsewhere", {"PLUGVISOR_HOST": "0.0.0.0", "PLUGVISOR_HOSTS": "a.example"}),
 ]
 INVALID = [
