@@ -26,7 +26,7 @@ def run_health(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_env(os.environ)
     try:
         with connect(settings) as connection:
-            status, body = ask(connection, "localhost" if settings.socket_path else urlsplit(settings.url).netloc)
+            status, body = ask(connection)
     except (OSError, ValueError) as error:  # the latter: no host can have such a name, or that is not HTTP
         print(f"unhealthy: no answer from {settings.url}: {error}", file=sys.stderr)
         return 1
@@ -52,15 +52,15 @@ def connect(settings: Settings) -> socket.socket:
     return socket.create_connection((url.hostname, url.port), HEALTH_TIMEOUT_SECONDS)
 
 
-def ask(connection: socket.socket, host: str) -> tuple[int, str]:
+def ask(connection: socket.socket) -> tuple[int, str]:
     """`GET /available`: the status and the body.
 
     Raises:
         OSError
         ValueError: the answer is not HTTP.
     """
-    request = f"GET /available HTTP/1.1\r\nHost: {host}\r\nUser-Agent: plugvisor\r\nConnection: close\r\n\r\n"
-    connection.sendall(request.encode())
+    # a name that the service always answers to
+    connection.sendall(b"GET /available HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     answer = b""
     while len(answer) < _LONGEST_ANSWER_BYTES and (part := connection.recv(_LONGEST_ANSWER_BYTES)):
         answer += part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from plugvisor.errors import (
     AlreadyRunning,
@@ -25,10 +25,12 @@ from plugvisor.models.process import Process, ProcessState
 from plugvisor.plugins.catalog import NO_FOLDER, Catalog, Plugin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
+
+T = TypeVar("T")
 
 REMOVE_TRIES = 3
 """How often a plugin is stopped that somebody starts again before it can be removed."""
@@ -156,6 +158,10 @@ class Manager:
             StopTimeout: a removed plugin's process is still alive; everything else has been done.
         """
         return await self._operations.run_detached(self._refresh())
+
+    async def run_detached(self, work: Coroutine[None, None, T]) -> T:
+        """Run what consists of several operations; a client that disconnects does not cancel it."""
+        return await self._operations.run_detached(work)
 
     # -- the operations, each in its plugin's turn
 

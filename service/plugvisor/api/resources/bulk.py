@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 STARTED_AT_ONCE = 32
 """At most this many begin in one round of the event loop, so that thousands do not hold up everything else."""
+LONGEST_WAIT_SECONDS = 10.0
+"""The plugins of the next priority wait no longer for one that is slow to stop before it starts again."""
 _DEFAULT_PRIORITY = 999
 _MOST_LOGGED = 10
 _LONGEST_NAME = 64
@@ -101,7 +104,7 @@ async def _answer(
     named = default if body.plugin_ids is msgspec.UNSET else body.plugin_ids
     names = list(dict.fromkeys(named))
     groups = _group_by_priority(names, request.state["manager"].catalog) if verb.is_ordered else [names]
-    by_name = await run_all(verb, groups, query.wait_seconds, engine)
+    by_name = await request.state["manager"].run_detached(run_all(verb, groups, query.wait_seconds, engine))
     results = [by_name[name] for name in names]
     request.scope["log_note"] = summarize(results)
     return respond(BulkResult(ok=all(result.ok for result in results), results=results))
@@ -124,8 +127,10 @@ async def run_all(
     tasks: dict[str, asyncio.Task[BulkItem]] = {}
     spawned: list[asyncio.Event] = []
     for group in groups:
-        for event in spawned:
-            await event.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+                for event in spawned:
+                    await event.wait()
         spawned = [asyncio.Event() for _ in group]
         for number, (name, event) in enumerate(zip(group, spawned, strict=True), 1):
             tasks[name] = asyncio.create_task(_run_one(verb, name, wait_seconds, engine, event))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PING_SECONDS = 30.0
 CLOSE_CODES = {Unauthorized: 1008, TooManyAttempts: 1008, TooManyStreams: 1013, PluginNotFound: 4404}
 """How a WebSocket is closed that cannot be served (RFC 6455, 7.4)."""
+_SERVICE_RESTART = 1012
 _LONGEST_REASON_BYTES = 120
 
 
@@ -73,6 +74,8 @@ async def _send_messages(websocket: WebSocket[State], streams: LogStreams, follo
             if time.monotonic() - sent_at >= PING_SECONDS:
                 sent_at = time.monotonic()
                 await _send(websocket, '{"type":"ping"}')
+        with suppress(RuntimeError):  # uvicorn has closed it
+            await websocket.close(_SERVICE_RESTART)
     except WebSocketDisconnect:
         return
 

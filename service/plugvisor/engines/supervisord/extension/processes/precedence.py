@@ -66,7 +66,8 @@ def _read_children(pid: int) -> list[int]:
     """The children of a process's main thread."""
     descriptor = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return [int(child) for child in os.read(descriptor, 4096).split()]
+        data = os.read(descriptor, 4096)
+        return [int(child) for child in data[: data.rfind(b" ") + 1].split()]  # the last number may be cut in two
     finally:
         os.close(descriptor)
 
