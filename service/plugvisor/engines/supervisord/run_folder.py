@@ -20,7 +20,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.supervisord.folders import check_can_write, open_folder
+from plugvisor.engines.supervisord.extension.folders import check_can_write, open_folder
 from plugvisor.engines.supervisord.program import conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.errors import ConfigurationError

@@ -12,10 +12,12 @@ import os
 import socket
 import stat
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supervisor.states import SupervisorStates
 
+from plugvisor.engines.supervisord.extension.folders import open_folder
 from plugvisor.engines.supervisord.extension.stream import guarded
 
 if TYPE_CHECKING:
@@ -102,30 +104,18 @@ class FolderKeeper:
 
     def _make_folder(self, path: str, mode: int) -> bool:
         """Make a folder if it is missing, as nobody else's; returns whether it was."""
-        if os.path.islink(path) and os.lstat(path).st_uid not in (0, os.geteuid()):
-            raise PermissionError(f"{path} is a link of another user's")
-        if os.path.isdir(path):
-            if path == self._run_dir and os.stat(path).st_uid != os.geteuid():
-                raise PermissionError(f"{path} belongs to another user")
-            return False
-        parent = os.path.dirname(path)
-        if not os.path.isdir(parent):
-            self._make_folder(parent, 0o755)
-        owner = os.stat(parent).st_uid
-        if os.geteuid() == 0 and owner != 0:
-            raise PermissionError(f"{parent} belongs to another user")
-        with contextlib.suppress(FileExistsError):  # the check below finds whose it is
-            os.mkdir(path, 0o700)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        was_there = os.path.isdir(path)
+        descriptor = open_folder(Path(path))
         try:
-            if os.fstat(descriptor).st_uid != os.geteuid():
+            if os.fstat(descriptor).st_uid != os.geteuid() and (path == self._run_dir or not was_there):
                 raise PermissionError(f"{path} belongs to another user")
-            if self._service_gid is not None:
-                os.fchown(descriptor, -1, self._service_gid)
-            os.fchmod(descriptor, mode)
+            if not was_there:
+                if self._service_gid is not None:
+                    os.fchown(descriptor, -1, self._service_gid)
+                os.fchmod(descriptor, mode)
         finally:
             os.close(descriptor)
-        return True
+        return not was_there
 
     def _keep(self, name: str) -> None:
         """Remember a file's contents, or write it again if it is gone."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from supervisor.datatypes import RestartUnconditionally
@@ -13,6 +12,7 @@ from supervisor.process import Subprocess
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
+from plugvisor.engines.supervisord.extension.processes.flapping import Flapping
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
 from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
 from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VARIABLE, ProcessTag
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
     from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 
-FLAPPING_RESTARTS = 3
-FLAPPING_SECONDS = 60.0
-"""This many restarts by supervisord within this time are flapping; as long without one ends it."""
 NEVER_STARTED = 0.5
 """A `laststart` that supervisord shows as 0 but takes for true: it does not start such a program by itself."""
 _TICK_SECONDS = 0.001  # supervisord compares with `>`
@@ -77,10 +74,9 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         """The configuration that the next start applies; None if it has not changed."""
         self.restarts = 0
         self.last_exit: dict[str, Any] | None = None
-        self.flapping = False
+        self.flapping = Flapping()
         self.started = 0.0
         """When the process was started, on the monotonic clock."""
-        self._recent_restarts: deque[float] | None = None
         self._restart_due = False
         self._stopped_launch = 0  # the launch that was sent a signal to end it
 
@@ -222,8 +218,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
 
     def transition(self) -> None:
         """Do what is due; nothing is started while something of an earlier process is alive."""
-        if self.flapping and self._flapping_seconds_left <= 0:
-            self.flapping = False
+        if self.flapping.end_if_over():
             self._owner.process_changed(self)
         if self.state in (*STOPPED_STATES, ProcessStates.BACKOFF) and self._owner.has_orphans(self.name):
             return
@@ -240,27 +235,14 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         self._restart_due = self.restarts_by_itself
         return changed
 
-    @property
-    def _flapping_seconds_left(self) -> float:
-        last = self._recent_restarts[-1] if self._recent_restarts else 0.0
-        return last + FLAPPING_SECONDS - time.monotonic()
-
     def _count_start(self, before: int) -> None:
         if before == ProcessStates.BACKOFF:
             self.restarts += 1
         elif self._restart_due:
             self.restarts += 1
-            self._note_death()
+            self.flapping.note_restart()
         else:  # somebody's start: what was before is over
-            self._recent_restarts = None
-            self.flapping = False
-
-    def _note_death(self) -> None:
-        """Count the death of a process that had run for `startsecs`; the others become FATAL and are no flapping."""
-        now = time.monotonic()
-        recent = self._recent_restarts = self._recent_restarts or deque(maxlen=FLAPPING_RESTARTS)
-        recent.append(now)
-        self.flapping = len(recent) == FLAPPING_RESTARTS and now - recent[0] < FLAPPING_SECONDS
+            self.flapping.forget()
 
     # -- for the event loop and the state stream
 
@@ -279,8 +261,8 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
                 return now
             case ProcessStates.STOPPED if running and self.config.autostart and not self.laststart:
                 return now
-            case ProcessStates.RUNNING if self.flapping:
-                return now + self._flapping_seconds_left
+            case ProcessStates.RUNNING if self.flapping.is_present:
+                return now + self.flapping.seconds_left
         return None
 
     def describe(self) -> dict[str, Any]:
@@ -295,7 +277,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
             "retry_at": self.delay if self.state == ProcessStates.BACKOFF else None,
             "restarts": self.restarts,
             "last_exit": self.last_exit,
-            "flapping": self.flapping,
+            "flapping": self.flapping.is_present,
             "launches": self.launches,
             "start_pending": self.start_pending,
             "orphans": self._owner.has_orphans(self.name),
