@@ -35,7 +35,7 @@ class Operators:
     """
 
     def __init__(self, supervisord: Any, programs_dir: str) -> None:
-        self.names = set(supervisord.process_groups)
+        self.names = {name for name in supervisord.process_groups if not _has_plugins_file(programs_dir, name)}
         self.on_change: Callable[[str], object] | None = None
         """Called with each name that is used now, or no longer, when the configuration was read again."""
         self._options = supervisord.options
@@ -43,7 +43,8 @@ class Operators:
         self._options.process_groups_from_parser = self._read_groups_and_names
         _folders.clear()
         _folders.add(os.path.realpath(programs_dir))
-        if not self.names <= {SERVICE}:  # else it is `plugvisor up`, which includes plugins' files later
+        # under `plugvisor up` there is the service alone: plugins' files are included later
+        if not supervisord.process_groups.keys() <= {SERVICE}:
             try:
                 self._restore(supervisord.process_groups)
             except ValueError as error:
@@ -95,6 +96,11 @@ def get_names(parser: Any) -> dict[str, bool]:
 def _find_name(section: str) -> str:
     kind, _, name = section.partition(":")
     return name.strip() if kind in _KINDS else ""
+
+
+def _has_plugins_file(programs_dir: str, name: str) -> bool:
+    path = os.path.join(programs_dir, f"{name}.conf")
+    return os.path.lexists(path) and not is_foreign(path)
 
 
 def _is_plugin(filename: str) -> bool:
