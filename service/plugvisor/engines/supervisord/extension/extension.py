@@ -97,7 +97,7 @@ class Extension:
         """A change may have been lost (`stream.guarded`)."""
         self._reporter.recover()
 
-    # -- what a plugin's process needs (`plugin_process.Owner`)
+    # -- what a plugin's process needs (`Owner`)
 
     def read_launch(self, name: str) -> Launch:
         """A program's launch file; raises `LaunchFileError`."""

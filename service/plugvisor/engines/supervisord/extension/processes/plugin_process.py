@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from supervisor.datatypes import RestartUnconditionally
 from supervisor.options import signame
@@ -19,8 +19,7 @@ from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VA
 from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
 
 if TYPE_CHECKING:
-    from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
-    from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
+    from plugvisor.engines.supervisord.extension.processes.owner import Owner
 
 FLAPPING_RESTARTS = 3
 FLAPPING_SECONDS = 60.0
@@ -28,38 +27,6 @@ FLAPPING_SECONDS = 60.0
 NEVER_STARTED = 0.5
 """A `laststart` that supervisord shows as 0 but takes for true: it does not start such a program by itself."""
 _TICK_SECONDS = 0.001  # supervisord compares with `>`
-
-
-class Owner(Protocol):
-    """What a plugin's process needs of the extension."""
-
-    clock: SteadyClock
-    run_dir: str
-    boot_id: str
-
-    def read_launch(self, name: str) -> Launch:
-        """A program's launch file; raises `LaunchFileError`."""
-
-    def has_orphans(self, name: str) -> bool:
-        """Whether something of an earlier process of a program is alive."""
-
-    def prepare_spawn(self, process: PluginProcess) -> None:
-        """Called before a process is started."""
-
-    def process_spawned(self, process: PluginProcess) -> None:
-        """Called when a process has been started."""
-
-    def process_changed(self, process: PluginProcess) -> None:
-        """Called when something other than the state has changed."""
-
-    def process_written_to(self, process: PluginProcess) -> None:
-        """Called when something may wait for a process to read it."""
-
-    def process_stopping(self, process: PluginProcess) -> None:
-        """Called before a process is sent the signal that is to end it."""
-
-    def process_ending(self, process: PluginProcess) -> None:
-        """Called while a process is being reaped, before its pipes are closed."""
 
 
 class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type hints
