@@ -193,7 +193,7 @@ class Settings:
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
         """Patterns of the hosts that requests can name, besides those of loopback."""
-        if self.answers_to_any_name or self.host.startswith("unix://"):
+        if self.answers_to_any_name or self.socket_path is not None:
             return ("*",)
         names = [self.host, urlsplit(self.public_url or "").hostname or ""]
         return (*self.hosts, *(f"[{name}]" if ":" in name else name for name in names if name))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -267,7 +265,6 @@ def test_all_addresses_mean_any_name_which_is_said(plugvisor: PlugvisorStack) ->
 
 @pytest.mark.parametrize("value", ["http://a", "a b", "a/b", "*a", "a:b", "[::1", "::1", "ä.example", "*.", "a,,b c"])
 def test_hosts_that_are_none(shared: PlugvisorStack, value: str) -> None:
-    with contextlib.suppress(socket.error):
-        ended = shared.command("up", PLUGVISOR_HOSTS=value)
-        assert ended.returncode == 2
-        assert "PLUGVISOR_HOSTS" in ended.stderr
+    ended = shared.command("up", PLUGVISOR_HOSTS=value)
+    assert ended.returncode == 2
+    assert "PLUGVISOR_HOSTS" in ended.stderr

@@ -186,3 +186,35 @@ def test_somebody_else_takes_its_place(plugvisor: PlugvisorStack) -> None:
     wait_for(lambda: "echo" in plugvisor.ctl("status"), "the folder to be restored")
     with contextlib.suppress(httpx.TransportError):
         assert plugvisor.status("echo")["pid"] == pid
+
+
+def test_a_link_to_it(plugvisor: PlugvisorStack) -> None:
+    """An operator's own link is followed, and what is gone is restored where it leads to."""
+    real = plugvisor.root / "elsewhere"
+    real.mkdir(mode=0o700)
+    plugvisor.run_dir.symlink_to(real)
+    plugvisor.up()
+    wait_for((real / "lock").exists, "the lock")
+    (real / "state.sock").unlink()
+    (real / "supervisord.pid").unlink()
+    wait_for(lambda: (real / "state.sock").exists() and (real / "supervisord.pid").exists(), "the files", 10)
+    assert "cannot restore" not in plugvisor.read_log("_supervisord")
+
+
+def test_somebody_else_makes_a_link_of_it(plugvisor: PlugvisorStack) -> None:
+    """Nothing is written to the folder that a link of another user's leads to, even if that folder is ours."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make another user's link")
+    plugvisor.environ["PLUGVISOR_LOG_DIR"] = str(plugvisor.root / "log")
+    plugvisor.log_dir = plugvisor.root / "log"
+    plugvisor.up()
+    ours, link = plugvisor.root / "ours", plugvisor.root / "link"
+    ours.mkdir()
+    link.symlink_to(ours)
+    os.lchown(link, 2, 2)
+    plugvisor.run_dir.rename(plugvisor.root / "old")
+    link.rename(plugvisor.run_dir)
+    wait_for(lambda: "is a link of another user's" in plugvisor.read_log("_supervisord"), "the refusal")
+    assert list(ours.iterdir()) == []
+    plugvisor.run_dir.unlink()
+    wait_for((plugvisor.run_dir / "supervisor.sock").exists, "the folder to be restored", 10)

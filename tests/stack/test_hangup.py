@@ -29,6 +29,20 @@ print("ready", signal.getsignal(signal.SIGHUP) == signal.SIG_DFL, flush=True)
 while True:
     signal.pause()
 """
+WITHOUT_DESCRIPTORS = """
+import os, pty, resource, signal
+from supervisor.options import ServerOptions
+from plugvisor.engines.supervisord.extension.patches.hangup import install_hangup
+output, (_, terminal) = os.dup(1), pty.openpty()
+os.dup2(terminal, 1)
+install_hangup()
+options = ServerOptions()
+options.setsignals()
+os.dup2(output, 1)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+os.kill(os.getpid(), signal.SIGHUP)
+print(options.get_signal() == signal.SIGTERM)
+"""
 
 
 def up_in_a_terminal(plugvisor: PlugvisorStack, *before: str) -> int:
@@ -87,3 +101,10 @@ def test_a_hangup_of_an_up_in_the_background(plugvisor: PlugvisorStack) -> None:
     plugvisor.process.send_signal(signal.SIGHUP)
     assert plugvisor.process.wait(DEADLINE_SECONDS) == 0
     assert find_processes(plugvisor.root) == []
+
+
+def test_a_hangup_without_a_free_descriptor() -> None:
+    """A signal handler that raises would end supervisord where it is at that moment."""
+    command = [sys.executable, "-c", WITHOUT_DESCRIPTORS]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+    assert (finished.stdout, finished.stderr) == ("True\n", "")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.operations import Operations
-    from plugvisor.plugins.catalog import Catalog
+    from plugvisor.plugins.catalog import Catalog, Plugin
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class Restorer:
         self._engine = engine
         self._operations = operations
         self._task: asyncio.Task[None] | None = None
+        self._lost: list[str] = []
+        """The plugins whose files were gone at the last look: that, and a failure, is logged once, not each second."""
 
     def open(self) -> None:
         """Begin to look."""
@@ -67,28 +69,36 @@ class Restorer:
         catalog = self._get_catalog()
         # one that the engine has not is published by a refresh
         ids = [name for name in self._engine.read() if name not in catalog or catalog[name].program]
-        missing = await asyncio.to_thread(self._engine.find_unpublished, ids)
+
+        def find_lost() -> tuple[list[str], list[str]]:
+            missing = self._engine.find_unpublished(ids)
+            return missing, [name for name in missing if name in catalog and _has_folder(catalog[name])]
+
+        missing, lost = await asyncio.to_thread(find_lost)
         for plugin_id in missing:
             if plugin_id not in self._get_catalog() and plugin_id in self._engine.read():
                 self._list_plugin(plugin_id)
-        missing = [name for name in missing if name in catalog]
-        if not missing:
-            return
-        logger.warning("the files of %d plugins are gone; they are written again", len(missing))
+        is_new, self._lost = lost != self._lost, lost
+        if lost and is_new:
+            logger.warning("the files of %d plugins are gone; they are written again", len(lost))
         run = self._operations.run
-        changes = [run("restore", plugin_id, partial(self._publish, plugin_id)) for plugin_id in missing]
+        changes = [run("restore", plugin_id, partial(self._publish, plugin_id)) for plugin_id in lost]
         for failure in await asyncio.gather(*changes, return_exceptions=True):
-            if failure is not None:
+            if failure is not None and not isinstance(failure, PlugvisorError):
+                raise failure
+            if failure is not None and is_new:
                 logger.warning("%s", failure)
-                if not isinstance(failure, PlugvisorError):
-                    raise failure
 
     async def _publish(self, plugin_id: str, _accepted: asyncio.Event) -> None:
         plugin = self._get_catalog().get(plugin_id)
 
         def publish() -> None:
-            # one whose folder is gone too was removed by `plugvisor render`
-            if plugin is not None and plugin.program is not None and plugin.folder and plugin.folder.is_dir():
+            if plugin is not None and plugin.program is not None and _has_folder(plugin):
                 self._engine.publish(plugin.program)
 
         await asyncio.to_thread(publish)
+
+
+def _has_folder(plugin: Plugin) -> bool:
+    """Whether a plugin's own folder is there; one whose folder is gone too was removed by `plugvisor render`."""
+    return plugin.folder is not None and plugin.folder.is_dir()

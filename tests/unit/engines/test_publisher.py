@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import stat
 import threading
 from dataclasses import replace
@@ -179,3 +180,14 @@ def test_a_damaged_launch_file_has_no_folder(published: Publisher, tmp_path: Pat
     elif damage != "missing":
         path.write_bytes(b"" if damage == "empty" else PROGRAM.launch[:-20])
     assert published.read_folders() == {"echo": None}
+
+
+def test_missing_files(published: Publisher, tmp_path: Path) -> None:
+    assert published.find_missing(["echo"]) == []
+    assert published.find_missing(["echo", "other"]) == ["other"]
+    conf_path(tmp_path, "echo").unlink()
+    assert published.find_missing(["echo"]) == ["echo"]
+    shutil.rmtree(launch_path(tmp_path, "").parent)
+    assert published.find_missing(["echo"]) == [], "they cannot be written while a folder is gone"
+    published.prepare()
+    assert published.find_missing(["echo"]) == ["echo"]

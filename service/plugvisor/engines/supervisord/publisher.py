@@ -61,8 +61,13 @@ class Publisher:
         return sorted(path for path in files if find_foreign(self._run_dir, path.stem) == path)
 
     def find_missing(self, plugin_ids: Sequence[str]) -> list[str]:
-        """Those of these plugins whose files are not there; costs little if nothing has changed since none was."""
+        """Those of these plugins whose files are not there; costs little if nothing has changed since none was.
+
+        None while the folders are gone: supervisord restores them first.
+        """
         folders = [os.path.dirname(path) for path in self._list_paths("")]
+        if not all(map(os.path.isdir, folders)):
+            return []
         stamps = [*map(_read_stamp, folders)], len(plugin_ids)
         if stamps == self._complete:
             return []

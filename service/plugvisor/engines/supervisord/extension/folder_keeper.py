@@ -86,7 +86,7 @@ class FolderKeeper:
             self._make_folder(self._options.childlogdir, 0o2750 if is_shared else 0o700)
         for name in _KEPT:
             self._keep(name)
-        self._lock(self._run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        self._lock(self._run_dir, os.O_RDONLY | os.O_DIRECTORY)  # it may be a link of the operator's
         self._lock(os.path.join(self._run_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         if not os.path.lexists(self._stream.path):
             self._stream.listen_again()
@@ -102,6 +102,8 @@ class FolderKeeper:
 
     def _make_folder(self, path: str, mode: int) -> bool:
         """Make a folder if it is missing, as nobody else's; returns whether it was."""
+        if os.path.islink(path) and os.lstat(path).st_uid not in (0, os.geteuid()):
+            raise PermissionError(f"{path} is a link of another user's")
         if os.path.isdir(path):
             if path == self._run_dir and os.stat(path).st_uid != os.geteuid():
                 raise PermissionError(f"{path} belongs to another user")

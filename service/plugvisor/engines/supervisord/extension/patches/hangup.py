@@ -6,6 +6,7 @@ closed, and then everything would be left in the background. So here it stops ev
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,9 @@ def install_hangup() -> None:
 def _replace_closed(terminals: list[int]) -> None:
     """Write to nowhere instead of a terminal that is closed: each write would fail, the last one at exit too."""
     closed = [descriptor for descriptor in terminals if not os.isatty(descriptor)]
-    if closed:
+    if not closed:
+        return
+    with contextlib.suppress(OSError):  # no descriptor is free; supervisord would end where the signal came in
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for descriptor in closed:
             os.dup2(nowhere, descriptor)

@@ -17,7 +17,8 @@ from supervisor.loggers import FileHandler, Handler, RotatingFileHandler
 
 CHECK_SECONDS = 1.0
 """How often a log's path is compared with the open file, if something is written to it."""
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a log is opened: without O_NONBLOCK, opening a FIFO would wait for a reader for ever."""
 
 _folders: dict[str, tuple[int, int]] = {}
 """Mode and group of each log folder, as they were last seen."""
@@ -72,7 +73,7 @@ def open_log(path: str, *, follows_links: bool = False) -> int:
         OSError: it cannot be opened, or is not a regular file.
     """
     make_folder(os.path.dirname(path))
-    descriptor = os.open(path, _FLAGS if follows_links else _FLAGS | os.O_NOFOLLOW, 0o666)
+    descriptor = os.open(path, FLAGS if follows_links else FLAGS | os.O_NOFOLLOW, 0o666)
     if not _is_regular(descriptor):
         os.close(descriptor)
         raise OSError("it is no regular file")

@@ -24,7 +24,7 @@ from typing import Any
 from supervisor.loggers import FileHandler, Handler, RotatingFileHandler
 from supervisor.options import ProcessConfig
 
-from plugvisor.engines.supervisord.extension.patches.log_files import make_folder, open_log
+from plugvisor.engines.supervisord.extension.patches.log_files import FLAGS, make_folder, open_log
 
 MOST_SPARE_DESCRIPTORS = 128
 """Not for plugins, but for supervisord's own sockets and files; of a small limit it is an eighth."""
@@ -74,9 +74,7 @@ def make_dispatchers(config: Any, process: Any) -> Any:
     for path in (config.stdout_logfile, config.stderr_logfile):
         if isinstance(path, str):
             make_folder(os.path.dirname(path))
-            # O_NONBLOCK: opening a FIFO would wait for a reader for ever
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-            os.close(os.open(path, flags, 0o666))
+            os.close(os.open(path, FLAGS, 0o666))
     return _make_dispatchers(config, process)
 
 

@@ -1,0 +1,79 @@
+"""The restorer: plugins whose published files are gone are published again, on an engine in memory."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from plugvisor.errors import StartFailed
+from plugvisor.manager import restorer
+from plugvisor.manager.manager import Manager
+
+from tests.helpers.fake_engine import FakeEngine
+from tests.helpers.scenarios import run_scenario, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from plugvisor.engines.engine import Engine
+
+
+class LookedAt(FakeEngine):
+    """Counts how often the restorer has looked."""
+
+    looks = 0
+
+    def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
+        """Those of these plugins that are not published."""
+        self.looks += 1
+        return super().find_unpublished(plugin_ids)
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restorer, "CHECK_SECONDS", 0.005)
+
+
+def run(plugins_dir: Path, break_it: str) -> LookedAt:
+    """Make the published files of a plugin go away for some looks."""
+    folder = plugins_dir / "echo"
+    folder.mkdir()
+    (folder / "plugin.toml").write_text('[plugin]\nid = "echo"\ncommand = "true"\n')
+    engine = LookedAt()
+    checked: Engine = engine
+    manager = Manager(plugins_dir, checked)
+
+    async def scenario() -> None:
+        await manager.load()
+        await manager.refresh()
+        if break_it == "the disk is full":
+            engine.errors["publish"] = StartFailed("the disk is full")
+        elif break_it == "the folder is gone":
+            shutil.rmtree(folder)
+        engine.published.clear()
+        looks = engine.looks
+        await wait_until(lambda: engine.looks >= looks + 5, "some looks")
+        await manager.close()
+
+    run_scenario(scenario())
+    return engine
+
+
+def test_they_are_published_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert list(run(tmp_path, "").published) == ["echo"]
+    assert caplog.messages == ["the files of 1 plugins are gone; they are written again"]
+
+
+def test_a_failure_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert run(tmp_path, "the disk is full").published == {}
+    assert caplog.messages == [
+        "the files of 1 plugins are gone; they are written again",
+        "cannot restore 'echo': the disk is full",
+    ]
+
+
+def test_a_plugin_without_a_folder_is_not_missed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert run(tmp_path, "the folder is gone").published == {}
+    assert caplog.messages == []
