@@ -85,7 +85,7 @@ def get_user(uid: int) -> User:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError as error:
-        raise ConfigurationError(f"cannot find the user {uid}: create it again, or run `plugvisor up` anew") from error
+        raise ConfigurationError(f"cannot find the user {uid}: create it again, or restart `plugvisor up`") from error
     return User(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
 

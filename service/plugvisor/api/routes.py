@@ -31,7 +31,7 @@ _LISTED = {
 }
 _STATUS = _json(plugin.PluginStatus, plugin.AllStatuses, description="one or all")
 _OUTCOME = _json(plugin.Outcome)
-_LONG_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it goes on", plugin.Outcome)}
+_LONG_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it continues", plugin.Outcome)}
 _BULK = _json(plugin.BulkResult)
 _EVENTS = {OK: Answer("an endless stream: snapshot, status, plugins, unavailable", media_type="text/event-stream")}
 _LOG_EVENTS = {OK: Answer("an endless stream: initial, append", media_type="text/event-stream")}

@@ -104,7 +104,7 @@ class Views:
         return b'{"plugins":[%b],"time":"%b"}' % (b",".join(items), format_time().encode())
 
     def _render_status(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> _RenderedStatus:
-        """One plugin's status; rendered anew only when it or its uptime has changed."""
+        """One plugin's status; rendered again only when it or its uptime has changed."""
         process = processes.get(plugin.id)
         uptime = process.uptime_seconds(now) if process is not None and process.is_alive else 0
         known = self._statuses.get(plugin.id)

@@ -99,7 +99,7 @@ def _open_unix_socket(path: Path) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket of an instance that was killed; raise `OSError` if somebody listens there."""
+    """Remove the socket of an instance that was killed; raise `OSError` if a process listens there."""
     with socket.socket(socket.AF_UNIX) as client:
         client.setblocking(False)  # else it would wait if many others do
         try:

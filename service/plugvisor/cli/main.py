@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"plugvisor: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT  # as a shell has it; uvicorn raises the signal anew after its clean end
+        return 128 + signal.SIGINT  # as a shell has it; uvicorn raises the signal again after its clean end
     return status
 
 

@@ -62,7 +62,7 @@ class CatalogReader:
         return make_broken(known.id, known.folder, plugin.manifest_error or known.manifest_error or moved)
 
     def _list_known(self, before: Catalog) -> dict[str, Path | None]:
-        """The folders of the plugins that the engine has; somebody may have deleted what was published."""
+        """The folders of the plugins that the engine has; what was published may have been deleted."""
         if not self._engine.is_live:
             return {}
         plugins = {plugin_id: before.get(plugin_id) for plugin_id in self._engine.read()}

@@ -135,4 +135,4 @@ class Operations:
 
 def _log_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        logger.warning("nobody waited for this any more: %s", error)
+        logger.warning("an operation that was no longer waited for has failed: %s", error)

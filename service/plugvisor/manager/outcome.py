@@ -15,11 +15,11 @@ class Outcome:
 
     process: Process
     finished: bool
-    """False: the caller did not want to wait for the end, and the operation goes on."""
+    """False: the caller did not wait for the end, and the operation continues."""
 
 
 def report_stop(process: Process) -> Outcome:
-    """The outcome of a stop that nobody waits for any more, from the process as it is now."""
+    """The outcome of a stop that is no longer waited for, from the process as it is now."""
     if process.state in (ProcessState.STARTING, ProcessState.RUNNING):
         return Outcome(Process(ProcessState.STOPPED), finished=True)  # as it was before somebody started it again
     if process.is_gone:

@@ -1,4 +1,4 @@
-"""Publishes plugins again whose files somebody has removed, such as a cleaner of temporary files."""
+"""Publishes plugins again whose files were removed, for example by a cleaner of temporary files."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def report(plugin: Plugin, process: Process | None, now: float) -> Report:
             status = Status.ERROR
             state = process.state if process else ProcessState.UNKNOWN
         else:
-            detail = f"it goes on running as it was, but {detail}"
+            detail = f"it keeps running as it was, but {detail}"
     return Report(
         status=status,
         state=state,

@@ -51,7 +51,7 @@ def test_they_are_this_users_alone(settings: Settings, tmp_path: Path) -> None:
 def test_a_folder_that_others_may_write_is_rejected(settings: Settings, tmp_path: Path, name: str, mode: int) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / name).chmod(mode)
-    with pytest.raises(ConfigurationError, match=f"others may write there.*set PLUGVISOR_{name.upper()}_DIR"):
+    with pytest.raises(ConfigurationError, match=f"others can write there.*set PLUGVISOR_{name.upper()}_DIR"):
         prepare_folders(settings)
 
 
@@ -59,7 +59,7 @@ def test_a_folder_that_others_may_write_is_rejected(settings: Settings, tmp_path
 def test_a_folder_of_somebody_else_is_rejected(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o700)
     os.chown(tmp_path / "run", 1, -1)
-    with pytest.raises(ConfigurationError, match="others may write there"):
+    with pytest.raises(ConfigurationError, match="others can write there"):
         prepare_folders(settings)
 
 
@@ -166,7 +166,7 @@ def test_an_open_folder_is_closed_only_if_it_is_empty(roots_settings: Settings, 
         assert read_modes(tmp_path)["run"] == 0o711
         return
     (tmp_path / "run" / "conf.d").mkdir()
-    with pytest.raises(ConfigurationError, match="others may write there"):
+    with pytest.raises(ConfigurationError, match="others can write there"):
         prepare_folders(roots_settings)
     assert read_modes(tmp_path)["run"] == 0o1777, "it is left as it was"
 

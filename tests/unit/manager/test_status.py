@@ -44,7 +44,7 @@ def test_a_plugin_that_cannot_be_started_is_in_error_unless_it_runs(plugin: Plug
     assert describe_problem(plugin) == why
     running = report(plugin, RUNNING, now=105.0)
     assert (running.status, running.pid) == (Status.RUNNING, 7)
-    assert running.detail == f"it goes on running as it was, but {why}"
+    assert running.detail == f"it keeps running as it was, but {why}"
     for process, state in ((None, ProcessState.UNKNOWN), (Process(ProcessState.EXITED), ProcessState.EXITED)):
         stopped = report(plugin, process, now=5.0)
         assert (stopped.status, stopped.state, stopped.detail, stopped.pid) == (Status.ERROR, state, why, None)

@@ -114,7 +114,7 @@ def serve(
     """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone.
 
     Args:
-        on_closed: called when this process listens no more, while it still answers what it has accepted.
+        on_closed: called when this process no longer listens, and still answers what it has accepted.
     """
     protocol = partial(BoundedProtocol, table=ConnectionTable(claim_descriptors()), host_check=host_check)
     config = uvicorn.Config(

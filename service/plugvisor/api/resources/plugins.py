@@ -64,7 +64,7 @@ async def reload_plugin(request: Request[State], query: WaitQuery) -> Response:
 
 
 async def refresh_plugins(request: Request[State]) -> Response:
-    """Read the plugins folder anew."""
+    """Read the plugins folder again."""
     refreshed = await request.state["manager"].refresh()
     return respond(
         RefreshResult(

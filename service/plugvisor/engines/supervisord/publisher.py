@@ -78,7 +78,7 @@ class Publisher:
     def write(self, program: Program) -> None:
         """Publish a program, the section last: without the launch file it would be a program that fails.
 
-        Waits for the folders if somebody has removed them: supervisord restores them within a second.
+        Waits for the folders if they were removed: supervisord restores them within a second.
         """
         paths = self._list_paths(program.id)
         known, stamps = self._written.get(program.id, (None, []))

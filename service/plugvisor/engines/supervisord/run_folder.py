@@ -61,7 +61,7 @@ def prepare_folders(settings: Settings) -> None:
                 os.close(descriptor)
         if not is_safe:
             raise ConfigurationError(
-                f"cannot use the folder {str(path)!r}: others may write there and make us run what they like; "
+                f"cannot use the folder {str(path)!r}: others can write there and so have Plugvisor run anything; "
                 f"set {variable} to a folder of your own"
             )
     with run_dir_errors(settings):

@@ -281,10 +281,10 @@ class Extension:
 
     def _close(self) -> None:
         self._loop.close()
-        self._service_socket = None  # before supervisord closes every descriptor and begins anew
+        self._service_socket = None  # before supervisord closes every descriptor and restarts
         self._keeper.close()
         if self._supervisord.options.mood == SupervisorStates.RESTARTING and self.stdout is not None:
-            self.stdout.close()  # supervisord closes every descriptor when it begins anew
+            self.stdout.close()  # supervisord closes every descriptor when it restarts itself
 
     def _find_launch(self, name: str) -> ProcessTag | None:
         process = self._programs.find(name)

@@ -1,4 +1,4 @@
-"""Restores the run folder if somebody empties or removes it, such as a cleaner of temporary files.
+"""Restores the run folder if it is emptied or removed, for example by a cleaner of temporary files.
 
 The service writes the programs' files again; all other files of the run folder are supervisord's to restore, which may
 be root. The folder is locked as well: systemd-tmpfiles leaves alone what is locked (tmpfiles.d(5)).
@@ -70,13 +70,13 @@ class FolderKeeper:
         self._problem = problem
 
     def close(self) -> None:
-        """Unlock the folder; supervisord may begin anew."""
+        """Unlock the folder; supervisord may restart itself."""
         for descriptor, _ in self._locks.values():
             os.close(descriptor)
         self._locks.clear()
 
     def recover(self) -> None:
-        """Nothing is left inconsistent: the next check looks at everything again."""
+        """The next check finds whatever this one has missed."""
 
     def _restore(self) -> None:
         is_shared = self._service_gid is not None
@@ -103,7 +103,7 @@ class FolderKeeper:
         return os.path.dirname(path) == self._run_dir and not os.path.lexists(path)
 
     def _make_folder(self, path: str, mode: int) -> bool:
-        """Make a folder if it is missing, as nobody else's; returns whether it was."""
+        """Make a folder if it is missing, owned by this user; returns whether it was missing."""
         was_there = os.path.isdir(path)
         descriptor = open_folder(Path(path))
         try:
@@ -161,7 +161,7 @@ def _write(path: str, kept: _KeptFile) -> None:
 
 
 def _listen_again(server: Any, path: str, mode: int, owner: tuple[int, int]) -> None:
-    """Have one of supervisord's HTTP servers listen on a new socket; its connections go on."""
+    """Have one of supervisord's HTTP servers listen on a new socket; open connections are kept."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     umask = os.umask(0o177)  # this user alone, from the first moment
     try:

@@ -1,4 +1,4 @@
-"""Opens a folder in a way that nobody else can put another one in its place."""
+"""Opens a folder so that no other user can replace it meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells the files that Plugvisor has generated from those that somebody else has put into the run folder."""
+"""Distinguishes the files that Plugvisor has generated from others in the run folder."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class StateReporter:
         self.stream.close_all()
 
     def recover(self) -> None:
-        """A change may have been lost: every reader must begin anew, with a snapshot."""
+        """A change may have been lost: every reader must reconnect and get a snapshot."""
         self.stream.disconnect()
 
     def _write(self, message: dict[str, Any]) -> None:

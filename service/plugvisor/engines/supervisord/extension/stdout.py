@@ -144,7 +144,7 @@ class _Lines:
         """Nothing waits here."""
 
     def close(self) -> None:
-        """The log itself goes on."""
+        """The log itself stays open."""
 
 
 def escape_control_characters(lines: bytes) -> bytes:
@@ -167,7 +167,7 @@ def _name_of(config: Any) -> str:
 
 
 def _open_stdout() -> int:
-    """Standard output, non-blocking; opened anew if possible, so that it stays blocking for other processes."""
-    with contextlib.suppress(OSError):  # a socket cannot be opened anew
+    """Standard output, non-blocking; opened again if possible, so that it stays blocking for other processes."""
+    with contextlib.suppress(OSError):  # a socket cannot be opened again
         return os.open("/dev/fd/1", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     return os.dup(1)

@@ -85,7 +85,7 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         self._listen()
 
     def listen_again(self) -> None:
-        """Listen on a new socket, for somebody has removed the one before; readers stay connected."""
+        """Listen on a new socket, because the one before was removed; readers stay connected."""
         before = self.socket
         self.del_channel()
         try:
@@ -135,11 +135,11 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         reader.write(snapshot)
 
     def recover(self) -> None:
-        """Make every reader begin anew, since its states may be outdated."""
+        """Disconnect every reader, since its states may be outdated."""
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Disconnect every reader; they may connect anew. Raises nothing.
+        """Disconnect every reader; they may reconnect. Raises nothing.
 
         It is not `guarded`, as it is how to recover: a failure in it would call it again, without an end.
         """
@@ -212,7 +212,7 @@ class Reader(asyncore.dispatcher):  # type: ignore[misc]
         self.recover()
 
     def recover(self) -> None:
-        """This reader has missed something, and can connect anew."""
+        """This reader has missed something, and can reconnect."""
         self.close()
 
     def close(self) -> None:

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 
 ROUND_SECONDS = 1.0
-"""A round is never longer; supervisor has it so."""
+"""A round is never longer, as in supervisor."""
 DEFERRED_SECONDS = 0.05
 """How often a call that waits (`supervisorctl stop`) is looked at."""
 SLICE_SECONDS = 0.01
 """How long processes that are due, such as all of them at the start, may hold up everything else."""
 MOST_REAPED = 10_000
-"""How many orphans are reaped in one round, whatever time that takes: what is left makes every look at the orphans
-longer, and on an overloaded machine a plugin that forks all the time would win."""
+"""At most so many orphans are reaped in one round, whatever time that takes: those that are left make every search
+for orphans longer, and on an overloaded machine a plugin that forks all the time would outrun it."""
 MOST_DUE = 256
 """So many entries, and four for each program, may wait in the queue of what is due."""
 
@@ -114,7 +114,7 @@ class EventLoop:
                 self.reschedule_all()  # most of them were due in a state that is long over
 
     def reschedule_all(self) -> None:
-        """Begin anew: every time that processes remember was moved, or most entries are outdated."""
+        """Rebuild the queue: every time that processes remember was moved, or most entries are outdated."""
         self._due.clear()
         for process in self.plugins:
             self.schedule(process)
@@ -126,7 +126,7 @@ class EventLoop:
         return [process for group in groups for process in group.processes.values() if is_plugin(process)]
 
     def close(self) -> None:
-        """Watch nothing more: supervisord is about to end, or to close every descriptor and begin anew."""
+        """Watch nothing more: supervisord is about to end, or to close every descriptor and restart."""
         self._waker.close()
         self._selector.close()
 

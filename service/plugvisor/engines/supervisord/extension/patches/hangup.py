@@ -1,6 +1,6 @@
 """SIGHUP, for a supervisord that `plugvisor up` has started in a terminal.
 
-To supervisor it means: reload the configuration and start every program anew. But it also comes when a terminal is
+To supervisor it means: reload the configuration and restart every program. But it also comes when a terminal is
 closed, and then everything would be left in the background. So here it stops everything, or, under nohup, nothing.
 """
 

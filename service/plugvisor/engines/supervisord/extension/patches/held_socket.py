@@ -50,7 +50,7 @@ class HeldSocket:
 
 
 def install_held_socket() -> HeldSocket | None:
-    """Have supervisord use the socket for the program that names it, and its own means for every other.
+    """Have supervisord use the socket for the program that names it; others use supervisor's own sockets.
 
     Returns:
         None if this process was started without such a socket.

@@ -1,4 +1,4 @@
-"""Log files that somebody renames, deletes or replaces: supervisord goes on in a new file.
+"""Log files that are renamed, deleted or replaced: supervisord continues in a new file.
 
 supervisor 4.3.0, as it comes, keeps its descriptor until SIGUSR2: what it writes after a rename goes to the renamed
 file, and after a removal to nowhere.
@@ -18,7 +18,7 @@ from supervisor.loggers import FileHandler, Handler, RotatingFileHandler
 CHECK_SECONDS = 1.0
 """How often a log's path is compared with the open file, if something is written to it."""
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-"""How a log is opened: without O_NONBLOCK, opening a FIFO would wait for a reader for ever."""
+"""How a log is opened: without O_NONBLOCK, opening a FIFO would block until it has a reader."""
 
 _folders: dict[str, tuple[int, int]] = {}
 """Mode and group of each log folder, as they were last seen."""
@@ -41,7 +41,7 @@ def emit(handler: Any, record: Any) -> None:
         try:
             if _is_replaced(handler):
                 _switch_to(handler, open_log(handler.baseFilename))
-        except Exception:  # noqa: BLE001 - whoever logs expects no error
+        except Exception:  # noqa: BLE001 - a caller that logs expects no error
             handler.handleError()
     Handler.emit(handler, record)
 
@@ -56,7 +56,7 @@ def reopen(handler: Any) -> None:
 
 
 def roll_over(handler: Any) -> None:
-    """`RotatingFileHandler.doRollover`; writes to the new file go to its end, even if somebody truncates it."""
+    """`RotatingFileHandler.doRollover`; writes to the new file go to its end, even if it is truncated."""
     before = handler.stream
     _roll_over(handler)
     if handler.stream is not before:
@@ -67,7 +67,7 @@ def roll_over(handler: Any) -> None:
 def open_log(path: str, *, follows_links: bool = False) -> int:
     """Open a log file for appending; create it, and its folder if that is gone. This never blocks.
 
-    Without a request no link is followed: whoever can replace a log must not choose which file is written to.
+    Without a request no link is followed: a user who can replace a log must not choose which file is written to.
 
     Raises:
         OSError: it cannot be opened, or is not a regular file.

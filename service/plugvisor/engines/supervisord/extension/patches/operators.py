@@ -71,7 +71,7 @@ class Operators:
 
 
 def admit(parser: Any, sections: Iterable[str], filename: str) -> bool:
-    """Whether a file's sections may be added to a parser; an operator's file puts plugins of its names out of it."""
+    """Whether a file's sections may be added to a parser; an operator's file removes plugins of the same names."""
     names = get_names(parser)
     here = set(filter(None, map(_find_name, sections)))
     is_plugin = _is_plugin(filename)

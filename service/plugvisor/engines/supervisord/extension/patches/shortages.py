@@ -49,7 +49,7 @@ def emit(handler: Any, record: Any) -> None:
             handler.stream = os.fdopen(open_log(handler.baseFilename), "ab")
         FileHandler.emit(handler, record)
         handler.doRollover()
-    except Exception:  # noqa: BLE001 - whoever logs expects no error
+    except Exception:  # noqa: BLE001 - a caller that logs expects no error
         handler.handleError()
 
 
