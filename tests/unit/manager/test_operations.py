@@ -127,7 +127,7 @@ def test_a_client_that_goes_away_cancels_nothing(
     with caplog.at_level(logging.WARNING):
         run(scenario)
     assert [record.getMessage() for record in caplog.records] == (
-        ["nobody waited for this any more: cannot start 'a': it died"] if problem else []
+        ["an operation that was no longer waited for has failed: cannot start 'a': it died"] if problem else []
     )
 
 

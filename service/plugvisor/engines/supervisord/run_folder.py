@@ -37,7 +37,7 @@ def prepare_folders(settings: Settings) -> None:
     """Make the run and log folders, or check those that are there.
 
     Raises:
-        ConfigurationError: one cannot be used, or others may write there.
+        ConfigurationError: one cannot be used, or others can write there.
     """
     users = settings.users
     is_root = os.geteuid() == 0
