@@ -128,7 +128,8 @@ class Family:
     def __init__(self, shared: Supervisord, name: str, kinds: tuple[str, ...]) -> None:
         self.shared, self.name = shared, name
         self.main = shared.start_ready(name)
-        wait_for(lambda: shared.read_output(name).count("child") % len(kinds) == 0 and self.children, "its children")
+        # how many have begun: a child that is to ignore SIGTERM does so from then on
+        wait_for(lambda: (begun := shared.read_output(name).count("child")) and begun % len(kinds) == 0, "its children")
         # the parent of a child that was forked twice may need a moment to end
         wait_for(lambda: len(shared.find(name)) == len(kinds) + 1, "no process but these")
         self.pids = shared.find(name)
