@@ -13,6 +13,7 @@ from plugvisor.errors import (
     PluginDisabled,
     PluginNotFound,
     PluginsUnreadable,
+    StartFailed,
     StopTimeout,
 )
 from plugvisor.manager.catalog_reader import CatalogReader
@@ -188,12 +189,19 @@ class Manager:
         """Make a plugin known that a refresh has found, unless somebody has just started it."""
         plugin = self.catalog.get(plugin_id)
         if plugin is not None and plugin.program is not None and plugin_id not in self._engine.read():
-            await asyncio.to_thread(self._engine.publish, plugin.program)
             try:
-                await self._engine.add(plugin_id)
+                await self._publish_and_add(plugin)
             except InvalidManifest:  # its id has just been taken
                 self.catalog[plugin_id] = await asyncio.to_thread(self._reader.read_again, plugin)
                 self._announce()
+
+    async def _publish_and_add(self, plugin: Plugin) -> None:
+        await asyncio.to_thread(self._engine.publish, plugin.program)
+        try:
+            await self._engine.add(plugin.id)
+        except StartFailed:  # somebody may have removed its files before they were read
+            await asyncio.to_thread(self._engine.publish, plugin.program)
+            await self._engine.add(plugin.id)
 
     async def _remove(self, plugin_id: str, _accepted: asyncio.Event) -> None:
         """Stop a plugin whose folder is gone, and make the engine forget it."""

@@ -352,6 +352,22 @@ def test_already_running(tmp_path: Path) -> None:
 # -- publishing and removing
 
 
+def test_a_run_folder_that_cannot_be_read_has_nothing_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not the plugins folder that is unreadable, and supervisord is restoring it."""
+
+    def refuse() -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    async def scenario(engine: SupervisordEngine, _fake: FakeSupervisor) -> None:
+        monkeypatch.setattr(engine._publisher, "list_foreign", refuse)
+        assert engine.read_published() == {}
+        assert "cannot read what is published" in caplog.text
+
+    run(tmp_path, scenario)
+
+
 def test_a_program_is_published_and_removed(tmp_path: Path) -> None:
     async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
         engine._settings.log_dir.mkdir()

@@ -307,6 +307,23 @@ def test_a_removed_plugin_that_is_started_again_and_again(tmp_path: Path) -> Non
     run(tmp_path, scenario)
 
 
+def test_a_plugin_whose_files_are_removed_before_they_are_read_is_published_again(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        plugins.write("new")
+        engine.errors["add"] = StartFailed("supervisord rejects its program")
+        held = engine.hold("add", "new")
+        refreshing = asyncio.create_task(manager.refresh())
+        await engine.wait_called("add", "new")
+        del engine.published["new"]
+        held.set()
+        await engine.wait_called("add", "new", times=2)
+        assert "new" in engine.published
+        with pytest.raises(StartFailed):  # once more is enough
+            await refreshing
+
+    run(tmp_path, scenario)
+
+
 def test_one_plugin_that_cannot_be_changed_keeps_nothing_else_from_being_done(tmp_path: Path) -> None:
     async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
         plugins.write("gone")

@@ -126,12 +126,16 @@ class SupervisordEngine:
 
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each published plugin came from."""
-        foreign = self._publisher.list_foreign()
+        try:
+            foreign, published = self._publisher.list_foreign(), self._publisher.read_folders()
+        except OSError as error:  # supervisord is restoring the run folder
+            logger.warning("cannot read what is published: %s", error)
+            return {}
         for path in foreign:
             if path not in self._foreign_files:
                 logger.warning("left alone: %s was not written by Plugvisor", path)
         self._foreign_files = foreign
-        return self._publisher.read_folders()
+        return published
 
     def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
         """Those of these plugins whose files are not there."""
