@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,16 @@ def test_it_reads_the_same(texts: list[str]) -> None:
             paths[-1].write_text(text)
         paths.append(Path(root, "missing.conf"))
         assert parse(LINEAR(), paths) == parse(SUPERVISORS_OWN(), paths)
+
+
+def test_what_is_no_regular_file_is_skipped(tmp_path: Path) -> None:
+    """A pipe would block supervisord until somebody writes to it."""
+    os.mkfifo(tmp_path / "pipe.conf")
+    (tmp_path / "endless.conf").symlink_to("/dev/zero")
+    (tmp_path / "folder.conf").mkdir()
+    (tmp_path / "file.conf").write_text("[program:a]\ncommand=x\n")
+    (tmp_path / "link.conf").symlink_to("file.conf")
+    names = ("pipe.conf", "endless.conf", "folder.conf", "missing.conf", "link.conf")
+    found, contents, _, _ = parse(LINEAR(), [tmp_path / name for name in names])
+    assert found == [str(tmp_path / "link.conf")]
+    assert contents == [("program:a", [("command", "x")])]

@@ -6,6 +6,8 @@ supervisor 4.3.0 reads every included file into one parser and then goes through
 
 from __future__ import annotations
 
+import os
+import stat
 from configparser import RawConfigParser, SectionProxy
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ def read(parser: Any, filenames: str | Iterable[str], **kwargs: Any) -> list[str
     found = []
     for filename in [filenames] if isinstance(filenames, str) else filenames:
         part = RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
-        found += RawConfigParser.read(part, [filename], **kwargs)
+        found += _read_file(part, filename, **kwargs)
         if not admit(parser, part.sections(), filename):
             continue
         for section, options in part._sections.items():  # type: ignore[attr-defined] # noqa: SLF001 - the public way copies option by option
@@ -54,3 +56,19 @@ def expand_here(parser: Any, here: str | None) -> None:
                 if here is None:
                     raise AssertionError("here has not been set to a path")
                 parser.set(section, key, value.replace("%(here)s", here))
+
+
+def _read_file(parser: RawConfigParser, filename: str, encoding: str | None = None) -> list[str]:
+    """`RawConfigParser.read` for one file; what is no regular file is skipped: supervisord would wait for a pipe."""
+    try:
+        with open(filename, encoding=encoding, opener=_open) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return []
+            parser.read_file(file, filename)
+    except OSError:
+        return []
+    return [filename]
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
