@@ -216,8 +216,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False  # uvicorn hangs up after that answer
             self._is_refused = True
             return
-        self.transport.write(_render(error))
+        self.transport.write(render_problem(error))
         self.transport.close()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Let the connection become a WebSocket, unless the response to an earlier request would be sent into it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._refuse(MalformedRequest("a WebSocket is opened only when all earlier requests are answered"))
+            return
+        super().handle_websocket_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Log nothing; the request is answered as if it had not asked for an upgrade."""
@@ -227,7 +234,8 @@ def _head_too_large() -> HeadTooLarge:
     return HeadTooLarge(f"the request line and its headers may have {MOST_HEAD_BYTES // 1024} KiB together")
 
 
-def _render(error: PlugvisorError) -> bytes:
+def render_problem(error: PlugvisorError) -> bytes:
+    """The whole response to a request after which the connection is closed."""
     response = make_response(error)
     headers = [*response.raw_headers, (b"connection", b"close")]
     lines = [STATUS_LINE[response.status_code], *(b"%s: %s\r\n" % header for header in headers)]

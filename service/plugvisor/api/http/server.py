@@ -103,9 +103,9 @@ class Server(uvicorn.Server):
 
 def make_websocket_protocol(**options: Any) -> asyncio.Protocol:
     """uvicorn's protocol for a connection that becomes a WebSocket; most services never see one."""
-    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol  # noqa: PLC0415
+    from plugvisor.api.http.websockets import WebSocketProtocol  # noqa: PLC0415
 
-    return WebSocketsSansIOProtocol(**options)
+    return WebSocketProtocol(**options)
 
 
 def serve(
