@@ -71,7 +71,7 @@ _PREFIX = "PLUGVISOR_"
 INTERNAL_VARIABLES = {
     f"{_PREFIX}{name}" for name in ("PYTHON", "PROGRAMS", "MINFDS", "CTL_URL", "CTL_USERNAME", "CTL_PASSWORD", "PLUGIN")
 }
-"""What Plugvisor's own processes pass on to each other."""
+"""Variables that Plugvisor's own processes pass to each other."""
 
 
 def find_unknown_variables(environ: Mapping[str, str]) -> list[str]:

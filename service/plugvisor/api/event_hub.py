@@ -91,7 +91,7 @@ class EventHub:
         """A new client, for `follow`; the caller gives its place back.
 
         Args:
-            address: of which only so many streams can be open; None if it does not count.
+            address: the number of whose streams is limited; None for a client that does not count.
 
         Raises:
             PluginNotFound, SupervisorUnavailable, TooManyStreams

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plugvisor.settings import Settings
 
 BACKLOG = 2048
-"""So many connections wait for the service while it restarts; the system may allow fewer."""
+"""How many connections can wait for the service while it restarts; the system may allow fewer."""
 PATIENCE_SECONDS = 3.0
 """An instance that is ending may still have the address."""
 _POLL_SECONDS = 0.05
@@ -114,7 +114,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _describe_failure(settings: Settings, error: OSError | UnicodeError) -> str:
-    """What is wrong, and which setting to change."""
+    """The cause, and which setting to change."""
     number = error.errno if isinstance(error, OSError) else None
     if settings.socket_path is not None:
         advice = "end that, or choose another path" if number == errno.EADDRINUSE else "choose another path"

@@ -1,4 +1,4 @@
-"""Who uses a TCP port of this machine, as far as /proc says (Linux)."""
+"""Finds the process that uses a TCP port, if /proc shows it (Linux)."""
 
 from __future__ import annotations
 

@@ -127,7 +127,8 @@ _SYSLOG_TIME = re.compile(
     (?P<time>[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}})(?![0-9:])""",
     re.VERBOSE,
 )
-_GAP = re.compile(rf"{_BLANKS}(?:[-|:]{_END})?+{_BLANKS}")
+# The separator is optional without `?+`: Python 3.11 before 3.11.4 takes it even if the lookahead fails.
+_GAP = re.compile(rf"{_BLANKS}(?:[-|:]{_END})?{_BLANKS}")
 
 _WORDS = "|".join(sorted(SPELLINGS, key=len, reverse=True))
 # In brackets in any case; otherwise in capitals only, as "error" can begin a sentence.
@@ -138,10 +139,10 @@ _LEVEL_AT_START = re.compile(
     # with the logger's name in logging's default format: WARNING:root:message
     rf"{_BLANKS}(?:{_INSIDE}{_COLOURS}:?+|{_BARE}{_COLOURS}(?::(?:(?P<logger>[\w.-]{{1,100}}+):)?|(?={_BLANKS}[|-]{_END})))"
 )
-_LEVEL_AFTER_WORDS = re.compile(rf"(?:[^\s|]{{1,100}}+{_BLANKS}(?:[-|:]{_END})?+{_BLANKS}){{1,2}}(?:{_INSIDE}|{_BARE})")
+_LEVEL_AFTER_WORDS = re.compile(rf"(?:[^\s|]{{1,100}}+{_BLANKS}(?:[-|:]{_END})?{_BLANKS}){{1,2}}(?:{_INSIDE}|{_BARE})")
 _NAME = re.compile(
     rf"""(?:[\[(](?![0-9]+[\])])(?P<inside>[\w.:/-]{{1,100}}+)[\])]          # not a process id
-    |   (?P<bare>[\w./-]{{1,100}}+)(?::|{_BLANKS}[|-]){_END}) {_BLANKS} (?:[-|:]{_END})?+ {_BLANKS}""",
+    |   (?P<bare>[\w./-]{{1,100}}+)(?::|{_BLANKS}[|-]){_END}) {_BLANKS} (?:[-|:]{_END})? {_BLANKS}""",
     re.VERBOSE,
 )
 _PLACE = re.compile(

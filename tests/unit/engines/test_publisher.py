@@ -191,3 +191,23 @@ def test_missing_files(published: Publisher, tmp_path: Path) -> None:
     assert published.find_missing(["echo"]) == [], "they cannot be written while a folder is gone"
     published.prepare()
     assert published.find_missing(["echo"]) == ["echo"]
+
+
+def test_files_that_are_deleted_while_they_are_written(
+    published: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are written again: the file that is not there is not the one that was written."""
+    section = conf_path(tmp_path, "echo")
+    replace_file = os.replace
+
+    def replace_and_delete(source: str, target: str) -> None:
+        replace_file(source, target)
+        os.unlink(target)
+
+    section.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", replace_and_delete)
+        published.write(PROGRAM)
+    assert not section.exists()
+    published.write(PROGRAM)
+    assert section.exists()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RESTORE_SECONDS = 3.0
 """How long to wait for folders that supervisord restores."""
 Stamp = tuple[int, int, int]
+NO_FILE: Stamp = (0, 0, 0)
 
 
 class Publisher:
@@ -82,7 +83,7 @@ class Publisher:
         """
         paths = self._list_paths(program.id)
         known, stamps = self._written.get(program.id, (None, []))
-        if known == program and stamps == [_read_stamp(path) for path in paths]:
+        if known == program and NO_FILE not in stamps and stamps == [_read_stamp(path) for path in paths]:
             return
         if (foreign := find_foreign(self._run_dir, program.id)) is not None:
             raise FileExistsError(errno.EEXIST, "a file that Plugvisor has not written is in its place", str(foreign))
@@ -120,7 +121,7 @@ def _read_stamp(path: str) -> Stamp:
     try:
         status = os.stat(path)
     except OSError:
-        return 0, 0, 0
+        return NO_FILE
     return status.st_ctime_ns, status.st_size, status.st_ino
 
 

@@ -124,7 +124,7 @@ _OWN_NAMES = re.compile(
     r"conf\.d|launch|log|lock|admin_code|users\.conf|supervisord\.pid|(state|supervisor)\.sock|.+\.log(\.[0-9]+)?|.+\.tmp"
     r"|lost\+found"
 )
-"""What can be in a run or log folder before it is shared for the first time; `lost+found` is a new volume's."""
+"""What a run or log folder may contain when it is first shared; a new volume has `lost+found`."""
 
 
 def _share_folder(descriptor: int, users: Users, mode: int) -> None:

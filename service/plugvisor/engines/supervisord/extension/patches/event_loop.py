@@ -35,7 +35,7 @@ DEFERRED_SECONDS = 0.05
 SLICE_SECONDS = 0.01
 """How long processes that are due, such as all of them at the start, may hold up everything else."""
 MOST_REAPED = 10_000
-"""At most so many orphans are reaped in one round, whatever time that takes: those that are left make every search
+"""The most orphans that are reaped in one round, whatever time that takes: those that are left make every search
 for orphans longer, and on an overloaded machine a plugin that forks all the time would outrun it."""
 MOST_DUE = 256
 """So many entries, and four for each program, may wait in the queue of what is due."""

@@ -39,7 +39,7 @@ class HeldSocket:
         return HELD_DESCRIPTOR
 
     def get_socket(self) -> HeldSocket:
-        """What a new process gets as descriptor 0."""
+        """Return what a new process gets as descriptor 0."""
         return self
 
     def remove_file(self) -> None:
