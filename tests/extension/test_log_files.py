@@ -187,6 +187,27 @@ def test_rotation_by_size_begins_anew(own: Supervisord) -> None:
     assert "\0" not in printer.log.read_text()
 
 
+@pytest.mark.parametrize("name", ["x.log", "x.log.1", "x.log.2"])
+def test_a_folder_in_the_way_of_a_rotation(own: Supervisord, name: str) -> None:
+    """It is neither moved nor removed, and the log does not grow without end."""
+    printer = Printer(own, stdout_logfile_maxbytes=10_000, stdout_logfile_backups=2)
+    [descriptor] = [path for path in Path(f"/proc/{own.pid}/fd").iterdir() if os.readlink(path) == str(printer.log)]
+    if name == "x.log":
+        printer.log.unlink()
+    (printer.folder / name).mkdir()
+    inode = (printer.folder / name).stat().st_ino
+    sizes = []
+    for _ in range(8):
+        before = descriptor.stat().st_size
+        printer.print("x" * 3_000 + "\n")
+        wait_for(lambda before=before: descriptor.stat().st_size != before, "what was printed")
+        sizes.append(descriptor.stat().st_size)
+    assert max(sizes) < 20_000
+    assert sorted(sizes) != sizes, "it was emptied"
+    assert (printer.folder / name).stat().st_ino == inode
+    own.rpc("plugins.sync")
+
+
 def test_sigusr2_while_a_log_cannot_be_opened(printer: Printer) -> None:
     """supervisor, as it comes, ends."""
     own = printer.supervisord

@@ -49,4 +49,5 @@ def _set_up_logging() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%F %T"
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # we log the same, better
+    # we log the same, better; its warnings are about requests that are invalid, which anybody can send without end
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)

@@ -56,12 +56,26 @@ def reopen(handler: Any) -> None:
 
 
 def roll_over(handler: Any) -> None:
-    """`RotatingFileHandler.doRollover`; writes to the new file go to its end, even if it is truncated."""
+    """`RotatingFileHandler.doRollover`; writes to the new file go to its end, even if it is truncated.
+
+    If a folder is in the way, it stays there, and the log is emptied when it has its maximum size.
+    """
     before = handler.stream
+    if 0 < handler.maxBytes <= before.tell() and _is_obstructed(handler):
+        if os.fstat(before.fileno()).st_nlink == 0 or not _is_replaced(handler):
+            os.ftruncate(before.fileno(), 0)
+            before.seek(0)
+        return
     _roll_over(handler)
     if handler.stream is not before:
         descriptor = handler.stream.fileno()
         fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
+
+
+def _is_obstructed(handler: Any) -> bool:
+    """Whether a folder has the name of the log or of one of its backups."""
+    numbers = range(1, handler.backupCount + 1)
+    return any(map(os.path.isdir, (handler.baseFilename, *(f"{handler.baseFilename}.{number}" for number in numbers))))
 
 
 def open_log(path: str, *, follows_links: bool = False) -> int:
