@@ -142,8 +142,8 @@ def test_odd_requests_are_logged_for_what_they_are(
 ) -> None:
     status = int(send_raw(shared, target, b"Host: " + host).split(b" ", 2)[1])
     lines = outcomes(logged())
-    if status == 400:  # the HTTP server itself has refused it
-        assert [line.partition(" WARNING ")[2] for line in lines] == ["Invalid HTTP request received."]
+    if status == 400:  # the HTTP server itself has rejected it; anybody could fill the log with such lines
+        assert lines == []
     else:
         assert (status, lines) == (404, ["POST /plugin/none/stop: 404 plugin_not_found"])
 
