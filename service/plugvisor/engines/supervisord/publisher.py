@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.engines.supervisord.extension.generated import is_foreign
 from plugvisor.engines.supervisord.extension.processes.launch_file import (
@@ -27,6 +27,14 @@ Stamp = tuple[int, int, int]
 NO_FILE: Stamp = (0, 0, 0)
 
 
+class _Seen(NamedTuple):
+    """A program's files as they were last read."""
+
+    stamps: list[Stamp]
+    is_foreign: bool
+    folder: Path | None
+
+
 class Publisher:
     """Writes and reads what supervisord is to run. Every method may raise `OSError`; none leaves half a file."""
 
@@ -34,6 +42,7 @@ class Publisher:
         self._run_dir = run_dir
         self._complete: object = None
         self._written: dict[str, tuple[Program, list[Stamp]]] = {}
+        self._seen: dict[str, _Seen] = {}
 
     def prepare(self) -> None:
         """Make the folders for the generated files."""
@@ -42,29 +51,25 @@ class Publisher:
 
     def read_folders(self) -> dict[str, Path | None]:
         """The folder that each published plugin came from; None if its launch file is missing or damaged."""
-        folders: dict[str, Path | None] = {}
-        for path in sorted(conf_path(self._run_dir, "").parent.glob("*.conf")):
-            if is_foreign(str(path)):
-                continue
-            try:
-                launch = parse_launch(read_launch_file(str(launch_path(self._run_dir, path.stem))))
-                folders[path.stem] = Path(launch.directory)
-            except (OSError, LaunchFileError):
-                folders[path.stem] = None
-        return folders
+        published = ((path.stem, self._look(path)) for path in self._list_sections())
+        return {name: seen.folder for name, seen in published if not seen.is_foreign}
 
     def list_foreign(self) -> list[Path]:
         """The program and launch files that Plugvisor has not written; it leaves them alone."""
-        files = [
-            *conf_path(self._run_dir, "").parent.glob("*.conf"),
-            *launch_path(self._run_dir, "").parent.glob("*.sh"),
-        ]
-        return sorted(path for path in files if find_foreign(self._run_dir, path.stem) == path)
+        sections = self._list_sections()
+        names = {path.stem for path in sections}
+        launches = launch_path(self._run_dir, "").parent.glob("*.sh")
+        return sorted(
+            [
+                *(path for path in sections if self._look(path).is_foreign),
+                *(path for path in launches if path.stem not in names and is_foreign(str(path))),
+            ]
+        )
 
     def find_missing(self, plugin_ids: Sequence[str]) -> list[str]:
         """Those of these plugins whose files are not there; costs little if nothing has changed since none was.
 
-        None while the folders are gone: supervisord restores them first.
+        Empty while the folders are gone: supervisord restores them first.
         """
         folders = [os.path.dirname(path) for path in self._list_paths("")]
         if not all(map(os.path.isdir, folders)):
@@ -102,6 +107,7 @@ class Publisher:
     def remove(self, plugin_id: str) -> None:
         """Remove a plugin's files, the section first; those that Plugvisor has not written stay."""
         self._written.pop(plugin_id, None)
+        self._seen.pop(plugin_id, None)
         if find_foreign(self._run_dir, plugin_id) is not None:
             return
         for path in reversed(self._list_paths(plugin_id)):
@@ -111,6 +117,23 @@ class Publisher:
                 # a broken manifest's id is its folder's name, of any length
                 if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
                     raise
+
+    def _list_sections(self) -> list[Path]:
+        return sorted(conf_path(self._run_dir, "").parent.glob("*.conf"))
+
+    def _look(self, section: Path) -> _Seen:
+        """What a program's files are; they are read only if they have changed."""
+        stamps = [_read_stamp(path) for path in self._list_paths(section.stem)]
+        seen = self._seen.get(section.stem)
+        if seen is None or seen.stamps != stamps or NO_FILE in stamps:
+            seen = self._seen[section.stem] = _Seen(stamps, is_foreign(str(section)), self._read_folder(section.stem))
+        return seen
+
+    def _read_folder(self, plugin_id: str) -> Path | None:
+        try:
+            return Path(parse_launch(read_launch_file(str(launch_path(self._run_dir, plugin_id)))).directory)
+        except (OSError, LaunchFileError):
+            return None
 
     def _list_paths(self, plugin_id: str) -> list[str]:
         return [str(make(self._run_dir, plugin_id)) for make in (launch_path, conf_path)]
