@@ -40,6 +40,8 @@ class Publisher:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
+        # folder and ending of the launch files and of the sections
+        self._launch_parts, self._section_parts = _split(launch_path(run_dir, "")), _split(conf_path(run_dir, ""))
         self._complete: object = None
         self._written: dict[str, tuple[Program, list[Stamp]]] = {}
         self._seen: dict[str, _Seen] = {}
@@ -51,20 +53,16 @@ class Publisher:
 
     def read_folders(self) -> dict[str, Path | None]:
         """The folder that each published plugin came from; None if its launch file is missing or damaged."""
-        published = ((path.stem, self._look(path)) for path in self._list_sections())
+        published = ((name, self._look(name)) for name in self._list_names(*self._section_parts))
         return {name: seen.folder for name, seen in published if not seen.is_foreign}
 
     def list_foreign(self) -> list[Path]:
         """The program and launch files that Plugvisor has not written; it leaves them alone."""
-        sections = self._list_sections()
-        names = {path.stem for path in sections}
-        launches = launch_path(self._run_dir, "").parent.glob("*.sh")
-        return sorted(
-            [
-                *(path for path in sections if self._look(path).is_foreign),
-                *(path for path in launches if path.stem not in names and is_foreign(str(path))),
-            ]
-        )
+        names = self._list_names(*self._section_parts)
+        sections = [self._list_paths(name)[1] for name in names if self._look(name).is_foreign]
+        without_section = set(self._list_names(*self._launch_parts)).difference(names)
+        launches = [path for name in without_section if is_foreign(path := self._list_paths(name)[0])]
+        return sorted(map(Path, [*sections, *launches]))
 
     def find_missing(self, plugin_ids: Sequence[str]) -> list[str]:
         """Those of these plugins whose files are not there; costs little if nothing has changed since none was.
@@ -118,25 +116,36 @@ class Publisher:
                 if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
                     raise
 
-    def _list_sections(self) -> list[Path]:
-        return sorted(conf_path(self._run_dir, "").parent.glob("*.conf"))
+    def _list_names(self, folder: str, ending: str) -> list[str]:
+        try:
+            return sorted(name.removesuffix(ending) for name in os.listdir(folder) if name.endswith(ending))
+        except FileNotFoundError:
+            return []
 
-    def _look(self, section: Path) -> _Seen:
+    def _look(self, plugin_id: str) -> _Seen:
         """What a program's files are; they are read only if they have changed."""
-        stamps = [_read_stamp(path) for path in self._list_paths(section.stem)]
-        seen = self._seen.get(section.stem)
+        paths = self._list_paths(plugin_id)
+        stamps = [_read_stamp(path) for path in paths]
+        seen = self._seen.get(plugin_id)
         if seen is None or seen.stamps != stamps or NO_FILE in stamps:
-            seen = self._seen[section.stem] = _Seen(stamps, is_foreign(str(section)), self._read_folder(section.stem))
+            seen = self._seen[plugin_id] = _Seen(stamps, is_foreign(paths[1]), _read_folder(paths[0]))
         return seen
 
-    def _read_folder(self, plugin_id: str) -> Path | None:
-        try:
-            return Path(parse_launch(read_launch_file(str(launch_path(self._run_dir, plugin_id)))).directory)
-        except (OSError, LaunchFileError):
-            return None
-
     def _list_paths(self, plugin_id: str) -> list[str]:
-        return [str(make(self._run_dir, plugin_id)) for make in (launch_path, conf_path)]
+        """A program's launch file and its section."""
+        # as strings: with a thousand plugins `Path` takes most of the time of a refresh
+        return [f"{folder}/{plugin_id}{ending}" for folder, ending in (self._launch_parts, self._section_parts)]
+
+
+def _split(path: Path) -> tuple[str, str]:
+    return str(path.parent), path.name
+
+
+def _read_folder(launch: str) -> Path | None:
+    try:
+        return Path(parse_launch(read_launch_file(launch)).directory)
+    except (OSError, LaunchFileError):
+        return None
 
 
 def _read_stamp(path: str) -> Stamp:
