@@ -188,6 +188,21 @@ def test_somebody_else_takes_its_place(plugvisor: PlugvisorStack) -> None:
         assert plugvisor.status("echo")["pid"] == pid
 
 
+def test_an_obstacle_keeps_nothing_else_from_being_restored(plugvisor: PlugvisorStack) -> None:
+    plugvisor.up()
+    launch, pidfile = plugvisor.run_dir / "launch", plugvisor.run_dir / "supervisord.pid"
+    launch.rmdir()
+    launch.touch()
+    pidfile.unlink()
+    wait_for(pidfile.exists, "the pid file", 10)
+    log = plugvisor.read_log("_supervisord")
+    assert log.count("cannot restore the run folder") == 1
+    assert str(launch) in log
+    assert log.count("supervisord started with pid") == 1, "it has not started again"
+    launch.unlink()
+    wait_for(launch.is_dir, "the folder", 10)
+
+
 def test_a_link_to_it(plugvisor: PlugvisorStack) -> None:
     """An operator's own link is followed, and what is gone is restored where it leads to."""
     real = plugvisor.root / "elsewhere"

@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,8 @@ from plugvisor.engines.supervisord.extension.folders import open_folder
 from plugvisor.engines.supervisord.extension.stream import guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from plugvisor.engines.supervisord.extension.stream import StateStream
 
 CHECK_SECONDS = 1.0
@@ -51,7 +54,7 @@ class FolderKeeper:
         self._kept: dict[str, _KeptFile] = {}
         self._locks: dict[str, tuple[int, int]] = {}  # by path, a descriptor and the inode that it has locked
         self._checked_at = 0.0
-        self._problem = ""
+        self._problems: list[str] = []
 
     @guarded
     def check(self) -> None:
@@ -60,14 +63,11 @@ class FolderKeeper:
         if not is_running or time.monotonic() - self._checked_at < CHECK_SECONDS:
             return
         self._checked_at = time.monotonic()
-        problem = ""
-        try:
-            self._restore()
-        except OSError as error:
-            problem = f"plugins: cannot restore the run folder {self._run_dir}: {error}"
-        if problem and problem != self._problem:
-            self.logger.critical(problem)
-        self._problem = problem
+        problems = _find_problems([self._restore_run_folder]) or _find_problems(self._list_steps())
+        if problems != self._problems:
+            for problem in problems:
+                self.logger.critical(f"plugins: cannot restore the run folder: {problem}")  # noqa: G004
+        self._problems = problems
 
     def close(self) -> None:
         """Unlock the folder; supervisord may restart itself."""
@@ -78,41 +78,60 @@ class FolderKeeper:
     def recover(self) -> None:
         """The next check finds whatever this one has missed."""
 
-    def _restore(self) -> None:
-        is_shared = self._service_gid is not None
-        if self._make_folder(self._run_dir, 0o711 if is_shared else 0o700):
+    def _list_steps(self) -> list[Callable[[], object]]:
+        """What to restore in the run folder, if that is this user's; a step that fails holds up none of the others."""
+        return [
+            *(partial(self._make_folder, os.path.join(self._run_dir, name), 0o2770) for name in ("conf.d", "launch")),
+            self._restore_log_folder,
+            *(partial(self._keep, name) for name in _KEPT),
+            partial(self._lock, self._run_dir, os.O_RDONLY | os.O_DIRECTORY),  # it may be a link of the operator's
+            partial(self._lock, os.path.join(self._run_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW),
+            self._restore_sockets,
+            self._restore_pidfile,
+        ]
+
+    def _restore_run_folder(self) -> None:
+        if self._make_folder(self._run_dir, 0o711):
             self.logger.critical(f"plugins: the run folder {self._run_dir} was gone; it is restored")  # noqa: G004
-        for name in ("conf.d", "launch"):
-            self._make_folder(os.path.join(self._run_dir, name), 0o2770 if is_shared else 0o700)
+
+    def _restore_log_folder(self) -> None:
         if os.path.dirname(self._options.childlogdir) == self._run_dir:
-            self._make_folder(self._options.childlogdir, 0o2750 if is_shared else 0o700)
-        for name in _KEPT:
-            self._keep(name)
-        self._lock(self._run_dir, os.O_RDONLY | os.O_DIRECTORY)  # it may be a link of the operator's
-        self._lock(os.path.join(self._run_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+            self._make_folder(self._options.childlogdir, 0o2750)
+
+    def _restore_sockets(self) -> None:
         if not os.path.lexists(self._stream.path):
             self._stream.listen_again()
         for config, server in self._options.httpservers:
             if config["family"] == socket.AF_UNIX and self._is_missing(config["file"]):
                 _listen_again(server, config["file"], config["chmod"], config["chown"])
+
+    def _restore_pidfile(self) -> None:
         if self._is_missing(self._options.pidfile):
-            self._options.write_pidfile()
+            # not by `write_pidfile`, which logs that supervisord has started
+            Path(self._options.pidfile).write_text(f"{os.getpid()}\n", encoding="ascii")
 
     def _is_missing(self, path: str) -> bool:
         """Whether one of the run folder's files is gone; what lies elsewhere is the operator's."""
         return os.path.dirname(path) == self._run_dir and not os.path.lexists(path)
 
-    def _make_folder(self, path: str, mode: int) -> bool:
-        """Make a folder if it is missing, owned by this user; returns whether it was missing."""
+    def _make_folder(self, path: str, shared_mode: int) -> bool:
+        """Make a folder if it is missing, owned by this user; returns whether it was missing.
+
+        Args:
+            shared_mode: its mode if it is shared with the service's group; else it is this user's alone.
+        """
         was_there = os.path.isdir(path)
-        descriptor = open_folder(Path(path))
+        try:
+            descriptor = open_folder(Path(path))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from error
         try:
             if os.fstat(descriptor).st_uid != os.geteuid() and (path == self._run_dir or not was_there):
                 raise PermissionError(f"{path} belongs to another user")
             if not was_there:
                 if self._service_gid is not None:
                     os.fchown(descriptor, -1, self._service_gid)
-                os.fchmod(descriptor, mode)
+                os.fchmod(descriptor, 0o700 if self._service_gid is None else shared_mode)
         finally:
             os.close(descriptor)
         return not was_there
@@ -129,7 +148,7 @@ class FolderKeeper:
             return
         stamp = status.st_mtime_ns, status.st_ino
         if stat.S_ISREG(status.st_mode) and (known is None or known.stamp != stamp):
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 data = file.read(_LARGEST_KEPT_BYTES)
             self._kept[name] = _KeptFile(stamp, data, stat.S_IMODE(status.st_mode), status.st_gid)
 
@@ -145,6 +164,17 @@ class FolderKeeper:
         self._locks[path] = locked, os.fstat(locked).st_ino
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _find_problems(steps: Sequence[Callable[[], object]]) -> list[str]:
+    """Make every step; returns what went wrong."""
+    problems = []
+    for step in steps:
+        try:
+            step()
+        except OSError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _write(path: str, kept: _KeptFile) -> None:
