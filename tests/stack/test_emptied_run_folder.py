@@ -30,9 +30,11 @@ def list_files(folder: Path) -> dict[str, tuple[int, int, int]]:
     """Mode, user and group of all that is in the run folder, without the logs."""
     found = {}
     for path in [folder, *folder.rglob("*")]:
-        status = path.lstat()
         name = str(path.relative_to(folder))
-        if not name.startswith("log"):
+        if name.startswith("log") or name.endswith(".tmp"):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # it is just being replaced
+            status = path.lstat()
             # what `up` has written as root is the service's when it has written it again
             owner = status.st_uid if "/" not in name else -1
             found[name] = (status.st_mode, owner, status.st_gid)

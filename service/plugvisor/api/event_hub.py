@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from plugvisor.api.event_log import Event, EventLog
-from plugvisor.api.stream_limit import StreamLimit
+from plugvisor.api.http.stream_limit import StreamLimit
 from plugvisor.api.timestamps import format_time
 from plugvisor.errors import PluginNotFound, SupervisorUnavailable
 from plugvisor.models.events import SupervisorLost
@@ -29,7 +29,7 @@ from plugvisor.models.events import SupervisorLost
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from plugvisor.api.stream_limit import Place
+    from plugvisor.api.http.stream_limit import Place
     from plugvisor.api.views import Views
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.engines.supervisord import boot
@@ -119,6 +119,26 @@ def test_a_plugin_that_may_be_running_keeps_its_program(settings: Settings, keep
     write_manifest(settings, "echo", "[plugin\n")
     render_programs(settings, keep_broken=keep_broken)
     assert list_published(settings) == (["echo"] if keep_broken else [])
+
+
+def test_a_foreign_file_that_is_put_in_the_place_of_a_program_concerns_that_plugin_alone(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_catalog = boot.load_catalog
+
+    def load_and_lose_a_race(*arguments: Any) -> Any:
+        catalog = load_catalog(*arguments)
+        conf_path(settings.run_dir, "echo").write_text("[program:echo]\ncommand=true\n")
+        return catalog
+
+    monkeypatch.setattr(boot, "load_catalog", load_and_lose_a_race)
+    for name in ("echo", "other"):
+        write_manifest(settings, name)
+    catalog = render_programs(settings, keep_broken=False)
+    assert "was not written by Plugvisor" in catalog["echo"].problem
+    assert catalog["other"].problem == ""
+    assert launch_path(settings.run_dir, "other").exists()
+    assert not launch_path(settings.run_dir, "echo").exists()
 
 
 def test_folders_that_cannot_be_used_are_named(settings: Settings) -> None:

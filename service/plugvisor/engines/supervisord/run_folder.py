@@ -124,7 +124,7 @@ _OWN_NAMES = re.compile(
     r"conf\.d|launch|log|lock|admin_code|users\.conf|supervisord\.pid|(state|supervisor)\.sock|.+\.log(\.[0-9]+)?|.+\.tmp"
     r"|lost\+found"
 )
-"""What a run or log folder may contain when it is first shared; a new volume has `lost+found`."""
+"""Names that a run or log folder can contain before it is shared; a new volume contains `lost+found`."""
 
 
 def _share_folder(descriptor: int, users: Users, mode: int) -> None:

@@ -61,7 +61,8 @@ def roll_over(handler: Any) -> None:
     If a folder is in the way, it stays there, and the log is emptied when it has its maximum size.
     """
     before = handler.stream
-    if 0 < handler.maxBytes <= before.tell() and _is_obstructed(handler):
+    is_full = 0 < handler.maxBytes <= before.tell()
+    if is_full and _is_obstructed(handler):
         if os.fstat(before.fileno()).st_nlink == 0 or not _is_replaced(handler):
             os.ftruncate(before.fileno(), 0)
             before.seek(0)
