@@ -360,6 +360,18 @@ def test_check_wherever_temporary_files_are(plugvisor: PlugvisorStack, tmp_path:
     assert plugvisor.command("check", TMPDIR=str(tmp_path / name)).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("none", "No such file or directory; create it, or set PLUGVISOR_PLUGINS_DIR"),
+        ("file", "Not a directory; set PLUGVISOR_PLUGINS_DIR"),
+    ],
+)
+def test_a_plugins_folder_that_cannot_be_read(plugvisor: PlugvisorStack, name: str, advice: str) -> None:
+    (plugvisor.root / "file").touch()
+    assert advice in refused(plugvisor, "up", PLUGVISOR_PLUGINS_DIR=str(plugvisor.root / name))
+
+
 def test_check_of_no_folder(plugvisor: PlugvisorStack) -> None:
     assert "none" in refused(plugvisor, "check", str(plugvisor.root / "none"))
 
