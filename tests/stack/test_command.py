@@ -267,7 +267,7 @@ def test_a_weak_code_is_warned_about(plugvisor: PlugvisorStack, by_file: bool) -
     plugvisor.up()
     assert plugvisor.post("/plugins/refresh", code).status_code == 200
     shown = plugvisor.output_path.read_text()
-    assert shown.count("the admin code is short") == 1
+    assert shown.count("warning: the admin code is short") == 1
     assert code not in shown
     assert "as you set it" in shown
 
