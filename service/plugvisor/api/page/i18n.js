@@ -46,6 +46,7 @@ adminCode|Admin code|管理员验证码
 signInText|Changes, logs and usage need the admin code from the terminal. It is kept until this tab is closed.|更改、日志和指标需要终端里的管理员验证码，保留到此标签页关闭为止。
 wrongCode|Wrong code.|验证码不正确。
 tooMany|Too many wrong codes. Try again in {0} s.|错误次数过多，请 {0} 秒后再试。
+codeRejected|The admin code is wrong or has changed. Sign in again.|管理员验证码不正确或已更改，请重新登录。
 signedIn|Signed in|已登录
 signedOut|Signed out|已退出登录
 connecting|Connecting|连接中
