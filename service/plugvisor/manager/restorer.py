@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from plugvisor.errors import PlugvisorError
+from plugvisor.errors import PlugvisorError, SupervisorUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +59,8 @@ class Restorer:
             await asyncio.sleep(CHECK_SECONDS)
             try:
                 await self._restore()
+            except SupervisorUnavailable:  # it fell silent meanwhile
+                continue
             except Exception:
                 logger.exception("cannot look for files that are gone")
 

@@ -9,6 +9,7 @@ import pytest
 from plugvisor.errors import StartFailed
 from plugvisor.manager import restorer
 from plugvisor.manager.manager import Manager
+from plugvisor.models.process import ProcessState
 
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import run_scenario, wait_until
@@ -76,4 +77,31 @@ def test_a_failure_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 def test_a_plugin_without_a_folder_is_not_missed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert run(tmp_path, "the folder is gone").published == {}
+    assert caplog.messages == []
+
+
+class FallsSilent(LookedAt):
+    """Does not answer any more when the restorer has looked at the files."""
+
+    def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
+        """Those of these plugins that are not published."""
+        missing = super().find_unpublished(plugin_ids)
+        self.is_live = False
+        return missing
+
+
+def test_an_engine_that_falls_silent_is_looked_at_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = FallsSilent()
+    checked: Engine = engine
+    manager = Manager(tmp_path, checked)
+
+    async def scenario() -> None:
+        await manager.load()
+        engine.set("unlisted", ProcessState.RUNNING)
+        for _ in range(3):
+            await wait_until(lambda: not engine.is_live, "a look")
+            engine.is_live = True
+        await manager.close()
+
+    run_scenario(scenario())
     assert caplog.messages == []

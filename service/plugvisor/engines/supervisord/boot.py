@@ -19,7 +19,7 @@ from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.engines.supervisord.run_folder import read_plugins_user, run_dir_errors
 from plugvisor.errors import ConfigurationError
-from plugvisor.plugins.catalog import Catalog, load_catalog
+from plugvisor.plugins.catalog import Catalog, load_catalog, load_plugin
 from plugvisor.users import become_user
 
 if TYPE_CHECKING:
@@ -118,9 +118,10 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
         ConfigurationError
     """
     publisher = Publisher(settings.run_dir)
+    render = partial(render_program, settings=settings)
     try:
         published = publisher.read_folders()
-        catalog = load_catalog(settings.plugins_dir, published, partial(render_program, settings=settings))
+        catalog = load_catalog(settings.plugins_dir, published, render)
     except OSError as error:
         advice = "create it, or set" if isinstance(error, FileNotFoundError) else "set"
         raise ConfigurationError(
@@ -128,9 +129,13 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
             f"{advice} PLUGVISOR_PLUGINS_DIR to the folder that holds your plugins"
         ) from error
     with run_dir_errors(settings):
-        for plugin in catalog.values():
-            if plugin.program is not None:
+        for plugin in list(catalog.values()):
+            if plugin.program is None or plugin.folder is None:
+                continue
+            try:
                 publisher.write(plugin.program)
+            except FileExistsError:  # a foreign file was put in its place just now: that concerns this plugin alone
+                catalog[plugin.id] = load_plugin(plugin.folder, render)
         for plugin_id in published:
             plugin = catalog[plugin_id]
             if plugin.program is None and not (keep_broken and plugin.folder is not None):
