@@ -70,7 +70,9 @@ def test_supervisord_is_frozen(fragile: PlugvisorStack, open_page: Callable[...,
     try:
         expect(page.locator(".connection")).to_have_text(appearance.text("unavailable"))
         expect(page.locator("#banner")).to_contain_text(appearance.text("unavailableTitle"))
+        assert page.locator("#banner").inner_text().count("supervisord does not answer") == 1
         expect_growing_age(page, appearance)
+        check_accessibility(page)
         late = open_page(fragile.url, appearance)
         expect(late.locator(".connection")).to_have_text(appearance.text("unavailable"))
         expect(late.locator(".row")).to_have_count(0)

@@ -86,6 +86,14 @@ def test_an_address_with_the_code_signs_in(
     assert page.evaluate("sessionStorage.length") == 0
 
 
+def test_an_address_with_a_wrong_code_says_so(
+    stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
+) -> None:
+    page = open_page(stack.url, appearance, code="the-code-of-an-earlier-start")
+    expect(page.locator(".toast")).to_have_text(appearance.text("codeRejected"))
+    expect(page.get_by_role("button", name=appearance.text("signIn"), exact=True)).to_be_visible()
+
+
 def test_a_code_that_has_become_wrong_is_asked_for_again(
     stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
 ) -> None:

@@ -20,11 +20,11 @@ def test_they_are_shown_everywhere(plugvisor: PlugvisorStack) -> None:
         done = plugvisor.command(command)
         assert done.returncode == 0
         assert f"echo: warning: plugin.toml line 5: {WARNING}" in done.stdout
-        assert VARIABLE in done.stderr
+        assert f"warning: {VARIABLE}\n" in done.stderr
         assert "s3cret" not in done.stdout + done.stderr
     plugvisor.up()
-    assert WARNING in plugvisor.output_path.read_text()
-    assert VARIABLE in plugvisor.output_path.read_text()
+    assert f"echo: warning: plugin.toml line 5: {WARNING}\n" in plugvisor.output_path.read_text()
+    assert f"warning: {VARIABLE}\n" in plugvisor.output_path.read_text()
     assert WARNING in plugvisor.service_log
     assert VARIABLE in plugvisor.service_log
     assert "s3cret" not in plugvisor.service_log + plugvisor.output_path.read_text()

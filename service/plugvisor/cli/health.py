@@ -6,6 +6,7 @@ little: an HTTP client would take longer than everything else here.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -28,10 +29,11 @@ def run_health(_arguments: argparse.Namespace) -> int:
         with connect(settings) as connection:
             status, body = ask(connection)
     except (OSError, ValueError) as error:  # the latter: no host can have such a name, or that is not HTTP
-        print(f"unhealthy: no answer from {settings.url}: {error}", file=sys.stderr)
+        reason = getattr(error, "strerror", None) or error
+        print(f"unhealthy: no answer from {settings.url}: {reason}", file=sys.stderr)
         return 1
     if status != 200:
-        print(f"unhealthy: {settings.url} answers {status}: {body}", file=sys.stderr)
+        print(f"unhealthy: {settings.url} answers {status}: {read_detail(body)}", file=sys.stderr)
         return 1
     print("healthy")
     return 0
@@ -69,3 +71,11 @@ def ask(connection: socket.socket) -> tuple[int, str]:
         case [version, status, _] if version.startswith(b"HTTP/"):
             return int(status), body.decode(errors="replace")
     raise ValueError("that is not an HTTP service")
+
+
+def read_detail(body: str) -> str:
+    """The sentence in a problem document; of anything else the whole body."""
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return body

@@ -29,7 +29,7 @@ def run_render(_arguments: argparse.Namespace) -> int:
     prepare_folders(settings)
     status = _print_verdicts(render_programs(settings, keep_broken=True).values())
     for sentence in (*list_foreign_files(settings), *find_unknown_variables(os.environ)):
-        print(sentence, file=sys.stderr)
+        print(f"warning: {sentence}", file=sys.stderr)
     return status
 
 
@@ -43,7 +43,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise ConfigurationError(f"cannot read the folder {str(settings.plugins_dir)!r}: {error.strerror}") from error
     for sentence in find_unknown_variables(os.environ):
-        print(sentence, file=sys.stderr)
+        print(f"warning: {sentence}", file=sys.stderr)
     return _print_verdicts(catalog.values())
 
 

@@ -76,13 +76,14 @@ def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None
         if plugin.problem:
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
         for warning in plugin.manifest.warnings if plugin.manifest else ():
-            print(f"{plugin.name_of_folder}: {warning}", file=sys.stderr)
-    for sentence in (*boot.list_foreign_files(settings), *find_unknown_variables(os.environ)):
-        print(sentence, file=sys.stderr)
+            print(f"{plugin.name_of_folder}: warning: {warning}", file=sys.stderr)
+    warnings = [*boot.list_foreign_files(settings), *find_unknown_variables(os.environ)]
     if code.is_weak:
-        print(WEAK_CODE, file=sys.stderr)
+        warnings.append(WEAK_CODE)
     if settings.answers_to_any_name:
-        print(ANY_NAME, file=sys.stderr)
+        warnings.append(ANY_NAME)
     if settings.users is None and os.environ.get("PLUGVISOR_SERVICE_USER"):
-        print(_ONE_USER, file=sys.stderr)
+        warnings.append(_ONE_USER)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print("Ctrl-C stops all of it.", flush=True)

@@ -59,14 +59,14 @@ def test_a_folder_that_others_may_write_is_rejected(settings: Settings, tmp_path
 def test_a_folder_of_somebody_else_is_rejected(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o700)
     os.chown(tmp_path / "run", 1, -1)
-    with pytest.raises(ConfigurationError, match="others can write there"):
+    with pytest.raises(ConfigurationError, match="it belongs to another user; set PLUGVISOR_RUN_DIR"):
         prepare_folders(settings)
 
 
 @pytest.mark.parametrize("name", ["run", "log"])
 def test_a_file_in_its_place_is_named(settings: Settings, tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    with pytest.raises(ConfigurationError, match=f"cannot use the folder '.*/{name}': File exists; set PLUGVISOR_"):
+    with pytest.raises(ConfigurationError, match=f"cannot use the folder '.*/{name}': Not a directory; set PLUGVISOR_"):
         prepare_folders(settings)
 
 

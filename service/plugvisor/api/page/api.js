@@ -29,7 +29,7 @@ export async function request(path, { method = "GET", body, headers = {}, signal
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
-  if (response.status === 401 && getCode() === code) setCode(null);
+  if (response.status === 401 && getCode() === code) setCode(null, true);
   throw new Problem({
     status: response.status,
     code: problem.code ?? `http_${response.status}`,

@@ -46,6 +46,7 @@ adminCode|Admin code|管理员验证码
 signInText|Changes, logs and usage need the admin code from the terminal. It is kept until this tab is closed.|更改、日志和指标需要终端里的管理员验证码，保留到此标签页关闭为止。
 wrongCode|Wrong code.|验证码不正确。
 tooMany|Too many wrong codes. Try again in {0} s.|错误次数过多，请 {0} 秒后再试。
+codeRejected|The admin code is wrong or has changed. Sign in again.|管理员验证码不正确或已更改，请重新登录。
 signedIn|Signed in|已登录
 signedOut|Signed out|已退出登录
 connecting|Connecting|连接中
@@ -54,7 +55,7 @@ lost|Offline|离线
 unavailable|No supervisord|supervisord 不可达
 lostTitle|Plugvisor cannot be reached.|无法连接 Plugvisor。
 lostText|The plugins may still be running.|插件可能仍在运行。
-unavailableTitle|supervisord does not answer.|supervisord 没有响应。
+unavailableTitle|supervisord is unavailable.|supervisord 不可用。
 staleAge|The states below are {0} old.|所见为 {0} 前的状态。
 restartedTitle|The service was restarted.|服务已重启。
 restartedText|The plugins kept running.|插件不受影响。

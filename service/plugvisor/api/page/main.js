@@ -1,7 +1,7 @@
 // The page's header, connection banner and views.
 
 import { Actions } from "./actions.js";
-import { announce, signIn } from "./dialogs.js";
+import { announce, signIn, toast } from "./dialogs.js";
 import { h, icon, setText } from "./dom.js";
 import { formatDuration, language, setLanguage, t } from "./i18n.js";
 import { ListView } from "./list.js";
@@ -116,9 +116,10 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
   view.search.focus();
 });
-onSession(() => {
+onSession((isRejected) => {
   showSession();
-  announce(t(getCode() ? "signedIn" : "signedOut"));
+  if (isRejected) toast(t("codeRejected"), true);
+  else announce(t(getCode() ? "signedIn" : "signedOut"));
 });
 store.addEventListener("connection", showConnection);
 store.addEventListener("plugins", showTitle);

@@ -6,15 +6,15 @@ const listeners = new Set();
 /** Returns the code, or null. */
 export const getCode = () => sessionStorage.getItem(KEY);
 
-/** Stores a code; null removes it. */
-export function setCode(code) {
+/** Stores a code; null removes it, and `isRejected` says that the service did not accept it. */
+export function setCode(code, isRejected = false) {
   if (code === getCode()) return;
   if (code) sessionStorage.setItem(KEY, code);
   else sessionStorage.removeItem(KEY);
-  for (const listener of listeners) listener();
+  for (const listener of listeners) listener(isRejected);
 }
 
-/** Calls `listener` after every sign-in and sign-out; returns a function that unsubscribes it. */
+/** Calls `listener(isRejected)` after every sign-in and sign-out; returns a function that unsubscribes it. */
 export function onSession(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);

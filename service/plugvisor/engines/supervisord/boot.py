@@ -123,9 +123,10 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
         published = publisher.read_folders()
         catalog = load_catalog(settings.plugins_dir, published, render)
     except OSError as error:
+        advice = "create it, or set" if isinstance(error, FileNotFoundError) else "set"
         raise ConfigurationError(
             f"cannot read the plugins folder {str(settings.plugins_dir)!r}: {error.strerror}; "
-            "create it, or set PLUGVISOR_PLUGINS_DIR to the folder that holds your plugins"
+            f"{advice} PLUGVISOR_PLUGINS_DIR to the folder that holds your plugins"
         ) from error
     with run_dir_errors(settings):
         for plugin in list(catalog.values()):

@@ -37,7 +37,7 @@ def prepare_folders(settings: Settings) -> None:
     """Make the run and log folders, or check those that are there.
 
     Raises:
-        ConfigurationError: one cannot be used, or others can write there.
+        ConfigurationError: one cannot be used, belongs to another user, or others can write there.
     """
     users = settings.users
     is_root = os.geteuid() == 0
@@ -51,7 +51,8 @@ def prepare_folders(settings: Settings) -> None:
                 if users is not None and is_root:
                     _share_folder(descriptor, users, mode)
                 status = os.fstat(descriptor)
-                is_safe = status.st_uid == (os.getuid() if users is None else 0) and not status.st_mode & 0o022
+                is_own = status.st_uid == (os.getuid() if users is None else 0)
+                is_safe = is_own and not status.st_mode & 0o022
                 # of root's folders the service needs no more than what is in them
                 if is_safe and (users is None or is_root):
                     if not os.access(path, os.W_OK | os.X_OK):
@@ -60,9 +61,11 @@ def prepare_folders(settings: Settings) -> None:
             finally:
                 os.close(descriptor)
         if not is_safe:
+            why = "it belongs to another user"
+            if is_own:
+                why = "others can write there and so have Plugvisor run anything"
             raise ConfigurationError(
-                f"cannot use the folder {str(path)!r}: others can write there and so have Plugvisor run anything; "
-                f"set {variable} to a folder of your own"
+                f"cannot use the folder {str(path)!r}: {why}; set {variable} to a folder of your own"
             )
     with run_dir_errors(settings):
         Publisher(settings.run_dir).prepare()

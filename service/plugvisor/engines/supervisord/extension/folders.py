@@ -78,8 +78,6 @@ def _enter(name: str, folder: int, *, is_last: bool) -> int:
         entered = os.open(name, _READ if is_last else _SEARCH, dir_fd=folder)
     except PermissionError:
         entered = os.open(name, _SEARCH, dir_fd=folder)
-    except NotADirectoryError:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
     os.close(folder)
     return entered
 
