@@ -18,6 +18,7 @@ PlugvisorError
 ├── InvalidManifest         start, reload: the manifest is invalid
 ├── AlreadyRunning          start
 ├── NotRunning              stop
+├── DependencyFailed        start, reload: a plugin that it requires cannot be had
 ├── StartFailed             the process could not be spawned, or ended before it was running
 ├── StopTimeout             still alive after SIGKILL and the deadline
 └── SupervisorUnavailable   unreachable, shutting down or frozen
@@ -119,6 +120,14 @@ class AlreadyRunning(PlugvisorError):
 
 class NotRunning(PlugvisorError):
     """No process of the plugin is running, and supervisord will not start one."""
+
+
+class DependencyFailed(PlugvisorError):
+    """A plugin that this one requires is missing, disabled or invalid, or it failed or was stopped."""
+
+    def __init__(self, message: str, dependency: str | None = None) -> None:
+        super().__init__(message)
+        self.dependency = dependency
 
 
 class StartFailed(PlugvisorError):

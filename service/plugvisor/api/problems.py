@@ -37,6 +37,7 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.InvalidManifest: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_manifest"),
     errors.AlreadyRunning: (HTTPStatus.CONFLICT, "already_running"),
     errors.NotRunning: (HTTPStatus.CONFLICT, "not_running"),
+    errors.DependencyFailed: (HTTPStatus.CONFLICT, "dependency_failed"),
     errors.StartFailed: (HTTPStatus.INTERNAL_SERVER_ERROR, "start_failed"),
     errors.StopTimeout: (HTTPStatus.GATEWAY_TIMEOUT, "stop_timeout"),
     errors.SupervisorUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "supervisor_unavailable"),
@@ -50,6 +51,7 @@ _ABOUT_ONE_PLUGIN = (
     errors.InvalidManifest,
     errors.AlreadyRunning,
     errors.NotRunning,
+    errors.DependencyFailed,
     errors.StartFailed,
     errors.StopTimeout,
 )
@@ -78,6 +80,7 @@ def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
             detail=str(error),
             code=code,
             plugin_id=about or UNSET,
+            dependency=getattr(error, "dependency", None) or UNSET,
             parameter=getattr(error, "parameter", None) or UNSET,
             retry_after=getattr(error, "retry_after_seconds", UNSET),
         )

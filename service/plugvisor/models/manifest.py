@@ -11,6 +11,8 @@ from typing import Annotated, Literal, Self, TypedDict
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
+from plugvisor.models.lifecycle import Check, Limits, Requirement, Restart
+
 FILE_NAME = "plugin.toml"
 RESERVED_IDS = {"plugvisor": "the service's own program", "all": "supervisorctl, to which it means every program"}
 """Ids that no plugin may have, in lower case, and what they are reserved for."""
@@ -148,6 +150,14 @@ class Metadata(Struct, frozen=True):
     sdk_conflicts: tuple[str, ...] = ()
 
 
+_ID_META = Meta(
+    pattern=rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}{_END}",
+    extra={"rule": "must be 1 to 64 letters, digits, `_` or `-`, the first a letter or digit"},
+)
+PluginId = Annotated[str, _ID_META]
+CheckName = Annotated[str, _ID_META]
+
+
 class Manifest(Struct, frozen=True):
     """A manifest. A valid one has a `command` or an `entry`; `command` wins if a file has both."""
 
@@ -189,6 +199,18 @@ class Manifest(Struct, frozen=True):
     supervisor: Annotated[SupervisorOptions, Meta(description="Options of supervisord, by its own names.")] = (
         SupervisorOptions()
     )
+    checks: Annotated[
+        Mapping[CheckName, Check], Meta(description="Checks of whether the plugin works, by their names.")
+    ] = field(default_factory=dict)
+    depends_on: Annotated[
+        Mapping[PluginId, Requirement],
+        Meta(description="The plugins that this one needs, by their ids; a `[[plugin.dependency]]` counts too."),
+    ] = field(default_factory=dict)
+    restart: Annotated[Restart, Meta(description="When a process that has ended is started again.")] = Restart()
+    limits: Annotated[Limits, Meta(description="What the plugin's processes may use.")] = Limits()
+    critical: Annotated[bool, Meta(description="Whether everything is shut down when the plugin becomes FATAL.")] = (
+        False
+    )
     metadata: Metadata = Metadata()
     warnings: tuple[str, ...] = ()
     """Keys that are probably misspelt."""
@@ -200,6 +222,16 @@ class Manifest(Struct, frozen=True):
 
 TABLES = {
     "plugin": ("id", "name", "version", "description", "command", "entry"),
-    "plugin_runtime": ("enabled", "auto_start", "environment", "supervisor"),
+    "plugin_runtime": (
+        "enabled",
+        "auto_start",
+        "environment",
+        "supervisor",
+        "checks",
+        "depends_on",
+        "restart",
+        "limits",
+        "critical",
+    ),
 }
 """The tables of a file, and the fields of `Manifest` that are keys of each."""

@@ -16,6 +16,7 @@ class Problem(Body, frozen=True, kw_only=True):
     detail: Annotated[str, Meta(description="a sentence for a person")]
     code: Annotated[str, Meta(description="stable, for programs")]
     plugin_id: Annotated[OptionalText, Meta(description="the plugin that could not be changed or found")] = UNSET
+    dependency: Annotated[OptionalText, Meta(description="the plugin that it requires and cannot have")] = UNSET
     parameter: Annotated[OptionalText, Meta(description="the query parameter that is invalid")] = UNSET
     retry_after: Annotated[Count | UnsetType, Meta(description="seconds, as in the header Retry-After")] = UNSET
 

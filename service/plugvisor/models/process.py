@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -59,9 +59,24 @@ class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
     at: _Seconds
     code: _ExitCode | None = None
     signal: str | None = None
+    reason: str | None = None
+    """Why it was ended, if a check or a limit has ended it."""
 
     def __str__(self) -> str:
         return f"killed by {self.signal}" if self.signal else f"with exit code {self.code}"
+
+
+class AppliedLimits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The limits of a plugin's last launch, and what enforces them."""
+
+    memory: _Count = 0
+    cpus: _Seconds = 0.0
+    processes: _Count = 0
+    open_files: _Count = 0
+    enforced_by: Literal["cgroup", "rlimit", "watch", "none"] = "none"
+    """The strongest tier that enforces any of them."""
+    unenforced: tuple[str, ...] = ()
+    """Those that nothing enforces here."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -76,7 +91,7 @@ class Process(msgspec.Struct, frozen=True):
     """-1 for every signal: supervisord does not keep which."""
     spawn_error: str = ""
     retry_at: _Seconds | None = None
-    """During BACKOFF: when supervisord tries again, in seconds since 1970."""
+    """When it is started again by itself, in seconds since 1970: during BACKOFF, or EXITED."""
     restarts: _Count = 0
     """How often supervisord has started it by itself since the program was added."""
     last_exit: Exit | None = None
@@ -90,6 +105,9 @@ class Process(msgspec.Struct, frozen=True):
     """Something of an earlier process is alive, and is being ended."""
     stop_seconds: _Count = 0
     """How long it may take to obey its stop signal; then it is killed."""
+    queued: Literal["", "boot", "asked"] = ""
+    """Its start waits for its dependencies: at boot, or because somebody has asked for it."""
+    limits: AppliedLimits | None = None
 
     @property
     def is_alive(self) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from supervisor.options import ServerOptions, UnhosedConfigParser
 
 from plugvisor.engines.supervisord.extension.generated import GENERATED, is_foreign
@@ -191,7 +192,18 @@ def check_section(section: str, settings: Settings) -> None:
 def render_launch(manifest: Manifest, folder: Path, argv: tuple[str, ...], settings: Settings) -> bytes:
     """The text of `<run_dir>/launch/<id>.sh`."""
     environment = {**_describe_account(settings), **manifest.environment}
-    return Launch(str(folder), list(argv), environment, list(ORDINARY_VARIABLES)).render(sys.executable)
+    launch = Launch(
+        str(folder),
+        list(argv),
+        environment,
+        list(ORDINARY_VARIABLES),
+        restart=msgspec.to_builtins(manifest.restart),
+        limits=msgspec.to_builtins(manifest.limits),
+        checks={name: list(check.exec) for name, check in manifest.checks.items() if check.exec},
+        depends_on=sorted(manifest.depends_on),
+        critical=manifest.critical,
+    )
+    return launch.render(sys.executable)
 
 
 def _describe_account(settings: Settings) -> dict[str, str]:

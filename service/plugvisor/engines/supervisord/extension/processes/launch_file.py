@@ -13,6 +13,7 @@ JSON is ASCII here: a byte that is not UTF-8 is a lone surrogate, as `os.fsdecod
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
@@ -46,11 +47,23 @@ class Launch(NamedTuple):
     environment: dict[str, str]
     inherited: list[str]
     """Variables that the process takes over from the one that starts it."""
+    restart: dict[str, float] = {}  # noqa: RUF012 - never changed
+    """Those values of `[plugin_runtime.restart]` that are not the default."""
+    limits: dict[str, float] = {}  # noqa: RUF012
+    """Those limits that there are: `memory`, `cpus`, `processes`, `open_files`."""
+    checks: dict[str, list[str]] = {}  # noqa: RUF012
+    """The commands of the `exec` checks, by the checks' names."""
+    depends_on: list[str] = []  # noqa: RUF012
+    """The plugins that this one needs: it is stopped before them, and at the start the service starts it."""
+    critical: bool = False
+    """Whether supervisord ends if it becomes FATAL."""
 
     def render(self, python: str) -> bytes:
         """The text of the file; `python` is the interpreter that has Plugvisor."""
         script = _SCRIPT.format(python=shlex.quote(python)).encode("utf-8", "surrogateescape")
-        fields = ",\n".join(f' "{name}": {json.dumps(value)}' for name, value in self._asdict().items())
+        defaults = self._field_defaults
+        values = {name: value for name, value in self._asdict().items() if value != defaults.get(name)}
+        fields = ",\n".join(f' "{name}": {json.dumps(value)}' for name, value in values.items())
         return script + b"{\n" + fields.encode() + b"\n}\n"
 
     def build_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
@@ -112,9 +125,13 @@ def parse_launch(data: bytes) -> Launch:
 
 def _check(launch: Launch) -> None:
     texts = [launch.directory, *launch.arguments, *launch.environment.values(), *launch.environment, *launch.inherited]
+    texts += [*launch.depends_on, *(word for command in launch.checks.values() for word in command)]
+    numbers = [*launch.restart.values(), *launch.limits.values()]
     if not launch.arguments or not all(
         isinstance(text, str) and b"\0" not in text.encode("utf-8", "surrogateescape") for text in texts
     ):
         raise ValueError("a launch file holds strings without NUL, and at least one argument")
+    if not all(isinstance(number, int | float) and 0 <= number < math.inf for number in numbers):
+        raise ValueError("a restart and a limit are numbers")
     if not all(name and "=" not in name for name in launch.environment):
         raise ValueError("a variable has a name, without an equals sign")

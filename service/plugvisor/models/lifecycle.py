@@ -1,0 +1,87 @@
+"""What a manifest says about a plugin's life: its checks, dependencies, restarts and limits."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+PositiveSeconds = Annotated[float, Meta(ge=0.05, le=86_400)]
+Condition = Literal["started", "ready", "completed"]
+Level = Literal["ready", "alive"]
+Action = Literal["none", "restart", "stop"]
+
+
+class Check(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`[plugin_runtime.checks.<name>]`: one of `http`, `tcp` and `exec`."""
+
+    http: Annotated[str, Meta(description="A URL; the check passes if it answers with a status from 200 to 299.")] = ""
+    tcp: Annotated[str, Meta(description="`host:port`; the check passes if it accepts a connection.")] = ""
+    exec: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="A command, run as the plugin's user in its folder and with its environment; the check passes "
+            "if it exits with 0."
+        ),
+    ] = ()
+    level: Annotated[
+        Level, Meta(description="`ready`: whether the plugin can do its work. `alive`: whether it is worth keeping.")
+    ] = "ready"
+    period: Annotated[PositiveSeconds, Meta(description="Time from one attempt to the next, in seconds.")] = 10.0
+    timeout: Annotated[PositiveSeconds, Meta(description="How long an attempt may take, in seconds.")] = 3.0
+    threshold: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="After how many failures in a row the check is down.")
+    ] = 3
+    startup: Annotated[
+        Seconds,
+        Meta(description="How long after a start failures do not count, until the first success, in seconds."),
+    ] = 30.0
+    on_failure: Annotated[
+        Action | None,
+        Meta(description="What happens when the check goes down. Default: `restart` of `alive`, `none` of `ready`."),
+    ] = None
+
+    @property
+    def action(self) -> Action:
+        """What happens when the check goes down."""
+        return self.on_failure or ("restart" if self.level == "alive" else "none")
+
+
+class Requirement(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[plugin_runtime.depends_on.<id>]`: another plugin, and what must be true of it before this one starts."""
+
+    condition: Annotated[
+        Condition,
+        Meta(
+            description="`started`: it has a process. `ready`: its `ready` checks pass, or it is RUNNING if it has "
+            "none. `completed`: it has exited with an expected code."
+        ),
+    ] = "ready"
+    required: Annotated[
+        bool, Meta(description="false: only an order; this plugin starts without the other one if that is not there.")
+    ] = True
+
+
+class Restart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`[plugin_runtime.restart]`: the time before a process that has ended is started again."""
+
+    delay: Annotated[Seconds, Meta(description="Time before the first restart, in seconds.")] = 0.5
+    factor: Annotated[
+        float, Meta(ge=1, le=100, description="By what the delay is multiplied from one restart to the next.")
+    ] = 2.0
+    max_delay: Annotated[Seconds, Meta(description="The longest delay, in seconds.")] = 30.0
+    reset_after: Annotated[
+        Seconds, Meta(description="A process that has run this long is restarted after `delay` again, in seconds.")
+    ] = 60.0
+    max_restarts: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="How many restarts within `window` are made; 0: any number.")
+    ] = 0
+    window: Annotated[Seconds, Meta(description="The time in which restarts are counted, in seconds.")] = 600.0
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`[plugin_runtime.limits]`: of the whole process tree; 0 is no limit."""
+
+    memory: Annotated[int, Meta(ge=0, le=2**53, description="Bytes; a file has a string such as `512M`.")] = 0
+    cpus: Annotated[float, Meta(ge=0, le=10_000, description="CPUs; 1.5 is the time of one and a half.")] = 0.0
+    processes: Annotated[int, Meta(ge=0, le=1_000_000, description="Processes and threads.")] = 0
+    open_files: Annotated[int, Meta(ge=0, le=1_000_000_000, description="Open files of each process.")] = 0
