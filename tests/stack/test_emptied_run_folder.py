@@ -197,6 +197,8 @@ def test_an_obstacle_keeps_nothing_else_from_being_restored(plugvisor: Plugvisor
     launch.touch()
     pidfile.unlink()
     wait_for(pidfile.exists, "the pid file", 10)
+    # the obstacle is logged after every other step
+    wait_for(lambda: "cannot restore the run folder" in plugvisor.read_log("_supervisord"), "the log", 10)
     log = plugvisor.read_log("_supervisord")
     assert log.count("cannot restore the run folder") == 1
     assert str(launch) in log

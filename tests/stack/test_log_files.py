@@ -75,6 +75,7 @@ def test_a_plugin_is_added_and_started_while_the_log_folder_is_gone(plugvisor: P
 def test_our_own_logs_go_on(shared: PlugvisorStack, add: Callable[..., str], name: str) -> None:
     plugin_id = add()
     path = shared.log_dir / f"{name}.log"
+    wait_for(path.exists, "the log to be there after another test has deleted it")
     path.unlink()
 
     def write() -> bool:
