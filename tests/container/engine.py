@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_SECONDS = 300.0
-SAMPLES = {"failing", "heartbeat", "hello_http", "stubborn"}
+SAMPLES = {"failing", "heartbeat", "hello_http", "leaky", "stubborn", "tiny_store", "tiny_web"}
 
 HARDENED = (
     *("--read-only", "--tmpfs", "/run/plugvisor:mode=0711,size=64m", "--tmpfs", "/tmp:mode=1777,size=256m"),

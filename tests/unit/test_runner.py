@@ -11,11 +11,14 @@ import subprocess
 import sys
 import threading
 import tomllib
+import urllib.error
 import urllib.request
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from tests.helpers.ports import find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = ROOT / "service" / "plugvisor" / "runner" / "__main__.py"
@@ -734,7 +737,7 @@ def sample(start, tmp_path):
     return sample
 
 
-@pytest.mark.parametrize("plugin_id", ["failing", "heartbeat", "hello_http", "stubborn"])
+@pytest.mark.parametrize("plugin_id", sorted(folder.name for folder in SAMPLES.iterdir()))
 def test_sample_manifest(plugin_id):
     manifest = tomllib.loads((SAMPLES / plugin_id / "plugin.toml").read_text(encoding="utf-8"))
     plugin, runtime = manifest["plugin"], manifest["plugin_runtime"]
@@ -807,3 +810,36 @@ def test_stubborn(sample):
         assert process.line() == "SIGTERM received, and ignored"
     process.send(signal.SIGKILL)
     assert process.end() == (-signal.SIGKILL, "")
+
+
+def test_tiny_web_counts_in_tiny_store(sample):
+    store_port, web_port = (find_free_port() for _ in range(2))
+    store = sample("tiny_store", {"STORE_PORT": str(store_port)})
+    web = sample("tiny_web", {"WEB_PORT": str(web_port), "STORE_URL": f"http://127.0.0.1:{store_port}"})
+    assert store.line() == f"listening on http://127.0.0.1:{store_port}/"
+    assert web.line() == f"listening on http://127.0.0.1:{web_port}/"
+    assert get(f"http://127.0.0.1:{store_port}/ok")[0] in (503, 200)
+    assert store.line() == "loaded"
+    assert get(f"http://127.0.0.1:{store_port}/ok") == (200, b'{"loaded": true}\n')
+    assert get(f"http://127.0.0.1:{web_port}/") == (200, b'visits: {"value": 1}\n')
+    assert get(f"http://127.0.0.1:{web_port}/") == (200, b'visits: {"value": 2}\n')
+    store.send()
+    store.end()
+    assert get(f"http://127.0.0.1:{web_port}/")[0] == 502
+    assert get(f"http://127.0.0.1:{web_port}/ok") == (200, b"ok\n")
+
+
+def test_leaky(sample):
+    process = sample("leaky")
+    assert [process.line() for _ in range(3)] == ["8 MB", "16 MB", "24 MB"]
+    process.send()
+    process.end()
+
+
+def get(url):
+    """The status and the body."""
+    try:
+        with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
