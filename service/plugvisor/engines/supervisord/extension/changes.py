@@ -11,6 +11,7 @@ from supervisor.xmlrpc import Faults, RPCError
 from plugvisor.engines.supervisord.extension.processes.plugin_process import NEVER_STARTED
 
 if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
     from plugvisor.engines.supervisord.extension.processes.orphans import Orphans
     from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
     from plugvisor.engines.supervisord.extension.programs import Programs
@@ -29,7 +30,10 @@ class Changes:
         RPCError: nothing was changed.
     """
 
-    def __init__(self, options: Any, programs: Programs, orphans: Orphans, reporter: StateReporter) -> None:
+    def __init__(
+        self, options: Any, programs: Programs, orphans: Orphans, reporter: StateReporter, checks: CheckCommands
+    ) -> None:
+        self._checks = checks
         self._options = options
         self._programs = programs
         self._orphans = orphans
@@ -91,6 +95,15 @@ class Changes:
         elif process.restarts_by_itself:
             process.change_state(ProcessStates.STOPPED)  # this start is no restart by supervisord
         self._start_when_clear(process)
+        return self._reporter.flush()
+
+    def execute(self, name: str, launches: int, check: str, timeout_seconds: float, number: int) -> int:
+        """See `PluginsNamespace.execute`."""
+        self._check_mood()
+        process = self._programs.get(name)
+        if process.launches != launches or not process.pid or process.state not in _ALIVE:
+            raise RPCError(Faults.NOT_RUNNING, name)
+        self._checks.begin(process, check, timeout_seconds, number)
         return self._reporter.flush()
 
     def remove(self, name: str) -> int:

@@ -14,6 +14,7 @@ from supervisor.options import ProcessConfig
 from supervisor.states import SupervisorStates
 
 from plugvisor.engines.supervisord.extension.changes import Changes
+from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
@@ -88,7 +89,10 @@ class Extension:
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
         self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
-        self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter)
+        self._checks = CheckCommands(
+            supervisord, self.run_dir, self.boot_id, self._orphans, self._reporter.report_check
+        )
+        self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter, self._checks)
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
         events.subscribe(events.ProcessGroupEvent, self._on_group)
         events.subscribe(events.SupervisorStoppingEvent, self._on_stopping)
@@ -138,6 +142,7 @@ class Extension:
         """It is being reaped: its pipes are closed next."""
         self._loop.unwatch(process.dispatchers)
         self._orphans.note_ended(process.name)
+        self._checks.end(process.name)
 
     # -- once in each round of the loop
 
@@ -145,9 +150,10 @@ class Extension:
         """Everything has been reaped: go on with orphans and pending starts, and report."""
         self._follow_clock()
         self._keeper.check()
-        wait_seconds = self._go_on_with_orphans()
+        waits_seconds = [self._checks.step(), self._go_on_with_orphans()]
         self._read_programs()
         self._reporter.report()
+        wait_seconds = min((seconds for seconds in waits_seconds if seconds is not None), default=None)
         return 0.0 if self._reporter.has_news or self._is_reading else wait_seconds
 
     @guarded
@@ -163,10 +169,9 @@ class Extension:
     @guarded
     def _go_on_with_orphans(self) -> float | None:
         cleared, wait_seconds = self._orphans.step(self._list_urgent())
-        for name in cleared:
-            self._reporter.note(name)
-            process = self._programs.find(name)
-            if process is not None:
+        for process in map(self._programs.find, cleared):
+            if process is not None:  # else it is a check, or was removed
+                self._reporter.note(process.name)
                 self._loop.schedule(process)
         self.changes.start_cleared()
         return wait_seconds
@@ -222,6 +227,7 @@ class Extension:
             self._guard.forbid_restart()
         self.logger.info("plugins: stopping every program at once")
         self.changes.forget_starts()
+        self._checks.end()
         for group in self._supervisord.process_groups.values():
             self._stop_group(group)
         self._reporter.close()
@@ -288,4 +294,6 @@ class Extension:
 
     def _find_launch(self, name: str) -> ProcessTag | None:
         process = self._programs.find(name)
-        return process.tag if process is not None and process.pid else None
+        if process is None:
+            return self._checks.find_launch(name)
+        return process.tag if process.pid else None

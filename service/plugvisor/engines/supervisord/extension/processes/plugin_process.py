@@ -72,6 +72,8 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         """When a call that waits for the stop has looked last, on the monotonic clock; 0 once it has seen the end."""
         self.next_config: Any = None
         """The configuration that the next start applies; None if it has not changed."""
+        self.launch: Launch | None = None
+        """What its last process was started with."""
         self.restarts = 0
         self.last_exit: dict[str, Any] | None = None
         self.flapping = Flapping()
@@ -152,7 +154,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         return pid
 
     def _launch(self) -> int:
-        launch = self._owner.read_launch(self.name)
+        launch = self.launch = self._owner.read_launch(self.name)
         environment = launch.build_environment(os.environ) | {TAG_VARIABLE: self.tag.render()}
         try:
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
