@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 AWAITED_SECONDS = 1.0
 """How long a pending start waits for a call that waits for the stop, and may have gone away."""
+LONGEST_CHECK_SECONDS = 86_400
 _ALIVE = (ProcessStates.STARTING, ProcessStates.RUNNING)
 _NOT_SPAWNED = (ProcessStates.BACKOFF, ProcessStates.FATAL)
 
@@ -100,6 +101,10 @@ class Changes:
     def execute(self, name: str, launches: int, check: str, timeout_seconds: float, number: int) -> int:
         """See `PluginsNamespace.execute`."""
         self._check_mood()
+        if not (isinstance(check, str) and isinstance(number, int) and 0 < timeout_seconds <= LONGEST_CHECK_SECONDS):
+            raise TypeError(
+                "a check has a name, a time of at most a day and a number"
+            )  # to supervisor: wrong parameters
         process = self._programs.get(name)
         if process.launches != launches or not process.pid or process.state not in _ALIVE:
             raise RPCError(Faults.NOT_RUNNING, name)
