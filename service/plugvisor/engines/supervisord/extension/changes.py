@@ -102,9 +102,7 @@ class Changes:
         """See `PluginsNamespace.execute`."""
         self._check_mood()
         if not (isinstance(check, str) and isinstance(number, int) and 0 < timeout_seconds <= LONGEST_CHECK_SECONDS):
-            raise TypeError(
-                "a check has a name, a time of at most a day and a number"
-            )  # to supervisor: wrong parameters
+            raise TypeError("a check has a name, a time of at most a day and a number")  # wrong parameters
         process = self._programs.get(name)
         if process.launches != launches or not process.pid or process.state not in _ALIVE:
             raise RPCError(Faults.NOT_RUNNING, name)
