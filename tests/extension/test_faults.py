@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.plugin_code import CRASHING, OBEDIENT
 from tests.helpers.processes import is_alive
-from tests.helpers.supervisord import RUNNING, STOPPED, UNKNOWN, InternalError, make_supervisord
+from tests.helpers.supervisord import AT_ONCE, RUNNING, STOPPED, UNKNOWN, InternalError, make_supervisord
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ def inject(supervisord: Supervisord, *faults: str) -> None:
 def write_programs(supervisord: Supervisord) -> None:
     (supervisord.root / "faulty.py").write_text(FAULTY)
     inject(supervisord)
-    supervisord.write_plugin("steady", autostart="true", autorestart="true")
+    supervisord.write_plugin("steady", autostart="true", autorestart="true", restart=AT_ONCE)
     supervisord.write_plugin("other")
-    supervisord.write_plugin("crashing", CRASHING, autostart="true", autorestart="true")
+    supervisord.write_plugin("crashing", CRASHING, autostart="true", autorestart="true", restart=AT_ONCE)
 
 
 @pytest.fixture(scope="module")

@@ -56,8 +56,9 @@ class Changes:
         if process is not None and (process.state in _ALIVE or process.is_unsignallable):
             raise RPCError(Faults.ALREADY_STARTED, name)
         process = self._programs.prepare(name)
-        if process.state == ProcessStates.BACKOFF or process.restarts_by_itself:
+        if process.state == ProcessStates.BACKOFF:
             process.change_state(ProcessStates.STOPPED)  # this start is no restart by supervisord
+        process.cancel_restart()
         self._start_when_clear(process)
         sequence = self._reporter.flush()
         if process.state in _NOT_SPAWNED and not process.start_pending:
@@ -74,8 +75,8 @@ class Changes:
         was_pending = self._cancel_start(process)
         if process.waits_for_first_start:
             process.laststart = NEVER_STARTED
-        elif process.restarts_by_itself:
-            process.change_state(ProcessStates.STOPPED)
+        elif process.cancel_restart():
+            pass  # it stays as it is, or ends
         elif _can_stop(process):
             self._begin_stop(process)
         elif process.state != ProcessStates.STOPPING and not self._orphans.has(name) and not was_pending:

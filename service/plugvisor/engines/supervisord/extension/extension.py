@@ -20,6 +20,7 @@ from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SEC
 from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
 from plugvisor.engines.supervisord.extension.patches.operators import SERVICE, Operators
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
+from plugvisor.engines.supervisord.extension.patches.stops import install_stops
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, LaunchFiles
 from plugvisor.engines.supervisord.extension.processes.orphans import END_SECONDS, Orphans, end_tagged
 from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
@@ -66,6 +67,7 @@ class Extension:
         self._service_socket: Any = None
         prepare_for_shortages()
         follow_log_files()
+        install_stops()
         become_subreaper()
         self.clock = SteadyClock()
         self.clock.install()
@@ -120,8 +122,9 @@ class Extension:
         self._loop.watch(process.dispatchers)
 
     def process_changed(self, process: PluginProcess) -> None:
-        """Something other than its state has changed."""
+        """Something other than its state has changed, such as when it is due."""
         self._reporter.note(process.name)
+        self._loop.schedule(process)
 
     @guarded
     def process_written_to(self, process: PluginProcess) -> None:
