@@ -15,6 +15,7 @@ from tests.helpers.scenarios import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import Literal
 
     from plugvisor.logs.files import LogFiles
     from plugvisor.models.manifest import Manifest
@@ -30,6 +31,8 @@ class FakeEngine:
         self.published: dict[str, tuple[Manifest, Path]] = {}
         self.calls: list[tuple[str, str]] = []
         """Every method that changed something or waited for it, with the plugin's id, when it began."""
+        self.ended: list[tuple[str, str, str]] = []
+        """What `end` has ended: the plugin's id, the reason, and whether to restart it."""
         self.errors: dict[str, Exception] = {}
         """What a method raises."""
         self.is_live = True
@@ -143,6 +146,15 @@ class FakeEngine:
         """Have a plugin be RUNNING, if there is time."""
         await self._do("wait_running", plugin_id)
         return self.set(plugin_id, ProcessState.RUNNING) if timeout_seconds > 0 else self.get(plugin_id)
+
+    async def end(
+        self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
+    ) -> None:
+        """Begin to end a process, which is STOPPING then."""
+        await self._do("end", plugin_id)
+        if self.get(plugin_id).launches == launches and self.get(plugin_id).is_alive:
+            self.ended.append((plugin_id, reason, restart))
+            self.set(plugin_id, ProcessState.STOPPING)
 
     async def remove(self, plugin_id: str) -> None:
         """Forget a plugin."""

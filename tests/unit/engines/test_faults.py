@@ -49,6 +49,7 @@ MEANINGS: dict[str, dict[str, type[Exception]]] = {
         "FAILED": StopTimeout,
     },
     "plugins.restart": ADDING | {"FAILED": StopTimeout},
+    "plugins.end": {"FAILED": StopTimeout},
     "plugins.remove": {"BAD_NAME": NoSuchProgram, "STILL_RUNNING": StillRunning},
 }
 OURS = sorted(name for name in vars(PluginsNamespace) if not name.startswith("_"))

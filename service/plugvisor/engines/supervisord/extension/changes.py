@@ -89,9 +89,18 @@ class Changes:
         process = self._programs.prepare(name)
         if _can_stop(process):
             self._begin_stop(process)
-        elif process.restarts_by_itself:
-            process.change_state(ProcessStates.STOPPED)  # this start is no restart by supervisord
+        process.cancel_restart()  # this start is no restart by supervisord
         self._start_when_clear(process)
+        return self._reporter.flush()
+
+    def end(self, name: str, launches: int, reason: str, restart: str) -> int:
+        """See `PluginsNamespace.end`."""
+        self._check_mood()
+        process = self._programs.find(name)
+        if process is not None and process.launches == launches and process.state in _ALIVE:
+            self._options.logger.info(f"plugins: ending {name!r}: {reason}")  # noqa: G004
+            if error := process.end(reason, restart):
+                raise RPCError(Faults.FAILED, error)
         return self._reporter.flush()
 
     def remove(self, name: str) -> int:
