@@ -14,6 +14,7 @@ from supervisor.options import ProcessConfig
 from supervisor.states import SupervisorStates
 
 from plugvisor.engines.supervisord.extension.changes import Changes
+from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
@@ -86,7 +87,7 @@ class Extension:
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
         self._loop = EventLoop(supervisord, self.clock, self._before_poll, self._is_clear, self._orphans.note_reaped)
-        supervisord.runforever = self._loop.run
+        CriticalPrograms(supervisord, self._loop.run, self.read_launch)
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
         self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
