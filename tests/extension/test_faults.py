@@ -28,7 +28,7 @@ from supervisor.options import ServerOptions
 from supervisor.process import ProcessGroup
 from plugvisor.engines.supervisord.extension.patches import clock, event_loop
 from plugvisor.engines.supervisord.extension import changes, extension, reporter
-from plugvisor.engines.supervisord.extension.processes import orphans, plugin_process
+from plugvisor.engines.supervisord.extension.processes import orphans, plugin_process, restarting_process
 from plugvisor.engines.supervisord.extension import rpcinterface, stream
 
 HERE = Path(__file__).parent
@@ -64,7 +64,7 @@ inject(reporter.StateReporter, "flush", "_find", "_write", "_make_snapshot")
 inject(clock.SteadyClock, "follow")
 inject(reporter, "_describe")
 inject(plugin_process.PluginProcess, "describe")
-inject(plugin_process.Subprocess, "finish")
+inject(restarting_process.Subprocess, "finish")
 inject(orphans.Orphans, "step", "note_spawned", "note_ended", "note_descendants", "kill_now", "end_all")
 inject(changes.Changes, "start_cleared", "_start_pending", error=OSError)
 inject(event_loop.EventLoop, "update_groups", "close")
