@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from plugvisor.engines.engine import EngineInfo
+from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.errors import NotRunning, SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
@@ -35,6 +35,10 @@ class FakeEngine:
         """What `end` has ended: the plugin's id, the reason, and whether to restart it."""
         self.errors: dict[str, Exception] = {}
         """What a method raises."""
+        self.ended: list[tuple[str, str, str]] = []
+        """What `end` has ended: the plugin's id, the reason, and whether to restart it."""
+        self.executions: dict[str, Execution] = {}
+        """How the commands of checks end; all others with 0."""
         self.is_live = True
         self.version = 0
         self.on_change: list[Callable[[str | None], object]] = []
@@ -161,3 +165,8 @@ class FakeEngine:
         await self._do("remove", plugin_id)
         self.processes.pop(plugin_id, None)
         self.published.pop(plugin_id, None)
+
+    async def execute(self, plugin_id: str, _launches: int, check: str, _timeout_seconds: float) -> Execution:
+        """Run the command of a check, which ends as `executions` says."""
+        await self._do("execute", plugin_id)
+        return self.executions.get(check, Execution(code=0))

@@ -219,6 +219,7 @@ class Supervisord:
         directory: str | None = None,
         restart: Mapping[str, float] | None = None,
         critical: bool = False,
+        checks: dict[str, list[str]] | None = None,
         **options: object,
     ) -> Path:
         """Write a plugin's launch file and its section, which never starts by itself; returns the section's file.
@@ -226,6 +227,7 @@ class Supervisord:
         Args:
             arguments: what is executed instead of `code`.
             restart: the values of its restart policy that are not the default.
+            checks: the commands of its `exec` checks.
             options: supervisord's.
         """
         script = self.root / f"{name}.py"
@@ -237,6 +239,7 @@ class Supervisord:
             ["PATH"],
             restart=dict(restart or {}),
             critical=critical,
+            checks=checks or {},
         )
         (self.root / "launch" / f"{name}.sh").write_bytes(launch.render(sys.executable))
         values: dict[str, object] = {

@@ -28,6 +28,16 @@ class EngineInfo:
     state: str
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How a command has ended: with an exit code, by a signal or at its timeout, or why it could not be executed."""
+
+    code: int | None = None
+    signal: str = ""
+    error: str = ""
+    timed_out: bool = False
+
+
 class Engine(Protocol):
     """Runs plugins. Every method that reads or changes a process may raise `SupervisorUnavailable`.
 
@@ -135,3 +145,12 @@ class Engine(Protocol):
 
     async def remove(self, plugin_id: str) -> None:
         """Forget a stopped plugin; raises `AlreadyRunning` if somebody has started it."""
+
+    # -- checks
+
+    async def execute(self, plugin_id: str, launches: int, check: str, timeout_seconds: float) -> Execution:
+        """Run the command of a plugin's check as the plugin, and end all that is left of it at its end or the timeout.
+
+        Args:
+            launches: the launch that is meant; `NotRunning` is raised if it is over.
+        """

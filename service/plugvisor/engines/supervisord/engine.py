@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.engine import EngineInfo
+from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.supervisord.client import SupervisorClient
 from plugvisor.engines.supervisord.faults import (
     RUN_FOLDER,
@@ -226,7 +227,12 @@ class SupervisordEngine:
             logger.error("cannot remove the files of %r: %s", plugin_id, error)
             raise StartFailed(f"its files cannot be removed: {error.strerror}; refresh once more") from error
 
-    async def _change(self, method: str, plugin_id: str, *more: str | int) -> None:
+    async def execute(self, plugin_id: str, launches: int, check: str, timeout_seconds: float) -> Execution:
+        """Run the command of a check."""
+        begin = partial(self._change, "plugins.execute", plugin_id, launches, check, float(timeout_seconds))
+        return await self._table.executions.run(begin, timeout_seconds + KILL_GRACE_SECONDS)
+
+    async def _change(self, method: str, plugin_id: str, *more: str | float) -> None:
         """Call a method of the extension; return when the process table shows what it has done."""
         self._table.read()  # raises at once while supervisord is silent, instead of after a timeout
         await self._table.reach(await self.client.call(method, plugin_id, *more))

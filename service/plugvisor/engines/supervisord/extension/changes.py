@@ -11,6 +11,7 @@ from supervisor.xmlrpc import Faults, RPCError
 from plugvisor.engines.supervisord.extension.processes.plugin_process import NEVER_STARTED
 
 if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
     from plugvisor.engines.supervisord.extension.processes.orphans import Orphans
     from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
     from plugvisor.engines.supervisord.extension.programs import Programs
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 AWAITED_SECONDS = 1.0
 """How long a pending start waits for a call that waits for the stop, and may have gone away."""
+LONGEST_CHECK_SECONDS = 86_400
 _ALIVE = (ProcessStates.STARTING, ProcessStates.RUNNING)
 _NOT_SPAWNED = (ProcessStates.BACKOFF, ProcessStates.FATAL)
 
@@ -29,7 +31,10 @@ class Changes:
         RPCError: nothing was changed.
     """
 
-    def __init__(self, options: Any, programs: Programs, orphans: Orphans, reporter: StateReporter) -> None:
+    def __init__(
+        self, options: Any, programs: Programs, orphans: Orphans, reporter: StateReporter, checks: CheckCommands
+    ) -> None:
+        self._checks = checks
         self._options = options
         self._programs = programs
         self._orphans = orphans
@@ -101,6 +106,17 @@ class Changes:
             self._options.logger.info(f"plugins: ending {name!r}: {reason}")  # noqa: G004
             if error := process.end(reason, restart):
                 raise RPCError(Faults.FAILED, error)
+        return self._reporter.flush()
+
+    def execute(self, name: str, launches: int, check: str, timeout_seconds: float, number: int) -> int:
+        """See `PluginsNamespace.execute`."""
+        self._check_mood()
+        if not (isinstance(check, str) and isinstance(number, int) and 0 < timeout_seconds <= LONGEST_CHECK_SECONDS):
+            raise TypeError("a check has a name, a time of at most a day and a number")  # wrong parameters
+        process = self._programs.get(name)
+        if process.launches != launches or not process.pid or process.state not in _ALIVE:
+            raise RPCError(Faults.NOT_RUNNING, name)
+        self._checks.begin(process, check, timeout_seconds, number)
         return self._reporter.flush()
 
     def remove(self, name: str) -> int:
