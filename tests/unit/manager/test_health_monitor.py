@@ -371,6 +371,7 @@ def test_attempts_at_once_are_limited_and_a_check_never_runs_twice() -> None:
         for name in held:
             setup.start(name, run=make_check())
         await wait_until(lambda: len(asyncio.all_tasks()) == 1 + len(held), "all of them")
+        await let_tasks_run()
         assert len(setup.engine.calls) == monitor.MOST_COMMANDS
         setup.set("p19", ProcessState.STOPPED)  # while it waits for its turn
         for event in held.values():
