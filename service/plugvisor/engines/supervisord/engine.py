@@ -177,7 +177,7 @@ class SupervisordEngine:
         process = await self._table.wait_for(
             plugin_id, lambda process: process.is_gone or process.state in _STARTED, seconds
         )
-        if process.state in _STARTED:
+        if process.state in _STARTED or (process.queued and process.is_gone):
             return Process(ProcessState.STOPPED)  # as it was in between
         _check_gone(process)
         return process
@@ -197,12 +197,20 @@ class SupervisordEngine:
         return process
 
     async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
-        """Wait until a program is STARTING no more."""
-        process = await self._table.wait_for(
-            plugin_id, lambda process: process.state is not ProcessState.STARTING, timeout_seconds
-        )
-        _check_started(process)
+        """Wait until a program is neither queued nor STARTING."""
+        process = await self._table.wait_for(plugin_id, lambda process: not process.is_starting, timeout_seconds)
+        if not process.is_starting:
+            _check_started(process)
         return process
+
+    async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
+        """Have the starts of published programs wait."""
+        with self._explain():
+            await self._change("plugins.queue", list(plugin_ids), restart)
+
+    async def fail(self, plugin_id: str, reason: str) -> None:
+        """Give up a queued start."""
+        await self._change("plugins.fail", plugin_id, reason)
 
     async def remove(self, plugin_id: str) -> None:
         """Make supervisord forget a stopped program, and remove its files."""
@@ -218,13 +226,13 @@ class SupervisordEngine:
             logger.error("cannot remove the files of %r: %s", plugin_id, error)
             raise StartFailed(f"its files cannot be removed: {error.strerror}; refresh once more") from error
 
-    async def _change(self, method: str, plugin_id: str) -> None:
+    async def _change(self, method: str, *parameters: str | list[str]) -> None:
         """Call a method of the extension; return when the process table shows what it has done."""
         self._table.read()  # raises at once while supervisord is silent, instead of after a timeout
-        await self._table.reach(await self.client.call(method, plugin_id))
+        await self._table.reach(await self.client.call(method, *parameters))
 
     @contextlib.contextmanager
-    def _explain(self, plugin_id: str) -> Iterator[None]:
+    def _explain(self, plugin_id: str = "") -> Iterator[None]:
         """supervisord's words name files and hold stack traces: they are for the log."""
         try:
             yield
@@ -239,7 +247,7 @@ class SupervisordEngine:
             logger.error("supervisord rejects a program: %s", error)
             raise StartFailed("supervisord rejects its program; the service's log has its words") from error
         except ForeignProgram as error:
-            self._table.foreign.add(plugin_id)  # the stream reports it in a moment
+            self._table.foreign.add(plugin_id or str(error).rpartition(": ")[2])  # the stream reports it in a moment
             raise InvalidManifest(FOREIGN_PROGRAM) from error
 
     async def _sync(self) -> None:

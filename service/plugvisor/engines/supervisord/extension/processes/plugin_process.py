@@ -16,14 +16,13 @@ from plugvisor.engines.supervisord.extension.processes.flapping import Flapping
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
 from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
 from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VARIABLE, ProcessTag
+from plugvisor.engines.supervisord.extension.processes.queued_start import QueuedStart
 from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
 
 if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
     from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 
-NEVER_STARTED = 0.5
-"""A `laststart` that supervisord shows as 0 but takes for true: it does not start such a program by itself."""
 _TICK_SECONDS = 0.001  # supervisord compares with `>`
 
 
@@ -66,8 +65,11 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         super().__init__(config)
         self._owner = owner
         self.launches = 0
+        self.launch: Launch | None = None
+        """What the last process was started from."""
         self.start_pending = False
         """It is started as soon as nothing of it is alive."""
+        self.queued = QueuedStart(self, lambda: owner.process_changed(self))
         self.stop_awaited_at = 0.0
         """When a call that waits for the stop has looked last, on the monotonic clock; 0 once it has seen the end."""
         self.next_config: Any = None
@@ -136,6 +138,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         self._owner.prepare_spawn(self)
         self.apply_config()
         self.killing = self.system_stop = self.administrative_stop = self.start_pending = False
+        self.queued.clear()
         self.spawnerr = self.exitstatus = None
         self.laststart = self._owner.clock.time()
         self.started = time.monotonic()
@@ -152,7 +155,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         return pid
 
     def _launch(self) -> int:
-        launch = self._owner.read_launch(self.name)
+        launch = self.launch = self._owner.read_launch(self.name)
         environment = launch.build_environment(os.environ) | {TAG_VARIABLE: self.tag.render()}
         try:
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
@@ -194,6 +197,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
             self.killing, self.state = True, ProcessStates.STOPPING
         self.last_exit = _describe_exit(sts, self._owner.clock.time())
         super().finish(pid, sts)
+        self.queued.show_failure()
 
     def stop_report(self) -> None:
         """Called by supervisor each time that a call which waits for the stop looks whether it has ended.
@@ -217,10 +221,11 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
             self.change_state(ProcessStates.STOPPED)
 
     def transition(self) -> None:
-        """Do what is due; nothing is started while something of an earlier process is alive."""
+        """Do what is due; nothing is started while it is queued or something of an earlier process is alive."""
         if self.flapping.end_if_over():
             self._owner.process_changed(self)
-        if self.state in (*STOPPED_STATES, ProcessStates.BACKOFF) and self._owner.has_orphans(self.name):
+        is_at_rest = self.state in (*STOPPED_STATES, ProcessStates.BACKOFF)
+        if is_at_rest and (self.queued or self._owner.has_orphans(self.name)):
             return
         super().transition()
 
@@ -259,7 +264,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
                 return now if is_given_up else self.delay + _TICK_SECONDS
             case ProcessStates.EXITED if running and self.restarts_by_itself:
                 return now
-            case ProcessStates.STOPPED if running and self.config.autostart and not self.laststart:
+            case ProcessStates.STOPPED if running and self.config.autostart and not (self.laststart or self.queued):
                 return now
             case ProcessStates.RUNNING if self.flapping.is_present:
                 return now + self.flapping.seconds_left
@@ -267,7 +272,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
 
     def describe(self) -> dict[str, Any]:
         """Its line in the state stream."""
-        return {
+        line = {
             "name": self.name,
             "state": self.state,
             "pid": self.pid,
@@ -283,6 +288,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
             "orphans": self._owner.has_orphans(self.name),
             "stop_seconds": self.config.stopwaitsecs,
         }
+        return {**line, "queued": self.queued.why} if self.queued else line
 
 
 def _describe_exit(status: int, at: float) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""`supervisorctl stop` of a plugin whose start is queued cancels that start; supervisor would answer NOT_RUNNING."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from supervisor import rpcinterface
+from supervisor.http import NOT_DONE_YET
+from supervisor.states import RUNNING_STATES, STOPPED_STATES
+
+from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STOP_PROCESS = rpcinterface.SupervisorNamespaceRPCInterface.stopProcess
+
+
+def install_stops() -> None:
+    """Have the stops of supervisor's own interface, of one program or of all, cancel queued starts."""
+    rpcinterface.SupervisorNamespaceRPCInterface.stopProcess = _stop_process
+    rpcinterface.isRunning = _can_stop
+    rpcinterface.isNotRunning = _can_start
+
+
+@functools.wraps(_STOP_PROCESS)
+def _stop_process(interface: Any, name: str, wait: bool = True) -> Any:
+    interface._update("stopProcess")  # noqa: SLF001 - raises while supervisord is shutting down
+    _, process = interface._getGroupAndProcess(name)  # noqa: SLF001
+    if not isinstance(process, PluginProcess) or not process.queued.cancel():
+        return _STOP_PROCESS(interface, name, wait)
+    return _make_wait(interface, process) if wait and process.state not in STOPPED_STATES else True
+
+
+def _make_wait(interface: Any, process: PluginProcess) -> Callable[[], Any]:
+    """What supervisord calls until the process has ended, as for a stop of its own."""
+
+    def wait() -> Any:
+        process.stop_report()
+        return True if process.state in STOPPED_STATES else NOT_DONE_YET
+
+    wait.delay = 0  # type: ignore[attr-defined]
+    wait.rpcinterface = interface  # type: ignore[attr-defined]
+    return wait
+
+
+def _can_stop(process: Any) -> bool:
+    return process.get_state() in RUNNING_STATES or bool(getattr(process, "queued", False))
+
+
+def _can_start(process: Any) -> bool:
+    return process.get_state() not in RUNNING_STATES
