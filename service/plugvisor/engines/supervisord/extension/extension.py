@@ -13,6 +13,8 @@ from supervisor import events
 from supervisor.states import SupervisorStates
 
 from plugvisor.engines.supervisord.extension.changes import Changes
+from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
+from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
 from plugvisor.engines.supervisord.extension.patches.adoption import adopt_programs
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
@@ -93,11 +95,14 @@ class Extension:
             self._orphans.note_reaped,
             is_held=self._shutdown.holds,
         )
-        supervisord.runforever = self._loop.run
+        CriticalPrograms(supervisord, self._loop.run, self.read_launch)
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
         self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
-        self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter)
+        self._checks = CheckCommands(
+            supervisord, self.run_dir, self.boot_id, self._orphans, self._reporter.report_check
+        )
+        self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter, self._checks)
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
         events.subscribe(events.ProcessGroupEvent, self._on_group)
         events.subscribe(events.SupervisorStoppingEvent, self._on_stopping)
@@ -129,8 +134,9 @@ class Extension:
         self._loop.watch(process.dispatchers)
 
     def process_changed(self, process: PluginProcess) -> None:
-        """Something other than its state has changed."""
+        """Something other than its state has changed, such as when it is due."""
         self._reporter.note(process.name)
+        self._loop.schedule(process)
 
     @guarded
     def process_written_to(self, process: PluginProcess) -> None:
@@ -147,6 +153,7 @@ class Extension:
         """It is being reaped: its pipes are closed next."""
         self._loop.unwatch(process.dispatchers)
         self._orphans.note_ended(process.name)
+        self._checks.end(process.name)
 
     # -- once in each round of the loop
 
@@ -154,12 +161,11 @@ class Extension:
         """Everything has been reaped: go on with orphans and pending starts, and report."""
         self._follow_clock()
         self._keeper.check()
-        waits = (self._go_on_with_orphans(), self._shutdown.step())
+        waits_seconds = [self._checks.step(), self._go_on_with_orphans(), self._shutdown.step()]
         self._read_programs()
         self._reporter.report()
-        if self._reporter.has_news or self._is_reading:
-            return 0.0
-        return min((seconds for seconds in waits if seconds is not None), default=None)
+        wait_seconds = min((seconds for seconds in waits_seconds if seconds is not None), default=None)
+        return 0.0 if self._reporter.has_news or self._is_reading else wait_seconds
 
     @guarded
     def _follow_clock(self) -> None:
@@ -174,10 +180,9 @@ class Extension:
     @guarded
     def _go_on_with_orphans(self) -> float | None:
         cleared, wait_seconds = self._orphans.step(self._list_urgent())
-        for name in cleared:
-            self._reporter.note(name)
-            process = self._programs.find(name)
-            if process is not None:
+        for process in map(self._programs.find, cleared):
+            if process is not None:  # else it is a check, or was removed
+                self._reporter.note(process.name)
                 self._loop.schedule(process)
         self.changes.start_cleared()
         return wait_seconds
@@ -232,6 +237,7 @@ class Extension:
         if self._guard is not None:
             self._guard.forbid_restart()
         self.changes.forget_starts()
+        self._checks.end()
         self._shutdown.begin()
         self._reporter.close()
 
@@ -275,4 +281,6 @@ class Extension:
 
     def _find_launch(self, name: str) -> ProcessTag | None:
         process = self._programs.find(name)
-        return process.tag if process is not None and process.pid else None
+        if process is None:
+            return self._checks.find_launch(name)
+        return process.tag if process.pid else None
