@@ -94,6 +94,7 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
         Fault.ALREADY_ADDED: ForeignProgram,
         Fault.FAILED: StopTimeout,
     },
+    "plugins.end": {Fault.FAILED: StopTimeout},
     "plugins.execute": {
         Fault.BAD_NAME: NotRunning,
         Fault.NOT_RUNNING: NotRunning,
