@@ -55,6 +55,7 @@ def test_restart(shared: PlugvisorStack, code: str) -> None:
 def test_stop(shared: PlugvisorStack) -> None:
     make(shared, "stop", 'on_failure = "stop"', runtime=f"{QUICK}\nsupervisor.autorestart = true")
     shared.start_running("stop")
+    wait_for_health(shared, "stop", "healthy")
     (shared.plugins_dir / "stop" / "sick").touch()
     status = shared.wait_for_state("stop", "EXITED")
     assert status["status"] == "error"
@@ -70,6 +71,7 @@ def test_stop(shared: PlugvisorStack) -> None:
 def test_nothing(shared: PlugvisorStack) -> None:
     make(shared, "none", "")
     pid = shared.start_running("none")
+    wait_for_health(shared, "none", "healthy")
     (shared.plugins_dir / "none" / "sick").touch()
     wait_for_health(shared, "none", "unhealthy")
     (shared.plugins_dir / "none" / "sick").unlink()
@@ -95,6 +97,7 @@ def test_a_stop_meanwhile_wins(shared: PlugvisorStack) -> None:
     options = f"{QUICK}\nsupervisor.stopwaitsecs = 2"
     make(shared, "asked", 'level = "alive"', code=IGNORES_SIGTERM, runtime=options)
     shared.start_running("asked")
+    wait_for_health(shared, "asked", "healthy")
     (shared.plugins_dir / "asked" / "sick").touch()
     shared.wait_for_status("asked", "stopping")
     assert shared.post("/plugin/asked/stop").status_code == 200
