@@ -16,6 +16,7 @@ from plugvisor.models.manifest import Metadata
 from plugvisor.models.plugin import (
     Author,
     Dependency,
+    DependsOn,
     LastExit,
     ListedPlugin,
     ManifestError,
@@ -159,6 +160,11 @@ def make_item(plugin: Plugin, current: Report) -> ListedPlugin:
         sdk_untested=metadata.sdk_untested,
         sdk_conflicts=metadata.sdk_conflicts,
         entries=(),
+        depends_on=tuple(
+            DependsOn(id=name, condition=requirement.condition, required=requirement.required)
+            for name, requirement in (sorted(manifest.depends_on.items()) if manifest else ())
+        ),
+        dependents=plugin.dependents,
         **_make_state(plugin, current),
     )
 
