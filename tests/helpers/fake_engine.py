@@ -26,7 +26,9 @@ class FakeEngine:
 
     name = "fake"
 
-    def __init__(self) -> None:
+    def __init__(self, *, announces: bool = False) -> None:
+        """Args: `announces`: whether `on_change` is called whenever the test or a method changes a process."""
+        self._announces = announces
         self.processes: dict[str, Process] = {}
         self.published: dict[str, tuple[Manifest, Path]] = {}
         self.calls: list[tuple[str, str]] = []
@@ -58,8 +60,17 @@ class FakeEngine:
         before = self.processes.get(plugin_id, NEVER_ADDED)
         changed = msgspec.structs.replace(before, **{"state": state, "pid": 7 if is_alive else 0} | fields)
         self.processes[plugin_id] = changed
-        self.version += 1
+        self._announce(plugin_id)
         return changed
+
+    def announce_all(self) -> None:
+        """Say that every process may have changed, as after a break of the connection."""
+        self._announce(None)
+
+    def _announce(self, plugin_id: str | None) -> None:
+        self.version += 1
+        for callback in list(self.on_change) if self._announces else ():
+            callback(plugin_id)
 
     async def _do(self, method: str, plugin_id: str) -> None:
         self.calls.append((method, plugin_id))
@@ -120,14 +131,15 @@ class FakeEngine:
     async def start(self, plugin_id: str) -> Process:
         """Start a plugin, which is STARTING then."""
         await self._do("start", plugin_id)
-        return self.set(plugin_id, ProcessState.STARTING)
+        return self.set(plugin_id, ProcessState.STARTING, queued="")
 
     async def begin_stop(self, plugin_id: str) -> None:
         """Begin to stop a plugin, which is STOPPING then."""
         await self._do("begin_stop", plugin_id)
-        if not self.get(plugin_id).is_alive:
+        process = self.get(plugin_id)
+        if not process.is_alive and not process.queued:
             raise NotRunning("it is not running")
-        self.set(plugin_id, ProcessState.STOPPING)
+        self.set(plugin_id, ProcessState.STOPPING if process.is_alive else ProcessState.STOPPED, queued="")
 
     async def wait_stopped(self, plugin_id: str) -> Process:
         """Have a plugin be STOPPED."""
@@ -137,7 +149,7 @@ class FakeEngine:
     async def begin_restart(self, plugin_id: str) -> None:
         """Begin to restart a plugin."""
         await self._do("begin_restart", plugin_id)
-        self.set(plugin_id, ProcessState.STOPPING, start_pending=True)
+        self.set(plugin_id, ProcessState.STOPPING, start_pending=True, queued="")
 
     async def wait_spawned(self, plugin_id: str) -> Process:
         """Have a plugin be STARTING."""
@@ -157,6 +169,23 @@ class FakeEngine:
         if self.get(plugin_id).launches == launches and self.get(plugin_id).is_alive:
             self.ended.append((plugin_id, reason, restart))
             self.set(plugin_id, ProcessState.STOPPING)
+
+    async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
+        """Have starts wait; a plugin that is restarted is STOPPING then."""
+        for plugin_id in dict.fromkeys([*plugin_ids, restart] if restart else plugin_ids):
+            await self._do("queue", plugin_id)
+            process = self.get(plugin_id)
+            if process.is_alive and plugin_id == restart:
+                self.set(plugin_id, ProcessState.STOPPING, queued="asked", start_pending=False)
+            elif process.state not in (ProcessState.STARTING, ProcessState.RUNNING) and not process.start_pending:
+                is_stopping = process.state is ProcessState.STOPPING
+                self.set(plugin_id, ProcessState.STOPPING if is_stopping else ProcessState.STOPPED, queued="asked")
+
+    async def fail(self, plugin_id: str, reason: str) -> None:
+        """Give up a queued start."""
+        await self._do("fail", plugin_id)
+        if self.get(plugin_id).queued:
+            self.set(plugin_id, ProcessState.FATAL, queued="", spawn_error=reason)
 
     async def remove(self, plugin_id: str) -> None:
         """Forget a plugin."""

@@ -143,6 +143,21 @@ class Engine(Protocol):
             StopTimeout
         """
 
+    async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
+        """Have the starts of published plugins wait until `start` is called for each, whatever becomes of this service.
+
+        Nothing is started, and a plugin that runs or is starting is left alone. If one cannot be queued, none is.
+
+        Args:
+            restart: a plugin that is stopped first if it runs, and is queued too.
+
+        Raises:
+            StartFailed, InvalidManifest, StopTimeout
+        """
+
+    async def fail(self, plugin_id: str, reason: str) -> None:
+        """Give up a queued start: the plugin is in error, for this reason; do nothing if it is not queued any more."""
+
     async def remove(self, plugin_id: str) -> None:
         """Forget a stopped plugin; raises `AlreadyRunning` if somebody has started it."""
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from plugvisor.models.process import Process, ProcessState
+
+if TYPE_CHECKING:
+    from plugvisor.manager.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -16,11 +20,12 @@ class Outcome:
     process: Process
     finished: bool
     """False: the caller did not wait for the end, and the operation continues."""
+    facts: Facts | None = None
 
 
 def report_stop(process: Process) -> Outcome:
     """The outcome of a stop that is no longer waited for, from the process as it is now."""
-    if process.state in (ProcessState.STARTING, ProcessState.RUNNING):
+    if process.state in (ProcessState.STARTING, ProcessState.RUNNING) or (process.queued and process.is_gone):
         return Outcome(Process(ProcessState.STOPPED), finished=True)  # as it was before somebody started it again
     if process.is_gone:
         return Outcome(process, finished=True)
