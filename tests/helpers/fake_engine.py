@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from plugvisor.engines.engine import EngineInfo, Execution
-from plugvisor.errors import NotRunning, SupervisorUnavailable
+from plugvisor.errors import NotRunning, StartFailed, SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
 from tests.helpers.scenarios import wait_until
@@ -152,8 +152,13 @@ class FakeEngine:
         self.set(plugin_id, ProcessState.STOPPING, start_pending=True, queued="")
 
     async def wait_spawned(self, plugin_id: str) -> Process:
-        """Have a plugin be STARTING."""
+        """Have a plugin be STARTING, unless its start was given up or cancelled."""
         await self._do("wait_spawned", plugin_id)
+        process = self.get(plugin_id)
+        if process.state is ProcessState.FATAL:
+            raise StartFailed(process.detail)
+        if process.state is ProcessState.STOPPED and not process.start_pending:
+            raise StartFailed("it was stopped while it was starting")
         return self.set(plugin_id, ProcessState.STARTING, start_pending=False)
 
     async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
