@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import signal
 import sys
@@ -154,6 +155,17 @@ def test_a_launch_that_is_over_is_not_checked(shared: Supervisord, add: Callable
     shared.stop_plugin(name)
     assert shared.fault("plugins.execute", name, launches, "check", 1.0, 1) == "NOT_RUNNING"
     assert shared.fault("plugins.execute", "nobody", 1, "check", 1.0, 1) == "BAD_NAME"
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0, 0, 1e9, "1"])
+def test_what_is_no_time_harms_nobody(shared: Supervisord, add: Callable[..., str], seconds: object) -> None:
+    name = add(checks={"check": ["true"]})
+    shared.start_ready(name)
+    launches = shared.describe(name)["launches"]
+    assert shared.fault("plugins.execute", name, launches, "check", seconds, 1) == "INCORRECT_PARAMETERS"
+    assert shared.fault("plugins.execute", name, launches, "check", 1.0, "x") == "INCORRECT_PARAMETERS"
+    assert shared.fault("plugins.execute", name, launches, ["check"], 1.0, 1) == "INCORRECT_PARAMETERS"
+    assert shared.describe(name)["state"] == RUNNING
 
 
 @pytest.mark.parametrize(("code", "processes"), [(HANGS, 1), (FORKS_AND_HANGS, 5), (FORKS_WITHOUT_END, 1)])

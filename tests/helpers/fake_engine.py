@@ -33,6 +33,8 @@ class FakeEngine:
         self.published: dict[str, tuple[Manifest, Path]] = {}
         self.calls: list[tuple[str, str]] = []
         """Every method that changed something or waited for it, with the plugin's id, when it began."""
+        self.ended: list[tuple[str, str, str]] = []
+        """What `end` has ended: the plugin's id, the reason, and whether to restart it."""
         self.errors: dict[str, Exception] = {}
         """What a method raises."""
         self.ended: list[tuple[str, str, str]] = []

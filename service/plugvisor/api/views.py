@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET
 
 from plugvisor.api.timestamps import format_time
 from plugvisor.errors import PluginNotFound
@@ -208,7 +209,8 @@ def _make_state(plugin: Plugin, current: Report, facts: Facts | None) -> dict[st
         fields["restarts"] = process.restarts
         if (last_exit := process.last_exit) is not None:
             how = {"signal": last_exit.signal} if last_exit.signal else {"code": last_exit.code}
-            fields["last_exit"] = LastExit(**how, at=format_time(last_exit.at))
+            reason = last_exit.reason or UNSET
+            fields["last_exit"] = LastExit(**how, reason=reason, at=format_time(last_exit.at))
         if process.retry_at is not None:
             fields["retry_at"] = format_time(process.retry_at)
         if process.flapping:

@@ -52,6 +52,7 @@ class LastExit(Body, frozen=True, kw_only=True):
 
     code: Count | UnsetType = UNSET
     signal: OptionalText = UNSET
+    reason: Annotated[OptionalText, Meta(description="why it was ended, if a check or a limit has ended it")] = UNSET
     at: Time
 
 

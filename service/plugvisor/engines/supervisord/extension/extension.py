@@ -15,12 +15,14 @@ from supervisor.states import SupervisorStates
 
 from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
+from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
 from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
 from plugvisor.engines.supervisord.extension.patches.operators import SERVICE, Operators
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
+from plugvisor.engines.supervisord.extension.patches.stops import install_stops
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, LaunchFiles
 from plugvisor.engines.supervisord.extension.processes.orphans import END_SECONDS, Orphans, end_tagged
 from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
@@ -67,6 +69,7 @@ class Extension:
         self._service_socket: Any = None
         prepare_for_shortages()
         follow_log_files()
+        install_stops()
         become_subreaper()
         self.clock = SteadyClock()
         self.clock.install()
@@ -85,7 +88,7 @@ class Extension:
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
         self._loop = EventLoop(supervisord, self.clock, self._before_poll, self._is_clear, self._orphans.note_reaped)
-        supervisord.runforever = self._loop.run
+        CriticalPrograms(supervisord, self._loop.run, self.read_launch)
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
         self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
@@ -124,8 +127,9 @@ class Extension:
         self._loop.watch(process.dispatchers)
 
     def process_changed(self, process: PluginProcess) -> None:
-        """Something other than its state has changed."""
+        """Something other than its state has changed, such as when it is due."""
         self._reporter.note(process.name)
+        self._loop.schedule(process)
 
     @guarded
     def process_written_to(self, process: PluginProcess) -> None:
