@@ -20,7 +20,7 @@ import os, signal, socket, sys, time
 name = os.path.basename(os.getcwd())
 def record(what):
     with open("../../record", "a") as file:
-        file.write(f"{what} {name}\\n")
+        file.write(what + " " + name + "\\n")
 def stop(*_):
     while os.path.exists("linger"):
         time.sleep(0.01)
@@ -47,7 +47,7 @@ def write(stack: PlugvisorStack, name: str, *dependencies: str, runtime: str = Q
     tables = [runtime, *(f"[plugin_runtime.depends_on.{dependency}]" for dependency in dependencies)]
     if checked:
         tables.append(f'[plugin_runtime.checks.port]\ntcp = "127.0.0.1:{port}"\nperiod = 0.2')
-    stack.write_plugin(name, RECORDING.format(port=port), runtime="\n".join(tables))
+    stack.write_plugin(name, RECORDING.replace("{port}", str(port)), runtime="\n".join(tables))
 
 
 def write_chain(stack: PlugvisorStack, **options: Any) -> None:
@@ -107,7 +107,7 @@ def test_the_rest_of_a_chain_follows_a_service_that_was_killed(plugvisor: Plugvi
     held.unlink()
     wait_for(lambda: plugvisor.service_pid not in (0, pid), "a new service")
     wait_for(plugvisor.is_ready)
-    plugvisor.wait_for_status(CHAIN[-1], "running")
+    wait_for(lambda: plugvisor.status(CHAIN[-1]).get("health") == "healthy", "the last of the chain to be healthy")
     assert read_record(plugvisor, "start") == CHAIN, "in order, and none twice"
 
 
@@ -115,19 +115,19 @@ def test_boot_of_a_diamond(plugvisor: PlugvisorStack) -> None:
     write(plugvisor, "bottom", runtime=QUICK, checked=True)  # nobody starts it but its dependents
     for name in ("left", "right"):
         write(plugvisor, name, "bottom", runtime="supervisor.startsecs = 0", checked=True)
-    write(plugvisor, "top", "left", "right", runtime="supervisor.startsecs = 0")
+    write(plugvisor, "top", "left", "right", runtime="supervisor.startsecs = 0", checked=True)
     write(plugvisor, "apart", runtime="supervisor.startsecs = 0")
     plugvisor.up()
-    plugvisor.wait_for_status("top", "running")
+    wait_for(lambda: plugvisor.status("top").get("health") == "healthy", "top to be healthy")
     order = [name for name in read_record(plugvisor, "start") if name != "apart"]
     assert (order[0], sorted(order[1:3]), order[3:]) == ("bottom", ["left", "right"], ["top"])
     plugvisor.wait_for_status("apart", "running")
 
 
 def test_stops(plugvisor: PlugvisorStack) -> None:
-    write(plugvisor, "base")
+    write(plugvisor, "base", checked=True)
     for name, dependency in (("middle", "base"), ("top", "middle"), ("other", "base")):
-        write(plugvisor, name, dependency)
+        write(plugvisor, name, dependency, checked=True)
     plugvisor.up()
     results = plugvisor.post("/plugins/start?wait=20").json()
     assert results["ok"], results
@@ -167,8 +167,8 @@ def test_stops(plugvisor: PlugvisorStack) -> None:
 
 
 def test_a_reload_whose_dependency_is_stopped(plugvisor: PlugvisorStack) -> None:
-    write(plugvisor, "base")
-    write(plugvisor, "top", "base")
+    write(plugvisor, "base", checked=True)
+    write(plugvisor, "top", "base", checked=True)
     plugvisor.up()
     assert plugvisor.post("/plugin/top/start?wait=20").status_code == 200
     plugvisor.post("/plugin/base/stop")
@@ -180,11 +180,12 @@ def test_a_reload_whose_dependency_is_stopped(plugvisor: PlugvisorStack) -> None
 def test_a_plugin_that_runs_once(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("once", ONE_SHOT, runtime=QUICK)
     runtime = f'{QUICK}\n[plugin_runtime.depends_on.once]\ncondition = "completed"'
-    plugvisor.write_plugin("top", RECORDING.format(port=0), runtime=runtime)
+    plugvisor.write_plugin("top", RECORDING.replace("{port}", "0"), runtime=runtime)
     plugvisor.up()
     response = plugvisor.post("/plugin/top/start?wait=20")
     assert (response.status_code, response.json()["status"]) == (200, "running"), response.text
-    assert (plugvisor.root / "record").read_text().splitlines()[:2] == ["done once", "start top"]
+    wait_for(lambda: read_record(plugvisor, "start") == ["top"])
+    assert (plugvisor.root / "record").read_text().splitlines() == ["done once", "start top"]
     assert "unmet" not in plugvisor.status("top")
 
 
