@@ -168,23 +168,6 @@ class FakeEngine:
         await self._do("wait_running", plugin_id)
         return self.set(plugin_id, ProcessState.RUNNING) if timeout_seconds > 0 else self.get(plugin_id)
 
-    async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
-        """Have starts wait; a plugin that is restarted is STOPPING then."""
-        for plugin_id in dict.fromkeys([*plugin_ids, restart] if restart else plugin_ids):
-            await self._do("queue", plugin_id)
-            process = self.get(plugin_id)
-            if process.is_alive and plugin_id == restart:
-                self.set(plugin_id, ProcessState.STOPPING, queued="asked", start_pending=False)
-            elif process.state not in (ProcessState.STARTING, ProcessState.RUNNING) and not process.start_pending:
-                is_stopping = process.state is ProcessState.STOPPING
-                self.set(plugin_id, ProcessState.STOPPING if is_stopping else ProcessState.STOPPED, queued="asked")
-
-    async def fail(self, plugin_id: str, reason: str) -> None:
-        """Give up a queued start."""
-        await self._do("fail", plugin_id)
-        if self.get(plugin_id).queued:
-            self.set(plugin_id, ProcessState.FATAL, queued="", spawn_error=reason)
-
     async def end(
         self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
     ) -> None:

@@ -234,16 +234,14 @@ class Manager:
         """Start a plugin, or queue it and what has to be started first."""
         self._scheduler.failures.pop(plugin_id, None)
         if to_queue := await self._preparation.prepare(plugin_id):
-            await self._engine.queue(to_queue)
-            return self._engine.get(plugin_id)
+            return await self._preparation.queue(to_queue)
         return await self._engine.start(plugin_id)
 
     async def _reload(self, plugin_id: str, accepted: asyncio.Event) -> Process:
         # What can be rejected is rejected before the stop: a broken manifest, a full disk.
         self._scheduler.failures.pop(plugin_id, None)
         if to_queue := await self._preparation.prepare(plugin_id):
-            await self._engine.queue(to_queue, restart=plugin_id)
-            return self._engine.get(plugin_id)
+            return await self._preparation.queue(to_queue, restart=plugin_id)
         await self._engine.begin_restart(plugin_id)
         accepted.set()
         return await self._engine.wait_spawned(plugin_id)

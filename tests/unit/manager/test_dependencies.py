@@ -154,7 +154,7 @@ def test_what_runs_already_is_left_alone(tmp_path: Path) -> None:
     [
         (
             shutil.rmtree,
-            "'middle' depends on 'base', which cannot be started: its manifest is invalid: the folder is gone",
+            "'middle' depends on 'base', which cannot be started: its manifest is invalid: plugin.toml: the",
         ),
         (lambda path: (path / "plugin.toml").write_text("[plugin"), "which cannot be started: its manifest is invalid"),
         (
@@ -307,6 +307,21 @@ def test_somebody_else_starts_the_dependency_meanwhile(tmp_path: Path) -> None:
         setup.engine.set("base", RUNNING)
         await setup.settle("middle")
         assert setup.started() == ["base", "middle"]
+
+    run(tmp_path, CHAIN, scenario)
+
+
+def test_the_engine_reports_one_queued_plugin_after_another(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        held = setup.engine.hold("queue", "base")
+        starting = asyncio.create_task(setup.manager.start("top"))
+        await setup.engine.wait_called("queue", "base")
+        assert setup.get("middle").queued, "its dependency is not yet"
+        await let_tasks_run()
+        held.set()
+        await starting
+        for name in CHAIN:
+            await setup.settle(name)
 
     run(tmp_path, CHAIN, scenario)
 

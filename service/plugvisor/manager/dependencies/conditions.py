@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from plugvisor.manager.status import describe_problem
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
@@ -49,6 +51,16 @@ class Conditions:
         self._keeper = keeper
         self._engine = engine
         self._monitor = monitor
+        self._expected: Counter[str] = Counter()
+
+    @contextmanager
+    def expect(self, plugin_ids: Sequence[str]) -> Iterator[None]:
+        """While plugins are being queued, each counts as queued: the engine reports one after another."""
+        self._expected.update(plugin_ids)
+        try:
+            yield
+        finally:
+            self._expected -= Counter(plugin_ids)
 
     def judge(self, requirements: Mapping[str, Requirement]) -> list[Need]:
         """Each dependency with its verdict. An optional one is never FAILED: its condition counts as met."""
@@ -59,7 +71,8 @@ class Conditions:
             if self._is_met(dependency, requirement, process):
                 verdict = Verdict.MET
             elif requirement.required:
-                verdict = Verdict.PENDING if _may_follow(process) else Verdict.FAILED
+                may_follow = _may_follow(process) or dependency in self._expected
+                verdict = Verdict.PENDING if may_follow else Verdict.FAILED
             else:
                 verdict = Verdict.PENDING if is_coming(process, _RUNS) else Verdict.MET
             needs.append(Need(dependency, requirement, verdict))

@@ -8,12 +8,13 @@ from plugvisor.errors import DependencyFailed
 from plugvisor.manager.dependencies.conditions import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
     from plugvisor.manager.dependencies.conditions import Conditions
     from plugvisor.models.lifecycle import Requirement
+    from plugvisor.models.process import Process
 
 
 class Preparation:
@@ -46,6 +47,12 @@ class Preparation:
         if all(need.verdict is Verdict.MET for need in self._conditions.judge(requirements)):
             return []
         return [*to_start, plugin_id]
+
+    async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> Process:
+        """Queue what `prepare` has returned; returns the process of the last."""
+        with self._conditions.expect(plugin_ids):
+            await self._engine.queue(plugin_ids, restart)
+        return self._engine.get(plugin_ids[-1])
 
     async def _find_to_start(self, plugin_id: str, requirements: Mapping[str, Requirement]) -> list[str]:
         """The plugins that a plugin needs, directly or not, and that nobody has started."""
