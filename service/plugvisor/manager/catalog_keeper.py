@@ -9,6 +9,7 @@ from plugvisor.errors import InvalidManifest, PluginDisabled, PluginNotFound, Pl
 from plugvisor.manager.catalog_reader import CatalogReader
 from plugvisor.manager.status import describe_problem
 from plugvisor.plugins.catalog import NO_FOLDER, Catalog, Plugin
+from plugvisor.plugins.dependencies import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -157,7 +158,7 @@ class CatalogKeeper:
     def _store(self, read: Catalog) -> None:
         """Make the catalog of what was read, and announce it."""
         self._read = dict(sorted(read.items()))
-        self.catalog = dict(self._read)
+        self.catalog = resolve(self._read, self.catalog)
         self.version += 1
         self._index_dependents()
         for callback in self.on_change:

@@ -42,7 +42,7 @@ def _do_nothing() -> None:
 
 
 class Manager:
-    """Changes what runs. Its catalog is what was last read from disk, and no more.
+    """Changes what runs. Its catalog is what was last read from disk, resolved, and no more.
 
     Every use case may raise `SupervisorUnavailable`.
     """

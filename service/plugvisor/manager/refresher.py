@@ -32,7 +32,8 @@ class Refresher:
         """See `Manager.refresh`."""
         async with self._turn:
             before, after = await self._keeper.read_all()
-            refreshed = list_differences(before, after, self._engine.read())
+            changed = {plugin_id for plugin_id, plugin in after.items() if plugin != before.get(plugin_id)}
+            refreshed = list_differences(before, self._keeper.catalog, changed, self._engine.read())
             run = self._operations.run
             gone = [plugin.id for plugin in self._keeper.catalog.values() if plugin.folder is None]
             removals = await begin_in_order(
