@@ -77,6 +77,11 @@ OptionalError = ManifestError | UnsetType
 OptionalHealth = Annotated[
     Health | UnsetType, Meta(description="whether its checks pass; absent without checks or without a process")
 ]
+OptionalUnmet = Annotated[
+    Strings | UnsetType,
+    Meta(description="the required dependencies whose condition is not met, while it waits for them or has a process"),
+]
+OptionalQueued = Annotated[OptionalFlag, Meta(description="its start waits for its dependencies")]
 Uptime = Annotated[Count | UnsetType, Meta(description="whole seconds")]
 
 
@@ -109,6 +114,8 @@ class ListedPlugin(Body, frozen=True, kw_only=True):
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
     health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
 
 
 class PluginList(Body, frozen=True, kw_only=True):
@@ -130,6 +137,8 @@ class ProcessStatus(Body, frozen=True, kw_only=True):
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
     health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
     pid: OptionalPid = UNSET
     uptime: Uptime = UNSET
 
@@ -147,6 +156,8 @@ class PluginStatus(Body, frozen=True, kw_only=True):
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
     health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
     pid: OptionalPid = UNSET
     uptime: Uptime = UNSET
     time: Time
@@ -167,6 +178,9 @@ class Outcome(Body, frozen=True, kw_only=True):
     state: State
     detail: Detail = UNSET
     message: str
+    health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
     pid: OptionalPid = UNSET
 
 
@@ -194,6 +208,9 @@ class BulkItem(Body, frozen=True, kw_only=True):
     state: State | UnsetType = UNSET
     detail: Detail = UNSET
     message: OptionalText = UNSET
+    health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
     pid: OptionalPid = UNSET
     problem: Problem | UnsetType = UNSET
 

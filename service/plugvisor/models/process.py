@@ -153,6 +153,8 @@ class Process(msgspec.Struct, frozen=True):
             case ProcessState.FATAL if self.spawn_error.startswith("it was restarted"):  # by its restart policy
                 how = f", last {self._how_it_ended}" if self.last_exit else ""
                 return f"it keeps dying and supervisord has given up: {self.spawn_error}{how}; its log may say why"
+            case ProcessState.FATAL if self.spawn_error.startswith("its dependency"):
+                return f"it was not started: {self.spawn_error}"
             case ProcessState.FATAL:
                 return f"it could not be started and supervisord has given up: {self._reason}"
             case ProcessState.UNKNOWN:
