@@ -18,6 +18,7 @@ from plugvisor.engines.supervisord.extension.processes.restarting_process import
 from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
 
 if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.limits.launch_limits import LaunchLimits, PluginLimits
     from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
     from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 
@@ -32,6 +33,7 @@ class Owner(Protocol):
     clock: SteadyClock
     run_dir: str
     boot_id: str
+    limits: PluginLimits
 
     def read_launch(self, name: str) -> Launch:
         """A program's launch file; raises `LaunchFileError`."""
@@ -73,6 +75,8 @@ class PluginProcess(RestartingProcess):
         """The configuration that the next start applies; None if it has not changed."""
         self.launch: Launch | None = None
         """What its last process was started with."""
+        self.limits: LaunchLimits | None = None
+        """Of the last launch; None if it has none."""
         self._stopped_launch = 0  # the launch that was sent a signal to end it
 
     @property
@@ -146,10 +150,15 @@ class PluginProcess(RestartingProcess):
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
+        stdin, stdout, uid = self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid
+        self.limits = self._owner.limits.prepare(self.name, launch.limits) if launch.limits else None
         try:
-            return spawn(launch, environment, self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid)
+            pid = spawn(launch, environment, stdin, stdout, uid, enter=self.limits.enter if self.limits else None)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory)) from error
+        if self.limits is not None:
+            self._owner.limits.settle(self.limits)
+        return pid
 
     def _fail(self, reason: str) -> None:
         options = self.config.options
@@ -181,6 +190,10 @@ class PluginProcess(RestartingProcess):
             # supervisor does not expect that such a process ends, and its AssertionError would end supervisord
             self.killing, self.state = True, ProcessStates.STOPPING
         super().finish(pid, sts)
+
+    def find_exit_reason(self) -> str | None:
+        """Why the kernel has ended the process, if that was because of a limit."""
+        return self.limits.exit_reason if self.limits is not None else None
 
     def stop_report(self) -> None:
         """Called by supervisor each time that a call which waits for the stop looks whether it has ended.
@@ -243,6 +256,7 @@ class PluginProcess(RestartingProcess):
 
     def describe(self) -> dict[str, Any]:
         """Its line in the state stream."""
+        limits = {"limits": self.limits.describe()} if self.limits is not None else {}
         return {
             "name": self.name,
             "state": self.state,
@@ -258,4 +272,5 @@ class PluginProcess(RestartingProcess):
             "start_pending": self.start_pending,
             "orphans": self._owner.has_orphans(self.name),
             "stop_seconds": self.config.stopwaitsecs,
+            **limits,
         }
