@@ -27,6 +27,7 @@ from plugvisor.api.state import State
 from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
 from plugvisor.manager.checks.monitor import HealthMonitor
+from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
 from plugvisor.metrics.sampler import Sampler
 from plugvisor.metrics.traffic import NO_ROUTE, Traffic
@@ -63,6 +64,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
         manager.on_change.append(lambda: monitor.keep(manager.catalog))
         sampler.keep(manager.catalog)
+        limit_watch = LimitWatch(engine)
+        limit_watch.open()
         yield State(
             settings=settings,
             engine=engine,
@@ -78,6 +81,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             routes=ROUTES,
             endless=[events, log_streams],
         )
+        await limit_watch.close()
         await sampler.close()
         await monitor.close()
         await manager.close()
