@@ -18,13 +18,14 @@ from plugvisor.models.plugin import (
     Author,
     Dependency,
     LastExit,
+    Limits,
     ListedPlugin,
     ManifestError,
     Outcome,
     ProcessStatus,
     StateName,
 )
-from plugvisor.models.process import NEVER_ADDED
+from plugvisor.models.process import LIMIT_KEYS, NEVER_ADDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.status import Report
     from plugvisor.models.health import Health
-    from plugvisor.models.process import Process
+    from plugvisor.models.process import AppliedLimits, Process
     from plugvisor.plugins.catalog import Plugin
 
 _to_json = msgspec.json.encode
@@ -213,6 +214,15 @@ def _make_state(plugin: Plugin, current: Report, health: Health | None) -> dict[
             fields["retry_at"] = format_time(process.retry_at)
         if process.flapping:
             fields["flapping"] = True
+        if process.limits is not None:
+            fields["limits"] = _make_limits(process.limits)
     if health is not None:
         fields["health"] = health
     return fields
+
+
+def _make_limits(applied: AppliedLimits) -> Limits:
+    fields: dict[str, Any] = {key: value for key in LIMIT_KEYS if (value := getattr(applied, key))}
+    if applied.watched:
+        fields["watched"] = applied.watched
+    return Limits(enforced_by=applied.enforced_by, unenforced=applied.unenforced, **fields)
