@@ -84,3 +84,13 @@ def test_limits_that_nothing_enforces_are_logged_at_each_launch(shared: Supervis
         ["memory", "processes"],
         ["cpus"],
     )
+
+
+def test_limits_of_a_launch_file_that_somebody_has_edited_harm_nothing(
+    shared: Supervisord, add: Callable[..., str]
+) -> None:
+    name = add(limits={"memory": 1e300, "processes": 99.5, "cpus": 0, "open_files": 0.0, "unknown": 7})
+    shared.start_ready(name)
+    limits = shared.describe(name)["limits"]
+    assert {key: limits.get(key) for key in ("memory", "processes")} == {"memory": 2**53, "processes": 99}
+    assert not limits.keys() & {"cpus", "open_files", "unknown"}

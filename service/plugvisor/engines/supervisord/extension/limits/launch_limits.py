@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MEMORY_LIMIT = "memory limit"
 """Why the kernel has killed a process, as `last_exit` has it."""
+_KINDS = {"memory": int, "cpus": float, "processes": int, "open_files": int}
+_LARGEST = 2**53  # JSON, and the service, have no larger integer
 _WATCHED = ("memory", "processes")
 """What the service watches if no group limits it."""
 _RESULT = struct.Struct("=?Q")
@@ -35,8 +37,15 @@ class PluginLimits:
         self.groups = ControlGroups(run_dir)
         self._warn = warn
 
-    def prepare(self, name: str, limits: Mapping[str, float]) -> LaunchLimits:
-        """Prepare the limits of a launch that is about to be made."""
+    def prepare(self, name: str, values: Mapping[str, float]) -> LaunchLimits | None:
+        """Prepare the limits of a launch that is about to be made; None if it has none.
+
+        Args:
+            values: what its launch file says, which somebody may have edited.
+        """
+        limits = {key: kind(min(values[key], _LARGEST)) for key, kind in _KINDS.items() if values.get(key)}
+        if not limits:
+            return None
         group, reason = None, "the kernel does not accept it"
         if limits.keys() & {"memory", "cpus", "processes"}:
             try:

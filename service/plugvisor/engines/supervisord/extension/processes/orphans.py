@@ -192,7 +192,8 @@ class Orphans:
         """
         deadline = time.monotonic() + SLICE_SECONDS
         while time.monotonic() < deadline:
-            found = set(walk_trees(process for process, tag in self._find_strayed() if tag.plugin_id == name))
+            strayed = (process for process, tag in self._find_strayed() if tag.plugin_id == name)
+            found = set(walk_trees(itertools.chain(strayed, self._find_members(name))))
             if not found - ending.frozen and not self._is_in_doubt:
                 break
             ending.signal(found - ending.frozen, signal.SIGSTOP)
