@@ -21,10 +21,20 @@ HIERARCHY = Path("/sys/fs/cgroup")
 NOBODY = 65534
 
 _ENTER = """\
-import os, sys
-group, uid, *command = sys.argv[1:]
+import ctypes, os, sys
+group, uid, container, *command = sys.argv[1:]
 with open(group + "/cgroup.procs", "w") as file:
     file.write("0")
+if container:
+    libc = ctypes.CDLL(None, use_errno=True)
+    for failed in (
+        libc.unshare(0x0002_0000 | 0x0200_0000),  # CLONE_NEWNS, CLONE_NEWCGROUP
+        libc.mount(None, b"/", None, 0x4_4000, None),  # MS_PRIVATE | MS_REC
+        libc.umount2(b"/sys/fs/cgroup", 2),  # MNT_DETACH
+        libc.mount(b"cgroup2", b"/sys/fs/cgroup", b"cgroup2", container == "read-only", None),
+    ):
+        if failed:
+            sys.exit(os.strerror(ctypes.get_errno()))
 if uid != "0":
     os.setgroups([])
     os.setgid(int(uid))
@@ -78,13 +88,12 @@ def outsider(group: Path) -> Iterator[int]:
 
 @pytest.fixture
 def start(group: Path) -> Iterator[Callable[..., Supervisord]]:
-    """Starts a supervisord in that group."""
+    """Starts a supervisord in that group; as a user, or with a namespace of a container and its `/sys/fs/cgroup`."""
     with contextlib.ExitStack() as stack:
 
-        def start_in(uid: int = 0) -> Supervisord:
+        def start_in(uid: int = 0, container: str = "") -> Supervisord:
             supervisord = stack.enter_context(make_supervisord())
-            supervisord.command = (sys.executable, "-c", _ENTER, str(group), str(uid), *supervisord.command[:0])
-            supervisord.command = (*supervisord.command, sys.executable, *Supervisord.command[1:])
+            supervisord.command = (sys.executable, "-c", _ENTER, str(group), str(uid), container, *Supervisord.command)
             for path in (supervisord.root, *supervisord.root.rglob("*")) if uid else ():
                 os.chown(path, uid, uid)
             supervisord.start()

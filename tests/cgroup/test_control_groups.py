@@ -87,6 +87,17 @@ def check_limited(supervisord: Supervisord, base: Path) -> None:
         supervisord.stop_plugin(name)
 
 
+def check_not_limited(supervisord: Supervisord, reason: str) -> None:
+    """Check that a plugin is started without a group, and that the log says why."""
+    supervisord.start_ready(supervisord.add("limited", limits=ALL))
+    reported = supervisord.describe("limited")["limits"]
+    assert reported["enforced_by"] == "rlimit"
+    assert reported["watched"] == ["memory", "processes"]
+    assert reported["unenforced"] == ["cpus"]
+    assert f"'limited' (cpus): {reason}" in supervisord.log
+    supervisord.stop_plugin("limited")
+
+
 def test_groups_are_made_within_the_group_of_supervisord(group: Path, start: Callable[..., Supervisord]) -> None:
     supervisord = start()
     supervisord.start_ready(supervisord.add("first"))
@@ -102,6 +113,21 @@ def test_a_user_with_a_delegated_group_uses_it(group: Path, start: Callable[...,
     for path in (group, *(group / f"cgroup.{name}" for name in ("procs", "subtree_control", "threads"))):
         os.chown(path, NOBODY, NOBODY)
     check_limited(start(NOBODY), group)
+
+
+def test_groups_are_made_in_a_container(group: Path, start: Callable[..., Supervisord]) -> None:
+    check_limited(start(container="writable"), group)
+
+
+def test_a_container_with_a_read_only_hierarchy_has_no_groups(group: Path, start: Callable[..., Supervisord]) -> None:
+    check_not_limited(start(container="read-only"), "supervisord's control group is not writable")
+    assert list(group.glob("*/")) == []
+
+
+@pytest.mark.usefixtures("outsider")
+def test_a_container_with_another_process_has_no_groups(group: Path, start: Callable[..., Supervisord]) -> None:
+    check_not_limited(start(container="writable"), "other processes are in supervisord's control group")
+    assert list(group.glob("*/")) == []
 
 
 @pytest.mark.usefixtures("outsider")
@@ -120,13 +146,7 @@ def test_root_makes_groups_beside_a_group_with_others(group: Path, start: Callab
 def test_a_user_in_a_group_with_others_has_no_groups(group: Path, start: Callable[..., Supervisord]) -> None:
     for path in (group, *(group / f"cgroup.{name}" for name in ("procs", "subtree_control", "threads"))):
         os.chown(path, NOBODY, NOBODY)
-    supervisord = start(NOBODY)
-    supervisord.start_ready(supervisord.add("limited", limits=ALL))
-    reported = supervisord.describe("limited")["limits"]
-    assert reported["enforced_by"] == "rlimit"
-    assert reported["watched"] == ["memory", "processes"]
-    assert reported["unenforced"] == ["cpus"]
-    assert "'limited' (cpus): other processes are in supervisord's control group" in supervisord.log
+    check_not_limited(start(NOBODY), "other processes are in supervisord's control group")
 
 
 @pytest.mark.parametrize("code", [LEAKING, LEAKING_CHILD], ids=["itself", "a child"])
