@@ -221,6 +221,7 @@ class Supervisord:
         critical: bool = False,
         checks: dict[str, list[str]] | None = None,
         limits: dict[str, float] | None = None,
+        depends_on: Sequence[str] = (),
         **options: object,
     ) -> Path:
         """Write a plugin's launch file and its section, which never starts by itself; returns the section's file.
@@ -242,6 +243,7 @@ class Supervisord:
             critical=critical,
             checks=checks or {},
             limits=limits or {},
+            depends_on=list(depends_on),
         )
         (self.root / "launch" / f"{name}.sh").write_bytes(launch.render(sys.executable))
         values: dict[str, object] = {
