@@ -22,6 +22,12 @@ _SCRIPT = """(() => {
 })()"""
 
 
+_FROM_MANIFEST = {
+    "id", "name", "version", "description", "enabled", "dependencies", "author", "depends_on", "dependents"
+}  # fmt: skip
+"""What a `status` event does not have."""
+
+
 class PageEvents:
     """The events of an open page, which come from the test in place of `GET /events`."""
 
@@ -35,7 +41,8 @@ class PageEvents:
 
     def change(self, item: dict[str, Any]) -> None:
         """Send the present status of one plugin."""
-        self._send("status", {**item, "plugin_id": item["id"], "time": _now()})
+        state = {name: value for name, value in item.items() if name not in _FROM_MANIFEST}
+        self._send("status", {**state, "plugin_id": item["id"], "time": _now()})
 
     def _send(self, kind: str, data: dict[str, Any]) -> None:
         self._page.evaluate("([kind, data]) => sendEvent(kind, data)", [kind, data])

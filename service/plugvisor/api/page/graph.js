@@ -18,7 +18,7 @@ function place(needs) {
   const ranks = new Map();
   const rankOf = (id) => {
     if (!ranks.has(id)) {
-      ranks.set(id, 0); // for a cycle, which comes back here
+      ranks.set(id, -1); // for a cycle, which comes back here
       ranks.set(id, Math.max(-1, ...needs.get(id).map(rankOf)) + 1);
     }
     return ranks.get(id);

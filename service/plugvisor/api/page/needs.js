@@ -30,7 +30,7 @@ export class Needs {
     const { queued, unmet = [] } = item;
     const isDetailed = !unmet.length && (queued || (this.#withDetail && !isFailing(item) && !isUnhealthy(item)));
     const detail = isDetailed ? item.detail ?? "" : "";
-    const shown = JSON.stringify([queued, unmet, detail]);
+    const shown = JSON.stringify([queued, unmet.map((id) => [id, this.#store.plugins.get(id)?.name]), detail]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     this.node.hidden = !unmet.length && !detail;

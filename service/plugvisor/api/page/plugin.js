@@ -84,6 +84,10 @@ export class PluginView {
     return this.#store.plugins.get(this.#id);
   }
 
+  #nameOf(id) {
+    return this.#store.plugins.get(id)?.name;
+  }
+
   /** Shows usage and log if signed in, else a sign-in button. */
   #showSession() {
     this.#log?.close();
@@ -151,8 +155,8 @@ export class PluginView {
       },
       dependencies: (item.depends_on?.length || item.dependents?.length) && {
         dependsOn: item.depends_on?.map(({ id, condition, required }) =>
-          ({ id, note: ` (${t(`until_${condition}`)}${required ? "" : `, ${t("optional")}`})` })),
-        neededBy: item.dependents?.map((id) => ({ id })),
+          ({ id, name: this.#nameOf(id), note: ` (${t(`until_${condition}`)}${required ? "" : `, ${t("optional")}`})` })),
+        neededBy: item.dependents?.map((id) => ({ id, name: this.#nameOf(id) })),
       },
       limits: item.limits && describeLimits(item.limits),
       program: manifest && {
