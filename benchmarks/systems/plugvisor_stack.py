@@ -175,6 +175,8 @@ name = "Plugin {name}"
 version = "1.0.0"
 description = "A light process that sleeps."
 command = {command}
+[plugin_runtime]
+restart.delay = 0
 [plugin_runtime.supervisor]
 startsecs = {startsecs}
 stopwaitsecs = {stopwaitsecs}

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from supervisor import events
-from supervisor.options import ProcessConfig
 from supervisor.states import SupervisorStates
 
+from plugvisor.engines.supervisord.extension.adoption import adopt_programs
 from plugvisor.engines.supervisord.extension.changes import Changes
+from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
+from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
 from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
 from plugvisor.engines.supervisord.extension.patches.operators import SERVICE, Operators
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
+from plugvisor.engines.supervisord.extension.patches.stops import install_stops
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, LaunchFiles
 from plugvisor.engines.supervisord.extension.processes.orphans import END_SECONDS, Orphans, end_tagged
-from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 from plugvisor.engines.supervisord.extension.processes.subreaper import become_subreaper
 from plugvisor.engines.supervisord.extension.programs import Programs
 from plugvisor.engines.supervisord.extension.reporter import StateReporter
@@ -30,10 +32,9 @@ from plugvisor.engines.supervisord.extension.stream import guarded
 
 if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.patches.guard import Guard
+    from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
     from plugvisor.engines.supervisord.extension.processes.process_tag import ProcessTag
     from plugvisor.engines.supervisord.extension.stdout import StdoutLog
-
-_MAKE_PROCESS = ProcessConfig.make_process
 
 
 class Extension:
@@ -66,6 +67,7 @@ class Extension:
         self._service_socket: Any = None
         prepare_for_shortages()
         follow_log_files()
+        install_stops()
         become_subreaper()
         self.clock = SteadyClock()
         self.clock.install()
@@ -78,17 +80,20 @@ class Extension:
         )
         self._end_earlier_orphans()
         self._operators = Operators(supervisord, programs_dir)
-        self._adopt_programs()
+        adopt_programs(supervisord, self._launch_dir, self)
         self._hold_socket()
         self._programs = Programs(supervisord, programs_dir, self._operators)
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
         self._loop = EventLoop(supervisord, self.clock, self._before_poll, self._is_clear, self._orphans.note_reaped)
-        supervisord.runforever = self._loop.run
+        CriticalPrograms(supervisord, self._loop.run, self.read_launch)
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
         self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
-        self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter)
+        self._checks = CheckCommands(
+            supervisord, self.run_dir, self.boot_id, self._orphans, self._reporter.report_check
+        )
+        self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter, self._checks)
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
         events.subscribe(events.ProcessGroupEvent, self._on_group)
         events.subscribe(events.SupervisorStoppingEvent, self._on_stopping)
@@ -120,8 +125,9 @@ class Extension:
         self._loop.watch(process.dispatchers)
 
     def process_changed(self, process: PluginProcess) -> None:
-        """Something other than its state has changed."""
+        """Something other than its state has changed, such as when it is due."""
         self._reporter.note(process.name)
+        self._loop.schedule(process)
 
     @guarded
     def process_written_to(self, process: PluginProcess) -> None:
@@ -138,6 +144,7 @@ class Extension:
         """It is being reaped: its pipes are closed next."""
         self._loop.unwatch(process.dispatchers)
         self._orphans.note_ended(process.name)
+        self._checks.end(process.name)
 
     # -- once in each round of the loop
 
@@ -145,9 +152,10 @@ class Extension:
         """Everything has been reaped: go on with orphans and pending starts, and report."""
         self._follow_clock()
         self._keeper.check()
-        wait_seconds = self._go_on_with_orphans()
+        waits_seconds = [self._checks.step(), self._go_on_with_orphans()]
         self._read_programs()
         self._reporter.report()
+        wait_seconds = min((seconds for seconds in waits_seconds if seconds is not None), default=None)
         return 0.0 if self._reporter.has_news or self._is_reading else wait_seconds
 
     @guarded
@@ -163,10 +171,9 @@ class Extension:
     @guarded
     def _go_on_with_orphans(self) -> float | None:
         cleared, wait_seconds = self._orphans.step(self._list_urgent())
-        for name in cleared:
-            self._reporter.note(name)
-            process = self._programs.find(name)
-            if process is not None:
+        for process in map(self._programs.find, cleared):
+            if process is not None:  # else it is a check, or was removed
+                self._reporter.note(process.name)
                 self._loop.schedule(process)
         self.changes.start_cleared()
         return wait_seconds
@@ -222,6 +229,7 @@ class Extension:
             self._guard.forbid_restart()
         self.logger.info("plugins: stopping every program at once")
         self.changes.forget_starts()
+        self._checks.end()
         for group in self._supervisord.process_groups.values():
             self._stop_group(group)
         self._reporter.close()
@@ -231,24 +239,6 @@ class Extension:
         group.stop_all()
 
     # -- the beginning and the end
-
-    def _adopt_programs(self) -> None:
-        """Make supervisord's programs that are plugins ours, before anything is started."""
-
-        def make_process(config: Any, group: Any = None) -> Any:
-            if config.command != f"/bin/sh {self._launch_dir}/{config.name}.sh":
-                return _MAKE_PROCESS(config, group)
-            process = PluginProcess(config, self)
-            process.group = group
-            return process
-
-        ProcessConfig.make_process = make_process
-        groups = self._supervisord.process_groups
-        for name, group in groups.items():
-            if [process.config.command for process in group.processes.values()] == [
-                f"/bin/sh {self._launch_dir}/{name}.sh"
-            ]:
-                groups[name] = group.config.make_group()
 
     def _hold_socket(self) -> None:
         """Keep the service's socket open while no process of it runs, if supervisord has opened it."""
@@ -288,4 +278,6 @@ class Extension:
 
     def _find_launch(self, name: str) -> ProcessTag | None:
         process = self._programs.find(name)
-        return process.tag if process is not None and process.pid else None
+        if process is None:
+            return self._checks.find_launch(name)
+        return process.tag if process.pid else None
