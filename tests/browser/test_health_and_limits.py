@@ -1,6 +1,6 @@
-"""Health, limits, and restarts that wait, in the list and in a plugin's own view.
+"""Health, checks, limits, and restarts that wait, in the list and in a plugin's own view.
 
-The plugins come from the test: `PageEvents`.
+Most plugins come from the test: `PageEvents`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,14 @@ from playwright.sync_api import expect
 from tests.helpers.accessibility import check_accessibility
 from tests.helpers.page import find_row
 from tests.helpers.page_events import make_item
+from tests.helpers.stack import QUICK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
     from tests.browser.conftest import OpenWith
     from tests.helpers.page import Appearance
 
@@ -101,6 +107,10 @@ def test_limits_are_lines_in_the_charts(open_with: OpenWith, appearance: Appeara
         ["64 MB", "1.5", "1024", appearance.text("watch"), appearance.text("cpus")]
     )
     check_accessibility(page)
+    limits = {"memory": 64 * MIB, "processes": 9, "enforced_by": "rlimit", "watched": ["memory"], "unenforced": []}
+    events.change(make_item("small", limits=limits))
+    expect(memory).to_contain_text(appearance.text("limit", "64 MB", appearance.text("watched")))
+    expect(threads).to_contain_text(appearance.text("limit", "9", appearance.text("rlimit")))
     events.change(make_item("small", limits={"memory": 64 * MIB, "enforced_by": "cgroup", "unenforced": []}))
     expect(memory).to_contain_text(appearance.text("limit", "64 MB", appearance.text("cgroup")))
     expect(cpu.locator(".limit[d^=M]")).to_have_count(0)
@@ -117,3 +127,26 @@ def test_a_restart_that_waits(open_with: OpenWith, appearance: Appearance) -> No
     page.evaluate("location.hash = '#/plugin/leaky'")
     expect(page.locator(".facts")).to_contain_text("SIGKILL · memory limit")
     expect(page.locator(".trouble")).to_have_text("it used 70 MB")
+
+
+def test_a_real_check_goes_down_and_up(
+    open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
+) -> None:
+    check = 'checks.file = { exec = ["test", "-e", "ok"], period = 0.2, startup = 0, threshold = 1 }'
+    folder = add("checked", runtime=f"{QUICK}\n{check}")
+    page = open_signed_in()
+    health = find_row(page, "checked").locator(".health")
+    expect(health).to_have_text(appearance.text("unhealthy"))
+    (folder / "ok").touch()
+    expect(health).to_have_text(appearance.text("healthy"))
+    page.evaluate("location.hash = '#/plugin/checked'")
+    check_row = page.locator(".check")
+    expect(check_row).to_contain_text(f"{appearance.text('check_up')} file")
+    (folder / "ok").unlink()
+    expect(page.locator(".head .health")).to_have_text(appearance.text("unhealthy"))
+    expect(check_row).to_contain_text(f"{appearance.text('check_down')} file")
+    expect(check_row.locator(".detail")).not_to_be_empty()
+    page.locator(".head .actions button").first.click()
+    expect(page.locator(".word").first).to_have_text(appearance.text("stopped"))
+    expect(page.locator(".head .health")).to_be_hidden()
+    expect(check_row).to_have_count(0)

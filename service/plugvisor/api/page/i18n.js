@@ -123,6 +123,7 @@ enforcedBy|Enforced by|执行者
 cgroup|the kernel (cgroup)|内核（cgroup）
 rlimit|the kernel (rlimit)|内核（rlimit）
 watch|Plugvisor, by measuring|Plugvisor（测量）
+watched|Plugvisor, by measuring|Plugvisor（测量）
 unenforced|not enforced here|此处未强制
 figures|Last minutes|最近几分钟
 threads|Threads|线程

@@ -113,7 +113,7 @@ export class PluginView {
     for (const [field, chart] of Object.entries(this.#charts ?? {})) {
       const [name, convert] = LIMITS[field];
       chart.limit = limits[name] && convert(limits[name]);
-      chart.enforcer = t(limits.unenforced?.includes(name) ? "unenforced" : limits.enforced_by ?? "none");
+      chart.enforcer = limits[name] && t(["unenforced", "watched"].find((key) => limits[key]?.includes(name)) ?? limits.enforced_by);
       if (!metrics[0]) continue;
       chart.add(metrics.map((metric) => [Date.parse(metric.timestamp), metric[field]]));
     }
@@ -189,12 +189,12 @@ export class PluginView {
 const describeExit = ({ at, signal, code, reason }) =>
   [formatTime(at), signal ?? t("exitCode", code), reason].filter(Boolean).join(" · ");
 
-const describeLimits = ({ memory, cpus, processes, open_files, enforced_by, unenforced = [] }) => ({
+const describeLimits = ({ memory, cpus, processes, open_files, enforced_by, watched = [], unenforced = [] }) => ({
   memory: memory && formatMemory(memory / 2 ** 20),
   cpus,
   processes,
   open_files,
-  enforcedBy: t(enforced_by),
+  enforcedBy: [...new Set([t(enforced_by), ...watched.map(() => t("watched"))])],
   unenforced: unenforced.map((name) => t(name)),
 });
 
