@@ -25,7 +25,8 @@ export class Actions extends EventTarget {
     ids = ids.filter((id) => !this.pending.has(id) && allows(this.#store.plugins.get(id) ?? {}, verb));
     if (!ids.length) return;
     const others = h("input", { type: "checkbox" });
-    if (verb !== "start" && !(await this.#confirm(verb, ids, others))) return;
+    const question = verb !== "start" && this.#confirm(verb, ids, others);
+    if (question && !(await question)) return; // else the button reacts at once
     if (!(await signIn())) return;
     for (const id of ids) {
       this.pending.set(id, verb);
@@ -66,12 +67,12 @@ export class Actions extends EventTarget {
     }
   }
 
-  /** Asks for confirmation if several plugins are running, or if others need one that is stopped. */
-  async #confirm(verb, ids, others) {
+  /** Asks for confirmation if several plugins are running, or if others need one that is stopped; else undefined. */
+  #confirm(verb, ids, others) {
     const { plugins } = this.#store;
     const running = ids.filter((id) => allows(plugins.get(id), "stop"));
     const needing = verb === "stop" ? findDependents(plugins, ids) : [];
-    if (!running.length || (ids.length < 2 && !needing.length)) return true;
+    if (!running.length || (ids.length < 2 && !needing.length)) return undefined;
     const names = needing.map((id) => plugins.get(id).name).join(", ");
     const isOne = ids.length < 2;
     const title = isOne ? `${t(verb)} ${plugins.get(ids[0]).name}?` : t(verb === "stop" ? "confirmStop" : "confirmReload", running.length);

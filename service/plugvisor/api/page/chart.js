@@ -18,7 +18,7 @@ export class Chart {
   #bound = svg("path", { class: "limit" });
   #area = svg("path", { class: "area" });
   #line = svg("path");
-  #drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, this.#area, this.#line, this.#bound);
+  #drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, this.#bound, this.#area, this.#line);
   /** What the value may be at most; 0 or undefined is no limit. */
   limit;
   /** Text for what enforces the limit. */

@@ -25,8 +25,8 @@ export class Checks {
     this.node.hidden = !checks.length;
     this.#list.replaceChildren(...checks.map(({ name, level, status, failures, last_error, at }) =>
       h("li.check", { "data-status": SYMBOLS[status] },
-        h("b", icon(SYMBOLS[status]), t(`check_${status}`)), " ", h("span.name", name), " ", h("span.note", t(level)),
-        h("p.note", [failures > 0 && t("failures", failures), at && formatTime(at)].filter(Boolean).join(" · ")),
+        h("b", icon(SYMBOLS[status]), t(`check_${status}`)), " ", h("span.name", name), " ", h("span.hint", t(level)),
+        h("p.hint", [failures > 0 && t("failures", failures), at && formatTime(at)].filter(Boolean).join(" · ")),
         last_error && h("p.detail", { lang: "en" }, last_error))));
   });
 }

@@ -88,8 +88,8 @@ class Graph {
   #boxes = new Map();
   #drawing = h("div.graph", { tabIndex: 0, role: "group", ariaLabel: t("graph") });
   #list = h("ul");
-  node = h("section.card",
-    h("h2", t("graph")), h("p.note", t("graphText")), this.#drawing, h("details", h("summary", t("asList")), this.#list));
+  node = h("section.card", { hidden: true },
+    h("h2", t("graph")), h("p.hint", t("graphText")), this.#drawing, h("details", h("summary", t("asList")), this.#list));
 
   /** @param choose returns the ids of the plugins to show */
   constructor(store, choose) {
@@ -103,6 +103,7 @@ class Graph {
     const ids = this.#choose();
     const needs = new Map([...ids].sort().map((id) => [id, needsOf(plugins, id).filter((one) => ids.has(one.id))]));
     this.node.hidden = ids.size < 2;
+    if (this.node.hidden) return;
     const shown = JSON.stringify([...needs].map(([id, all]) => [id, all, plugins.get(id)?.name]));
     if (shown !== this.#shown) this.#build(needs);
     this.#shown = shown;
@@ -125,7 +126,7 @@ class Graph {
     const { cells, lines, width, height } = place(new Map([...needs].map(([id, all]) => [id, all.map((one) => one.id)])));
     const boxes = [...cells].map(([id, { x, y }]) => {
       const box = linkTo(this.#store, id, "box");
-      this.#boxes.set(id, { box, words: h("span.note") });
+      this.#boxes.set(id, { box, words: h("span.hint") });
       return svg("foreignObject", { x, y: y - HEIGHT / 2, width: WIDTH, height: HEIGHT }, box);
     });
     const paths = lines.map(([from, to, d]) =>
@@ -133,7 +134,7 @@ class Graph {
     this.#drawing.replaceChildren(svg("svg", { width, height }, ...paths, ...boxes));
     this.#list.replaceChildren(...[...needs].map(([id, all]) => h("li",
       linkTo(this.#store, id), " ", this.#boxes.get(id).words,
-      all.length > 0 && [h("span.note", ` · ${t("dependsOn")}: `), enumerate(all.map((one) => linkTo(this.#store, one.id)))])));
+      all.length > 0 && [h("span.hint", ` · ${t("dependsOn")}: `), enumerate(all.map((one) => linkTo(this.#store, one.id)))])));
   }
 }
 
