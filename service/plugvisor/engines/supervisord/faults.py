@@ -94,6 +94,13 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
         Fault.ALREADY_ADDED: ForeignProgram,
         Fault.FAILED: StopTimeout,
     },
+    "plugins.queue": {
+        Fault.BAD_NAME: ConfigurationRejected,
+        Fault.CANT_REREAD: ConfigurationRejected,
+        Fault.ALREADY_ADDED: ForeignProgram,
+        Fault.FAILED: StopTimeout,
+    },
+    "plugins.fail": {},
     "plugins.end": {Fault.FAILED: StopTimeout},
     "plugins.execute": {
         Fault.BAD_NAME: NotRunning,

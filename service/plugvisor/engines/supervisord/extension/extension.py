@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from supervisor import events
 from supervisor.states import SupervisorStates
 
-from plugvisor.engines.supervisord.extension.adoption import adopt_programs
 from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
 from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
+from plugvisor.engines.supervisord.extension.patches.adoption import adopt_programs
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
 from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
@@ -28,6 +28,7 @@ from plugvisor.engines.supervisord.extension.processes.orphans import END_SECOND
 from plugvisor.engines.supervisord.extension.processes.subreaper import become_subreaper
 from plugvisor.engines.supervisord.extension.programs import Programs
 from plugvisor.engines.supervisord.extension.reporter import StateReporter
+from plugvisor.engines.supervisord.extension.shutdown import Shutdown
 from plugvisor.engines.supervisord.extension.stream import guarded
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class Extension:
         self.boot_id = secrets.token_hex(4)
         self._guard = guard
         self._supervisord = supervisord
-        self._launch_dir = os.path.join(self.run_dir, "launch")
-        self._launch_files = LaunchFiles(self._launch_dir, guard.as_service if guard else contextlib.nullcontext)
+        launch_dir = os.path.join(self.run_dir, "launch")
+        self._launch_files = LaunchFiles(launch_dir, guard.as_service if guard else contextlib.nullcontext)
         self._end_by: float | None = None
         self._service_group: Any = None
         self._service_socket: Any = None
@@ -80,12 +81,20 @@ class Extension:
         )
         self._end_earlier_orphans()
         self._operators = Operators(supervisord, programs_dir)
-        adopt_programs(supervisord, self._launch_dir, self)
+        adopt_programs(supervisord.process_groups, launch_dir, self)
         self._hold_socket()
         self._programs = Programs(supervisord, programs_dir, self._operators)
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
-        self._loop = EventLoop(supervisord, self.clock, self._before_poll, self._is_clear, self._orphans.note_reaped)
+        self._shutdown = Shutdown(supervisord, self._orphans.has)
+        self._loop = EventLoop(
+            supervisord,
+            self.clock,
+            self._before_poll,
+            self._is_clear,
+            self._orphans.note_reaped,
+            is_held=self._shutdown.holds,
+        )
         CriticalPrograms(supervisord, self._loop.run, self.read_launch)
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
@@ -152,7 +161,7 @@ class Extension:
         """Everything has been reaped: go on with orphans and pending starts, and report."""
         self._follow_clock()
         self._keeper.check()
-        waits_seconds = [self._checks.step(), self._go_on_with_orphans()]
+        waits_seconds = [self._checks.step(), self._go_on_with_orphans(), self._shutdown.step()]
         self._read_programs()
         self._reporter.report()
         wait_seconds = min((seconds for seconds in waits_seconds if seconds is not None), default=None)
@@ -224,19 +233,13 @@ class Extension:
 
     @guarded
     def _on_stopping(self, _event: Any) -> None:
-        """Stop every group at once; supervisord would go one by one, a second or more each."""
+        """Begin to stop everything; supervisord would stop one group after another, a second or more each."""
         if self._guard is not None:
             self._guard.forbid_restart()
-        self.logger.info("plugins: stopping every program at once")
         self.changes.forget_starts()
         self._checks.end()
-        for group in self._supervisord.process_groups.values():
-            self._stop_group(group)
+        self._shutdown.begin()
         self._reporter.close()
-
-    @guarded
-    def _stop_group(self, group: Any) -> None:
-        group.stop_all()
 
     # -- the beginning and the end
 

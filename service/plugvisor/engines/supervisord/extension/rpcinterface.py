@@ -115,6 +115,26 @@ class PluginsNamespace:
         """
         return self._changes.restart(name)
 
+    def queue(self, names: list[str], restart: str) -> int:
+        """Have the start of programs wait for `start`, each with its file as it is now. Starts nothing.
+
+        A program that runs, or is about to be started, is left alone. If a name is unknown, nothing is queued.
+
+        @param array names     the programs' names
+        @param string restart  a program that is stopped first if it runs, and is queued too; may be empty
+        @return int result     the sequence number of the last line
+        """
+        return self._changes.queue(names, restart)
+
+    def fail(self, name: str, reason: str) -> int:
+        """Give up a start that is queued: the program is FATAL. Does nothing if it is not queued any more.
+
+        @param string name     the program's name
+        @param string reason   why, for a person
+        @return int result     the sequence number of the last line
+        """
+        return self._changes.fail(name, reason)
+
     def end(self, name: str, launches: int, reason: str, restart: str) -> int:
         """Begin to end a process that does not work, as a stop does; it is EXITED unexpectedly then.
 
