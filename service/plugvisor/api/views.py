@@ -18,8 +18,8 @@ from plugvisor.models.plugin import (
     Author,
     Dependency,
     DependsOn,
+    EnforcedLimits,
     LastExit,
-    Limits,
     ListedPlugin,
     ManifestError,
     Outcome,
@@ -240,8 +240,8 @@ def _make_facts(facts: Facts | None) -> dict[str, Any]:
     return fields
 
 
-def _make_limits(applied: AppliedLimits) -> Limits:
+def _make_limits(applied: AppliedLimits) -> EnforcedLimits:
     fields: dict[str, Any] = {key: value for key in LIMIT_KEYS if (value := getattr(applied, key))}
     if applied.watched:
         fields["watched"] = applied.watched
-    return Limits(enforced_by=applied.enforced_by, unenforced=applied.unenforced, **fields)
+    return EnforcedLimits(enforced_by=applied.enforced_by, unenforced=applied.unenforced, **fields)

@@ -64,7 +64,7 @@ class LastExit(Body, frozen=True, kw_only=True):
     at: Time
 
 
-class Limits(Body, frozen=True, kw_only=True):
+class EnforcedLimits(Body, frozen=True, kw_only=True):
     """The limits of the plugin's last launch, and what enforces them."""
 
     memory: Annotated[Count | UnsetType, Meta(description="bytes")] = UNSET
@@ -87,7 +87,7 @@ OptionalExit = (
     Annotated[LastExit, Meta(extra_json_schema={"oneOf": [{"required": ["code"]}, {"required": ["signal"]}]})]
     | UnsetType
 )
-OptionalLimits = Limits | UnsetType
+OptionalLimits = EnforcedLimits | UnsetType
 OptionalTime = Time | UnsetType
 OptionalFlag = Flag | UnsetType
 OptionalError = ManifestError | UnsetType
