@@ -55,11 +55,11 @@ conflicts = ["<1"]
 id = "other"
 entry = "x"
 custom_event = "y"
-recommended = ">=1"
-supported = ">=1"
+recommended = ">=0"
+supported = ">=0"
 untested = ">=2"
 providers = ["p"]
-conflicts = ["<1"]
+conflicts = [">=9"]
 """
 
 TOLD_RUNTIME = """\
@@ -72,11 +72,11 @@ limits.open_files = 1000
 @pytest.fixture(scope="module")
 def plugvisor() -> Iterator[PlugvisorStack]:
     with run_stack() as made:
-        folder = made.write_plugin(
-            "told", runtime='checks.command.exec = ["true"]\nchecks.port.tcp = "127.0.0.1:1"\nlimits.open_files = 1000'
-        )
+        folder = made.write_plugin("told", runtime=TOLD_RUNTIME)
         with (folder / "plugin.toml").open("a") as manifest:
             manifest.write(TOLD)
+        made.write_plugin("other")
+        made.write_plugin("waiting", runtime='depends_on.told.condition = "completed"')
         made.write_plugin("off", runtime="auto_start = false")
         made.write_plugin("metrics", runtime="auto_start = false")
         made.write_plugin("status", runtime="auto_start = false")
