@@ -17,6 +17,7 @@ from plugvisor.models.manifest import Metadata
 from plugvisor.models.plugin import (
     Author,
     Dependency,
+    DependsOn,
     LastExit,
     ListedPlugin,
     ManifestError,
@@ -168,6 +169,11 @@ def make_item(plugin: Plugin, current: Report, facts: Facts | None) -> ListedPlu
         sdk_untested=metadata.sdk_untested,
         sdk_conflicts=metadata.sdk_conflicts,
         entries=(),
+        depends_on=tuple(
+            DependsOn(id=name, condition=requirement.condition, required=requirement.required)
+            for name, requirement in (sorted(manifest.depends_on.items()) if manifest else ())
+        ),
+        dependents=plugin.dependents,
         **_make_state(plugin, current, facts),
     )
 

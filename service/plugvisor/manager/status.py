@@ -45,6 +45,8 @@ def report(plugin: Plugin, process: Process | None, now: float, facts: Facts | N
             state = process.state if process else ProcessState.UNKNOWN
         else:
             detail = f"it keeps running as it was, but {detail}"
+    elif plugin.notes:
+        detail = "; ".join(filter(None, (detail, *plugin.notes)))
     return Report(
         status=status,
         state=state,

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from plugvisor.models.body import Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
 from plugvisor.models.health import CheckStatus, Health
-from plugvisor.models.lifecycle import Level
+from plugvisor.models.lifecycle import Check, Condition, Level, Limits, Requirement, Restart
 from plugvisor.models.manifest import SupervisorOptions
 from plugvisor.models.problem import Problem
 from plugvisor.models.process import Status
@@ -45,6 +45,14 @@ class ManifestError(Body, frozen=True, kw_only=True):
 
     line: Annotated[int, Meta(ge=1)] | None
     message: str
+
+
+class DependsOn(Body, frozen=True, kw_only=True):
+    """A plugin that another one depends on, and what must be true of it before that starts."""
+
+    id: str
+    condition: Condition
+    required: bool
 
 
 class LastExit(Body, frozen=True, kw_only=True):
@@ -96,6 +104,8 @@ class ListedPlugin(Body, frozen=True, kw_only=True):
     sdk_untested: str | None
     sdk_conflicts: Strings
     entries: Annotated[Strings, Meta(max_length=0)]
+    depends_on: tuple[DependsOn, ...]
+    dependents: Annotated[Strings, Meta(description="the ids of the plugins that depend on it")]
     state: State
     detail: Detail = UNSET
     manifest_error: OptionalError = UNSET
@@ -233,6 +243,11 @@ class ManifestFields(Body, frozen=True, kw_only=True):
     auto_start: bool
     environment: Annotated[list[str], Meta(description="the names alone: values are often secrets")]
     supervisor: SupervisorOptions
+    checks: dict[str, Check]
+    depends_on: dict[str, Requirement]
+    restart: Restart
+    limits: Limits
+    critical: bool
 
 
 class PluginManifest(Body, frozen=True, kw_only=True):
