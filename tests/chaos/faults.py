@@ -70,6 +70,8 @@ id = "{name}"
 command = ["python", "-I", "-S", "main.py"]
 [plugin_runtime]
 auto_start = false
+restart.delay = 0.1
+restart.max_delay = 1
 [plugin_runtime.environment]
 CHAOS_PORT = "{self._stack.port}"
 CHAOS_REPORT = "{self._stack.root / REPORTS / name}"

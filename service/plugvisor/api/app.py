@@ -26,6 +26,7 @@ from plugvisor.api.routes import ROUTES, make_routes
 from plugvisor.api.state import State
 from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
+from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
 from plugvisor.metrics.sampler import Sampler
 from plugvisor.metrics.traffic import NO_ROUTE, Traffic
@@ -59,6 +60,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
         manager.on_change.append(lambda: manager.monitor.keep(manager.catalog))
         sampler.keep(manager.catalog)
+        limit_watch = LimitWatch(engine)
+        limit_watch.open()
         yield State(
             settings=settings,
             engine=engine,
@@ -74,6 +77,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             routes=ROUTES,
             endless=[events, log_streams],
         )
+        await limit_watch.close()
         await sampler.close()
         await manager.close()
         await engine.close()

@@ -18,6 +18,7 @@ from plugvisor.models.plugin import (
     Author,
     Dependency,
     DependsOn,
+    EnforcedLimits,
     LastExit,
     ListedPlugin,
     ManifestError,
@@ -25,7 +26,7 @@ from plugvisor.models.plugin import (
     ProcessStatus,
     StateName,
 )
-from plugvisor.models.process import NEVER_ADDED
+from plugvisor.models.process import LIMIT_KEYS, NEVER_ADDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.outcome import Outcome as Result
     from plugvisor.manager.status import Report
-    from plugvisor.models.process import Process
+    from plugvisor.models.process import AppliedLimits, Process
     from plugvisor.plugins.catalog import Plugin
 
 _to_json = msgspec.json.encode
@@ -221,6 +222,8 @@ def _make_state(plugin: Plugin, current: Report, facts: Facts | None) -> dict[st
             fields["retry_at"] = format_time(process.retry_at)
         if process.flapping:
             fields["flapping"] = True
+        if process.limits is not None:
+            fields["limits"] = _make_limits(process.limits)
     return fields | _make_facts(facts)
 
 
@@ -235,3 +238,10 @@ def _make_facts(facts: Facts | None) -> dict[str, Any]:
         if facts.unmet:
             fields["unmet"] = facts.unmet
     return fields
+
+
+def _make_limits(applied: AppliedLimits) -> EnforcedLimits:
+    fields: dict[str, Any] = {key: value for key in LIMIT_KEYS if (value := getattr(applied, key))}
+    if applied.watched:
+        fields["watched"] = applied.watched
+    return EnforcedLimits(enforced_by=applied.enforced_by, unenforced=applied.unenforced, **fields)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from plugvisor.models.body import Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
+from plugvisor.models.body import Amount, Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
 from plugvisor.models.health import CheckStatus, Health
 from plugvisor.models.lifecycle import Check, Condition, Level, Limits, Requirement, Restart
 from plugvisor.models.manifest import SupervisorOptions
@@ -64,6 +64,22 @@ class LastExit(Body, frozen=True, kw_only=True):
     at: Time
 
 
+class EnforcedLimits(Body, frozen=True, kw_only=True):
+    """The limits of the plugin's last launch, and what enforces them."""
+
+    memory: Annotated[Count | UnsetType, Meta(description="bytes")] = UNSET
+    cpus: Amount | UnsetType = UNSET
+    processes: Annotated[Count | UnsetType, Meta(description="processes and threads")] = UNSET
+    open_files: Annotated[Count | UnsetType, Meta(description="of each process")] = UNSET
+    enforced_by: Annotated[
+        Literal["cgroup", "rlimit", "watch", "none"], Meta(description="the strongest that enforces any of them")
+    ]
+    watched: Annotated[
+        Strings | UnsetType, Meta(description="the limits that the service enforces by measuring the plugin")
+    ] = UNSET
+    unenforced: Annotated[Strings, Meta(description="the limits that nothing enforces here")]
+
+
 State = Annotated[StateName, Meta(description="supervisord's word for the status")]
 Detail = Annotated[OptionalText, Meta(description="why it is as it is, for a person")]
 Restarts = Annotated[Count | UnsetType, Meta(description="by supervisord itself")]
@@ -71,6 +87,7 @@ OptionalExit = (
     Annotated[LastExit, Meta(extra_json_schema={"oneOf": [{"required": ["code"]}, {"required": ["signal"]}]})]
     | UnsetType
 )
+OptionalLimits = EnforcedLimits | UnsetType
 OptionalTime = Time | UnsetType
 OptionalFlag = Flag | UnsetType
 OptionalError = ManifestError | UnsetType
@@ -113,6 +130,7 @@ class ListedPlugin(Body, frozen=True, kw_only=True):
     last_exit: OptionalExit = UNSET
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
+    limits: OptionalLimits = UNSET
     health: OptionalHealth = UNSET
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
@@ -136,6 +154,7 @@ class ProcessStatus(Body, frozen=True, kw_only=True):
     last_exit: OptionalExit = UNSET
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
+    limits: OptionalLimits = UNSET
     health: OptionalHealth = UNSET
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
@@ -155,6 +174,7 @@ class PluginStatus(Body, frozen=True, kw_only=True):
     last_exit: OptionalExit = UNSET
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
+    limits: OptionalLimits = UNSET
     health: OptionalHealth = UNSET
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET

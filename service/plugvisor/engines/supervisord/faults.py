@@ -101,8 +101,12 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
         Fault.FAILED: StopTimeout,
     },
     "plugins.fail": {},
-    "plugins.execute": {Fault.BAD_NAME: NotRunning, Fault.NOT_RUNNING: NotRunning},
     "plugins.end": {Fault.FAILED: StopTimeout},
+    "plugins.execute": {
+        Fault.BAD_NAME: NotRunning,
+        Fault.NOT_RUNNING: NotRunning,
+        Fault.FAILED: SupervisorUnavailable,  # it has no processes or open files left
+    },
     "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
 SHUTTING_DOWN = "supervisord is shutting down; try again when it has been restarted"

@@ -98,6 +98,16 @@ class Changes:
         self._start_when_clear(process)
         return self._reporter.flush()
 
+    def end(self, name: str, launches: int, reason: str, restart: str) -> int:
+        """See `PluginsNamespace.end`."""
+        self._check_mood()
+        process = self._programs.find(name)
+        if process is not None and process.launches == launches and process.state in _ALIVE:
+            self._options.logger.info(f"plugins: ending {name!r}: {reason}")  # noqa: G004
+            if error := process.end(reason, restart):
+                raise RPCError(Faults.FAILED, error)
+        return self._reporter.flush()
+
     def queue(self, names: list[str], restart: str) -> int:
         """See `PluginsNamespace.queue`."""
         self._check_mood()
@@ -129,16 +139,6 @@ class Changes:
         if process.launches != launches or not process.pid or process.state not in _ALIVE:
             raise RPCError(Faults.NOT_RUNNING, name)
         self._checks.begin(process, check, timeout_seconds, number)
-        return self._reporter.flush()
-
-    def end(self, name: str, launches: int, reason: str, restart: str) -> int:
-        """See `PluginsNamespace.end`."""
-        self._check_mood()
-        process = self._programs.find(name)
-        if process is not None and process.launches == launches and process.state in _ALIVE:
-            self._options.logger.info(f"plugins: ending {name!r}: {reason}")  # noqa: G004
-            if error := process.end(reason, restart):
-                raise RPCError(Faults.FAILED, error)
         return self._reporter.flush()
 
     def remove(self, name: str) -> int:
