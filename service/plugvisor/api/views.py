@@ -14,6 +14,7 @@ from plugvisor.api.timestamps import format_time
 from plugvisor.errors import PluginNotFound
 from plugvisor.manager.status import describe, report
 from plugvisor.models.manifest import Metadata
+from plugvisor.models.outcome import Outcome
 from plugvisor.models.plugin import (
     Author,
     Dependency,
@@ -22,7 +23,6 @@ from plugvisor.models.plugin import (
     LastExit,
     ListedPlugin,
     ManifestError,
-    Outcome,
     ProcessStatus,
     StateName,
 )

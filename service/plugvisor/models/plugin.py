@@ -1,4 +1,4 @@
-"""A plugin as the API shows it: in the list, in a status, after an operation, and its manifest."""
+"""A plugin as the API shows it: in the list, in a status, its health and its manifest."""
 
 from typing import Annotated, Literal
 
@@ -8,11 +8,7 @@ from plugvisor.models.body import Amount, Body, Count, Flag, OptionalPid, Option
 from plugvisor.models.health import CheckStatus, Health
 from plugvisor.models.lifecycle import Check, Condition, Level, Limits, Requirement, Restart
 from plugvisor.models.manifest import SupervisorOptions
-from plugvisor.models.problem import Problem
 from plugvisor.models.process import Status
-
-MOST_PLUGINS = 4096
-"""As many as one request may name."""
 
 StateName = Literal["STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "UNKNOWN"]
 """The names of `ProcessState`."""
@@ -188,70 +184,6 @@ class AllStatuses(Body, frozen=True, kw_only=True):
 
     plugins: dict[str, ProcessStatus]
     time: Time
-
-
-class Outcome(Body, frozen=True, kw_only=True):
-    """What start, stop or reload has led to."""
-
-    plugin_id: str
-    status: Status
-    state: State
-    detail: Detail = UNSET
-    message: str
-    health: OptionalHealth = UNSET
-    queued: OptionalQueued = UNSET
-    unmet: OptionalUnmet = UNSET
-    pid: OptionalPid = UNSET
-
-
-class RefreshResult(Body, frozen=True, kw_only=True):
-    """What a refresh found: sorted ids."""
-
-    added: list[str]
-    changed: list[str]
-    removed: list[str]
-    invalid: list[str]
-
-
-class PluginIds(Body, frozen=True, kw_only=True):
-    """The plugins that a bulk operation is about; absent: all."""
-
-    plugin_ids: Annotated[list[str], Meta(max_length=MOST_PLUGINS)] | UnsetType = UNSET
-
-
-class BulkItem(Body, frozen=True, kw_only=True):
-    """What became of one plugin in a bulk operation: an outcome, or else a problem."""
-
-    plugin_id: str
-    ok: bool
-    status: Status | UnsetType = UNSET
-    state: State | UnsetType = UNSET
-    detail: Detail = UNSET
-    message: OptionalText = UNSET
-    health: OptionalHealth = UNSET
-    queued: OptionalQueued = UNSET
-    unmet: OptionalUnmet = UNSET
-    pid: OptionalPid = UNSET
-    problem: Problem | UnsetType = UNSET
-
-
-class BulkResult(Body, frozen=True, kw_only=True):
-    """What a bulk operation has led to; `ok` if all of it succeeded."""
-
-    ok: bool
-    results: list[
-        Annotated[
-            BulkItem,
-            Meta(
-                extra_json_schema={
-                    "oneOf": [
-                        {"properties": {"ok": {"const": True}}, "required": ["status", "state", "message"]},
-                        {"properties": {"ok": {"const": False}}, "required": ["problem"]},
-                    ]
-                }
-            ),
-        ]
-    ]
 
 
 class ManifestFields(Body, frozen=True, kw_only=True):
