@@ -6,6 +6,7 @@ secret.
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_PLAIN_KEY = re.compile("[A-Za-z0-9_-]+")
 _NAMES_OF_ITEMS = {
     "environment": "a variable",
     "checks": "the name of a check",
@@ -54,7 +56,7 @@ def find_invalid(values: Mapping[str, Any], struct: type[msgspec.Struct], tables
     table = tables[options[0]]
     if struct is SupervisorOptions:
         problem = f"there is no such option in [{table}]; the options are: {', '.join(options)}"
-    elif near := get_close_matches(unknown.lower().replace("-", "_"), options, 1):
+    elif _PLAIN_KEY.fullmatch(unknown) and (near := get_close_matches(unknown.lower().replace("-", "_"), options, 1)):
         problem = f"there is no key `{unknown}` in [{table}]; did you mean `{near[0]}`?"
     else:
         problem = f"there is no such key in [{table}]; the keys are: {', '.join(options)}"
