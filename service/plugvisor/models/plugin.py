@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from plugvisor.models.body import Amount, Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
+from plugvisor.models.body import Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
+from plugvisor.models.enforced_limits import EnforcedLimits
 from plugvisor.models.health import CheckStatus, Health
 from plugvisor.models.lifecycle import Check, Condition, Level, Limits, Requirement, Restart
 from plugvisor.models.manifest import SupervisorOptions
@@ -58,22 +59,6 @@ class LastExit(Body, frozen=True, kw_only=True):
     signal: OptionalText = UNSET
     reason: Annotated[OptionalText, Meta(description="why it was ended, if a check or a limit has ended it")] = UNSET
     at: Time
-
-
-class EnforcedLimits(Body, frozen=True, kw_only=True):
-    """The limits of the plugin's last launch, and what enforces them."""
-
-    memory: Annotated[Count | UnsetType, Meta(description="bytes")] = UNSET
-    cpus: Amount | UnsetType = UNSET
-    processes: Annotated[Count | UnsetType, Meta(description="processes and threads")] = UNSET
-    open_files: Annotated[Count | UnsetType, Meta(description="of each process")] = UNSET
-    enforced_by: Annotated[
-        Literal["cgroup", "rlimit", "watch", "none"], Meta(description="the strongest that enforces any of them")
-    ]
-    watched: Annotated[
-        Strings | UnsetType, Meta(description="the limits that the service enforces by measuring the plugin")
-    ] = UNSET
-    unenforced: Annotated[Strings, Meta(description="the limits that nothing enforces here")]
 
 
 State = Annotated[StateName, Meta(description="supervisord's word for the status")]
