@@ -41,8 +41,8 @@ PASSES_IF_WELL = '["python", "-I", "-S", "-c", "import os; raise SystemExit(os.p
 def make_web(stack: PlugvisorStack, plugin_id: str, fields: str = "", runtime: str = QUICK) -> int:
     """A plugin with the http check `web`; returns its port, which also replaces `PORT` in the fields."""
     port = find_free_port()
-    check = f'[plugin_runtime.checks.web]\nhttp = "http://127.0.0.1:{port}/ok"\nperiod = 0.1\n{fields}'.replace("PORT", str(port))
-    stack.write_plugin(plugin_id, WEB.format(port=port), runtime=f"{runtime}\n{check}")
+    check = f'[plugin_runtime.checks.web]\nhttp = "http://127.0.0.1:{port}/ok"\nperiod = 0.1\n{fields}'
+    stack.write_plugin(plugin_id, WEB.format(port=port), runtime=f"{runtime}\n{check}".replace("PORT", str(port)))
     if stack.process is not None:
         assert plugin_id in stack.post("/plugins/refresh").json()["added"]
     return port
