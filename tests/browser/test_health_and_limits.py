@@ -150,3 +150,14 @@ def test_a_real_check_goes_down_and_up(
     expect(page.locator(".word").first).to_have_text(appearance.text("stopped"))
     expect(page.locator(".head .health")).to_be_hidden()
     expect(check_row).to_have_count(0)
+
+
+def test_a_real_limit(open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance) -> None:
+    add("small", runtime=f'{QUICK}\nlimits = {{ memory = "256M", open_files = 512 }}')
+    page = open_signed_in("#/plugin/small")
+    memory = page.locator(".chart").nth(1)
+    expect(memory.locator(".most").last).to_have_text(re.compile(re.escape(appearance.text("limit", "256 MB", ""))))
+    expect(memory.locator(".limit[d^=M]")).to_have_count(1)
+    facts = page.locator(".facts .card", has_text=appearance.text("enforcedBy"))
+    expect(facts).to_contain_text("256 MB")
+    expect(facts).to_contain_text("512")
