@@ -24,19 +24,16 @@ The seed decides what is done, not how the processes are scheduled, so a failure
 again: `--first-round N` begins at the round that failed, `--shrink` looks for fewer operations that fail too. As root,
 `--users daemon,games` runs the service and the plugins as these users; they must be able to execute this Python.
 
-plugins          the plugins: one of every behaviour
-hostile          more of them, which attack the others and the service
-lifecycle        more of them, with checks, dependencies, restart policies and limits
-cast             which plugins and kinds of operations a run has; `--without` leaves out any of the newer ones
+cast/            the plugins: `plugins` has one of every behaviour, `hostile` those that attack the others and the
+                 service, `lifecycle` those with checks, dependencies, restart policies and limits; `cast` says which
+                 plugins and kinds of operations a run has, and `--without` leaves out any of the newer ones
 operations       what is done in a round, from the seed
 clients          who do it, and check the answers (3, 5, 6)
 faults           what no client can do: signals, a deleted run folder, edited manifests
 requirements     which plugins require which
 activity         what is being done to each plugin, from which follows what may be alive
-process_watcher  looks at the system's processes all the while (1, 2)
-supervisord_log  every launch, from what supervisord logs
-start_order      compares the launches with what was required (8)
-rest             what must hold at rest (4, 6, 7)
+promises/        `process_watcher` looks at the system's processes all the while (1, 2); `start_order` compares every
+                 launch, by `supervisord_log`, with what was required (8); `rest` is what must hold at rest (4, 6, 7)
 run              playing rounds on one Plugvisor
 side_by_side     on several; `__main__` is the command
 """

@@ -14,7 +14,7 @@ from tests.chaos.requirements import Requirements
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from tests.chaos.plugins import Behaviour
+    from tests.chaos.cast.plugins import Behaviour
 
 RECOVERY_SECONDS = 5.0
 """How long after a disturbance supervisord and the service may need to catch up."""

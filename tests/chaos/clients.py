@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.chaos.activity import Activity
     from tests.chaos.faults import Faults
     from tests.chaos.operations import Operation
-    from tests.chaos.process_watcher import ProcessWatcher
+    from tests.chaos.promises.process_watcher import ProcessWatcher
     from tests.helpers.stack import PlugvisorStack
 
 READ_SECONDS = 5.0

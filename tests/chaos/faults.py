@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.activity import Activity
     from tests.chaos.operations import Operation
-    from tests.chaos.process_watcher import ProcessWatcher
+    from tests.chaos.promises.process_watcher import ProcessWatcher
     from tests.helpers.stack import PlugvisorStack
 
 FREEZE_SECONDS = 0.5

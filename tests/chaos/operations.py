@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.chaos.cast import Cast
+    from tests.chaos.cast.cast import Cast
 
 CLIENTS = 8
 OPERATIONS_PER_CLIENT = 12

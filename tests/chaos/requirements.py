@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.chaos.plugins import Behaviour
+    from tests.chaos.cast.plugins import Behaviour
 
 REREAD_SECONDS = 20.0
 """How long after it was written a manifest may decide a start: the start may have waited since then."""

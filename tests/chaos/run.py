@@ -16,9 +16,9 @@ import pytest
 from tests.chaos.activity import Activity
 from tests.chaos.clients import Clients
 from tests.chaos.faults import REPORTS, TRACES, Faults
-from tests.chaos.process_watcher import ProcessWatcher
-from tests.chaos.rest import RestCheck
-from tests.chaos.start_order import StartOrder
+from tests.chaos.promises.process_watcher import ProcessWatcher
+from tests.chaos.promises.rest import RestCheck
+from tests.chaos.promises.start_order import StartOrder
 from tests.helpers.processes import find_processes, kill_all
 from tests.helpers.stack import run_stack
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import collections
     from collections.abc import Callable, Iterator, Sequence
 
-    from tests.chaos.cast import Cast
+    from tests.chaos.cast.cast import Cast
     from tests.chaos.operations import Operation
     from tests.helpers.stack import PlugvisorStack
 

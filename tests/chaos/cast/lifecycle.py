@@ -5,7 +5,7 @@ One that others require appends a line to the file `CHAOS_TRACE` before its chec
 
 from __future__ import annotations
 
-from tests.chaos.plugins import OBEYS, WAITS, Behaviour
+from tests.chaos.cast.plugins import OBEYS, WAITS, Behaviour
 
 CHECK_PORT = 7007
 """Below the system's ephemeral ports; each plugin of each Plugvisor has an address of its own."""

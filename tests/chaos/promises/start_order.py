@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.chaos.faults import STOP_SECONDS, TRACES
-from tests.chaos.supervisord_log import SupervisordLog
+from tests.chaos.promises.supervisord_log import SupervisordLog
 
 if TYPE_CHECKING:
     from tests.chaos.activity import Activity
-    from tests.chaos.process_watcher import ProcessWatcher
-    from tests.chaos.supervisord_log import Launch
+    from tests.chaos.promises.process_watcher import ProcessWatcher
+    from tests.chaos.promises.supervisord_log import Launch
     from tests.helpers.stack import PlugvisorStack
 
 ROUNDING_SECONDS = 0.01

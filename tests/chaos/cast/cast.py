@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.chaos.hostile import HOSTILE_PLUGINS
-from tests.chaos.lifecycle import LIFECYCLE_PLUGINS
-from tests.chaos.plugins import PLUGINS
+from tests.chaos.cast.hostile import HOSTILE_PLUGINS
+from tests.chaos.cast.lifecycle import LIFECYCLE_PLUGINS
+from tests.chaos.cast.plugins import PLUGINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tests.chaos.plugins import Behaviour
+    from tests.chaos.cast.plugins import Behaviour
 
 WEIGHTS = {
     "start": 26, "stop": 18, "reload": 12, "read": 6, "refresh": 4, "hang-up": 3,

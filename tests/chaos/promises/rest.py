@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.chaos.activity import Activity
-    from tests.chaos.process_watcher import ProcessWatcher
-    from tests.chaos.start_order import StartOrder
+    from tests.chaos.promises.process_watcher import ProcessWatcher
+    from tests.chaos.promises.start_order import StartOrder
     from tests.helpers.stack import PlugvisorStack
 
 REST_SECONDS = 60.0
