@@ -60,9 +60,9 @@ class ApiClient:
     def wait_until(self, is_done: Callable[[Mapping[str, Any]], bool], poll_seconds: float) -> None:
         """Wait until something is true of every plugin's status."""
         deadline = time.monotonic() + START_SECONDS
-        while not all(map(is_done, self.read_statuses().values())):
+        while left := {name: status for name, status in self.read_statuses().items() if not is_done(status)}:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not every plugin is as it should be: {self.read_statuses()}")
+                raise TimeoutError(f"{len(left)} plugins are not as they should be, among them {left.popitem()}")
             time.sleep(poll_seconds)
 
     def _request(self, method: str, path: str, other: int = http.HTTPStatus.OK) -> bytes:
