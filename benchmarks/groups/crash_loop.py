@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = sum(DELAYS) + 30
 
 def measure_crash_loop(testbed: Testbed) -> Iterator[Result]:
     """The first restarts, until the delay no longer grows, are measured; those that follow have the last delay."""
-    manifest = make_manifest(INSTANT_PLUGIN, ("false",), startsecs=0)
+    manifest = make_manifest(INSTANT_PLUGIN, ("false",), startsecs=0, restart="")
     with start_plugvisor({INSTANT_PLUGIN: manifest}) as stack:
         deadline = time.monotonic() + TIMEOUT_SECONDS
         stack.connect_to_api()

@@ -43,7 +43,7 @@ def measure_memory_limit(testbed: Testbed) -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as folder:
         grown = Path(folder) / "grown"
         command = (sys.executable, "-I", "-S", "-c", GROWS, str(grown))
-        manifest = make_manifest(INSTANT_PLUGIN, command, '[plugin_runtime.limits]\nmemory = "32M"\n')
+        manifest = make_manifest(INSTANT_PLUGIN, command, '[plugin_runtime.limits]\nmemory = "32M"\n', restart="")
         with start_plugvisor({INSTANT_PLUGIN: manifest}) as stack:
             client = stack.connect_to_api()
             rounds = []

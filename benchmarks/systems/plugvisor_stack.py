@@ -159,11 +159,13 @@ def make_manifest(
     startsecs: int | None = None,
     stopwaitsecs: int = 10,
     auto_start: bool = True,
+    restart: str = "restart.delay = 0",
 ) -> str:
     """A plugin's manifest.
 
     Args:
         tables: more of it.
+        restart: its restart policy: at once, as supervisord restarts without Plugvisor; empty for the default.
     """
     return _MANIFEST.format(
         name=name,
@@ -171,6 +173,7 @@ def make_manifest(
         auto_start=str(auto_start).lower(),
         startsecs=get_startsecs(name) if startsecs is None else startsecs,
         stopwaitsecs=stopwaitsecs,
+        restart=restart,
         tables=tables,
     )
 
@@ -218,6 +221,7 @@ description = "A light process that sleeps."
 command = {command}
 [plugin_runtime]
 auto_start = {auto_start}
+{restart}
 [plugin_runtime.supervisor]
 startsecs = {startsecs}
 stopwaitsecs = {stopwaitsecs}

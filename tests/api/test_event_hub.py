@@ -15,6 +15,7 @@ from plugvisor.api.event_hub import Client, EventHub
 from plugvisor.api.resources.events import EventStream
 from plugvisor.api.views import Views
 from plugvisor.errors import SupervisorUnavailable, TooManyStreams
+from plugvisor.manager.checks.monitor import HealthMonitor
 from plugvisor.models.process import Process, ProcessState
 from plugvisor.plugins.catalog import Plugin
 
@@ -137,7 +138,8 @@ def on_hub(scenario: Callable[[EventHub, FakeEngine, FakeManager], Awaitable[Non
         unlooked: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unlooked.append(context))
         engine, manager = FakeEngine(), FakeManager(*(plugin_ids or ("a", "b")))
-        hub = EventHub(manager, engine, CountingViews(manager, engine))  # type: ignore[arg-type]
+        monitor = HealthMonitor(engine, {}.get)  # type: ignore[arg-type]
+        hub = EventHub(manager, engine, monitor, CountingViews(manager, engine, monitor))  # type: ignore[arg-type]
         async with asyncio.timeout(30):
             await scenario(hub, engine, manager)
             hub.close()

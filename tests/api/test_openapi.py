@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
 from starlette import routing
 
 from tests.helpers.stack import ADMIN_CODE, run_stack
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ conflicts = ["<1"]
 @pytest.fixture(scope="module")
 def plugvisor() -> Iterator[PlugvisorStack]:
     with run_stack() as made:
-        folder = made.write_plugin("told")
+        folder = made.write_plugin("told", runtime='checks.command.exec = ["true"]\nchecks.port.tcp = "127.0.0.1:1"')
         with (folder / "plugin.toml").open("a") as manifest:
             manifest.write(TOLD)
         made.write_plugin("off", runtime="auto_start = false")
@@ -225,6 +226,13 @@ def test_every_field_is_met(plugvisor: PlugvisorStack) -> None:
     assert {key for told in statuses for key in told} | {"flapping"} == known["ProcessStatus"]["properties"].keys()
     [told] = [plugin for plugin in listed if plugin["id"] == "told"]
     assert told["dependencies"][0].keys() == known["Dependency"]["properties"].keys()
+
+    def list_checks() -> list[dict[str, Any]]:
+        checks: list[dict[str, Any]] = plugvisor.http.get("/plugin/told/health").json()["checks"]
+        return checks
+
+    wait_for(lambda: all("at" in check for check in list_checks()), "the checks' first attempts")
+    assert {key for check in list_checks() for key in check} == known["CheckResult"]["properties"].keys()
 
 
 def name_route(route: Route) -> str:

@@ -120,7 +120,7 @@ def test_uptime_advances_and_time_is_always_fresh(shared: PlugvisorStack, add: C
 
 
 def test_restarts_exits_and_flapping(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    crashing = add(CRASHING, runtime="auto_start = false\n[plugin_runtime.supervisor]\nstartsecs = 0", suffix="-c")
+    crashing = add(CRASHING, runtime="auto_start = false\nsupervisor.startsecs = 0\nrestart.delay = 0", suffix="-c")
     failing = add("raise SystemExit(5)\n", runtime="auto_start = false\nsupervisor.startsecs = 3", suffix="-f")
     for plugin_id in (crashing, failing):
         shared.post(f"/plugin/{plugin_id}/start")
@@ -133,7 +133,7 @@ def test_restarts_exits_and_flapping(shared: PlugvisorStack, add: Callable[..., 
         told = datetime.fromisoformat(moment)
         assert told.tzinfo is not None
         assert abs(told.timestamp() - time.time()) < 10
-    flapping = wait_for(lambda: (told := shared.status(crashing)).get("flapping") and told["pid"] and told)
+    flapping = wait_for(lambda: (told := shared.status(crashing)).get("flapping") and told.get("pid") and told)
     assert flapping["restarts"] >= 3
     assert flapping["last_exit"]["code"] == 3
     assert "keeps dying" in flapping["detail"]

@@ -160,7 +160,7 @@ def test_a_failure_shows_its_reason_until_it_is_dismissed(
 def test_a_crash_loop_looks_like_an_error(
     open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
 ) -> None:
-    add("worker", CRASHING)
+    add("worker", CRASHING, runtime=f"{QUICK}\nrestart.delay = 0")
     page = open_signed_in()
     row = find_row(page, "worker")
     expect(row.locator(".word")).to_have_text(appearance.text("flapping"))

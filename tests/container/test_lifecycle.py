@@ -103,6 +103,16 @@ def test_orphans_of_a_plugin_end_with_it(run: Callable[..., Container], plugins:
     assert "cannot note" not in container.read_log("_server")
 
 
+def test_a_critical_plugin_that_fails_ends_the_container(run: Callable[..., Container], plugins: Path) -> None:
+    """Its restart policy then starts it again."""
+    write_plugin(plugins, "vital", "raise SystemExit(3)\n", "critical = true\nsupervisor.startretries = 0")
+    container = run("--volume", f"{plugins}:/plugins:ro")
+    assert container.wait_until_ended() == 1
+    assert "'vital' is critical and has failed" in container.logs()
+    container = run("--restart", "on-failure:2", "--volume", f"{plugins}:/plugins:ro")
+    wait_for(lambda: container.inspect()["RestartCount"] == 2, "two restarts")
+
+
 @pytest.mark.parametrize("options", [(), HARDENED], ids=["plain", "hardened"])
 def test_docker_kill_and_start(run: Callable[..., Container], plugins: Path, options: tuple[str, ...]) -> None:
     """The sockets, pid file and lock of the killed one are still there, unless the run folder is a tmpfs."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.supervisord import BACKOFF, STOPPED
+from tests.helpers.supervisord import AT_ONCE, BACKOFF, STOPPED
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def test_a_stop_is_for_good(
     shared: Supervisord, add: Callable[..., str], reader: StreamReader, method: str, seconds: float
 ) -> None:
     """Of one that lives for a moment and no longer; by supervisorctl's method, whenever that finds it running."""
-    name = add(arguments=["/bin/sh", "-c", f"echo ready; sleep {seconds}; exit 1"], autorestart="true")
+    name = add(arguments=["/bin/sh", "-c", f"echo ready; sleep {seconds}; exit 1"], autorestart="true", restart=AT_ONCE)
     for _ in range(5):
         before = shared.count_ready(name)
         shared.fault("plugins.start", name)
@@ -50,7 +50,8 @@ def test_a_stop_between_two_tries(shared: Supervisord, add: Callable[..., str]) 
 
 
 def test_a_restart_leaves_one_process(shared: Supervisord, add: Callable[..., str]) -> None:
-    name = add(arguments=["/bin/sh", "-c", "echo ready; exit 1"], autorestart="true")
+    crashing = {"arguments": ["/bin/sh", "-c", "echo ready; exit 1"], "autorestart": "true", "restart": AT_ONCE}
+    name = add(**crashing)
     for _ in range(5):
         shared.fault("plugins.start", name)
         wait_for(lambda: shared.count_ready(name) > 3)
@@ -58,4 +59,4 @@ def test_a_restart_leaves_one_process(shared: Supervisord, add: Callable[..., st
         shared.rpc("plugins.restart", name)
         wait_for(lambda: len(shared.find(name)) == 1 and shared.states[name][1] in shared.find(name), "it to be alone")
         shared.stop_plugin(name)
-        shared.write_plugin(name, arguments=["/bin/sh", "-c", "echo ready; exit 1"], autorestart="true")
+        shared.write_plugin(name, **crashing)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.plugin_code import CRASHING, OBEDIENT
 from tests.helpers.processes import is_alive
-from tests.helpers.supervisord import RUNNING, STOPPED, UNKNOWN, InternalError, make_supervisord
+from tests.helpers.supervisord import AT_ONCE, RUNNING, STOPPED, UNKNOWN, InternalError, make_supervisord
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ from supervisor.options import ServerOptions
 from supervisor.process import ProcessGroup
 from plugvisor.engines.supervisord.extension.patches import clock, event_loop
 from plugvisor.engines.supervisord.extension import changes, extension, reporter
-from plugvisor.engines.supervisord.extension.processes import orphans, plugin_process
+from plugvisor.engines.supervisord.extension.processes import orphans, plugin_process, restarting_process
 from plugvisor.engines.supervisord.extension import rpcinterface, stream
 
 HERE = Path(__file__).parent
@@ -64,7 +64,7 @@ inject(reporter.StateReporter, "flush", "_find", "_write", "_make_snapshot")
 inject(clock.SteadyClock, "follow")
 inject(reporter, "_describe")
 inject(plugin_process.PluginProcess, "describe")
-inject(plugin_process.Subprocess, "finish")
+inject(restarting_process.Subprocess, "finish")
 inject(orphans.Orphans, "step", "note_spawned", "note_ended", "note_descendants", "kill_now", "end_all")
 inject(changes.Changes, "start_cleared", "_start_pending", error=OSError)
 inject(event_loop.EventLoop, "update_groups", "close")
@@ -111,9 +111,9 @@ def inject(supervisord: Supervisord, *faults: str) -> None:
 def write_programs(supervisord: Supervisord) -> None:
     (supervisord.root / "faulty.py").write_text(FAULTY)
     inject(supervisord)
-    supervisord.write_plugin("steady", autostart="true", autorestart="true")
+    supervisord.write_plugin("steady", autostart="true", autorestart="true", restart=AT_ONCE)
     supervisord.write_plugin("other")
-    supervisord.write_plugin("crashing", CRASHING, autostart="true", autorestart="true")
+    supervisord.write_plugin("crashing", CRASHING, autostart="true", autorestart="true", restart=AT_ONCE)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from tests.helpers.plugin_code import CRASHING, HESITANT, OBEDIENT
 from tests.helpers.ports import find_free_port
 from tests.helpers.processes import is_alive
 from tests.helpers.supervisord import (
+    AT_ONCE,
     BACKOFF,
     EXITED,
     FATAL,
@@ -407,7 +408,7 @@ def test_remove(shared: Supervisord, put: Callable[[str], InState], how: str) ->
 @pytest.mark.parametrize("method", ["stop", "start", "restart", "remove"])
 def test_between_exit_and_restart(shared: Supervisord, add: Callable[..., str], method: str) -> None:
     """A program that exits again and again is EXITED for a moment each time, and then it is as good as running."""
-    name = add(CRASHING, autorestart="true")
+    name = add(CRASHING, autorestart="true", restart=AT_ONCE)
     for _ in range(2):
         if shared.fault("plugins.add", name) is None:
             shared.fault("plugins.start", name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.helpers.plugin_code import CRASHING, HESITANT, IGNORES_SIGTERM, OBEDIENT
 from tests.helpers.processes import is_alive
-from tests.helpers.supervisord import RUNNING, STOPPED
+from tests.helpers.supervisord import AT_ONCE, RUNNING, STOPPED
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_those_that_do_not_obey_or_keep_crashing_hold_up_nobody(own: Supervisord
     for number in range(3):
         own.write_plugin(f"deaf{number}", IGNORES_SIGTERM, autostart="true", stopwaitsecs=1)
         own.write_plugin(f"failing{number}", "raise SystemExit(3)\n", autostart="true", startsecs=5, startretries=99)
-    own.write_plugin("crashing", CRASHING, autostart="true", autorestart="true")
+    own.write_plugin("crashing", CRASHING, autostart="true", autorestart="true", restart=AT_ONCE)
     own.start()
     wait_for(lambda: all(own.count_ready(f"deaf{number}") for number in range(3)))
     assert own.stop() == 0

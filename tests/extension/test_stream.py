@@ -14,6 +14,7 @@ import pytest
 
 from tests.helpers.plugin_code import CRASHING, OBEDIENT
 from tests.helpers.supervisord import (
+    AT_ONCE,
     BACKOFF,
     EXITED,
     FATAL,
@@ -100,7 +101,7 @@ def test_a_heartbeat_if_nothing_changes(shared: Supervisord, reader: StreamReade
 def test_how_it_ended_and_who_started_it_again(
     shared: Supervisord, reader: StreamReader, add: Callable[..., str]
 ) -> None:
-    name = add(OBEDIENT.replace("sys.exit(0)", "sys.exit(7)"), autorestart="unexpected", exitcodes=7)
+    name = add(OBEDIENT.replace("sys.exit(0)", "sys.exit(7)"), autorestart="unexpected", exitcodes=7, restart=AT_ONCE)
     shared.start_ready(name)
     for round_ in (1, 2):  # supervisord's own restarts
         pid = reader.wait_for(name, state=RUNNING)["pid"]
@@ -148,7 +149,7 @@ def test_the_next_try_and_giving_up(shared: Supervisord, reader: StreamReader, a
 def test_one_that_dies_again_and_again_is_flapping(
     shared: Supervisord, reader: StreamReader, add: Callable[..., str]
 ) -> None:
-    name = add(CRASHING, autorestart="unexpected")
+    name = add(CRASHING, autorestart="unexpected", restart=AT_ONCE)
     shared.rpc("plugins.start", name)
     wait_for(lambda: any(message.get("process", {}).get("restarts") == 3 for message in reader.messages))
     lines = [message["process"] for message in reader.messages if message["type"] == "process"]
@@ -165,7 +166,7 @@ def test_deaths_and_restarts_are_reported_at_once(
     shared: Supervisord, reader: StreamReader, add: Callable[..., str]
 ) -> None:
     """Far sooner than a heartbeat, which comes each second whatever happens."""
-    name = add(autorestart="true")
+    name = add(autorestart="true", restart=AT_ONCE)
     shared.rpc("plugins.start", name)
     seconds = []
     for round_ in range(1, 8):

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from plugvisor.engines.engine import EngineInfo
+from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.errors import NotRunning, SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
@@ -15,6 +15,7 @@ from tests.helpers.scenarios import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import Literal
 
     from plugvisor.logs.files import LogFiles
     from plugvisor.models.manifest import Manifest
@@ -30,8 +31,14 @@ class FakeEngine:
         self.published: dict[str, tuple[Manifest, Path]] = {}
         self.calls: list[tuple[str, str]] = []
         """Every method that changed something or waited for it, with the plugin's id, when it began."""
+        self.ended: list[tuple[str, str, str]] = []
+        """What `end` has ended: the plugin's id, the reason, and whether to restart it."""
         self.errors: dict[str, Exception] = {}
         """What a method raises."""
+        self.ended: list[tuple[str, str, str]] = []
+        """What `end` has ended: the plugin's id, the reason, and whether to restart it."""
+        self.executions: dict[str, Execution] = {}
+        """How the commands of checks end; all others with 0."""
         self.is_live = True
         self.version = 0
         self.on_change: list[Callable[[str | None], object]] = []
@@ -144,8 +151,22 @@ class FakeEngine:
         await self._do("wait_running", plugin_id)
         return self.set(plugin_id, ProcessState.RUNNING) if timeout_seconds > 0 else self.get(plugin_id)
 
+    async def end(
+        self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
+    ) -> None:
+        """Begin to end a process, which is STOPPING then."""
+        await self._do("end", plugin_id)
+        if self.get(plugin_id).launches == launches and self.get(plugin_id).is_alive:
+            self.ended.append((plugin_id, reason, restart))
+            self.set(plugin_id, ProcessState.STOPPING)
+
     async def remove(self, plugin_id: str) -> None:
         """Forget a plugin."""
         await self._do("remove", plugin_id)
         self.processes.pop(plugin_id, None)
         self.published.pop(plugin_id, None)
+
+    async def execute(self, plugin_id: str, _launches: int, check: str, _timeout_seconds: float) -> Execution:
+        """Run the command of a check, which ends as `executions` says."""
+        await self._do("execute", plugin_id)
+        return self.executions.get(check, Execution(code=0))

@@ -30,9 +30,11 @@ from tests.helpers.processes import find_processes, is_alive
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL, UNKNOWN = 0, 10, 20, 30, 40, 100, 200, 1000
+AT_ONCE = {"delay": 0.0}
+"""A restart policy without delays."""
 EXTENSION = "plugvisor.engines.supervisord.extension.rpcinterface"
 
 _CONFIGURATION = """\
@@ -215,12 +217,17 @@ class Supervisord:
         arguments: Sequence[str] | None = None,
         environment: dict[str, str] | None = None,
         directory: str | None = None,
+        checks: dict[str, list[str]] | None = None,
+        restart: Mapping[str, float] | None = None,
+        critical: bool = False,
         **options: object,
     ) -> Path:
         """Write a plugin's launch file and its section, which never starts by itself; returns the section's file.
 
         Args:
             arguments: what is executed instead of `code`.
+            checks: the commands of its `exec` checks.
+            restart: the values of its restart policy that are not the default.
             options: supervisord's.
         """
         script = self.root / f"{name}.py"
@@ -230,6 +237,9 @@ class Supervisord:
             list(arguments) if arguments else [sys.executable, "-I", "-S", str(script)],
             environment or {},
             ["PATH"],
+            checks=checks or {},
+            restart=dict(restart or {}),
+            critical=critical,
         )
         (self.root / "launch" / f"{name}.sh").write_bytes(launch.render(sys.executable))
         values: dict[str, object] = {

@@ -26,6 +26,7 @@ from plugvisor.api.routes import ROUTES, make_routes
 from plugvisor.api.state import State
 from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
+from plugvisor.manager.checks.monitor import HealthMonitor
 from plugvisor.manager.manager import Manager
 from plugvisor.metrics.sampler import Sampler
 from plugvisor.metrics.traffic import NO_ROUTE, Traffic
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from plugvisor.admin_code import AdminCode
+    from plugvisor.models.manifest import Manifest
     from plugvisor.settings import Settings
 
 
@@ -50,18 +52,22 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine)
         await asyncio.gather(engine.open(), manager.load())
-        views = Views(manager, engine)
-        events = EventHub(manager, engine, views)
+        monitor = HealthMonitor(engine, partial(find_manifest, manager))
+        monitor.open()  # before the views: a process's event shows its health too
+        views = Views(manager, engine, monitor)
+        events = EventHub(manager, engine, monitor, views)
         log_streams = LogStreams()
         sampler = Sampler(partial(find_pids, manager, engine))
         traffic = Traffic()
         engine.client.on_call.append(traffic.count_call)
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
+        manager.on_change.append(lambda: monitor.keep(manager.catalog))
         sampler.keep(manager.catalog)
         yield State(
             settings=settings,
             engine=engine,
             manager=manager,
+            monitor=monitor,
             views=views,
             events=events,
             logs=LogReader(manager, settings.log_dir),
@@ -73,6 +79,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             endless=[events, log_streams],
         )
         await sampler.close()
+        await monitor.close()
         await manager.close()
         await engine.close()
 
@@ -113,6 +120,12 @@ async def respond_to_unmatched(request: Request[Any], error: Exception) -> Respo
     path = getattr(request.scope.get("endpoint"), "path", NO_ROUTE)
     request.scope["state"]["traffic"].count_refused(path, request.method, response.status_code)
     return response
+
+
+def find_manifest(manager: Manager, plugin_id: str) -> Manifest | None:
+    """A plugin's manifest as it was last read; None if it cannot be used."""
+    plugin = manager.catalog.get(plugin_id)
+    return plugin.manifest if plugin is not None and plugin.program is not None else None
 
 
 async def find_pids(manager: Manager, engine: SupervisordEngine) -> dict[str, int]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plugvisor.api.resources.logs.streams import LogStreams
     from plugvisor.api.views import Views
     from plugvisor.engines.engine import Engine
+    from plugvisor.manager.checks.monitor import HealthMonitor
     from plugvisor.manager.manager import Manager
     from plugvisor.metrics.sampler import Sampler
     from plugvisor.metrics.traffic import Traffic
@@ -31,6 +32,7 @@ class State(TypedDict):
     settings: Settings
     engine: Engine
     manager: Manager
+    monitor: HealthMonitor
     views: Views
     events: EventHub
     logs: LogReader

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET
 
 from plugvisor.api.timestamps import format_time
 from plugvisor.errors import PluginNotFound
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from plugvisor.engines.engine import Engine
+    from plugvisor.manager.checks.monitor import HealthMonitor
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.status import Report
+    from plugvisor.models.health import Health
     from plugvisor.models.process import Process
     from plugvisor.plugins.catalog import Plugin
 
@@ -48,18 +51,19 @@ class Document:
 class Views:
     """Renders the catalog and the process table together. Every method may raise `SupervisorUnavailable`."""
 
-    def __init__(self, manager: Manager, engine: Engine) -> None:
+    def __init__(self, manager: Manager, engine: Engine, monitor: HealthMonitor) -> None:
         self._manager = manager
         self._engine = engine
+        self._monitor = monitor
         self._list: tuple[object, Document] | None = None
         self._all: tuple[object, bytes] | None = None
         self._statuses: dict[str, _RenderedStatus] = {}
-        self._items: dict[str, tuple[Plugin, Process | None, bytes]] = {}
+        self._items: dict[str, tuple[Plugin, Process | None, Health | None, bytes]] = {}
 
     def list_plugins(self) -> Document:
         """The body of `GET /plugins`: rendered when a plugin or its process has changed."""
         processes = self._engine.read()
-        key = (self._engine.version, self._manager.version)
+        key = (self._engine.version, self._manager.version, self._monitor.version)
         if self._list is None or self._list[0] != key:
             items = [self._render_item(plugin, processes) for plugin in self._manager.catalog.values()]
             message = b"" if items else b"no plugins registered"
@@ -72,7 +76,7 @@ class Views:
         """The body of `GET /plugin/status` in two parts: the statuses, rendered at most once a second, and `time`."""
         processes = self._engine.read()
         now = time.monotonic()
-        key = (self._engine.version, self._manager.version, int(now))
+        key = (self._engine.version, self._manager.version, self._monitor.version, int(now))
         if self._all is None or self._all[0] != key:
             parts = [
                 b"%b:{%b}" % (_to_json(plugin.id), self._render_status(plugin, processes, now).fields)
@@ -107,21 +111,22 @@ class Views:
         """One plugin's status; rendered again only when it or its uptime has changed."""
         process = processes.get(plugin.id)
         uptime = process.uptime_seconds(now) if process is not None and process.is_alive else 0
+        health = self._monitor.healths.get(plugin.id)
         known = self._statuses.get(plugin.id)
-        if known is None or known.process is not process or known.plugin is not plugin or known.uptime != uptime:
-            fields = _to_json(make_status(plugin, report(plugin, process, now)))[1:-1]
+        if known is None or not known.is_of(plugin, process, health, uptime):
+            fields = _to_json(make_status(plugin, report(plugin, process, now), health))[1:-1]
             before_time = b'{"plugin_id":' + _to_json(plugin.id) + b"," + fields + b',"time":"'
-            known = self._statuses[plugin.id] = _RenderedStatus(plugin, process, uptime, fields, before_time)
+            known = self._statuses[plugin.id] = _RenderedStatus(plugin, process, health, uptime, fields, before_time)
         return known
 
     def _render_item(self, plugin: Plugin, processes: Mapping[str, Process]) -> bytes:
         """A plugin as `GET /plugins` lists it: nothing in it changes by time alone."""
-        process = processes.get(plugin.id)
+        process, health = processes.get(plugin.id), self._monitor.healths.get(plugin.id)
         known = self._items.get(plugin.id)
-        if known is None or known[0] is not plugin or known[1] is not process:
-            item = _to_json(make_item(plugin, report(plugin, process, 0)))
-            known = self._items[plugin.id] = (plugin, process, item)
-        return known[2]
+        if known is None or known[0] is not plugin or known[1] is not process or known[2] is not health:
+            item = _to_json(make_item(plugin, report(plugin, process, 0), health))
+            known = self._items[plugin.id] = (plugin, process, health, item)
+        return known[3]
 
     def _forget_removed(self) -> None:
         for rendered in (self._items, self._statuses):
@@ -133,13 +138,18 @@ class Views:
 class _RenderedStatus:
     plugin: Plugin
     process: Process | None
+    health: Health | None
     uptime: int
     fields: bytes
     before_time: bytes
     """The whole answer about this plugin alone, up to the time."""
 
+    def is_of(self, plugin: Plugin, process: Process | None, health: Health | None, uptime: int) -> bool:
+        """Whether it shows these."""
+        return self.process is process and self.plugin is plugin and self.health is health and self.uptime == uptime
 
-def make_item(plugin: Plugin, current: Report) -> ListedPlugin:
+
+def make_item(plugin: Plugin, current: Report, health: Health | None) -> ListedPlugin:
     """One item of the list."""
     manifest = plugin.manifest
     metadata = manifest.metadata if manifest else Metadata()
@@ -159,14 +169,14 @@ def make_item(plugin: Plugin, current: Report) -> ListedPlugin:
         sdk_untested=metadata.sdk_untested,
         sdk_conflicts=metadata.sdk_conflicts,
         entries=(),
-        **_make_state(plugin, current),
+        **_make_state(plugin, current, health),
     )
 
 
-def make_status(plugin: Plugin, current: Report) -> ProcessStatus:
+def make_status(plugin: Plugin, current: Report, health: Health | None) -> ProcessStatus:
     """A plugin's status, with its process if one is alive."""
     process: dict[str, Any] = {} if current.pid is None else {"pid": current.pid, "uptime": current.uptime_seconds}
-    return ProcessStatus(**_make_state(plugin, current), **process)
+    return ProcessStatus(**_make_state(plugin, current, health), **process)
 
 
 def make_outcome(plugin_id: str, process: Process, message: str) -> Outcome:
@@ -184,7 +194,7 @@ def find_manifest_error(plugin: Plugin) -> ManifestError | None:
     return ManifestError(line=error.line, message=error.problem) if error is not None else None
 
 
-def _make_state(plugin: Plugin, current: Report) -> dict[str, Any]:
+def _make_state(plugin: Plugin, current: Report, health: Health | None) -> dict[str, Any]:
     """The members that the list and the statuses have in common."""
     fields: dict[str, Any] = {"status": current.status, "state": current.state.name}
     if current.detail:
@@ -197,9 +207,12 @@ def _make_state(plugin: Plugin, current: Report) -> dict[str, Any]:
         fields["restarts"] = process.restarts
         if (last_exit := process.last_exit) is not None:
             how = {"signal": last_exit.signal} if last_exit.signal else {"code": last_exit.code}
-            fields["last_exit"] = LastExit(**how, at=format_time(last_exit.at))
+            reason = last_exit.reason or UNSET
+            fields["last_exit"] = LastExit(**how, reason=reason, at=format_time(last_exit.at))
         if process.retry_at is not None:
             fields["retry_at"] = format_time(process.retry_at)
         if process.flapping:
             fields["flapping"] = True
+    if health is not None:
+        fields["health"] = health
     return fields

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import Literal
 
     from plugvisor.logs.files import LogFiles
     from plugvisor.models.manifest import Manifest
@@ -25,6 +26,16 @@ class EngineInfo:
     version: str
     pid: int
     state: str
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a command has ended: with an exit code, by a signal or at its timeout, or why it could not be executed."""
+
+    code: int | None = None
+    signal: str = ""
+    error: str = ""
+    timed_out: bool = False
 
 
 class Engine(Protocol):
@@ -116,5 +127,30 @@ class Engine(Protocol):
     async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
         """Wait until a plugin is starting no more; it may still be, when the time is over; raises `StartFailed`."""
 
+    async def end(
+        self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
+    ) -> None:
+        """Begin to end a process that does not work, as a stop does; it is EXITED unexpectedly then.
+
+        Nothing is done if it is another launch by now, or is stopping. A start, stop or restart meanwhile applies.
+
+        Args:
+            launches: which launch it is about, as the process says.
+            reason: why; `last_exit` shows it.
+            restart: whether it is started again: always, never, or by policy, as `autorestart` says.
+
+        Raises:
+            StopTimeout
+        """
+
     async def remove(self, plugin_id: str) -> None:
         """Forget a stopped plugin; raises `AlreadyRunning` if somebody has started it."""
+
+    # -- checks
+
+    async def execute(self, plugin_id: str, launches: int, check: str, timeout_seconds: float) -> Execution:
+        """Run the command of a plugin's check as the plugin, and end all that is left of it at its end or the timeout.
+
+        Args:
+            launches: the launch that is meant; `NotRunning` is raised if it is over.
+        """

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from plugvisor.models.body import Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
+from plugvisor.models.health import CheckStatus, Health
+from plugvisor.models.lifecycle import Level
 from plugvisor.models.manifest import SupervisorOptions
 from plugvisor.models.problem import Problem
 from plugvisor.models.process import Status
@@ -50,6 +52,7 @@ class LastExit(Body, frozen=True, kw_only=True):
 
     code: Count | UnsetType = UNSET
     signal: OptionalText = UNSET
+    reason: Annotated[OptionalText, Meta(description="why it was ended, if a check or a limit has ended it")] = UNSET
     at: Time
 
 
@@ -63,6 +66,9 @@ OptionalExit = (
 OptionalTime = Time | UnsetType
 OptionalFlag = Flag | UnsetType
 OptionalError = ManifestError | UnsetType
+OptionalHealth = Annotated[
+    Health | UnsetType, Meta(description="whether its checks pass; absent without checks or without a process")
+]
 Uptime = Annotated[Count | UnsetType, Meta(description="whole seconds")]
 
 
@@ -92,6 +98,7 @@ class ListedPlugin(Body, frozen=True, kw_only=True):
     last_exit: OptionalExit = UNSET
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
+    health: OptionalHealth = UNSET
 
 
 class PluginList(Body, frozen=True, kw_only=True):
@@ -112,6 +119,7 @@ class ProcessStatus(Body, frozen=True, kw_only=True):
     last_exit: OptionalExit = UNSET
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
+    health: OptionalHealth = UNSET
     pid: OptionalPid = UNSET
     uptime: Uptime = UNSET
 
@@ -128,6 +136,7 @@ class PluginStatus(Body, frozen=True, kw_only=True):
     last_exit: OptionalExit = UNSET
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
+    health: OptionalHealth = UNSET
     pid: OptionalPid = UNSET
     uptime: Uptime = UNSET
     time: Time
@@ -221,10 +230,25 @@ class PluginManifest(Body, frozen=True, kw_only=True):
     time: Time
 
 
+class CheckResult(Body, frozen=True, kw_only=True):
+    """One of a plugin's checks."""
+
+    name: str
+    level: Level
+    status: CheckStatus
+    failures: Annotated[Count, Meta(description="in a row; during `startup` none counts until the first success")]
+    last_error: Annotated[OptionalText, Meta(description="why the last attempt failed; absent if it passed")] = UNSET
+    at: Annotated[OptionalTime, Meta(description="when the last attempt ended")] = UNSET
+
+
 class PluginHealth(Body, frozen=True, kw_only=True):
-    """Whether a plugin's process is alive."""
+    """Whether a plugin's process is alive, and whether its checks pass."""
 
     alive: bool
     status: Literal["running", "stopped", "crashed"]
     pid: Pid | None
     exitcode: Annotated[int, Meta(description="of a signal its number, negative")] | None
+    health: OptionalHealth = UNSET
+    checks: Annotated[
+        tuple[CheckResult, ...] | UnsetType, Meta(description="absent without checks or without a process")
+    ] = UNSET

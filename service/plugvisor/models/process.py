@@ -63,7 +63,8 @@ class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why it was ended, if a check or a limit has ended it."""
 
     def __str__(self) -> str:
-        return f"killed by {self.signal}" if self.signal else f"with exit code {self.code}"
+        how = f"killed by {self.signal}" if self.signal else f"with exit code {self.code}"
+        return f"{how}: {self.reason}" if self.reason else how
 
 
 class AppliedLimits(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -142,14 +143,19 @@ class Process(msgspec.Struct, frozen=True):
         match self.state:
             case ProcessState.BACKOFF:
                 return f"it could not be started: {self._reason}; supervisord will try again {self._when}"
+            case ProcessState.FATAL if self.spawn_error.startswith("it was restarted"):  # by its restart policy
+                how = f", last {self._how_it_ended}" if self.last_exit else ""
+                return f"it keeps dying and supervisord has given up: {self.spawn_error}{how}; its log may say why"
             case ProcessState.FATAL:
                 return f"it could not be started and supervisord has given up: {self._reason}"
             case ProcessState.UNKNOWN:
                 return "supervisord could not signal its process; supervisord's log says why"
-            case ProcessState.EXITED if self.exited_unexpectedly:
-                return f"it ended unexpectedly, {self._how_it_ended}; its log may say why"
+            case ProcessState.EXITED if self.retry_at is not None:
+                return f"{self._what_ended_it}; it is started again {self._when}"
+            case ProcessState.EXITED if self.exited_unexpectedly and not self._reason_of_end:
+                return f"{self._what_ended_it}; its log may say why"
             case ProcessState.EXITED:
-                return f"it exited by itself, {self._how_it_ended}"
+                return self._what_ended_it
             case ProcessState.STARTING | ProcessState.RUNNING if self.flapping:
                 return (
                     f"it keeps dying: supervisord has restarted it {self.restarts} times "
@@ -157,6 +163,18 @@ class Process(msgspec.Struct, frozen=True):
                 )
             case _:
                 return ""
+
+    @property
+    def _what_ended_it(self) -> str:
+        if not self.exited_unexpectedly:
+            return f"it exited by itself, {self._how_it_ended}"
+        if self._reason_of_end:
+            return f"it was ended: {self._reason_of_end}"
+        return f"it ended unexpectedly, {self._how_it_ended}"
+
+    @property
+    def _reason_of_end(self) -> str:
+        return (self.last_exit and self.last_exit.reason) or ""
 
     @property
     def _how_it_ended(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from plugvisor.engines.supervisord.extension.processes.restart_policy import RestartPolicy, RestartValues
 from plugvisor.models.process import NEVER_ADDED, Exit, Process, ProcessState, Status
 from supervisor.process import Subprocess
 from supervisor.states import RUNNING_STATES, ProcessStates, getProcessStateDescription
@@ -63,6 +64,7 @@ def test_every_status_has_a_state() -> None:
             "it ended unexpectedly, killed by SIGKILL; its log may say why",
         ),
         ({"exit_status": 3, "last_exit": Exit(1.0, code=3)}, "stopped", "it exited by itself, with exit code 3"),
+        ({"spawn_error": "Ended: x", "last_exit": Exit(1.0, code=0, reason="x")}, "error", "it was ended: x"),
     ],
 )
 def test_expected_exits_and_others(fields: dict[str, Any], status: str, detail: str) -> None:
@@ -93,6 +95,42 @@ def test_a_failed_start_says_why(state: ProcessState) -> None:
     assert ("has given up" in describe("")) == (state is ProcessState.FATAL)
     at = datetime(2024, 2, 29, 12, 34, 56).astimezone().timestamp()
     assert ("try again at 12:34:56" in describe("", retry_at=at)) == (state is ProcessState.BACKOFF)
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        (
+            {"spawn_error": "Bad exit code -1", "last_exit": Exit(1.0, signal="SIGKILL")},
+            "it ended unexpectedly, killed by SIGKILL; it is started again at 12:34:56",
+        ),
+        (
+            {"last_exit": Exit(1.0, code=0)},
+            "it exited by itself, with exit code 0; it is started again at 12:34:56",
+        ),
+        (
+            {"spawn_error": "Ended: memory limit", "last_exit": Exit(1.0, code=0, reason="memory limit")},
+            "it was ended: memory limit; it is started again at 12:34:56",
+        ),
+    ],
+)
+def test_one_that_waits_for_its_restart_says_when(fields: dict[str, Any], detail: str) -> None:
+    at = datetime(2024, 2, 29, 12, 34, 56).astimezone().timestamp()
+    process = Process(ProcessState.EXITED, retry_at=at, **fields)
+    assert process.detail == detail
+    assert process.status == ("error" if "spawn_error" in fields else "stopped")
+
+
+def test_one_that_was_restarted_too_often_says_so() -> None:
+    policy = RestartPolicy()
+    policy.values = RestartValues(max_restarts=5)
+    process = Process(
+        ProcessState.FATAL, spawn_error=policy.describe_end(), last_exit=Exit(1.0, signal="SIGKILL", reason="limit")
+    )
+    assert process.detail == (
+        "it keeps dying and supervisord has given up: it was restarted 5 times within 600 seconds, "
+        "last killed by SIGKILL: limit; its log may say why"
+    )
 
 
 def test_the_words_that_supervisord_is_recognised_by_are_its_own() -> None:

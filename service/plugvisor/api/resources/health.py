@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from plugvisor import VERSION
 from plugvisor.api.problems import make_unavailable, respond_with_problem
 from plugvisor.api.responses import NO_STORE, respond
 from plugvisor.api.state import get_plugin
 from plugvisor.api.timestamps import format_time
 from plugvisor.errors import SupervisorUnavailable
-from plugvisor.models.plugin import PluginHealth
+from plugvisor.models.plugin import CheckResult, PluginHealth
 from plugvisor.models.process import NEVER_ADDED, Process, Status
 from plugvisor.models.server import Liveness, Readiness, ServerInfo, SupervisorInfo
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from plugvisor.api.state import State
+    from plugvisor.manager.checks.check_state import CheckReport
+    from plugvisor.manager.checks.monitor import HealthMonitor
 
 
 async def show_liveness(_request: Request[State]) -> Response:
@@ -61,20 +65,39 @@ async def show_server(request: Request[State]) -> Response:
 
 
 async def show_plugin_health(request: Request[State]) -> Response:
-    """Whether a plugin's process lives, and how the last one ended."""
+    """Whether a plugin's process lives and passes its checks, and how the last one ended."""
     plugin = get_plugin(request)
-    return respond(make_health(request.state["engine"].read().get(plugin.id, NEVER_ADDED)), headers=NO_STORE)
+    process = request.state["engine"].read().get(plugin.id, NEVER_ADDED)
+    return respond(make_health(process, plugin.id, request.state["monitor"]), headers=NO_STORE)
 
 
-def make_health(process: Process) -> PluginHealth:
+def make_health(process: Process, plugin_id: str, monitor: HealthMonitor) -> PluginHealth:
     """The body; `exitcode` of a process that a signal has ended is the signal's number, negative."""
     if process.is_alive:
-        return PluginHealth(alive=True, status="running", pid=process.pid, exitcode=None)
+        return PluginHealth(
+            alive=True,
+            status="running",
+            pid=process.pid,
+            exitcode=None,
+            health=monitor.get(plugin_id) or UNSET,
+            checks=tuple(map(_make_check, monitor.list_checks(plugin_id))) or UNSET,
+        )
     return PluginHealth(
         alive=False,
         status="crashed" if process.status is Status.ERROR else "stopped",
         pid=None,
         exitcode=_find_exit_code(process),
+    )
+
+
+def _make_check(check: CheckReport) -> CheckResult:
+    return CheckResult(
+        name=check.name,
+        level=check.level,
+        status=check.status,
+        failures=check.failures,
+        last_error=check.last_error or UNSET,
+        at=UNSET if check.at is None else format_time(check.at),
     )
 
 

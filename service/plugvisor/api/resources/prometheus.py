@@ -24,6 +24,7 @@ from plugvisor import VERSION
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.manager.status import report
 from plugvisor.metrics.traffic import BUCKETS_SECONDS
+from plugvisor.models.health import Health
 from plugvisor.models.process import Status
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from plugvisor.api.auth import Gate
     from plugvisor.api.state import State
+    from plugvisor.manager.checks.monitor import HealthMonitor
     from plugvisor.manager.manager import Manager
     from plugvisor.metrics.sampler import UsageSample
     from plugvisor.metrics.traffic import Durations, Traffic
@@ -49,6 +51,7 @@ async def make_metrics(state: State) -> Response:
     else:
         is_up = 1
         metrics += describe_plugins(state["manager"], processes, sample)
+        metrics += describe_checks(state["monitor"])
     metrics.append(GaugeMetricFamily("plugvisor_supervisord_up", "Whether supervisord can be reached.", is_up))
     # thousands of lines take a while: not on the event loop
     text = await asyncio.to_thread(_make_text, metrics)
@@ -107,6 +110,22 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
             memory.add_metric([plugin.id], usage.memory_bytes)
             threads.add_metric([plugin.id], usage.threads)
     return [status, restarts, uptime, cpu, memory, threads]
+
+
+def describe_checks(monitor: HealthMonitor) -> list[Metric]:
+    """The metrics of the plugins that have checks."""
+    healths = GaugeMetricFamily(
+        "plugvisor_plugin_health", "1 for the plugin's health, 0 for the others.", labels=["plugin_id", "health"]
+    )
+    failures = CounterMetricFamily(
+        "plugvisor_plugin_check_failures", "Failures of a check that have counted.", labels=["plugin_id", "check"]
+    )
+    for plugin_id, health in monitor.healths.items():
+        for one in Health:
+            healths.add_metric([plugin_id, one], health is one)
+    for labels, count in monitor.failures.items():
+        failures.add_metric(labels, count)
+    return [healths, failures]
 
 
 def describe_traffic(traffic: Traffic) -> list[Metric]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.engine import EngineInfo
+from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.supervisord.client import SupervisorClient
 from plugvisor.engines.supervisord.faults import (
     RUN_FOLDER,
@@ -34,6 +35,7 @@ from plugvisor.models.process import Process, ProcessState, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import Literal
 
     from plugvisor.models.manifest import Manifest
     from plugvisor.settings import Settings
@@ -204,6 +206,13 @@ class SupervisordEngine:
         _check_started(process)
         return process
 
+    async def end(
+        self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
+    ) -> None:
+        """Begin to end a process that does not work."""
+        with self._explain(plugin_id):
+            await self._change("plugins.end", plugin_id, launches, reason, restart)
+
     async def remove(self, plugin_id: str) -> None:
         """Make supervisord forget a stopped program, and remove its files."""
         try:
@@ -218,10 +227,15 @@ class SupervisordEngine:
             logger.error("cannot remove the files of %r: %s", plugin_id, error)
             raise StartFailed(f"its files cannot be removed: {error.strerror}; refresh once more") from error
 
-    async def _change(self, method: str, plugin_id: str) -> None:
+    async def execute(self, plugin_id: str, launches: int, check: str, timeout_seconds: float) -> Execution:
+        """Run the command of a check."""
+        begin = partial(self._change, "plugins.execute", plugin_id, launches, check, float(timeout_seconds))
+        return await self._table.executions.run(begin, timeout_seconds + KILL_GRACE_SECONDS)
+
+    async def _change(self, method: str, plugin_id: str, *more: str | float) -> None:
         """Call a method of the extension; return when the process table shows what it has done."""
         self._table.read()  # raises at once while supervisord is silent, instead of after a timeout
-        await self._table.reach(await self.client.call(method, plugin_id))
+        await self._table.reach(await self.client.call(method, plugin_id, *more))
 
     @contextlib.contextmanager
     def _explain(self, plugin_id: str) -> Iterator[None]:

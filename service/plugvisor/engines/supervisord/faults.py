@@ -94,6 +94,8 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
         Fault.ALREADY_ADDED: ForeignProgram,
         Fault.FAILED: StopTimeout,
     },
+    "plugins.execute": {Fault.BAD_NAME: NotRunning, Fault.NOT_RUNNING: NotRunning},
+    "plugins.end": {Fault.FAILED: StopTimeout},
     "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
 SHUTTING_DOWN = "supervisord is shutting down; try again when it has been restarted"

@@ -11,10 +11,19 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from plugvisor.engines.supervisord.executions import Executions
 from plugvisor.engines.supervisord.faults import SHUTTING_DOWN
 from plugvisor.engines.supervisord.stop_watch import StopWatch, get_peer_pid
+from plugvisor.engines.supervisord.stream_messages import (
+    Change,
+    CheckEnd,
+    Heartbeat,
+    NamedProcess,
+    Removal,
+    Snapshot,
+    Stopping,
+    decode_message,
+)
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process
 
@@ -35,38 +44,6 @@ _WAIT_SECONDS = 0.5
 _LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 
-class _NamedProcess(Process, frozen=True):
-    name: str = ""
-    is_foreign: bool = False
-    """The program is no plugin: it is supervisord's own, or an operator's."""
-
-
-class _Snapshot(msgspec.Struct, tag="snapshot"):
-    seq: int
-    processes: list[_NamedProcess]
-
-
-class _Change(msgspec.Struct, tag="process"):
-    seq: int
-    process: _NamedProcess
-
-
-class _Removal(msgspec.Struct, tag="removed"):
-    seq: int
-    name: str
-
-
-class _Heartbeat(msgspec.Struct, tag="heartbeat"):
-    seq: int
-
-
-class _Stopping(msgspec.Struct, tag="stopping"):
-    seq: int
-
-
-_decoder = msgspec.json.Decoder(_Snapshot | _Change | _Removal | _Heartbeat | _Stopping)
-
-
 class ProcessTable:
     """Follows the state stream from `open` to `close`.
 
@@ -81,6 +58,7 @@ class ProcessTable:
         self._processes: dict[str, Process] = {}
         self.foreign: set[str] = set()
         """Names of programs that are no plugins; there is nothing to read of them."""
+        self.executions = Executions()
         self._sequence = 0
         self._heard_at = 0.0
         self._connected = False
@@ -184,6 +162,7 @@ class ProcessTable:
             if self._connected:
                 self._connected = False
                 self._miss()
+                self.executions.fail()
                 self._announce(None)
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -216,17 +195,20 @@ class ProcessTable:
         if seconds_left > 0:
             self._silence_check = asyncio.get_running_loop().call_later(seconds_left, self._check_silence)
         else:
+            self.executions.fail()
             self._announce(None)
 
     def _receive(self, line: bytes) -> None:
-        message = _decoder.decode(line)
+        message = decode_message(line)
         was_silent = not self.is_live
         self._heard_at = time.monotonic()
         self._sequence = message.seq
         if self._silence_check is None:
             self._check_silence()
+        if isinstance(message, CheckEnd):
+            self.executions.settle(message)
         match message:
-            case _Snapshot():
+            case Snapshot():
                 self._processes, self.foreign = {}, set()
                 for process in message.processes:
                     self._store(process)
@@ -236,18 +218,18 @@ class ProcessTable:
                 self._is_missed = False
                 self.problem = UNREACHABLE  # what was wrong before is no longer
                 self._announce(None)
-            case _Change():
+            case Change():
                 self._store(message.process)
                 self._announce(None if was_silent else message.process.name)
-            case _Removal():
+            case Removal():
                 self._forget(message.name)
                 self._announce(None if was_silent else message.name)
-            case _Heartbeat() if was_silent:
+            case Heartbeat() | CheckEnd() if was_silent:
                 self._announce(None)
-            case _Stopping():
+            case Stopping():
                 self.problem = SHUTTING_DOWN
 
-    def _store(self, process: _NamedProcess) -> None:
+    def _store(self, process: NamedProcess) -> None:
         if process.is_foreign:
             self._processes.pop(process.name, None)
             self.foreign.add(process.name)

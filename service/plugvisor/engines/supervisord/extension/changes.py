@@ -11,6 +11,7 @@ from supervisor.xmlrpc import Faults, RPCError
 from plugvisor.engines.supervisord.extension.processes.plugin_process import NEVER_STARTED
 
 if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
     from plugvisor.engines.supervisord.extension.processes.orphans import Orphans
     from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
     from plugvisor.engines.supervisord.extension.programs import Programs
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 AWAITED_SECONDS = 1.0
 """How long a pending start waits for a call that waits for the stop, and may have gone away."""
+LONGEST_CHECK_SECONDS = 86_400
 _ALIVE = (ProcessStates.STARTING, ProcessStates.RUNNING)
 _NOT_SPAWNED = (ProcessStates.BACKOFF, ProcessStates.FATAL)
 
@@ -29,7 +31,10 @@ class Changes:
         RPCError: nothing was changed.
     """
 
-    def __init__(self, options: Any, programs: Programs, orphans: Orphans, reporter: StateReporter) -> None:
+    def __init__(
+        self, options: Any, programs: Programs, orphans: Orphans, reporter: StateReporter, checks: CheckCommands
+    ) -> None:
+        self._checks = checks
         self._options = options
         self._programs = programs
         self._orphans = orphans
@@ -56,8 +61,9 @@ class Changes:
         if process is not None and (process.state in _ALIVE or process.is_unsignallable):
             raise RPCError(Faults.ALREADY_STARTED, name)
         process = self._programs.prepare(name)
-        if process.state == ProcessStates.BACKOFF or process.restarts_by_itself:
+        if process.state == ProcessStates.BACKOFF:
             process.change_state(ProcessStates.STOPPED)  # this start is no restart by supervisord
+        process.cancel_restart()
         self._start_when_clear(process)
         sequence = self._reporter.flush()
         if process.state in _NOT_SPAWNED and not process.start_pending:
@@ -74,8 +80,8 @@ class Changes:
         was_pending = self._cancel_start(process)
         if process.waits_for_first_start:
             process.laststart = NEVER_STARTED
-        elif process.restarts_by_itself:
-            process.change_state(ProcessStates.STOPPED)
+        elif process.cancel_restart():
+            pass  # it stays as it is, or ends
         elif _can_stop(process):
             self._begin_stop(process)
         elif process.state != ProcessStates.STOPPING and not self._orphans.has(name) and not was_pending:
@@ -88,9 +94,29 @@ class Changes:
         process = self._programs.prepare(name)
         if _can_stop(process):
             self._begin_stop(process)
-        elif process.restarts_by_itself:
-            process.change_state(ProcessStates.STOPPED)  # this start is no restart by supervisord
+        process.cancel_restart()  # this start is no restart by supervisord
         self._start_when_clear(process)
+        return self._reporter.flush()
+
+    def execute(self, name: str, launches: int, check: str, timeout_seconds: float, number: int) -> int:
+        """See `PluginsNamespace.execute`."""
+        self._check_mood()
+        if not (isinstance(check, str) and isinstance(number, int) and 0 < timeout_seconds <= LONGEST_CHECK_SECONDS):
+            raise TypeError("a check has a name, a time of at most a day and a number")  # wrong parameters
+        process = self._programs.get(name)
+        if process.launches != launches or not process.pid or process.state not in _ALIVE:
+            raise RPCError(Faults.NOT_RUNNING, name)
+        self._checks.begin(process, check, timeout_seconds, number)
+        return self._reporter.flush()
+
+    def end(self, name: str, launches: int, reason: str, restart: str) -> int:
+        """See `PluginsNamespace.end`."""
+        self._check_mood()
+        process = self._programs.find(name)
+        if process is not None and process.launches == launches and process.state in _ALIVE:
+            self._options.logger.info(f"plugins: ending {name!r}: {reason}")  # noqa: G004
+            if error := process.end(reason, restart):
+                raise RPCError(Faults.FAILED, error)
         return self._reporter.flush()
 
     def remove(self, name: str) -> int:

@@ -14,12 +14,15 @@ from supervisor.options import ProcessConfig
 from supervisor.states import SupervisorStates
 
 from plugvisor.engines.supervisord.extension.changes import Changes
+from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
+from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
 from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
 from plugvisor.engines.supervisord.extension.patches.operators import SERVICE, Operators
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
+from plugvisor.engines.supervisord.extension.patches.stops import install_stops
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, LaunchFiles
 from plugvisor.engines.supervisord.extension.processes.orphans import END_SECONDS, Orphans, end_tagged
 from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
@@ -66,6 +69,7 @@ class Extension:
         self._service_socket: Any = None
         prepare_for_shortages()
         follow_log_files()
+        install_stops()
         become_subreaper()
         self.clock = SteadyClock()
         self.clock.install()
@@ -84,11 +88,14 @@ class Extension:
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
         self._loop = EventLoop(supervisord, self.clock, self._before_poll, self._is_clear, self._orphans.note_reaped)
-        supervisord.runforever = self._loop.run
+        CriticalPrograms(supervisord, self._loop.run, self.read_launch)
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
         self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
-        self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter)
+        self._checks = CheckCommands(
+            supervisord, self.run_dir, self.boot_id, self._orphans, self._reporter.report_check
+        )
+        self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter, self._checks)
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
         events.subscribe(events.ProcessGroupEvent, self._on_group)
         events.subscribe(events.SupervisorStoppingEvent, self._on_stopping)
@@ -120,8 +127,9 @@ class Extension:
         self._loop.watch(process.dispatchers)
 
     def process_changed(self, process: PluginProcess) -> None:
-        """Something other than its state has changed."""
+        """Something other than its state has changed, such as when it is due."""
         self._reporter.note(process.name)
+        self._loop.schedule(process)
 
     @guarded
     def process_written_to(self, process: PluginProcess) -> None:
@@ -138,6 +146,7 @@ class Extension:
         """It is being reaped: its pipes are closed next."""
         self._loop.unwatch(process.dispatchers)
         self._orphans.note_ended(process.name)
+        self._checks.end(process.name)
 
     # -- once in each round of the loop
 
@@ -145,9 +154,10 @@ class Extension:
         """Everything has been reaped: go on with orphans and pending starts, and report."""
         self._follow_clock()
         self._keeper.check()
-        wait_seconds = self._go_on_with_orphans()
+        waits_seconds = [self._checks.step(), self._go_on_with_orphans()]
         self._read_programs()
         self._reporter.report()
+        wait_seconds = min((seconds for seconds in waits_seconds if seconds is not None), default=None)
         return 0.0 if self._reporter.has_news or self._is_reading else wait_seconds
 
     @guarded
@@ -163,10 +173,9 @@ class Extension:
     @guarded
     def _go_on_with_orphans(self) -> float | None:
         cleared, wait_seconds = self._orphans.step(self._list_urgent())
-        for name in cleared:
-            self._reporter.note(name)
-            process = self._programs.find(name)
-            if process is not None:
+        for process in map(self._programs.find, cleared):
+            if process is not None:  # else it is a check, or was removed
+                self._reporter.note(process.name)
                 self._loop.schedule(process)
         self.changes.start_cleared()
         return wait_seconds
@@ -222,6 +231,7 @@ class Extension:
             self._guard.forbid_restart()
         self.logger.info("plugins: stopping every program at once")
         self.changes.forget_starts()
+        self._checks.end()
         for group in self._supervisord.process_groups.values():
             self._stop_group(group)
         self._reporter.close()
@@ -288,4 +298,6 @@ class Extension:
 
     def _find_launch(self, name: str) -> ProcessTag | None:
         process = self._programs.find(name)
-        return process.tag if process is not None and process.pid else None
+        if process is None:
+            return self._checks.find_launch(name)
+        return process.tag if process.pid else None

@@ -73,6 +73,10 @@ class StateReporter:
         if time.monotonic() - self._written_at >= HEARTBEAT_SECONDS:
             self._write({"type": "heartbeat"})
 
+    def report_check(self, result: dict[str, Any]) -> None:
+        """Write how the command of a check has ended."""
+        self._write({"type": "check"} | result)
+
     def close(self) -> None:
         """Say that supervisord is stopping, and disconnect everyone."""
         self._write({"type": "stopping"})

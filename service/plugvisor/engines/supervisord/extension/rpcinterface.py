@@ -115,6 +115,31 @@ class PluginsNamespace:
         """
         return self._changes.restart(name)
 
+    def execute(self, name: str, launches: int, check: str, timeout_seconds: float, number: int) -> int:
+        """Run the command of a program's check, as the program; a line of the state stream reports how it has ended.
+
+        @param string name             the program's name
+        @param int launches            the launch that is meant
+        @param string check            the check's name
+        @param double timeout_seconds  after which it is killed
+        @param int number              what identifies the line
+        @return int result             the sequence number of the last line
+        """
+        return self._changes.execute(name, launches, check, timeout_seconds, number)
+
+    def end(self, name: str, launches: int, reason: str, restart: str) -> int:
+        """Begin to end a process that does not work, as a stop does; it is EXITED unexpectedly then.
+
+        Does nothing if it is another launch by now, or is stopping; a start, stop or restart meanwhile applies.
+
+        @param string name     the program's name
+        @param int launches    which launch it is about
+        @param string reason   why, as `last_exit` shows it
+        @param string restart  whether it is started again: `always`, `never`, or by `policy`, as `autorestart` says
+        @return int result     the sequence number of the last line
+        """
+        return self._changes.end(name, launches, reason, restart)
+
     def remove(self, name: str) -> int:
         """Forget a stopped program.
 

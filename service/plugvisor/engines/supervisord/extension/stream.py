@@ -5,10 +5,12 @@ A connection begins with a snapshot; then come changes, and a heartbeat if nothi
     {"type": "snapshot", "seq": 7, "processes": [{"name": "echo", "state": 20, "pid": 4711, …}, …]}
     {"type": "process", "seq": 8, "process": {"name": "echo", "state": 40, …}}
     {"type": "removed", "seq": 9, "name": "echo"}
+    {"type": "check", "seq": 9, "name": "echo", "number": 4, "code": 1}
     {"type": "heartbeat", "seq": 9}
     {"type": "stopping", "seq": 9}
 
-The last one says that supervisord is shutting down; the connection is closed after it.
+A check is the end of a command that `plugins.execute` has begun. The last one says that supervisord is shutting down;
+the connection is closed after it.
 Nothing here may block or raise into supervisord's loop, which is PID 1's in a container.
 """
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 
 FLAPPING_RESTARTS = 3
 FLAPPING_SECONDS = 60.0
-"""This many restarts by supervisord within this time are flapping; as long without one ends it."""
+"""This many restarts by supervisord within this time are flapping; as long without one ends it.
+
+Only the time in which the program runs counts: the delays before the restarts may be longer than that.
+"""
 
 
 class Flapping:
@@ -15,29 +17,29 @@ class Flapping:
 
     def __init__(self) -> None:
         self.is_present = False
-        self._restarts: deque[float] | None = None  # most programs have none
+        self._ran_seconds = 0.0
+        self._restarts: deque[float] | None = None  # by the time that it had run; most programs have none
 
-    @property
-    def seconds_left(self) -> float:
-        """In how many seconds it ends if there is no other restart."""
-        last = self._restarts[-1] if self._restarts else 0.0
-        return last + FLAPPING_SECONDS - time.monotonic()
+    def note_restart(self, ran_seconds: float) -> None:
+        """Count a restart of a process that had run for `startsecs`; the others become FATAL and do not flap.
 
-    def note_restart(self) -> None:
-        """Count a restart of a process that had run for `startsecs`; the others become FATAL and do not flap."""
-        now = time.monotonic()
+        Args:
+            ran_seconds: how long the process has run.
+        """
+        self._ran_seconds += ran_seconds
         recent = self._restarts = self._restarts or deque(maxlen=FLAPPING_RESTARTS)
-        recent.append(now)
-        self.is_present = len(recent) == FLAPPING_RESTARTS and now - recent[0] < FLAPPING_SECONDS
+        recent.append(self._ran_seconds)
+        self.is_present = len(recent) == FLAPPING_RESTARTS and self._ran_seconds - recent[0] < FLAPPING_SECONDS
 
-    def end_if_over(self) -> bool:
-        """End it if there was no restart for long; returns whether it has ended now."""
-        if not self.is_present or self.seconds_left > 0:
+    def end_if_over(self, runs_seconds: float) -> bool:
+        """End it if the present process has run for long; returns whether it has ended now."""
+        if not self.is_present or runs_seconds < FLAPPING_SECONDS:
             return False
         self.is_present = False
         return True
 
     def forget(self) -> None:
         """Somebody has started the program: what was before is over."""
+        self._ran_seconds = 0.0
         self._restarts = None
         self.is_present = False

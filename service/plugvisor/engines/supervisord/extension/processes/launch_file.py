@@ -19,6 +19,7 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.engines.supervisord.extension.generated import SCRIPT_HEAD
+from plugvisor.engines.supervisord.extension.processes.restart_policy import RestartValues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,5 +134,6 @@ def _check(launch: Launch) -> None:
         raise ValueError("a launch file holds strings without NUL, and at least one argument")
     if not all(isinstance(number, int | float) and 0 <= number < math.inf for number in numbers):
         raise ValueError("a restart and a limit are numbers")
+    RestartValues(**launch.restart)
     if not all(name and "=" not in name for name in launch.environment):
         raise ValueError("a variable has a name, without an equals sign")

@@ -6,16 +6,15 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from supervisor.datatypes import RestartUnconditionally
-from supervisor.options import signame
-from supervisor.process import Subprocess
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
-from plugvisor.engines.supervisord.extension.processes.flapping import Flapping
+from plugvisor.engines.supervisord.extension.processes.flapping import FLAPPING_SECONDS
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
 from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
 from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VARIABLE, ProcessTag
+from plugvisor.engines.supervisord.extension.processes.restart_policy import RestartValues
+from plugvisor.engines.supervisord.extension.processes.restarting_process import RestartingProcess
 from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Owner(Protocol):
         """Called when a process has been started."""
 
     def process_changed(self, process: PluginProcess) -> None:
-        """Called when something other than the state has changed."""
+        """Called when something other than the state has changed, such as when it is started again."""
 
     def process_written_to(self, process: PluginProcess) -> None:
         """Called when something may wait for a process to read it."""
@@ -59,11 +58,11 @@ class Owner(Protocol):
         """Called while a process is being reaped, before its pipes are closed."""
 
 
-class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type hints
+class PluginProcess(RestartingProcess):
     """One program's process; the object outlives every process it starts, and every change of its configuration."""
 
     def __init__(self, config: Any, owner: Owner) -> None:
-        super().__init__(config)
+        super().__init__(config, owner.clock)
         self._owner = owner
         self.launches = 0
         self.start_pending = False
@@ -72,12 +71,8 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         """When a call that waits for the stop has looked last, on the monotonic clock; 0 once it has seen the end."""
         self.next_config: Any = None
         """The configuration that the next start applies; None if it has not changed."""
-        self.restarts = 0
-        self.last_exit: dict[str, Any] | None = None
-        self.flapping = Flapping()
-        self.started = 0.0
-        """When the process was started, on the monotonic clock."""
-        self._restart_due = False
+        self.launch: Launch | None = None
+        """What its last process was started with."""
         self._stopped_launch = 0  # the launch that was sent a signal to end it
 
     @property
@@ -99,14 +94,6 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
     def is_unsignallable(self) -> bool:
         """Whether it is alive and could not be signalled, such as one that `sudo` runs as root: it is UNKNOWN."""
         return self.state == ProcessStates.UNKNOWN and bool(self.pid)
-
-    @property
-    def restarts_by_itself(self) -> bool:
-        """Whether it has exited and supervisord is about to start it again (`Subprocess.transition`)."""
-        if self.state != ProcessStates.EXITED:
-            return False
-        restart = self.config.autorestart
-        return restart is RestartUnconditionally or (bool(restart) and self.exitstatus not in self.config.exitcodes)
 
     @property
     def is_due(self) -> bool:
@@ -152,7 +139,8 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         return pid
 
     def _launch(self) -> int:
-        launch = self._owner.read_launch(self.name)
+        launch = self.launch = self._owner.read_launch(self.name)
+        self.policy.values = RestartValues(**launch.restart)
         environment = launch.build_environment(os.environ) | {TAG_VARIABLE: self.tag.render()}
         try:
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
@@ -192,7 +180,6 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
         if self.state == ProcessStates.UNKNOWN:
             # supervisor does not expect that such a process ends, and its AssertionError would end supervisord
             self.killing, self.state = True, ProcessStates.STOPPING
-        self.last_exit = _describe_exit(sts, self._owner.clock.time())
         super().finish(pid, sts)
 
     def stop_report(self) -> None:
@@ -218,31 +205,21 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
 
     def transition(self) -> None:
         """Do what is due; nothing is started while something of an earlier process is alive."""
-        if self.flapping.end_if_over():
+        if self.state == ProcessStates.RUNNING and self.flapping.end_if_over(time.monotonic() - self.started):
             self._owner.process_changed(self)
         if self.state in (*STOPPED_STATES, ProcessStates.BACKOFF) and self._owner.has_orphans(self.name):
             return
-        super().transition()
+        if self.state != ProcessStates.EXITED:
+            super().transition()
+        elif self.is_due:
+            self.restart()
 
     def change_state(self, new_state: int, expected: bool = True) -> bool | None:
-        """Change the state and keep the history."""
-        before = self.state
-        if new_state == ProcessStates.STOPPED:
-            self.backoff = 0  # else the next start, which somebody asks for, would have fewer tries
-        changed: bool | None = super().change_state(new_state, expected)
-        if new_state == ProcessStates.STARTING:
-            self._count_start(before)
-        self._restart_due = self.restarts_by_itself
+        """Change the state; supervisor's event for it comes before the time of the next start is known."""
+        changed = super().change_state(new_state, expected)
+        if self.retry_at is not None:
+            self._owner.process_changed(self)
         return changed
-
-    def _count_start(self, before: int) -> None:
-        if before == ProcessStates.BACKOFF:
-            self.restarts += 1
-        elif self._restart_due:
-            self.restarts += 1
-            self.flapping.note_restart()
-        else:  # somebody's start: what was before is over
-            self.flapping.forget()
 
     # -- for the event loop and the state stream
 
@@ -255,14 +232,13 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
             case ProcessStates.STOPPING:
                 return self.delay
             case ProcessStates.BACKOFF if running:
-                is_given_up = self.backoff > self.config.startretries
-                return now if is_given_up else self.delay + _TICK_SECONDS
+                return now if self.is_given_up else self.delay + _TICK_SECONDS
             case ProcessStates.EXITED if running and self.restarts_by_itself:
-                return now
+                return self.delay
             case ProcessStates.STOPPED if running and self.config.autostart and not self.laststart:
                 return now
             case ProcessStates.RUNNING if self.flapping.is_present:
-                return now + self.flapping.seconds_left
+                return now + self.started + FLAPPING_SECONDS - time.monotonic()
         return None
 
     def describe(self) -> dict[str, Any]:
@@ -274,7 +250,7 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
             "started": self.started if self.pid else 0.0,
             "exit_status": self.exitstatus or 0,
             "spawn_error": self.spawnerr or "",
-            "retry_at": self.delay if self.state == ProcessStates.BACKOFF else None,
+            "retry_at": self.retry_at,
             "restarts": self.restarts,
             "last_exit": self.last_exit,
             "flapping": self.flapping.is_present,
@@ -283,9 +259,3 @@ class PluginProcess(Subprocess):  # type: ignore[misc] # supervisor has no type 
             "orphans": self._owner.has_orphans(self.name),
             "stop_seconds": self.config.stopwaitsecs,
         }
-
-
-def _describe_exit(status: int, at: float) -> dict[str, Any]:
-    if os.WIFSIGNALED(status):
-        return {"signal": signame(os.WTERMSIG(status)), "at": at}
-    return {"code": os.WEXITSTATUS(status), "at": at}

@@ -1,0 +1,57 @@
+"""`supervisorctl stop` of a plugin that has ended and waits for its restart.
+
+supervisor 4.3.0 restarts such a process at once, and answers NOT_RUNNING if it is stopped before that. Under a restart
+policy it waits for up to `max_delay`: a stop cancels the restart.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from supervisor import rpcinterface
+from supervisor.http import NOT_DONE_YET
+from supervisor.states import RUNNING_STATES, STOPPED_STATES
+
+from plugvisor.engines.supervisord.extension.processes.restarting_process import RestartingProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STOP_PROCESS = rpcinterface.SupervisorNamespaceRPCInterface.stopProcess
+
+
+def install_stops() -> None:
+    """Have the stops of supervisor's own interface, of one program or of all, cancel restarts."""
+    rpcinterface.SupervisorNamespaceRPCInterface.stopProcess = _stop_process
+    rpcinterface.isRunning = _can_stop
+    rpcinterface.isNotRunning = _can_start
+
+
+@functools.wraps(_STOP_PROCESS)
+def _stop_process(interface: Any, name: str, wait: bool = True) -> Any:
+    interface._update("stopProcess")  # noqa: SLF001 - raises while supervisord is shutting down
+    _, process = interface._getGroupAndProcess(name)  # noqa: SLF001
+    if not isinstance(process, RestartingProcess) or not process.cancel_restart():
+        return _STOP_PROCESS(interface, name, wait)
+    return _make_wait(interface, process) if wait and process.state not in STOPPED_STATES else True
+
+
+def _make_wait(interface: Any, process: RestartingProcess) -> Callable[[], Any]:
+    """What supervisord calls until the process has ended, as for a stop of its own."""
+
+    def wait() -> Any:
+        process.stop_report()
+        return True if process.state in STOPPED_STATES else NOT_DONE_YET
+
+    wait.delay = 0  # type: ignore[attr-defined]
+    wait.rpcinterface = interface  # type: ignore[attr-defined]
+    return wait
+
+
+def _can_stop(process: Any) -> bool:
+    return process.get_state() in RUNNING_STATES or getattr(process, "restarts_by_itself", False)
+
+
+def _can_start(process: Any) -> bool:
+    return process.get_state() not in RUNNING_STATES
