@@ -131,8 +131,7 @@ class Clients:
             seconds = time.monotonic() - interval.began
             code = response.json().get("code", "")
             self.answers[f"{verb} {response.status_code} {code}".strip()] += 1
-            may_wait = starts and bool(self._activity.requirements.closures[name])
-            if may_wait and response.status_code != 200:
+            if starts and self._may_wait(name) and response.status_code != 200:
                 self._activity.note_unsettled(name, interval, must_follow=response.status_code == 202)
             elif response.status_code == 202 or code in ("supervisor_unavailable", "stop_timeout"):
                 self._activity.forget_end(name, may_start=starts)
@@ -148,7 +147,7 @@ class Clients:
             f"{response.request.url.raw_path.decode()}: {response.status_code} {response.text} after {seconds:.2f} s"
         )
         closure = self._activity.requirements.closures[name]
-        is_expected = response.status_code in EXPECTED[verb] or (response.status_code == 202 and bool(closure))
+        is_expected = response.status_code in EXPECTED[verb] or (response.status_code == 202 and self._may_wait(name))
         if not is_expected and not (was_disturbed and response.status_code == 503):
             self._watcher.report(f"6: {answer}")
         body = response.json()
@@ -158,6 +157,10 @@ class Clients:
             self._watcher.report(f"6: {answer}")
         if seconds > LONGEST_SECONDS + (FREEZE_SECONDS if was_disturbed else 0):
             self._watcher.report(f"5: {answer}")
+
+    def _may_wait(self, name: str) -> bool:
+        """Whether a start may have to wait for other plugins."""
+        return bool(self._activity.requirements.closures[name]) or bool(self._activity.plugins[name].prefers)
 
     def _check_transport_error(self, path: str, error: httpx.TransportError, began: float) -> None:
         """A request may be broken off if the service is killed; a connection is never refused."""
