@@ -104,10 +104,7 @@ class Clients:
                 ):
                     self._stack.ctl(verb, name)
             case "ctl-update":
-                with (
-                    self._activity.doing_all(starts=True),
-                    self._activity.requirements.overriding(*self._activity.plugins),
-                ):
+                with self._activity.doing_all(starts=True):
                     self._stack.ctl("update")
             case _:
                 self._faults.do(operation)
