@@ -90,6 +90,7 @@ id = "{name}"
 command = ["python", "-I", "-S", "main.py"]
 [plugin_runtime]
 auto_start = {str(auto_start).lower()}
+{behaviour.restart}
 [plugin_runtime.environment]
 CHAOS_PORT = "{self._stack.port}"
 CHAOS_REPORT = "{self._stack.root / REPORTS / name}"

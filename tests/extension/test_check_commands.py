@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import pwd
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import pytest
 
 from tests.helpers.plugin_code import CRASHING, IGNORES_SIGTERM
 from tests.helpers.processes import cpu_seconds, is_alive
-from tests.helpers.supervisord import RUNNING
+from tests.helpers.supervisord import RUNNING, make_supervisord
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
@@ -71,6 +72,17 @@ import os
 for _ in range(64):
     os.write(1, b"x" * 1024 * 1024)
     os.write(2, b"x" * 1024 * 1024)
+"""
+SHORT_OF_PROCESSES = """\
+import errno, os
+from plugvisor.engines.supervisord.extension.checks import commands
+from plugvisor.engines.supervisord.extension.rpcinterface import make_rpcinterface
+spawn = commands.spawn
+def spawn_if_there_are_enough(*arguments):
+    if not os.path.exists(os.path.join(os.path.dirname(__file__), "enough")):
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+    return spawn(*arguments)
+commands.spawn = spawn_if_there_are_enough
 """
 
 _numbers = itertools.count(1)
@@ -146,6 +158,20 @@ def test_there_is_no_such_check(shared: Supervisord, add: Callable[..., str], re
     assert wait_for_result(reader, execute(shared, name))["error"] == "its process was started without this check"
 
 
+def test_a_shortage_is_not_the_plugins_failure() -> None:
+    with make_supervisord("short_of_processes") as own:
+        (own.root / "short_of_processes.py").write_text(SHORT_OF_PROCESSES)
+        own.write_plugin("echo", checks={"check": ["true"]})
+        own.start()
+        own.start_ready("echo")
+        reader = own.follow()
+        launches = own.describe("echo")["launches"]
+        assert own.fault("plugins.execute", "echo", launches, "check", 1.0, 1) == "FAILED"
+        assert not [message for message in reader.messages if message["type"] == "check"]
+        (own.root / "enough").touch()
+        assert wait_for_result(reader, execute(own, "echo")) == {"code": 0}
+
+
 def test_a_launch_that_is_over_is_not_checked(shared: Supervisord, add: Callable[..., str]) -> None:
     name = add(checks={"check": ["true"]})
     assert shared.fault("plugins.execute", name, 0, "check", 1.0, 1) == "NOT_RUNNING"
@@ -155,6 +181,24 @@ def test_a_launch_that_is_over_is_not_checked(shared: Supervisord, add: Callable
     shared.stop_plugin(name)
     assert shared.fault("plugins.execute", name, launches, "check", 1.0, 1) == "NOT_RUNNING"
     assert shared.fault("plugins.execute", "nobody", 1, "check", 1.0, 1) == "BAD_NAME"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_it_runs_as_its_plugins_user_and_is_killed_all_the_same() -> None:
+    with make_supervisord() as own:
+        own.root.chmod(0o777)  # it writes there
+        hang = "echo > hangs-$$; exec sleep 1000"
+        command = ["/bin/sh", "-c", f"sh -c '{hang}' & setsid sh -c '{hang}' & {hang}"]
+        arguments = ["/bin/sh", "-c", "echo ready; exec sleep 1000"]
+        own.write_plugin("theirs", arguments=arguments, checks={"check": command}, user="nobody")
+        own.start()
+        own.start_ready("theirs")
+        reader = own.follow()
+        number = execute(own, "theirs", seconds=1)
+        pids = wait_for(lambda: len(found := find_hanging(own)) == 3 and found, "all of it to hang")
+        assert {os.stat(f"/proc/{pid}").st_uid for pid in pids} == {pwd.getpwnam("nobody").pw_uid}
+        assert wait_for_result(reader, number) == {"timed_out": True}
+        wait_for(lambda: not find_hanging(own), "its end")
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0, 0, 1e9, "1"])

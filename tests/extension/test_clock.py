@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.plugin_code import HESITANT, IGNORES_SIGTERM
 from tests.helpers.processes import is_alive
-from tests.helpers.supervisord import BACKOFF, FATAL, RUNNING, STARTING, STOPPED, STOPPING
+from tests.helpers.supervisord import BACKOFF, EXITED, FATAL, RUNNING, STARTING, STOPPED, STOPPING
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -130,6 +130,19 @@ def test_retries_go_on(own: Supervisord, set_clock: Callable[[float], None], jum
     retry_at = own.describe("failing")["retry_at"]
     assert retry_at is None or abs(retry_at - time.time() - jump) < LOOSE_SECONDS, "by the clock as it is now"
     assert reader.wait_for("failing", state=FATAL)["restarts"] == 2
+
+
+@JUMPS
+def test_the_time_before_a_restart_goes_on(own: Supervisord, set_clock: Callable[[float], None], jump: float) -> None:
+    pid = own.start_ready(own.add("x", autorestart="true", restart={"delay": 3}))
+    began = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    own.follow().wait_for("x", state=EXITED)
+    set_clock(jump)
+    retry_at = own.describe("x")["retry_at"]
+    assert retry_at is None or abs(retry_at - time.time() - jump) < LOOSE_SECONDS, "by the clock as it is now"
+    wait_for(lambda: own.states["x"][0] == RUNNING, "the restart")
+    assert 3 <= time.monotonic() - began < LOOSE_SECONDS
 
 
 def test_a_pending_restart_is_never_forgotten(own: Supervisord, set_clock: Callable[[float], None]) -> None:

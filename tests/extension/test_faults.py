@@ -27,7 +27,7 @@ from pathlib import Path
 from supervisor.options import ServerOptions
 from supervisor.process import ProcessGroup
 from plugvisor.engines.supervisord.extension.patches import clock, event_loop
-from plugvisor.engines.supervisord.extension import changes, extension, reporter
+from plugvisor.engines.supervisord.extension import changes, reporter, shutdown
 from plugvisor.engines.supervisord.extension.processes import orphans, plugin_process, restarting_process
 from plugvisor.engines.supervisord.extension import rpcinterface, stream
 
@@ -76,7 +76,7 @@ inject(ServerOptions, "kill", error=PermissionError)
 
 stop_all = ProcessGroup.stop_all
 def stop_all_for_the_extension(group):
-    if sys._getframe(1).f_globals["__name__"] == extension.__name__:
+    if sys._getframe(1).f_globals["__name__"] == shutdown.__name__:
         fail("stop_all")
     stop_all(group)
 ProcessGroup.stop_all = stop_all_for_the_extension

@@ -28,6 +28,7 @@ from plugvisor.logs.files import LogFiles
 from plugvisor.logs.follow import Follower, Position
 from plugvisor.logs.lines import LEVELS, find_moment, parse_line
 from plugvisor.logs.tail import Query, cut_line, decode_line, read_backwards, read_tail
+from plugvisor.manager.checks.http_check import Exchange
 from plugvisor.manager.status import report
 from plugvisor.models import manifest as manifest_models
 from plugvisor.models.manifest import Manifest
@@ -166,6 +167,25 @@ def fuzz_request(data: bytes) -> None:
     assert position is None or Position.parse(str(position)) == position
 
 
+def fuzz_response(data: bytes) -> None:
+    """An HTTP response to a check has a verdict, which repeats none of its words, however it arrives.
+
+    The first byte is the length of a piece.
+    """
+
+    async def receive() -> None:
+        exchange = Exchange(b"")
+        length = data[0] + 1 if data else 1
+        for start in range(1, len(data), length):
+            exchange.data_received(data[start : start + length])
+        exchange.connection_lost(None)
+        assert exchange.done.done()
+        assert exchange.verdict is not None
+        check_words(exchange.verdict, data)
+
+    get_loop().run_until_complete(receive())
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "manifest": fuzz_manifest,
     "launch": fuzz_launch,
@@ -173,6 +193,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "log_lines": fuzz_log_lines,
     "log_files": fuzz_log_files,
     "request": fuzz_request,
+    "response": fuzz_response,
 }
 
 

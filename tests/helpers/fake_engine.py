@@ -122,14 +122,15 @@ class FakeEngine:
     async def start(self, plugin_id: str) -> Process:
         """Start a plugin, which is STARTING then."""
         await self._do("start", plugin_id)
-        return self.set(plugin_id, ProcessState.STARTING)
+        return self.set(plugin_id, ProcessState.STARTING, queued="")
 
     async def begin_stop(self, plugin_id: str) -> None:
         """Begin to stop a plugin, which is STOPPING then."""
         await self._do("begin_stop", plugin_id)
-        if not self.get(plugin_id).is_alive:
+        process = self.get(plugin_id)
+        if not process.is_alive and not process.queued:
             raise NotRunning("it is not running")
-        self.set(plugin_id, ProcessState.STOPPING)
+        self.set(plugin_id, ProcessState.STOPPING if process.is_alive else ProcessState.STOPPED, queued="")
 
     async def wait_stopped(self, plugin_id: str) -> Process:
         """Have a plugin be STOPPED."""
@@ -139,7 +140,7 @@ class FakeEngine:
     async def begin_restart(self, plugin_id: str) -> None:
         """Begin to restart a plugin."""
         await self._do("begin_restart", plugin_id)
-        self.set(plugin_id, ProcessState.STOPPING, start_pending=True)
+        self.set(plugin_id, ProcessState.STOPPING, start_pending=True, queued="")
 
     async def wait_spawned(self, plugin_id: str) -> Process:
         """Have a plugin be STARTING."""
@@ -150,6 +151,23 @@ class FakeEngine:
         """Have a plugin be RUNNING, if there is time."""
         await self._do("wait_running", plugin_id)
         return self.set(plugin_id, ProcessState.RUNNING) if timeout_seconds > 0 else self.get(plugin_id)
+
+    async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
+        """Have starts wait; a plugin that is restarted is STOPPING then."""
+        for plugin_id in dict.fromkeys([*plugin_ids, restart] if restart else plugin_ids):
+            await self._do("queue", plugin_id)
+            process = self.get(plugin_id)
+            if process.is_alive and plugin_id == restart:
+                self.set(plugin_id, ProcessState.STOPPING, queued="asked", start_pending=False)
+            elif process.state not in (ProcessState.STARTING, ProcessState.RUNNING) and not process.start_pending:
+                is_stopping = process.state is ProcessState.STOPPING
+                self.set(plugin_id, ProcessState.STOPPING if is_stopping else ProcessState.STOPPED, queued="asked")
+
+    async def fail(self, plugin_id: str, reason: str) -> None:
+        """Give up a queued start."""
+        await self._do("fail", plugin_id)
+        if self.get(plugin_id).queued:
+            self.set(plugin_id, ProcessState.FATAL, queued="", spawn_error=reason)
 
     async def end(
         self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]

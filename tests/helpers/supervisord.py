@@ -217,17 +217,17 @@ class Supervisord:
         arguments: Sequence[str] | None = None,
         environment: dict[str, str] | None = None,
         directory: str | None = None,
-        checks: dict[str, list[str]] | None = None,
         restart: Mapping[str, float] | None = None,
         critical: bool = False,
+        checks: dict[str, list[str]] | None = None,
         **options: object,
     ) -> Path:
         """Write a plugin's launch file and its section, which never starts by itself; returns the section's file.
 
         Args:
             arguments: what is executed instead of `code`.
-            checks: the commands of its `exec` checks.
             restart: the values of its restart policy that are not the default.
+            checks: the commands of its `exec` checks.
             options: supervisord's.
         """
         script = self.root / f"{name}.py"
@@ -237,9 +237,9 @@ class Supervisord:
             list(arguments) if arguments else [sys.executable, "-I", "-S", str(script)],
             environment or {},
             ["PATH"],
-            checks=checks or {},
             restart=dict(restart or {}),
             critical=critical,
+            checks=checks or {},
         )
         (self.root / "launch" / f"{name}.sh").write_bytes(launch.render(sys.executable))
         values: dict[str, object] = {

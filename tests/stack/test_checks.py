@@ -41,7 +41,7 @@ PASSES_IF_WELL = '["python", "-I", "-S", "-c", "import os; raise SystemExit(os.p
 def make_web(stack: PlugvisorStack, plugin_id: str, fields: str = "", runtime: str = QUICK) -> int:
     """A plugin with the http check `web`; returns its port."""
     port = find_free_port()
-    check = f'[plugin_runtime.checks.web]\nhttp = "http://127.0.0.1:{port}/ok"\nperiod = 0.1\nstartup = 0\n{fields}'
+    check = f'[plugin_runtime.checks.web]\nhttp = "http://127.0.0.1:{port}/ok"\nperiod = 0.1\n{fields}'
     stack.write_plugin(plugin_id, WEB.format(port=port), runtime=f"{runtime}\n{check}")
     if stack.process is not None:
         assert plugin_id in stack.post("/plugins/refresh").json()["added"]
@@ -152,7 +152,7 @@ period = 0.1
 
 def test_a_restart_of_the_service_begins_anew(plugvisor: PlugvisorStack) -> None:
     """And a plugin that has run for longer than `startup` has no second one."""
-    make_web(plugvisor, "web")
+    make_web(plugvisor, "web", "startup = 0")
     probe = '["sh", "-c", "echo x >> attempts; exec sleep 1000"]'
     hanging = f"[plugin_runtime.checks.hang]\nexec = {probe}\ntimeout = 1000\nlevel = 'alive'"
     plugvisor.write_plugin("hanging", runtime=f"{QUICK}\n{hanging}")

@@ -24,6 +24,7 @@ from plugvisor.manager.restorer import Restorer
 from plugvisor.manager.status import describe_problem
 from plugvisor.models.process import Process, ProcessState
 from plugvisor.plugins.catalog import NO_FOLDER, Catalog, Plugin
+from plugvisor.plugins.dependencies import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -44,7 +45,7 @@ def _do_nothing() -> None:
 
 
 class Manager:
-    """Changes what runs. Its catalog is what was last read from disk, and no more.
+    """Changes what runs. Its catalog is what was last read from disk, resolved, and no more.
 
     Every use case may raise `SupervisorUnavailable`.
     """
@@ -55,6 +56,8 @@ class Manager:
         """Another number whenever the catalog may be another."""
         self.on_change: list[Callable[[], object]] = []
         """Called whenever the catalog may have changed."""
+        self._read: Catalog = {}
+        """Each plugin by itself, of which the catalog is made."""
         self._engine = engine
         self._reader = CatalogReader(plugins_dir, engine)
         self._operations = Operations()
@@ -67,12 +70,12 @@ class Manager:
         """Read the catalog; nothing that runs is touched, and nothing raised."""
         self._restorer.open()
         try:
-            self.catalog = await self._reader.read_all(self.catalog)
+            self._read = await self._reader.read_all(self._read)
         except PluginsUnreadable:
             # what runs can still be watched and stopped
             published = await asyncio.to_thread(self._engine.read_published)
-            self.catalog = {name: Plugin(name, None, problem="the plugins folder cannot be read") for name in published}
-        self._announce()
+            self._read = {name: Plugin(name, None, problem="the plugins folder cannot be read") for name in published}
+        self._resolve()
 
     async def close(self) -> None:
         """Wait for the operations under way."""
@@ -192,8 +195,8 @@ class Manager:
             try:
                 await self._publish_and_add(plugin)
             except InvalidManifest:  # its id has just been taken
-                self.catalog[plugin_id] = await asyncio.to_thread(self._reader.read_again, plugin)
-                self._announce()
+                self._read[plugin_id] = await asyncio.to_thread(self._reader.read_again, self._read[plugin_id])
+                self._resolve()
 
     async def _publish_and_add(self, plugin: Plugin) -> None:
         await asyncio.to_thread(self._engine.publish, plugin.program)
@@ -218,20 +221,21 @@ class Manager:
                     raise StopTimeout("somebody starts it again and again; refresh once more") from error
             else:
                 break
-        self.catalog.pop(plugin_id, None)
-        self._announce()
+        self._read.pop(plugin_id, None)
+        self._resolve()
 
     async def _refresh(self) -> Refreshed:
         async with self._refresh_turn:
-            before = dict(self.catalog)
+            before = dict(self._read)
             began = self._readings
-            fresh = await self._reader.read_all(self.catalog)
+            fresh = await self._reader.read_all(self._read)
             for plugin_id in before | fresh:
                 if self._read_at.get(plugin_id, 0) > began:  # a start or a reload has read it since
-                    fresh[plugin_id] = self.catalog[plugin_id]
-            self.catalog = dict(sorted(fresh.items()))
-            self._announce()
-            refreshed = list_differences(before, self.catalog, self._engine.read())
+                    fresh[plugin_id] = self._read[plugin_id]
+            self._read = dict(sorted(fresh.items()))
+            self._resolve()
+            changed = {plugin_id for plugin_id, plugin in self._read.items() if plugin != before.get(plugin_id)}
+            refreshed = list_differences(before, self.catalog, changed, self._engine.read())
             run = self._operations.run
             changes = [run("add", name, partial(self._add, name)) for name in refreshed.added]
             changes += [
@@ -246,7 +250,9 @@ class Manager:
 
     # -- parts
 
-    def _announce(self) -> None:
+    def _resolve(self) -> None:
+        """Make the catalog of what was read, and announce it."""
+        self.catalog = resolve(self._read, self.catalog)
         self.version += 1
         for callback in self.on_change:
             callback()
@@ -259,8 +265,8 @@ class Manager:
 
     def _list_unpublished(self, plugin_id: str) -> None:
         """List a plugin that can only be stopped; a refresh removes it."""
-        self.catalog = dict(sorted({**self.catalog, plugin_id: Plugin(plugin_id, None, problem=NO_FOLDER)}.items()))
-        self._announce()
+        self._read = dict(sorted({**self._read, plugin_id: Plugin(plugin_id, None, problem=NO_FOLDER)}.items()))
+        self._resolve()
 
     async def _publish(self, plugin_id: str) -> None:
         """Read a plugin's manifest as it is now, and have the engine write what its next start uses.
@@ -269,19 +275,23 @@ class Manager:
             PluginNotFound, InvalidManifest, PluginDisabled, StartFailed
         """
         known = self._get(plugin_id)
+        read = self._read[plugin_id]
 
         def read_and_publish() -> Plugin:
-            plugin = self._reader.read_again(known)
+            fresh = self._reader.read_again(read)
+            # what changes in a manifest may close a cycle, which must not be published
+            plugin = known if fresh == read else resolve({**self._read, plugin_id: fresh})[plugin_id]
             if plugin.program is not None and plugin.enabled:
                 self._engine.publish(plugin.program)
-            return plugin
+            return fresh
 
-        plugin = await asyncio.to_thread(read_and_publish)
+        fresh = await asyncio.to_thread(read_and_publish)
         self._readings += 1
         self._read_at[plugin_id] = self._readings
-        if plugin != known:
-            self.catalog[plugin_id] = plugin
-            self._announce()
+        if fresh != read:
+            self._read[plugin_id] = fresh
+            self._resolve()
+        plugin = self.catalog.get(plugin_id, known)  # a refresh may have found its folder gone meanwhile
         if plugin.program is None or plugin.manifest is None:
             raise InvalidManifest(describe_problem(plugin))
         if not plugin.manifest.enabled:

@@ -20,7 +20,7 @@ class Outcome:
 
 def report_stop(process: Process) -> Outcome:
     """The outcome of a stop that is no longer waited for, from the process as it is now."""
-    if process.state in (ProcessState.STARTING, ProcessState.RUNNING):
+    if process.state in (ProcessState.STARTING, ProcessState.RUNNING) or (process.queued and process.is_gone):
         return Outcome(Process(ProcessState.STOPPED), finished=True)  # as it was before somebody started it again
     if process.is_gone:
         return Outcome(process, finished=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from plugvisor.models.process import Process
     from plugvisor.plugins.catalog import Catalog
@@ -27,8 +27,15 @@ class Refreshed:
         return replace(self, added=added, invalid=sorted({*self.invalid, *ids}))
 
 
-def list_differences(before: Catalog, after: Catalog, processes: Mapping[str, Process]) -> Refreshed:
-    """Compare two readings of the plugins folder with what the engine knows."""
+def list_differences(
+    before: Collection[str], after: Catalog, reread: Collection[str], processes: Mapping[str, Process]
+) -> Refreshed:
+    """Compare two readings of the plugins folder with what the engine knows.
+
+    Args:
+        before: the ids that there were.
+        reread: the ids whose reading is another than before.
+    """
     # one that `supervisorctl update` has added is new here all the same
     added = [
         plugin.id
@@ -39,9 +46,7 @@ def list_differences(before: Catalog, after: Catalog, processes: Mapping[str, Pr
     return Refreshed(
         added=added,
         changed=[
-            plugin.id
-            for plugin in after.values()
-            if plugin.program and plugin.id not in added and plugin != before.get(plugin.id)
+            plugin.id for plugin in after.values() if plugin.program and plugin.id not in added and plugin.id in reread
         ],
         removed=sorted({*before, *gone} - (after.keys() - gone)),
         invalid=[plugin.id for plugin in after.values() if plugin.folder and not plugin.program],

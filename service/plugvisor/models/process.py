@@ -128,6 +128,11 @@ class Process(msgspec.Struct, frozen=True):
         return self.state is ProcessState.EXITED and bool(self.spawn_error)
 
     @property
+    def is_starting(self) -> bool:
+        """Whether it is STARTING, or is started when something has ended or its dependencies are met."""
+        return self.state is ProcessState.STARTING or self.start_pending or bool(self.queued)
+
+    @property
     def is_gone(self) -> bool:
         """Whether nothing of it is alive."""
         return self.state is not ProcessState.STOPPING and not self.is_alive and not self.orphans
@@ -135,6 +140,8 @@ class Process(msgspec.Struct, frozen=True):
     @property
     def status(self) -> Status:
         """The API's word for the state."""
+        if self.queued and self.state is not ProcessState.STOPPING:
+            return Status.STARTING
         return Status.ERROR if self.exited_unexpectedly else _STATUS[self.state]
 
     @property

@@ -30,6 +30,10 @@ class Plugin:
     """Why it cannot be used, for a person."""
     manifest_error: ManifestError | None = None
     """The same as a value, if its folder is there."""
+    dependents: tuple[str, ...] = ()
+    """The ids of the plugins that depend on it, sorted; set by `dependencies.resolve`, as the next."""
+    notes: tuple[str, ...] = ()
+    """What there is to say about the versions of its dependencies, in sentences."""
 
     @property
     def name_of_folder(self) -> str:

@@ -54,40 +54,35 @@ for _ in range(100):
 """
 """At most 200 MiB, which takes 5 seconds."""
 
-_RESTARTS_SOON = "[plugin_runtime.restart]\ndelay = 0.1\nmax_delay = 1\n"
-"""What depends on a plugin waits while that waits for its restart."""
-
 LIFECYCLE_PLUGINS = {
     # a chain of three; now and then a cycle
-    "base": Behaviour(
-        _IS_READY_SOON + _WRITES_ITS_PID + WAITS, runtime=_EXEC_CHECK + _RESTARTS_SOON, may_require={"top": "started"}
-    ),
-    "middle": Behaviour(_IS_READY_SOON + _SERVES, requires={"base": "ready"}, runtime=_TCP_CHECK + _RESTARTS_SOON),
+    "base": Behaviour(_IS_READY_SOON + _WRITES_ITS_PID + WAITS, runtime=_EXEC_CHECK, may_require={"top": "started"}),
+    "middle": Behaviour(_IS_READY_SOON + _SERVES, requires={"base": "ready"}, runtime=_TCP_CHECK),
     "top": Behaviour(OBEYS + WAITS, requires={"middle": "ready"}),
     # a diamond above the first of them
-    "left": Behaviour(_IS_READY_SOON + _SERVES, requires={"base": "started"}, runtime=_HTTP_CHECK + _RESTARTS_SOON),
-    "right": Behaviour(OBEYS + WAITS, "startsecs = 1", requires={"base": "ready"}, runtime=_RESTARTS_SOON),
+    "left": Behaviour(_IS_READY_SOON + _SERVES, requires={"base": "started"}, runtime=_HTTP_CHECK),
+    "right": Behaviour(OBEYS + WAITS, "startsecs = 1", requires={"base": "ready"}),
     "summit": Behaviour(
         OBEYS + WAITS,
         requires={"left": "ready", "right": "ready"},
         runtime='[plugin_runtime.limits]\nmemory = "256M"\nprocesses = 16\nopen_files = 64\n',
     ),
-    "oneshot": Behaviour(OBEYS + "time.sleep(0.2)\n", runs_until_stopped=False, runtime=_RESTARTS_SOON),
+    "oneshot": Behaviour(OBEYS + "time.sleep(0.2)\n", runs_until_stopped=False),
     "prepared": Behaviour(OBEYS + WAITS, requires={"oneshot": "completed"}),
     "casual": Behaviour(OBEYS + WAITS, prefers=("base",)),
     "ailing": Behaviour(
         OBEYS + _WRITES_ITS_PID + _IS_ILL_SOON + WAITS,
         runs_until_stopped=False,
-        runtime=f'[plugin_runtime.checks.pid]\n{_HAS_ITS_PID}level = "alive"\nthreshold = 2\n' + _RESTARTS_SOON,
+        runtime=f'[plugin_runtime.checks.pid]\n{_HAS_ITS_PID}level = "alive"\nthreshold = 2\n',
     ),
     "leaking": Behaviour(
         OBEYS + _LEAKS + WAITS,
         runs_until_stopped=False,
-        runtime='[plugin_runtime.limits]\nmemory = "40M"\n' + _RESTARTS_SOON,
+        runtime='[plugin_runtime.limits]\nmemory = "40M"\n',
     ),
     "exhausted": Behaviour(
         OBEYS + "time.sleep(0.1)\nos._exit(3)\n",
         runs_until_stopped=False,
-        runtime="[plugin_runtime.restart]\ndelay = 0.05\nfactor = 1\nmax_restarts = 3\nwindow = 60\n",
+        restart="restart.delay = 0.05\nrestart.factor = 1\nrestart.max_restarts = 3\nrestart.window = 60",
     ),
 }

@@ -55,6 +55,8 @@ class Behaviour:
     """What `rewire` adds to them now and then."""
     prefers: tuple[str, ...] = ()
     """The plugins that it depends on with `required = false`."""
+    restart: str = "restart.delay = 0.1\nrestart.max_delay = 1"
+    """By default a plugin that is killed again and again waits for up to 30 seconds, and what needs it waits too."""
     runtime: str = ""
     """More tables of the manifest; `ADDRESS` is replaced by an address of the plugin's own."""
 

@@ -73,10 +73,10 @@ def shorten_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.1)
 
 
-def fail(code: int, text: str) -> Callable[[str], None]:
+def fail(code: int, text: str) -> Callable[..., None]:
     """A method that answers with a fault."""
 
-    def method(_name: str) -> None:
+    def method(*_arguments: Any) -> None:
         raise xmlrpc.client.Fault(code, text)
 
     return method
@@ -259,18 +259,37 @@ def test_a_program_that_does_not_run_cannot_be_stopped(tmp_path: Path, code: int
     run(tmp_path, scenario)
 
 
+# -- end
+
+
+def test_a_process_is_ended(tmp_path: Path) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
+        def end(*arguments: Any) -> int:
+            calls.append(arguments)
+            return change(fake, STOPPING)("echo")
+
+        fake.methods["plugins.end"] = end
+        await engine.end("echo", 3, "memory limit", "policy")
+        assert engine.get("echo").state is ProcessState.STOPPING
+
+    run(tmp_path, scenario, **RUNNING)
+    assert calls == [("echo", 3, "memory limit", "policy")]
+
+
 # -- what every change has in common
 
 
-@pytest.mark.parametrize("change_name", ["begin_stop", "begin_restart"])
+@pytest.mark.parametrize("change_name", ["begin_stop", "begin_restart", "end"])
 def test_supervisords_stack_traces_are_for_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, change_name: str
 ) -> None:
     async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
-        for method in ("plugins.stop", "plugins.restart"):
+        for method in ("plugins.stop", "plugins.restart", "plugins.end"):
             fake.methods[method] = fail(30, 'FAILED: unknown problem killing echo (7):Traceback: File "/secret"')
         with pytest.raises(StopTimeout, match="cannot signal its process") as raised:
-            await getattr(engine, change_name)("echo")
+            await getattr(engine, change_name)("echo", *([1, "it hangs", "always"] if change_name == "end" else []))
         assert "secret" not in str(raised.value)
 
     run(tmp_path, scenario)

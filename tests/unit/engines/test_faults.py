@@ -49,8 +49,8 @@ MEANINGS: dict[str, dict[str, type[Exception]]] = {
         "FAILED": StopTimeout,
     },
     "plugins.restart": ADDING | {"FAILED": StopTimeout},
-    "plugins.execute": {"BAD_NAME": NotRunning, "NOT_RUNNING": NotRunning},
     "plugins.end": {"FAILED": StopTimeout},
+    "plugins.execute": {"BAD_NAME": NotRunning, "NOT_RUNNING": NotRunning, "FAILED": SupervisorUnavailable},
     "plugins.remove": {"BAD_NAME": NoSuchProgram, "STILL_RUNNING": StillRunning},
 }
 OURS = sorted(name for name in vars(PluginsNamespace) if not name.startswith("_"))

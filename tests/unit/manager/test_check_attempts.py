@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import ssl
 import subprocess
@@ -295,6 +296,21 @@ def test_nothing_is_known_while_the_engine_is_away() -> None:
             engine = FakeEngine()
             engine.errors["execute"] = error
             assert await make_attempt(engine, "echo", 1, "run", Check(exec=("true",))) is None
+
+    run_scenario(scenario())
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp"])
+def test_a_service_without_open_files_does_not_blame_the_plugin(kind: str) -> None:
+    async def scenario() -> None:
+        async with listen(Server()) as port:
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4, limits[1]))
+            try:
+                found = await try_check(**{kind: f"{'http://' * (kind == 'http')}127.0.0.1:{port}"})
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert found is None
 
     run_scenario(scenario())
 

@@ -255,6 +255,19 @@ def test_who_is_told_first_is_not_told_that_a_new_launch_is_ready() -> None:
     run_with_monitor(scenario)
 
 
+def test_a_new_manifest_takes_effect_with_the_next_start() -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.start(old=make_check())
+        await setup.wait_for(Health.HEALTHY)
+        setup.manifests["echo"] = make_manifest(checks={"new": make_check()})
+        setup.set("echo", ProcessState.RUNNING)
+        assert [check.name for check in setup.monitor.list_checks("echo")] == ["old"]
+        setup.set("echo", ProcessState.STARTING, launches=next(_launches), started=time.monotonic())
+        assert [check.name for check in setup.monitor.list_checks("echo")] == ["new"]
+
+    run_with_monitor(scenario)
+
+
 def test_a_service_that_begins_checks_what_runs_already() -> None:
     async def scenario(setup: Setup) -> None:
         setup.engine.executions["run"] = FAIL
@@ -371,6 +384,7 @@ def test_attempts_at_once_are_limited_and_a_check_never_runs_twice() -> None:
         for name in held:
             setup.start(name, run=make_check())
         await wait_until(lambda: len(asyncio.all_tasks()) == 1 + len(held), "all of them")
+        await let_tasks_run()
         assert len(setup.engine.calls) == monitor.MOST_COMMANDS
         setup.set("p19", ProcessState.STOPPED)  # while it waits for its turn
         for event in held.values():

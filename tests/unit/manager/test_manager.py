@@ -294,6 +294,57 @@ def test_a_refresh_adds_notes_changes_and_removes(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+DEPENDS_ON_ECHO = "[plugin_runtime.depends_on.echo]"
+DEPENDS_ON_OTHER = "[plugin_runtime.depends_on.other]"
+
+
+@pytest.mark.parametrize("verb", ["start", "reload"])
+def test_a_start_that_would_close_a_cycle_changes_nothing(tmp_path: Path, verb: str) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        plugins.write("other", runtime=DEPENDS_ON_ECHO)
+        assert (await manager.refresh()).added == ["other"]
+        assert manager.catalog["echo"].dependents == ("other",)
+        engine.calls.clear()
+        before = dict(engine.published)
+        plugins.write("echo", runtime=DEPENDS_ON_OTHER)
+        with pytest.raises(InvalidManifest, match="it depends on itself: echo -> other -> echo"):
+            await getattr(manager, verb)("echo")
+        assert (engine.calls, engine.published) == ([], before)
+        assert manager.catalog["other"].program is None, "it is in the cycle too"
+        plugins.write("echo")
+        await getattr(manager, verb)("echo")
+        assert manager.catalog["other"].program is not None
+
+    run(tmp_path, scenario)
+
+
+def test_a_refresh_adds_no_plugin_of_a_cycle_until_it_is_gone(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        plugins.write("echo", runtime=DEPENDS_ON_OTHER)
+        plugins.write("other", runtime=DEPENDS_ON_ECHO)
+        plugins.write("same")
+        assert await manager.refresh() == Refreshed(["same"], [], [], ["echo", "other"])
+        assert "other" not in engine.published
+        plugins.write("echo", version="2")
+        assert await manager.refresh() == Refreshed(["other"], ["echo"], [], [])
+        same = manager.catalog["same"]
+        assert await manager.refresh() == Refreshed([], [], [], [])
+        assert manager.catalog["same"] is same, "what is rendered of it stays as it is"
+
+    run(tmp_path, scenario)
+
+
+def test_a_removed_plugin_is_no_dependent_any_more(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        plugins.write("other", runtime=DEPENDS_ON_ECHO)
+        await manager.refresh()
+        plugins.remove("other")
+        assert (await manager.refresh()).removed == ["other"]
+        assert manager.catalog["echo"].dependents == ()
+
+    run(tmp_path, scenario)
+
+
 def test_a_removed_plugin_that_is_started_again_and_again(tmp_path: Path) -> None:
     async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
         plugins.remove("echo")

@@ -64,6 +64,6 @@ def test_the_differences_between_two_readings() -> None:
         "unread": Plugin("unread", None, problem="no folder"),  # published before this service was started
     }
     processes = dict.fromkeys(("changed", "gone", "same", "unread"), RUNNING)
-    assert list_differences(before, after, processes) == Refreshed(
+    assert list_differences(before, after, {"changed", "gone"}, processes) == Refreshed(
         added=["new"], changed=["changed"], removed=["forgotten", "gone", "unread"], invalid=["broken"]
     )

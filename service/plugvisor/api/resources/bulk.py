@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.outcome import Outcome
     from plugvisor.models.plugin import PluginIds
+    from plugvisor.models.process import Process
     from plugvisor.plugins.catalog import Catalog
 
 STARTED_AT_ONCE = 32
@@ -74,7 +75,7 @@ async def start_plugins(request: Request[State], query: WaitQuery, body: PluginI
 async def stop_plugins(request: Request[State], query: WaitQuery, body: PluginIds) -> Response:
     """Stop the plugins named, or all that run."""
     manager, processes = request.state["manager"], request.state["engine"].read()
-    running = [name for name in manager.catalog if processes.get(name, NEVER_ADDED).state not in _AT_REST]
+    running = [name for name in manager.catalog if _can_stop(processes.get(name, NEVER_ADDED))]
     verb = Verb(
         lambda name, wait_seconds, _: manager.stop(name, wait_seconds),
         "Plugin stopped successfully",
@@ -90,6 +91,10 @@ async def reload_plugins(request: Request[State], query: WaitQuery, body: Plugin
     manager = request.state["manager"]
     verb = Verb(manager.reload, "Plugin reloaded successfully", "Plugin is reloading", is_ordered=True)
     return await _answer(request, verb, query, body, _list_enabled(manager))
+
+
+def _can_stop(process: Process) -> bool:
+    return process.state not in _AT_REST or bool(process.queued)
 
 
 def _list_enabled(manager: Manager) -> list[str]:

@@ -20,6 +20,7 @@ from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.engines.supervisord.run_folder import read_plugins_user, run_dir_errors
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import Catalog, load_catalog, load_plugin
+from plugvisor.plugins.dependencies import resolve
 from plugvisor.users import become_user
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
     render = partial(render_program, settings=settings)
     try:
         published = publisher.read_folders()
-        catalog = load_catalog(settings.plugins_dir, published, render)
+        catalog = resolve(load_catalog(settings.plugins_dir, published, render))
     except OSError as error:
         advice = "create it, or set" if isinstance(error, FileNotFoundError) else "set"
         raise ConfigurationError(

@@ -17,6 +17,7 @@ from plugvisor.engines.supervisord.faults import (
     NoSuchProgram,
     StillRunning,
 )
+from plugvisor.engines.supervisord.process_errors import KILL_GRACE_SECONDS, check_gone, check_started
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.engines.supervisord.program import Program, render_program
 from plugvisor.engines.supervisord.publisher import Publisher
@@ -30,7 +31,7 @@ from plugvisor.errors import (
 )
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
-from plugvisor.models.process import Process, ProcessState, Status
+from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,8 +48,6 @@ NO_STREAM = (
     f"[rpcinterface:plugins] to {RUN_FOLDER}/state.sock, and restart it"
 )
 FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
-KILL_GRACE_SECONDS = 5.0
-"""How long a process may take to be gone after SIGKILL; the kernel may hold one that waits for a disk."""
 ORPHAN_SECONDS = 5.0
 """How long orphans may take to be gone: a second of it is for SIGTERM."""
 _STARTED = (ProcessState.STARTING, ProcessState.RUNNING)
@@ -179,9 +178,9 @@ class SupervisordEngine:
         process = await self._table.wait_for(
             plugin_id, lambda process: process.is_gone or process.state in _STARTED, seconds
         )
-        if process.state in _STARTED:
+        if process.state in _STARTED or (process.queued and process.is_gone):
             return Process(ProcessState.STOPPED)  # as it was in between
-        _check_gone(process)
+        check_gone(process)
         return process
 
     async def begin_restart(self, plugin_id: str) -> None:
@@ -194,17 +193,25 @@ class SupervisordEngine:
         seconds = self.get(plugin_id).stop_seconds + KILL_GRACE_SECONDS + ORPHAN_SECONDS
         process = await self._table.wait_for(plugin_id, lambda process: not process.start_pending, seconds)
         if process.start_pending:
-            _check_gone(process)
-        _check_started(process)
+            check_gone(process)
+        check_started(process)
         return process
 
     async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
-        """Wait until a program is STARTING no more."""
-        process = await self._table.wait_for(
-            plugin_id, lambda process: process.state is not ProcessState.STARTING, timeout_seconds
-        )
-        _check_started(process)
+        """Wait until a program is neither queued nor STARTING."""
+        process = await self._table.wait_for(plugin_id, lambda process: not process.is_starting, timeout_seconds)
+        if not process.is_starting:
+            check_started(process)
         return process
+
+    async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
+        """Have the starts of published programs wait."""
+        with self._explain():
+            await self._change("plugins.queue", list(plugin_ids), restart)
+
+    async def fail(self, plugin_id: str, reason: str) -> None:
+        """Give up a queued start."""
+        await self._change("plugins.fail", plugin_id, reason)
 
     async def end(
         self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
@@ -232,13 +239,13 @@ class SupervisordEngine:
         begin = partial(self._change, "plugins.execute", plugin_id, launches, check, float(timeout_seconds))
         return await self._table.executions.run(begin, timeout_seconds + KILL_GRACE_SECONDS)
 
-    async def _change(self, method: str, plugin_id: str, *more: str | float) -> None:
+    async def _change(self, method: str, *parameters: str | float | list[str]) -> None:
         """Call a method of the extension; return when the process table shows what it has done."""
         self._table.read()  # raises at once while supervisord is silent, instead of after a timeout
-        await self._table.reach(await self.client.call(method, plugin_id, *more))
+        await self._table.reach(await self.client.call(method, *parameters))
 
     @contextlib.contextmanager
-    def _explain(self, plugin_id: str) -> Iterator[None]:
+    def _explain(self, plugin_id: str = "") -> Iterator[None]:
         """supervisord's words name files and hold stack traces: they are for the log."""
         try:
             yield
@@ -253,7 +260,7 @@ class SupervisordEngine:
             logger.error("supervisord rejects a program: %s", error)
             raise StartFailed("supervisord rejects its program; the service's log has its words") from error
         except ForeignProgram as error:
-            self._table.foreign.add(plugin_id)  # the stream reports it in a moment
+            self._table.foreign.add(plugin_id or str(error).rpartition(": ")[2])  # the stream reports it in a moment
             raise InvalidManifest(FOREIGN_PROGRAM) from error
 
     async def _sync(self) -> None:
@@ -279,19 +286,3 @@ class SupervisordEngine:
                 logger.error("%s", problem.replace(RUN_FOLDER, str(self._settings.run_dir)))
                 self._table.problem = problem
             await asyncio.sleep(DIAGNOSE_SECONDS)
-
-
-def _check_gone(process: Process) -> None:
-    if process.is_gone:
-        return
-    what = "an orphan of it" if process.orphans and not process.is_alive else "its process"
-    raise StopTimeout(
-        f"{what} is still alive {KILL_GRACE_SECONDS:g} seconds after SIGKILL; the kernel may be waiting for a device"
-    )
-
-
-def _check_started(process: Process) -> None:
-    if process.status is Status.ERROR:
-        raise StartFailed(process.detail)
-    if process.state in (ProcessState.STOPPED, ProcessState.STOPPING):
-        raise StartFailed("it was stopped while it was starting")

@@ -94,8 +94,19 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
         Fault.ALREADY_ADDED: ForeignProgram,
         Fault.FAILED: StopTimeout,
     },
-    "plugins.execute": {Fault.BAD_NAME: NotRunning, Fault.NOT_RUNNING: NotRunning},
+    "plugins.queue": {
+        Fault.BAD_NAME: ConfigurationRejected,
+        Fault.CANT_REREAD: ConfigurationRejected,
+        Fault.ALREADY_ADDED: ForeignProgram,
+        Fault.FAILED: StopTimeout,
+    },
+    "plugins.fail": {},
     "plugins.end": {Fault.FAILED: StopTimeout},
+    "plugins.execute": {
+        Fault.BAD_NAME: NotRunning,
+        Fault.NOT_RUNNING: NotRunning,
+        Fault.FAILED: SupervisorUnavailable,  # it has no processes or open files left
+    },
     "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
 SHUTTING_DOWN = "supervisord is shutting down; try again when it has been restarted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import NotRunning, SupervisorUnavailable
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine, Execution
     from plugvisor.models.lifecycle import Check
 
+OWN_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What this service may run out of, which says nothing of the plugin either."""
 LATE_SECONDS = 0.5
 """A timeout that comes so much later says nothing of the plugin: this service was stopped, or had no CPU time."""
 
@@ -23,7 +26,7 @@ async def make_attempt(engine: Engine, plugin_id: str, launches: int, name: str,
 
     Returns:
         why it failed, or "" if it passed; None if nothing is known: the launch is over, or supervisord or this
-        service was stopped meanwhile.
+        service was stopped meanwhile, or has run out of something.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + check.timeout
@@ -38,7 +41,7 @@ async def make_attempt(engine: Engine, plugin_id: str, launches: int, name: str,
     except TimeoutError:
         return None if loop.time() > deadline + LATE_SECONDS else _describe_timeout(check)
     except OSError as error:
-        return describe_failure(error)
+        return None if error.errno in OWN_SHORTAGES else describe_failure(error)
     except ValueError:
         return "its address is invalid"
 

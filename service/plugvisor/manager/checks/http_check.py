@@ -73,17 +73,15 @@ async def check_http(url: str, timeout_seconds: float) -> str:
     deadline = loop.time() + timeout_seconds
     async with asyncio.timeout_at(deadline):
         transport, exchange = await connect(
-            lambda: _Exchange(target.request), target.host, target.port, _make_context() if target.is_tls else None
+            lambda: Exchange(target.request), target.host, target.port, _make_context() if target.is_tls else None
         )
     try:
         await asyncio.wait((exchange.done,), timeout=deadline - loop.time())
     finally:
         cast("asyncio.WriteTransport", transport).abort()
-    if not exchange.status:
-        if not exchange.failure:
-            raise TimeoutError
-        return exchange.failure
-    return "" if 200 <= exchange.status <= 299 else f"answered {exchange.status}"
+    if (verdict := exchange.verdict) is None:
+        raise TimeoutError
+    return verdict
 
 
 @functools.cache
@@ -95,18 +93,23 @@ def _make_context() -> ssl.SSLContext:
     return context
 
 
-class _Exchange(asyncio.Protocol):
+class Exchange(asyncio.Protocol):
     """One request and its response. The methods that begin with `on_` are called by the parser."""
 
     def __init__(self, request: bytes) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.status = 0
-        """0 until the head has arrived."""
-        self.failure = ""
-        """Why there is no status, and will be none."""
+        self._status = 0  # until the head has arrived
+        self._failure = ""  # why there is no status, and will be none
         self._request = request
         self._bytes_left = MOST_BYTES
         self._parser = httptools.HttpResponseParser(self)
+
+    @property
+    def verdict(self) -> str | None:
+        """Why the check fails, or ""; None as long as there is no answer."""
+        if self._status:
+            return "" if 200 <= self._status <= 299 else f"answered {self._status}"
+        return self._failure or None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -131,14 +134,14 @@ class _Exchange(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The status is known, if it is not that of an interim response."""
         status = self._parser.get_status_code()
-        self.status = 0 if 100 <= status < 200 and status != 101 else status
+        self._status = 0 if 100 <= status < 200 and status != 101 else status
 
     def on_message_complete(self) -> None:
         """The whole response, or an interim one."""
-        if self.status:
+        if self._status:
             self._finish("")
 
     def _finish(self, failure: str) -> None:
         if not self.done.done():
-            self.failure = failure
+            self._failure = failure
             self.done.set_result(None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor.states import ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
-from plugvisor.engines.supervisord.extension.processes.plugin_process import NEVER_STARTED
+from plugvisor.engines.supervisord.extension.processes.queued_start import NEVER_STARTED
 
 if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
@@ -98,6 +98,38 @@ class Changes:
         self._start_when_clear(process)
         return self._reporter.flush()
 
+    def end(self, name: str, launches: int, reason: str, restart: str) -> int:
+        """See `PluginsNamespace.end`."""
+        self._check_mood()
+        process = self._programs.find(name)
+        if process is not None and process.launches == launches and process.state in _ALIVE:
+            self._options.logger.info(f"plugins: ending {name!r}: {reason}")  # noqa: G004
+            if error := process.end(reason, restart):
+                raise RPCError(Faults.FAILED, error)
+        return self._reporter.flush()
+
+    def queue(self, names: list[str], restart: str) -> int:
+        """See `PluginsNamespace.queue`."""
+        self._check_mood()
+        processes = [self._programs.prepare(name) for name in names]
+        if restart:
+            process = self._programs.prepare(restart)
+            if _can_stop(process):
+                self._begin_stop(process)
+            self._queue(process)
+        for process in processes:
+            if process.name != restart and not _is_started(process):
+                self._queue(process)
+        return self._reporter.flush()
+
+    def fail(self, name: str, reason: str) -> int:
+        """See `PluginsNamespace.fail`."""
+        process = self._programs.find(name)
+        if process is not None and process.queued:
+            process.queued.fail(reason)
+            self._reporter.note(name)
+        return self._reporter.flush()
+
     def execute(self, name: str, launches: int, check: str, timeout_seconds: float, number: int) -> int:
         """See `PluginsNamespace.execute`."""
         self._check_mood()
@@ -107,16 +139,6 @@ class Changes:
         if process.launches != launches or not process.pid or process.state not in _ALIVE:
             raise RPCError(Faults.NOT_RUNNING, name)
         self._checks.begin(process, check, timeout_seconds, number)
-        return self._reporter.flush()
-
-    def end(self, name: str, launches: int, reason: str, restart: str) -> int:
-        """See `PluginsNamespace.end`."""
-        self._check_mood()
-        process = self._programs.find(name)
-        if process is not None and process.launches == launches and process.state in _ALIVE:
-            self._options.logger.info(f"plugins: ending {name!r}: {reason}")  # noqa: G004
-            if error := process.end(reason, restart):
-                raise RPCError(Faults.FAILED, error)
         return self._reporter.flush()
 
     def remove(self, name: str) -> int:
@@ -144,7 +166,14 @@ class Changes:
         """supervisord is stopping: nothing is started any more."""
         self._pending.clear()
 
+    def _queue(self, process: PluginProcess) -> None:
+        self._cancel_start(process)
+        process.cancel_restart()
+        process.queued.begin("asked")
+        self._reporter.note(process.name)
+
     def _start_when_clear(self, process: PluginProcess) -> None:
+        process.queued.clear()
         process.start_pending = True
         self._pending[process.name] = process
         self._reporter.note(process.name)
@@ -164,7 +193,7 @@ class Changes:
 
     def _cancel_start(self, process: PluginProcess) -> bool:
         process.start_pending = False
-        was_pending = self._pending.pop(process.name, None) is not None
+        was_pending = process.queued.cancel() | (self._pending.pop(process.name, None) is not None)
         if was_pending:
             self._reporter.note(process.name)
         return was_pending
@@ -176,6 +205,10 @@ class Changes:
     def _check_mood(self) -> None:
         if self._options.mood < SupervisorStates.RUNNING:
             raise RPCError(Faults.SHUTDOWN_STATE)
+
+
+def _is_started(process: PluginProcess) -> bool:
+    return process.state in _ALIVE or process.start_pending or process.is_unsignallable
 
 
 def _can_stop(process: PluginProcess) -> bool:

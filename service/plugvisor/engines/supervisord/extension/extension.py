@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from supervisor import events
-from supervisor.options import ProcessConfig
 from supervisor.states import SupervisorStates
 
 from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
 from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
+from plugvisor.engines.supervisord.extension.patches.adoption import adopt_programs
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
 from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
@@ -25,18 +25,17 @@ from plugvisor.engines.supervisord.extension.patches.shortages import prepare_fo
 from plugvisor.engines.supervisord.extension.patches.stops import install_stops
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, LaunchFiles
 from plugvisor.engines.supervisord.extension.processes.orphans import END_SECONDS, Orphans, end_tagged
-from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 from plugvisor.engines.supervisord.extension.processes.subreaper import become_subreaper
 from plugvisor.engines.supervisord.extension.programs import Programs
 from plugvisor.engines.supervisord.extension.reporter import StateReporter
+from plugvisor.engines.supervisord.extension.shutdown import Shutdown
 from plugvisor.engines.supervisord.extension.stream import guarded
 
 if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.patches.guard import Guard
+    from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
     from plugvisor.engines.supervisord.extension.processes.process_tag import ProcessTag
     from plugvisor.engines.supervisord.extension.stdout import StdoutLog
-
-_MAKE_PROCESS = ProcessConfig.make_process
 
 
 class Extension:
@@ -62,8 +61,8 @@ class Extension:
         self.boot_id = secrets.token_hex(4)
         self._guard = guard
         self._supervisord = supervisord
-        self._launch_dir = os.path.join(self.run_dir, "launch")
-        self._launch_files = LaunchFiles(self._launch_dir, guard.as_service if guard else contextlib.nullcontext)
+        launch_dir = os.path.join(self.run_dir, "launch")
+        self._launch_files = LaunchFiles(launch_dir, guard.as_service if guard else contextlib.nullcontext)
         self._end_by: float | None = None
         self._service_group: Any = None
         self._service_socket: Any = None
@@ -82,12 +81,20 @@ class Extension:
         )
         self._end_earlier_orphans()
         self._operators = Operators(supervisord, programs_dir)
-        self._adopt_programs()
+        adopt_programs(supervisord.process_groups, launch_dir, self)
         self._hold_socket()
         self._programs = Programs(supervisord, programs_dir, self._operators)
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
-        self._loop = EventLoop(supervisord, self.clock, self._before_poll, self._is_clear, self._orphans.note_reaped)
+        self._shutdown = Shutdown(supervisord, self._orphans.has)
+        self._loop = EventLoop(
+            supervisord,
+            self.clock,
+            self._before_poll,
+            self._is_clear,
+            self._orphans.note_reaped,
+            is_held=self._shutdown.holds,
+        )
         CriticalPrograms(supervisord, self._loop.run, self.read_launch)
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
@@ -154,7 +161,7 @@ class Extension:
         """Everything has been reaped: go on with orphans and pending starts, and report."""
         self._follow_clock()
         self._keeper.check()
-        waits_seconds = [self._checks.step(), self._go_on_with_orphans()]
+        waits_seconds = [self._checks.step(), self._go_on_with_orphans(), self._shutdown.step()]
         self._read_programs()
         self._reporter.report()
         wait_seconds = min((seconds for seconds in waits_seconds if seconds is not None), default=None)
@@ -226,39 +233,15 @@ class Extension:
 
     @guarded
     def _on_stopping(self, _event: Any) -> None:
-        """Stop every group at once; supervisord would go one by one, a second or more each."""
+        """Begin to stop everything; supervisord would stop one group after another, a second or more each."""
         if self._guard is not None:
             self._guard.forbid_restart()
-        self.logger.info("plugins: stopping every program at once")
         self.changes.forget_starts()
         self._checks.end()
-        for group in self._supervisord.process_groups.values():
-            self._stop_group(group)
+        self._shutdown.begin()
         self._reporter.close()
 
-    @guarded
-    def _stop_group(self, group: Any) -> None:
-        group.stop_all()
-
     # -- the beginning and the end
-
-    def _adopt_programs(self) -> None:
-        """Make supervisord's programs that are plugins ours, before anything is started."""
-
-        def make_process(config: Any, group: Any = None) -> Any:
-            if config.command != f"/bin/sh {self._launch_dir}/{config.name}.sh":
-                return _MAKE_PROCESS(config, group)
-            process = PluginProcess(config, self)
-            process.group = group
-            return process
-
-        ProcessConfig.make_process = make_process
-        groups = self._supervisord.process_groups
-        for name, group in groups.items():
-            if [process.config.command for process in group.processes.values()] == [
-                f"/bin/sh {self._launch_dir}/{name}.sh"
-            ]:
-                groups[name] = group.config.make_group()
 
     def _hold_socket(self) -> None:
         """Keep the service's socket open while no process of it runs, if supervisord has opened it."""

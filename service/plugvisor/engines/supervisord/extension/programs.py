@@ -14,7 +14,8 @@ from supervisor.xmlrpc import Faults, RPCError
 from plugvisor.engines.supervisord.extension.generated import is_foreign
 from plugvisor.engines.supervisord.extension.patches.log_files import make_folder
 from plugvisor.engines.supervisord.extension.patches.operators import get_names
-from plugvisor.engines.supervisord.extension.processes.plugin_process import NEVER_STARTED, PluginProcess
+from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
+from plugvisor.engines.supervisord.extension.processes.queued_start import NEVER_STARTED
 
 if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.patches.operators import Operators
@@ -143,6 +144,7 @@ class Programs:
     def _add(self, name: str, config: Any) -> PluginProcess:
         process = self._make_group(name, config)
         process.laststart = NEVER_STARTED  # else supervisord starts it by itself
+        process.queued.clear()
         return process
 
     def _make_group(self, name: str, config: Any) -> PluginProcess:

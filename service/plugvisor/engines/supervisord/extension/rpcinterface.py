@@ -115,17 +115,25 @@ class PluginsNamespace:
         """
         return self._changes.restart(name)
 
-    def execute(self, name: str, launches: int, check: str, timeout_seconds: float, number: int) -> int:
-        """Run the command of a program's check, as the program; a line of the state stream reports how it has ended.
+    def queue(self, names: list[str], restart: str) -> int:
+        """Have the start of programs wait for `start`, each with its file as it is now. Starts nothing.
 
-        @param string name             the program's name
-        @param int launches            the launch that is meant
-        @param string check            the check's name
-        @param double timeout_seconds  after which it is killed
-        @param int number              what identifies the line
-        @return int result             the sequence number of the last line
+        A program that runs, or is about to be started, is left alone. If a name is unknown, nothing is queued.
+
+        @param array names     the programs' names
+        @param string restart  a program that is stopped first if it runs, and is queued too; may be empty
+        @return int result     the sequence number of the last line
         """
-        return self._changes.execute(name, launches, check, timeout_seconds, number)
+        return self._changes.queue(names, restart)
+
+    def fail(self, name: str, reason: str) -> int:
+        """Give up a start that is queued: the program is FATAL. Does nothing if it is not queued any more.
+
+        @param string name     the program's name
+        @param string reason   why, for a person
+        @return int result     the sequence number of the last line
+        """
+        return self._changes.fail(name, reason)
 
     def end(self, name: str, launches: int, reason: str, restart: str) -> int:
         """Begin to end a process that does not work, as a stop does; it is EXITED unexpectedly then.
@@ -139,6 +147,18 @@ class PluginsNamespace:
         @return int result     the sequence number of the last line
         """
         return self._changes.end(name, launches, reason, restart)
+
+    def execute(self, name: str, launches: int, check: str, timeout_seconds: float, number: int) -> int:
+        """Run the command of a program's check, as the program; a line of the state stream reports how it has ended.
+
+        @param string name             the program's name
+        @param int launches            the launch that is meant
+        @param string check            the check's name
+        @param double timeout_seconds  after which it is killed
+        @param int number              what identifies the line
+        @return int result             the sequence number of the last line
+        """
+        return self._changes.execute(name, launches, check, timeout_seconds, number)
 
     def remove(self, name: str) -> int:
         """Forget a stopped program.

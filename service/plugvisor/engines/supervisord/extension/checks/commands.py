@@ -8,11 +8,13 @@ is discarded.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supervisor.options import signame
+from supervisor.xmlrpc import Faults, RPCError
 
 from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
 from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VARIABLE, ProcessTag
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
     from plugvisor.engines.supervisord.extension.processes.orphans import Orphans
     from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
+
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
 class CheckCommands:
@@ -52,6 +56,9 @@ class CheckCommands:
         """Run a check's command; its end, or why it cannot be executed, is reported under that number.
 
         An attempt before it that has not ended is killed, without a report.
+
+        Raises:
+            RPCError: supervisord lacks what it takes; that says nothing of the plugin.
         """
         name = f"{process.name}.{check}"
         if name in self._commands:
@@ -67,6 +74,8 @@ class CheckCommands:
             with numbering_children(tag):
                 pid = _spawn(launch, launch.checks[check], tag, process.config.uid)
         except OSError as error:
+            if error.errno in SHORTAGES:
+                raise RPCError(Faults.FAILED, describe_spawn_error(error, launch.directory)) from error
             self._report(_make_result(process.name, number, error=describe_spawn_error(error, launch.directory)))
             return
         self._commands[name] = _Command(process.name, tag, pid, time.monotonic() + timeout_seconds, number)

@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import heapq
 import selectors
-import signal
-import socket
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from supervisor import events
 from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.states import SupervisorStates
 
+from plugvisor.engines.supervisord.extension.patches.waker import Waker
 from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ class EventLoop:
         before_poll: called once in each round, when every state is settled; returns in how many seconds it wants to be
             called again, or None.
         is_clear: whether nothing is left that the end of supervisord must wait for.
+        is_held: whether the group of that name is not to be stopped yet.
     """
 
     def __init__(
@@ -63,11 +63,14 @@ class EventLoop:
         before_poll: Callable[[], float | None],
         is_clear: Callable[[], bool],
         on_unknown_reaped: Callable[[], object],
+        *,
+        is_held: Callable[[str], bool],
     ) -> None:
         self._supervisord = supervisord
         self._options = supervisord.options
         self._clock = clock
         self._before_poll = before_poll
+        self._is_held = is_held
         self._is_clear = is_clear
         self._on_unknown_reaped = on_unknown_reaped
         self._selector = selectors.DefaultSelector()
@@ -155,11 +158,12 @@ class EventLoop:
             supervisord.stopping = True
             supervisord.stop_groups = sorted(supervisord.process_groups.values())
             events.notify(events.SupervisorStoppingEvent())
-        # supervisor stops one group after another, the last first; those of the extension are stopping already
+        # supervisor stops one group after another, the last first; the extension stops all whose turn it is
         while supervisord.stop_groups and not supervisord.stop_groups[-1].get_unstopped_processes():
             supervisord.stop_groups.pop()
         if supervisord.stop_groups:
-            supervisord.stop_groups[-1].stop_all()
+            if not self._is_held(supervisord.stop_groups[-1].config.name):
+                supervisord.stop_groups[-1].stop_all()
             if time.time() > supervisord.lastshutdownreport + ROUND_SECONDS:
                 supervisord.shutdown_report()
             return False
@@ -264,35 +268,6 @@ class EventLoop:
 
 def _describe_failure() -> str:
     return f"plugins: {traceback.format_exc()}"
-
-
-class Waker:
-    """Ends the wait of a round when a signal arrives, as a dispatcher."""
-
-    def __init__(self) -> None:
-        self.reading, self._writing = socket.socketpair()
-        self.reading.setblocking(False)
-        self._writing.setblocking(False)
-        signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
-
-    def wake(self) -> None:
-        """Make the next wait return at once."""
-        with contextlib.suppress(OSError):  # full: it returns anyway
-            self._writing.send(b"\0")
-
-    def handle_read_event(self) -> None:
-        """Take the bytes; being woken was all."""
-        with contextlib.suppress(OSError):
-            self.reading.recv(4096)
-
-    def handle_error(self) -> None:
-        """There is nothing to mend: the next signal writes again."""
-
-    def close(self) -> None:
-        """Ignore signals from now on."""
-        signal.set_wakeup_fd(-1)
-        self.reading.close()
-        self._writing.close()
 
 
 def is_plugin(process: Any) -> bool:

@@ -1,7 +1,7 @@
-"""`supervisorctl stop` of a plugin that has ended and waits for its restart.
+"""`supervisorctl stop` of a plugin that has no process, but is about to be started.
 
-supervisor 4.3.0 restarts such a process at once, and answers NOT_RUNNING if it is stopped before that. Under a restart
-policy it waits for up to `max_delay`: a stop cancels the restart.
+supervisor 4.3.0 restarts a process that has ended at once, and answers NOT_RUNNING if it is stopped before that. Under
+a restart policy it waits for up to `max_delay`, and a queued start for its dependencies: a stop cancels either.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from supervisor import rpcinterface
 from supervisor.http import NOT_DONE_YET
 from supervisor.states import RUNNING_STATES, STOPPED_STATES
 
-from plugvisor.engines.supervisord.extension.processes.restarting_process import RestartingProcess
+from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ _STOP_PROCESS = rpcinterface.SupervisorNamespaceRPCInterface.stopProcess
 
 
 def install_stops() -> None:
-    """Have the stops of supervisor's own interface, of one program or of all, cancel restarts."""
+    """Have the stops of supervisor's own interface, of one program or of all, cancel restarts and queued starts."""
     rpcinterface.SupervisorNamespaceRPCInterface.stopProcess = _stop_process
     rpcinterface.isRunning = _can_stop
     rpcinterface.isNotRunning = _can_start
@@ -32,12 +32,12 @@ def install_stops() -> None:
 def _stop_process(interface: Any, name: str, wait: bool = True) -> Any:
     interface._update("stopProcess")  # noqa: SLF001 - raises while supervisord is shutting down
     _, process = interface._getGroupAndProcess(name)  # noqa: SLF001
-    if not isinstance(process, RestartingProcess) or not process.cancel_restart():
+    if not isinstance(process, PluginProcess) or not (process.queued.cancel() | process.cancel_restart()):
         return _STOP_PROCESS(interface, name, wait)
     return _make_wait(interface, process) if wait and process.state not in STOPPED_STATES else True
 
 
-def _make_wait(interface: Any, process: RestartingProcess) -> Callable[[], Any]:
+def _make_wait(interface: Any, process: PluginProcess) -> Callable[[], Any]:
     """What supervisord calls until the process has ended, as for a stop of its own."""
 
     def wait() -> Any:
@@ -50,7 +50,8 @@ def _make_wait(interface: Any, process: RestartingProcess) -> Callable[[], Any]:
 
 
 def _can_stop(process: Any) -> bool:
-    return process.get_state() in RUNNING_STATES or getattr(process, "restarts_by_itself", False)
+    is_to_start = getattr(process, "restarts_by_itself", False) or bool(getattr(process, "queued", False))
+    return process.get_state() in RUNNING_STATES or is_to_start
 
 
 def _can_start(process: Any) -> bool:

@@ -13,6 +13,7 @@ from plugvisor.engines.supervisord.extension.processes.flapping import FLAPPING_
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
 from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
 from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VARIABLE, ProcessTag
+from plugvisor.engines.supervisord.extension.processes.queued_start import QueuedStart
 from plugvisor.engines.supervisord.extension.processes.restart_policy import RestartValues
 from plugvisor.engines.supervisord.extension.processes.restarting_process import RestartingProcess
 from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
     from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 
-NEVER_STARTED = 0.5
-"""A `laststart` that supervisord shows as 0 but takes for true: it does not start such a program by itself."""
 _TICK_SECONDS = 0.001  # supervisord compares with `>`
 
 
@@ -67,6 +66,7 @@ class PluginProcess(RestartingProcess):
         self.launches = 0
         self.start_pending = False
         """It is started as soon as nothing of it is alive."""
+        self.queued = QueuedStart(self, lambda: owner.process_changed(self))
         self.stop_awaited_at = 0.0
         """When a call that waits for the stop has looked last, on the monotonic clock; 0 once it has seen the end."""
         self.next_config: Any = None
@@ -123,6 +123,7 @@ class PluginProcess(RestartingProcess):
         self._owner.prepare_spawn(self)
         self.apply_config()
         self.killing = self.system_stop = self.administrative_stop = self.start_pending = False
+        self.queued.clear()
         self.spawnerr = self.exitstatus = None
         self.laststart = self._owner.clock.time()
         self.started = time.monotonic()
@@ -181,6 +182,7 @@ class PluginProcess(RestartingProcess):
             # supervisor does not expect that such a process ends, and its AssertionError would end supervisord
             self.killing, self.state = True, ProcessStates.STOPPING
         super().finish(pid, sts)
+        self.queued.show_failure()
 
     def stop_report(self) -> None:
         """Called by supervisor each time that a call which waits for the stop looks whether it has ended.
@@ -204,10 +206,11 @@ class PluginProcess(RestartingProcess):
             self.change_state(ProcessStates.STOPPED)
 
     def transition(self) -> None:
-        """Do what is due; nothing is started while something of an earlier process is alive."""
+        """Do what is due; nothing is started while it is queued or something of an earlier process is alive."""
         if self.state == ProcessStates.RUNNING and self.flapping.end_if_over(time.monotonic() - self.started):
             self._owner.process_changed(self)
-        if self.state in (*STOPPED_STATES, ProcessStates.BACKOFF) and self._owner.has_orphans(self.name):
+        is_at_rest = self.state in (*STOPPED_STATES, ProcessStates.BACKOFF)
+        if is_at_rest and (self.queued or self._owner.has_orphans(self.name)):
             return
         if self.state != ProcessStates.EXITED:
             super().transition()
@@ -235,7 +238,7 @@ class PluginProcess(RestartingProcess):
                 return now if self.is_given_up else self.delay + _TICK_SECONDS
             case ProcessStates.EXITED if running and self.restarts_by_itself:
                 return self.delay
-            case ProcessStates.STOPPED if running and self.config.autostart and not self.laststart:
+            case ProcessStates.STOPPED if running and self.config.autostart and not (self.laststart or self.queued):
                 return now
             case ProcessStates.RUNNING if self.flapping.is_present:
                 return now + self.started + FLAPPING_SECONDS - time.monotonic()
@@ -243,7 +246,7 @@ class PluginProcess(RestartingProcess):
 
     def describe(self) -> dict[str, Any]:
         """Its line in the state stream."""
-        return {
+        line = {
             "name": self.name,
             "state": self.state,
             "pid": self.pid,
@@ -259,3 +262,4 @@ class PluginProcess(RestartingProcess):
             "orphans": self._owner.has_orphans(self.name),
             "stop_seconds": self.config.stopwaitsecs,
         }
+        return {**line, "queued": self.queued.why} if self.queued else line

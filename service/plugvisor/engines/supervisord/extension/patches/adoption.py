@@ -1,0 +1,44 @@
+"""Makes supervisord's programs that are plugins processes of ours, whoever adds them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from supervisor.options import ProcessConfig
+
+from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
+from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
+
+if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.processes.plugin_process import Owner
+
+_MAKE_PROCESS = ProcessConfig.make_process
+
+
+def adopt_programs(groups: dict[str, Any], launch_dir: str, owner: Owner) -> None:
+    """Replace the processes of the plugins among supervisord's programs, and of all that are added from now on.
+
+    One that supervisord would start by itself, and that depends on others, is queued.
+    """
+
+    def make_process(config: Any, group: Any = None) -> Any:
+        if config.command != f"/bin/sh {launch_dir}/{config.name}.sh":
+            return _MAKE_PROCESS(config, group)
+        process = PluginProcess(config, owner)
+        process.group = group
+        if config.autostart and _has_dependencies(config.name, owner):
+            process.queued.begin("boot")
+        return process
+
+    ProcessConfig.make_process = make_process
+    for name, group in groups.items():
+        commands = [process.config.command for process in group.processes.values()]
+        if commands == [f"/bin/sh {launch_dir}/{name}.sh"]:
+            groups[name] = group.config.make_group()
+
+
+def _has_dependencies(name: str, owner: Owner) -> bool:
+    try:
+        return bool(owner.read_launch(name).depends_on)
+    except LaunchFileError:
+        return False  # the start reports it
