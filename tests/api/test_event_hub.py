@@ -15,7 +15,6 @@ from plugvisor.api.event_hub import Client, EventHub
 from plugvisor.api.resources.events import EventStream
 from plugvisor.api.views import Views
 from plugvisor.errors import SupervisorUnavailable, TooManyStreams
-from plugvisor.manager.checks.monitor import HealthMonitor
 from plugvisor.models.process import Process, ProcessState
 from plugvisor.plugins.catalog import Plugin
 
@@ -33,6 +32,10 @@ class FakeManager:
         self.catalog = {plugin_id: Plugin(plugin_id, None, problem="none") for plugin_id in plugin_ids}
         self.version = 0
         self.on_change: list[Callable[[], object]] = []
+        self.on_facts: list[Callable[[str], object]] = []
+
+    def facts(self, _plugin_id: str) -> None:
+        return None
 
     def change(self) -> None:
         self.version += 1
@@ -138,8 +141,7 @@ def on_hub(scenario: Callable[[EventHub, FakeEngine, FakeManager], Awaitable[Non
         unlooked: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unlooked.append(context))
         engine, manager = FakeEngine(), FakeManager(*(plugin_ids or ("a", "b")))
-        monitor = HealthMonitor(engine, {}.get)  # type: ignore[arg-type]
-        hub = EventHub(manager, engine, monitor, CountingViews(manager, engine, monitor))  # type: ignore[arg-type]
+        hub = EventHub(manager, engine, CountingViews(manager, engine))  # type: ignore[arg-type]
         async with asyncio.timeout(30):
             await scenario(hub, engine, manager)
             hub.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.helpers.page import OPPOSITES, Appearance, launch_chromium
+from tests.helpers.page_events import PageEvents
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.stack import ADMIN_CODE, QUICK, ROOT, PlugvisorStack, run_stack
 from tests.helpers.waiting import DEADLINE_SECONDS
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
+
+    OpenWith = Callable[..., tuple[Page, PageEvents]]
 
 IS_REQUIRED = os.environ.get("PLUGVISOR_TEST_REQUIRE_BROWSER") == "1"
 """Set by .ci/run, where these tests must not be skipped."""
@@ -174,3 +177,20 @@ def open_signed_in(
         return page
 
     return open_signed_in
+
+
+@pytest.fixture
+def open_with(stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance) -> OpenWith:
+    """Opens the page, signed in, with these plugins."""
+
+    def open_with(*items: dict[str, Any], width: int = 0, plugin_id: str = "") -> tuple[Page, PageEvents]:
+        page = open_page("about:blank", Appearance(appearance.language, appearance.theme, width or appearance.width))
+        events = PageEvents(page)
+        page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+        events.show(*items)
+        if plugin_id:
+            page.evaluate("(id) => { location.hash = `#/plugin/${id}`; }", plugin_id)
+            page.locator("article.plugin").wait_for()
+        return page, events
+
+    return open_with

@@ -77,10 +77,13 @@ def test_arguments_and_environment_byte_for_byte(
     shared.wait_until_gone("exact")
 
 
-def test_directory_group_signals_and_descriptors(shared: Supervisord, add: Callable[..., str]) -> None:
+@pytest.mark.parametrize("limits", [{}, {"open_files": 500}], ids=["no limits", "limits"])
+def test_directory_group_signals_and_descriptors(
+    shared: Supervisord, add: Callable[..., str], limits: dict[str, float]
+) -> None:
     folder = shared.root / "a folder\nof its own"
     folder.mkdir(exist_ok=True)
-    what = run_dump(shared, add(DUMP, directory=str(folder)))
+    what = run_dump(shared, add(DUMP, directory=str(folder), limits=limits))
     assert what["directory"] == str(folder)
     assert what["group"] == what["pid"]
     blocked, ignored = [int(line.split()[1], 16) for line in what["signals"]]
@@ -142,10 +145,12 @@ def test_no_value_of_the_environment_is_in_a_command_line(shared: Supervisord, a
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
-def test_as_another_user() -> None:
+@pytest.mark.parametrize("limits", [{}, {"open_files": 500}], ids=["no limits", "limits"])
+def test_as_another_user(limits: dict[str, float]) -> None:
     nobody = pwd.getpwnam("nobody")
     with make_supervisord() as own:
-        own.write_plugin("theirs", arguments=["/bin/sh", "-c", "id -u; id -G; echo ready"], user="nobody")
+        arguments = ["/bin/sh", "-c", "id -u; id -G; echo ready"]
+        own.write_plugin("theirs", arguments=arguments, user="nobody", limits=limits)
         own.start()
         own.start_ready("theirs")
         assert own.read_output("theirs") == f"{nobody.pw_uid}\n{nobody.pw_gid}\nready\n"

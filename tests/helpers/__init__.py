@@ -9,6 +9,7 @@ hostile_strings  strategies for strings that mean something to a shell, to super
 log_clients      clients that follow a plugin's log, by events or by a WebSocket
 manifests        `make_manifest`, with defaults
 page             Chromium, the page's texts and rows, and `Appearance`: language, theme and width
+page_events      `PageEvents`: what the page shows, from the test in place of `GET /events`; `make_item`
 plugin_code      the code of plugins: one that obeys, one that takes its time, one that ignores SIGTERM
 ports            `find_free_port`, which no other worker gets
 printer_plugin   `PRINTER`, a plugin that prints what a test has it print

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from plugvisor.engines.engine import EngineInfo, Execution
-from plugvisor.errors import NotRunning, SupervisorUnavailable
+from plugvisor.errors import NotRunning, StartFailed, SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
 from tests.helpers.scenarios import wait_until
@@ -26,7 +26,9 @@ class FakeEngine:
 
     name = "fake"
 
-    def __init__(self) -> None:
+    def __init__(self, *, announces: bool = False) -> None:
+        """Args: `announces`: whether `on_change` is called whenever the test or a method changes a process."""
+        self._announces = announces
         self.processes: dict[str, Process] = {}
         self.published: dict[str, tuple[Manifest, Path]] = {}
         self.calls: list[tuple[str, str]] = []
@@ -60,8 +62,17 @@ class FakeEngine:
         before = self.processes.get(plugin_id, NEVER_ADDED)
         changed = msgspec.structs.replace(before, **{"state": state, "pid": 7 if is_alive else 0} | fields)
         self.processes[plugin_id] = changed
-        self.version += 1
+        self._announce(plugin_id)
         return changed
+
+    def announce_all(self) -> None:
+        """Say that every process may have changed, as after a break of the connection."""
+        self._announce(None)
+
+    def _announce(self, plugin_id: str | None) -> None:
+        self.version += 1
+        for callback in list(self.on_change) if self._announces else ():
+            callback(plugin_id)
 
     async def _do(self, method: str, plugin_id: str) -> None:
         self.calls.append((method, plugin_id))
@@ -143,14 +154,28 @@ class FakeEngine:
         self.set(plugin_id, ProcessState.STOPPING, start_pending=True, queued="")
 
     async def wait_spawned(self, plugin_id: str) -> Process:
-        """Have a plugin be STARTING."""
+        """Have a plugin be STARTING, unless its start was given up or cancelled."""
         await self._do("wait_spawned", plugin_id)
+        process = self.get(plugin_id)
+        if process.state is ProcessState.FATAL:
+            raise StartFailed(process.detail)
+        if process.state is ProcessState.STOPPED and not process.start_pending:
+            raise StartFailed("it was stopped while it was starting")
         return self.set(plugin_id, ProcessState.STARTING, start_pending=False)
 
     async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
         """Have a plugin be RUNNING, if there is time."""
         await self._do("wait_running", plugin_id)
         return self.set(plugin_id, ProcessState.RUNNING) if timeout_seconds > 0 else self.get(plugin_id)
+
+    async def end(
+        self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
+    ) -> None:
+        """Begin to end a process, which is STOPPING then."""
+        await self._do("end", plugin_id)
+        if self.get(plugin_id).launches == launches and self.get(plugin_id).is_alive:
+            self.ended.append((plugin_id, reason, restart))
+            self.set(plugin_id, ProcessState.STOPPING)
 
     async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
         """Have starts wait; a plugin that is restarted is STOPPING then."""
@@ -168,15 +193,6 @@ class FakeEngine:
         await self._do("fail", plugin_id)
         if self.get(plugin_id).queued:
             self.set(plugin_id, ProcessState.FATAL, queued="", spawn_error=reason)
-
-    async def end(
-        self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
-    ) -> None:
-        """Begin to end a process, which is STOPPING then."""
-        await self._do("end", plugin_id)
-        if self.get(plugin_id).launches == launches and self.get(plugin_id).is_alive:
-            self.ended.append((plugin_id, reason, restart))
-            self.set(plugin_id, ProcessState.STOPPING)
 
     async def remove(self, plugin_id: str) -> None:
         """Forget a plugin."""

@@ -220,6 +220,8 @@ class Supervisord:
         restart: Mapping[str, float] | None = None,
         critical: bool = False,
         checks: dict[str, list[str]] | None = None,
+        limits: dict[str, float] | None = None,
+        depends_on: Sequence[str] = (),
         **options: object,
     ) -> Path:
         """Write a plugin's launch file and its section, which never starts by itself; returns the section's file.
@@ -240,6 +242,8 @@ class Supervisord:
             restart=dict(restart or {}),
             critical=critical,
             checks=checks or {},
+            limits=limits or {},
+            depends_on=list(depends_on),
         )
         (self.root / "launch" / f"{name}.sh").write_bytes(launch.render(sys.executable))
         values: dict[str, object] = {

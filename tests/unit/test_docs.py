@@ -1,7 +1,6 @@
 """The documents against the code: a reference table has every row, no link leads nowhere, and words are plain."""
 
 import asyncio
-import inspect
 import json
 import re
 from http import HTTPStatus
@@ -12,6 +11,8 @@ from plugvisor.api.openapi import make_document
 from plugvisor.api.problems import PROBLEMS, respond_to_error
 from plugvisor.api.routes import ROUTES, make_routes
 from plugvisor.cli.main import VERBS
+from plugvisor.models.lifecycle import Check, Limits, Requirement, Restart
+from plugvisor.models.manifest import TABLES, SupervisorOptions
 from plugvisor.plugins.manifest import parse_manifest
 from plugvisor.settings import VARIABLES
 from starlette.exceptions import HTTPException
@@ -108,30 +109,43 @@ def test_errors() -> None:
     assert sorted(documented) == sorted(list_problems())
 
 
-def test_manifest_keys() -> None:
-    manifest = parse_manifest(MINIMAL_MANIFEST)
-    options = manifest.supervisor
-    documented: dict[str, list[str]] = {}
+STRUCTS = {
+    "plugin_runtime.supervisor": SupervisorOptions,
+    "plugin_runtime.checks.<name>": Check,
+    "plugin_runtime.depends_on.<id>": Requirement,
+    "plugin_runtime.restart": Restart,
+    "plugin_runtime.limits": Limits,
+}
+
+
+def read_manifest_keys() -> dict[tuple[str, str], str]:
+    """The documented default of each key of each table."""
+    documented = {}
     table = ""
-    for cell, *_ in read_rows("docs/manifest.md", "## Keys")[1:]:
-        first = re.match(r"`\[([\w.]+)\]` `?([\w ]+)", cell)  # a table's name stands before its first key
+    for cell, _, default, _ in read_rows("docs/manifest.md", "## Keys")[1:]:
+        first = re.match(r"`\[([\w.<>]+)\]` `?([\w ]+)", cell)  # a table's name stands before its first key
         table = first[1] if first else table
-        documented.setdefault(table, []).append(first[2] if first else cell)
-    assert documented.pop("plugin_runtime.environment") == ["any name"]
-    assert documented.pop("plugin_runtime.supervisor") == list(inspect.signature(type(options)).parameters)
-    known = set(inspect.signature(type(manifest)).parameters) - {"environment", "supervisor", "metadata", "warnings"}
-    assert {key for keys in documented.values() for key in keys} == known
+        documented[table, first[2] if first else cell] = default
+    return documented
+
+
+def test_manifest_keys() -> None:
+    expected = {(table, key) for table, struct in STRUCTS.items() for key in struct.__struct_fields__}
+    tables = {"environment"} | {name.split(".")[1] for name in STRUCTS}
+    expected |= {(table, key) for table, keys in TABLES.items() for key in keys if key not in tables}
+    assert read_manifest_keys().keys() == expected | {("plugin_runtime.environment", "any name")}
 
 
 def test_manifest_defaults() -> None:
-    documented = {}
-    for key, _, default, _ in read_rows("docs/manifest.md", "## Keys")[1:]:
-        if re.fullmatch(r'".*"|\d+|\[.*\]|true|false', default):  # else it is required, computed or has none
-            documented[key.rpartition("`")[0].rpartition("`")[2] or key] = default
-    assert len(documented) > 10
+    documented = {
+        place: default
+        for place, default in read_manifest_keys().items()
+        if re.fullmatch(r'".*"|[\d.]+|\[.*\]|true|false', default)  # else it is required, computed or has none
+    }
+    assert len(documented) > 20
     manifest = parse_manifest(MINIMAL_MANIFEST)
-    for key, default in documented.items():
-        value = getattr(manifest, key) if hasattr(manifest, key) else getattr(manifest.supervisor, key)
+    for (table, key), default in documented.items():
+        value = getattr(STRUCTS[table](), key) if table in STRUCTS else getattr(manifest, key)
         assert json.dumps(value) == default, key
 
 

@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec import inspect
+from plugvisor.models.lifecycle import Check, Limits, Requirement, Restart
 from plugvisor.models.manifest import RESERVED_IDS, TABLES, Manifest, ManifestError, SupervisorOptions
 from plugvisor.models.manifest_schema import make_schema
 from plugvisor.plugins.manifest import parse_manifest
@@ -72,6 +73,10 @@ def near_limits(declaration: inspect.Type) -> st.SearchStrategy[Any]:
             return near_limits(declared)
         case inspect.BoolType():
             return st.booleans()
+        case inspect.UnionType(types=types):
+            return st.one_of([near_limits(one) for one in types if not isinstance(one, inspect.NoneType)])
+        case inspect.FloatType(ge=low, le=high) if low is not None and high is not None:
+            return st.sampled_from([low - 0.01, low, high, high + 1]) | st.floats(low, high)
         case inspect.IntType(ge=int(low), le=int(high)):
             return st.sampled_from([low - 1, low, high, high + 1]) | st.integers(low, high)
         case inspect.LiteralType(values=words):
@@ -96,14 +101,25 @@ def declaration_of(struct: type[msgspec.Struct], name: str) -> inspect.Type:
 KEYS = {
     **{(table, key): declaration_of(Manifest, key) for table, keys in TABLES.items() for key in keys},
     **{
-        ("plugin_runtime", "supervisor", key): declaration_of(SupervisorOptions, key)
-        for key in SupervisorOptions.__struct_fields__
+        ("plugin_runtime", table, key): declaration_of(struct, key)
+        for table, struct in {"supervisor": SupervisorOptions, "restart": Restart, "limits": Limits}.items()
+        for key in struct.__struct_fields__
+    },
+    **{("plugin_runtime", "checks", "web", key): declaration_of(Check, key) for key in Check.__struct_fields__},
+    **{
+        ("plugin_runtime", "depends_on", "db", key): declaration_of(Requirement, key)
+        for key in Requirement.__struct_fields__
     },
 }
 NOT_IN_THE_SCHEMA = (
     "the first word of `command` is empty",
     "`command` cannot be split into words",
     "the id ",  # which is reserved but for upper case
+    "the first word of `exec` is empty",
+    "`exec` cannot be split into words",
+    "`tcp` has an IPv6 address that is invalid",
+    "`http` has an IPv6 address that is invalid",
+    "a plugin cannot depend on itself",
 )
 """Rules that are about more than the type, the characters or the range of one value."""
 
@@ -117,7 +133,9 @@ def test_the_schema_rejects_what_the_reader_rejects(path: tuple[str, ...], data:
         del document["plugin"]["entry"]
     table = document
     for name in path[:-1]:
-        table = table[name]
+        table = table.setdefault(name, {})
+    if "web" in path and path[-1] not in ("http", "tcp", "exec"):
+        table["tcp"] = "localhost:1"
     table[path[-1]] = data.draw(near_limits(KEYS[path]) | OTHER_TYPES)
 
     problem = read(document)
@@ -139,6 +157,26 @@ def test_the_schema_rejects_what_the_reader_rejects(path: tuple[str, ...], data:
         *(
             ({"plugin": {"id": "a", "command": command}}, is_valid)
             for command, is_valid in {"": False, " \t\r\n": False, "\xa0": True, " a  b": True, "a \0": False}.items()
+        ),
+        *(
+            ({"plugin": {"id": "a", "command": "a"}, "plugin_runtime": {"checks": {"web": check}}}, is_valid)
+            for check, is_valid in [
+                ({}, False),
+                ({"http": "http://[::1]:80/a?b"}, True),
+                ({"http": "http://a:80", "tcp": "a:80"}, False),
+                ({"http": "http://user:secret@host/"}, False),
+                ({"http": "ftp://host/"}, False),
+                ({"http": "http://host:65536/"}, False),
+                ({"tcp": "host"}, False),
+                ({"tcp": "[::1]:5432"}, True),
+                ({"exec": "python 'my probe.py'"}, True),
+                ({"exec": []}, False),
+                ({"exec": ["python", "probe.py"], "on_failure": "restart", "level": "alive"}, True),
+            ]
+        ),
+        *(
+            ({"plugin": {"id": "a", "command": "a"}, "plugin_runtime": {"limits": {"memory": memory}}}, is_valid)
+            for memory, is_valid in {"512M": True, 1: True, 0: False, "0": False, "1.5G": False, "1T": False}.items()
         ),
         *(({"plugin": {"id": reserved, "command": "a"}}, False) for reserved in RESERVED_IDS),
     ],

@@ -26,7 +26,7 @@ from plugvisor.api.routes import ROUTES, make_routes
 from plugvisor.api.state import State
 from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
-from plugvisor.manager.checks.monitor import HealthMonitor
+from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
 from plugvisor.metrics.sampler import Sampler
 from plugvisor.metrics.traffic import NO_ROUTE, Traffic
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from plugvisor.admin_code import AdminCode
-    from plugvisor.models.manifest import Manifest
     from plugvisor.settings import Settings
 
 
@@ -52,22 +51,22 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine)
         await asyncio.gather(engine.open(), manager.load())
-        monitor = HealthMonitor(engine, partial(find_manifest, manager))
-        monitor.open()  # before the views: a process's event shows its health too
-        views = Views(manager, engine, monitor)
-        events = EventHub(manager, engine, monitor, views)
+        views = Views(manager, engine)
+        events = EventHub(manager, engine, views)
         log_streams = LogStreams()
         sampler = Sampler(partial(find_pids, manager, engine))
         traffic = Traffic()
         engine.client.on_call.append(traffic.count_call)
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
-        manager.on_change.append(lambda: monitor.keep(manager.catalog))
+        manager.on_change.append(lambda: manager.monitor.keep(manager.catalog))
         sampler.keep(manager.catalog)
+        limit_watch = LimitWatch(engine)
+        limit_watch.open()
         yield State(
             settings=settings,
             engine=engine,
             manager=manager,
-            monitor=monitor,
+            monitor=manager.monitor,
             views=views,
             events=events,
             logs=LogReader(manager, settings.log_dir),
@@ -78,8 +77,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             routes=ROUTES,
             endless=[events, log_streams],
         )
+        await limit_watch.close()
         await sampler.close()
-        await monitor.close()
         await manager.close()
         await engine.close()
 
@@ -120,12 +119,6 @@ async def respond_to_unmatched(request: Request[Any], error: Exception) -> Respo
     path = getattr(request.scope.get("endpoint"), "path", NO_ROUTE)
     request.scope["state"]["traffic"].count_refused(path, request.method, response.status_code)
     return response
-
-
-def find_manifest(manager: Manager, plugin_id: str) -> Manifest | None:
-    """A plugin's manifest as it was last read; None if it cannot be used."""
-    plugin = manager.catalog.get(plugin_id)
-    return plugin.manifest if plugin is not None and plugin.program is not None else None
 
 
 async def find_pids(manager: Manager, engine: SupervisordEngine) -> dict[str, int]:

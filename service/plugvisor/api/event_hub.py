@@ -1,7 +1,7 @@
 """Sends every event to every open stream of `GET /events`.
 
     event: snapshot      {"plugins": [as in GET /plugins, with pid and uptime], "time"}
-    event: status        {"plugin_id", "status", "state", …, "time"}: one plugin, or its health, has changed
+    event: status        {"plugin_id", "status", "state", …, "time"}: one plugin, its health or what it waits for
     event: plugins       as a snapshot: plugins were added, changed or removed
     event: unavailable   {"detail", "time"}: supervisord cannot be reached; a snapshot follows when it can
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from plugvisor.api.http.stream_limit import Place
     from plugvisor.api.views import Views
     from plugvisor.engines.engine import Engine
-    from plugvisor.manager.checks.monitor import HealthMonitor
     from plugvisor.manager.manager import Manager
 
 HEARTBEAT_SECONDS = 15.0
@@ -72,7 +71,7 @@ class Client:
 class EventHub:
     """Sends what happens to every open stream."""
 
-    def __init__(self, manager: Manager, engine: Engine, monitor: HealthMonitor, views: Views) -> None:
+    def __init__(self, manager: Manager, engine: Engine, views: Views) -> None:
         self._manager = manager
         self._engine = engine
         self._views = views
@@ -86,7 +85,7 @@ class EventHub:
         self._catalog_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         engine.on_change.append(self._on_process)
-        monitor.on_change.append(self._on_process)
+        manager.on_facts.append(self._on_process)
         manager.on_change.append(self._on_catalog)
 
     def open(self, plugin_id: str | None, last_event_id: str | None, address: str | None = None) -> Client:

@@ -44,6 +44,12 @@ class WaitQuery(Query, frozen=True, kw_only=True):
         return None if self.wait is UNSET else self.wait
 
 
+class StopQuery(WaitQuery, frozen=True, kw_only=True):
+    """How long to wait, and what to stop too."""
+
+    dependents: Annotated[bool, Meta(description="true: first stop the plugins that require it")] = False
+
+
 class PeriodQuery(Query, frozen=True, kw_only=True):
     """From when until when. A time without an offset is the server's local time."""
 
@@ -111,7 +117,9 @@ def _decode(kind: type[Q], query_string: bytes) -> Q:
                 value = msgspec.convert(text, field.type, strict=False)
             except msgspec.ValidationError:
                 value = None
-            if value is None or (isinstance(value, int) and str(value) != text):  # msgspec takes 1e3 for a whole number
+            if value is None or (
+                isinstance(value, int) and str(value).lower() != text
+            ):  # msgspec takes 1e3 for a whole number
                 raise InvalidRequest(f"`{field.name}` must be {_describe(field.type)}", field.name)
             values[field.name] = value
     return kind(**values)
@@ -130,6 +138,8 @@ def _describe(kind: Any) -> str:
             return f"a whole number from {least} to {most}"
         case {"type": "number", "minimum": least, "maximum": most}:
             return f"a number from {least} to {most}"
+        case {"type": "boolean"}:
+            return "true or false"
         case {"type": "string", "maxLength": most}:
             return f"text of at most {most} characters"
         case schema:

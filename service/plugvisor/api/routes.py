@@ -31,6 +31,7 @@ _LISTED = {
 }
 _STATUS = _json(plugin.PluginStatus, plugin.AllStatuses, description="one or all")
 _OUTCOME = _json(plugin.Outcome)
+_START_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it waits for its dependencies", plugin.Outcome)}
 _LONG_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it continues", plugin.Outcome)}
 _BULK = _json(plugin.BulkResult)
 _EVENTS = {OK: Answer("an endless stream: snapshot, status, plugins, unavailable", media_type="text/event-stream")}
@@ -44,7 +45,14 @@ _LAST_EVENT = {"Last-Event-ID": "the last event that was received"}
 _FOUND = (PluginNotFound, SupervisorUnavailable)
 _CHANGED = (PluginNotFound, InvalidRequest, StopTimeout, SupervisorUnavailable)
 _STOPPED = (*_CHANGED, errors.NotRunning)
-_STARTED = (*_CHANGED, errors.AlreadyRunning, errors.PluginDisabled, errors.InvalidManifest, StartFailed)
+_STARTED = (
+    *_CHANGED,
+    errors.AlreadyRunning,
+    errors.PluginDisabled,
+    errors.InvalidManifest,
+    errors.DependencyFailed,
+    StartFailed,
+)
 _BULK_ERRORS = (InvalidRequest, SupervisorUnavailable)
 _REFRESHED = (errors.PluginsUnreadable, StartFailed, StopTimeout, SupervisorUnavailable)
 _LOG_ERRORS = (PluginNotFound, InvalidRequest)
@@ -57,10 +65,10 @@ ROUTES: tuple[Route, ...] = (
           query=parameters.PluginQuery, errors=_FOUND),
     Route(method="GET", path="/events", handler=events.open_events, answers=_EVENTS,
           query=parameters.PluginQuery, headers=_LAST_EVENT, errors=(*_FOUND, errors.TooManyStreams)),
-    Route(method="POST", path="/plugin/{plugin_id}/start", handler=plugins.start_plugin, answers=_OUTCOME,
+    Route(method="POST", path="/plugin/{plugin_id}/start", handler=plugins.start_plugin, answers=_START_OUTCOME,
           role="admin", query=parameters.WaitQuery, errors=_STARTED),
     Route(method="POST", path="/plugin/{plugin_id}/stop", handler=plugins.stop_plugin, answers=_LONG_OUTCOME,
-          role="admin", query=parameters.WaitQuery, errors=_STOPPED),
+          role="admin", query=parameters.StopQuery, errors=_STOPPED),
     Route(method="POST", path="/plugin/{plugin_id}/reload", handler=plugins.reload_plugin, answers=_LONG_OUTCOME,
           role="admin", query=parameters.WaitQuery, errors=_STARTED),
     Route(method="POST", path="/plugins/refresh", handler=plugins.refresh_plugins, answers=_json(plugin.RefreshResult),
@@ -68,7 +76,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/plugins/start", handler=bulk.start_plugins, answers=_BULK,
           role="admin", query=parameters.WaitQuery, body=plugin.PluginIds, errors=_BULK_ERRORS),
     Route(method="POST", path="/plugins/stop", handler=bulk.stop_plugins, answers=_BULK,
-          role="admin", query=parameters.WaitQuery, body=plugin.PluginIds, errors=_BULK_ERRORS),
+          role="admin", query=parameters.StopQuery, body=plugin.PluginIds, errors=_BULK_ERRORS),
     Route(method="POST", path="/plugins/reload", handler=bulk.reload_plugins, answers=_BULK,
           role="admin", query=parameters.WaitQuery, body=plugin.PluginIds, errors=_BULK_ERRORS),
     Route(method="GET", path="/health", handler=health.show_liveness, answers=_json(server.Liveness)),

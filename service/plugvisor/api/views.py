@@ -12,11 +12,13 @@ from msgspec import UNSET
 
 from plugvisor.api.timestamps import format_time
 from plugvisor.errors import PluginNotFound
-from plugvisor.manager.status import report
+from plugvisor.manager.status import describe, report
 from plugvisor.models.manifest import Metadata
 from plugvisor.models.plugin import (
     Author,
     Dependency,
+    DependsOn,
+    EnforcedLimits,
     LastExit,
     ListedPlugin,
     ManifestError,
@@ -24,17 +26,17 @@ from plugvisor.models.plugin import (
     ProcessStatus,
     StateName,
 )
-from plugvisor.models.process import NEVER_ADDED
+from plugvisor.models.process import LIMIT_KEYS, NEVER_ADDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from plugvisor.engines.engine import Engine
-    from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.manager.facts import Facts
     from plugvisor.manager.manager import Manager
+    from plugvisor.manager.outcome import Outcome as Result
     from plugvisor.manager.status import Report
-    from plugvisor.models.health import Health
-    from plugvisor.models.process import Process
+    from plugvisor.models.process import AppliedLimits, Process
     from plugvisor.plugins.catalog import Plugin
 
 _to_json = msgspec.json.encode
@@ -51,19 +53,18 @@ class Document:
 class Views:
     """Renders the catalog and the process table together. Every method may raise `SupervisorUnavailable`."""
 
-    def __init__(self, manager: Manager, engine: Engine, monitor: HealthMonitor) -> None:
+    def __init__(self, manager: Manager, engine: Engine) -> None:
         self._manager = manager
         self._engine = engine
-        self._monitor = monitor
         self._list: tuple[object, Document] | None = None
         self._all: tuple[object, bytes] | None = None
         self._statuses: dict[str, _RenderedStatus] = {}
-        self._items: dict[str, tuple[Plugin, Process | None, Health | None, bytes]] = {}
+        self._items: dict[str, tuple[Plugin, Process | None, Facts | None, bytes]] = {}
 
     def list_plugins(self) -> Document:
         """The body of `GET /plugins`: rendered when a plugin or its process has changed."""
         processes = self._engine.read()
-        key = (self._engine.version, self._manager.version, self._monitor.version)
+        key = (self._engine.version, self._manager.version)
         if self._list is None or self._list[0] != key:
             items = [self._render_item(plugin, processes) for plugin in self._manager.catalog.values()]
             message = b"" if items else b"no plugins registered"
@@ -76,7 +77,7 @@ class Views:
         """The body of `GET /plugin/status` in two parts: the statuses, rendered at most once a second, and `time`."""
         processes = self._engine.read()
         now = time.monotonic()
-        key = (self._engine.version, self._manager.version, self._monitor.version, int(now))
+        key = (self._engine.version, self._manager.version, int(now))
         if self._all is None or self._all[0] != key:
             parts = [
                 b"%b:{%b}" % (_to_json(plugin.id), self._render_status(plugin, processes, now).fields)
@@ -111,21 +112,21 @@ class Views:
         """One plugin's status; rendered again only when it or its uptime has changed."""
         process = processes.get(plugin.id)
         uptime = process.uptime_seconds(now) if process is not None and process.is_alive else 0
-        health = self._monitor.healths.get(plugin.id)
+        facts = self._manager.facts(plugin.id)
         known = self._statuses.get(plugin.id)
-        if known is None or not known.is_of(plugin, process, health, uptime):
-            fields = _to_json(make_status(plugin, report(plugin, process, now), health))[1:-1]
+        if known is None or not known.is_of(plugin, process, facts, uptime):
+            fields = _to_json(make_status(plugin, report(plugin, process, now, facts), facts))[1:-1]
             before_time = b'{"plugin_id":' + _to_json(plugin.id) + b"," + fields + b',"time":"'
-            known = self._statuses[plugin.id] = _RenderedStatus(plugin, process, health, uptime, fields, before_time)
+            known = self._statuses[plugin.id] = _RenderedStatus(plugin, process, facts, uptime, fields, before_time)
         return known
 
     def _render_item(self, plugin: Plugin, processes: Mapping[str, Process]) -> bytes:
         """A plugin as `GET /plugins` lists it: nothing in it changes by time alone."""
-        process, health = processes.get(plugin.id), self._monitor.healths.get(plugin.id)
+        process, facts = processes.get(plugin.id), self._manager.facts(plugin.id)
         known = self._items.get(plugin.id)
-        if known is None or known[0] is not plugin or known[1] is not process or known[2] is not health:
-            item = _to_json(make_item(plugin, report(plugin, process, 0), health))
-            known = self._items[plugin.id] = (plugin, process, health, item)
+        if known is None or known[0] is not plugin or known[1] is not process or known[2] is not facts:
+            item = _to_json(make_item(plugin, report(plugin, process, 0, facts), facts))
+            known = self._items[plugin.id] = (plugin, process, facts, item)
         return known[3]
 
     def _forget_removed(self) -> None:
@@ -138,18 +139,18 @@ class Views:
 class _RenderedStatus:
     plugin: Plugin
     process: Process | None
-    health: Health | None
+    facts: Facts | None
     uptime: int
     fields: bytes
     before_time: bytes
     """The whole answer about this plugin alone, up to the time."""
 
-    def is_of(self, plugin: Plugin, process: Process | None, health: Health | None, uptime: int) -> bool:
+    def is_of(self, plugin: Plugin, process: Process | None, facts: Facts | None, uptime: int) -> bool:
         """Whether it shows these."""
-        return self.process is process and self.plugin is plugin and self.health is health and self.uptime == uptime
+        return self.process is process and self.plugin is plugin and self.facts is facts and self.uptime == uptime
 
 
-def make_item(plugin: Plugin, current: Report, health: Health | None) -> ListedPlugin:
+def make_item(plugin: Plugin, current: Report, facts: Facts | None) -> ListedPlugin:
     """One item of the list."""
     manifest = plugin.manifest
     metadata = manifest.metadata if manifest else Metadata()
@@ -169,20 +170,28 @@ def make_item(plugin: Plugin, current: Report, health: Health | None) -> ListedP
         sdk_untested=metadata.sdk_untested,
         sdk_conflicts=metadata.sdk_conflicts,
         entries=(),
-        **_make_state(plugin, current, health),
+        depends_on=tuple(
+            DependsOn(id=name, condition=requirement.condition, required=requirement.required)
+            for name, requirement in (sorted(manifest.depends_on.items()) if manifest else ())
+        ),
+        dependents=plugin.dependents,
+        **_make_state(plugin, current, facts),
     )
 
 
-def make_status(plugin: Plugin, current: Report, health: Health | None) -> ProcessStatus:
+def make_status(plugin: Plugin, current: Report, facts: Facts | None) -> ProcessStatus:
     """A plugin's status, with its process if one is alive."""
     process: dict[str, Any] = {} if current.pid is None else {"pid": current.pid, "uptime": current.uptime_seconds}
-    return ProcessStatus(**_make_state(plugin, current, health), **process)
+    return ProcessStatus(**_make_state(plugin, current, facts), **process)
 
 
-def make_outcome(plugin_id: str, process: Process, message: str) -> Outcome:
+def make_outcome(plugin_id: str, result: Result, message: str) -> Outcome:
     """What start, stop or reload has led to: it is about the process, whatever the manifest is like."""
+    process = result.process
     state: StateName = process.state.name  # type: ignore[assignment] # a test holds the two against each other
-    fields: dict[str, Any] = {"detail": process.detail} if process.detail else {}
+    fields: dict[str, Any] = _make_facts(result.facts)
+    if detail := describe(process, result.facts):
+        fields["detail"] = detail
     if process.is_alive:
         fields["pid"] = process.pid
     return Outcome(plugin_id=plugin_id, status=process.status, state=state, message=message, **fields)
@@ -194,7 +203,7 @@ def find_manifest_error(plugin: Plugin) -> ManifestError | None:
     return ManifestError(line=error.line, message=error.problem) if error is not None else None
 
 
-def _make_state(plugin: Plugin, current: Report, health: Health | None) -> dict[str, Any]:
+def _make_state(plugin: Plugin, current: Report, facts: Facts | None) -> dict[str, Any]:
     """The members that the list and the statuses have in common."""
     fields: dict[str, Any] = {"status": current.status, "state": current.state.name}
     if current.detail:
@@ -213,6 +222,26 @@ def _make_state(plugin: Plugin, current: Report, health: Health | None) -> dict[
             fields["retry_at"] = format_time(process.retry_at)
         if process.flapping:
             fields["flapping"] = True
-    if health is not None:
-        fields["health"] = health
+        if process.limits is not None:
+            fields["limits"] = _make_limits(process.limits)
+    return fields | _make_facts(facts)
+
+
+def _make_facts(facts: Facts | None) -> dict[str, Any]:
+    """A plugin's health, and what it says of its dependencies."""
+    fields: dict[str, Any] = {}
+    if facts is not None:
+        if facts.health is not None:
+            fields["health"] = facts.health
+        if facts.queued:
+            fields["queued"] = True
+        if facts.unmet:
+            fields["unmet"] = facts.unmet
     return fields
+
+
+def _make_limits(applied: AppliedLimits) -> EnforcedLimits:
+    fields: dict[str, Any] = {key: value for key in LIMIT_KEYS if (value := getattr(applied, key))}
+    if applied.watched:
+        fields["watched"] = applied.watched
+    return EnforcedLimits(enforced_by=applied.enforced_by, unenforced=applied.unenforced, **fields)

@@ -14,20 +14,20 @@ from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import load_catalog
+from plugvisor.plugins.dependencies import find_warnings, resolve
 from plugvisor.settings import Settings, find_unknown_variables
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
 
-    from plugvisor.plugins.catalog import Plugin
+    from plugvisor.plugins.catalog import Catalog
 
 
 def run_render(_arguments: argparse.Namespace) -> int:
     """Write the program files."""
     settings = Settings.from_env(os.environ)
     prepare_folders(settings)
-    status = _print_verdicts(render_programs(settings, keep_broken=True).values())
+    status = _print_verdicts(render_programs(settings, keep_broken=True))
     for sentence in (*list_foreign_files(settings), *find_unknown_variables(os.environ)):
         print(f"warning: {sentence}", file=sys.stderr)
     return status
@@ -39,18 +39,19 @@ def run_check(arguments: argparse.Namespace) -> int:
     # an author may check manifests without any run folder: the programs are rendered, but never written
     settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
     try:
-        catalog = load_catalog(settings.plugins_dir, {}, partial(render_program, settings=settings))
+        catalog = resolve(load_catalog(settings.plugins_dir, {}, partial(render_program, settings=settings)))
     except OSError as error:
         raise ConfigurationError(f"cannot read the folder {str(settings.plugins_dir)!r}: {error.strerror}") from error
     for sentence in find_unknown_variables(os.environ):
         print(f"warning: {sentence}", file=sys.stderr)
-    return _print_verdicts(catalog.values())
+    return _print_verdicts(catalog)
 
 
-def _print_verdicts(plugins: Iterable[Plugin]) -> int:
+def _print_verdicts(catalog: Catalog) -> int:
     """Print whether each plugin is valid; returns the exit status."""
     count = invalid = 0
-    for plugin in plugins:
+    found = find_warnings(catalog)
+    for plugin in catalog.values():
         count += 1
         where = plugin.name_of_folder or plugin.id
         if plugin.problem:
@@ -58,7 +59,8 @@ def _print_verdicts(plugins: Iterable[Plugin]) -> int:
             print(f"{where}: cannot be used: {plugin.problem}")
         else:
             print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
-        for warning in plugin.manifest.warnings if plugin.manifest else ():
+        own = plugin.manifest.warnings if plugin.manifest else ()
+        for warning in (*own, *found.get(plugin.id, ())):
             print(f"{where}: warning: {warning}")
     print(f"{count} plugin{'' if count == 1 else 's'}, {invalid} invalid")
     return 1 if invalid else 0

@@ -13,6 +13,7 @@ from plugvisor.engines.supervisord import boot
 from plugvisor.engines.supervisord.program import launch_path
 from plugvisor.engines.supervisord.run_folder import prepare_folders, write_users_conf
 from plugvisor.errors import ConfigurationError
+from plugvisor.plugins.dependencies import find_warnings
 from plugvisor.settings import Settings, find_unknown_variables
 
 if TYPE_CHECKING:
@@ -72,10 +73,12 @@ def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None
     print(f"  admin code  {code.value if code.is_new else 'as you set it'}")
     print(f"  plugins     {len(catalog)} in {settings.plugins_dir}")
     print(f"  logs        {settings.log_dir}")
+    found = find_warnings(catalog)
     for plugin in catalog.values():
         if plugin.problem:
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
-        for warning in plugin.manifest.warnings if plugin.manifest else ():
+        own = plugin.manifest.warnings if plugin.manifest else ()
+        for warning in (*own, *found.get(plugin.id, ())):
             print(f"{plugin.name_of_folder}: warning: {warning}", file=sys.stderr)
     warnings = [*boot.list_foreign_files(settings), *find_unknown_variables(os.environ)]
     if code.is_weak:

@@ -127,21 +127,6 @@ class Engine(Protocol):
     async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
         """Wait until a plugin is starting no more; it may still be, when the time is over; raises `StartFailed`."""
 
-    async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
-        """Have the starts of published plugins wait until `start` is called for each, whatever becomes of this service.
-
-        Nothing is started, and a plugin that runs or is starting is left alone. If one cannot be queued, none is.
-
-        Args:
-            restart: a plugin that is stopped first if it runs, and is queued too.
-
-        Raises:
-            StartFailed, InvalidManifest, StopTimeout
-        """
-
-    async def fail(self, plugin_id: str, reason: str) -> None:
-        """Give up a queued start: the plugin is in error, for this reason; do nothing if it is not queued any more."""
-
     async def end(
         self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
     ) -> None:
@@ -157,6 +142,21 @@ class Engine(Protocol):
         Raises:
             StopTimeout
         """
+
+    async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
+        """Have the starts of published plugins wait until `start` is called for each, whatever becomes of this service.
+
+        Nothing is started, and a plugin that runs or is starting is left alone. If one cannot be queued, none is.
+
+        Args:
+            restart: a plugin that is stopped first if it runs, and is queued too.
+
+        Raises:
+            StartFailed, InvalidManifest, StopTimeout
+        """
+
+    async def fail(self, plugin_id: str, reason: str) -> None:
+        """Give up a queued start: the plugin is in error, for this reason; do nothing if it is not queued any more."""
 
     async def remove(self, plugin_id: str) -> None:
         """Forget a stopped plugin; raises `AlreadyRunning` if somebody has started it."""

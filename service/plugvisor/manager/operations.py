@@ -42,7 +42,7 @@ class _UnderWay:
             return self.task.result() if self.task.done() else None
         finally:
             if not self.task.done():
-                self.task.add_done_callback(_log_failure)  # its request was answered, or its client has gone
+                self.task.add_done_callback(log_failure)  # its request was answered, or its client has gone
 
     async def _wait_accepted(self) -> None:
         acceptance = asyncio.create_task(self.accepted.wait())
@@ -97,6 +97,11 @@ class Operations:
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Have `close` wait for a task that consists of operations."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def name_errors(self, verb: str, plugin_id: str, operation: Coroutine[None, None, T]) -> T:
         """Await something outside the plugin's turn; an error says which plugin could not be changed, and how."""
         try:
@@ -133,6 +138,7 @@ class Operations:
                 raise
 
 
-def _log_failure(task: asyncio.Task[Any]) -> None:
+def log_failure(task: asyncio.Task[Any]) -> None:
+    """Log the failure of an operation that nobody waits for any more."""
     if not task.cancelled() and (error := task.exception()):
         logger.warning("an operation that was no longer waited for has failed: %s", error)

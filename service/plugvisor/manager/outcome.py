@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from plugvisor.models.process import Process, ProcessState
+
+if TYPE_CHECKING:
+    from plugvisor.manager.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class Outcome:
     process: Process
     finished: bool
     """False: the caller did not wait for the end, and the operation continues."""
+    facts: Facts | None = None
 
 
 def report_stop(process: Process) -> Outcome:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState, Status
 
 if TYPE_CHECKING:
+    from plugvisor.manager.facts import Facts
     from plugvisor.plugins.catalog import Plugin
 
 
@@ -24,7 +25,7 @@ class Report:
     process: Process
 
 
-def report(plugin: Plugin, process: Process | None, now: float) -> Report:
+def report(plugin: Plugin, process: Process | None, now: float, facts: Facts | None = None) -> Report:
     """Make the report; `process` is None if the engine does not have the program.
 
     A plugin whose manifest is invalid is in error, unless a process of it is alive: that goes on,
@@ -32,9 +33,10 @@ def report(plugin: Plugin, process: Process | None, now: float) -> Report:
 
     Args:
         now: the instant for which to report the uptime, on the monotonic clock.
+        facts: what is to be said of its health and dependencies.
     """
     shown = process or NEVER_ADDED
-    detail = shown.detail
+    detail = describe(shown, facts)
     status, state = shown.status, shown.state
     if plugin.problem:
         detail = describe_problem(plugin)
@@ -43,6 +45,8 @@ def report(plugin: Plugin, process: Process | None, now: float) -> Report:
             state = process.state if process else ProcessState.UNKNOWN
         else:
             detail = f"it keeps running as it was, but {detail}"
+    elif plugin.notes:
+        detail = "; ".join(filter(None, (detail, *plugin.notes)))
     return Report(
         status=status,
         state=state,
@@ -51,6 +55,14 @@ def report(plugin: Plugin, process: Process | None, now: float) -> Report:
         uptime_seconds=shown.uptime_seconds(now) if shown.is_alive else None,
         process=shown,
     )
+
+
+def describe(process: Process, facts: Facts | None) -> str:
+    """Why a process is as it is, for a person; empty if the status says it all."""
+    if facts is None or not facts.note:
+        return "" if process.queued else process.detail
+    # why an earlier process of a queued plugin has ended matters no more
+    return facts.note if facts.queued or not process.detail else f"{process.detail}; {facts.note}"
 
 
 def describe_problem(plugin: Plugin) -> str:

@@ -11,16 +11,50 @@ Level = Literal["ready", "alive"]
 Action = Literal["none", "restart", "stop"]
 
 
+# In Python, `$` alone also matches before a final line break.
+_END = r"$(?!\n)"
+_HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])"
+_PORT = "(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+_LONGEST_STRING = 4096
+_Word = Annotated[str, Meta(pattern=r"^[^\x00]*$", max_length=_LONGEST_STRING)]
+
+MEMORY_PATTERN = f"^[1-9][0-9]{{0,15}}[KMG]?{_END}"
+"""An amount of memory as a file may have it: K, M and G are powers of 1024."""
+
+
 class Check(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`[plugin_runtime.checks.<name>]`: one of `http`, `tcp` and `exec`."""
 
-    http: Annotated[str, Meta(description="A URL; the check passes if it answers with a status from 200 to 299.")] = ""
-    tcp: Annotated[str, Meta(description="`host:port`; the check passes if it accepts a connection.")] = ""
-    exec: Annotated[
-        tuple[str, ...],
+    http: Annotated[
+        str,
         Meta(
+            pattern=rf"^https?://{_HOST}(?::{_PORT})?(?:[/?][!\"$-~]*)?{_END}",
+            max_length=_LONGEST_STRING,
+            description="A URL; the check passes if it answers with a status from 200 to 299.",
+            extra={
+                "rule": "must be an http:// or https:// URL with a host, a port from 1 to 65535 if any, "
+                "and no user and password"
+            },
+        ),
+    ] = ""
+    tcp: Annotated[
+        str,
+        Meta(
+            pattern=f"^{_HOST}:{_PORT}{_END}",
+            description="`host:port`; the check passes if it accepts a connection.",
+            extra={"rule": "must look like host:port, or [address]:port for IPv6, with a port from 1 to 65535"},
+        ),
+    ] = ""
+    exec: Annotated[
+        tuple[_Word, ...],
+        Meta(
+            min_length=1,
+            extra={
+                "rule": "must be a list of strings, or one string, not empty, without NUL characters "
+                f"and with at most {_LONGEST_STRING} characters each"
+            },
             description="A command, run as the plugin's user in its folder and with its environment; the check passes "
-            "if it exits with 0."
+            "if it exits with 0.",
         ),
     ] = ()
     level: Annotated[
@@ -81,7 +115,15 @@ class Restart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`[plugin_runtime.limits]`: of the whole process tree; 0 is no limit."""
 
-    memory: Annotated[int, Meta(ge=0, le=2**53, description="Bytes; a file has a string such as `512M`.")] = 0
-    cpus: Annotated[float, Meta(ge=0, le=10_000, description="CPUs; 1.5 is the time of one and a half.")] = 0.0
-    processes: Annotated[int, Meta(ge=0, le=1_000_000, description="Processes and threads.")] = 0
-    open_files: Annotated[int, Meta(ge=0, le=1_000_000_000, description="Open files of each process.")] = 0
+    memory: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2**53,
+            description="Bytes, or a string such as `512M`.",
+            extra={"rule": "must be a whole number of bytes greater than 0, or a string such as 512M, with K, M or G"},
+        ),
+    ] = 0
+    cpus: Annotated[float, Meta(ge=0.01, le=10_000, description="CPUs; 1.5 is the time of one and a half.")] = 0.0
+    processes: Annotated[int, Meta(ge=1, le=1_000_000, description="Processes and threads.")] = 0
+    open_files: Annotated[int, Meta(ge=1, le=1_000_000_000, description="Open files of each process.")] = 0

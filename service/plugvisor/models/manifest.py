@@ -213,7 +213,7 @@ class Manifest(Struct, frozen=True):
     )
     metadata: Metadata = Metadata()
     warnings: tuple[str, ...] = ()
-    """Keys that are probably misspelt."""
+    """Keys that are probably misspelt, and dependencies that cannot be used."""
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
+from plugvisor.models.lifecycle import MEMORY_PATTERN, Action
 from plugvisor.models.manifest import (
     FILE_NAME,
     RESERVED_IDS,
@@ -36,6 +37,7 @@ def make_schema() -> dict[str, Any]:
     options = definitions["SupervisorOptions"]["properties"]
     options["autorestart"] = _either(options["autorestart"], {"type": "boolean"})
     fields["command"] = _either(fields["command"], command_line)
+    _adapt_lifecycle(definitions, command_line)
     fields["id"]["not"] = {"enum": list(RESERVED_IDS)}
 
     plugin = {key: fields[key] for key in TABLES["plugin"]} | {
@@ -68,6 +70,20 @@ def make_schema() -> dict[str, Any]:
         "required": ["plugin"],
         "$defs": definitions,
     }
+
+
+def _adapt_lifecycle(definitions: dict[str, Any], command_line: dict[str, Any]) -> None:
+    """Make checks and limits what a file may have."""
+    check, limits = definitions["Check"], definitions["Limits"]["properties"]
+    kinds = ("http", "tcp", "exec")
+    check["oneOf"] = [{"required": [kind]} for kind in kinds]
+    check["properties"]["exec"] = _either(check["properties"]["exec"], command_line)
+    # no value stands for an absent key
+    action = check["properties"]["on_failure"]
+    check["properties"]["on_failure"] = {"description": action["description"], "enum": list(get_args(Action))}
+    for schema in (*(check["properties"][kind] for kind in kinds), *limits.values()):
+        schema.pop("default", None)
+    limits["memory"] = _either(limits["memory"], {"type": "string", "pattern": MEMORY_PATTERN})
 
 
 def _either(schema: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

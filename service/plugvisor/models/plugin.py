@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from plugvisor.models.body import Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
+from plugvisor.models.body import Amount, Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
 from plugvisor.models.health import CheckStatus, Health
-from plugvisor.models.lifecycle import Level
+from plugvisor.models.lifecycle import Check, Condition, Level, Limits, Requirement, Restart
 from plugvisor.models.manifest import SupervisorOptions
 from plugvisor.models.problem import Problem
 from plugvisor.models.process import Status
@@ -47,6 +47,14 @@ class ManifestError(Body, frozen=True, kw_only=True):
     message: str
 
 
+class DependsOn(Body, frozen=True, kw_only=True):
+    """A plugin that another one depends on, and what must be true of it before that starts."""
+
+    id: str
+    condition: Condition
+    required: bool
+
+
 class LastExit(Body, frozen=True, kw_only=True):
     """How a process ended: with a code or by a signal."""
 
@@ -56,6 +64,22 @@ class LastExit(Body, frozen=True, kw_only=True):
     at: Time
 
 
+class EnforcedLimits(Body, frozen=True, kw_only=True):
+    """The limits of the plugin's last launch, and what enforces them."""
+
+    memory: Annotated[Count | UnsetType, Meta(description="bytes")] = UNSET
+    cpus: Amount | UnsetType = UNSET
+    processes: Annotated[Count | UnsetType, Meta(description="processes and threads")] = UNSET
+    open_files: Annotated[Count | UnsetType, Meta(description="of each process")] = UNSET
+    enforced_by: Annotated[
+        Literal["cgroup", "rlimit", "watch", "none"], Meta(description="the strongest that enforces any of them")
+    ]
+    watched: Annotated[
+        Strings | UnsetType, Meta(description="the limits that the service enforces by measuring the plugin")
+    ] = UNSET
+    unenforced: Annotated[Strings, Meta(description="the limits that nothing enforces here")]
+
+
 State = Annotated[StateName, Meta(description="supervisord's word for the status")]
 Detail = Annotated[OptionalText, Meta(description="why it is as it is, for a person")]
 Restarts = Annotated[Count | UnsetType, Meta(description="by supervisord itself")]
@@ -63,12 +87,18 @@ OptionalExit = (
     Annotated[LastExit, Meta(extra_json_schema={"oneOf": [{"required": ["code"]}, {"required": ["signal"]}]})]
     | UnsetType
 )
+OptionalLimits = EnforcedLimits | UnsetType
 OptionalTime = Time | UnsetType
 OptionalFlag = Flag | UnsetType
 OptionalError = ManifestError | UnsetType
 OptionalHealth = Annotated[
     Health | UnsetType, Meta(description="whether its checks pass; absent without checks or without a process")
 ]
+OptionalUnmet = Annotated[
+    Strings | UnsetType,
+    Meta(description="the required dependencies whose condition is not met, while it waits for them or has a process"),
+]
+OptionalQueued = Annotated[OptionalFlag, Meta(description="its start waits for its dependencies")]
 Uptime = Annotated[Count | UnsetType, Meta(description="whole seconds")]
 
 
@@ -91,6 +121,8 @@ class ListedPlugin(Body, frozen=True, kw_only=True):
     sdk_untested: str | None
     sdk_conflicts: Strings
     entries: Annotated[Strings, Meta(max_length=0)]
+    depends_on: tuple[DependsOn, ...]
+    dependents: Annotated[Strings, Meta(description="the ids of the plugins that depend on it")]
     state: State
     detail: Detail = UNSET
     manifest_error: OptionalError = UNSET
@@ -98,7 +130,10 @@ class ListedPlugin(Body, frozen=True, kw_only=True):
     last_exit: OptionalExit = UNSET
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
+    limits: OptionalLimits = UNSET
     health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
 
 
 class PluginList(Body, frozen=True, kw_only=True):
@@ -119,7 +154,10 @@ class ProcessStatus(Body, frozen=True, kw_only=True):
     last_exit: OptionalExit = UNSET
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
+    limits: OptionalLimits = UNSET
     health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
     pid: OptionalPid = UNSET
     uptime: Uptime = UNSET
 
@@ -136,7 +174,10 @@ class PluginStatus(Body, frozen=True, kw_only=True):
     last_exit: OptionalExit = UNSET
     retry_at: OptionalTime = UNSET
     flapping: OptionalFlag = UNSET
+    limits: OptionalLimits = UNSET
     health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
     pid: OptionalPid = UNSET
     uptime: Uptime = UNSET
     time: Time
@@ -157,6 +198,9 @@ class Outcome(Body, frozen=True, kw_only=True):
     state: State
     detail: Detail = UNSET
     message: str
+    health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
     pid: OptionalPid = UNSET
 
 
@@ -184,6 +228,9 @@ class BulkItem(Body, frozen=True, kw_only=True):
     state: State | UnsetType = UNSET
     detail: Detail = UNSET
     message: OptionalText = UNSET
+    health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
     pid: OptionalPid = UNSET
     problem: Problem | UnsetType = UNSET
 
@@ -216,6 +263,11 @@ class ManifestFields(Body, frozen=True, kw_only=True):
     auto_start: bool
     environment: Annotated[list[str], Meta(description="the names alone: values are often secrets")]
     supervisor: SupervisorOptions
+    checks: dict[str, Check]
+    depends_on: dict[str, Requirement]
+    restart: Restart
+    limits: Limits
+    critical: bool
 
 
 class PluginManifest(Body, frozen=True, kw_only=True):

@@ -67,6 +67,10 @@ class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{how}: {self.reason}" if self.reason else how
 
 
+LIMIT_KEYS = ("memory", "cpus", "processes", "open_files")
+"""The fields of `AppliedLimits` that are limits."""
+
+
 class AppliedLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     """The limits of a plugin's last launch, and what enforces them."""
 
@@ -76,6 +80,8 @@ class AppliedLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     open_files: _Count = 0
     enforced_by: Literal["cgroup", "rlimit", "watch", "none"] = "none"
     """The strongest tier that enforces any of them."""
+    watched: tuple[str, ...] = ()
+    """Those that the service enforces, by measuring the process tree."""
     unenforced: tuple[str, ...] = ()
     """Those that nothing enforces here."""
 
@@ -153,6 +159,8 @@ class Process(msgspec.Struct, frozen=True):
             case ProcessState.FATAL if self.spawn_error.startswith("it was restarted"):  # by its restart policy
                 how = f", last {self._how_it_ended}" if self.last_exit else ""
                 return f"it keeps dying and supervisord has given up: {self.spawn_error}{how}; its log may say why"
+            case ProcessState.FATAL if self.spawn_error.startswith("its dependency"):
+                return f"it was not started: {self.spawn_error}"
             case ProcessState.FATAL:
                 return f"it could not be started and supervisord has given up: {self._reason}"
             case ProcessState.UNKNOWN:
@@ -175,6 +183,9 @@ class Process(msgspec.Struct, frozen=True):
     def _what_ended_it(self) -> str:
         if not self.exited_unexpectedly:
             return f"it exited by itself, {self._how_it_ended}"
+        if self._exceeded_limit:
+            how = "killed" if self.last_exit and self.last_exit.signal == "SIGKILL" else "ended"
+            return f"it was {how}: {self._exceeded_limit}"
         if self._reason_of_end:
             return f"it was ended: {self._reason_of_end}"
         return f"it ended unexpectedly, {self._how_it_ended}"
@@ -182,6 +193,15 @@ class Process(msgspec.Struct, frozen=True):
     @property
     def _reason_of_end(self) -> str:
         return (self.last_exit and self.last_exit.reason) or ""
+
+    @property
+    def _exceeded_limit(self) -> str:
+        match self._reason_of_end:
+            case "memory limit" if self.limits is not None:
+                return f"it used more than its memory limit of {_format_bytes(self.limits.memory)}"
+            case "processes limit" if self.limits is not None:
+                return f"it had more processes and threads than its limit of {self.limits.processes}"
+        return ""
 
     @property
     def _how_it_ended(self) -> str:
@@ -197,10 +217,21 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def _reason(self) -> str:
+        if self.spawn_error.startswith("Exited too quickly") and self._exceeded_limit:
+            return self._exceeded_limit
         if self.spawn_error.startswith("Exited too quickly"):
             how = f", {self._how_it_ended}" if self.last_exit else ""
             return f"it exited too quickly{how}; its log may say why"
         return self.spawn_error or "its log may say why"
+
+
+def _format_bytes(count: int) -> str:
+    size, unit = float(count), "bytes"
+    for larger in ("KiB", "MiB", "GiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.1f}".removesuffix(".0") + f" {unit}"
 
 
 NEVER_ADDED = Process(ProcessState.STOPPED)

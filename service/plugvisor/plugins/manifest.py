@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from plugvisor.models.manifest import FILE_NAME, LONGEST_STRING_BYTES, RESERVED_IDS, TABLES, Manifest, ManifestError
+from plugvisor.plugins.lifecycle import add_dependencies, check_lifecycle, unify_forms
 from plugvisor.plugins.metadata import read_metadata
 from plugvisor.plugins.misspelt import find_misspelt
 from plugvisor.plugins.positions import find_line
@@ -169,7 +170,9 @@ class _Reader:
         if values.get("version") == "":
             del values["version"]
         values["metadata"] = read_metadata(self.document.get("plugin", {}))
-        values["warnings"] = find_misspelt(self.document, self.text)
+        unify_forms(values, self._fail)
+        ignored = add_dependencies(values, values["metadata"].dependencies, self.text)
+        values["warnings"] = (*find_misspelt(self.document, self.text), *ignored)
         return values
 
     def _check(self, manifest: Manifest) -> None:
@@ -185,6 +188,7 @@ class _Reader:
             self._fail("plugin", "command", f"a word of `command` is longer than {LONGEST_STRING_BYTES} bytes")
         if _is_too_long(manifest.entry):
             self._fail("plugin", "entry", f"`entry` is longer than {LONGEST_STRING_BYTES} bytes")
+        check_lifecycle(manifest, self._fail)
         for name, value in manifest.environment.items():
             if _is_too_long(f"{name}={value}"):
                 problem = f"a variable is longer than {LONGEST_STRING_BYTES} bytes, its name included"

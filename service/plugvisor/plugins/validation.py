@@ -6,13 +6,26 @@ secret.
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
 from msgspec import inspect
 
+from plugvisor.models.manifest import SupervisorOptions
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_PLAIN_KEY = re.compile("[A-Za-z0-9_-]+")
+_NAMES_OF_ITEMS = {
+    "environment": "a variable",
+    "checks": "the name of a check",
+    "depends_on": "the id of a dependency",
+}
+"""How an error words a key of a table in which any may stand."""
 
 
 class InvalidValue(NamedTuple):
@@ -41,7 +54,13 @@ def find_invalid(values: Mapping[str, Any], struct: type[msgspec.Struct], tables
     options = struct.__struct_fields__
     unknown = next(name for name in values if name not in options)
     table = tables[options[0]]
-    return InvalidValue(table, unknown, f"there is no such option in [{table}]; the options are: {', '.join(options)}")
+    if struct is SupervisorOptions:
+        problem = f"there is no such option in [{table}]; the options are: {', '.join(options)}"
+    elif _PLAIN_KEY.fullmatch(unknown) and (near := get_close_matches(unknown.lower().replace("-", "_"), options, 1)):
+        problem = f"there is no key `{unknown}` in [{table}]; did you mean `{near[0]}`?"
+    else:
+        problem = f"there is no such key in [{table}]; the keys are: {', '.join(options)}"
+    return InvalidValue(table, unknown, problem)
 
 
 def _is_valid(value: object, declared: object) -> bool:
@@ -61,8 +80,11 @@ def _explain(value: Any, declared: Any, table: str, key: str) -> InvalidValue:
         case inspect.DictType():
             name_type, item_type = get_args(get_args(declared)[0])
             name, item = next(pair for pair in value.items() if not _is_valid(dict([pair]), declared))
-            rule = _word_rule(name, name_type) if _is_valid(item, item_type) else _word_rule(item, item_type)
-            return InvalidValue(f"{table}.{key}", name, f"a variable {rule}")
+            if not _is_valid(name, name_type):
+                return InvalidValue(f"{table}.{key}", name, f"{_NAMES_OF_ITEMS[key]} {_word_rule(name, name_type)}")
+            if isinstance(_declaration_of(item_type), inspect.StructType):
+                return _explain(item, item_type, f"{table}.{key}", name)
+            return InvalidValue(f"{table}.{key}", name, f"a variable {_word_rule(item, item_type)}")
         case _:
             return InvalidValue(table, key, f"`{key}` {_word_rule(value, declared)}")
 
@@ -84,8 +106,10 @@ def _word_rule(value: object, declared: Any) -> str:
             return str(rule)
         case inspect.BoolType():
             return "must be true or false"
-        case inspect.LiteralType(values=words):
+        case inspect.LiteralType(values=words) | inspect.UnionType(types=(inspect.LiteralType(values=words), _)):
             return f"must be one of {', '.join(map(str, words))}"
+        case inspect.FloatType(ge=low, le=high):
+            return f"must be a number from {low:g} to {high:g}"
         case inspect.IntType(ge=low, le=high):
             return f"must be a whole number from {low} to {high}"
         case inspect.VarTupleType(item_type=inspect.IntType(ge=low, le=high), min_length=fewest, max_length=most):

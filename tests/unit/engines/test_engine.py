@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.engines.supervisord import engine as module
+from plugvisor.engines.supervisord import process_errors
 from plugvisor.engines.supervisord.engine import FOREIGN_PROGRAM, SupervisordEngine
 from plugvisor.engines.supervisord.process_table import UNREACHABLE
 from plugvisor.engines.supervisord.program import Program
@@ -37,6 +38,7 @@ STARTING = STOPPED | {"state": 10, "pid": 7}
 RUNNING = STOPPED | {"state": 20, "pid": 7}
 STOPPING = STOPPED | {"state": 40, "pid": 7}
 EXITED = STOPPED | {"state": 100, "spawn_error": "Bad exit code 3", "exit_status": 3}
+QUEUED = STOPPED | {"queued": "asked"}
 DONE = STOPPED | {"state": 100}
 BACKOFF = STOPPED | {"state": 30, "spawn_error": "cannot enter its folder: No such file or directory"}
 FATAL = STOPPED | {"state": 200, "spawn_error": "Exited too quickly (process log may have details)"}
@@ -69,6 +71,7 @@ def run(
 def shorten_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have what is waited for in vain take a fraction of a second."""
     monkeypatch.setattr(module, "KILL_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(process_errors, "KILL_GRACE_SECONDS", 0.1)
     monkeypatch.setattr(module, "ORPHAN_SECONDS", 0.1)
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.1)
 
@@ -195,6 +198,12 @@ def test_a_start_waits_as_long_as_the_process_before_it_may_take_to_stop(
         (STARTING, EXITED, "it ended unexpectedly"),
         (STARTING, STOPPING, "it was stopped while it was starting"),
         (STOPPED, None, "it was stopped while it was starting"),
+        (QUEUED, RUNNING | {"queued": ""}, "RUNNING"),
+        (QUEUED, None, "STOPPED"),  # the time is over
+        (QUEUED, FATAL | {"queued": ""}, "it could not be started and supervisord has given up"),
+        (QUEUED, STOPPED | {"queued": ""}, "it was stopped while it was starting"),
+        (STOPPING | {"queued": "asked"}, RUNNING | {"queued": ""}, "RUNNING"),
+        (STOPPING | PENDING, RUNNING, "RUNNING"),
     ],
 )
 def test_outcomes_of_waiting_until_it_runs(
@@ -214,6 +223,40 @@ def test_outcomes_of_waiting_until_it_runs(
     run(tmp_path, scenario, **first)
 
 
+# -- queue
+
+
+def test_a_program_among_several_that_is_no_plugin_is_the_one_that_is_invalid(tmp_path: Path) -> None:
+    async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
+        def queue(*_: object) -> None:
+            raise xmlrpc.client.Fault(90, "ALREADY_ADDED: web")
+
+        fake.methods["plugins.queue"] = queue
+        with pytest.raises(InvalidManifest):
+            await engine.queue(["echo", "web"])
+        with pytest.raises(ManifestError):
+            engine.render(make_manifest(id="web"), tmp_path)
+        engine.render(make_manifest(), tmp_path)
+
+    run(tmp_path, scenario)
+
+
+def test_a_failed_start_is_visible_when_the_call_returns(tmp_path: Path) -> None:
+    async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
+        assert engine.get("echo").status == "starting"
+
+        def give_up(name: str, reason: str) -> int:
+            fake.set(name, **FATAL | {"spawn_error": reason, "queued": ""})
+            return fake.sequence
+
+        fake.methods["plugins.fail"] = give_up
+        await engine.fail("echo", "its dependency 'db' was stopped")
+        process = engine.get("echo")
+        assert (process.status, process.detail.endswith("its dependency 'db' was stopped")) == ("error", True)
+
+    run(tmp_path, scenario, **QUEUED)
+
+
 # -- stop
 
 
@@ -227,6 +270,7 @@ def test_outcomes_of_waiting_until_it_runs(
         ([BACKOFF], None, "BACKOFF"),
         ([STOPPING], RUNNING, "STOPPED"),  # supervisorctl has started it again
         ([ORPHANS], STARTING, "STOPPED"),
+        ([STOPPING], FATAL | {"state": 0, "queued": "asked"}, "STOPPED"),  # somebody has queued it again
         ([STOPPING], None, "its process is still alive 0.1 seconds after SIGKILL"),
         ([ORPHANS], None, "an orphan of it is still alive"),
     ],

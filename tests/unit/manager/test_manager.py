@@ -20,7 +20,7 @@ from plugvisor.errors import (
     SupervisorUnavailable,
 )
 from plugvisor.manager import catalog_reader
-from plugvisor.manager import manager as module
+from plugvisor.manager import refresher as module
 from plugvisor.manager.manager import Manager
 from plugvisor.manager.refresh import Refreshed
 from plugvisor.models.process import ProcessState

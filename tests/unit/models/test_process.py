@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from plugvisor.engines.supervisord.extension.processes.restart_policy import RestartPolicy, RestartValues
-from plugvisor.models.process import NEVER_ADDED, Exit, Process, ProcessState, Status
+from plugvisor.models.process import NEVER_ADDED, AppliedLimits, Exit, Process, ProcessState, Status
 from supervisor.process import Subprocess
 from supervisor.states import RUNNING_STATES, ProcessStates, getProcessStateDescription
 
@@ -95,6 +95,47 @@ def test_a_failed_start_says_why(state: ProcessState) -> None:
     assert ("has given up" in describe("")) == (state is ProcessState.FATAL)
     at = datetime(2024, 2, 29, 12, 34, 56).astimezone().timestamp()
     assert ("try again at 12:34:56" in describe("", retry_at=at)) == (state is ProcessState.BACKOFF)
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        (
+            {"last_exit": Exit(at=1, signal="SIGKILL", reason="memory limit")},
+            "it was killed: it used more than its memory limit of 512 MiB",
+        ),
+        (
+            {"last_exit": Exit(at=1, code=0, reason="memory limit")},
+            "it was ended: it used more than its memory limit of 512 MiB",
+        ),
+        (
+            {"last_exit": Exit(at=1, signal="SIGTERM", reason="processes limit")},
+            "it was ended: it had more processes and threads than its limit of 8",
+        ),
+        (
+            {
+                "state": ProcessState.FATAL,
+                "spawn_error": "Exited too quickly (process log may have details)",
+                "last_exit": Exit(at=1, signal="SIGKILL", reason="memory limit"),
+            },
+            "it could not be started and supervisord has given up: it used more than its memory limit of 512 MiB",
+        ),
+    ],
+)
+def test_one_that_a_limit_has_ended_says_which(fields: dict[str, Any], detail: str) -> None:
+    limits = AppliedLimits(memory=512 * 2**20, processes=8)
+    process = Process(**{"state": ProcessState.EXITED, "spawn_error": "Ended", "limits": limits} | fields)
+    assert process.detail == detail
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(100, "100 bytes"), (1024, "1 KiB"), (1536, "1.5 KiB"), (2**30, "1 GiB"), (2**41, "2048 GiB")],
+)
+def test_memory_is_shown_in_the_largest_unit(count: int, text: str) -> None:
+    last_exit = Exit(at=1, code=0, reason="memory limit")
+    process = Process(ProcessState.EXITED, spawn_error="Ended", limits=AppliedLimits(count), last_exit=last_exit)
+    assert process.detail.endswith(f" of {text}")
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,11 @@
 
 import { ask, pathOf, Problem } from "./api.js";
 import { announce, confirm, signIn, toast, textOf } from "./dialogs.js";
+import { h } from "./dom.js";
 import { t } from "./i18n.js";
+import { allows, findDependents, kindOf } from "./item.js";
 
 export const VERBS = ["start", "stop", "reload"];
-
-/** Whether a plugin's current status allows a verb. */
-export function allows(item, verb) {
-  const isActive = ["running", "starting"].includes(item.status);
-  if (verb === "stop") return isActive || item.status === "stopping" || item.state === "BACKOFF";
-  if (!item.enabled && !isInvalid(item)) return false;
-  return verb === "start" ? !isActive && item.state !== "BACKOFF" && !isInvalid(item) : true;
-}
-
-/** Whether a plugin's manifest is invalid. */
-export const isInvalid = (item) => Boolean(item.manifest_error);
 
 export class Actions extends EventTarget {
   /** id → the verb of the request that has no response yet. */
@@ -29,29 +20,27 @@ export class Actions extends EventTarget {
     this.#store = store;
   }
 
-  /** Sends a verb for plugins, after a confirmation if several are running, and a sign-in if there is no code. */
+  /** Sends a verb for plugins, after a confirmation and a sign-in if they are necessary. */
   async perform(verb, ids) {
     ids = ids.filter((id) => !this.pending.has(id) && allows(this.#store.plugins.get(id) ?? {}, verb));
     if (!ids.length) return;
-    if (ids.length > 1 && verb !== "start") {
-      const running = ids.filter((id) => allows(this.#store.plugins.get(id), "stop")).length;
-      const title = t(verb === "stop" ? "confirmStop" : "confirmReload", running);
-      if (running && !(await confirm(title, t("confirmText"), t(verb)))) return;
-    }
+    const others = h("input", { type: "checkbox" });
+    const question = verb !== "start" && this.#confirm(verb, ids, others);
+    if (question && !(await question)) return; // else the button reacts at once
     if (!(await signIn())) return;
     for (const id of ids) {
       this.pending.set(id, verb);
       this.failures.delete(id);
     }
     this.#notify(ids);
-    const problems = await this.#send(verb, ids);
+    const problems = await this.#send(verb, ids, others.checked ? "?dependents=true" : "");
     for (const id of ids) {
       const problem = problems.get(id);
       const item = this.#store.plugins.get(id);
       this.pending.delete(id);
       // an invalid manifest is part of the plugin's own status
       if (problem && problem.code !== "invalid_manifest") this.failures.set(id, problem);
-      announce(`${item?.name ?? id}: ${problem ? textOf(problem) : t(item?.status ?? "none")}`);
+      announce(`${item?.name ?? id}: ${problem ? textOf(problem) : t(item ? kindOf(item) : "none")}`);
     }
     this.#notify(ids);
     // the code was rejected and is forgotten by now: performing it again asks for another
@@ -78,13 +67,28 @@ export class Actions extends EventTarget {
     }
   }
 
+  /** Asks for confirmation if several plugins are running, or if others need one that is stopped; else undefined. */
+  #confirm(verb, ids, others) {
+    const { plugins } = this.#store;
+    const running = ids.filter((id) => allows(plugins.get(id), "stop"));
+    const needing = verb === "stop" ? findDependents(plugins, ids) : [];
+    if (!running.length || (ids.length < 2 && !needing.length)) return undefined;
+    const names = needing.map((id) => plugins.get(id).name).join(", ");
+    const isOne = ids.length < 2;
+    const title = isOne ? `${t(verb)} ${plugins.get(ids[0]).name}?` : t(verb === "stop" ? "confirmStop" : "confirmReload", running.length);
+    return confirm(title, [
+      !isOne && h("p", t("confirmText")),
+      names && [h("p", t("neededBy"), ": ", h("b", names)), h("p", h("label", others, " ", t("alsoStop")))],
+    ], t(verb));
+  }
+
   /** Sends the request; returns the problems of the ids that failed: a Map, as an id may be `constructor`. */
-  async #send(verb, ids) {
+  async #send(verb, ids, query) {
     try {
       this.#checkConnection();
-      if (ids.length === 1) await ask(pathOf(ids[0], verb), { method: "POST" });
+      if (ids.length === 1) await ask(pathOf(ids[0], verb + query), { method: "POST" });
       else {
-        const { results } = await ask(`plugins/${verb}`, { method: "POST", body: { plugin_ids: ids } });
+        const { results } = await ask(`plugins/${verb}${query}`, { method: "POST", body: { plugin_ids: ids } });
         return new Map(results.map(({ plugin_id, problem }) => [plugin_id, problem && new Problem(problem)]));
       }
     } catch (problem) {

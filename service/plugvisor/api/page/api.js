@@ -7,9 +7,9 @@ export const BASE = new URL("../", import.meta.url);
 
 /** A failed request: `detail` is for a person, all else for programs; without a response, `code` is "network". */
 export class Problem extends Error {
-  constructor({ status = 0, code = "network", detail = "", retry_after = 0 }) {
+  constructor({ status = 0, code = "network", detail = "", retry_after = 0, dependency }) {
     super(detail || code);
-    Object.assign(this, { status, code, detail, retryAfter: retry_after });
+    Object.assign(this, { status, code, detail, retryAfter: retry_after, dependency });
   }
 }
 
@@ -35,6 +35,7 @@ export async function request(path, { method = "GET", body, headers = {}, signal
     code: problem.code ?? `http_${response.status}`,
     detail: problem.detail ?? `HTTP ${response.status}`,
     retry_after: problem.retry_after,
+    dependency: problem.dependency,
   });
 }
 

@@ -14,15 +14,22 @@ export class Chart {
   #points = [];
   #now = h("b");
   #most = h("span.most");
+  #note = h("p.most");
+  #bound = svg("path", { class: "limit" });
   #area = svg("path", { class: "area" });
   #line = svg("path");
-  #drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, this.#area, this.#line);
+  #drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, this.#bound, this.#area, this.#line);
+  /** What the value may be at most; 0 or undefined is no limit. */
+  limit;
+  /** Text for what enforces the limit. */
+  enforcer = "";
 
   /** @param format turns a value into text */
   constructor(name, format) {
     this.#name = name;
     this.#format = format;
-    this.node = h("div.chart", h("h3", name), this.#now, this.#most, this.#drawing);
+    this.#drawing.ariaLabel = name;
+    this.node = h("div.chart", h("h3", name), this.#now, this.#most, this.#drawing, this.#note);
   }
 
   /** Adds points `[time in ms, value]`, ordered by time; ignores those that it has. */
@@ -34,16 +41,18 @@ export class Chart {
     const most = Math.max(...this.#points.map((point) => point[1]));
     setText(this.#now, this.#format(value));
     setText(this.#most, t("most", this.#format(most)));
-    this.#drawing.ariaLabel = t("chart", this.#name, this.#format(value), this.#format(most));
-    this.#draw(end, Math.max(SHORTEST_MS, end - this.#points[0][0]), most * 1.15 || 1);
+    setText(this.#note, this.limit ? t("limit", this.#format(this.limit), this.enforcer) : "");
+    this.#drawing.ariaLabel = `${t("chart", this.#name, this.#format(value), this.#format(most))} ${this.#note.textContent}`;
+    this.#draw(end, Math.max(SHORTEST_MS, end - this.#points[0][0]), Math.max(most, this.limit ?? 0) * 1.15 || 1);
   }
 
   #draw(end, span, top) {
+    const toY = (value) => (HEIGHT - 1 - (value / top) * (HEIGHT - 3)).toFixed(1);
     let line = "";
     let area = "";
     this.#points.forEach(([time, value], index, points) => {
       const x = (WIDTH - ((end - time) / span) * WIDTH).toFixed(1);
-      const y = (HEIGHT - 1 - (value / top) * (HEIGHT - 3)).toFixed(1);
+      const y = toY(value);
       const isStart = !(time - points[index - 1]?.[0] < GAP_MS);
       const isEnd = !(points[index + 1]?.[0] - time < GAP_MS);
       line += `${isStart ? "M" : "L"}${x} ${y}`;
@@ -51,5 +60,6 @@ export class Chart {
     });
     this.#line.setAttribute("d", line);
     this.#area.setAttribute("d", area);
+    this.#bound.setAttribute("d", this.limit ? `M0 ${toY(this.limit)}H${WIDTH}` : "");
   }
 }

@@ -68,7 +68,12 @@ export function textOf(problem) {
 }
 
 /** Asks for confirmation; resolves to a boolean. */
-export const confirm = async (title, text, yes) => (await show(makeDialog(title, [h("p", text)], yes))) === "yes";
+export const confirm = async (title, parts, yes) => (await show(makeDialog(title, parts, yes))) === "yes";
+
+/** Shows a card in a wide dialog, which a link in it closes. */
+export const showWide = (card) =>
+  show(h("dialog.wide", { ariaLabel: card.firstChild.textContent, onclick: ({ target, currentTarget }) => target.closest("a") && currentTarget.close() },
+    h("form.buttons", { method: "dialog" }, h("button", t("close"))), card));
 
 /** Shows a notice for a few seconds. */
 export function toast(text, isProblem = false) {

@@ -17,13 +17,13 @@ export function h(tag, props, ...children) {
       else node.setAttribute(key, value);
     }
   }
-  node.append(...children.flat().filter((child) => child || child === 0));
+  node.append(...children.flat(9).filter((child) => child || child === 0));
   return node;
 }
 
 /** Makes a symbol of index.html, hidden from screen readers: the text beside it has the same meaning. */
 export function icon(name) {
-  return svg("svg", { class: `icon ${name}`, "aria-hidden": "true" }, svg("use", { href: `#${name}` }));
+  return svg("svg", { class: `icon ${name}`, viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("use", { href: `#${name}` }));
 }
 
 /** Makes an SVG element. */

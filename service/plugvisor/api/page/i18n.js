@@ -9,6 +9,13 @@ stopped|Stopped|已停止
 error|Error|出错
 disabled|Disabled|已禁用
 flapping|Keeps crashing|反复崩溃
+queued|Waiting|等待中
+missing|Missing|缺失
+healthy|Healthy|健康
+unhealthy|Unhealthy|不健康
+unready|Not ready yet|尚未就绪
+waitsFor|Waits for|等待
+lacks|Unmet dependencies:|依赖未满足：
 all|All|全部
 changing|Changing|变化中
 filter|Filter by status|按状态筛选
@@ -35,6 +42,7 @@ retryIn|retry in {0} s|{0} 秒后重试
 confirmStop|Stop {0} running plugins?|停止 {0} 个运行中的插件？
 confirmReload|Reload {0} running plugins?|重载 {0} 个运行中的插件？
 confirmText|Their work is interrupted.|工作会被中断。
+alsoStop|Stop those too|也停止它们
 cancel|Cancel|取消
 dismiss|Dismiss|关闭
 refresh|Look for changes|重新扫描
@@ -80,7 +88,6 @@ since|Started|启动于
 auto_start|Starts with Plugvisor|自动启动
 exits|Last exits|最近退出
 exitCode|exit code {0}|退出码 {0}
-stateName|supervisord|supervisord
 command|Command|命令
 entry|Entry|入口
 environment|Environment|环境变量
@@ -88,7 +95,36 @@ folder|Folder|文件夹
 warnings|Warnings|警告
 version|Version|版本
 author|Author|作者
-dependencies|Depends on|依赖
+dependencies|Dependencies|依赖关系
+dependsOn|Depends on|依赖
+neededBy|Needed by|被依赖
+dependency|Dependency|依赖
+optional|optional|可选
+until_started|started|已启动
+until_ready|ready|已就绪
+until_completed|completed|已完成
+graph|Dependency graph|依赖图
+graphText|What is on the left starts first. Dashed: optional.|左侧的先启动。虚线表示可选。
+asList|As a list|以列表显示
+close|Close|关闭
+checks|Checks|检查
+check_up|Up|通过
+check_down|Down|失败
+check_starting|Not up yet|尚未通过
+ready|ready|就绪
+alive|alive|存活
+failures|{0} failures in a row|连续失败 {0} 次
+limits|Limits|限制
+limit|Limit {0}: {1}|限制 {0}：{1}
+cpus|CPUs|CPU 数
+processes|Processes, threads|进程和线程
+open_files|Open files|打开文件
+enforcedBy|Enforced by|执行者
+cgroup|the kernel (cgroup)|内核（cgroup）
+rlimit|the kernel (rlimit)|内核（rlimit）
+watch|Plugvisor, by measuring|Plugvisor（测量）
+watched|Plugvisor, by measuring|Plugvisor（测量）
+unenforced|not enforced here|此处未强制
 figures|Last minutes|最近几分钟
 threads|Threads|线程
 chart|{0}: now {1}, at most {2} in the last minutes|{0}：当前 {1}，最近几分钟最高 {2}

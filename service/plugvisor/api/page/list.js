@@ -1,24 +1,27 @@
 // The list view: search, filters, order, and actions on the selected plugins.
 
-import { allows, VERBS } from "./actions.js";
+import { VERBS } from "./actions.js";
 import { arrange, h, icon, oncePerFrame, setText } from "./dom.js";
+import { showGraph } from "./graph.js";
 import { formatNumber, t } from "./i18n.js";
+import { allows, isFailing, isUnhealthy, kindOf } from "./item.js";
 import { Row } from "./row.js";
-import { isFailing, kindOf, makeExample } from "./status.js";
+import { makeExample } from "./status.js";
 
 const FILTERS = {
   all: () => true,
   running: (item) => kindOf(item) === "running",
   changing: (item) => item.status === "starting" || item.status === "stopping",
   stopped: (item) => item.status === "stopped",
+  unhealthy: isUnhealthy,
   error: isFailing,
 };
-const RANK = ["error", "flapping", "stopping", "starting", "running", "stopped", "disabled"];
+const RANK = ["error", "flapping", "unhealthy", "stopping", "queued", "starting", "running", "stopped", "disabled"];
 
 /** Sort keys by column; numbers are negative so that the largest comes first. */
 const SORTS = {
   name: (item) => item.name,
-  status: (item) => RANK.indexOf(kindOf(item)),
+  status: (item) => RANK.indexOf(isUnhealthy(item) ? item.health : kindOf(item)),
   uptime: (item, store) => -(store.uptimeOf(item) ?? -1),
   cpu: ({ id }, { metrics }) => -(metrics.get(id)?.cpu_percent ?? -1),
   memory: ({ id }, { metrics }) => -(metrics.get(id)?.memory_mb ?? -1),
@@ -80,6 +83,7 @@ export class ListView {
     this.everything = h("input", {
       type: "checkbox", ariaLabel: t("selectAll"), onchange: () => this.#select(this.#shown, this.everything.checked),
     });
+    this.graph = h("button", { hidden: true, onclick: () => showGraph(this.#store) }, t("graph"));
     this.list = h("ul.list", { role: "list" });
     this.nothing = h("div.empty");
     this.count = h("b", { role: "status" });
@@ -93,7 +97,7 @@ export class ListView {
       h("div.toolbar",
         h("div.chips", { role: "group", ariaLabel: t("filter") }, this.filters),
         h("div.finder", icon("search"), this.search),
-        h("button", { onclick: () => this.#actions.refresh() }, t("refresh"))),
+        this.graph, h("button", { onclick: () => this.#actions.refresh() }, t("refresh"))),
       h("div.columns", { role: "group", ariaLabel: t("sort") }, this.everything, this.columns),
       this.list, this.nothing, this.bar);
   }
@@ -146,6 +150,7 @@ export class ListView {
       column.dataset.order = isChosen ? (choice.isReversed ? " ↑" : " ↓") : "";
       column.ariaPressed = isChosen;
     }
+    this.graph.hidden = !items.some((item) => item.depends_on?.length);
     this.#showSelection();
     this.#showNothing(connection.at && !shown.length ? (items.length ? "none" : "without") : "");
   }

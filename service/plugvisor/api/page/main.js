@@ -4,6 +4,7 @@ import { Actions } from "./actions.js";
 import { announce, signIn, toast } from "./dialogs.js";
 import { h, icon, setText } from "./dom.js";
 import { formatDuration, language, setLanguage, t } from "./i18n.js";
+import { isUnhealthy } from "./item.js";
 import { ListView } from "./list.js";
 import { PluginStore } from "./store.js";
 import { PluginView } from "./plugin.js";
@@ -47,7 +48,7 @@ function open() {
 }
 
 function showTitle() {
-  const failed = [...store.plugins.values()].filter((item) => item.status === "error").length;
+  const failed = [...store.plugins.values()].filter((item) => item.status === "error" || isUnhealthy(item)).length;
   document.title = `${failed ? `(${failed}) ` : ""}${store.plugins.get(route)?.name ?? t("appName")} · Plugvisor`;
 }
 

@@ -2,12 +2,24 @@
 
 import { ask } from "./api.js";
 import { Chart } from "./chart.js";
+import { Checks } from "./checks.js";
 import { signIn } from "./dialogs.js";
 import { h, icon, setText } from "./dom.js";
+import { makeGraphOf } from "./graph.js";
 import { formatMemory, formatNumber, formatPercent, formatTime, t } from "./i18n.js";
+import { kindOf } from "./item.js";
 import { LogView } from "./log.js";
+import { linkTo, Needs } from "./needs.js";
 import { getCode, onSession } from "./session.js";
-import { ActionButtons, kindOf, StatusLabel, Trouble } from "./status.js";
+import { ActionButtons, StatusLabel, Trouble } from "./status.js";
+
+const CHECKS_SECONDS = 5;
+/** Field of a usage sample → its limit, in the sample's unit. */
+const LIMITS = {
+  cpu_percent: ["cpus", (cpus) => cpus * 100],
+  memory_mb: ["memory", (bytes) => bytes / 2 ** 20],
+  num_threads: ["processes", (count) => count],
+};
 
 export class PluginView {
   #store;
@@ -16,6 +28,10 @@ export class PluginView {
   #charts;
   #answer;
   #asked;
+  #checked;
+  #checks;
+  #graph;
+  #seconds = 0;
   #shown;
   #stop = new AbortController();
   #facts = h("div.facts");
@@ -27,19 +43,24 @@ export class PluginView {
   constructor({ store, actions }, id) {
     this.#store = store;
     this.#id = id;
-    this.parts = [new StatusLabel(store), new ActionButtons(actions), new Trouble(actions, false)];
-    const [status, buttons, trouble] = this.parts.map((part) => part.node);
+    this.#checks = new Checks(id);
+    this.#graph = makeGraphOf(store, id);
+    this.parts = [
+      new StatusLabel(store), new ActionButtons(actions), new Trouble({ actions, store }, false), new Needs(store, true),
+    ];
+    const [status, buttons, trouble, needs] = this.parts.map((part) => part.node);
     this.whole = h("div", { hidden: true },
       h("div.head", h("div.about", h("div.title", this.title, this.#version), this.#description), status, buttons),
-      trouble, h("div.halves", this.#rest, this.#facts));
+      needs, trouble, h("div.halves", this.#rest, h("div.side", this.#checks.node, this.#facts)));
     this.gone = h("div.empty", { hidden: true }, h("h1", { tabIndex: -1 }, t("goneTitle", id)), h("p", t("goneText")));
     this.node = h("article.plugin", h("a.back", { href: "#/" }, icon("back"), t("back")), this.whole, this.gone);
     const { signal } = this.#stop;
     const onChange = ({ detail }) => (!detail?.ids || detail.ids.includes(id)) && this.#update();
     for (const kind of ["plugins", "connection"]) store.addEventListener(kind, onChange, { signal });
     actions.addEventListener("change", onChange, { signal });
+    store.addEventListener("plugins", this.#graph.update, { signal });
     store.addEventListener("metrics", () => this.#drawCharts(), { signal });
-    const ticking = setInterval(() => this.#item && this.parts[0].tick(), 1000);
+    const ticking = setInterval(() => this.#tick(), 1000);
     const forget = onSession(() => this.#showSession());
     signal.onabort = () => { clearInterval(ticking); forget(); };
     this.#showSession();
@@ -51,8 +72,20 @@ export class PluginView {
     this.#log?.close();
   }
 
+  #tick() {
+    this.#seconds += 1;
+    if (!this.#item) return;
+    this.parts[0].tick();
+    const isDue = this.#item.health && this.#seconds % CHECKS_SECONDS === 0;
+    if (isDue && this.#store.isLive && !document.hidden) this.#checks.load();
+  }
+
   get #item() {
     return this.#store.plugins.get(this.#id);
+  }
+
+  #nameOf(id) {
+    return this.#store.plugins.get(id)?.name;
   }
 
   /** Shows usage and log if signed in, else a sign-in button. */
@@ -67,17 +100,21 @@ export class PluginView {
       };
       const charts = Object.values(this.#charts).map((chart) => chart.node);
       this.#log = new LogView(this.#id);
-      this.#rest.replaceChildren(h("section.card", h("h2", t("figures")), h("div.charts", charts)), this.#log.node);
+      this.#rest.replaceChildren(h("section.card", h("h2", t("figures")), h("div.charts", charts)), this.#graph.node, this.#log.node);
       ask(`plugin/metrics/${encodeURIComponent(this.#id)}/history?limit=150`).then(({ history }) => this.#drawCharts(history), () => this.#drawCharts());
     } else {
-      this.#rest.replaceChildren(h("section.card.empty", h("p", t("signInForFigures")), h("button.primary", { onclick: signIn }, t("signIn"))));
+      this.#rest.replaceChildren(this.#graph.node, h("section.card.empty", h("p", t("signInForFigures")), h("button.primary", { onclick: signIn }, t("signIn"))));
     }
     this.#update();
   }
 
   #drawCharts(metrics = [this.#store.metrics.get(this.#id)]) {
-    if (!metrics[0]) return;
+    const { limits = {} } = this.#item ?? {};
     for (const [field, chart] of Object.entries(this.#charts ?? {})) {
+      const [name, convert] = LIMITS[field];
+      chart.limit = limits[name] && convert(limits[name]);
+      chart.enforcer = limits[name] && t(["unenforced", "watched"].find((key) => limits[key]?.includes(name)) ?? limits.enforced_by);
+      if (!metrics[0]) continue;
       chart.add(metrics.map((metric) => [Date.parse(metric.timestamp), metric[field]]));
     }
   }
@@ -93,6 +130,10 @@ export class PluginView {
     this.node.dataset.status = kindOf(item);
     for (const part of this.parts) part.update(item);
     this.#showFacts(item);
+    this.#graph.update();
+    this.#drawCharts();
+    if (this.#checked !== item && (item.health || this.#checked?.health)) this.#checks.load();
+    this.#checked = item;
     if (this.#asked === item || !getCode()) return;
     this.#asked = item;
     this.#store.manifestOf(this.#id).then((answer) => {
@@ -109,9 +150,15 @@ export class PluginView {
         pid: item.pid ?? t("none"),
         since: item.startedAt && formatTime(item.startedAt),
         restarts: item.restarts,
-        stateName: item.state,
+        supervisord: item.state,
         exits: item.exits.length ? item.exits.map(describeExit) : t("none"),
       },
+      dependencies: (item.depends_on?.length || item.dependents?.length) && {
+        dependsOn: item.depends_on?.map(({ id, condition, required }) =>
+          ({ id, name: this.#nameOf(id), note: ` (${t(`until_${condition}`)}${required ? "" : `, ${t("optional")}`})` })),
+        neededBy: item.dependents?.map((id) => ({ id, name: this.#nameOf(id) })),
+      },
+      limits: item.limits && describeLimits(item.limits),
       program: manifest && {
         [isCommand ? "command" : "entry"]: isCommand ? manifest.command.map(quote).join(" ") : manifest.entry,
         environment: manifest.environment.length ? manifest.environment : t("none"),
@@ -122,7 +169,8 @@ export class PluginView {
         folder,
         version: item.version || undefined,
         author: item.author?.name,
-        dependencies: item.dependencies?.map((one) => one.id ?? one.entry).filter(Boolean),
+        dependencies: item.dependencies?.map((one) => one.id ?? one.entry)
+          .filter((one) => one && !item.depends_on?.some(({ id }) => id === one)),
         auto_start: manifest?.auto_start,
         warnings,
       },
@@ -132,13 +180,23 @@ export class PluginView {
     this.#shown = shown;
     this.#facts.replaceChildren(...Object.entries(sections).filter(([, facts]) => facts).map(([name, facts]) =>
       h("section.card", h("h2", t(name)), h("dl", Object.entries(facts).map(([fact, value]) => {
-        const values = [value ?? []].flat().map((one) => h("dd", String(one)));
+        const values = [value ?? []].flat().map((one) => h("dd", one.id ? [linkTo(this.#store, one.id), one.note] : String(one)));
         return values.length > 0 && h("div", h("dt", t(fact)), values);
       })))));
   }
 }
 
-const describeExit = (exit) => `${formatTime(exit.at)} · ${exit.signal ?? t("exitCode", exit.code)}`;
+const describeExit = ({ at, signal, code, reason }) =>
+  [formatTime(at), signal ?? t("exitCode", code), reason].filter(Boolean).join(" · ");
+
+const describeLimits = ({ memory, cpus, processes, open_files, enforced_by, watched = [], unenforced = [] }) => ({
+  memory: memory && formatMemory(memory / 2 ** 20),
+  cpus,
+  processes,
+  open_files,
+  enforcedBy: [...new Set([t(enforced_by), ...watched.map(() => t("watched"))])],
+  unenforced: unenforced.map((name) => t(name)),
+});
 
 /** Quotes a word of a command for a shell. */
 const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);

@@ -2,7 +2,9 @@
 
 import { h, setText } from "./dom.js";
 import { formatMemory, formatNumber, formatPercent, t } from "./i18n.js";
-import { ActionButtons, kindOf, StatusLabel, Trouble } from "./status.js";
+import { hrefOf, kindOf } from "./item.js";
+import { Needs } from "./needs.js";
+import { ActionButtons, StatusLabel, Trouble } from "./status.js";
 
 export class Row {
   #store;
@@ -17,13 +19,13 @@ export class Row {
   constructor(item, { store, actions, onSelect }) {
     this.#store = store;
     this.#item = item;
-    this.#trouble = new Trouble(actions, true);
-    this.#parts = [new StatusLabel(store), new ActionButtons(actions), this.#trouble];
-    const [status, buttons, trouble] = this.#parts.map((part) => part.node);
+    this.#trouble = new Trouble({ actions, store }, true);
+    this.#parts = [new StatusLabel(store), new ActionButtons(actions), this.#trouble, new Needs(store, false)];
+    const [status, buttons, trouble, needs] = this.#parts.map((part) => part.node);
     this.checkbox = h("input", { type: "checkbox", onchange: () => onSelect(item.id, this.checkbox.checked) });
     this.node = h("li.row", { onanimationend: () => this.node.classList.remove("changed") },
       this.checkbox,
-      h("div.about", h("h2", this.#link, this.#version), this.#description),
+      h("div.about", h("h2", this.#link, this.#version), this.#description, needs),
       status, h("div.figures", this.#figures), buttons, trouble);
     this.node.row = this;
     this.update(item);
@@ -35,7 +37,7 @@ export class Row {
     const hasChanged = !item.flapping && kindOf(item) !== kindOf(this.#item);
     this.#item = item;
     setText(this.#link, item.name);
-    this.#link.href = `#/plugin/${encodeURIComponent(item.id)}`;
+    this.#link.href = hrefOf(item.id);
     setText(this.#version, item.version);
     setText(this.#description, item.description);
     this.checkbox.ariaLabel = `${t("select")} ${item.name}`;

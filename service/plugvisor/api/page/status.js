@@ -1,21 +1,13 @@
 // The parts that the list and a plugin's own view share: status, action buttons, and trouble.
 
 import { ask, pathOf } from "./api.js";
-import { allows, isInvalid } from "./actions.js";
 import { plainText } from "./ansi.js";
 import { signIn, textOf } from "./dialogs.js";
 import { h, icon, setText } from "./dom.js";
 import { formatDuration, t } from "./i18n.js";
+import { allows, healthOf, isFailing, isInvalid, isUnhealthy, kindOf, symbolOf } from "./item.js";
+import { linkTo } from "./needs.js";
 import { getCode } from "./session.js";
-
-/** Returns the status to display: the API's, `disabled` for a stopped plugin, or `flapping` for one in a crash loop. */
-export function kindOf({ status, enabled, flapping }) {
-  if (status === "stopped" && !enabled) return "disabled";
-  return flapping && (status === "starting" || status === "running") ? "flapping" : status;
-}
-
-/** Whether a plugin is in error or in a crash loop. */
-export const isFailing = (item) => ["error", "flapping"].includes(kindOf(item));
 
 function describeManifestError({ line, message }) {
   const where = line ? t("manifestLine", line) : t("manifestError");
@@ -25,14 +17,15 @@ function describeManifestError({ line, message }) {
 /** Makes an example of the smallest valid manifest. */
 export const makeExample = () => h("pre.lines", '[plugin]\nid = "hello"\ncommand = ["python", "main.py"]');
 
-/** Icon, status, and a counter: uptime, or the seconds until SIGKILL or the next retry. */
+/** Icon, status, health, and a counter: uptime, or the seconds until SIGKILL or the next retry. */
 export class StatusLabel {
   #store;
   #item;
   #stopSeconds;
   #word = h("span.word");
   #count = h("span.count");
-  node = h("div.status", icon(""), this.#word, this.#count);
+  #health = h("span.health");
+  node = h("div.status", icon(""), this.#word, this.#count, this.#health);
 
   constructor(store) {
     this.#store = store;
@@ -41,9 +34,14 @@ export class StatusLabel {
   update(item) {
     this.#item = item;
     const kind = kindOf(item);
-    const symbol = isFailing(item) ? "error" : kind;
+    const symbol = symbolOf(kind);
     if (!this.node.firstChild.classList.contains(symbol)) this.node.firstChild.replaceWith(icon(symbol));
     setText(this.#word, t(kind));
+    const health = healthOf(item) ?? "";
+    if (this.#health.dataset.status !== health) {
+      this.#health.dataset.status = health;
+      this.#health.replaceChildren(...(health ? [icon(health), t(health)] : []));
+    }
     if (kind !== "stopping") this.#stopSeconds = undefined;
     this.tick();
   }
@@ -111,23 +109,25 @@ export class ActionButtons {
   }
 }
 
-/** Why a plugin is in error, and the last lines of its log. */
+/** Why a plugin is in error or unhealthy, and the last lines of its log. */
 export class Trouble {
   #actions;
+  #store;
   #withLog;
   #shown = "";
   #lines = h("pre.tail", { tabIndex: 0, role: "group" });
   node = h("div.trouble", { hidden: true });
 
   /** @param withLog whether to show the last lines of the log, which `load` fetches */
-  constructor(actions, withLog) {
+  constructor({ actions, store }, withLog) {
     this.#actions = actions;
+    this.#store = store;
     this.#withLog = withLog;
   }
 
   update(item) {
     const failure = this.#actions.failures.get(item.id);
-    const detail = isFailing(item) && !isInvalid(item) ? item.detail : "";
+    const detail = (isFailing(item) || isUnhealthy(item)) && !isInvalid(item) ? item.detail : "";
     const texts = [...new Set([failure && textOf(failure), detail].filter(Boolean))];
     const withLog = this.#withLog && isFailing(item) && item.last_exit;
     const key = JSON.stringify([texts, item.manifest_error, getCode(), withLog]);
@@ -139,6 +139,7 @@ export class Trouble {
     this.node.replaceChildren(
       ...texts.map((text) => h("p.detail", { lang: "en" }, text)),
       ...(isInvalid(item) ? describeManifestError(item.manifest_error) : []),
+      ...(failure?.dependency ? [h("p", t("dependency"), ": ", linkTo(this.#store, failure.dependency))] : []),
       ...(withLog ? [getCode() ? this.#lines : link(t("signInForLog"), signIn)] : []),
       ...(failure ? [link(t("dismiss"), () => this.#actions.dismiss(item.id))] : []));
   }

@@ -44,4 +44,9 @@ def make_fields(manifest: Manifest) -> ManifestFields:
         auto_start=manifest.auto_start,
         environment=sorted(manifest.environment),
         supervisor=manifest.supervisor,
+        checks=dict(sorted(manifest.checks.items())),
+        depends_on=dict(sorted(manifest.depends_on.items())),
+        restart=manifest.restart,
+        limits=manifest.limits,
+        critical=manifest.critical,
     )

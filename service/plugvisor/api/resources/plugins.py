@@ -14,9 +14,11 @@ from plugvisor.models.plugin import RefreshResult
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from plugvisor.api.parameters import PluginQuery, WaitQuery
+    from plugvisor.api.parameters import PluginQuery, StopQuery, WaitQuery
     from plugvisor.api.state import State
     from plugvisor.manager.outcome import Outcome
+
+WAITING = "Plugin waits for its dependencies"
 
 
 async def list_plugins(request: Request[State]) -> Response:
@@ -46,13 +48,13 @@ async def start_plugin(request: Request[State], query: WaitQuery) -> Response:
     """Start a plugin."""
     plugin_id = request.path_params["plugin_id"]
     outcome = await request.state["manager"].start(plugin_id, query.wait_seconds)
-    return _answer(plugin_id, outcome, "Plugin started successfully")
+    return _answer(plugin_id, outcome, "Plugin started successfully", WAITING)
 
 
-async def stop_plugin(request: Request[State], query: WaitQuery) -> Response:
+async def stop_plugin(request: Request[State], query: StopQuery) -> Response:
     """Stop a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    outcome = await request.state["manager"].stop(plugin_id, query.wait_seconds)
+    outcome = await request.state["manager"].stop(plugin_id, query.wait_seconds, dependents=query.dependents)
     return _answer(plugin_id, outcome, "Plugin stopped successfully", "Plugin is stopping")
 
 
@@ -60,7 +62,9 @@ async def reload_plugin(request: Request[State], query: WaitQuery) -> Response:
     """Reload a plugin."""
     plugin_id = request.path_params["plugin_id"]
     outcome = await request.state["manager"].reload(plugin_id, query.wait_seconds)
-    return _answer(plugin_id, outcome, "Plugin reloaded successfully", "Plugin is reloading")
+    return _answer(
+        plugin_id, outcome, "Plugin reloaded successfully", WAITING if outcome.process.queued else "Plugin is reloading"
+    )
 
 
 async def refresh_plugins(request: Request[State]) -> Response:
@@ -78,4 +82,4 @@ async def refresh_plugins(request: Request[State]) -> Response:
 
 def _answer(plugin_id: str, outcome: Outcome, done: str, under_way: str = "") -> JsonResponse:
     message, status = (done, HTTPStatus.OK) if outcome.finished else (under_way, HTTPStatus.ACCEPTED)
-    return respond(make_outcome(plugin_id, outcome.process, message), status)
+    return respond(make_outcome(plugin_id, outcome, message), status)

@@ -25,7 +25,7 @@ from plugvisor.errors import SupervisorUnavailable
 from plugvisor.manager.status import report
 from plugvisor.metrics.traffic import BUCKETS_SECONDS
 from plugvisor.models.health import Health
-from plugvisor.models.process import Status
+from plugvisor.models.process import LIMIT_KEYS, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,6 +95,16 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
         "plugvisor_plugin_memory_bytes", "Resident memory of the plugin's processes.", labels=label
     )
     threads = GaugeMetricFamily("plugvisor_plugin_threads", "Threads of the plugin's processes.", labels=label)
+    limits = [
+        GaugeMetricFamily("plugvisor_plugin_memory_limit_bytes", "Limit of the plugin's memory.", labels=label),
+        GaugeMetricFamily("plugvisor_plugin_cpu_limit", "Limit of the CPUs that the plugin uses.", labels=label),
+        GaugeMetricFamily(
+            "plugvisor_plugin_processes_limit", "Limit of the plugin's processes and threads.", labels=label
+        ),
+        GaugeMetricFamily(
+            "plugvisor_plugin_open_files_limit", "Limit of the open files of each process.", labels=label
+        ),
+    ]
     now = time.monotonic()
     for plugin in manager.catalog.values():
         current = report(plugin, processes.get(plugin.id), now)
@@ -105,11 +115,15 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
             uptime.add_metric([plugin.id], current.uptime_seconds)
         if plugin.id in sample.cpu_seconds:
             cpu.add_metric([plugin.id], sample.cpu_seconds[plugin.id])
+        if current.process.limits is not None:
+            for family, key in zip(limits, LIMIT_KEYS, strict=True):
+                if limit := getattr(current.process.limits, key):
+                    family.add_metric([plugin.id], limit)
         usage = sample.usages.get(plugin.id)
         if usage is not None:
             memory.add_metric([plugin.id], usage.memory_bytes)
             threads.add_metric([plugin.id], usage.threads)
-    return [status, restarts, uptime, cpu, memory, threads]
+    return [status, restarts, uptime, cpu, memory, threads, *limits]
 
 
 def describe_checks(monitor: HealthMonitor) -> list[Metric]:

@@ -16,6 +16,7 @@ from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
 from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
+from plugvisor.engines.supervisord.extension.limits.launch_limits import PluginLimits
 from plugvisor.engines.supervisord.extension.patches.adoption import adopt_programs
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
@@ -72,12 +73,14 @@ class Extension:
         become_subreaper()
         self.clock = SteadyClock()
         self.clock.install()
+        self.limits = PluginLimits(self.run_dir, self.logger.warn)
         self._orphans = Orphans(
             self.run_dir,
             self._find_launch,
             supervisord.options.pidhistory.__contains__,
             self.logger.info,
             guard.as_plugins if guard else None,
+            groups=self.limits.groups,
         )
         self._end_earlier_orphans()
         self._operators = Operators(supervisord, programs_dir)
@@ -230,6 +233,7 @@ class Extension:
             self._loop.schedule(process)
         else:
             self._launch_files.forget(event.group)
+            self.limits.groups.remove(event.group)
 
     @guarded
     def _on_stopping(self, _event: Any) -> None:
@@ -276,6 +280,7 @@ class Extension:
         self._loop.close()
         self._service_socket = None  # before supervisord closes every descriptor and restarts
         self._keeper.close()
+        self.limits.groups.close()
         if self._supervisord.options.mood == SupervisorStates.RESTARTING and self.stdout is not None:
             self.stdout.close()  # supervisord closes every descriptor when it restarts itself
 

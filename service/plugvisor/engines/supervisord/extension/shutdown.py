@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from supervisor.states import STOPPED_STATES
@@ -109,14 +109,19 @@ class Shutdown:
 
 
 def sort_dependents(dependents: dict[str, set[str]]) -> TopologicalSorter[str]:
-    """Make the order in which each name comes after its dependents; the members of a cycle come side by side."""
-    while True:
-        order = TopologicalSorter(dependents)
-        try:
-            order.prepare()
-        except CycleError as error:
-            cycle = set(error.args[1])
-            for name in cycle:
-                dependents[name] -= cycle
-        else:
-            return order
+    """Make the order in which each name comes after its dependents; of a cycle, one dependency is ignored."""
+    is_on_path: dict[str, bool] = {}  # of those that were visited, depth first
+    without_cycles: dict[str, set[str]] = {}
+    for root in dependents:
+        stack = [root]
+        while stack:
+            name = stack[-1]
+            if name in is_on_path:
+                is_on_path[stack.pop()] = False
+                continue
+            is_on_path[name] = True
+            without_cycles[name] = {one for one in dependents.get(name, ()) if not is_on_path.get(one)}
+            stack += [one for one in without_cycles[name] if one not in is_on_path]
+    order = TopologicalSorter(without_cycles)
+    order.prepare()
+    return order

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
+    from plugvisor.engines.supervisord.extension.limits.control_groups import ControlGroups
     from plugvisor.engines.supervisord.extension.processes.process_tag import ProcessTag
 
 TERM_SECONDS = 1.0
@@ -61,6 +62,7 @@ class Orphans:
         is_main: whether a process id is that of a main process.
         log: writes a line to supervisord's log.
         look_as: makes this process, for a moment, the user whose processes it examines.
+        groups: the control groups of plugins; in one without a main process are orphans alone.
     """
 
     def __init__(
@@ -70,12 +72,15 @@ class Orphans:
         is_main: Callable[[int], bool],
         log: Callable[[str], object],
         look_as: Callable[[], AbstractContextManager[None]] | None = None,
+        *,
+        groups: ControlGroups | None = None,
     ) -> None:
         self._run_dir = run_dir
         self._find_launch = find_launch
         self._is_main = is_main
         self._log = log
         self._look_as = look_as
+        self._groups = groups
         self._owners: dict[Process, ProcessTag] = {}
         self._leaders: dict[int, ProcessTag] = {}  # main processes by id, until nothing of them is left
         self._launches: dict[int, ProcessTag] = {}  # by launch number, until nothing of them is left
@@ -151,6 +156,9 @@ class Orphans:
         for process, tag in self._find_strayed():
             if tag.plugin_id in self._endings:
                 left[tag.plugin_id].append(process)
+        for name in self._endings:
+            if members := self._find_members(name):
+                left[name] += members
         cleared = [
             name
             for name, ending in self._endings.items()
@@ -184,12 +192,24 @@ class Orphans:
         """
         deadline = time.monotonic() + SLICE_SECONDS
         while time.monotonic() < deadline:
-            found = set(walk_trees(process for process, tag in self._find_strayed() if tag.plugin_id == name))
+            strayed = (process for process, tag in self._find_strayed() if tag.plugin_id == name)
+            found = set(walk_trees(itertools.chain(strayed, self._find_members(name))))
             if not found - ending.frozen and not self._is_in_doubt:
                 break
             ending.signal(found - ending.frozen, signal.SIGSTOP)
             ending.frozen |= found
         ending.signal(ending.frozen, signal.SIGKILL)
+        if self._groups is not None and self._find_launch(name) is None:
+            self._groups.kill(name)
+
+    def _find_members(self, name: str) -> list[Process]:
+        """Orphans in a program's control group, whatever they have done to hide."""
+        members: list[Process] = []
+        if self._groups is not None and self._find_launch(name) is None:
+            for pid in self._groups.list_members(name):
+                with contextlib.suppress(OSError):  # it has ended
+                    members.append(Process(pid, read_relations(pid).started))
+        return members
 
     def _find_strayed(self) -> Iterator[tuple[Process, ProcessTag]]:
         """supervisord's own children that are main processes no more, or never were, and whose they are."""

@@ -19,6 +19,7 @@ from plugvisor.engines.supervisord.extension.processes.restarting_process import
 from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
 
 if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.limits.launch_limits import LaunchLimits, PluginLimits
     from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
     from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 
@@ -31,6 +32,7 @@ class Owner(Protocol):
     clock: SteadyClock
     run_dir: str
     boot_id: str
+    limits: PluginLimits
 
     def read_launch(self, name: str) -> Launch:
         """A program's launch file; raises `LaunchFileError`."""
@@ -73,6 +75,8 @@ class PluginProcess(RestartingProcess):
         """The configuration that the next start applies; None if it has not changed."""
         self.launch: Launch | None = None
         """What its last process was started with."""
+        self.limits: LaunchLimits | None = None
+        """Of the last launch; None if it has none."""
         self._stopped_launch = 0  # the launch that was sent a signal to end it
 
     @property
@@ -147,10 +151,15 @@ class PluginProcess(RestartingProcess):
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
+        stdin, stdout, uid = self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid
+        self.limits = self._owner.limits.prepare(self.name, launch.limits)
         try:
-            return spawn(launch, environment, self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid)
+            pid = spawn(launch, environment, stdin, stdout, uid, enter=self.limits.enter if self.limits else None)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory)) from error
+        if self.limits is not None:
+            self._owner.limits.settle(self.limits)
+        return pid
 
     def _fail(self, reason: str) -> None:
         options = self.config.options
@@ -183,6 +192,10 @@ class PluginProcess(RestartingProcess):
             self.killing, self.state = True, ProcessStates.STOPPING
         super().finish(pid, sts)
         self.queued.show_failure()
+
+    def find_exit_reason(self) -> str | None:
+        """Why the kernel has ended the process, if that was because of a limit."""
+        return self.limits.exit_reason if self.limits is not None else None
 
     def stop_report(self) -> None:
         """Called by supervisor each time that a call which waits for the stop looks whether it has ended.
@@ -262,4 +275,8 @@ class PluginProcess(RestartingProcess):
             "orphans": self._owner.has_orphans(self.name),
             "stop_seconds": self.config.stopwaitsecs,
         }
-        return {**line, "queued": self.queued.why} if self.queued else line
+        if self.queued:
+            line["queued"] = self.queued.why
+        if self.limits is not None:
+            line["limits"] = self.limits.describe()
+        return line

@@ -95,9 +95,14 @@ class RestartingProcess(Subprocess):  # type: ignore[misc] # supervisor has no t
         """Called by supervisor when the process was reaped."""
         self._ran_seconds = time.monotonic() - self.started
         self.last_exit = _describe_exit(sts, self._clock.time())
-        if self._ending is not None:
-            self.last_exit["reason"] = self._ending.reason
+        reason = self._ending.reason if self._ending is not None else self.find_exit_reason()
+        if reason is not None:
+            self.last_exit["reason"] = reason
         super().finish(pid, sts)
+
+    def find_exit_reason(self) -> str | None:
+        """Why the system has ended the process that is being reaped, if that is known."""
+        return None
 
     def change_state(self, new_state: int, expected: bool = True) -> bool | None:
         """Change the state, keep the history, and plan the next start."""

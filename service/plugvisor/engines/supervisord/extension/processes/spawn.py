@@ -1,7 +1,8 @@
 """Spawning a plugin's process in one step.
 
 `subprocess.Popen` without `preexec_fn` uses vfork(2) if it can, and waits for exec: when `spawn` returns,
-the program has been executed, or the error says why not. A signal sent afterwards is never lost.
+the program has been executed, or the error says why not. A signal sent afterwards is never lost. A process with
+limits takes fork(2), since it has to set them itself.
 
 If memory or CPU time runs out, supervisord and the service come before the plugins (`put_behind`).
 """
@@ -19,22 +20,32 @@ from typing import TYPE_CHECKING, Any
 from plugvisor.engines.supervisord.extension.processes.precedence import put_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 
 
-def spawn(launch: Launch, environment: Mapping[str, str], stdin: int, stdout: int, uid: int | None) -> int:
+def spawn(
+    launch: Launch,
+    environment: Mapping[str, str],
+    stdin: int,
+    stdout: int,
+    uid: int | None,
+    *,
+    enter: Callable[[], object] | None = None,
+) -> int:
     """Start a program in a process group of its own; returns its process id.
 
     Args:
         stdout: descriptor for standard output and standard error.
         uid: the user to run it as; None for this process's own.
+        enter: called in the new process, with this process's rights.
 
     Raises:
         OSError: it cannot be started.
     """
     try:
+        credentials = _find_credentials(uid)
         process = subprocess.Popen(
             [_encode(argument) for argument in launch.arguments],
             cwd=_encode(launch.directory),
@@ -43,7 +54,7 @@ def spawn(launch: Launch, environment: Mapping[str, str], stdin: int, stdout: in
             stdout=stdout,
             stderr=subprocess.STDOUT,
             process_group=0,
-            **_find_credentials(uid),
+            **(credentials if enter is None else {"preexec_fn": functools.partial(_enter, enter, credentials)}),
         )
     except (subprocess.SubprocessError, KeyError) as error:  # a credential could not be set, or the user is gone
         raise OSError(errno.EPERM, os.strerror(errno.EPERM)) from error
@@ -73,6 +84,15 @@ def _find_credentials(uid: int | None) -> dict[str, Any]:
         return {}
     gid, groups = _find_groups(uid)
     return {"user": uid, "group": gid, "extra_groups": groups}
+
+
+def _enter(enter: Callable[[], object], credentials: Mapping[str, Any]) -> None:
+    """Prepare the new process. Its user is changed here, because `Popen` does that before it calls this."""
+    enter()
+    if credentials:
+        os.setgroups(credentials["extra_groups"])
+        os.setregid(credentials["group"], credentials["group"])
+        os.setreuid(credentials["user"], credentials["user"])
 
 
 @functools.cache

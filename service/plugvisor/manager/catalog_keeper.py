@@ -1,0 +1,182 @@
+"""The catalog: what was last read of every plugin, what was published of it, and who depends on whom."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from plugvisor.errors import InvalidManifest, PluginDisabled, PluginNotFound, PluginsUnreadable
+from plugvisor.manager.catalog_reader import CatalogReader
+from plugvisor.manager.status import describe_problem
+from plugvisor.plugins.catalog import NO_FOLDER, Catalog, Plugin
+from plugvisor.plugins.dependencies import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from plugvisor.engines.engine import Engine
+    from plugvisor.models.lifecycle import Requirement
+    from plugvisor.models.manifest import Manifest
+
+_NOTHING: Mapping[str, Requirement] = {}
+
+
+class CatalogKeeper:
+    """Reads plugins, publishes them, and announces what has changed."""
+
+    def __init__(self, plugins_dir: Path, engine: Engine) -> None:
+        self.catalog: Catalog = {}
+        self.version = 0
+        """Another number whenever the catalog may be another."""
+        self.on_change: list[Callable[[], object]] = []
+        """Called whenever the catalog may have changed."""
+        self._engine = engine
+        self._reader = CatalogReader(plugins_dir, engine)
+        self._read: Catalog = {}
+        """Each plugin by itself, of which the catalog is made."""
+        self._published: dict[str, Manifest] = {}
+        self._dependents: dict[str, set[str]] = {}
+        self._readings = 0
+        self._read_at: dict[str, int] = {}  # which of the readings by a start or reload was a plugin's last
+
+    def get(self, plugin_id: str) -> Plugin:
+        """A plugin; raises `PluginNotFound`."""
+        try:
+            return self.catalog[plugin_id]
+        except KeyError:
+            raise PluginNotFound(plugin_id) from None
+
+    def get_published(self, plugin_id: str) -> Manifest | None:
+        """The manifest that was published last: the one that a plugin's process was launched with."""
+        return self._published.get(plugin_id)
+
+    def get_requirements(self, plugin_id: str, *, queued: bool) -> Mapping[str, Requirement]:
+        """What a plugin depends on: as it was launched, or if its start waits, by its manifest as it was last read."""
+        plugin = self.catalog.get(plugin_id) if queued else None
+        manifest = plugin.manifest if plugin is not None and plugin.enabled else self._published.get(plugin_id)
+        return manifest.depends_on if manifest is not None else _NOTHING
+
+    def get_dependents(self, plugin_id: str) -> Collection[str]:
+        """The plugins that depend on another one, by their manifests or as they were launched."""
+        return self._dependents.get(plugin_id, ())
+
+    # -- reading
+
+    async def load(self) -> None:
+        """Read every plugin; nothing is raised."""
+        try:
+            read = await self._reader.read_all(self._read)
+        except PluginsUnreadable:
+            # what runs can still be watched and stopped
+            published = await asyncio.to_thread(self._engine.read_published)
+            problem = "the plugins folder cannot be read"
+            read = {name: Plugin(name, None, problem=problem) for name in published}
+        self._store(read)
+        # what runs was most probably launched with it
+        self._note_published(self.catalog.values())
+
+    async def read_all(self) -> tuple[Catalog, Catalog]:
+        """Read every plugin again; returns each by itself, before and after. Raises `PluginsUnreadable`."""
+        before = dict(self._read)
+        began = self._readings
+        fresh = await self._reader.read_all(self._read)
+        for plugin_id in before | fresh:
+            if self._read_at.get(plugin_id, 0) > began:  # a start or a reload has read it since
+                fresh[plugin_id] = self._read[plugin_id]
+        self._store(fresh)
+        return before, self._read
+
+    async def read(self, plugin_ids: Iterable[str]) -> None:
+        """Read some plugins again; those that are not in the catalog are ignored."""
+        known = [self._read[plugin_id] for plugin_id in plugin_ids if plugin_id in self._read]
+        if known:
+            read = await asyncio.to_thread(lambda: [self._reader.read_again(plugin) for plugin in known])
+            self._replace(known, read)
+
+    async def read_startable(self, plugin_id: str) -> Plugin:
+        """Read a plugin again; publish it too, if it depends on nothing.
+
+        Raises:
+            PluginNotFound, InvalidManifest, PluginDisabled, StartFailed
+        """
+        known = self.get(plugin_id)
+        read = self._read[plugin_id]
+
+        def read_and_publish() -> Plugin:
+            plugin = self._reader.read_again(read)
+            if plugin.enabled and plugin.manifest is not None and not plugin.manifest.depends_on:
+                self._engine.publish(plugin.program)
+            return plugin
+
+        self._replace([read], [await asyncio.to_thread(read_and_publish)])
+        plugin = self.catalog.get(plugin_id, known)  # a refresh may have found its folder gone meanwhile
+        if plugin.program is None or plugin.manifest is None:
+            raise InvalidManifest(describe_problem(plugin))
+        if not plugin.manifest.enabled:
+            raise PluginDisabled("its manifest says `enabled = false` under [plugin_runtime]; change that first")
+        if not plugin.manifest.depends_on:
+            self._note_published([plugin])
+        return plugin
+
+    # -- publishing
+
+    async def publish(self, plugins: Collection[Plugin]) -> None:
+        """Have the engine write what the next start of each of some valid plugins uses; raises `StartFailed`."""
+
+        def publish() -> None:
+            for plugin in plugins:
+                self._engine.publish(plugin.program)
+
+        await asyncio.to_thread(publish)
+        self._note_published(plugins)
+
+    # -- changes by others
+
+    def forget(self, plugin_id: str) -> None:
+        """Take a plugin out: it was removed."""
+        self._published.pop(plugin_id, None)
+        self._store({name: plugin for name, plugin in self._read.items() if name != plugin_id})
+
+    def list_unpublished(self, plugin_id: str) -> None:
+        """List a plugin that can only be stopped; a refresh removes it."""
+        self._store({**self._read, plugin_id: Plugin(plugin_id, None, problem=NO_FOLDER)})
+
+    # -- parts
+
+    def _replace(self, known: Iterable[Plugin], read: Iterable[Plugin]) -> None:
+        """Store plugins that were read again."""
+        changed = {}
+        for before, plugin in zip(known, read, strict=True):
+            self._readings += 1
+            self._read_at[before.id] = self._readings
+            if plugin != before:
+                changed[before.id] = plugin
+        if changed:
+            self._store({**self._read, **changed})
+
+    def _store(self, read: Catalog) -> None:
+        """Make the catalog of what was read, and announce it."""
+        self._read = dict(sorted(read.items()))
+        self.catalog = resolve(self._read, self.catalog)
+        self.version += 1
+        self._index_dependents()
+        for callback in self.on_change:
+            callback()
+
+    def _note_published(self, plugins: Iterable[Plugin]) -> None:
+        is_other = False
+        for plugin in plugins:
+            if plugin.program is not None and plugin.manifest is not None:
+                before = self._published.get(plugin.id)
+                self._published[plugin.id] = plugin.manifest
+                is_other = is_other or (before.depends_on if before else _NOTHING) != plugin.manifest.depends_on
+        if is_other:
+            self._index_dependents()
+
+    def _index_dependents(self) -> None:
+        self._dependents = {}
+        manifests = [plugin.manifest for plugin in self.catalog.values() if plugin.manifest is not None]
+        for manifest in (*manifests, *self._published.values()):
+            for dependency in manifest.depends_on:
+                self._dependents.setdefault(dependency, set()).add(manifest.id)

@@ -1,0 +1,164 @@
+"""Whether the conditions under which a plugin may start are met, and why not, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from plugvisor.manager.status import describe_problem
+from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.catalog_keeper import CatalogKeeper
+    from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.models.lifecycle import Requirement
+
+_RUNS = (ProcessState.STARTING, ProcessState.RUNNING)
+_AWAITED = {"started": "to start", "ready": "to be ready", "completed": "to complete"}
+
+
+class Verdict(Enum):
+    """What is to be said of a condition now."""
+
+    MET = 1
+    PENDING = 2
+    """It may still be met without anybody doing anything."""
+    FAILED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A dependency, its condition and the verdict."""
+
+    dependency: str
+    requirement: Requirement
+    verdict: Verdict
+
+
+class Conditions:
+    """Judges the conditions of dependencies by the processes and the health of the plugins.
+
+    Every method may raise `SupervisorUnavailable`.
+    """
+
+    def __init__(self, keeper: CatalogKeeper, engine: Engine, monitor: HealthMonitor) -> None:
+        self._keeper = keeper
+        self._engine = engine
+        self._monitor = monitor
+        self._expected: Counter[str] = Counter()
+
+    @contextmanager
+    def expect(self, plugin_ids: Sequence[str]) -> Iterator[None]:
+        """While plugins are being queued, each counts as queued: the engine reports one after another."""
+        self._expected.update(plugin_ids)
+        try:
+            yield
+        finally:
+            self._expected -= Counter(plugin_ids)
+
+    def judge(self, requirements: Mapping[str, Requirement]) -> list[Need]:
+        """Each dependency with its verdict. An optional one is never FAILED: its condition counts as met."""
+        processes = self._engine.read()
+        needs = []
+        for dependency, requirement in requirements.items():
+            process = processes.get(dependency, NEVER_ADDED)
+            if self._is_met(dependency, requirement, process):
+                verdict = Verdict.MET
+            elif requirement.required:
+                may_follow = _may_follow(process) or dependency in self._expected
+                verdict = Verdict.PENDING if may_follow else Verdict.FAILED
+            else:
+                verdict = Verdict.PENDING if is_coming(process, _RUNS) else Verdict.MET
+            needs.append(Need(dependency, requirement, verdict))
+        return needs
+
+    def list_to_start(self, requirements: Mapping[str, Requirement]) -> list[str]:
+        """The required dependencies whose condition can only be met if somebody starts them."""
+        processes = self._engine.read()
+        return [
+            need.dependency
+            for need in self.judge(requirements)
+            if need.requirement.required
+            and need.verdict is not Verdict.MET
+            and not is_coming(process := processes.get(need.dependency, NEVER_ADDED), (*_RUNS, ProcessState.BACKOFF))
+            and not _is_restarted(process)
+        ]
+
+    def explain_failure(self, dependency: str) -> str:
+        """Why a condition cannot be met, as the end of a sentence that begins with the dependency."""
+        plugin = self._keeper.catalog.get(dependency)
+        process = self._engine.read().get(dependency, NEVER_ADDED)
+        if plugin is None or plugin.folder is None:
+            return "is missing"
+        if plugin.problem:
+            return f"cannot be started: {describe_problem(plugin)}"
+        if not plugin.enabled:
+            return "is disabled"
+        match process.state:
+            case ProcessState.STOPPED | ProcessState.STOPPING:
+                return "was stopped"
+            case ProcessState.EXITED if not process.exited_unexpectedly:
+                return "has ended"
+            case _:
+                return f"failed: {process.detail}"
+
+    def describe_wait(self, needs: Sequence[Need]) -> str:
+        """What a queued plugin waits for."""
+        waits = [
+            f"{need.dependency!r} {_AWAITED[need.requirement.condition]}"
+            for need in needs
+            if need.verdict is not Verdict.MET
+        ]
+        return f"it waits for {_join(waits)}" if waits else ""
+
+    def describe_lack(self, needs: Sequence[Need]) -> str:
+        """What a plugin that runs does without."""
+        processes = self._engine.read()
+        texts = []
+        for need in needs:
+            if need.requirement.required and need.verdict is not Verdict.MET:
+                runs = processes.get(need.dependency, NEVER_ADDED).state in _RUNS
+                lack = "is not ready" if runs else "is not running"
+                if need.requirement.condition == "completed":
+                    lack = "has not completed"
+                texts.append(f"its dependency {need.dependency!r} {lack}")
+        return "; ".join(texts)
+
+    def _is_met(self, dependency: str, requirement: Requirement, process: Process) -> bool:
+        if process.queued or process.start_pending:
+            return False
+        match requirement.condition:
+            case "started":
+                return process.state in _RUNS
+            case "ready":
+                return process.state in _RUNS and self._monitor.is_ready(dependency)
+            case "completed":
+                is_exited = process.state is ProcessState.EXITED and process.retry_at is None
+                return is_exited and not process.exited_unexpectedly
+
+
+def is_coming(process: Process, states: Sequence[ProcessState]) -> bool:
+    """Whether a process is in one of these states, or is to be started."""
+    return bool(process.queued) or process.start_pending or process.state in states
+
+
+def _is_restarted(process: Process) -> bool:
+    """Whether supervisord restarts it in a moment."""
+    return process.state is ProcessState.EXITED and process.retry_at is not None
+
+
+def _may_follow(process: Process) -> bool:
+    # one that is STOPPING may be started again by a check's restart; else it is STOPPED in a moment
+    states = (*_RUNS, ProcessState.BACKOFF, ProcessState.STOPPING)
+    return is_coming(process, states) or _is_restarted(process)
+
+
+def _join(parts: Sequence[str]) -> str:
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last

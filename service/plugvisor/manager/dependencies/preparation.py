@@ -1,0 +1,74 @@
+"""Reads and publishes a plugin for its start, and finds out what has to be started before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plugvisor.errors import DependencyFailed
+from plugvisor.manager.dependencies.conditions import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.catalog_keeper import CatalogKeeper
+    from plugvisor.manager.dependencies.conditions import Conditions
+    from plugvisor.models.lifecycle import Requirement
+    from plugvisor.models.process import Process
+
+
+class Preparation:
+    """Prepares starts; what cannot be had is known before anything is changed."""
+
+    def __init__(self, keeper: CatalogKeeper, engine: Engine, conditions: Conditions) -> None:
+        self._keeper = keeper
+        self._engine = engine
+        self._conditions = conditions
+
+    async def prepare(self, plugin_id: str) -> list[str]:
+        """Read a plugin's manifest as it is now, and have the engine write what its next start uses.
+
+        Returns:
+            nothing if it can be started; else itself and every plugin that has to be started first.
+
+        Raises:
+            PluginNotFound, InvalidManifest, PluginDisabled, StartFailed
+            DependencyFailed: nothing was published.
+        """
+        plugin = await self._keeper.read_startable(plugin_id)
+        requirements = plugin.manifest.depends_on if plugin.manifest is not None else {}
+        if not requirements:
+            return []
+        to_start = await self._find_to_start(plugin_id, requirements)
+        known = self._engine.read()
+        # the others publish themselves when their turn has come
+        unknown = [self._keeper.get(name) for name in to_start if name not in known]
+        await self._keeper.publish([plugin, *unknown])
+        if all(need.verdict is Verdict.MET for need in self._conditions.judge(requirements)):
+            return []
+        return [*to_start, plugin_id]
+
+    async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> Process:
+        """Queue what `prepare` has returned; returns the process of the last."""
+        with self._conditions.expect(plugin_ids):
+            await self._engine.queue(plugin_ids, restart)
+        return self._engine.get(plugin_ids[-1])
+
+    async def _find_to_start(self, plugin_id: str, requirements: Mapping[str, Requirement]) -> list[str]:
+        """The plugins that a plugin needs, directly or not, and that nobody has started."""
+        found: dict[str, str] = {}
+        level = dict.fromkeys(self._conditions.list_to_start(requirements), plugin_id)
+        while level:
+            await self._keeper.read(level)
+            following: dict[str, str] = {}
+            for name, dependent in level.items():
+                plugin = self._keeper.catalog.get(name)
+                if plugin is None or not plugin.enabled or plugin.manifest is None:
+                    reason = self._conditions.explain_failure(name)
+                    if dependent == plugin_id:
+                        raise DependencyFailed(f"its dependency {name!r} {reason}", name)
+                    raise DependencyFailed(f"{dependent!r} depends on {name!r}, which {reason}", name)
+                found[name] = dependent
+                following |= dict.fromkeys(self._conditions.list_to_start(plugin.manifest.depends_on), name)
+            level = {name: dependent for name, dependent in following.items() if name not in found}
+        return list(found)

@@ -1,0 +1,97 @@
+"""Stops plugins in the reverse order of their dependencies."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from plugvisor.errors import NotRunning
+from plugvisor.manager.dependencies.order import begin_in_order, find_nearest
+from plugvisor.manager.operations import log_failure
+from plugvisor.manager.outcome import Outcome, report_stop
+from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.catalog_keeper import CatalogKeeper
+    from plugvisor.manager.operations import Operations
+
+_AT_REST = (ProcessState.STOPPED, ProcessState.FATAL, ProcessState.EXITED)
+
+
+class Stops:
+    """Stops one plugin or many; each waits for its own dependents among them, and for nothing else."""
+
+    def __init__(self, keeper: CatalogKeeper, engine: Engine, operations: Operations) -> None:
+        self._keeper = keeper
+        self._engine = engine
+        self._operations = operations
+
+    async def stop(self, plugin_id: str, wait_seconds: float | None) -> Outcome:
+        """Stop one plugin; see `Manager.stop`."""
+        process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id), wait_seconds)
+        return Outcome(process, finished=True) if process else report_stop(self._engine.get(plugin_id))
+
+    async def stop_many(
+        self, plugin_ids: Collection[str], wait_seconds: float | None
+    ) -> dict[str, Outcome | BaseException]:
+        """Stop plugins, each after its dependents among them; returns what became of each.
+
+        Args:
+            wait_seconds: return after this time, whatever has ended by then; all are stopped all the same.
+        """
+        before = find_nearest(plugin_ids, self._keeper.get_dependents)
+        tasks = await begin_in_order(plugin_ids, before, partial(self.stop, wait_seconds=None))
+        for task in tasks.values():
+            self._operations.keep(task)
+        waiting = [self._wait(name, tasks[name], wait_seconds, is_first=name not in before) for name in plugin_ids]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        return dict(zip(plugin_ids, results, strict=True))
+
+    def list_running_dependents(self, plugin_ids: Sequence[str]) -> list[str]:
+        """The plugins that require some of these, directly or not, and have not ended; they themselves are left out."""
+        processes = self._engine.read()
+        found: dict[str, None] = {}
+        to_visit = list(plugin_ids)
+        while to_visit:
+            dependency = to_visit.pop()
+            for name in self._keeper.get_dependents(dependency):
+                process = processes.get(name, NEVER_ADDED)
+                requirement = self._keeper.get_requirements(name, queued=bool(process.queued)).get(dependency)
+                is_affected = requirement is not None and requirement.required and name not in plugin_ids
+                if is_affected and name not in found and not _is_at_rest(process):
+                    found[name] = None
+                    to_visit.append(name)
+        return list(found)
+
+    async def _stop(self, plugin_id: str, accepted: asyncio.Event) -> Process:
+        await self._engine.begin_stop(plugin_id)
+        accepted.set()
+        return await self._engine.wait_stopped(plugin_id)
+
+    async def _wait(
+        self, plugin_id: str, task: asyncio.Task[Outcome], wait_seconds: float | None, *, is_first: bool
+    ) -> Outcome:
+        if wait_seconds is None or task.done():
+            return await asyncio.shield(task)
+        if is_first:  # it has begun: whether it can be stopped is known before the time is over
+            return await self.stop(plugin_id, wait_seconds)
+        await asyncio.wait([task], timeout=wait_seconds)
+        if task.done():
+            return task.result()
+        task.add_done_callback(log_failure)
+        return Outcome(self._engine.get(plugin_id), finished=False)
+
+
+def _is_at_rest(process: Process) -> bool:
+    is_coming = process.queued or process.start_pending or process.retry_at is not None
+    return process.state in _AT_REST and not is_coming
+
+
+def find_failure(results: Collection[Outcome | BaseException]) -> BaseException | None:
+    """The first failure; a plugin that did not run was no failure."""
+    failures = [result for result in results if isinstance(result, BaseException)]
+    return next((failure for failure in failures if not isinstance(failure, NotRunning)), None)

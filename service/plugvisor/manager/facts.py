@@ -1,0 +1,22 @@
+"""What is to be said of a plugin beside its manifest and its process: its health, and its dependencies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plugvisor.models.health import Health
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The same object as long as nothing in it changes."""
+
+    health: Health | None = None
+    queued: bool = False
+    """Its start waits for its dependencies."""
+    unmet: tuple[str, ...] = ()
+    """The required dependencies whose condition is not met, if it is queued or has a process."""
+    note: str = ""
+    """The same in words."""

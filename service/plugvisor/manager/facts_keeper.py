@@ -1,0 +1,87 @@
+"""Keeps the facts of each plugin: its health, and what it says of its dependencies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plugvisor.manager.dependencies.conditions import Verdict
+from plugvisor.manager.facts import Facts
+from plugvisor.models.process import NEVER_ADDED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.catalog_keeper import CatalogKeeper
+    from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.manager.dependencies.conditions import Conditions
+
+
+_NONE = Facts()
+
+
+class FactsKeeper:
+    """Keeps the facts of the plugins that have some; every other plugin costs a look-up for each of its changes."""
+
+    def __init__(self, keeper: CatalogKeeper, engine: Engine, monitor: HealthMonitor, conditions: Conditions) -> None:
+        self.version = 0
+        """Another number whenever a fact may be another."""
+        self.on_change: list[Callable[[str], object]] = []
+        """Called with the id of a plugin whose facts have changed, unless its process has changed with them."""
+        self._keeper = keeper
+        self._engine = engine
+        self._monitor = monitor
+        self._conditions = conditions
+        self._facts: dict[str, Facts] = {}
+
+    def get(self, plugin_id: str) -> Facts | None:
+        """A plugin's facts; None if there is nothing to say."""
+        return self._facts.get(plugin_id)
+
+    def follow_process(self, plugin_id: str | None) -> None:
+        """A process has changed, or with None every one may have."""
+        if plugin_id is None:
+            self.update_all()
+        elif self._engine.is_live:
+            self._update(plugin_id)
+            self._announce(self._keeper.get_dependents(plugin_id))
+
+    def follow_health(self, plugin_id: str) -> None:
+        """A plugin's health has changed, and its process has not."""
+        if self._engine.is_live:
+            self._announce([plugin_id, *self._keeper.get_dependents(plugin_id)])
+
+    def update_all(self) -> None:
+        """Everything may have changed; clients learn of that in another way."""
+        if self._engine.is_live:
+            for plugin_id in {*self._facts, *self._engine.read()}:
+                self._update(plugin_id)
+
+    def _announce(self, plugin_ids: Iterable[str]) -> None:
+        for plugin_id in plugin_ids:
+            if self._update(plugin_id):
+                for callback in self.on_change:
+                    callback(plugin_id)
+
+    def _update(self, plugin_id: str) -> bool:
+        """Returns whether the facts have changed."""
+        facts, before = self._make(plugin_id), self._facts.get(plugin_id, _NONE)
+        if facts == before:
+            return False
+        if facts == _NONE:
+            del self._facts[plugin_id]
+        else:
+            self._facts[plugin_id] = facts
+        self.version += 1
+        return True
+
+    def _make(self, plugin_id: str) -> Facts:
+        process = self._engine.read().get(plugin_id, NEVER_ADDED)
+        health, queued = self._monitor.get(plugin_id), bool(process.queued)
+        requirements = self._keeper.get_requirements(plugin_id, queued=queued)
+        if not requirements or not (queued or process.is_alive):
+            return Facts(health, queued) if queued or health is not None else _NONE
+        needs = self._conditions.judge(requirements)
+        unmet = [need.dependency for need in needs if need.requirement.required and need.verdict is not Verdict.MET]
+        note = self._conditions.describe_wait(needs) if queued else self._conditions.describe_lack(needs)
+        return Facts(health, queued, tuple(sorted(unmet)), note)

@@ -1,0 +1,74 @@
+"""Waits until a plugin works: its start is no longer queued, it runs, and its ready checks pass."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from plugvisor.errors import StartFailed
+from plugvisor.manager.waiter import Waiter
+from plugvisor.models.health import Health
+from plugvisor.models.process import Process, ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.models.manifest import Manifest
+
+
+class Readiness:
+    """Waits for plugins; `waiter` is woken when a process or a health changes."""
+
+    def __init__(self, engine: Engine, monitor: HealthMonitor) -> None:
+        self.waiter = Waiter()
+        self._engine = engine
+        self._monitor = monitor
+
+    async def wait(self, plugin_id: str, seconds: float, get_manifest: Callable[[], Manifest | None]) -> Process:
+        """Wait until a plugin works, or the time is over; raises `StartFailed`.
+
+        Args:
+            get_manifest: returns the manifest that it is started from, once it was started.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        if self._engine.get(plugin_id).queued:
+            await self.waiter.wait_for(plugin_id, lambda: not self._engine.get(plugin_id).queued, seconds)
+            if (process := self._engine.get(plugin_id)).queued:
+                return process
+            await self._engine.wait_spawned(plugin_id)
+        process = await self._engine.wait_running(plugin_id, max(0.0, deadline - loop.time()))
+        manifest = get_manifest()
+        if process.state is not ProcessState.RUNNING or not self.is_awaited(plugin_id, manifest):
+            return process
+        await self.waiter.wait_for(
+            plugin_id, lambda: self._is_decided(plugin_id, manifest), max(0.0, deadline - loop.time())
+        )
+        if self._monitor.get(plugin_id) is Health.UNHEALTHY:
+            raise StartFailed(f"it is unhealthy: {self._monitor.explain(plugin_id)}")
+        # which raises if it has ended meanwhile
+        return await self._engine.wait_running(plugin_id, 0)
+
+    def is_awaited(self, plugin_id: str, manifest: Manifest | None) -> bool:
+        """Whether a plugin has ready checks that have not all passed yet."""
+        has_checks = manifest is not None and any(check.level == "ready" for check in manifest.checks.values())
+        return has_checks and self._monitor.get(plugin_id) is not Health.HEALTHY
+
+    def _is_decided(self, plugin_id: str, manifest: Manifest | None) -> bool:
+        is_running = self._engine.get(plugin_id).state is ProcessState.RUNNING
+        health = self._monitor.get(plugin_id)
+        return not is_running or health is Health.UNHEALTHY or not self.is_awaited(plugin_id, manifest)
+
+
+def find_ready_seconds(manifest: Manifest) -> float:
+    """How long the ready checks of a plugin may take until they have passed, or are down."""
+    return max(
+        (
+            check.startup + check.threshold * (check.period + check.timeout)
+            for check in manifest.checks.values()
+            if check.level == "ready"
+        ),
+        default=0.0,
+    )
