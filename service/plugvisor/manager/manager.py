@@ -22,7 +22,7 @@ from plugvisor.manager.restorer import Restorer
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
@@ -85,6 +85,11 @@ class Manager:
     def facts(self, plugin_id: str) -> Facts | None:
         """What is to be said of a plugin's health and dependencies; the same object while nothing of it changes."""
         return self._facts.get(plugin_id)
+
+    @property
+    def all_facts(self) -> Mapping[str, Facts]:
+        """The facts of every plugin that has some."""
+        return self._facts.all
 
     def get_published(self, plugin_id: str) -> Manifest | None:
         """The manifest that a plugin's process was launched with, as far as is known."""
@@ -261,8 +266,9 @@ class Manager:
             raise DependencyFailed(f"cannot {verb} {plugin_id!r}: {failure}", failure.dependency) from error
 
     def _follow_process(self, plugin_id: str | None) -> None:
-        self._facts.follow_process(plugin_id)
-        self._scheduler.follow(plugin_id)
+        if plugin_id is None or self._facts.concerns(plugin_id):
+            self._facts.follow_process(plugin_id)
+            self._scheduler.follow(plugin_id)
         self._readiness.waiter.wake(plugin_id)
 
     def _follow_health(self, plugin_id: str) -> None:
@@ -271,5 +277,5 @@ class Manager:
         self._readiness.waiter.wake(plugin_id)
 
     def _follow_catalog(self) -> None:
-        self._facts.update_all()
+        self._facts.follow_catalog()
         self._scheduler.look_at_all()
