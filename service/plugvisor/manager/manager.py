@@ -60,7 +60,7 @@ class Manager:
         self._readiness = Readiness(engine, self.monitor)
         self._stops = Stops(keeper, engine, self._operations)
         self._refresher = Refresher(keeper, engine, self._operations)
-        self._restorer = Restorer(lambda: self.catalog, engine, self._operations, keeper.list_unpublished)
+        self._restorer = Restorer(keeper, engine, self._operations)
 
     @property
     def catalog(self) -> Catalog:
@@ -115,6 +115,7 @@ class Manager:
         await self._operations.close()
         if self._is_open:
             self._is_open = False
+            self._engine.on_change.remove(self._follow_process)
             await self.monitor.close()
 
     async def start(
