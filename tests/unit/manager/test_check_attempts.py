@@ -10,11 +10,11 @@ import ssl
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.errors import NotRunning, SupervisorUnavailable
-from plugvisor.manager.checks import attempt
+from plugvisor.manager.checks import attempt, connection
 from plugvisor.manager.checks.attempt import make_attempt
 from plugvisor.manager.checks.http_check import MOST_BYTES, check_http, parse_url
 from plugvisor.models.lifecycle import Check
@@ -345,3 +345,13 @@ def test_a_name_server_that_does_not_answer_holds_up_nothing_else(monkeypatch: p
             answered.set()
 
     run_scenario(scenario())
+
+
+def test_a_service_that_can_start_no_thread_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(ThreadPoolExecutor):
+        def submit(self, *_: object, **_options: object) -> Any:
+            """Fail as `Thread.start` does."""
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(connection, "_get_resolvers", Full)
+    assert run_scenario(try_check(tcp="host.example:80")) is None

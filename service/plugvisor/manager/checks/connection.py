@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
 import ssl
@@ -44,7 +45,11 @@ async def _resolve(host: str, port: int) -> list[str]:
         ipaddress.ip_address(host)
     except ValueError:
         look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(_get_resolvers(), look_up)
+        try:
+            looking = asyncio.get_running_loop().run_in_executor(_get_resolvers(), look_up)
+        except RuntimeError as error:  # no thread can be started
+            raise OSError(errno.ENOMEM, "no thread") from error
+        found = await looking
         return [str(address[0]) for *_, address in found]
     return [host]
 
