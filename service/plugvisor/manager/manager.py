@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.facts import Facts
-    from plugvisor.manager.refresh import Refreshed
+    from plugvisor.manager.refresher import Refreshed
     from plugvisor.models.manifest import Manifest
     from plugvisor.plugins.catalog import Catalog
 
