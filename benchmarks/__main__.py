@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 from benchmarks.chart import draw_chart
 from benchmarks.groups.blocking import measure_blocking
 from benchmarks.groups.bulk import measure_bulk
+from benchmarks.groups.crash_loop import measure_crash_loop
 from benchmarks.groups.crashes import measure_crashes
+from benchmarks.groups.dependencies import measure_dependencies
 from benchmarks.groups.events import measure_events
 from benchmarks.groups.idle import measure_idle
 from benchmarks.groups.lifecycle import measure_lifecycle
+from benchmarks.groups.memory_limit import measure_memory_limit
+from benchmarks.groups.monitoring import measure_monitoring
 from benchmarks.groups.operations import measure_operations
 from benchmarks.groups.reads import measure_reads
 from benchmarks.groups.resync import measure_resync
@@ -49,6 +53,10 @@ GROUPS: Mapping[str, Group] = {
     "blocking": Group(measure_blocking, (1000,)),
     "bulk": Group(measure_bulk, (100, 1000)),
     "resync": Group(measure_resync, (1000,)),
+    "dependencies": Group(measure_dependencies, (10, 100)),
+    "monitoring": Group(measure_monitoring, (100,)),
+    "crash_loop": Group(measure_crash_loop, (10,)),
+    "memory_limit": Group(measure_memory_limit, (10,)),
 }
 
 RESULTS_DIR = Path(__file__).parent

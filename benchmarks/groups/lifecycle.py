@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.result import Goal, Result, Sample
-from benchmarks.systems.plugvisor_stack import start_plugvisor
+from benchmarks.systems.plugvisor_stack import make_manifests, start_plugvisor
 from benchmarks.systems.process_loop import LOOP, time_process_loop
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def measure_lifecycle(testbed: Testbed) -> Iterator[Result]:
     plugins, goals = testbed.plugins, testbed.plugins == 1000
     first, running, gone, loops = [], [], [], []
     for _ in range(ROUNDS):
-        with start_plugvisor(plugins) as stack:
+        with start_plugvisor(make_manifests(plugins)) as stack:
             first_response_seconds, running_seconds = stack.wait_until_up()
             first.append(first_response_seconds)
             running.append(running_seconds)

@@ -25,7 +25,7 @@ from benchmarks.systems.supervisord import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 HOST = "127.0.0.1"
 ADMIN_CODE = "an-admin-code-for-benchmarks"
@@ -44,9 +44,9 @@ class ApiClient:
         """GET; the status must be 200."""
         return self._request("GET", path)
 
-    def post(self, path: str) -> bytes:
-        """POST with the admin code; the status must be 200."""
-        return self._request("POST", path)
+    def post(self, path: str, *, may_wait: bool = False) -> bytes:
+        """POST with the admin code; the status must be 200, or 202 if it `may_wait`."""
+        return self._request("POST", path, http.HTTPStatus.ACCEPTED if may_wait else http.HTTPStatus.OK)
 
     def read_statuses(self) -> dict[str, dict[str, Any]]:
         """Every plugin's status."""
@@ -55,17 +55,21 @@ class ApiClient:
 
     def wait_until_running(self) -> None:
         """Wait until every plugin is running."""
-        deadline = time.monotonic() + START_SECONDS
-        while {status["status"] for status in self.read_statuses().values()} != {"running"}:
-            if time.monotonic() > deadline:
-                raise TimeoutError("not every plugin is running")
-            time.sleep(STATUS_POLL_SECONDS)
+        self.wait_until(lambda status: status["status"] == "running", STATUS_POLL_SECONDS)
 
-    def _request(self, method: str, path: str) -> bytes:
+    def wait_until(self, is_done: Callable[[Mapping[str, Any]], bool], poll_seconds: float) -> None:
+        """Wait until something is true of every plugin's status."""
+        deadline = time.monotonic() + START_SECONDS
+        while left := {name: status for name, status in self.read_statuses().items() if not is_done(status)}:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(left)} plugins are not as they should be, among them {left.popitem()}")
+            time.sleep(poll_seconds)
+
+    def _request(self, method: str, path: str, other: int = http.HTTPStatus.OK) -> bytes:
         self._connection.request(method, path, headers={"Authorization": f"Bearer {ADMIN_CODE}"})
         response = self._connection.getresponse()
         body = response.read()
-        if response.status != http.HTTPStatus.OK:
+        if response.status not in (http.HTTPStatus.OK, other):
             raise RuntimeError(f"cannot measure {method} {path}: the response was {response.status} {body!r}")
         return body
 
@@ -73,14 +77,15 @@ class ApiClient:
 class PlugvisorStack(Supervisord):
     """`plugvisor up` in a folder of its own."""
 
-    def __init__(self, root: Path, names: Sequence[str]) -> None:
+    def __init__(self, root: Path, manifests: Mapping[str, str]) -> None:
         self.port = find_free_port()
+        self.log_path = root / "run" / "log" / "_supervisord.log"
         self.state_stream_path = root / "run" / "state.sock"
         self._plugins_dir = root / "plugins"
         self._plugins_dir.mkdir()
         self._output_path = root / "up.log"
-        for name in names:
-            self.change_program(name)
+        for name, manifest in manifests.items():
+            self._write_manifest(name, manifest)
         environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": os.environ.get("HOME", "/"),
@@ -99,7 +104,7 @@ class PlugvisorStack(Supervisord):
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        super().__init__(process, root / "run" / "supervisor.sock", names)
+        super().__init__(process, root / "run" / "supervisor.sock", list(manifests))
 
     @property
     def service_pid(self) -> int:
@@ -108,18 +113,26 @@ class PlugvisorStack(Supervisord):
 
     def wait_until_up(self) -> tuple[float, float]:
         """Wait for the start; returns the seconds until the API's first 200, and until every plugin is running."""
+        client = self.connect_to_api()
+        first_response_seconds = self.read_seconds()
+        client.wait_until_running()
+        return first_response_seconds, self.read_seconds()
+
+    def read_seconds(self) -> float:
+        """The seconds since `plugvisor up` was started."""
+        return time.monotonic() - self._began
+
+    def connect_to_api(self) -> ApiClient:
+        """Wait for the API's first 200."""
         deadline = time.monotonic() + START_SECONDS
         client = ApiClient(self.port)
         while True:
             with contextlib.suppress(OSError, http.client.HTTPException, RuntimeError):
                 client.get("/plugin/status")
-                break
+                return client
             client = ApiClient(self.port)
             self.check_alive(deadline)
             time.sleep(POLL_SECONDS)
-        first_response_seconds = time.monotonic() - self._began
-        client.wait_until_running()
-        return first_response_seconds, time.monotonic() - self._began
 
     def check_alive(self, deadline: float) -> None:
         """Raise `TimeoutError`, with what `plugvisor up` printed."""
@@ -130,21 +143,47 @@ class PlugvisorStack(Supervisord):
 
     def change_program(self, name: str, stopwaitsecs: int = 10) -> None:
         """Write a plugin's manifest."""
+        self._write_manifest(name, make_manifest(name, stopwaitsecs=stopwaitsecs))
+
+    def _write_manifest(self, name: str, manifest: str) -> None:
         folder = self._plugins_dir / name
         folder.mkdir(exist_ok=True)
-        (folder / "plugin.toml").write_text(
-            _MANIFEST.format(
-                name=name, command=json.dumps(COMMAND), startsecs=get_startsecs(name), stopwaitsecs=stopwaitsecs
-            )
-        )
+        (folder / "plugin.toml").write_text(manifest)
+
+
+def make_manifest(
+    name: str,
+    command: Sequence[str] = COMMAND,
+    tables: str = "",
+    *,
+    startsecs: int | None = None,
+    stopwaitsecs: int = 10,
+    auto_start: bool = True,
+    restart: str = "restart.delay = 0",
+) -> str:
+    """A plugin's manifest.
+
+    Args:
+        tables: more of it.
+        restart: its restart policy: at once, as supervisord restarts without Plugvisor; empty for the default.
+    """
+    return _MANIFEST.format(
+        name=name,
+        command=json.dumps(command),
+        auto_start=str(auto_start).lower(),
+        startsecs=get_startsecs(name) if startsecs is None else startsecs,
+        stopwaitsecs=stopwaitsecs,
+        restart=restart,
+        tables=tables,
+    )
 
 
 @contextlib.contextmanager
-def start_plugvisor(count: int) -> Iterator[PlugvisorStack]:
-    """Plugvisor with that many plugins, being started; all of it is ended afterwards."""
+def start_plugvisor(manifests: Mapping[str, str]) -> Iterator[PlugvisorStack]:
+    """Plugvisor with these plugins, being started; all of it is ended afterwards."""
     root = Path(tempfile.mkdtemp(prefix="pv-"))  # short: a Unix socket's path has at most 107 bytes
     try:
-        stack = PlugvisorStack(root, name_plugins(count))
+        stack = PlugvisorStack(root, manifests)
         try:
             yield stack
         finally:
@@ -156,9 +195,14 @@ def start_plugvisor(count: int) -> Iterator[PlugvisorStack]:
 @contextlib.contextmanager
 def run_plugvisor(count: int) -> Iterator[PlugvisorStack]:
     """Plugvisor with that many running plugins; all of it is ended afterwards."""
-    with start_plugvisor(count) as stack:
+    with start_plugvisor(make_manifests(count)) as stack:
         stack.wait_until_up()
         yield stack
+
+
+def make_manifests(count: int, tables: str = "") -> dict[str, str]:
+    """The manifests of that many light plugins."""
+    return {name: make_manifest(name, tables=tables) for name in name_plugins(count)}
 
 
 def find_free_port() -> int:
@@ -176,8 +220,9 @@ version = "1.0.0"
 description = "A light process that sleeps."
 command = {command}
 [plugin_runtime]
-restart.delay = 0
+auto_start = {auto_start}
+{restart}
 [plugin_runtime.supervisor]
 startsecs = {startsecs}
 stopwaitsecs = {stopwaitsecs}
-"""
+{tables}"""

@@ -73,9 +73,7 @@ limits.open_files = 1000
 @pytest.fixture(scope="module")
 def plugvisor() -> Iterator[PlugvisorStack]:
     with run_stack() as made:
-        folder = made.write_plugin(
-            "told", runtime='checks.command.exec = ["true"]\nchecks.port.tcp = "127.0.0.1:1"\nlimits.open_files = 1000'
-        )
+        folder = made.write_plugin("told", runtime=TOLD_RUNTIME)
         with (folder / "plugin.toml").open("a") as manifest:
             manifest.write(TOLD)
         made.write_plugin("needed", runtime="auto_start = false")

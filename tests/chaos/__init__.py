@@ -13,23 +13,27 @@ rest. What must hold, and is checked all the while against the system's own list
    unless the service was killed.
 6. A plugin that ran, and that nobody stopped, runs. No error is answered that has no reason, no stack trace is
    logged, supervisord goes on, and the service ends only if it is killed. A run folder that is deleted is back within
-   15 seconds.
+   15 seconds. A start that was answered with 202, and to which nothing else is done, happens. What is above its memory
+   limit, or fails its `alive` check, is ended and started again, and a crash loop ends after `max_restarts`.
 7. No plugin gets the service's port, or a request with the admin code. If the plugins have a user of their own, none
    deletes anything in the run folder.
+8. A plugin never starts before what it requires: at boot, by a start, by a reload, and by what depends on it. Two kinds
+   of starts do not wait: a restart of what has ended by itself, and what supervisorctl starts.
 
 The seed decides what is done, not how the processes are scheduled, so a failure may need more than one try to come
 again: `--first-round N` begins at the round that failed, `--shrink` looks for fewer operations that fail too. As root,
 `--users daemon,games` runs the service and the plugins as these users; they must be able to execute this Python.
 
-plugins          the plugins: one of every behaviour
-hostile          more of them, which attack the others and the service
-cast             which plugins and kinds of operations a run has; `--without` leaves out any of the newer ones
+cast/            the plugins: `plugins` has one of every behaviour, `hostile` those that attack the others and the
+                 service, `lifecycle` those with checks, dependencies, restart policies and limits; `cast` says which
+                 plugins and kinds of operations a run has, and `--without` leaves out any of the newer ones
 operations       what is done in a round, from the seed
 clients          who do it, and check the answers (3, 5, 6)
 faults           what no client can do: signals, a deleted run folder, edited manifests
+requirements     which plugins require which
 activity         what is being done to each plugin, from which follows what may be alive
-process_watcher  looks at the system's processes all the while (1, 2)
-rest             what must hold at rest (4, 6, 7)
+promises/        `process_watcher` looks at the system's processes all the while (1, 2); `start_order` compares every
+                 launch, by `supervisord_log`, with what was required (8); `rest` is what must hold at rest (4, 6, 7)
 run              playing rounds on one Plugvisor
 side_by_side     on several; `__main__` is the command
 """

@@ -7,7 +7,7 @@ import os
 import random
 import sys
 
-from tests.chaos.cast import OPTIONAL, choose_cast
+from tests.chaos.cast.cast import OPTIONAL, choose_cast
 from tests.chaos.operations import make_round
 from tests.chaos.run import shrink
 from tests.chaos.side_by_side import run_side_by_side

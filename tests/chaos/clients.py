@@ -19,10 +19,10 @@ from tests.helpers.stack import ADMIN_CODE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.chaos.activity import Activity, Interval
+    from tests.chaos.activity import Activity
     from tests.chaos.faults import Faults
     from tests.chaos.operations import Operation
-    from tests.chaos.process_watcher import ProcessWatcher
+    from tests.chaos.promises.process_watcher import ProcessWatcher
     from tests.helpers.stack import PlugvisorStack
 
 READ_SECONDS = 5.0
@@ -87,6 +87,8 @@ class Clients:
         match operation.kind:
             case "start" | "stop" | "reload" as verb:
                 self._change(verb, name, operation.wait, http)
+            case "stop-dependents":
+                self._change("stop", name, operation.wait, http, dependents=True)
             case "hang-up":
                 self._hang_up(operation)
             case "read":
@@ -96,7 +98,10 @@ class Clients:
                     self._ask("POST", "/plugins/refresh", LONGEST_SECONDS, http)
             case "ctl-start" | "ctl-stop" | "ctl-restart":
                 verb = operation.kind.removeprefix("ctl-")
-                with self._activity.doing(name, starts=verb != "stop", stops=verb == "stop"):
+                with (
+                    self._activity.doing(name, starts=verb != "stop", stops=verb == "stop"),
+                    self._activity.requirements.overriding(name),
+                ):
                     self._stack.ctl(verb, name)
             case "ctl-update":
                 with self._activity.doing_all(starts=True):
@@ -106,36 +111,53 @@ class Clients:
 
     # -- by HTTP
 
-    def _change(self, verb: str, name: str, wait: str, http: httpx.Client) -> None:
-        path = f"/plugin/{name}/{verb}" + (f"?wait={wait}" if wait else "")
+    def _change(self, verb: str, name: str, wait: str, http: httpx.Client, *, dependents: bool = False) -> None:
+        parameters = {"wait": wait} if wait else {}
+        if dependents:
+            parameters["dependents"] = "true"
+        path = str(httpx.URL(f"/plugin/{name}/{verb}", params=parameters))
         log_size = self._measure_log()
-        with self._activity.doing(name, starts=verb != "stop", stops=verb == "stop") as interval:
+        starts = verb != "stop"
+        with self._activity.doing(name, starts=starts, stops=not starts, dependents=dependents) as interval:
             try:
                 response = http.post(path, headers=ADMIN)
             except httpx.TransportError as error:
-                self._activity.forget_end(name, may_start=verb != "stop")
+                self._activity.forget_end(name, may_start=starts)
                 self._check_transport_error(path, error, interval.began)
                 return
             seconds = time.monotonic() - interval.began
             code = response.json().get("code", "")
             self.answers[f"{verb} {response.status_code} {code}".strip()] += 1
-            if response.status_code == 202 or code in ("supervisor_unavailable", "stop_timeout"):
-                self._activity.forget_end(name, may_start=verb != "stop")
+            if starts and self._may_wait(name) and response.status_code != 200:
+                self._activity.note_unsettled(name, interval, must_follow=response.status_code == 202)
+            elif response.status_code == 202 or code in ("supervisor_unavailable", "stop_timeout"):
+                self._activity.forget_end(name, may_start=starts)
             if verb == "stop" and response.status_code == 200:
                 self._activity.note_stopped(name, interval)
-            self._check_answer(verb, path, response, seconds, interval)
+            self._check_answer(verb, name, response, interval.began, seconds)
             if response.status_code == 200 and self._activity.was_alone(name, interval):
                 self._check_alone(verb, name, response.json(), log_size, seconds)
 
-    def _check_answer(self, verb: str, path: str, response: httpx.Response, seconds: float, interval: Interval) -> None:
-        was_disturbed = self._was_disturbed(interval.began)
-        answer = f"{path}: {response.status_code} {response.text} after {seconds:.2f} s"
-        if response.status_code not in EXPECTED[verb] and not (was_disturbed and response.status_code == 503):
+    def _check_answer(self, verb: str, name: str, response: httpx.Response, began: float, seconds: float) -> None:
+        was_disturbed = self._was_disturbed(began)
+        answer = (
+            f"{response.request.url.raw_path.decode()}: {response.status_code} {response.text} after {seconds:.2f} s"
+        )
+        closure = self._activity.requirements.closures[name]
+        is_expected = response.status_code in EXPECTED[verb] or (response.status_code == 202 and self._may_wait(name))
+        if not is_expected and not (was_disturbed and response.status_code == 503):
             self._watcher.report(f"6: {answer}")
-        if response.status_code == 500 and response.json()["code"] != "start_failed":
+        body = response.json()
+        if body.get("code") == "dependency_failed" and body.get("dependency") not in closure:
+            self._watcher.report(f"6: {answer}")
+        if response.status_code == 500 and body["code"] != "start_failed":
             self._watcher.report(f"6: {answer}")
         if seconds > LONGEST_SECONDS + (FREEZE_SECONDS if was_disturbed else 0):
             self._watcher.report(f"5: {answer}")
+
+    def _may_wait(self, name: str) -> bool:
+        """Whether a start may have to wait for other plugins."""
+        return bool(self._activity.requirements.closures[name]) or bool(self._activity.plugins[name].prefers)
 
     def _check_transport_error(self, path: str, error: httpx.TransportError, began: float) -> None:
         """A request may be broken off if the service is killed; a connection is never refused."""

@@ -15,9 +15,11 @@ from tests.helpers.processes import list_children, read_command
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.chaos.activity import Activity
     from tests.chaos.operations import Operation
-    from tests.chaos.process_watcher import ProcessWatcher
+    from tests.chaos.promises.process_watcher import ProcessWatcher
     from tests.helpers.stack import PlugvisorStack
 
 FREEZE_SECONDS = 0.5
@@ -29,6 +31,8 @@ STOP_SECONDS = 2
 """After this, a plugin that has not obeyed is killed."""
 REPORTS = "reports"
 """The folder in which hostile plugins write what they achieved."""
+TRACES = "traces"
+"""The folder in which plugins that others require write when they are ready."""
 SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "pause": signal.SIGSTOP, "continue": signal.SIGCONT}
 
 
@@ -56,9 +60,25 @@ class Faults:
             case _:
                 self._change_manifest(operation)
 
-    def write_plugin(self, name: str, priority: int = 999) -> None:
-        """Write a plugin of the random test; without the `site` module, Python starts in a third of the time."""
+    def write_plugin(
+        self, name: str, priority: int = 999, requires: Mapping[str, str] | None = None, *, auto_start: bool = False
+    ) -> None:
+        """Write a plugin of the random test; without the `site` module, Python starts in a third of the time.
+
+        Args:
+            requires: what it depends on, and the conditions, if they are to be others than usual.
+        """
         behaviour = self._activity.plugins[name]
+        requires = {
+            one: condition
+            for one, condition in (behaviour.requires if requires is None else requires).items()
+            if one in self._activity.plugins
+        }
+        number = list(self._activity.plugins).index(name)
+        address = f"127.{self._stack.port >> 8}.{self._stack.port & 255}.{number + 1}"
+        tables = [f'[plugin_runtime.depends_on.{one}]\ncondition = "{how}"\n' for one, how in requires.items()]
+        tables += [f"[plugin_runtime.depends_on.{one}]\nrequired = false\n" for one in behaviour.prefers]
+        tables.append(behaviour.runtime.replace("ADDRESS", address))
         folder = self._stack.plugins_dir / name
         folder.mkdir(exist_ok=True)
         (folder / "main.py").write_text(behaviour.code)
@@ -69,17 +89,19 @@ class Faults:
 id = "{name}"
 command = ["python", "-I", "-S", "main.py"]
 [plugin_runtime]
-auto_start = false
-restart.delay = 0.1
-restart.max_delay = 1
+auto_start = {str(auto_start).lower()}
+{behaviour.restart}
 [plugin_runtime.environment]
 CHAOS_PORT = "{self._stack.port}"
 CHAOS_REPORT = "{self._stack.root / REPORTS / name}"
+CHAOS_TRACE = "{self._stack.root / TRACES / name}"
+CHAOS_ADDRESS = "{address}"
 [plugin_runtime.supervisor]
 priority = {priority}
 {stop_seconds}{behaviour.supervisor}
-"""
+{"".join(tables)}"""
         )
+        self._activity.requirements.note_written(name, requires)
 
     def _signal(self, operation: Operation) -> None:
         name = operation.plugin_id
@@ -134,3 +156,7 @@ priority = {priority}
                     (folder / "plugin.toml").write_text("[plugin\n")
                 case "edit" | "repair" if folder.exists():
                     self.write_plugin(name, priority=random.randrange(1000))
+                case "rewire" if folder.exists():
+                    behaviour = self._activity.plugins[name]
+                    requires = {"stop": {}, "reload": behaviour.requires | behaviour.may_require}
+                    self.write_plugin(name, requires=requires.get(operation.verb))

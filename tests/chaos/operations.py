@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.chaos.cast import Cast
+    from tests.chaos.cast.cast import Cast
 
 CLIENTS = 8
 OPERATIONS_PER_CLIENT = 12
@@ -27,7 +27,7 @@ class Operation:
     pause_seconds: float
     wait: str = ""
     verb: str = ""
-    """What a client asks for that hangs up; which process of a plugin is sent a signal."""
+    """What a client asks for that hangs up; which process of a plugin is sent a signal; what `rewire` writes."""
 
 
 def make_rounds(cast: Cast, seed: int, first: int = 0) -> Iterator[tuple[int, Sequence[Operation]]]:

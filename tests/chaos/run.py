@@ -15,9 +15,10 @@ import pytest
 
 from tests.chaos.activity import Activity
 from tests.chaos.clients import Clients
-from tests.chaos.faults import REPORTS, Faults
-from tests.chaos.process_watcher import ProcessWatcher
-from tests.chaos.rest import RestCheck
+from tests.chaos.faults import REPORTS, TRACES, Faults
+from tests.chaos.promises.process_watcher import ProcessWatcher
+from tests.chaos.promises.rest import RestCheck
+from tests.chaos.promises.start_order import StartOrder
 from tests.helpers.processes import find_processes, kill_all
 from tests.helpers.stack import run_stack
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import collections
     from collections.abc import Callable, Iterator, Sequence
 
-    from tests.chaos.cast import Cast
+    from tests.chaos.cast.cast import Cast
     from tests.chaos.operations import Operation
     from tests.helpers.stack import PlugvisorStack
 
@@ -39,6 +40,7 @@ class Result:
     operations: collections.Counter[str]
     answers: collections.Counter[str]
     looks: int
+    ordered_starts: int
     violations: list[str]
     last_round: int
     logs: str = ""
@@ -55,7 +57,8 @@ class Result:
         ]
         summary = (
             f"{self.rounds} rounds, {self.count} operations in {self.seconds:.0f} s "
-            f"({self.count / max(self.seconds, 0.001):.1f} a second), {self.looks} looks at the processes"
+            f"({self.count / max(self.seconds, 0.001):.1f} a second), {self.looks} looks at the processes, "
+            f"{self.ordered_starts} starts after what they require"
         )
         return "\n".join([summary, *counts, *self.violations, self.logs])
 
@@ -78,13 +81,17 @@ def run_rounds(
     played = number = 0
     with run_stack() as stack, ProcessWatcher(stack.run_dir, activity) as watcher:
         _prepare_folders(stack, users)
-        faults, rest = Faults(stack, activity, watcher), RestCheck(stack, activity, watcher)
+        faults, order = Faults(stack, activity, watcher), StartOrder(stack, activity, watcher)
+        rest = RestCheck(stack, activity, watcher, order)
         clients = Clients(stack, activity, watcher, faults)
-        for name in cast.plugins:
-            faults.write_plugin(name)
+        for name, behaviour in cast.plugins.items():
+            faults.write_plugin(name, auto_start=bool(behaviour.requires))
         began = time.monotonic()
         try:
             stack.up()
+            rest.come_to_rest(faults.service_kills)
+            for name in cast.plugins:
+                faults.write_plugin(name)
             for number, operations in rounds:
                 activity.begin_round(process.plugin_id for process in watcher.read() if process.is_main)
                 clients.play(operations)
@@ -97,8 +104,11 @@ def run_rounds(
             watcher.report(f"the test itself: {traceback.format_exc()}")
         took = time.monotonic() - began
         stack.down()
+        order.close()
         rest.check_reports()  # until its end nobody else may have had the port
-        result = Result(played, took, clients.done, clients.answers, watcher.looks, watcher.violations, number)
+        result = Result(
+            played, took, clients.done, clients.answers, watcher.looks, order.checked, watcher.violations, number
+        )
         if watcher.violations:
             names = ("_supervisord", "_server")
             result.logs = "".join(f"--- {name}\n{stack.read_log(name)[-6000:]}" for name in names)
@@ -110,12 +120,14 @@ def run_rounds(
 
 
 def _prepare_folders(stack: PlugvisorStack, users: Sequence[str]) -> None:
-    reports = stack.root / REPORTS
-    reports.mkdir()
+    folders = [stack.root / REPORTS, stack.root / TRACES]
+    for folder in folders:
+        folder.mkdir()
     if users:
         service, plugins = users
         stack.root.chmod(0o755)
-        reports.chmod(0o777)
+        for folder in folders:
+            folder.chmod(0o777)
         stack.log_dir = stack.root / "log"  # root's default is the system's folder for logs
         stack.environ |= {"PLUGVISOR_SERVICE_USER": service, "PLUGVISOR_PLUGIN_USER": plugins}
         stack.environ["PLUGVISOR_LOG_DIR"] = str(stack.log_dir)

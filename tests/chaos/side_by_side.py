@@ -6,7 +6,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.chaos.cast import choose_cast
+from tests.chaos.cast.cast import choose_cast
 from tests.chaos.operations import make_rounds
 from tests.chaos.run import Result, run_rounds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 
-from tests.chaos.cast import choose_cast
+from tests.chaos.cast.cast import choose_cast
 from tests.chaos.operations import make_rounds
 from tests.chaos.run import run_rounds
 

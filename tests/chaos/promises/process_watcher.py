@@ -1,17 +1,20 @@
 """Watches the system's processes while anything is done to a Plugvisor; it asks neither the API nor supervisord.
 
 A plugin's processes are known by their process tag. Its main process leads a process group in supervisord's session.
+The processes of its checks have a tag of their own, which begins with the plugin's id.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.chaos.activity import Activity
@@ -23,6 +26,7 @@ STARVED_SECONDS = 0.5
 """A look takes 10 to 20 ms; if it takes this long, the machine is starved, and so are supervisord and the service."""
 OVERLAP_SECONDS = 2.0
 """How long what is left of an earlier launch may take to end when the next has begun."""
+_PLUGIN_ID = re.compile(r"[A-Za-z0-9_-]*")
 
 
 class Stat(NamedTuple):
@@ -42,6 +46,7 @@ class PluginProcess(NamedTuple):
     plugin_id: str
     launch: str
     is_main: bool
+    is_check: bool
 
     @property
     def is_alive(self) -> bool:
@@ -104,8 +109,11 @@ class ProcessReader:
                 return None
             _, is_ours, rest = environ.partition(b"\0" + self._prefix)
             if is_ours:
-                plugin_id, launch = rest.partition(b"\0")[0].decode().split(":")
-                return PluginProcess(pid, stat.started, plugin_id, launch, stat.group == pid != stat.session)
+                tag = rest.partition(b"\0")[0].decode()
+                plugin_id, launch = _PLUGIN_ID.match(tag)[0], tag.rpartition(":")[2]  # type: ignore[index]
+                is_check = tag != f"{plugin_id}:{launch}"
+                leads_group = stat.group == pid != stat.session
+                return PluginProcess(pid, stat.started, plugin_id, launch, leads_group and not is_check, is_check)
             age_seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - stat.started / os.sysconf("SC_CLK_TCK")
             if self._learns and age_seconds > LONGEST_SPAWN_SECONDS:
                 self._others.add(pid)
@@ -139,6 +147,7 @@ class ProcessWatcher:
         self.looks = 0
         self.deletions = 0
         """How often the run folder was seen to be gone, or to be back."""
+        self.on_look: list[Callable[[], object]] = []
         self._activity = activity
         others = set(list_pids())
         self._own_reader = ProcessReader(run_dir, set(others), learns=True)
@@ -188,6 +197,8 @@ class ProcessWatcher:
 
     def _look(self) -> None:
         self.notice_deletion()
+        for look in self.on_look:
+            look()
         gone = self._activity.list_gone()
         alive = self._own_reader.read()
         self.looks += 1
@@ -212,7 +223,7 @@ class ProcessWatcher:
         now = time.monotonic()
         left = {
             (process.plugin_id, process.launch): process for process in alive
-            if process.plugin_id in mains and process.launch != mains[process.plugin_id].launch
+            if process.plugin_id in mains and process.launch != mains[process.plugin_id].launch and not process.is_check
         }  # fmt: skip
         self._overlaps = {launch: self._overlaps.get(launch, now) for launch in left}
         for launch, since in self._overlaps.items():

@@ -5,7 +5,7 @@ They find the service's port in `CHAOS_PORT`, and write what they achieved, a li
 
 from __future__ import annotations
 
-from tests.chaos.plugins import OBEYS, WAITS, Behaviour
+from tests.chaos.cast.plugins import OBEYS, WAITS, Behaviour
 
 _REPORTS = """\
 def report(achievement):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.chaos.hostile import HOSTILE_PLUGINS
-from tests.chaos.plugins import PLUGINS
+from tests.chaos.cast.hostile import HOSTILE_PLUGINS
+from tests.chaos.cast.lifecycle import LIFECYCLE_PLUGINS
+from tests.chaos.cast.plugins import PLUGINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tests.chaos.plugins import Behaviour
+    from tests.chaos.cast.plugins import Behaviour
 
 WEIGHTS = {
     "start": 26, "stop": 18, "reload": 12, "read": 6, "refresh": 4, "hang-up": 3,
@@ -19,9 +20,10 @@ WEIGHTS = {
     "kill": 6, "term": 3, "pause": 2, "continue": 2,
     "edit": 3, "break": 1, "repair": 3, "remove": 1, "add": 3,
     "kill-service": 1, "freeze": 1, "delete-run-folder": 1,
+    "stop-dependents": 3, "rewire": 2,
 }  # fmt: skip
 """How often each kind of operation is done, of the sum of all."""
-OPTIONAL = (*HOSTILE_PLUGINS, "delete-run-folder")
+OPTIONAL = (*HOSTILE_PLUGINS, "delete-run-folder", *LIFECYCLE_PLUGINS, "stop-dependents", "rewire")
 """What `--without` may name. Without all of it a seed means the same as before it existed."""
 
 
@@ -36,7 +38,8 @@ class Cast:
 def choose_cast(without: Iterable[str] = ()) -> Cast:
     """Everything but what is named."""
     without = set(without)
+    plugins = PLUGINS | HOSTILE_PLUGINS | LIFECYCLE_PLUGINS
     return Cast(
-        {name: behaviour for name, behaviour in (PLUGINS | HOSTILE_PLUGINS).items() if name not in without},
+        {name: behaviour for name, behaviour in plugins.items() if name not in without},
         {kind: weight for kind, weight in WEIGHTS.items() if kind not in without},
     )

@@ -1,8 +1,12 @@
-"""The plugins that the random test starts and stops: one of every behaviour; `hostile` has more."""
+"""The plugins that the random test starts and stops: one of every behaviour; `hostile` and `lifecycle` have more."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OBEYS = """\
 import os, signal, sys, time
@@ -45,6 +49,16 @@ class Behaviour:
     runs_until_stopped: bool = True
     stops_soon: bool = True
     """Within a second or so."""
+    requires: Mapping[str, str] = field(default_factory=dict)
+    """The plugins that it depends on, and their conditions."""
+    may_require: Mapping[str, str] = field(default_factory=dict)
+    """What `rewire` adds to them now and then."""
+    prefers: tuple[str, ...] = ()
+    """The plugins that it depends on with `required = false`."""
+    restart: str = "restart.delay = 0.1\nrestart.max_delay = 1"
+    """By default a plugin that is killed again and again waits for up to 30 seconds, and what needs it waits too."""
+    runtime: str = ""
+    """More tables of the manifest; `ADDRESS` is replaced by an address of the plugin's own."""
 
 
 PLUGINS = {

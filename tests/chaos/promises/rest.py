@@ -1,4 +1,4 @@
-"""What must hold when nothing is done any more: everybody agrees, and nothing was lost."""
+"""What must hold when nothing is done any more: everybody agrees, nothing was lost, and nothing started too early."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.chaos.activity import Activity
-    from tests.chaos.process_watcher import ProcessWatcher
+    from tests.chaos.promises.process_watcher import ProcessWatcher
+    from tests.chaos.promises.start_order import StartOrder
     from tests.helpers.stack import PlugvisorStack
 
-REST_SECONDS = 30.0
-"""Within this all is as it is to stay."""
+REST_SECONDS = 60.0
+"""Within this all is as it is to stay; the longest delay of a restart is half of it."""
+ENDS = {"ailing": "check 'pid'", "leaking": "memory limit"}
+"""The plugins that are ended again and again, and what the reason says."""
 POLL_SECONDS = 0.02
 STOPPED = ("STOPPED", 0)
 
@@ -33,8 +36,9 @@ States = dict[str, tuple[str, int]]
 class RestCheck:
     """Waits until nothing changes any more, and reports to the watcher what does not hold then."""
 
-    def __init__(self, stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher) -> None:
+    def __init__(self, stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher, order: StartOrder) -> None:
         self._stack = stack
+        self._order = order
         self._activity = activity
         self._watcher = watcher
         self._logs = [
@@ -52,6 +56,9 @@ class RestCheck:
             return
         try:
             wait_for(self._stack.is_ready, "the service to answer", REST_SECONDS)
+            self._order.check()
+            wait_for(self._nothing_waits, "no plugin to wait for its dependencies", REST_SECONDS)
+            self._check_ends()
             for name, behaviour in self._activity.plugins.items():
                 if not behaviour.runs_until_stopped:  # it would be another process at every look
                     wait_for(lambda name=name: self._is_stopped(name), f"{name} to stop", REST_SECONDS)
@@ -73,6 +80,37 @@ class RestCheck:
             achieved = {line for line in lines if is_separate or not line.startswith("deleted ")}
             for line in sorted(achieved):
                 self._watcher.report(f"7: {path.name} {line}")
+
+    def _nothing_waits(self) -> bool:
+        with contextlib.suppress(httpx.TransportError, httpx.HTTPStatusError):
+            return not any(one.get("queued") for one in self._read_statuses().values())
+        return False
+
+    def _check_ends(self) -> None:
+        """What is above its limit, or fails its check, is ended and restarted; a crash loop ends."""
+        before = self._read_statuses()
+        left = {name for name in ENDS if before.get(name, {}).get("status") in ("starting", "running")}
+        left |= {"exhausted"} & before.keys()
+
+        def is_done() -> bool:
+            with contextlib.suppress(httpx.TransportError, httpx.HTTPStatusError):
+                now = self._read_statuses()
+                left.difference_update(
+                    [name for name in left if self._was_ended(name, before[name], now.get(name, {}))]
+                )
+            return not left
+
+        wait_for(is_done, f"the end of {left}", REST_SECONDS)
+
+    def _was_ended(self, name: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
+        if name not in ENDS:
+            return now.get("status") in (None, "stopped", "error") and "retry_at" not in now
+        if now.get("pid") in (None, before.get("pid")):
+            return False
+        reason = now["last_exit"].get("reason", "")
+        if ENDS[name] not in reason:
+            self._watcher.report(f"6: {name!r} was ended, and its reason is {reason!r}: {now}")
+        return True
 
     def _is_stopped(self, name: str) -> bool:
         with contextlib.suppress(httpx.TransportError):
@@ -103,7 +141,7 @@ class RestCheck:
                     state not in ("STARTING", "STOPPING")
                     and api.get(name, STOPPED) == (state, pid)
                     and [process.pid for process in mains] == ([pid] if pid else [])
-                    and {process.launch for process in own} == {process.launch for process in mains}
+                    and {one.launch for one in own if not one.is_check} == {process.launch for process in mains}
                     and (bool(pid) or not must_run)
                 )
                 if is_settled:
@@ -116,8 +154,14 @@ class RestCheck:
             time.sleep(POLL_SECONDS if unsettled else 0)
 
     def _ask_api(self) -> States:
+        return {
+            name: (one["state"].replace("UNKNOWN", "STOPPED"), one.get("pid", 0))
+            for name, one in self._read_statuses().items()
+        }
+
+    def _read_statuses(self) -> dict[str, dict[str, Any]]:
         plugins: dict[str, dict[str, Any]] = self._stack.http.get("/plugin/status").raise_for_status().json()["plugins"]
-        return {name: (one["state"].replace("UNKNOWN", "STOPPED"), one.get("pid", 0)) for name, one in plugins.items()}
+        return plugins
 
     def _ask_supervisord(self) -> States:
         return {info["name"]: (info["statename"], info["pid"]) for info in self._stack.rpc("getAllProcessInfo")}
