@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 DOCUMENT = make_document(ROUTES)
 STREAMS = {"/events", "/plugin/{plugin_id}/logs/stream"}
 """These never end: test_events.py and the tests of logs are about them."""
-BAD_VALUES = {"wait": "-1", "limit": "0", "lines": "x", "level": "x", "search": "x" * 201, "start_time": "x"}
+BAD_VALUES = {"wait": "-1", "dependents": "x", "limit": "0", "lines": "x", "level": "x", "search": "x" * 201}
+BAD_VALUES |= {"start_time": "x"}
 FAILING = "raise SystemExit(3)"
 DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()\n"
 TOLD = """
@@ -52,14 +53,14 @@ supported = ">=1"
 untested = ">=2"
 conflicts = ["<1"]
 [[plugin.dependency]]
-id = "other"
+id = "needed"
 entry = "x"
 custom_event = "y"
-recommended = ">=1"
-supported = ">=1"
+recommended = ">=0"
+supported = ">=0"
 untested = ">=2"
 providers = ["p"]
-conflicts = ["<1"]
+conflicts = [">1"]
 """
 
 TOLD_RUNTIME = """\
@@ -72,17 +73,17 @@ limits.open_files = 1000
 @pytest.fixture(scope="module")
 def plugvisor() -> Iterator[PlugvisorStack]:
     with run_stack() as made:
-        folder = made.write_plugin(
-            "told", runtime='checks.command.exec = ["true"]\nchecks.port.tcp = "127.0.0.1:1"\nlimits.open_files = 1000'
-        )
+        folder = made.write_plugin("told", runtime=TOLD_RUNTIME)
         with (folder / "plugin.toml").open("a") as manifest:
             manifest.write(TOLD)
+        made.write_plugin("needed", runtime="auto_start = false")
         made.write_plugin("off", runtime="auto_start = false")
         made.write_plugin("metrics", runtime="auto_start = false")
         made.write_plugin("status", runtime="auto_start = false")
         made.write_plugin("disabled", runtime="enabled = false")
         made.write_plugin("broken", runtime="enabled = maybe")
         made.write_plugin("failing", FAILING, runtime="auto_start = false\nsupervisor.startretries = 1000")
+        made.write_plugin("waiting", runtime="auto_start = false\ndepends_on.failing.required = true")
         made.write_plugin("flapping", FAILING, runtime="supervisor.startsecs = 0")
         made.write_plugin("deaf", DEAF, runtime="auto_start = false\nsupervisor.stopwaitsecs = 2")
         made.up()
@@ -174,6 +175,7 @@ def begin_anew(plugvisor: PlugvisorStack) -> None:
         plugvisor.post(f"/plugin/{plugin_id}/start")
     plugvisor.wait_for_status("told", "running")
     plugvisor.wait_for_status("failing", "error")
+    plugvisor.post("/plugin/waiting/start")
 
 
 def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
@@ -187,6 +189,7 @@ def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
             plugvisor.http.get("/plugin/status?plugin_id=told"),
             plugvisor.http.get("/openapi.json"),
             plugvisor.post("/plugin/off/start"),
+            plugvisor.post("/plugin/waiting/start"),
             plugvisor.post("/plugin/off/reload"),
             plugvisor.post("/plugin/off/stop"),
             plugvisor.post("/plugin/off/reload?wait=0"),

@@ -18,7 +18,7 @@ from plugvisor.api.parameters import (
     decode_query,
 )
 from plugvisor.errors import InvalidRequest
-from plugvisor.models.plugin import MOST_PLUGINS, PluginIds
+from plugvisor.models.outcome import MOST_PLUGINS, PluginIds
 
 BAD_BODIES = [
     b"x", b"[]", b"1", b"null", b'"a"', b'{"plugin_ids": null}', b'{"plugin_ids": "a"}', b'{"plugin_ids": [1]}',

@@ -113,7 +113,11 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
                 and errors.append(message.text)
             ),
         )
+        failed: list[str] = []
+        page.on("requestfailed", lambda request: failed.append(f"{request.url}: {request.failure}"))
         page.goto(f"{url}/#code={code}" if code else url)
+        # a script that could not be fetched leaves the page empty; the console does not say why
+        assert page.locator("#top:empty").count() == 0, (failed, errors)
         return page
 
     yield open_page

@@ -1,6 +1,6 @@
 """What a plugin needs and what needs it: in the list, in its own view, in the graph, and when it is stopped.
 
-The plugins come from the test: `PageEvents`.
+Most plugins come from the test: `PageEvents`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,20 @@ from playwright.sync_api import expect
 from tests.helpers.accessibility import check_accessibility
 from tests.helpers.page import find_row
 from tests.helpers.page_events import connect, make_item
+from tests.helpers.stack import QUICK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
     from typing import Any
 
-    from playwright.sync_api import Route
+    from playwright.sync_api import Page, Route
 
     from tests.browser.conftest import OpenWith
     from tests.helpers.page import Appearance
+    from tests.helpers.stack import PlugvisorStack
+
+CHECK = 'checks.file = { exec = ["test", "-e", "ok"], period = 0.2, startup = 20 }'
 
 
 def make_shop() -> tuple[dict[str, Any], ...]:
@@ -230,3 +236,59 @@ def test_a_start_whose_dependency_failed(open_with: OpenWith) -> None:
     check_accessibility(page)
     row.locator(".trouble").get_by_role("link", name="Database").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Database")
+
+
+def test_real_plugins(
+    stack: PlugvisorStack, open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
+) -> None:
+    folder = add("store", runtime=f"{QUICK}\n{CHECK}", is_running=False)
+    add("front", runtime=f"{QUICK}\ndepends_on.store = {{}}", is_running=False)
+    page = open_signed_in()
+    store, front = find_row(page, "store"), find_row(page, "front")
+    front.locator(".actions button").first.click()
+    expect(front.locator(".word")).to_have_text(appearance.text("queued"))
+    expect(front.locator(".needs")).to_have_text(f"{appearance.text('waitsFor')} store")
+    expect(store.locator(".health")).to_have_text(appearance.text("unready"))
+    front.locator(".needs a").click()
+    expect(page.locator(".graph .box")).to_have_count(2)
+    expect(page.locator(".facts")).to_contain_text(appearance.text("neededBy"))
+    (folder / "ok").touch()
+    boxes = page.locator(".graph .box")
+    expect(boxes.filter(has_text="store").locator("svg.healthy")).to_have_count(1)
+    expect(boxes.filter(has_text="front").locator("svg.running")).to_have_count(1)
+
+    page.get_by_role("link", name=appearance.text("back")).click()
+    store.locator(".actions button").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"{appearance.text('neededBy')}: front")
+    dialog.get_by_role("button", name=appearance.text("stop")).click()
+    expect(store.locator(".word")).to_have_text(appearance.text("stopped"))
+    expect(front.locator(".needs")).to_have_text(f"{appearance.text('lacks')} store")
+    store.locator(".actions button").first.click()
+    expect(front.locator(".needs")).to_be_hidden()
+    store.locator(".actions button").first.click()
+    dialog.get_by_label(appearance.text("alsoStop")).check()
+    dialog.get_by_role("button", name=appearance.text("stop")).click()
+    expect(store.locator(".word")).to_have_text(appearance.text("stopped"))
+    expect(front.locator(".word")).to_have_text(appearance.text("stopped"))
+
+    (folder / "plugin.toml").write_text((folder / "plugin.toml").read_text() + "enabled = false\n")
+    assert stack.post("/plugins/refresh").json()["changed"] == ["store"]
+    front.locator(".actions button").first.click()
+    expect(front.locator(".trouble")).to_contain_text("'store'")
+    expect(front.locator(".trouble a")).to_have_attribute("href", "#/plugin/store")
+
+
+def test_a_real_start_that_waits_is_cancelled(
+    stack: PlugvisorStack, open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
+) -> None:
+    add("store", runtime=f"{QUICK}\n{CHECK}", is_running=False)
+    add("front", runtime=f"{QUICK}\ndepends_on.store = {{}}", is_running=False)
+    page = open_signed_in("#/plugin/front")
+    button, word = page.locator(".head .actions button").first, page.locator(".head .word")
+    button.click()
+    expect(word).to_have_text(appearance.text("queued"))
+    expect(button).to_have_text(appearance.text("stop"))
+    button.click()
+    expect(word).to_have_text(appearance.text("stopped"))
+    assert "queued" not in stack.status("front")

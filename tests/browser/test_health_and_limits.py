@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import OpenWith
     from tests.helpers.page import Appearance
+    from tests.helpers.stack import PlugvisorStack
 
 MIB = 2**20
 CHECKS = [
@@ -130,10 +131,11 @@ def test_a_restart_that_waits(open_with: OpenWith, appearance: Appearance) -> No
 
 
 def test_a_real_check_goes_down_and_up(
-    open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
+    stack: PlugvisorStack, open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
 ) -> None:
     check = 'checks.file = { exec = ["test", "-e", "ok"], period = 0.2, startup = 0, threshold = 1 }'
-    folder = add("checked", runtime=f"{QUICK}\n{check}")
+    folder = add("checked", runtime=f"{QUICK}\n{check}", is_running=False)
+    assert stack.post("/plugin/checked/start").status_code == 200
     page = open_signed_in()
     health = find_row(page, "checked").locator(".health")
     expect(health).to_have_text(appearance.text("unhealthy"))
@@ -150,3 +152,14 @@ def test_a_real_check_goes_down_and_up(
     expect(page.locator(".word").first).to_have_text(appearance.text("stopped"))
     expect(page.locator(".head .health")).to_be_hidden()
     expect(check_row).to_have_count(0)
+
+
+def test_a_real_limit(open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance) -> None:
+    add("small", runtime=f'{QUICK}\nlimits = {{ memory = "256M", open_files = 512 }}')
+    page = open_signed_in("#/plugin/small")
+    memory = page.locator(".chart").nth(1)
+    expect(memory.locator(".most").last).to_have_text(re.compile(re.escape(appearance.text("limit", "256 MB", ""))))
+    expect(memory.locator(".limit[d^=M]")).to_have_count(1)
+    facts = page.locator(".facts .card", has_text=appearance.text("enforcedBy"))
+    expect(facts).to_contain_text("256 MB")
+    expect(facts).to_contain_text("512")

@@ -172,8 +172,9 @@ class PlugvisorStack:
     def start_running(self, plugin_id: str) -> int:
         """Start a plugin, wait until it runs and has said so in its log; returns its pid."""
         before = self.read_log(plugin_id).count("ready")
-        response = self.post(f"/plugin/{plugin_id}/start?wait=20")
+        response = self.post(f"/plugin/{plugin_id}/start")  # with `wait`, its checks must pass too
         assert response.status_code == 200, response.text
+        self.wait_for_status(plugin_id, "running")
         wait_for(lambda: self.read_log(plugin_id).count("ready") > before, f"{plugin_id} to be ready")
         pid: int = response.json()["pid"]
         return pid

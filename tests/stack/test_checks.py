@@ -39,10 +39,10 @@ PASSES_IF_WELL = '["python", "-I", "-S", "-c", "import os; raise SystemExit(os.p
 
 
 def make_web(stack: PlugvisorStack, plugin_id: str, fields: str = "", runtime: str = QUICK) -> int:
-    """A plugin with the http check `web`; returns its port."""
+    """A plugin with the http check `web`; returns its port, which also replaces `PORT` in the fields."""
     port = find_free_port()
     check = f'[plugin_runtime.checks.web]\nhttp = "http://127.0.0.1:{port}/ok"\nperiod = 0.1\n{fields}'
-    stack.write_plugin(plugin_id, WEB.format(port=port), runtime=f"{runtime}\n{check}")
+    stack.write_plugin(plugin_id, WEB.format(port=port), runtime=f"{runtime}\n{check}".replace("PORT", str(port)))
     if stack.process is not None:
         assert plugin_id in stack.post("/plugins/refresh").json()["added"]
     return port
@@ -133,9 +133,7 @@ exec = ["python", "-I", "-S", "-c", "print('hunter2'); raise SystemExit(5)"]
 startup = 0
 period = 0.1
 """
-    port = make_web(shared, "kinds", fields)
-    path = shared.plugins_dir / "kinds" / "plugin.toml"
-    path.write_text(path.read_text().replace("PORT", str(port)))
+    make_web(shared, "kinds", fields)
     shared.start_running("kinds")
     wait_for(lambda: not [c for c in show(shared, "kinds")["checks"] if c["status"] == "starting"], "all verdicts")
     told = {check["name"]: (check["status"], check.get("last_error")) for check in show(shared, "kinds")["checks"]}

@@ -210,3 +210,27 @@ def test_dependencies_that_cannot_be_had(plugvisor: PlugvisorStack) -> None:
     assert (status["status"], status["state"]) == ("error", "FATAL")
     assert status["detail"].startswith("it was not started: its dependency 'failing' failed: ")
     assert read_record(plugvisor, "start") == []
+
+
+def test_a_start_and_a_reload_wait_for_the_ready_checks(plugvisor: PlugvisorStack) -> None:
+    port = find_free_port()
+    checks = f'{QUICK}\n[plugin_runtime.checks.port]\ntcp = "127.0.0.1:{port}"\nperiod = 0.1\nthreshold = 2\n'
+    code = RECORDING.replace("{port}", str(port))
+    plugvisor.write_plugin("web", code, runtime=f"{checks}startup = 0")
+    plugvisor.write_plugin("slow", RECORDING.replace("{port}", "0"), runtime=f"{checks}startup = 600")
+    plugvisor.up()
+    held = plugvisor.plugins_dir / "web" / "wait"
+    held.touch()
+    for verb in ("start", "reload"):
+        response = plugvisor.post(f"/plugin/web/{verb}?wait=20")
+        told = response.json()
+        assert (response.status_code, told["code"]) == (500, "start_failed")
+        assert told["detail"] == f"cannot {verb} 'web': it is unhealthy: check 'port' failed: connection refused"
+    response = plugvisor.post("/plugin/slow/start?wait=0.2")
+    assert (response.status_code, response.json()["health"]) == (200, "starting")
+    response = plugvisor.post("/plugin/slow/reload?wait=0.2")
+    assert (response.status_code, response.json()["message"]) == (202, "Plugin is reloading")
+    plugvisor.post("/plugin/slow/stop")
+    held.unlink()
+    response = plugvisor.post("/plugin/web/reload")
+    assert (response.status_code, response.json()["health"]) == (200, "healthy"), response.text

@@ -38,7 +38,7 @@ for _ in range(9):
     if os.fork() == 0:
         signal.pause()
 {OBEDIENT}"""
-LIMITED = "auto_start = false\nsupervisor.startsecs = 0\nlimits.memory = 67_108_864\n"
+LIMITED = 'auto_start = false\nsupervisor.startsecs = 0\nlimits.memory = "64M"\n'
 
 
 def test_a_plugin_above_its_memory_limit_is_restarted(shared: PlugvisorStack, add: Callable[..., str]) -> None:

@@ -13,7 +13,7 @@ from plugvisor.api.endpoint import Answer, Endpoint, EndpointRoute, Route
 from plugvisor.api.resources import bulk, docs, events, health, manifest, metrics, plugins
 from plugvisor.api.resources.logs import files, streams, websocket
 from plugvisor.errors import InvalidRequest, PluginNotFound, StartFailed, StopTimeout, SupervisorUnavailable
-from plugvisor.models import log, plugin, problem, server, usage
+from plugvisor.models import log, outcome, plugin, problem, server, usage
 
 if TYPE_CHECKING:
     from plugvisor.models.body import Body
@@ -30,10 +30,10 @@ _LISTED = {
     NOT_MODIFIED: Answer("nothing has changed since `If-None-Match`", media_type="", headers=("ETag",)),
 }
 _STATUS = _json(plugin.PluginStatus, plugin.AllStatuses, description="one or all")
-_OUTCOME = _json(plugin.Outcome)
-_START_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it waits for its dependencies", plugin.Outcome)}
-_LONG_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it continues", plugin.Outcome)}
-_BULK = _json(plugin.BulkResult)
+_OUTCOME = _json(outcome.Outcome)
+_START_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it waits for its dependencies", outcome.Outcome)}
+_LONG_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it continues", outcome.Outcome)}
+_BULK = _json(outcome.BulkResult)
 _EVENTS = {OK: Answer("an endless stream: snapshot, status, plugins, unavailable", media_type="text/event-stream")}
 _LOG_EVENTS = {OK: Answer("an endless stream: initial, append", media_type="text/event-stream")}
 _DOCUMENT = {OK: Answer("OpenAPI 3.1")}
@@ -71,14 +71,14 @@ ROUTES: tuple[Route, ...] = (
           role="admin", query=parameters.StopQuery, errors=_STOPPED),
     Route(method="POST", path="/plugin/{plugin_id}/reload", handler=plugins.reload_plugin, answers=_LONG_OUTCOME,
           role="admin", query=parameters.WaitQuery, errors=_STARTED),
-    Route(method="POST", path="/plugins/refresh", handler=plugins.refresh_plugins, answers=_json(plugin.RefreshResult),
+    Route(method="POST", path="/plugins/refresh", handler=plugins.refresh_plugins, answers=_json(outcome.RefreshResult),
           role="admin", errors=_REFRESHED),
     Route(method="POST", path="/plugins/start", handler=bulk.start_plugins, answers=_BULK,
-          role="admin", query=parameters.WaitQuery, body=plugin.PluginIds, errors=_BULK_ERRORS),
+          role="admin", query=parameters.WaitQuery, body=outcome.PluginIds, errors=_BULK_ERRORS),
     Route(method="POST", path="/plugins/stop", handler=bulk.stop_plugins, answers=_BULK,
-          role="admin", query=parameters.StopQuery, body=plugin.PluginIds, errors=_BULK_ERRORS),
+          role="admin", query=parameters.StopQuery, body=outcome.PluginIds, errors=_BULK_ERRORS),
     Route(method="POST", path="/plugins/reload", handler=bulk.reload_plugins, answers=_BULK,
-          role="admin", query=parameters.WaitQuery, body=plugin.PluginIds, errors=_BULK_ERRORS),
+          role="admin", query=parameters.WaitQuery, body=outcome.PluginIds, errors=_BULK_ERRORS),
     Route(method="GET", path="/health", handler=health.show_liveness, answers=_json(server.Liveness)),
     Route(method="GET", path="/available", handler=health.show_readiness, answers=_json(server.Readiness),
           errors=(SupervisorUnavailable,), unusual={SupervisorUnavailable: problem.Unavailable}),

@@ -13,16 +13,16 @@ from msgspec import UNSET
 from plugvisor.api.timestamps import format_time
 from plugvisor.errors import PluginNotFound
 from plugvisor.manager.status import describe, report
+from plugvisor.models.enforced_limits import EnforcedLimits
 from plugvisor.models.manifest import Metadata
+from plugvisor.models.outcome import Outcome
 from plugvisor.models.plugin import (
     Author,
     Dependency,
     DependsOn,
-    EnforcedLimits,
     LastExit,
     ListedPlugin,
     ManifestError,
-    Outcome,
     ProcessStatus,
     StateName,
 )

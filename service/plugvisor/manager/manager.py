@@ -149,7 +149,8 @@ class Manager:
         others = self.list_running_dependents([plugin_id]) if dependents else []
         if not others:
             return await self._stops.stop(plugin_id, wait_seconds)
-        results = await self._stops.stop_many([*others, plugin_id], wait_seconds)
+        stopping = self._stops.stop_many([*others, plugin_id], wait_seconds)
+        results = await self._operations.run_detached(stopping)
         if failure := find_failure(results.values()):
             raise failure
         outcome = results[plugin_id]

@@ -1,18 +1,15 @@
-"""A plugin as the API shows it: in the list, in a status, after an operation, and its manifest."""
+"""A plugin as the API shows it: in the list, in a status, its health and its manifest."""
 
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from plugvisor.models.body import Amount, Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
+from plugvisor.models.body import Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
+from plugvisor.models.enforced_limits import EnforcedLimits
 from plugvisor.models.health import CheckStatus, Health
 from plugvisor.models.lifecycle import Check, Condition, Level, Limits, Requirement, Restart
 from plugvisor.models.manifest import SupervisorOptions
-from plugvisor.models.problem import Problem
 from plugvisor.models.process import Status
-
-MOST_PLUGINS = 4096
-"""As many as one request may name."""
 
 StateName = Literal["STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "UNKNOWN"]
 """The names of `ProcessState`."""
@@ -62,22 +59,6 @@ class LastExit(Body, frozen=True, kw_only=True):
     signal: OptionalText = UNSET
     reason: Annotated[OptionalText, Meta(description="why it was ended, if a check or a limit has ended it")] = UNSET
     at: Time
-
-
-class EnforcedLimits(Body, frozen=True, kw_only=True):
-    """The limits of the plugin's last launch, and what enforces them."""
-
-    memory: Annotated[Count | UnsetType, Meta(description="bytes")] = UNSET
-    cpus: Amount | UnsetType = UNSET
-    processes: Annotated[Count | UnsetType, Meta(description="processes and threads")] = UNSET
-    open_files: Annotated[Count | UnsetType, Meta(description="of each process")] = UNSET
-    enforced_by: Annotated[
-        Literal["cgroup", "rlimit", "watch", "none"], Meta(description="the strongest that enforces any of them")
-    ]
-    watched: Annotated[
-        Strings | UnsetType, Meta(description="the limits that the service enforces by measuring the plugin")
-    ] = UNSET
-    unenforced: Annotated[Strings, Meta(description="the limits that nothing enforces here")]
 
 
 State = Annotated[StateName, Meta(description="supervisord's word for the status")]
@@ -188,70 +169,6 @@ class AllStatuses(Body, frozen=True, kw_only=True):
 
     plugins: dict[str, ProcessStatus]
     time: Time
-
-
-class Outcome(Body, frozen=True, kw_only=True):
-    """What start, stop or reload has led to."""
-
-    plugin_id: str
-    status: Status
-    state: State
-    detail: Detail = UNSET
-    message: str
-    health: OptionalHealth = UNSET
-    queued: OptionalQueued = UNSET
-    unmet: OptionalUnmet = UNSET
-    pid: OptionalPid = UNSET
-
-
-class RefreshResult(Body, frozen=True, kw_only=True):
-    """What a refresh found: sorted ids."""
-
-    added: list[str]
-    changed: list[str]
-    removed: list[str]
-    invalid: list[str]
-
-
-class PluginIds(Body, frozen=True, kw_only=True):
-    """The plugins that a bulk operation is about; absent: all."""
-
-    plugin_ids: Annotated[list[str], Meta(max_length=MOST_PLUGINS)] | UnsetType = UNSET
-
-
-class BulkItem(Body, frozen=True, kw_only=True):
-    """What became of one plugin in a bulk operation: an outcome, or else a problem."""
-
-    plugin_id: str
-    ok: bool
-    status: Status | UnsetType = UNSET
-    state: State | UnsetType = UNSET
-    detail: Detail = UNSET
-    message: OptionalText = UNSET
-    health: OptionalHealth = UNSET
-    queued: OptionalQueued = UNSET
-    unmet: OptionalUnmet = UNSET
-    pid: OptionalPid = UNSET
-    problem: Problem | UnsetType = UNSET
-
-
-class BulkResult(Body, frozen=True, kw_only=True):
-    """What a bulk operation has led to; `ok` if all of it succeeded."""
-
-    ok: bool
-    results: list[
-        Annotated[
-            BulkItem,
-            Meta(
-                extra_json_schema={
-                    "oneOf": [
-                        {"properties": {"ok": {"const": True}}, "required": ["status", "state", "message"]},
-                        {"properties": {"ok": {"const": False}}, "required": ["problem"]},
-                    ]
-                }
-            ),
-        ]
-    ]
 
 
 class ManifestFields(Body, frozen=True, kw_only=True):

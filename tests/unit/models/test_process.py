@@ -45,6 +45,15 @@ def test_the_status_of_a_state(state: str, status: str) -> None:
     assert bool(process.detail) == (status == "error" or state == "EXITED"), "an error always says why"
 
 
+@pytest.mark.parametrize("queued", ["boot", "asked"])
+@pytest.mark.parametrize("state", [ProcessState.STOPPED, ProcessState.EXITED, ProcessState.STOPPING])
+def test_what_is_queued_is_starting_when_its_process_has_ended(state: ProcessState, queued: Any) -> None:
+    process = Process(state, pid=7 if state is ProcessState.STOPPING else 0, queued=queued)
+    assert process.status == ("stopping" if state is ProcessState.STOPPING else "starting")
+    assert process.is_starting
+    assert process.is_gone == (state is not ProcessState.STOPPING)
+
+
 def test_every_status_has_a_state() -> None:
     assert {Process(ProcessState(code)).status for code in CODES.values()} == set(Status)
 

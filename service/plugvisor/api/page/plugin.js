@@ -163,6 +163,8 @@ export class PluginView {
         [isCommand ? "command" : "entry"]: isCommand ? manifest.command.map(quote).join(" ") : manifest.entry,
         environment: manifest.environment.length ? manifest.environment : t("none"),
         ...manifest.supervisor,
+        ...manifest.restart,
+        critical: manifest.critical || undefined,
       },
       manifest: {
         id: item.id,

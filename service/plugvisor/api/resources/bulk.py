@@ -17,7 +17,7 @@ from plugvisor.api.views import make_outcome
 from plugvisor.errors import AlreadyRunning, NotRunning, PluginNotFound, PlugvisorError
 from plugvisor.manager.dependencies.order import BEGUN_AT_ONCE, sort_into_groups
 from plugvisor.manager.outcome import Outcome
-from plugvisor.models.plugin import BulkItem, BulkResult
+from plugvisor.models.outcome import BulkItem, BulkResult
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plugvisor.api.parameters import StopQuery, WaitQuery
     from plugvisor.api.state import State
     from plugvisor.engines.engine import Engine
-    from plugvisor.models.plugin import PluginIds
+    from plugvisor.models.outcome import PluginIds
 
 LONGEST_WAIT_SECONDS = 10.0
 """The plugins of the next priority wait no longer for one that is slow to stop before it starts again."""

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from plugvisor.api.responses import REVALIDATE, JsonResponse, respond
 from plugvisor.api.views import make_outcome
-from plugvisor.models.plugin import RefreshResult
+from plugvisor.models.outcome import RefreshResult
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -84,7 +84,7 @@ class Extension:
         )
         self._end_earlier_orphans()
         self._operators = Operators(supervisord, programs_dir)
-        adopt_programs(supervisord.process_groups, launch_dir, self)
+        adopt_programs(supervisord.process_groups, launch_dir, self, self._launch_files.has_dependencies)
         self._hold_socket()
         self._programs = Programs(supervisord, programs_dir, self._operators)
         # from now on `reloadConfig` reads them too

@@ -50,8 +50,8 @@ class Shutdown:
         dependents = self._find_dependents()
         self._held = set(dependents).union(*dependents.values())
         self._order = sort_dependents(dependents)
-        text = f"plugins: stopping every program at once, except {len(dependents)} that others depend on"
-        self.logger.info(text)
+        later = f", except {len(dependents)} that others depend on" if dependents else ""
+        self.logger.info(f"plugins: stopping every program at once{later}")  # noqa: G004 - supervisor's own logger
         for name in list(self._supervisord.process_groups):
             if name not in self._held:
                 self._stop(name)

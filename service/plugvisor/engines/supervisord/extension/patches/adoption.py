@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.options import ProcessConfig
 
-from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
 from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from plugvisor.engines.supervisord.extension.processes.plugin_process import Owner
 
 _MAKE_PROCESS = ProcessConfig.make_process
 
 
-def adopt_programs(groups: dict[str, Any], launch_dir: str, owner: Owner) -> None:
+def adopt_programs(
+    groups: dict[str, Any], launch_dir: str, owner: Owner, has_dependencies: Callable[[str], bool]
+) -> None:
     """Replace the processes of the plugins among supervisord's programs, and of all that are added from now on.
 
     One that supervisord would start by itself, and that depends on others, is queued.
@@ -26,7 +29,7 @@ def adopt_programs(groups: dict[str, Any], launch_dir: str, owner: Owner) -> Non
             return _MAKE_PROCESS(config, group)
         process = PluginProcess(config, owner)
         process.group = group
-        if config.autostart and _has_dependencies(config.name, owner):
+        if config.autostart and has_dependencies(config.name):
             process.queued.begin("boot")
         return process
 
@@ -35,10 +38,3 @@ def adopt_programs(groups: dict[str, Any], launch_dir: str, owner: Owner) -> Non
         commands = [process.config.command for process in group.processes.values()]
         if commands == [f"/bin/sh {launch_dir}/{name}.sh"]:
             groups[name] = group.config.make_group()
-
-
-def _has_dependencies(name: str, owner: Owner) -> bool:
-    try:
-        return bool(owner.read_launch(name).depends_on)
-    except LaunchFileError:
-        return False  # the start reports it

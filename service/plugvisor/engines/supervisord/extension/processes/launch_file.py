@@ -100,14 +100,25 @@ class LaunchFiles:
     def read(self, name: str) -> Launch:
         """A program's launch file; if somebody has removed it, as it was last read. Raises `LaunchFileError`."""
         try:
-            with self._as_reader():
-                launch = parse_launch(read_launch_file(os.path.join(self._folder, f"{name}.sh")))
+            launch = parse_launch(self._read_bytes(name))
         except OSError as error:
             if isinstance(error, FileNotFoundError) and name in self._read:
                 return self._read[name]  # a plugin that crashes is restarted all the same
             raise LaunchFileError(f"its launch file cannot be read: {error.strerror}") from error
         self._read[name] = launch
         return launch
+
+    def has_dependencies(self, name: str) -> bool:
+        """Whether a program depends on others; False if that cannot be read, which the start reports."""
+        try:
+            data = self._read_bytes(name)
+            return b'"depends_on"' in data and bool(parse_launch(data).depends_on)
+        except (OSError, LaunchFileError):
+            return False
+
+    def _read_bytes(self, name: str) -> bytes:
+        with self._as_reader():
+            return read_launch_file(os.path.join(self._folder, f"{name}.sh"))
 
     def forget(self, name: str) -> None:
         """The program was removed."""

@@ -1,0 +1,77 @@
+"""What operations on plugins take and lead to."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, UnsetType
+
+from plugvisor.models.body import Body, OptionalPid, OptionalText
+from plugvisor.models.plugin import Detail, OptionalHealth, OptionalQueued, OptionalUnmet, State
+from plugvisor.models.problem import Problem
+from plugvisor.models.process import Status
+
+MOST_PLUGINS = 4096
+"""As many as one request may name."""
+
+
+class Outcome(Body, frozen=True, kw_only=True):
+    """What start, stop or reload has led to."""
+
+    plugin_id: str
+    status: Status
+    state: State
+    detail: Detail = UNSET
+    message: str
+    health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
+    pid: OptionalPid = UNSET
+
+
+class RefreshResult(Body, frozen=True, kw_only=True):
+    """What a refresh found: sorted ids."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    invalid: list[str]
+
+
+class PluginIds(Body, frozen=True, kw_only=True):
+    """The plugins that a bulk operation is about; absent: all."""
+
+    plugin_ids: Annotated[list[str], Meta(max_length=MOST_PLUGINS)] | UnsetType = UNSET
+
+
+class BulkItem(Body, frozen=True, kw_only=True):
+    """What became of one plugin in a bulk operation: an outcome, or else a problem."""
+
+    plugin_id: str
+    ok: bool
+    status: Status | UnsetType = UNSET
+    state: State | UnsetType = UNSET
+    detail: Detail = UNSET
+    message: OptionalText = UNSET
+    health: OptionalHealth = UNSET
+    queued: OptionalQueued = UNSET
+    unmet: OptionalUnmet = UNSET
+    pid: OptionalPid = UNSET
+    problem: Problem | UnsetType = UNSET
+
+
+class BulkResult(Body, frozen=True, kw_only=True):
+    """What a bulk operation has led to; `ok` if all of it succeeded."""
+
+    ok: bool
+    results: list[
+        Annotated[
+            BulkItem,
+            Meta(
+                extra_json_schema={
+                    "oneOf": [
+                        {"properties": {"ok": {"const": True}}, "required": ["status", "state", "message"]},
+                        {"properties": {"ok": {"const": False}}, "required": ["problem"]},
+                    ]
+                }
+            ),
+        ]
+    ]
