@@ -85,6 +85,22 @@ def test_faults_of_dependencies_are_shown_everywhere(plugvisor: PlugvisorStack) 
         assert listed[name]["detail"] == f"its manifest is invalid: {problem}"
 
 
+def test_a_command_of_a_check_that_does_not_exist(plugvisor: PlugvisorStack) -> None:
+    found = plugvisor.write_plugin("echo", runtime="checks.probe.exec = ['./probe.sh', 's3cret']")
+    warning = "echo: warning: the program that `exec` of check 'probe' names"
+    for command in ("check", "render"):
+        done = plugvisor.command(command)
+        assert done.returncode == 0, "the plugin may make it when it runs"
+        assert f"{warning} does not exist\n" in done.stdout
+    (found / "probe.sh").write_text("#!/bin/sh\n")
+    assert f"{warning} is no executable file; try chmod +x\n" in plugvisor.command("check").stdout
+    plugvisor.up()
+    assert warning in plugvisor.output_path.read_text()
+    assert "s3cret" not in plugvisor.output_path.read_text()
+    (found / "probe.sh").chmod(0o755)
+    assert "warning: the program" not in plugvisor.command("check").stdout
+
+
 def test_a_log_folder_that_can_hold_no_file(plugvisor: PlugvisorStack) -> None:
     done = plugvisor.command("up", PLUGVISOR_LOG_DIR="/proc")
     assert (done.returncode, done.stdout) == (2, "")

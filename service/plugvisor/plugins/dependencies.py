@@ -68,6 +68,10 @@ def find_warnings(catalog: Catalog) -> dict[str, list[str]]:
             if other is None or other.folder is None:
                 if requirement.required:
                     found.append(f"it depends on {name!r}, and there is no such plugin")
+            elif requirement.required and not plugin.problem and other.problem:
+                found.append(f"it depends on {name!r}, which cannot be used")
+            elif requirement.required and other.manifest and not other.manifest.enabled:
+                found.append(f"it depends on {name!r}, which is disabled")
             elif requirement.condition == "completed" and other.manifest and other.manifest.supervisor.startsecs:
                 found.append(
                     f"it waits for {name!r} to complete, whose `startsecs` is not 0: "
