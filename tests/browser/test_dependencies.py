@@ -279,6 +279,18 @@ def test_real_plugins(
     expect(front.locator(".trouble a")).to_have_attribute("href", "#/plugin/store")
 
 
+def test_a_real_cycle(open_signed_in: Callable[..., Page], stack: PlugvisorStack, add: Callable[..., Path]) -> None:
+    """The message names it, and an example of a manifest would not help."""
+    add("egg", is_running=False)
+    for plugin_id, other in (("hen", "egg"), ("egg", "hen")):
+        stack.write_plugin(plugin_id, runtime=f"{QUICK}\ndepends_on.{other} = {{}}")
+    assert stack.post("/plugins/refresh").json()["invalid"] == ["egg", "hen", "invalid"]
+    page = open_signed_in()
+    trouble = find_row(page, "hen").locator(".trouble")
+    expect(trouble).to_contain_text("hen -> egg -> hen")
+    expect(trouble.locator("pre")).to_have_count(0)
+
+
 def test_a_real_start_that_waits_is_cancelled(
     stack: PlugvisorStack, open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
@@ -144,7 +145,9 @@ period = 0.1
         "probe": ("up", None),
         "fails": ("down", "exit code 5"),
     }
-    assert shared.status("kinds")["health"] == "unhealthy"
+    status = shared.status("kinds")
+    assert status["health"] == "unhealthy"
+    assert re.fullmatch(r"check '\w+' failed: [^;]+", status["detail"])
     assert "hunter2" not in shared.service_log
 
 

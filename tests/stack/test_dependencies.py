@@ -95,6 +95,18 @@ def test_a_start_that_waits_and_its_stop(plugvisor: PlugvisorStack) -> None:
     assert read_record(plugvisor, "start") == ["base"]
 
 
+def test_a_plugin_that_waits_says_which_check_of_its_dependency_fails(plugvisor: PlugvisorStack) -> None:
+    check = 'tcp = "127.0.0.1:{port}"\nperiod = 0.2\nstartup = 0\nthreshold = 1'
+    write(plugvisor, "base", runtime=f"{QUICK}\n[plugin_runtime.checks.port]\n{check.format(port=find_free_port())}")
+    write(plugvisor, "top", "base")
+    plugvisor.up()
+    assert plugvisor.post("/plugin/top/start").status_code == 202
+    detail = "it waits for 'base' to be ready (check 'port' failed: connection refused)"
+    wait_for(lambda: plugvisor.status("top").get("detail") == detail, detail)
+    assert plugvisor.status("base")["health"] == "unhealthy"
+    assert plugvisor.post("/plugin/top/stop").status_code == 200
+
+
 def test_the_rest_of_a_chain_follows_a_service_that_was_killed(plugvisor: PlugvisorStack) -> None:
     write_chain(plugvisor)
     held = plugvisor.plugins_dir / CHAIN[4] / "wait"

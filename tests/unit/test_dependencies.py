@@ -223,6 +223,9 @@ def test_what_an_author_is_warned_of() -> None:
         "once": Requirement("completed"),
         "once_quick": Requirement("completed"),
         "db": Requirement(),
+        "invalid": Requirement(),
+        "off": Requirement(),
+        "off2": Requirement(required=False),
     }
     user = make_plugin("user", depends_on=depends_on, metadata=Metadata(dependencies=(RANGES,)))
     catalog = make_catalog(
@@ -231,6 +234,9 @@ def test_what_an_author_is_warned_of() -> None:
         make_plugin("once"),
         make_plugin("once_quick", supervisor=SupervisorOptions(startsecs=0)),
         make_plugin("db", version="3.0"),
+        make_broken("invalid", FOLDER / "invalid", ManifestError("no")),
+        make_plugin("off", enabled=False),
+        make_plugin("off2", enabled=False),
     )
     assert find_warnings(resolve(catalog)) == {
         "user": [
@@ -238,5 +244,7 @@ def test_what_an_author_is_warned_of() -> None:
             "it depends on 'gone', and there is no such plugin",
             "it depends on 'missing', and there is no such plugin",
             "it waits for 'once' to complete, whose `startsecs` is not 0: a process that ends sooner has failed",
+            "it depends on 'invalid', which cannot be used",
+            "it depends on 'off', which is disabled",
         ]
     }

@@ -15,6 +15,7 @@ URL_RULE = (
     "`http` must be an http:// or https:// URL with a host, a port from 1 to 65535 if any, and no user and password"
 )
 UNKNOWN = "there is no key"
+TABLE = "must be a table: write [plugin_runtime."
 ADDRESS_RULE = "`tcp` must look like host:port, or [address]:port for IPv6, with a port from 1 to 65535"
 
 
@@ -72,8 +73,9 @@ def test_the_command_of_a_check(command: str) -> None:
         (f"{CHECK}exec = 'x'\nperiod = nan", 6, "`period` must be a number from 0.05 to 86400"),
         (f"{CHECK}exec = 'x'\non_failure = 'x'", 6, "`on_failure` must be one of none, restart, stop"),
         ("[plugin_runtime.checks.'a b']\nexec = 'x'", 4, "the name of a check must be 1 to 64 letters"),
-        ("[plugin_runtime.checks]\nweb = 1", 5, "[plugin_runtime.checks.web] must be a table"),
-        ("[plugin_runtime]\nchecks = 1", 5, "[plugin_runtime.checks] must be a table"),
+        ("[plugin_runtime.checks]\nweb = 1", 5, f"[plugin_runtime.checks.web] {TABLE}checks.<name>] for each check"),
+        ("[plugin_runtime]\nchecks = 1", 5, f"[plugin_runtime.checks] {TABLE}checks.<name>] for each check"),
+        ("[plugin_runtime]\ndepends_on = ['a']", 5, f"[plugin_runtime.depends_on] {TABLE}depends_on.<id>] for each"),
         ("[plugin_runtime.depends_on.echo]", 4, "a plugin cannot depend on itself"),
         ("[plugin_runtime.depends_on.'-']", 4, "the id of a dependency must be 1 to 64 letters"),
         (f"{DEPENDS_ON}condition = 1", 5, "`condition` must be one of completed, ready, started"),

@@ -27,6 +27,25 @@ def test_it_is_shown(text: str, warning: str) -> None:
     assert "s3cret" not in found
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("critical = true\n", "critical"),
+        ("[limits]\nmemory = 's3cret'\n", "limits"),
+        ("[checks.web]\ntcp = 'a:1'\n", "checks"),
+        ("[plugin.depends_on.db]\n", "depends_on"),
+    ],
+)
+def test_a_key_of_another_table_is_shown(text: str, key: str) -> None:
+    [found] = parse_manifest((HEAD + text).encode()).warnings
+    assert found == f"plugin.toml line 4: `{key}` is ignored here; it belongs in [plugin_runtime]"
+
+
+def test_the_plugins_own_key_is_not_if_the_runtime_has_it_too() -> None:
+    text = "[limits]\nrequests = 3\n[plugin_runtime.limits]\nmemory = 1\n"
+    assert parse_manifest((HEAD + text).encode()).warnings == ()
+
+
 @pytest.mark.parametrize("text", ["commands = ['a']\n", "color = 'red'\n", "[tool.mine]\nport = 1\n", "[web]\nx = 1\n"])
 def test_the_plugins_own_keys_are_not(text: str) -> None:
     assert parse_manifest((HEAD + text).encode()).warnings == ()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs
-from plugvisor.engines.supervisord.program import render_program
+from plugvisor.engines.supervisord.program import find_missing_commands, render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import load_catalog
@@ -60,7 +60,7 @@ def _print_verdicts(catalog: Catalog) -> int:
         else:
             print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
         own = plugin.manifest.warnings if plugin.manifest else ()
-        for warning in (*own, *found.get(plugin.id, ())):
+        for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
             print(f"{where}: warning: {warning}")
     print(f"{count} plugin{'' if count == 1 else 's'}, {invalid} invalid")
     return 1 if invalid else 0

@@ -10,7 +10,7 @@ from plugvisor import VERSION
 from plugvisor.cli.admin_code import WEAK_CODE
 from plugvisor.cli.listener import ANY_NAME, open_listener
 from plugvisor.engines.supervisord import boot
-from plugvisor.engines.supervisord.program import launch_path
+from plugvisor.engines.supervisord.program import find_missing_commands, launch_path
 from plugvisor.engines.supervisord.run_folder import prepare_folders, write_users_conf
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.dependencies import find_warnings
@@ -78,7 +78,7 @@ def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None
         if plugin.problem:
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
         own = plugin.manifest.warnings if plugin.manifest else ()
-        for warning in (*own, *found.get(plugin.id, ())):
+        for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
             print(f"{plugin.name_of_folder}: warning: {warning}", file=sys.stderr)
     warnings = [*boot.list_foreign_files(settings), *find_unknown_variables(os.environ)]
     if code.is_weak:

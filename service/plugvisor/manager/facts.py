@@ -19,4 +19,4 @@ class Facts:
     unmet: tuple[str, ...] = ()
     """The required dependencies whose condition is not met, if it is queued or has a process."""
     note: str = ""
-    """The same in words."""
+    """What there is to say of them: the check that is down, what it waits for, what it lacks."""

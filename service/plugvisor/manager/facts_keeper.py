@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.manager.dependencies.conditions import Verdict
 from plugvisor.manager.facts import Facts
+from plugvisor.models.health import Health
 from plugvisor.models.process import NEVER_ADDED
 
 if TYPE_CHECKING:
@@ -94,10 +95,11 @@ class FactsKeeper:
     def _make(self, plugin_id: str) -> Facts:
         process = self._engine.read().get(plugin_id, NEVER_ADDED)
         health, queued = self._monitor.get(plugin_id), bool(process.queued)
+        failure = self._monitor.explain(plugin_id) if health is Health.UNHEALTHY else ""
         requirements = self._keeper.get_requirements(plugin_id, queued=queued)
         if not requirements or not (queued or process.is_alive):
-            return Facts(health, queued) if queued or health is not None else _NONE
+            return Facts(health, queued, note=failure) if queued or health is not None else _NONE
         needs = self._conditions.judge(requirements)
         unmet = [need.dependency for need in needs if need.requirement.required and need.verdict is not Verdict.MET]
         note = self._conditions.describe_wait(needs) if queued else self._conditions.describe_lack(needs)
-        return Facts(health, queued, tuple(sorted(unmet)), note)
+        return Facts(health, queued, tuple(sorted(unmet)), "; ".join(filter(None, (failure, note))))

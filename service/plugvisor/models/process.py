@@ -158,7 +158,8 @@ class Process(msgspec.Struct, frozen=True):
                 return f"it could not be started: {self._reason}; supervisord will try again {self._when}"
             case ProcessState.FATAL if self.spawn_error.startswith("it was restarted"):  # by its restart policy
                 how = f", last {self._how_it_ended}" if self.last_exit else ""
-                return f"it keeps dying and supervisord has given up: {self.spawn_error}{how}; its log may say why"
+                how = f"; last, {self._why_it_was_ended}" if self._reason_of_end else f"{how}; its log may say why"
+                return f"it keeps dying and supervisord has given up: {self.spawn_error}{how}"
             case ProcessState.FATAL if self.spawn_error.startswith("its dependency"):
                 return f"it was not started: {self.spawn_error}"
             case ProcessState.FATAL:
@@ -172,10 +173,8 @@ class Process(msgspec.Struct, frozen=True):
             case ProcessState.EXITED:
                 return self._what_ended_it
             case ProcessState.STARTING | ProcessState.RUNNING if self.flapping:
-                return (
-                    f"it keeps dying: supervisord has restarted it {self.restarts} times "
-                    f"(last: {self._how_it_ended}); its log may say why"
-                )
+                how = self._why_it_was_ended or f"{self._how_it_ended}; its log may say why"
+                return f"it keeps dying: supervisord has restarted it {self.restarts} times; last, {how}"
             case _:
                 return ""
 
@@ -193,6 +192,10 @@ class Process(msgspec.Struct, frozen=True):
     @property
     def _reason_of_end(self) -> str:
         return (self.last_exit and self.last_exit.reason) or ""
+
+    @property
+    def _why_it_was_ended(self) -> str:
+        return self._exceeded_limit or self._reason_of_end
 
     @property
     def _exceeded_limit(self) -> str:

@@ -68,6 +68,10 @@ def find_warnings(catalog: Catalog) -> dict[str, list[str]]:
             if other is None or other.folder is None:
                 if requirement.required:
                     found.append(f"it depends on {name!r}, and there is no such plugin")
+            elif requirement.required and not plugin.problem and other.problem:
+                found.append(f"it depends on {name!r}, which cannot be used")
+            elif requirement.required and other.manifest and not other.manifest.enabled:
+                found.append(f"it depends on {name!r}, which is disabled")
             elif requirement.condition == "completed" and other.manifest and other.manifest.supervisor.startsecs:
                 found.append(
                     f"it waits for {name!r} to complete, whose `startsecs` is not 0: "
@@ -161,5 +165,9 @@ def _close_cycle(name: str, root: str, origins: Mapping[str, str], next_hops: Ma
 
 def _word_cycle(cycle: list[str], at: int) -> str:
     """Name the plugins of a cycle from one of them on."""
-    named = [*cycle[at:], *cycle[:at]] if len(cycle) <= _MOST_IDS_NAMED else [*(cycle * 2)[at : at + 8], "…"]
+    size = len(cycle)
+    count = size if size <= _MOST_IDS_NAMED else 8
+    named = [cycle[(at + place) % size] for place in range(count)]
+    if count < size:
+        named.append("…")
     return f"it depends on itself: {' -> '.join([*named, cycle[at]])}"

@@ -24,6 +24,7 @@ def find_misspelt(document: Mapping[str, Any], text: str) -> tuple[str, ...]:
         _word(text, key, f"a table is unknown and ignored; did you mean [{near}]?")
         for key, near in _find_near(document, _KNOWN)
     ]
+    found += _find_misplaced(document, text)
     for table, known in _KNOWN.items():
         content = document.get(table)
         found += [
@@ -31,6 +32,19 @@ def find_misspelt(document: Mapping[str, Any], text: str) -> tuple[str, ...]:
             for key, near in _find_near(content if isinstance(content, dict) else {}, known)
         ]
     return tuple(found)
+
+
+def _find_misplaced(document: Mapping[str, Any], text: str) -> list[str]:
+    """The keys of `[plugin_runtime]` that are at the top or in `[plugin]` instead."""
+    runtime, plugin = document.get("plugin_runtime", {}), document.get("plugin")
+    keys = [key for key in TABLES["plugin_runtime"] if not isinstance(runtime, dict) or key not in runtime]
+    places = [("", document), ("plugin", plugin if isinstance(plugin, dict) else {})]
+    return [
+        _word(text, f"{table}.{key}".strip("."), f"`{key}` is ignored here; it belongs in [plugin_runtime]")
+        for table, content in places
+        for key in keys
+        if key in content
+    ]
 
 
 def _find_near(table: Mapping[str, Any], known: Iterable[str]) -> list[tuple[str, str]]:

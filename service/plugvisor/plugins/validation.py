@@ -26,6 +26,8 @@ _NAMES_OF_ITEMS = {
     "depends_on": "the id of a dependency",
 }
 """How an error words a key of a table in which any may stand."""
+_TABLES_OF_ITEMS = {"checks": "<name>] for each check", "depends_on": "<id>] for each dependency"}
+"""How the table of an item is written."""
 
 
 class InvalidValue(NamedTuple):
@@ -74,7 +76,7 @@ def _is_valid(value: object, declared: object) -> bool:
 def _explain(value: Any, declared: Any, table: str, key: str) -> InvalidValue:
     match _declaration_of(declared):
         case inspect.StructType() | inspect.DictType() if not isinstance(value, dict):
-            return InvalidValue(f"{table}.{key}", None, f"[{table}.{key}] must be a table")
+            return InvalidValue(f"{table}.{key}", None, f"[{table}.{key}] must be a table{_word_items(table, key)}")
         case inspect.StructType(cls=struct):
             return find_invalid(value, struct, dict.fromkeys(struct.__struct_fields__, f"{table}.{key}"))
         case inspect.DictType():
@@ -87,6 +89,15 @@ def _explain(value: Any, declared: Any, table: str, key: str) -> InvalidValue:
             return InvalidValue(f"{table}.{key}", name, f"a variable {_word_rule(item, item_type)}")
         case _:
             return InvalidValue(table, key, f"`{key}` {_word_rule(value, declared)}")
+
+
+def _word_items(table: str, key: str) -> str:
+    """How to write what is in a table of tables, for the table itself and for an item of it."""
+    outer, _, name = table.rpartition(".")
+    for whole, last in ((f"{table}.{key}", key), (table, name)):
+        if outer != whole and last in _TABLES_OF_ITEMS:
+            return f": write [{whole}.{_TABLES_OF_ITEMS[last]}"
+    return ""
 
 
 def _declaration_of(declared: Any) -> inspect.Type:

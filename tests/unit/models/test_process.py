@@ -171,15 +171,35 @@ def test_one_that_waits_for_its_restart_says_when(fields: dict[str, Any], detail
     assert process.status == ("error" if "spawn_error" in fields else "stopped")
 
 
-def test_one_that_was_restarted_too_often_says_so() -> None:
+@pytest.mark.parametrize(
+    ("reason", "last"),
+    [
+        (None, ", last killed by SIGTERM; its log may say why"),
+        ("check 'web' failed: answered 503", "; last, check 'web' failed: answered 503"),
+        ("memory limit", "; last, it used more than its memory limit of 1 MiB"),
+    ],
+)
+def test_one_that_was_restarted_too_often_says_so(reason: str | None, last: str) -> None:
     policy = RestartPolicy()
     policy.values = RestartValues(max_restarts=5)
     process = Process(
-        ProcessState.FATAL, spawn_error=policy.describe_end(), last_exit=Exit(1.0, signal="SIGKILL", reason="limit")
+        ProcessState.FATAL,
+        spawn_error=policy.describe_end(),
+        last_exit=Exit(1.0, signal="SIGTERM", reason=reason),
+        limits=AppliedLimits(memory=2**20),
     )
     assert process.detail == (
-        "it keeps dying and supervisord has given up: it was restarted 5 times within 600 seconds, "
-        "last killed by SIGKILL: limit; its log may say why"
+        f"it keeps dying and supervisord has given up: it was restarted 5 times within 600 seconds{last}"
+    )
+
+
+def test_one_that_flaps_says_why_it_was_ended() -> None:
+    last_exit = Exit(1.0, signal="SIGTERM", reason="memory limit")
+    process = Process(
+        ProcessState.RUNNING, restarts=7, flapping=True, last_exit=last_exit, limits=AppliedLimits(memory=2**20)
+    )
+    assert process.detail == (
+        "it keeps dying: supervisord has restarted it 7 times; last, it used more than its memory limit of 1 MiB"
     )
 
 

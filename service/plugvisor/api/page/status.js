@@ -9,9 +9,11 @@ import { allows, healthOf, isFailing, isInvalid, isUnhealthy, kindOf, symbolOf }
 import { linkTo } from "./needs.js";
 import { getCode } from "./session.js";
 
-function describeManifestError({ line, message }) {
+function describeManifestError({ manifest_error: { line, message }, depends_on: needs }) {
   const where = line ? t("manifestLine", line) : t("manifestError");
-  return [h("p.detail", where, h("span", { lang: "en" }, message)), h("p", t("repair")), makeExample()];
+  // one that could be read, but is part of a cycle, needs no example
+  const repair = needs?.length ? [] : [h("p", t("repair")), makeExample()];
+  return [h("p.detail", where, h("span", { lang: "en" }, message)), ...repair];
 }
 
 /** Makes an example of the smallest valid manifest. */
@@ -138,7 +140,7 @@ export class Trouble {
     const link = (text, onclick) => h("button.link", { onclick }, text);
     this.node.replaceChildren(
       ...texts.map((text) => h("p.detail", { lang: "en" }, text)),
-      ...(isInvalid(item) ? describeManifestError(item.manifest_error) : []),
+      ...(isInvalid(item) ? describeManifestError(item) : []),
       ...(failure?.dependency ? [h("p", t("dependency"), ": ", linkTo(this.#store, failure.dependency))] : []),
       ...(withLog ? [getCode() ? this.#lines : link(t("signInForLog"), signIn)] : []),
       ...(failure ? [link(t("dismiss"), () => this.#actions.dismiss(item.id))] : []));

@@ -25,6 +25,7 @@ from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 from plugvisor.models.manifest import Manifest, ManifestError
 
 if TYPE_CHECKING:
+    from plugvisor.plugins.catalog import Plugin
     from plugvisor.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -110,7 +111,21 @@ def build_argv(manifest: Manifest, folder: Path, runner: tuple[str, ...] | None)
     return tuple(word.format(entry=manifest.entry, id=manifest.id, dir=folder) for word in runner)
 
 
-def find_executable(manifest: Manifest, folder: Path, name: str) -> None:
+def find_missing_commands(plugin: Plugin) -> list[str]:
+    """A sentence for each command of a check that cannot be executed now; a plugin may make it when it runs."""
+    if plugin.manifest is None or plugin.folder is None:
+        return []
+    sentences = []
+    for name, check in plugin.manifest.checks.items():
+        if check.exec:
+            try:
+                find_executable(plugin.manifest, plugin.folder, check.exec[0], f"`exec` of check {name!r}")
+            except ManifestError as error:
+                sentences.append(error.problem)
+    return sentences
+
+
+def find_executable(manifest: Manifest, folder: Path, name: str, key: str = "`command`") -> None:
     """Look a program up as exec will, so that a missing one is an error before anything is stopped or started.
 
     The error does not repeat the name: of the string `API_KEY=secret python main.py` it is the first word.
@@ -121,17 +136,15 @@ def find_executable(manifest: Manifest, folder: Path, name: str) -> None:
     if "/" in name:
         path = folder / name
         if not os.path.exists(path):  # Path.exists raises for a name that is too long
-            raise ManifestError("the program that `command` names does not exist")
+            raise ManifestError(f"the program that {key} names does not exist")
         if shutil.which(path) is None:
-            raise ManifestError("the program that `command` names is no executable file; try chmod +x")
+            raise ManifestError(f"the program that {key} names is no executable file; try chmod +x")
         return
     search_path = manifest.environment.get("PATH", os.environ.get("PATH", os.defpath))
     # relative entries, the empty one too, are relative to the plugin's folder
     entries = (os.path.join(folder, entry) for entry in search_path.split(os.pathsep))
     if not any(shutil.which(os.path.join(entry, name)) for entry in entries):
-        raise ManifestError(
-            "the program that `command` names is not found on PATH; install it, or write its whole path"
-        )
+        raise ManifestError(f"the program that {key} names is not found on PATH; install it, or write its whole path")
 
 
 def render_section(plugin_id: str, manifest: Manifest, settings: Settings) -> str:

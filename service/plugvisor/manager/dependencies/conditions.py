@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from plugvisor.errors import DependencyFailed
 from plugvisor.manager.status import describe_problem
+from plugvisor.models.health import Health
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
 if TYPE_CHECKING:
@@ -90,6 +92,13 @@ class Conditions:
             and not _is_restarted(process)
         ]
 
+    def check(self, requirements: Mapping[str, Requirement]) -> None:
+        """Raise `DependencyFailed` if a condition cannot be met any more."""
+        for need in self.judge(requirements):
+            if need.verdict is Verdict.FAILED:
+                reason = self.explain_failure(need.dependency)
+                raise DependencyFailed(f"its dependency {need.dependency!r} {reason}", need.dependency)
+
     def explain_failure(self, dependency: str) -> str:
         """Why a condition cannot be met, as the end of a sentence that begins with the dependency."""
         plugin = self._keeper.catalog.get(dependency)
@@ -111,7 +120,7 @@ class Conditions:
     def describe_wait(self, needs: Sequence[Need]) -> str:
         """What a queued plugin waits for."""
         waits = [
-            f"{need.dependency!r} {_AWAITED[need.requirement.condition]}"
+            f"{need.dependency!r} {_AWAITED[need.requirement.condition]}{self._describe_health(need)}"
             for need in needs
             if need.verdict is not Verdict.MET
         ]
@@ -124,11 +133,16 @@ class Conditions:
         for need in needs:
             if need.requirement.required and need.verdict is not Verdict.MET:
                 runs = processes.get(need.dependency, NEVER_ADDED).state in _RUNS
-                lack = "is not ready" if runs else "is not running"
+                lack = f"is not ready{self._describe_health(need)}" if runs else "is not running"
                 if need.requirement.condition == "completed":
                     lack = "has not completed"
                 texts.append(f"its dependency {need.dependency!r} {lack}")
         return "; ".join(texts)
+
+    def _describe_health(self, need: Need) -> str:
+        """Why a dependency that runs is not ready, in parentheses, if a check of it is down."""
+        is_down = need.requirement.condition == "ready" and self._monitor.get(need.dependency) is Health.UNHEALTHY
+        return f" ({self._monitor.explain(need.dependency)})" if is_down else ""
 
     def _is_met(self, dependency: str, requirement: Requirement, process: Process) -> bool:
         if process.queued or process.start_pending:
