@@ -49,7 +49,7 @@ class HealthMonitor:
         self.failures: Counter[tuple[str, str]] = Counter()
         """By plugin and check, how many failures have counted."""
         self.on_change: list[Callable[[str], object]] = []
-        """Called with the id of a plugin whose health has changed without a change of its process."""
+        """Called with the id of a plugin whose health, or what is down, has changed without a change of its process."""
         self._engine = engine
         self._get_manifest = get_manifest
         self._launches: dict[str, LaunchChecks] = {}
@@ -175,7 +175,7 @@ class HealthMonitor:
         return self._engine.is_live and launch.is_of(self._engine.read().get(launch.plugin_id, NEVER_ADDED))
 
     def _record(self, launch: LaunchChecks, state: CheckState, failure: str) -> None:
-        before = launch.health, launch.is_ready
+        before = launch.verdict
         if failure and state.failures_count:
             self.failures[launch.plugin_id, state.name] += 1
         if state.record(failure):
@@ -183,7 +183,7 @@ class HealthMonitor:
                 logger.warning("%r: %s; it is down", launch.plugin_id, state.describe())
             else:
                 logger.info("%r: check %r passes", launch.plugin_id, state.name)
-        if (launch.health, launch.is_ready) != before:
+        if launch.verdict != before:
             self.healths[launch.plugin_id] = launch.health
             self.version += 1
             for callback in self.on_change:
