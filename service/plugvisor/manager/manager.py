@@ -22,7 +22,7 @@ from plugvisor.manager.restorer import Restorer
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Sequence
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
@@ -231,10 +231,10 @@ class Manager:
             raise AlreadyRunning(f"it is {process.status} already")
         return await self._begin_start(plugin_id)
 
-    async def _begin_start(self, plugin_id: str) -> Process:
+    async def _begin_start(self, plugin_id: str, awaited: Collection[str] = ()) -> Process:
         """Start a plugin, or queue it and what has to be started first."""
         self._scheduler.failures.pop(plugin_id, None)
-        if to_queue := await self._preparation.prepare(plugin_id):
+        if to_queue := await self._preparation.prepare(plugin_id, awaited):
             return await self._preparation.queue(to_queue)
         return await self._engine.start(plugin_id)
 

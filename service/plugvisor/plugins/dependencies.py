@@ -165,5 +165,9 @@ def _close_cycle(name: str, root: str, origins: Mapping[str, str], next_hops: Ma
 
 def _word_cycle(cycle: list[str], at: int) -> str:
     """Name the plugins of a cycle from one of them on."""
-    named = [*cycle[at:], *cycle[:at]] if len(cycle) <= _MOST_IDS_NAMED else [*(cycle * 2)[at : at + 8], "…"]
+    size = len(cycle)
+    count = size if size <= _MOST_IDS_NAMED else 8
+    named = [cycle[(at + place) % size] for place in range(count)]
+    if count < size:
+        named.append("…")
     return f"it depends on itself: {' -> '.join([*named, cycle[at]])}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.errors import DependencyFailed, InvalidManifest, StartFailed, SupervisorUnavailable
+from plugvisor.manager.catalog_keeper import CatalogKeeper
 from plugvisor.manager.dependencies import scheduler as module
 from plugvisor.manager.manager import Manager
 from plugvisor.models.process import ProcessState
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plugvisor.models.process import Process
+    from plugvisor.plugins.catalog import Plugin
 
 BACKOFF, EXITED, FATAL, RUNNING, STARTING, STOPPED, STOPPING = (
     ProcessState.BACKOFF,
@@ -361,6 +363,27 @@ def test_a_manifest_that_has_more_dependencies_when_its_turn_has_come(tmp_path: 
         assert setup.started() == ["base", "late", "middle"]
 
     run(tmp_path, CHAIN | {"late": ""}, scenario)
+
+
+def test_what_was_stopped_is_not_started_again_by_what_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("middle")
+        await wait_until(lambda: setup.get("base").state is STARTING)
+        read = CatalogKeeper.read_startable
+
+        async def read_meanwhile(keeper: CatalogKeeper, plugin_id: str) -> Plugin:
+            setup.engine.set("base", STOPPED)
+            return await read(keeper, plugin_id)
+
+        monkeypatch.setattr(CatalogKeeper, "read_startable", read_meanwhile)
+        setup.engine.set("base", RUNNING)
+        assert "its dependency 'base' was stopped" in await setup.wait_failed("middle")
+        assert setup.started() == ["base"]
+        assert not setup.get("base").queued
+
+    run(tmp_path, CHAIN, scenario)
 
 
 def test_a_call_that_the_engine_has_not_answered_is_made_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from plugvisor.errors import DependencyFailed
 from plugvisor.manager.status import describe_problem
 from plugvisor.models.health import Health
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
@@ -90,6 +91,13 @@ class Conditions:
             and not is_coming(process := processes.get(need.dependency, NEVER_ADDED), (*_RUNS, ProcessState.BACKOFF))
             and not _is_restarted(process)
         ]
+
+    def check(self, requirements: Mapping[str, Requirement]) -> None:
+        """Raise `DependencyFailed` if a condition cannot be met any more."""
+        for need in self.judge(requirements):
+            if need.verdict is Verdict.FAILED:
+                reason = self.explain_failure(need.dependency)
+                raise DependencyFailed(f"its dependency {need.dependency!r} {reason}", need.dependency)
 
     def explain_failure(self, dependency: str) -> str:
         """Why a condition cannot be met, as the end of a sentence that begins with the dependency."""

@@ -8,7 +8,7 @@ from plugvisor.errors import DependencyFailed
 from plugvisor.manager.dependencies.conditions import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
@@ -25,8 +25,11 @@ class Preparation:
         self._engine = engine
         self._conditions = conditions
 
-    async def prepare(self, plugin_id: str) -> list[str]:
+    async def prepare(self, plugin_id: str, awaited: Collection[str] = ()) -> list[str]:
         """Read a plugin's manifest as it is now, and have the engine write what its next start uses.
+
+        Args:
+            awaited: dependencies that were started for it already; one that was stopped since is a failure.
 
         Returns:
             nothing if it can be started; else itself and every plugin that has to be started first.
@@ -39,7 +42,7 @@ class Preparation:
         requirements = plugin.manifest.depends_on if plugin.manifest is not None else {}
         if not requirements:
             return []
-        to_start = await self._find_to_start(plugin_id, requirements)
+        to_start = await self._find_to_start(plugin_id, requirements, awaited)
         known = self._engine.read()
         # the others publish themselves when their turn has come
         unknown = [self._keeper.get(name) for name in to_start if name not in known]
@@ -54,10 +57,14 @@ class Preparation:
             await self._engine.queue(plugin_ids, restart)
         return self._engine.get(plugin_ids[-1])
 
-    async def _find_to_start(self, plugin_id: str, requirements: Mapping[str, Requirement]) -> list[str]:
+    async def _find_to_start(
+        self, plugin_id: str, requirements: Mapping[str, Requirement], awaited: Collection[str]
+    ) -> list[str]:
         """The plugins that a plugin needs, directly or not, and that nobody has started."""
         found: dict[str, str] = {}
-        level = dict.fromkeys(self._conditions.list_to_start(requirements), plugin_id)
+        self._conditions.check({name: requirements[name] for name in awaited if name in requirements})
+        to_start = self._conditions.list_to_start(requirements)
+        level = {name: plugin_id for name in to_start if name not in awaited}
         while level:
             await self._keeper.read(level)
             following: dict[str, str] = {}

@@ -15,7 +15,7 @@ from plugvisor.manager.dependencies.conditions import Verdict
 from plugvisor.models.process import NEVER_ADDED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
@@ -33,7 +33,8 @@ class Scheduler:
     """Looks at each queued plugin whenever something that it waits for changes, from `open` to `close`.
 
     Args:
-        start: prepares a plugin and starts or queues it, in the plugin's turn.
+        start: prepares a plugin and starts or queues it, in the plugin's turn; its second argument are the dependencies
+            that were started for it already.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Scheduler:
         engine: Engine,
         conditions: Conditions,
         operations: Operations,
-        start: Callable[[str], Coroutine[None, None, Process]],
+        start: Callable[[str, Collection[str]], Coroutine[None, None, Process]],
     ) -> None:
         self.failures: dict[str, DependencyFailed] = {}
         """By plugin, the dependency for which its queued start was given up, until it is started again."""
@@ -125,25 +126,20 @@ class Scheduler:
         process = self._engine.get(plugin_id)
         if not process.queued:
             return
+        awaited: Collection[str] = ()
         try:
             if process.queued == "asked":
-                self._check(plugin_id)
+                awaited = requirements = self._keeper.get_requirements(plugin_id, queued=True)
+                self._conditions.check(requirements)
                 if self._find_blocking(plugin_id) is not None:
                     return
-            await self._start(plugin_id)
+            await self._start(plugin_id, awaited)
         except SupervisorUnavailable:
             raise
         except Exception as error:
             if self._engine.get(plugin_id).queued:
                 await self._give_up(plugin_id, error)
             raise
-
-    def _check(self, plugin_id: str) -> None:
-        """Raise `DependencyFailed` if a condition cannot be met any more."""
-        for need in self._conditions.judge(self._keeper.get_requirements(plugin_id, queued=True)):
-            if need.verdict is Verdict.FAILED:
-                reason = self._conditions.explain_failure(need.dependency)
-                raise DependencyFailed(f"its dependency {need.dependency!r} {reason}", need.dependency)
 
     async def _give_up(self, plugin_id: str, error: Exception) -> None:
         if isinstance(error, DependencyFailed):
