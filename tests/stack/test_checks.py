@@ -169,6 +169,24 @@ def test_a_restart_of_the_service_begins_anew(plugvisor: PlugvisorStack) -> None
     assert [plugvisor.status(name)["pid"] for name in ("web", "hanging")] == pids
 
 
+def test_a_check_that_its_process_was_not_launched_with(plugvisor: PlugvisorStack) -> None:
+    """After a restart of the service, a manifest that was changed without a reload ends nothing."""
+    checks = "[plugin_runtime.checks.{}]\nexec = ['false']\nstartup = 0\nthreshold = 1\nperiod = 0.1\n"
+    plugvisor.write_plugin("shown", runtime=f"{QUICK}\n{checks.format('told')}")
+    plugvisor.write_plugin("edited", runtime=QUICK)
+    plugvisor.up()
+    pids = [plugvisor.start_running("shown"), plugvisor.start_running("edited")]
+    plugvisor.write_plugin("edited", runtime=f"{QUICK}\n{checks.format('added')}level = 'alive'")
+    os.kill(plugvisor.service_pid, signal.SIGKILL)
+    wait_for(lambda: "the manifest of 'edited' has changed" in plugvisor.service_log, "the warning")
+    wait_for(plugvisor.is_ready, "the service to be back")
+    wait_for_health(plugvisor, "shown", "unhealthy")
+    assert [plugvisor.status(name)["pid"] for name in ("shown", "edited")] == pids
+    assert "health" not in plugvisor.status("edited")
+    assert plugvisor.post("/plugin/edited/reload?wait=0").status_code == 202
+    wait_for(lambda: "check 'added' failed" in plugvisor.status("edited").get("detail", ""), "the check")
+
+
 def test_a_frozen_supervisord_decides_nothing(plugvisor: PlugvisorStack) -> None:
     make_web(plugvisor, "web", "threshold = 1")
     plugvisor.up()

@@ -89,6 +89,9 @@ class Engine(Protocol):
     def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
         """Those of these plugins that are not published; called once a second."""
 
+    def is_published(self, program: Program) -> bool:
+        """Whether what is published of a plugin is this very program."""
+
     def publish(self, program: Program) -> None:
         """Write what the next start of a plugin uses; raises `StartFailed`."""
 

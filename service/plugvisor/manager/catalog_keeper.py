@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import InvalidManifest, PluginDisabled, PluginNotFound, PluginsUnreadable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.models.lifecycle import Requirement
     from plugvisor.models.manifest import Manifest
+
+logger = logging.getLogger(__name__)
 
 _NOTHING: Mapping[str, Requirement] = {}
 
@@ -82,8 +85,7 @@ class CatalogKeeper:
             problem = "the plugins folder cannot be read"
             read = {name: Plugin(name, None, problem=problem) for name in published}
         self._store(dict(sorted(read.items())))
-        # what runs was most probably launched with it
-        self._note_published(self.catalog.values())
+        self._note_published(await asyncio.to_thread(self._find_published))
 
     async def read_all(self) -> tuple[Catalog, Catalog]:
         """Read every plugin again; returns each by itself, before and after. Raises `PluginsUnreadable`."""
@@ -153,6 +155,22 @@ class CatalogKeeper:
         self._store(dict(sorted(read.items())))
 
     # -- parts
+
+    def _find_published(self) -> list[Plugin]:
+        """The plugins whose manifest is the one that was published last, as far as that matters.
+
+        Of another one it is not known with which checks and dependencies it was launched: it has none until its next
+        start. Those of the changed manifest would end a plugin that does not know them.
+        """
+        published = []
+        for plugin in self.catalog.values():
+            manifest = plugin.manifest
+            matters = manifest is not None and (manifest.checks or manifest.depends_on)
+            if not matters or plugin.program is None or self._engine.is_published(plugin.program):
+                published.append(plugin)
+            else:
+                logger.warning("the manifest of %r has changed; its checks begin with its next start", plugin.id)
+        return published
 
     def _replace(self, known: Iterable[Plugin], read: Iterable[Plugin]) -> None:
         """Store plugins that were read again."""

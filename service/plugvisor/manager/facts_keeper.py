@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from plugvisor.errors import SupervisorUnavailable
 from plugvisor.manager.dependencies.conditions import Verdict
 from plugvisor.manager.facts import Facts
 from plugvisor.models.health import Health
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _NONE = Facts()
+_UNTIL_IT_IS_BACK = contextlib.suppress(SupervisorUnavailable)
+"""It may fall silent at any moment; then the snapshot with which it is back updates everything."""
 
 
 class FactsKeeper:
@@ -44,7 +48,8 @@ class FactsKeeper:
         """A process has changed, or with None every one may have."""
         if plugin_id is None:
             self.update_all()
-        elif self._engine.is_live:
+            return
+        with _UNTIL_IT_IS_BACK:
             self._update(plugin_id)
             self._announce(self._keeper.get_dependents(plugin_id))
 
@@ -59,18 +64,18 @@ class FactsKeeper:
 
     def follow_catalog(self) -> None:
         """The catalog has changed: what plugins depend on may be other plugins."""
-        if self._engine.is_live:
+        with _UNTIL_IT_IS_BACK:
             for plugin_id in {*self.all, *self._keeper.list_dependents()}:
                 self._update(plugin_id)
 
     def follow_health(self, plugin_id: str) -> None:
         """A plugin's health has changed, and its process has not."""
-        if self._engine.is_live:
+        with _UNTIL_IT_IS_BACK:
             self._announce([plugin_id, *self._keeper.get_dependents(plugin_id)])
 
     def update_all(self) -> None:
         """Everything may have changed; clients learn of that in another way."""
-        if self._engine.is_live:
+        with _UNTIL_IT_IS_BACK:
             for plugin_id in {*self.all, *self._engine.read()}:
                 self._update(plugin_id)
 

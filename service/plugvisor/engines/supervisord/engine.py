@@ -142,6 +142,10 @@ class SupervisordEngine:
         """Those of these plugins whose files are not there."""
         return self._publisher.find_missing(plugin_ids)
 
+    def is_published(self, program: Program) -> bool:
+        """Whether a program's files are there as they must be."""
+        return self._publisher.is_written(program)
+
     def publish(self, program: Program) -> None:
         """Write a program's files."""
         try:

@@ -102,6 +102,11 @@ class Publisher:
                 time.sleep(0.05)
         self._written[program.id] = program, [_read_stamp(path) for path in paths]
 
+    def is_written(self, program: Program) -> bool:
+        """Whether a program's files are as `write` would leave them."""
+        files = zip(self._list_paths(program.id), (program.launch, program.section.encode()), strict=True)
+        return all(_read(path, len(data) + 1) == data for path, data in files)
+
     def remove(self, plugin_id: str) -> None:
         """Remove a plugin's files, the section first; those that Plugvisor has not written stay."""
         self._written.pop(plugin_id, None)

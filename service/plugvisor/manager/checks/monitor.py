@@ -6,6 +6,7 @@ A check waits with a timer of the event loop, and each attempt is a task. A plug
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -109,7 +110,7 @@ class HealthMonitor:
     def _on_process(self, plugin_id: str | None) -> None:
         if plugin_id is not None and plugin_id not in self._launches and not self._find_checks(plugin_id):
             return
-        if self._engine.is_live:
+        with contextlib.suppress(SupervisorUnavailable):  # it has just fallen silent
             for name in [plugin_id] if plugin_id is not None else {*self._launches, *self._engine.read()}:
                 self._follow(name)
 
