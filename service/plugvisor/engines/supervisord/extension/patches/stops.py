@@ -2,6 +2,8 @@
 
 supervisor 4.3.0 restarts a process that has ended at once, and answers NOT_RUNNING if it is stopped before that. Under
 a restart policy it waits for up to `max_delay`, and a queued start for its dependencies: a stop cancels either.
+
+A stop that waits for the end looks for it every 0.05 seconds; supervisor's own keeps its loop busy until then.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from supervisor import rpcinterface
 from supervisor.http import NOT_DONE_YET
 from supervisor.states import RUNNING_STATES, STOPPED_STATES
 
+from plugvisor.engines.supervisord.extension.patches.event_loop import DEFERRED_SECONDS
 from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 
 if TYPE_CHECKING:
@@ -33,7 +36,10 @@ def _stop_process(interface: Any, name: str, wait: bool = True) -> Any:
     interface._update("stopProcess")  # noqa: SLF001 - raises while supervisord is shutting down
     _, process = interface._getGroupAndProcess(name)  # noqa: SLF001
     if not isinstance(process, PluginProcess) or not (process.queued.cancel() | process.cancel_restart()):
-        return _STOP_PROCESS(interface, name, wait)
+        answer = _STOP_PROCESS(interface, name, wait)
+        if callable(answer):
+            answer.delay = DEFERRED_SECONDS
+        return answer
     return _make_wait(interface, process) if wait and process.state not in STOPPED_STATES else True
 
 
@@ -44,7 +50,7 @@ def _make_wait(interface: Any, process: PluginProcess) -> Callable[[], Any]:
         process.stop_report()
         return True if process.state in STOPPED_STATES else NOT_DONE_YET
 
-    wait.delay = 0  # type: ignore[attr-defined]
+    wait.delay = DEFERRED_SECONDS  # type: ignore[attr-defined]
     wait.rpcinterface = interface  # type: ignore[attr-defined]
     return wait
 
