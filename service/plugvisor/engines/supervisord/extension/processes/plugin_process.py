@@ -152,8 +152,8 @@ class PluginProcess(RestartingProcess):
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
         stdin, stdout, uid = self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid
-        self.limits = self._owner.limits.prepare(self.name, launch.limits)
         try:
+            self.limits = self._owner.limits.prepare(self.name, launch.limits)
             pid = spawn(launch, environment, stdin, stdout, uid, enter=self.limits.enter if self.limits else None)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory)) from error
