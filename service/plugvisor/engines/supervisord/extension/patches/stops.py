@@ -1,7 +1,8 @@
 """`supervisorctl stop` of a plugin that has no process, but is about to be started.
 
 supervisor 4.3.0 restarts a process that has ended at once, and answers NOT_RUNNING if it is stopped before that. Under
-a restart policy it waits for up to `max_delay`, and a queued start for its dependencies: a stop cancels either.
+a restart policy it waits for up to `max_delay`, a queued start for its dependencies, and a restart for the end of the
+process before: a stop cancels each.
 
 A stop that waits for the end looks for it every 0.05 seconds; supervisor's own keeps its loop busy until then.
 """
@@ -35,12 +36,16 @@ def install_stops() -> None:
 def _stop_process(interface: Any, name: str, wait: bool = True) -> Any:
     interface._update("stopProcess")  # noqa: SLF001 - raises while supervisord is shutting down
     _, process = interface._getGroupAndProcess(name)  # noqa: SLF001
-    if not isinstance(process, PluginProcess) or not (process.queued.cancel() | process.cancel_restart()):
+    if not isinstance(process, PluginProcess) or not _cancel_start(process):
         answer = _STOP_PROCESS(interface, name, wait)
         if callable(answer):
             answer.delay = DEFERRED_SECONDS
         return answer
     return _make_wait(interface, process) if wait and process.state not in STOPPED_STATES else True
+
+
+def _cancel_start(process: PluginProcess) -> bool:
+    return process.queued.cancel() | process.cancel_pending_start() | process.cancel_restart()
 
 
 def _make_wait(interface: Any, process: PluginProcess) -> Callable[[], Any]:
@@ -56,7 +61,7 @@ def _make_wait(interface: Any, process: PluginProcess) -> Callable[[], Any]:
 
 
 def _can_stop(process: Any) -> bool:
-    is_to_start = getattr(process, "restarts_by_itself", False) or bool(getattr(process, "queued", False))
+    is_to_start = any(getattr(process, name, False) for name in ("restarts_by_itself", "queued", "start_pending"))
     return process.get_state() in RUNNING_STATES or is_to_start
 
 

@@ -118,6 +118,13 @@ class PluginProcess(RestartingProcess):
             [self.config] = self.next_config.process_configs
             self.next_config = None
 
+    def cancel_pending_start(self) -> bool:
+        """Have it not be started when nothing of it is alive any more; returns whether that had to be done."""
+        was_pending, self.start_pending = self.start_pending, False
+        if was_pending:
+            self._owner.process_changed(self)
+        return was_pending
+
     # -- supervisor's methods
 
     def spawn(self) -> int | None:
