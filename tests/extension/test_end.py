@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from tests.helpers.plugin_code import HESITANT, IGNORES_SIGTERM, OBEDIENT
@@ -149,6 +152,26 @@ def test_a_stop_by_an_operator_waits_for_the_end(shared: Supervisord, ending: st
     assert answer == f"{ending}: stopped\n"
     assert not is_alive(pid)
     assert shared.states[ending] == (STOPPED, 0)
+
+
+@pytest.mark.parametrize("is_ending", [False, True])
+def test_supervisord_idles_while_an_operator_waits_for_a_stop(own: Supervisord, is_ending: bool) -> None:
+    own.start()
+    own.add("x", HESITANT)
+    own.start_ready("x")
+    if is_ending:
+        end(own, "x", "always")
+    assert own.process is not None
+    supervisord = psutil.Process(own.process.pid)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(own.ctl, "stop", "x")
+        wait_for(lambda: own.states["x"][0] == STOPPING)
+        before, began = sum(supervisord.cpu_times()[:2]), time.monotonic()
+        wait_for(lambda: time.monotonic() > began + 1)
+        used_seconds = sum(supervisord.cpu_times()[:2]) - before
+        (own.root / "go").touch()
+        assert answer.result(30) == "x: stopped\n"
+    assert used_seconds < 0.2
 
 
 @pytest.mark.parametrize("method", ["plugins.start", "plugins.restart"])

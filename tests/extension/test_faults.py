@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.plugin_code import CRASHING, OBEDIENT
 from tests.helpers.processes import is_alive
-from tests.helpers.supervisord import AT_ONCE, RUNNING, STOPPED, UNKNOWN, InternalError, make_supervisord
+from tests.helpers.supervisord import AT_ONCE, BACKOFF, RUNNING, STOPPED, UNKNOWN, InternalError, make_supervisord
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ import sys
 from pathlib import Path
 from supervisor.options import ServerOptions
 from supervisor.process import ProcessGroup
+from plugvisor.engines.supervisord.extension.limits import launch_limits
 from plugvisor.engines.supervisord.extension.patches import clock, event_loop
 from plugvisor.engines.supervisord.extension import changes, reporter, shutdown
 from plugvisor.engines.supervisord.extension.processes import orphans, plugin_process, restarting_process
@@ -68,6 +69,7 @@ inject(restarting_process.Subprocess, "finish")
 inject(orphans.Orphans, "step", "note_spawned", "note_ended", "note_descendants", "kill_now", "end_all")
 inject(changes.Changes, "start_cleared", "_start_pending", error=OSError)
 inject(event_loop.EventLoop, "update_groups", "close")
+inject(launch_limits.LaunchLimits, "__init__", error=OSError)
 inject(stream.Reader, "recv", "__init__", "close")
 inject(stream.Reader, "send", error=OSError)
 inject(stream.StateStream, "accept", error=OSError)
@@ -203,6 +205,21 @@ def test_a_pending_restart_outlives_an_os_error(get_faulty: Callable[[], Supervi
     inject(supervisord)
     wait_for(lambda: supervisord.states["other"][1] not in (0, before), "the restart")
     assert supervisord.describe("other")["start_pending"] is False
+
+
+def test_limits_for_which_there_is_no_memory_are_a_failed_start(get_faulty: Callable[[], Supervisord]) -> None:
+    supervisord = get_faulty()
+    inject(supervisord)
+    options = {"limits": {"open_files": 99}, "restart": AT_ONCE, "startretries": 999}
+    supervisord.add("limited", autorestart="true", **options)
+    before = supervisord.start_ready("limited")
+    inject(supervisord, "LaunchLimits.__init__")
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: supervisord.states["limited"][0] == BACKOFF, "the start to fail")
+    inject(supervisord)
+    wait_for(lambda: supervisord.states["limited"][0] == RUNNING, "it to run again")
+    assert supervisord.is_up
+    supervisord.rpc("plugins.stop", "limited")
 
 
 def test_a_process_that_may_not_be_signalled(get_faulty: Callable[[], Supervisord]) -> None:

@@ -182,6 +182,23 @@ def test_a_stop_while_it_is_stopping_cancels(
     assert "queued" not in process
 
 
+@pytest.mark.parametrize("who", ["x", "all"])
+def test_supervisorctl_stops_what_is_being_restarted(own: Supervisord, who: str) -> None:
+    own.start()
+    own.add("x", HESITANT)
+    own.start_ready("x")
+    own.rpc("plugins.restart", "x")
+    answer = (
+        own.rpc("supervisor.stopProcess", "x", False) if who == "x" else own.rpc("supervisor.stopAllProcesses", False)
+    )
+    assert answer
+    assert own.describe("x")["start_pending"] is False
+    (own.root / "go").touch()
+    wait_for(lambda: own.states["x"] == (STOPPED, 0))
+    own.rpc("plugins.sync")
+    assert own.describe("x")["launches"] == 1
+
+
 def test_one_that_has_orphans(shared: Supervisord, add: Callable[..., str], reader: StreamReader) -> None:
     name = add(LEAVES_ORPHAN)
     shared.start_ready(name)

@@ -6,8 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor.engines.supervisord.extension.limits import hierarchy
 from plugvisor.engines.supervisord.extension.limits.control_groups import ControlGroups
 from plugvisor.engines.supervisord.extension.limits.hierarchy import GroupsUnavailable, find_places, has_only_own
+from plugvisor.engines.supervisord.extension.processes.process_tree import Relations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,3 +98,19 @@ def test_descendants_are_ones_own(tmp_path: Path) -> None:
         os.waitpid(child, 0)
         os.close(reading)
         os.close(writing)
+
+
+def test_a_process_whose_parent_ends_meanwhile_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be somebody else's, such as the child of a shell that has ended just now."""
+    parents = {700: [701, 1]}  # 701 ends between the two looks
+
+    def read(pid: int) -> Relations:
+        if pid not in parents:
+            raise ProcessLookupError
+        return Relations(parent=parents[pid].pop(0), group=pid, session=pid, started=1, is_dead=False)
+
+    monkeypatch.setattr(hierarchy, "read_relations", read)
+    (tmp_path / "cgroup.procs").write_text("700\n")
+    assert not has_only_own(str(tmp_path))

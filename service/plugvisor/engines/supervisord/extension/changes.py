@@ -154,7 +154,9 @@ class Changes:
     def start_cleared(self) -> None:
         """Start what waited for the end of its process or of its orphans."""
         for process in list(self._pending.values()):
-            if not self._orphans.has(process.name):
+            if not process.start_pending:
+                del self._pending[process.name]  # an operator has stopped it
+            elif not self._orphans.has(process.name):
                 self._start_pending(process)
 
     def forget_start(self, name: str, process: PluginProcess | None = None) -> None:

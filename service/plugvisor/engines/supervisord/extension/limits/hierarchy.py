@@ -93,7 +93,10 @@ def _descends(pid: int, ours: set[int]) -> bool:
         try:
             pid = read_relations(pid).parent
         except OSError:
-            return True  # it has ended
+            if pid == chain[0]:
+                return True  # it has ended
+            pid = chain[0]  # an ancestor has: its children have another parent now
+            chain.clear()
     if pid in ours:
         ours.update(chain)
         return True

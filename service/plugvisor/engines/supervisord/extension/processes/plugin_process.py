@@ -118,6 +118,13 @@ class PluginProcess(RestartingProcess):
             [self.config] = self.next_config.process_configs
             self.next_config = None
 
+    def cancel_pending_start(self) -> bool:
+        """Have it not be started when nothing of it is alive any more; returns whether that had to be done."""
+        was_pending, self.start_pending = self.start_pending, False
+        if was_pending:
+            self._owner.process_changed(self)
+        return was_pending
+
     # -- supervisor's methods
 
     def spawn(self) -> int | None:
@@ -152,8 +159,8 @@ class PluginProcess(RestartingProcess):
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
         stdin, stdout, uid = self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid
-        self.limits = self._owner.limits.prepare(self.name, launch.limits)
         try:
+            self.limits = self._owner.limits.prepare(self.name, launch.limits)
             pid = spawn(launch, environment, stdin, stdout, uid, enter=self.limits.enter if self.limits else None)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory)) from error
