@@ -8,6 +8,7 @@ import resource
 import socket
 import ssl
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -323,3 +324,30 @@ def test_a_timeout_that_comes_late_is_not_the_plugins(full: int, monkeypatch: py
         assert await try_check(0.2, tcp=f"127.0.0.1:{full}") is None
 
     run_scenario(scenario())
+
+
+def test_names_that_no_name_server_answers_hold_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    lookups: list[str] = []
+
+    def look_up(host: str, *_: object, **__: object) -> list[object]:
+        lookups.append(host)
+        answered.wait()
+        raise socket.gaierror
+
+    async def scenario() -> None:
+        hosts = [f"host-{number}.example" for number in range(40)]
+        for _ in range(2):  # the lookups of the first round are still under way in the second
+            checks = [Check(tcp=f"{host}:80", timeout=0.05) for host in hosts]
+            attempts = [make_attempt(FakeEngine(), "web", 1, "port", check) for check in checks]
+            assert set(await asyncio.gather(*attempts)) <= {"timed out after 0.05 s", None}
+        assert sorted(lookups) == sorted(hosts)
+        async with asyncio.timeout(5):
+            assert await asyncio.to_thread(lambda: "a manifest") == "a manifest"
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    threading.Timer(10, answered.set).start()  # at the latest, else a failure of this test would not end
+    try:
+        run_scenario(scenario())
+    finally:
+        answered.set()

@@ -8,6 +8,8 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, TypeVar
 
+from plugvisor.manager.checks.resolver import resolve
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,8 +40,7 @@ async def _resolve(host: str, port: int) -> list[str]:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [str(address[0]) for *_, address in found]
+        return await resolve(host, port)
     return [host]
 
 
