@@ -21,7 +21,8 @@ CHAIN = 10
 """Up to this many plugins are a chain, more are ranks."""
 CHECK_PORT = 7008
 """Below the system's ephemeral ports; each plugin has an address of its own."""
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.05
+"""Each read costs the service a little, which the start should have."""
 LISTENS = "import socket, sys, time; time.sleep(float(sys.argv[2])); \
 server = socket.create_server((sys.argv[1], {port})); [server.accept()[0].close() for _ in iter(int, 1)]"
 """A plugin that begins to listen after a while."""

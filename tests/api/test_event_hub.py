@@ -21,6 +21,7 @@ from plugvisor.plugins.catalog import Plugin
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
+    from plugvisor.manager.facts import Facts
     from starlette.types import Message
 
 
@@ -33,6 +34,7 @@ class FakeManager:
         self.version = 0
         self.on_change: list[Callable[[], object]] = []
         self.on_facts: list[Callable[[str], object]] = []
+        self.all_facts: dict[str, Facts] = {}
 
     def facts(self, _plugin_id: str) -> None:
         return None

@@ -118,6 +118,13 @@ def test_the_graph_of_one_plugin(open_with: OpenWith, appearance: Appearance) ->
     expect(page.locator(".graph")).to_be_hidden()
 
 
+def test_two_plugins_fit_on_a_phone(open_with: OpenWith) -> None:
+    items = connect(make_item("store"), make_item("page", "running", "store"))
+    page, _ = open_with(*items, width=390, plugin_id="page")
+    expect(page.locator(".graph .box")).to_have_count(2)
+    assert page.locator(".graph").evaluate("(node) => node.scrollWidth <= node.clientWidth")
+
+
 def name_below(rank: int, place: int) -> str:
     return f"plugin-{rank - 1}-{place % 20:02}"
 

@@ -107,6 +107,10 @@ def test_limits_are_lines_in_the_charts(open_with: OpenWith, appearance: Appeara
     expect(facts.locator("dd")).to_have_text(
         ["64 MB", "1.5", "1024", appearance.text("watch"), appearance.text("cpus")]
     )
+    expect(facts.locator("dt").last).to_have_text(appearance.text("notEnforced"))
+    if appearance.width > 1000:
+        tops = [chart.locator("b").evaluate("(node) => node.getBoundingClientRect().y") for chart in (memory, threads)]
+        assert tops[0] == tops[1], "side by side, a limit moves no figure"
     check_accessibility(page)
     limits = {"memory": 64 * MIB, "processes": 9, "enforced_by": "rlimit", "watched": ["memory"], "unenforced": []}
     events.change(make_item("small", limits=limits))

@@ -37,8 +37,6 @@ class FakeEngine:
         """What `end` has ended: the plugin's id, the reason, and whether to restart it."""
         self.errors: dict[str, Exception] = {}
         """What a method raises."""
-        self.ended: list[tuple[str, str, str]] = []
-        """What `end` has ended: the plugin's id, the reason, and whether to restart it."""
         self.executions: dict[str, Execution] = {}
         """How the commands of checks end; all others with 0."""
         self.is_live = True

@@ -212,7 +212,7 @@ def test_dependencies_that_cannot_be_had(plugvisor: PlugvisorStack) -> None:
     told = response.json()
     assert (response.status_code, told["code"]) == (409, "dependency_failed")
     assert (told["plugin_id"], told["dependency"]) == ("top", "off")
-    assert told["detail"] == "cannot start 'top': 'middle' depends on 'off', which is disabled"
+    assert told["detail"] == "cannot start 'top': its dependency 'middle' depends on 'off', which is disabled"
     assert {plugvisor.status(name)["state"] for name in ("top", "middle")} == {"STOPPED"}
 
     response = plugvisor.post("/plugin/hopeful/start?wait=20")

@@ -29,13 +29,14 @@ from plugvisor.models.plugin import (
 from plugvisor.models.process import LIMIT_KEYS, NEVER_ADDED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.facts import Facts
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.outcome import Outcome as Result
     from plugvisor.manager.status import Report
+    from plugvisor.models.lifecycle import Requirement
     from plugvisor.models.process import AppliedLimits, Process
     from plugvisor.plugins.catalog import Plugin
 
@@ -66,7 +67,7 @@ class Views:
         processes = self._engine.read()
         key = (self._engine.version, self._manager.version)
         if self._list is None or self._list[0] != key:
-            items = [self._render_item(plugin, processes) for plugin in self._manager.catalog.values()]
+            items = self._render_items(self._manager.catalog.values(), processes)
             message = b"" if items else b"no plugins registered"
             body = b'{"plugins":[' + b",".join(items) + b'],"message":"' + message + b'"}'
             self._forget_removed()
@@ -99,13 +100,12 @@ class Views:
         processes = self._engine.read()
         now = time.monotonic()
         catalog = self._manager.catalog
-        plugins = catalog.values() if plugin_id is None else filter(None, [catalog.get(plugin_id)])
-        items = []
-        for plugin in plugins:
-            item, process = self._render_item(plugin, processes), processes.get(plugin.id)
+        plugins = catalog.values() if plugin_id is None else list(filter(None, [catalog.get(plugin_id)]))
+        items = self._render_items(plugins, processes)
+        for at, plugin in enumerate(plugins):
+            process = processes.get(plugin.id)
             if process is not None and process.is_alive:
-                item = b'%b,"pid":%d,"uptime":%d}' % (item[:-1], process.pid, process.uptime_seconds(now))
-            items.append(item)
+                items[at] = b'%b,"pid":%d,"uptime":%d}' % (items[at][:-1], process.pid, process.uptime_seconds(now))
         return b'{"plugins":[%b],"time":"%b"}' % (b",".join(items), format_time().encode())
 
     def _render_status(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> _RenderedStatus:
@@ -120,14 +120,18 @@ class Views:
             known = self._statuses[plugin.id] = _RenderedStatus(plugin, process, facts, uptime, fields, before_time)
         return known
 
-    def _render_item(self, plugin: Plugin, processes: Mapping[str, Process]) -> bytes:
-        """A plugin as `GET /plugins` lists it: nothing in it changes by time alone."""
-        process, facts = processes.get(plugin.id), self._manager.facts(plugin.id)
-        known = self._items.get(plugin.id)
-        if known is None or known[0] is not plugin or known[1] is not process or known[2] is not facts:
-            item = _to_json(make_item(plugin, report(plugin, process, 0, facts), facts))
-            known = self._items[plugin.id] = (plugin, process, facts, item)
-        return known[3]
+    def _render_items(self, plugins: Iterable[Plugin], processes: Mapping[str, Process]) -> list[bytes]:
+        """Plugins as `GET /plugins` lists them: nothing in it changes by time alone."""
+        all_facts, rendered, items = self._manager.all_facts, self._items, []
+        for plugin in plugins:  # thousands, of which one has changed
+            plugin_id = plugin.id
+            process, facts = processes.get(plugin_id), all_facts.get(plugin_id) if all_facts else None
+            known = rendered.get(plugin_id)
+            if known is None or known[0] is not plugin or known[1] is not process or known[2] is not facts:
+                item = _to_json(make_item(plugin, report(plugin, process, 0, facts), facts))
+                known = rendered[plugin_id] = (plugin, process, facts, item)
+            items.append(known[3])
+        return items
 
     def _forget_removed(self) -> None:
         for rendered in (self._items, self._statuses):
@@ -170,12 +174,16 @@ def make_item(plugin: Plugin, current: Report, facts: Facts | None) -> ListedPlu
         sdk_untested=metadata.sdk_untested,
         sdk_conflicts=metadata.sdk_conflicts,
         entries=(),
-        depends_on=tuple(
-            DependsOn(id=name, condition=requirement.condition, required=requirement.required)
-            for name, requirement in (sorted(manifest.depends_on.items()) if manifest else ())
-        ),
+        depends_on=_make_requirements(manifest.depends_on) if manifest and manifest.depends_on else (),
         dependents=plugin.dependents,
         **_make_state(plugin, current, facts),
+    )
+
+
+def _make_requirements(depends_on: Mapping[str, Requirement]) -> tuple[DependsOn, ...]:
+    return tuple(
+        DependsOn(id=name, condition=requirement.condition, required=requirement.required)
+        for name, requirement in sorted(depends_on.items())
     )
 
 
@@ -224,7 +232,7 @@ def _make_state(plugin: Plugin, current: Report, facts: Facts | None) -> dict[st
             fields["flapping"] = True
         if process.limits is not None:
             fields["limits"] = _make_limits(process.limits)
-    return fields | _make_facts(facts)
+    return fields if facts is None else fields | _make_facts(facts)
 
 
 def _make_facts(facts: Facts | None) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class CatalogKeeper:
         """Each plugin by itself, of which the catalog is made."""
         self._published: dict[str, Manifest] = {}
         self._dependents: dict[str, set[str]] = {}
+        self._all_dependents: set[str] = set()
         self._readings = 0
         self._read_at: dict[str, int] = {}  # which of the readings by a start or reload was a plugin's last
 
@@ -61,6 +62,14 @@ class CatalogKeeper:
         """The plugins that depend on another one, by their manifests or as they were launched."""
         return self._dependents.get(plugin_id, ())
 
+    def list_dependents(self) -> Collection[str]:
+        """Every plugin that depends on another one, by its manifest or as it was launched."""
+        return self._all_dependents
+
+    def is_related(self, plugin_id: str) -> bool:
+        """Whether a plugin depends on another one, or another one on it."""
+        return plugin_id in self._all_dependents or plugin_id in self._dependents
+
     # -- reading
 
     async def load(self) -> None:
@@ -72,7 +81,7 @@ class CatalogKeeper:
             published = await asyncio.to_thread(self._engine.read_published)
             problem = "the plugins folder cannot be read"
             read = {name: Plugin(name, None, problem=problem) for name in published}
-        self._store(read)
+        self._store(dict(sorted(read.items())))
         # what runs was most probably launched with it
         self._note_published(self.catalog.values())
 
@@ -84,7 +93,7 @@ class CatalogKeeper:
         for plugin_id in before | fresh:
             if self._read_at.get(plugin_id, 0) > began:  # a start or a reload has read it since
                 fresh[plugin_id] = self._read[plugin_id]
-        self._store(fresh)
+        self._store(dict(sorted(fresh.items())))
         return before, self._read
 
     async def read(self, plugin_ids: Iterable[str]) -> None:
@@ -136,11 +145,12 @@ class CatalogKeeper:
     def forget(self, plugin_id: str) -> None:
         """Take a plugin out: it was removed."""
         self._published.pop(plugin_id, None)
-        self._store({name: plugin for name, plugin in self._read.items() if name != plugin_id})
+        self._store({name: plugin for name, plugin in self._read.items() if name != plugin_id}, [plugin_id])
 
     def list_unpublished(self, plugin_id: str) -> None:
         """List a plugin that can only be stopped; a refresh removes it."""
-        self._store({**self._read, plugin_id: Plugin(plugin_id, None, problem=NO_FOLDER)})
+        read = {**self._read, plugin_id: Plugin(plugin_id, None, problem=NO_FOLDER)}
+        self._store(dict(sorted(read.items())))
 
     # -- parts
 
@@ -150,17 +160,29 @@ class CatalogKeeper:
         for before, plugin in zip(known, read, strict=True):
             self._readings += 1
             self._read_at[before.id] = self._readings
-            if plugin != before:
+            if plugin != before and before.id in self._read:  # else it was removed meanwhile
                 changed[before.id] = plugin
         if changed:
-            self._store({**self._read, **changed})
+            self._store({**self._read, **changed}, changed)
 
-    def _store(self, read: Catalog) -> None:
-        """Make the catalog of what was read, and announce it."""
-        self._read = dict(sorted(read.items()))
-        self.catalog = resolve(self._read, self.catalog)
+    def _store(self, read: Catalog, changed: Collection[str] | None = None) -> None:
+        """Make the catalog of what was read, and announce it.
+
+        Args:
+            changed: the plugins that are others or gone; None: any may be.
+        """
+        before, self._read = self._read, read
+        if changed is None or any(
+            name in self._dependents or _depends(before.get(name)) or _depends(read.get(name)) for name in changed
+        ):
+            self.catalog = resolve(read, self.catalog)
+            self._index_dependents()
+        else:  # a change of one plugin costs no look at thousands
+            self.catalog = {**self.catalog, **{name: read[name] for name in changed if name in read}}
+            for name in changed:
+                if name not in read:
+                    del self.catalog[name]
         self.version += 1
-        self._index_dependents()
         for callback in self.on_change:
             callback()
 
@@ -180,3 +202,8 @@ class CatalogKeeper:
         for manifest in (*manifests, *self._published.values()):
             for dependency in manifest.depends_on:
                 self._dependents.setdefault(dependency, set()).add(manifest.id)
+        self._all_dependents = set().union(*self._dependents.values())
+
+
+def _depends(plugin: Plugin | None) -> bool:
+    return plugin is not None and plugin.manifest is not None and bool(plugin.manifest.depends_on)

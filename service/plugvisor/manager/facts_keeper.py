@@ -33,11 +33,12 @@ class FactsKeeper:
         self._engine = engine
         self._monitor = monitor
         self._conditions = conditions
-        self._facts: dict[str, Facts] = {}
+        self.all: dict[str, Facts] = {}
+        """By id, the facts of each plugin that has some."""
 
     def get(self, plugin_id: str) -> Facts | None:
         """A plugin's facts; None if there is nothing to say."""
-        return self._facts.get(plugin_id)
+        return self.all.get(plugin_id)
 
     def follow_process(self, plugin_id: str | None) -> None:
         """A process has changed, or with None every one may have."""
@@ -47,6 +48,21 @@ class FactsKeeper:
             self._update(plugin_id)
             self._announce(self._keeper.get_dependents(plugin_id))
 
+    def concerns(self, plugin_id: str) -> bool:
+        """Whether a change of a plugin's process can change any facts."""
+        return (
+            plugin_id in self.all
+            or self._monitor.get(plugin_id) is not None
+            or self._keeper.is_related(plugin_id)
+            or (self._engine.is_live and bool(self._engine.get(plugin_id).queued))
+        )
+
+    def follow_catalog(self) -> None:
+        """The catalog has changed: what plugins depend on may be other plugins."""
+        if self._engine.is_live:
+            for plugin_id in {*self.all, *self._keeper.list_dependents()}:
+                self._update(plugin_id)
+
     def follow_health(self, plugin_id: str) -> None:
         """A plugin's health has changed, and its process has not."""
         if self._engine.is_live:
@@ -55,7 +71,7 @@ class FactsKeeper:
     def update_all(self) -> None:
         """Everything may have changed; clients learn of that in another way."""
         if self._engine.is_live:
-            for plugin_id in {*self._facts, *self._engine.read()}:
+            for plugin_id in {*self.all, *self._engine.read()}:
                 self._update(plugin_id)
 
     def _announce(self, plugin_ids: Iterable[str]) -> None:
@@ -66,13 +82,13 @@ class FactsKeeper:
 
     def _update(self, plugin_id: str) -> bool:
         """Returns whether the facts have changed."""
-        facts, before = self._make(plugin_id), self._facts.get(plugin_id, _NONE)
+        facts, before = self._make(plugin_id), self.all.get(plugin_id, _NONE)
         if facts == before:
             return False
         if facts == _NONE:
-            del self._facts[plugin_id]
+            del self.all[plugin_id]
         else:
-            self._facts[plugin_id] = facts
+            self.all[plugin_id] = facts
         self.version += 1
         return True
 

@@ -53,7 +53,7 @@ class LimitWatch:
         self._measure = measure
         self._watched: dict[str, _Watched] = {}
         self._above: dict[tuple[str, int], int] = {}  # how often in a row, by plugin and launch
-        self._ended: dict[str, int] = {}  # the launch that is being ended
+        self._ended: dict[str, _Watched] = {}  # the processes that are being ended
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -99,11 +99,11 @@ class LimitWatch:
             self._task = None
 
     async def _check(self) -> None:
-        watched = {name: one for name, one in self._watched.items() if self._ended.get(name) != one.launches}
+        watched = {name: one for name, one in self._watched.items() if self._ended.get(name) != one}
         exceeded = await asyncio.to_thread(self._find_exceeded, watched)
         above = {(name, watched[name].launches): key for name, key in exceeded.items()}
         self._above = {launch: self._above.get(launch, 0) + 1 for launch in above}
-        self._ended = {name: launches for name, launches in self._ended.items() if name in self._watched}
+        self._ended = {name: one for name, one in self._ended.items() if name in self._watched}
         for (name, launches), key in above.items():
             if self._above[name, launches] < SAMPLES or self._watched.get(name) != watched[name]:
                 continue
@@ -114,7 +114,7 @@ class LimitWatch:
             except PlugvisorError as error:
                 logger.warning("plugin %r exceeds its limit of %s and cannot be ended: %s", name, key, error)
             else:
-                self._ended[name] = launches
+                self._ended[name] = watched[name]
                 del self._above[name, launches]
                 logger.warning("plugin %r was ended: it exceeded its limit of %s", name, key)
 

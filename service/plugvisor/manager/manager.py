@@ -22,12 +22,12 @@ from plugvisor.manager.restorer import Restorer
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.facts import Facts
-    from plugvisor.manager.refresh import Refreshed
+    from plugvisor.manager.refresher import Refreshed
     from plugvisor.models.manifest import Manifest
     from plugvisor.plugins.catalog import Catalog
 
@@ -60,7 +60,7 @@ class Manager:
         self._readiness = Readiness(engine, self.monitor)
         self._stops = Stops(keeper, engine, self._operations)
         self._refresher = Refresher(keeper, engine, self._operations)
-        self._restorer = Restorer(lambda: self.catalog, engine, self._operations, keeper.list_unpublished)
+        self._restorer = Restorer(keeper, engine, self._operations)
 
     @property
     def catalog(self) -> Catalog:
@@ -86,6 +86,11 @@ class Manager:
         """What is to be said of a plugin's health and dependencies; the same object while nothing of it changes."""
         return self._facts.get(plugin_id)
 
+    @property
+    def all_facts(self) -> Mapping[str, Facts]:
+        """The facts of every plugin that has some."""
+        return self._facts.all
+
     def get_published(self, plugin_id: str) -> Manifest | None:
         """The manifest that a plugin's process was launched with, as far as is known."""
         return self._keeper.get_published(plugin_id)
@@ -110,6 +115,7 @@ class Manager:
         await self._operations.close()
         if self._is_open:
             self._is_open = False
+            self._engine.on_change.remove(self._follow_process)
             await self.monitor.close()
 
     async def start(
@@ -261,8 +267,9 @@ class Manager:
             raise DependencyFailed(f"cannot {verb} {plugin_id!r}: {failure}", failure.dependency) from error
 
     def _follow_process(self, plugin_id: str | None) -> None:
-        self._facts.follow_process(plugin_id)
-        self._scheduler.follow(plugin_id)
+        if plugin_id is None or self._facts.concerns(plugin_id):
+            self._facts.follow_process(plugin_id)
+            self._scheduler.follow(plugin_id)
         self._readiness.waiter.wake(plugin_id)
 
     def _follow_health(self, plugin_id: str) -> None:
@@ -271,5 +278,5 @@ class Manager:
         self._readiness.waiter.wake(plugin_id)
 
     def _follow_catalog(self) -> None:
-        self._facts.update_all()
+        self._facts.follow_catalog()
         self._scheduler.look_at_all()

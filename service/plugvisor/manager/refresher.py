@@ -3,20 +3,65 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import AlreadyRunning, InvalidManifest, NotRunning, StartFailed, StopTimeout
 from plugvisor.manager.dependencies.order import begin_in_order, find_nearest
-from plugvisor.manager.refresh import Refreshed, list_differences
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
     from plugvisor.manager.operations import Operations
+    from plugvisor.models.process import Process
+    from plugvisor.plugins.catalog import Catalog
 
 REMOVE_TRIES = 3
 """How often a plugin is stopped that somebody starts again before it can be removed."""
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """Sorted ids."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    invalid: list[str]
+
+    def reject(self, ids: list[str]) -> Refreshed:
+        """The same, with ids that could not be added among the invalid ones."""
+        added = [plugin_id for plugin_id in self.added if plugin_id not in ids]
+        return replace(self, added=added, invalid=sorted({*self.invalid, *ids}))
+
+
+def list_differences(
+    before: Collection[str], after: Catalog, reread: Collection[str], processes: Mapping[str, Process]
+) -> Refreshed:
+    """Compare two readings of the plugins folder with what the engine knows.
+
+    Args:
+        before: the ids that there were.
+        reread: the ids whose reading is another than before.
+    """
+    # one that `supervisorctl update` has added is new here all the same
+    added = [
+        plugin.id
+        for plugin in after.values()
+        if plugin.program and not (plugin.id in processes and plugin.id in before)
+    ]
+    gone = {plugin.id for plugin in after.values() if plugin.folder is None}
+    return Refreshed(
+        added=added,
+        changed=[
+            plugin.id for plugin in after.values() if plugin.program and plugin.id not in added and plugin.id in reread
+        ],
+        removed=sorted({*before, *gone} - (after.keys() - gone)),
+        invalid=[plugin.id for plugin in after.values() if plugin.folder and not plugin.program],
+    )
 
 
 class Refresher:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from plugvisor.errors import PlugvisorError, SupervisorUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from plugvisor.engines.engine import Engine
+    from plugvisor.manager.catalog_keeper import CatalogKeeper
     from plugvisor.manager.operations import Operations
-    from plugvisor.plugins.catalog import Catalog, Plugin
+    from plugvisor.plugins.catalog import Plugin
 
 logger = logging.getLogger(__name__)
 
@@ -22,22 +21,10 @@ CHECK_SECONDS = 1.0
 
 
 class Restorer:
-    """Looks once a second, from `open` to `close`.
+    """Looks once a second, from `open` to `close`."""
 
-    Args:
-        list_plugin: called with the id of a plugin that the engine has and the catalog has not, if it was published
-            once: neither its folder nor its files are left.
-    """
-
-    def __init__(
-        self,
-        get_catalog: Callable[[], Catalog],
-        engine: Engine,
-        operations: Operations,
-        list_plugin: Callable[[str], object],
-    ) -> None:
-        self._get_catalog = get_catalog
-        self._list_plugin = list_plugin
+    def __init__(self, keeper: CatalogKeeper, engine: Engine, operations: Operations) -> None:
+        self._keeper = keeper
         self._engine = engine
         self._operations = operations
         self._task: asyncio.Task[None] | None = None
@@ -68,7 +55,7 @@ class Restorer:
         """Publish what is gone, each plugin in its turn."""
         if not self._engine.is_live:
             return
-        catalog = self._get_catalog()
+        catalog = self._keeper.catalog
         # one that the engine has not is published by a refresh
         ids = [name for name in self._engine.read() if name not in catalog or catalog[name].program]
 
@@ -78,8 +65,9 @@ class Restorer:
 
         missing, lost = await asyncio.to_thread(find_lost)
         for plugin_id in missing:
-            if plugin_id not in self._get_catalog() and plugin_id in self._engine.read():
-                self._list_plugin(plugin_id)
+            # neither its folder nor its files are left of one that was published once
+            if plugin_id not in self._keeper.catalog and plugin_id in self._engine.read():
+                self._keeper.list_unpublished(plugin_id)
         is_new, self._lost = lost != self._lost, lost
         if lost and is_new:
             logger.warning("the files of %d plugins are gone; they are written again", len(lost))
@@ -92,13 +80,9 @@ class Restorer:
                 logger.warning("%s", failure)
 
     async def _publish(self, plugin_id: str, _accepted: asyncio.Event) -> None:
-        plugin = self._get_catalog().get(plugin_id)
-
-        def publish() -> None:
-            if plugin is not None and plugin.program is not None and _has_folder(plugin):
-                self._engine.publish(plugin.program)
-
-        await asyncio.to_thread(publish)
+        plugin = self._keeper.catalog.get(plugin_id)
+        if plugin is not None and plugin.program is not None and await asyncio.to_thread(_has_folder, plugin):
+            await self._keeper.publish([plugin])
 
 
 def _has_folder(plugin: Plugin) -> bool:

@@ -54,7 +54,7 @@ def resolve(read: Catalog, before: Catalog | None = None) -> Catalog:
             if notes or plugin_id in dependents:
                 fresh = replace(fresh, dependents=tuple(dependents.get(plugin_id, ())), notes=notes)
         known = before.get(plugin_id) if before else None
-        resolved[plugin_id] = known if known is not None and known == fresh else fresh
+        resolved[plugin_id] = known if known is not None and known is not fresh and known == fresh else fresh
     return resolved
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plugvisor.errors import DependencyFailed, InvalidManifest, StartFailed, SupervisorUnavailable
+from plugvisor.errors import DependencyFailed, InvalidManifest, NotRunning, StartFailed, SupervisorUnavailable
 from plugvisor.manager.catalog_keeper import CatalogKeeper
 from plugvisor.manager.dependencies import scheduler as module
 from plugvisor.manager.manager import Manager
@@ -440,14 +441,14 @@ def test_a_service_that_begins_goes_on_with_what_is_queued(tmp_path: Path) -> No
     async def scenario(setup: Setup) -> None:
         await setup.manager.start("top")
         await wait_until(lambda: setup.get("base").state is STARTING)
-        setup.engine.on_change.clear()  # it is killed
+        listeners, setup.engine.on_change[:] = list(setup.engine.on_change), []  # it is killed
         setup.engine.set("base", RUNNING)
         again = Manager(tmp_path, setup.engine)
         await again.load()
         await setup.settle("middle")
         await setup.settle("top")
         await again.close()
-        setup.engine.on_change.append(setup.manager.monitor._on_process)  # for `close`
+        setup.engine.on_change.extend(listeners)  # for `close`
 
     run(tmp_path, CHAIN, scenario)
 
@@ -551,3 +552,14 @@ def test_a_plugin_without_dependencies_costs_no_more(tmp_path: Path) -> None:
             await setup.manager.start("base")
 
     run(tmp_path, {"base": ""}, scenario)
+
+
+def test_a_stop_that_fails_at_once_is_reported_once(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        results = await setup.manager.stop_many(["base"], wait_seconds=5)
+        assert isinstance(results["base"], NotRunning)
+        results.clear()
+        await let_tasks_run()
+        gc.collect()  # an exception that nobody has taken is reported then, and fails the scenario
+
+    run(tmp_path, CHAIN, scenario)

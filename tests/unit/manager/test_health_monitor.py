@@ -192,6 +192,22 @@ def test_health_that_flaps() -> None:
     run_with_monitor(scenario)
 
 
+def test_what_is_down_is_announced_although_the_health_is_the_same() -> None:
+    async def scenario(setup: Setup) -> None:
+        said: list[str] = []
+        setup.monitor.on_change.append(lambda name: said.append(setup.monitor.explain(name)))
+        setup.engine.executions |= {"first": FAIL, "second": PASS}
+        setup.start(first=make_check(threshold=1), second=make_check(threshold=1))
+        for first, second, name in ((FAIL, PASS, "first"), (FAIL, FAIL, "first"), (PASS, FAIL, "second")):
+            setup.engine.executions |= {"first": first, "second": second}
+            await wait_until(lambda name=name: said and said[-1] == f"check {name!r} failed: exit code 3", name)
+            wanted = ["down" if execution is FAIL else "up" for execution in (first, second)]
+            await wait_until(lambda wanted=wanted: [c.status for c in setup.monitor.list_checks("echo")] == wanted)
+        assert {health for _, health in setup.changes} == {Health.UNHEALTHY}
+
+    run_with_monitor(scenario)
+
+
 @pytest.mark.parametrize(
     ("levels", "health", "is_ready"),
     [

@@ -140,3 +140,15 @@ def test_a_plugin_that_cannot_be_ended_is_tried_again(error: Exception) -> None:
         await wait_until(lambda: engine.ended)
 
     run(Meter(LARGE), scenario)
+
+
+def test_a_launch_of_another_supervisord_is_another_although_it_has_the_same_number() -> None:
+    async def scenario(engine: FakeEngine, _watch: LimitWatch) -> None:
+        change(engine, RUNNING)
+        await wait_until(lambda: engine.ended)
+        engine.set("a", RUNNING, pid=8)
+        for callback in engine.on_change:
+            callback(None)
+        await wait_until(lambda: len(engine.ended) == 2)
+
+    run(Meter(LARGE), scenario)

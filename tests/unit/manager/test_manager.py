@@ -22,7 +22,7 @@ from plugvisor.errors import (
 from plugvisor.manager import catalog_reader
 from plugvisor.manager import refresher as module
 from plugvisor.manager.manager import Manager
-from plugvisor.manager.refresh import Refreshed
+from plugvisor.manager.refresher import Refreshed
 from plugvisor.models.process import ProcessState
 
 from tests.helpers.fake_engine import FakeEngine

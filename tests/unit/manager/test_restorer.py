@@ -105,3 +105,31 @@ def test_an_engine_that_falls_silent_is_looked_at_again(tmp_path: Path, caplog: 
 
     run_scenario(scenario())
     assert caplog.messages == []
+
+
+def test_what_is_published_again_is_what_the_next_process_is_checked_by(tmp_path: Path) -> None:
+    manifest = '[plugin]\nid = "echo"\ncommand = "true"\n[plugin_runtime.checks.web]\ntcp = "127.0.0.1:{}"\n'
+    folder = tmp_path / "echo"
+    folder.mkdir()
+    (folder / "plugin.toml").write_text(manifest.format(1))
+    engine = LookedAt()
+    checked: Engine = engine
+    manager = Manager(tmp_path, checked)
+
+    def find_address() -> str:
+        published = manager.get_published("echo")
+        return published.checks["web"].tcp if published is not None else ""
+
+    async def scenario() -> None:
+        await manager.load()
+        await manager.refresh()
+        (folder / "plugin.toml").write_text(manifest.format(22))
+        await manager.refresh()
+        assert find_address() == "127.0.0.1:1"
+        engine.published.clear()
+        await wait_until(lambda: engine.published, "its files")
+        await wait_until(lambda: find_address() == "127.0.0.1:22", "its manifest to be known")
+        await manager.close()
+        assert engine.on_change == [], "nothing follows the processes any more"
+
+    run_scenario(scenario())

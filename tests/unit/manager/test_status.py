@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from plugvisor.manager.refresh import Refreshed, list_differences
+from plugvisor.manager.refresher import Refreshed, list_differences
 from plugvisor.manager.status import describe_problem, report
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState, Status
 from plugvisor.plugins.catalog import Plugin

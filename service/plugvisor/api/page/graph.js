@@ -6,7 +6,7 @@ import { t } from "./i18n.js";
 import { follow, healthOf, kindOf, needsOf, symbolOf } from "./item.js";
 import { enumerate, linkTo } from "./needs.js";
 
-const [WIDTH, HEIGHT, GAP_X, GAP_Y] = [164, 34, 44, 14];
+const [WIDTH, HEIGHT, GAP_X, GAP_Y] = [140, 34, 36, 14];
 const SWEEPS = 8;
 
 /**

@@ -125,6 +125,7 @@ rlimit|the kernel (rlimit)|内核（rlimit）
 watch|Plugvisor, by measuring|Plugvisor（测量）
 watched|Plugvisor, by measuring|Plugvisor（测量）
 unenforced|not enforced here|此处未强制
+notEnforced|Not enforced here|此处未强制
 figures|Last minutes|最近几分钟
 threads|Threads|线程
 chart|{0}: now {1}, at most {2} in the last minutes|{0}：当前 {1}，最近几分钟最高 {2}

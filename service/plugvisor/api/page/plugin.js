@@ -197,7 +197,7 @@ const describeLimits = ({ memory, cpus, processes, open_files, enforced_by, watc
   processes,
   open_files,
   enforcedBy: [...new Set([t(enforced_by), ...watched.map(() => t("watched"))])],
-  unenforced: unenforced.map((name) => t(name)),
+  notEnforced: unenforced.map((name) => t(name)),
 });
 
 /** Quotes a word of a command for a shell. */

@@ -121,6 +121,11 @@ class LaunchChecks:
         """Whether all ready checks are up; None if there is none."""
         return all(state.status is CheckStatus.UP for state in self._ready) if self._ready else None
 
+    @property
+    def verdict(self) -> tuple[object, ...]:
+        """All that others know of the checks: another value if they have to be told."""
+        return self.health, self.is_ready, *(state.name for state in self.states if state.status is CheckStatus.DOWN)
+
 
 def has_checks_now(process: Process) -> bool:
     """Whether a process is in a state in which it is checked."""

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
 import ssl
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import httptools
 
@@ -41,7 +40,7 @@ def parse_url(url: str) -> Target:
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError("a URL has `http` or `https` and a host")
     port = parts.port or _PORTS[parts.scheme]
-    host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
+    host = parts.hostname
     name = f"[{host}]" if ":" in host else host
     path = quote(parts.path or "/", safe=_URL_CHARACTERS)
     if parts.query:
@@ -53,9 +52,6 @@ def parse_url(url: str) -> Target:
         "Accept: */*",
         "Connection: close",
     ]
-    if parts.username:
-        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        lines.append(f"Authorization: Basic {base64.b64encode(credentials).decode()}")
     return Target(host, port, parts.scheme == "https", "\r\n".join([*lines, "", ""]).encode())
 
 

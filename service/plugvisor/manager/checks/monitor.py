@@ -17,10 +17,11 @@ from plugvisor.models.health import CheckStatus
 from plugvisor.models.process import NEVER_ADDED, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from plugvisor.engines.engine import Engine
     from plugvisor.models.health import Health
+    from plugvisor.models.lifecycle import Check
     from plugvisor.models.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class HealthMonitor:
         self.failures: Counter[tuple[str, str]] = Counter()
         """By plugin and check, how many failures have counted."""
         self.on_change: list[Callable[[str], object]] = []
-        """Called with the id of a plugin whose health has changed without a change of its process."""
+        """Called with the id of a plugin whose health, or what is down, has changed without a change of its process."""
         self._engine = engine
         self._get_manifest = get_manifest
         self._launches: dict[str, LaunchChecks] = {}
@@ -106,10 +107,15 @@ class HealthMonitor:
     # -- which launches are checked
 
     def _on_process(self, plugin_id: str | None) -> None:
-        if not self._engine.is_live:
+        if plugin_id is not None and plugin_id not in self._launches and not self._find_checks(plugin_id):
             return
-        for name in [plugin_id] if plugin_id is not None else {*self._launches, *self._engine.read()}:
-            self._follow(name)
+        if self._engine.is_live:
+            for name in [plugin_id] if plugin_id is not None else {*self._launches, *self._engine.read()}:
+                self._follow(name)
+
+    def _find_checks(self, plugin_id: str) -> Mapping[str, Check]:
+        manifest = self._get_manifest(plugin_id)
+        return manifest.checks if manifest is not None else {}
 
     def _follow(self, plugin_id: str) -> None:
         """Have the checks of a plugin be those of its present process."""
@@ -119,11 +125,8 @@ class HealthMonitor:
             if launch.is_of(process):
                 return
             self._end(plugin_id)
-        if not has_checks_now(process):
-            return
-        manifest = self._get_manifest(plugin_id)
-        if manifest is not None and manifest.checks:
-            launch = self._launches[plugin_id] = LaunchChecks(plugin_id, process, manifest.checks)
+        if has_checks_now(process) and (checks := self._find_checks(plugin_id)):
+            launch = self._launches[plugin_id] = LaunchChecks(plugin_id, process, checks)
             self.healths[plugin_id] = launch.health
             self.version += 1
             for state in launch.states:
@@ -172,7 +175,7 @@ class HealthMonitor:
         return self._engine.is_live and launch.is_of(self._engine.read().get(launch.plugin_id, NEVER_ADDED))
 
     def _record(self, launch: LaunchChecks, state: CheckState, failure: str) -> None:
-        before = launch.health, launch.is_ready
+        before = launch.verdict
         if failure and state.failures_count:
             self.failures[launch.plugin_id, state.name] += 1
         if state.record(failure):
@@ -180,7 +183,7 @@ class HealthMonitor:
                 logger.warning("%r: %s; it is down", launch.plugin_id, state.describe())
             else:
                 logger.info("%r: check %r passes", launch.plugin_id, state.name)
-        if (launch.health, launch.is_ready) != before:
+        if launch.verdict != before:
             self.healths[launch.plugin_id] = launch.health
             self.version += 1
             for callback in self.on_change:

@@ -74,7 +74,7 @@ class Preparation:
                     reason = self._conditions.explain_failure(name)
                     if dependent == plugin_id:
                         raise DependencyFailed(f"its dependency {name!r} {reason}", name)
-                    raise DependencyFailed(f"{dependent!r} depends on {name!r}, which {reason}", name)
+                    raise DependencyFailed(f"its dependency {dependent!r} depends on {name!r}, which {reason}", name)
                 found[name] = dependent
                 following |= dict.fromkeys(self._conditions.list_to_start(plugin.manifest.depends_on), name)
             level = {name: dependent for name, dependent in following.items() if name not in found}

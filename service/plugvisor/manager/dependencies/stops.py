@@ -78,6 +78,7 @@ class Stops:
         if wait_seconds is None or task.done():
             return await asyncio.shield(task)
         if is_first:  # it has begun: whether it can be stopped is known before the time is over
+            task.add_done_callback(asyncio.Task.exception)  # the failure is that of the stop that is shared here
             return await self.stop(plugin_id, wait_seconds)
         await asyncio.wait([task], timeout=wait_seconds)
         if task.done():
