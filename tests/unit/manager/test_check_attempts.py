@@ -10,11 +10,11 @@ import ssl
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.errors import NotRunning, SupervisorUnavailable
-from plugvisor.manager.checks import attempt, connection
+from plugvisor.manager.checks import attempt
 from plugvisor.manager.checks.attempt import make_attempt
 from plugvisor.manager.checks.http_check import MOST_BYTES, check_http, parse_url
 from plugvisor.models.lifecycle import Check
@@ -348,10 +348,35 @@ def test_a_name_server_that_does_not_answer_holds_up_nothing_else(monkeypatch: p
 
 
 def test_a_service_that_can_start_no_thread_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full(ThreadPoolExecutor):
-        def submit(self, *_: object, **_options: object) -> Any:
-            """Fail as `Thread.start` does."""
-            raise RuntimeError("can't start new thread")
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(connection, "_get_resolvers", Full)
+    monkeypatch.setattr(threading.Thread, "start", fail)
     assert run_scenario(try_check(tcp="host.example:80")) is None
+
+
+def test_names_that_no_name_server_answers_do_not_hold_up_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    look_up = socket.getaddrinfo
+    lookups: list[str] = []
+
+    def look_up_late(host: str, *arguments: int, **options: int) -> object:
+        if host == "localhost":
+            return look_up(host, *arguments, **options)
+        lookups.append(host)
+        answered.wait(20)
+        raise socket.gaierror
+
+    async def scenario() -> None:
+        hosts = [f"host-{number}.example" for number in range(40)]
+        try:
+            for _ in range(2):  # the lookups of the first round are still under way in the second
+                await asyncio.gather(*(try_check(0.05, tcp=f"{host}:80") for host in hosts))
+            async with listen(Server()) as port:
+                assert await try_check(tcp=f"localhost:{port}") == ""
+            assert sorted(lookups) == sorted(hosts)
+        finally:
+            answered.set()
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_late)
+    run_scenario(scenario())

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
 import socket
 import ssl
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
+
+from plugvisor.manager.checks.resolver import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-RESOLVERS = 4
-"""So many names of hosts are looked up at once; each may take as long as the system waits for its name servers."""
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -44,20 +40,8 @@ async def _resolve(host: str, port: int) -> list[str]:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        try:
-            looking = asyncio.get_running_loop().run_in_executor(_get_resolvers(), look_up)
-        except RuntimeError as error:  # no thread can be started
-            raise OSError(errno.ENOMEM, "no thread") from error
-        found = await looking
-        return [str(address[0]) for *_, address in found]
+        return await resolve(host, port)
     return [host]
-
-
-@cache
-def _get_resolvers() -> ThreadPoolExecutor:
-    """Threads of their own: a name server that does not answer must hold up nothing but these checks."""
-    return ThreadPoolExecutor(RESOLVERS, "resolve")
 
 
 def describe_failure(error: OSError) -> str:
