@@ -64,7 +64,7 @@ inject(reporter.json, "dumps")
 inject(reporter.StateReporter, "flush", "_find", "_write", "_make_snapshot")
 inject(clock.SteadyClock, "follow")
 inject(reporter, "_describe")
-inject(plugin_process.PluginProcess, "describe")
+inject(plugin_process.PluginProcess, "describe", "_launch")
 inject(restarting_process.Subprocess, "finish")
 inject(orphans.Orphans, "step", "note_spawned", "note_ended", "note_descendants", "kill_now", "end_all")
 inject(changes.Changes, "start_cleared", "_start_pending", error=OSError)
@@ -205,6 +205,22 @@ def test_a_pending_restart_outlives_an_os_error(get_faulty: Callable[[], Supervi
     inject(supervisord)
     wait_for(lambda: supervisord.states["other"][1] not in (0, before), "the restart")
     assert supervisord.describe("other")["start_pending"] is False
+
+
+def test_a_defect_in_a_start_is_a_failed_start(get_faulty: Callable[[], Supervisord]) -> None:
+    """One that supervisord makes by itself; it would end supervisord, and with it everything."""
+    supervisord = get_faulty()
+    inject(supervisord)
+    supervisord.add("defective", autorestart="true", restart=AT_ONCE, startretries=999)
+    before = supervisord.start_ready("defective")
+    inject(supervisord, "PluginProcess._launch")
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: supervisord.states["defective"][0] == BACKOFF, "the start to fail")
+    inject(supervisord)
+    wait_for(lambda: supervisord.states["defective"][0] == RUNNING, "it to run again")
+    assert supervisord.is_up
+    assert "injected: PluginProcess._launch" in supervisord.log
+    supervisord.rpc("plugins.stop", "defective")
 
 
 def test_limits_for_which_there_is_no_memory_are_a_failed_start(get_faulty: Callable[[], Supervisord]) -> None:

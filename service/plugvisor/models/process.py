@@ -22,6 +22,10 @@ class ProcessState(IntEnum):
     UNKNOWN = 1000
 
 
+NOT_STARTED = "it was not started"
+"""What the reason for which a queued start was given up begins with."""
+
+
 class Status(StrEnum):
     """The API's word for a state."""
 
@@ -160,8 +164,8 @@ class Process(msgspec.Struct, frozen=True):
                 how = f", last {self._how_it_ended}" if self.last_exit else ""
                 how = f"; last, {self._why_it_was_ended}" if self._reason_of_end else f"{how}; its log may say why"
                 return f"it keeps dying and supervisord has given up: {self.spawn_error}{how}"
-            case ProcessState.FATAL if self.spawn_error.startswith("its dependency"):
-                return f"it was not started: {self.spawn_error}"
+            case ProcessState.FATAL if self.spawn_error.startswith(NOT_STARTED):
+                return self.spawn_error
             case ProcessState.FATAL:
                 return f"it could not be started and supervisord has given up: {self._reason}"
             case ProcessState.UNKNOWN:

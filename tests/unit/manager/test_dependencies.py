@@ -13,7 +13,7 @@ from plugvisor.errors import DependencyFailed, InvalidManifest, NotRunning, Star
 from plugvisor.manager.catalog_keeper import CatalogKeeper
 from plugvisor.manager.dependencies import scheduler as module
 from plugvisor.manager.manager import Manager
-from plugvisor.models.process import ProcessState
+from plugvisor.models.process import NOT_STARTED, ProcessState
 
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
@@ -69,7 +69,9 @@ class Setup:
 
     async def wait_failed(self, plugin_id: str) -> str:
         await wait_until(lambda: self.get(plugin_id).state is FATAL, f"{plugin_id} to fail")
-        return self.get(plugin_id).spawn_error
+        reason = self.get(plugin_id).spawn_error
+        assert reason.startswith(f"{NOT_STARTED}: ")
+        return reason.removeprefix(f"{NOT_STARTED}: ")
 
     def started(self) -> list[str]:
         return [name for method, name in self.engine.calls if method == "start"]
@@ -351,6 +353,27 @@ def test_a_manifest_that_becomes_invalid_while_it_waits(tmp_path: Path, caplog: 
     with caplog.at_level(logging.WARNING):
         run(tmp_path, CHAIN, scenario)
     assert "cannot start 'middle': its manifest is invalid" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        ("[plugin", "its manifest is invalid"),
+        ("[plugin_runtime]\nenabled = false", "its manifest says `enabled = false`"),
+    ],
+)
+def test_a_refresh_finds_that_a_queued_plugin_cannot_be_started(tmp_path: Path, manifest: str, reason: str) -> None:
+    """It does not wait for a dependency that may never be ready, to be given up then."""
+
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("middle")
+        await wait_until(lambda: setup.get("base").state is STARTING)
+        path = tmp_path / "middle" / "plugin.toml"
+        path.write_text(path.read_text().replace("[plugin_runtime]", manifest) if "runtime" in manifest else manifest)
+        await setup.manager.refresh()
+        assert (await setup.wait_failed("middle")).startswith(reason)
+
+    run(tmp_path, CHAIN, scenario)
 
 
 def test_a_manifest_that_has_more_dependencies_when_its_turn_has_come(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.errors import DependencyFailed, PlugvisorError, SupervisorUnavailable
 from plugvisor.manager.dependencies.conditions import Verdict
-from plugvisor.models.process import NEVER_ADDED
+from plugvisor.models.process import NEVER_ADDED, NOT_STARTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
@@ -92,8 +92,15 @@ class Scheduler:
         elif process.queued == "boot" or self._find_blocking(plugin_id) is None:
             self._begin(plugin_id)
 
+    def _is_unusable(self, plugin_id: str) -> bool:
+        """Whether a queued plugin has become invalid or disabled while it waits."""
+        plugin = self._keeper.catalog.get(plugin_id)
+        return plugin is not None and not plugin.enabled
+
     def _find_blocking(self, plugin_id: str) -> Need | None:
         """The dependency that a queued plugin waits for; None if it can be started, or must be given up."""
+        if self._is_unusable(plugin_id):
+            return None
         needs = self._conditions.judge(self._keeper.get_requirements(plugin_id, queued=True))
         if any(need.verdict is Verdict.FAILED for need in needs):
             return None
@@ -130,7 +137,8 @@ class Scheduler:
         try:
             if process.queued == "asked":
                 awaited = requirements = self._keeper.get_requirements(plugin_id, queued=True)
-                self._conditions.check(requirements)
+                if not self._is_unusable(plugin_id):  # else the reading below says so
+                    self._conditions.check(requirements)
                 if self._find_blocking(plugin_id) is not None:
                     return
             await self._start(plugin_id, awaited)
@@ -146,4 +154,5 @@ class Scheduler:
             self.failures[plugin_id] = DependencyFailed(str(error), error.dependency)
         is_expected = isinstance(error, PlugvisorError)
         reason = str(error) if is_expected else "a defect of the service, whose log has the details"
+        reason = f"{NOT_STARTED}: {reason}"
         await self._engine.fail(plugin_id, reason)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor import events
 from supervisor.medusa import asyncore_25 as asyncore
-from supervisor.states import SupervisorStates
+from supervisor.states import ProcessStates, SupervisorStates
 
 from plugvisor.engines.supervisord.extension.patches.waker import Waker
 from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
@@ -228,7 +228,16 @@ class EventLoop:
             due_at = process.find_due(now)
             is_known = self._supervisord.process_groups.get(process.name) is process.group
             if is_known and due_at is not None and due_at <= now:
-                process.transition()
+                self._transition(process)
+
+    def _transition(self, process: PluginProcess) -> None:
+        """Have a process do what is due; if that fails, the others and supervisord go on."""
+        try:
+            process.transition()
+        except Exception:  # noqa: BLE001 - it would end supervisord
+            self._options.logger.critical(_describe_failure())
+            if process.state == ProcessStates.STARTING and not process.pid:
+                process.fail_start("supervisord could not start it; supervisord's log says why")
 
     def _reap(self) -> None:
         until = time.monotonic() + SLICE_SECONDS

@@ -144,7 +144,7 @@ class PluginProcess(RestartingProcess):
             with numbering_children(self.tag):
                 pid = self._launch()
         except LaunchFileError as error:
-            self._fail(str(error))
+            self.fail_start(str(error))
             return None
         self._spawn_as_parent(pid)
         self._owner.process_spawned(self)
@@ -168,7 +168,8 @@ class PluginProcess(RestartingProcess):
             self._owner.limits.settle(self.limits)
         return pid
 
-    def _fail(self, reason: str) -> None:
+    def fail_start(self, reason: str) -> None:
+        """Be BACKOFF: a process that is STARTING has none, and its pipes are closed here."""
         options = self.config.options
         if self.pipes:
             options.close_child_pipes(self.pipes)
