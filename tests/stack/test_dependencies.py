@@ -244,5 +244,7 @@ def test_a_start_and_a_reload_wait_for_the_ready_checks(plugvisor: PlugvisorStac
     assert (response.status_code, response.json()["message"]) == (202, "Plugin is reloading")
     plugvisor.post("/plugin/slow/stop")
     held.unlink()
+    # it has as long as it needs now
+    plugvisor.write_plugin("web", code, runtime=f"{checks}startup = 600")
     response = plugvisor.post("/plugin/web/reload")
     assert (response.status_code, response.json()["health"]) == (200, "healthy"), response.text

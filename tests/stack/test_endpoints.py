@@ -95,6 +95,8 @@ def test_what_runs_after_a_boot_and_how_it_is_listed(plugvisor: PlugvisorStack) 
         "sdk_untested": None,
         "sdk_conflicts": [],
         "entries": [],
+        "depends_on": [],
+        "dependents": [],
     }
     plain = {**told, "version": "0.1.0", "description": "", "status": "stopped", "state": "STOPPED", "enabled": True}
     assert listed["message"] == ""
