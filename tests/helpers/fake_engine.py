@@ -117,9 +117,10 @@ class FakeEngine:
         """Those of these plugins that are not published."""
         return [plugin_id for plugin_id in plugin_ids if plugin_id not in self.published]
 
-    def is_published(self, program: tuple[Manifest, Path]) -> bool:
-        """Whether that program was published, or none was."""
-        return self.published.get(program[0].id, program) == program
+    def has_published_checks(self, program: tuple[Manifest, Path]) -> bool:
+        """Whether a program with these checks and dependencies was published, or none was."""
+        published, _ = self.published.get(program[0].id, program)
+        return (published.checks, published.depends_on) == (program[0].checks, program[0].depends_on)
 
     def publish(self, program: tuple[Manifest, Path]) -> None:
         """Keep a program."""

@@ -157,19 +157,21 @@ class CatalogKeeper:
     # -- parts
 
     def _find_published(self) -> list[Plugin]:
-        """The plugins whose manifest is the one that was published last, as far as that matters.
+        """The plugins whose manifest has the checks and dependencies that were published last.
 
-        Of another one it is not known with which checks and dependencies it was launched: it has none until its next
-        start. Those of the changed manifest would end a plugin that does not know them.
+        Those of another one are not known: it has none until its next start. The checks of the changed manifest would
+        end a plugin that does not know them.
         """
         published = []
         for plugin in self.catalog.values():
             manifest = plugin.manifest
             matters = manifest is not None and (manifest.checks or manifest.depends_on)
-            if not matters or plugin.program is None or self._engine.is_published(plugin.program):
+            if not matters or plugin.program is None or self._engine.has_published_checks(plugin.program):
                 published.append(plugin)
             else:
-                logger.warning("the manifest of %r has changed; its checks begin with its next start", plugin.id)
+                logger.warning(
+                    "the checks or dependencies of %r have changed; they apply from its next start", plugin.id
+                )
         return published
 
     def _replace(self, known: Iterable[Plugin], read: Iterable[Plugin]) -> None:

@@ -142,9 +142,9 @@ class SupervisordEngine:
         """Those of these plugins whose files are not there."""
         return self._publisher.find_missing(plugin_ids)
 
-    def is_published(self, program: Program) -> bool:
-        """Whether a program's files are there as they must be."""
-        return self._publisher.is_written(program)
+    def has_published_checks(self, program: Program) -> bool:
+        """Whether a program's launch file has the checks and dependencies of this version of it."""
+        return self._publisher.has_digest_of(program)
 
     def publish(self, program: Program) -> None:
         """Write a program's files."""
