@@ -117,11 +117,6 @@ class FakeEngine:
         """Those of these plugins that are not published."""
         return [plugin_id for plugin_id in plugin_ids if plugin_id not in self.published]
 
-    def has_published_checks(self, program: tuple[Manifest, Path]) -> bool:
-        """Whether a program with these checks and dependencies was published, or none was."""
-        published, _ = self.published.get(program[0].id, program)
-        return (published.checks, published.depends_on) == (program[0].checks, program[0].depends_on)
-
     def publish(self, program: tuple[Manifest, Path]) -> None:
         """Keep a program."""
         if error := self.errors.get("publish"):

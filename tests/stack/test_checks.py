@@ -180,7 +180,7 @@ def test_a_check_that_its_process_was_not_launched_with(plugvisor: PlugvisorStac
     # what is edited of this one does not concern its checks
     plugvisor.write_plugin("shown", runtime=f"{QUICK}\nsupervisor.priority = 7\n{checks.format('told')}")
     os.kill(plugvisor.service_pid, signal.SIGKILL)
-    wait_for(lambda: "the checks or dependencies of 'edited' have changed" in plugvisor.service_log, "the warning")
+    wait_for(lambda: "'edited' was started with other checks" in plugvisor.service_log, "the warning")
     wait_for(plugvisor.is_ready, "the service to be back")
     wait_for_health(plugvisor, "shown", "unhealthy")
     assert [plugvisor.status(name)["pid"] for name in ("shown", "edited")] == pids

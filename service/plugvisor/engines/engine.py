@@ -89,9 +89,6 @@ class Engine(Protocol):
     def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
         """Those of these plugins that are not published; called once a second."""
 
-    def has_published_checks(self, program: Program) -> bool:
-        """Whether what is published of a plugin has the checks and dependencies of this version of it."""
-
     def publish(self, program: Program) -> None:
         """Write what the next start of a plugin uses; raises `StartFailed`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import InvalidManifest, PluginDisabled, PluginNotFound, PluginsUnreadable
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.models.lifecycle import Requirement
     from plugvisor.models.manifest import Manifest
-
-logger = logging.getLogger(__name__)
 
 _NOTHING: Mapping[str, Requirement] = {}
 
@@ -85,7 +82,8 @@ class CatalogKeeper:
             problem = "the plugins folder cannot be read"
             read = {name: Plugin(name, None, problem=problem) for name in published}
         self._store(dict(sorted(read.items())))
-        self._note_published(await asyncio.to_thread(self._find_published))
+        # what runs was most probably launched with it; its checks are compared
+        self._note_published(self.catalog.values())
 
     async def read_all(self) -> tuple[Catalog, Catalog]:
         """Read every plugin again; returns each by itself, before and after. Raises `PluginsUnreadable`."""
@@ -155,24 +153,6 @@ class CatalogKeeper:
         self._store(dict(sorted(read.items())))
 
     # -- parts
-
-    def _find_published(self) -> list[Plugin]:
-        """The plugins whose manifest has the checks and dependencies that were published last.
-
-        Those of another one are not known: it has none until its next start. The checks of the changed manifest would
-        end a plugin that does not know them.
-        """
-        published = []
-        for plugin in self.catalog.values():
-            manifest = plugin.manifest
-            matters = manifest is not None and (manifest.checks or manifest.depends_on)
-            if not matters or plugin.program is None or self._engine.has_published_checks(plugin.program):
-                published.append(plugin)
-            else:
-                logger.warning(
-                    "the checks or dependencies of %r have changed; they apply from its next start", plugin.id
-                )
-        return published
 
     def _replace(self, known: Iterable[Plugin], read: Iterable[Plugin]) -> None:
         """Store plugins that were read again."""

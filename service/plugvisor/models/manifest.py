@@ -6,9 +6,10 @@ The fields declare the types, limits, defaults and descriptions of the keys of `
 """
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Annotated, Literal, Self, TypedDict
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, json
 from msgspec.structs import force_setattr
 
 from plugvisor.models.lifecycle import Check, Limits, Requirement, Restart
@@ -218,6 +219,11 @@ class Manifest(Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.name:
             force_setattr(self, "name", self.id)
+
+    @property
+    def checks_digest(self) -> str:
+        """What differs between any two sets of checks; empty without checks."""
+        return blake2b(json.encode(self.checks), digest_size=8).hexdigest() if self.checks else ""
 
 
 TABLES = {

@@ -119,6 +119,8 @@ class Process(msgspec.Struct, frozen=True):
     queued: Literal["", "boot", "asked"] = ""
     """Its start waits for its dependencies: at boot, or because somebody has asked for it."""
     limits: AppliedLimits | None = None
+    checks_digest: str | None = None
+    """By it those checks are recognised that it was launched with (`Manifest.checks_digest`); None if unknown."""
 
     @property
     def is_alive(self) -> bool:

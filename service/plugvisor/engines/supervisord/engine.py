@@ -142,10 +142,6 @@ class SupervisordEngine:
         """Those of these plugins whose files are not there."""
         return self._publisher.find_missing(plugin_ids)
 
-    def has_published_checks(self, program: Program) -> bool:
-        """Whether a program's launch file has the checks and dependencies of this version of it."""
-        return self._publisher.has_digest_of(program)
-
     def publish(self, program: Program) -> None:
         """Write a program's files."""
         try:

@@ -14,7 +14,6 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -215,16 +214,10 @@ def render_launch(manifest: Manifest, folder: Path, argv: tuple[str, ...], setti
         limits=msgspec.to_builtins(manifest.limits),
         checks={name: list(check.exec) for name, check in manifest.checks.items() if check.exec},
         depends_on=sorted(manifest.depends_on),
-        digest=_digest(manifest),
+        checks_digest=manifest.checks_digest,
         critical=manifest.critical,
     )
     return launch.render(sys.executable)
-
-
-def _digest(manifest: Manifest) -> str:
-    if not manifest.checks and not manifest.depends_on:
-        return ""
-    return blake2b(msgspec.json.encode((manifest.checks, manifest.depends_on)), digest_size=12).hexdigest()
 
 
 def _describe_account(settings: Settings) -> dict[str, str]:

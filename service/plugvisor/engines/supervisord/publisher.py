@@ -102,14 +102,6 @@ class Publisher:
                 time.sleep(0.05)
         self._written[program.id] = program, [_read_stamp(path) for path in paths]
 
-    def has_digest_of(self, program: Program) -> bool:
-        """Whether a program's launch file has the checks and dependencies of another version of it."""
-        try:
-            written = parse_launch(read_launch_file(self._list_paths(program.id)[0]))
-        except (OSError, LaunchFileError):
-            return False
-        return written.digest == parse_launch(program.launch).digest
-
     def remove(self, plugin_id: str) -> None:
         """Remove a plugin's files, the section first; those that Plugvisor has not written stay."""
         self._written.pop(plugin_id, None)

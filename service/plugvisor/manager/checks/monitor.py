@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plugvisor.models.health import Health
     from plugvisor.models.lifecycle import Check
     from plugvisor.models.manifest import Manifest
+    from plugvisor.models.process import Process
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class HealthMonitor:
         self._engine = engine
         self._get_manifest = get_manifest
         self._launches: dict[str, LaunchChecks] = {}
+        self._others: dict[str, int] = {}  # by plugin, the launch whose checks are not those of its manifest
         self._timers: dict[CheckState, asyncio.TimerHandle] = {}
         self._attempts: dict[CheckState, asyncio.Task[None]] = {}
         self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
@@ -76,6 +78,8 @@ class HealthMonitor:
         """Forget the failures of plugins that are gone."""
         for plugin_id, name in [key for key in self.failures if key[0] not in plugin_ids]:
             del self.failures[plugin_id, name]
+        for plugin_id in self._others.keys() - set(plugin_ids):
+            del self._others[plugin_id]
 
     # -- what is known
 
@@ -126,12 +130,26 @@ class HealthMonitor:
             if launch.is_of(process):
                 return
             self._end(plugin_id)
-        if has_checks_now(process) and (checks := self._find_checks(plugin_id)):
+        if has_checks_now(process) and (checks := self._find_checks(plugin_id)) and self._has_them(plugin_id, process):
             launch = self._launches[plugin_id] = LaunchChecks(plugin_id, process, checks)
             self.healths[plugin_id] = launch.health
             self.version += 1
             for state in launch.states:
                 self._wait(launch, state, state.find_delay())
+
+    def _has_them(self, plugin_id: str, process: Process) -> bool:
+        """Whether a process was launched with the checks that are known of its plugin.
+
+        After a restart of the service, or a restart by supervisord, they may be those of a manifest that was changed
+        since. They would end a process that does not know them.
+        """
+        manifest = self._get_manifest(plugin_id)
+        if manifest is None or process.checks_digest in (None, manifest.checks_digest):
+            return True
+        if self._others.get(plugin_id) != process.launches:
+            logger.warning("%r was started with other checks than its manifest has; reload it", plugin_id)
+            self._others[plugin_id] = process.launches
+        return False
 
     def _end(self, plugin_id: str) -> None:
         launch = self._launches.pop(plugin_id)

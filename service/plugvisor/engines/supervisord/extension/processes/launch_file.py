@@ -56,8 +56,8 @@ class Launch(NamedTuple):
     """The commands of the `exec` checks, by the checks' names."""
     depends_on: list[str] = []  # noqa: RUF012
     """The plugins that this one needs: it is stopped before them, and at the start the service starts it."""
-    digest: str = ""
-    """Of the checks and dependencies, if there are any: by it the service recognises with which it was launched."""
+    checks_digest: str = ""
+    """By it the service recognises the checks that a process was launched with; empty without checks."""
     critical: bool = False
     """Whether supervisord ends if it becomes FATAL."""
 

@@ -283,6 +283,8 @@ class PluginProcess(RestartingProcess):
             "orphans": self._owner.has_orphans(self.name),
             "stop_seconds": self.config.stopwaitsecs,
         }
+        if self.launch is not None:
+            line["checks_digest"] = self.launch.checks_digest
         if self.queued:
             line["queued"] = self.queued.why
         if self.limits is not None:
