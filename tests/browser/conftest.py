@@ -116,6 +116,11 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         failed: list[str] = []
         page.on("requestfailed", lambda request: failed.append(f"{request.url}: {request.failure}"))
         page.goto(f"{url}/#code={code}" if code else url)
+        # Chromium drops what it is fetching whenever a network interface changes, as other tests' containers make it
+        while failed and all("ERR_NETWORK_CHANGED" in failure for failure in failed):
+            failed.clear()
+            page.goto("about:blank")
+            page.goto(f"{url}/#code={code}" if code else url)
         # a script that could not be fetched leaves the page empty; the console does not say why
         assert page.locator("#top:empty").count() == 0, (failed, errors)
         return page
