@@ -11,6 +11,7 @@ from plugvisor.api.auth import BURST
 
 from tests.helpers.page import find_row
 from tests.helpers.stack import ADMIN_CODE
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,9 +42,9 @@ def test_the_first_action_asks_for_it(
     field.fill(ADMIN_CODE)
     page.keyboard.press("Enter")
     expect(dialog).to_have_count(0)
+    wait_for(lambda: stack.status("worker").get("pid", pid) != pid, "the action to continue")
     expect(row.locator("button").nth(1)).to_have_attribute("aria-disabled", "false")
     expect(row.locator(".word")).to_have_text(appearance.text("running"))
-    assert stack.status("worker")["pid"] != pid, "the action continued"
 
 
 def test_cancelling_changes_nothing(
