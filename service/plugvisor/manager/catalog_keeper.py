@@ -53,7 +53,7 @@ class CatalogKeeper:
         return self._published.get(plugin_id)
 
     def get_requirements(self, plugin_id: str, *, queued: bool) -> Mapping[str, Requirement]:
-        """What a plugin depends on: as it was launched, or if its start waits, by its manifest as it was last read."""
+        """A plugin's dependencies: those it was launched with, or while it is queued, those last read."""
         plugin = self.catalog.get(plugin_id) if queued else None
         manifest = plugin.manifest if plugin is not None and plugin.enabled else self._published.get(plugin_id)
         return manifest.depends_on if manifest is not None else _NOTHING

@@ -249,7 +249,7 @@ def test_a_plugin_without_checks_is_ready_if_it_is_running() -> None:
         setup.set("echo", ProcessState.RUNNING)
         assert setup.monitor.is_ready("echo")
         assert setup.monitor.get("echo") is None
-        assert setup.monitor.version == 0
+        assert setup.monitor.healths == {}
         assert len(asyncio.all_tasks()) == 1, "it has no task"
         setup.engine.is_live = False
         with pytest.raises(SupervisorUnavailable):

@@ -44,8 +44,6 @@ class HealthMonitor:
     """
 
     def __init__(self, engine: Engine, get_manifest: Callable[[str], Manifest | None]) -> None:
-        self.version = 0
-        """Another number whenever a plugin's health may be another."""
         self.healths: dict[str, Health] = {}
         """The health of each plugin that has checks and a process."""
         self.failures: Counter[tuple[str, str]] = Counter()
@@ -133,7 +131,6 @@ class HealthMonitor:
         if has_checks_now(process) and (checks := self._find_checks(plugin_id)) and self._has_them(plugin_id, process):
             launch = self._launches[plugin_id] = LaunchChecks(plugin_id, process, checks)
             self.healths[plugin_id] = launch.health
-            self.version += 1
             for state in launch.states:
                 self._wait(launch, state, state.find_delay())
 
@@ -154,7 +151,6 @@ class HealthMonitor:
     def _end(self, plugin_id: str) -> None:
         launch = self._launches.pop(plugin_id)
         del self.healths[plugin_id]
-        self.version += 1
         for state in launch.states:
             if timer := self._timers.pop(state, None):
                 timer.cancel()
@@ -204,7 +200,6 @@ class HealthMonitor:
                 logger.info("%r: check %r passes", launch.plugin_id, state.name)
         if launch.verdict != before:
             self.healths[launch.plugin_id] = launch.health
-            self.version += 1
             for callback in self.on_change:
                 callback(launch.plugin_id)
 

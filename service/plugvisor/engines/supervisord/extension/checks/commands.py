@@ -133,7 +133,7 @@ class _Command(NamedTuple):
 
 
 class _Reaped:
-    """What supervisord keeps of a process, in `options.pidhistory`, to have it take note of its end."""
+    """An entry of `options.pidhistory`: supervisord calls `finish` when the process was reaped."""
 
     def __init__(self, commands: CheckCommands, name: str) -> None:
         self.pid = 0

@@ -1,4 +1,4 @@
-"""Makes supervisord's programs that are plugins processes of ours, whoever adds them."""
+"""Gives every program that is a plugin a `PluginProcess`, whoever adds it."""
 
 from __future__ import annotations
 

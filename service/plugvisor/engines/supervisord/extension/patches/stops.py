@@ -49,7 +49,7 @@ def _cancel_start(process: PluginProcess) -> bool:
 
 
 def _make_wait(interface: Any, process: PluginProcess) -> Callable[[], Any]:
-    """What supervisord calls until the process has ended, as for a stop of its own."""
+    """Make a deferred response, which supervisord calls until the process has ended."""
 
     def wait() -> Any:
         process.stop_report()

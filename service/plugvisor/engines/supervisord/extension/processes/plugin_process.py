@@ -74,7 +74,7 @@ class PluginProcess(RestartingProcess):
         self.next_config: Any = None
         """The configuration that the next start applies; None if it has not changed."""
         self.launch: Launch | None = None
-        """What its last process was started with."""
+        """The launch file as its last process was started from it."""
         self.limits: LaunchLimits | None = None
         """Of the last launch; None if it has none."""
         self._stopped_launch = 0  # the launch that was sent a signal to end it
