@@ -93,6 +93,7 @@ class PlugvisorStack(Supervisord):
             "PLUGVISOR_PORT": str(self.port),
             "PLUGVISOR_PLUGINS_DIR": str(self._plugins_dir),
             "PLUGVISOR_RUN_DIR": str(root / "run"),
+            "PLUGVISOR_STATE_DIR": str(root / "state"),
             "PLUGVISOR_ADMIN_CODE": ADMIN_CODE,
         }
         self._began = time.monotonic()

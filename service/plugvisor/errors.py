@@ -9,18 +9,22 @@ PlugvisorError
 ├── RequestTimeout          the request did not arrive in time
 ├── TooManyConnections
 ├── MisdirectedRequest      the service does not answer to this name
-├── Unauthorized            no admin code, or a wrong one
-├── TooManyAttempts         too many wrong admin codes
+├── Unauthorized            no token or admin code, or a wrong one
+├── Forbidden               the identity's role does not permit it
+├── TooManyAttempts         too many wrong tokens or admin codes
 ├── TooManyStreams          the limit of open streams is reached
 ├── PluginsUnreadable       refresh: the plugins folder itself
 ├── PluginNotFound
-├── PluginDisabled          start, reload: `enabled = false`
+├── PluginDisabled          start, reload: `enabled = false`, or an operator has disabled it
 ├── InvalidManifest         start, reload: the manifest is invalid
 ├── AlreadyRunning          start
 ├── NotRunning              stop
 ├── DependencyFailed        start, reload: a plugin that it requires cannot be had
 ├── StartFailed             the process could not be spawned, or ended before it was running
 ├── StopTimeout             still alive after SIGKILL and the deadline
+├── IdentityNotFound
+├── IdentityExists          there is one of this name
+├── StoreUnavailable        what must be remembered cannot be
 └── SupervisorUnavailable   unreachable, shutting down or frozen
     └── SupervisorConfused  its answer has an unknown form
 
@@ -75,11 +79,19 @@ class MisdirectedRequest(PlugvisorError):
 
 
 class Unauthorized(PlugvisorError):
-    """The request has no admin code, or a wrong one."""
+    """The request has no token or admin code, or a wrong one."""
+
+
+class Forbidden(PlugvisorError):
+    """The identity's role, or its patterns of plugins, do not permit the request."""
+
+    def __init__(self, message: str, role: str) -> None:
+        super().__init__(message)
+        self.role = role
 
 
 class TooManyAttempts(PlugvisorError):
-    """Too many wrong admin codes came from a client; it can retry after `retry_after_seconds`."""
+    """Too many wrong tokens or admin codes came from a client; it can retry after `retry_after_seconds`."""
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -107,7 +119,7 @@ class PluginNotFound(PlugvisorError):
 
 
 class PluginDisabled(PlugvisorError):
-    """The plugin's manifest says `enabled = false`."""
+    """The plugin's manifest says `enabled = false`, or an operator has disabled it."""
 
 
 class InvalidManifest(PlugvisorError):
@@ -136,6 +148,20 @@ class StartFailed(PlugvisorError):
 
 class StopTimeout(PlugvisorError):
     """The plugin's process is still alive after SIGKILL and the deadline."""
+
+
+class IdentityNotFound(PlugvisorError):
+    """There is no identity of this name."""
+
+
+class IdentityExists(PlugvisorError):
+    """There is an identity of this name."""
+
+
+class StoreUnavailable(PlugvisorError):
+    """The store is missing, full, locked or broken, and the request is about nothing else."""
+
+    retry_after_seconds = 5
 
 
 class SupervisorUnavailable(PlugvisorError):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 UNIX = "unix://"
 ROOTS_RUN_DIR = Path("/run/plugvisor")
 ROOTS_LOG_DIR = Path("/var/log/plugvisor")
+ROOTS_STATE_DIR = Path("/var/lib/plugvisor")
 
 # The run and log folders appear in supervisord's configuration, where white space separates, `%` is
 # expanded (twice in log file names), `;` and `#` begin a comment, and an include is a glob. The file is
@@ -46,6 +47,13 @@ def find_default_run_dir(environ: Mapping[str, str]) -> Path:
     if is_short and not _UNSAFE_IN_CONFIGURATION.search(str(state)) and _can_create(state):
         return state
     return Path(tempfile.gettempdir()) / f"plugvisor-{os.getuid()}"
+
+
+def find_default_state_dir(environ: Mapping[str, str], run_dir: Path) -> Path:
+    """Return a folder of this user for what is remembered; the run folder if the user has no home."""
+    home = environ.get("HOME", "")
+    state = Path(environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if home else "")) / "plugvisor"
+    return state if state.is_absolute() and _can_create(state) else run_dir
 
 
 def _can_create(path: Path) -> bool:
@@ -182,10 +190,40 @@ def read_public_url(value: str) -> str | None:
 
 
 def read_metrics_auth(value: str) -> bool:
-    """Whether `GET /metrics` needs the admin code."""
-    if value not in ("admin", "none"):
-        raise ConfigurationError(f"cannot use PLUGVISOR_METRICS_AUTH {value!r}: it must be `admin` or `none`")
-    return value == "admin"
+    """Whether `GET /metrics` needs a token; `admin` is the word of earlier versions."""
+    if value not in ("viewer", "admin", "none"):
+        raise ConfigurationError(f"cannot use PLUGVISOR_METRICS_AUTH {value!r}: it must be `viewer` or `none`")
+    return value != "none"
+
+
+def read_read_auth(value: str) -> bool:
+    """Whether what is public otherwise needs a token."""
+    if value not in ("open", "viewer"):
+        raise ConfigurationError(f"cannot use PLUGVISOR_READ_AUTH {value!r}: it must be `open` or `viewer`")
+    return value == "viewer"
+
+
+def read_count(name: str, value: str, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    if not re.fullmatch("[0-9]{1,9}", value) or not 1 <= int(value) <= most:
+        raise ConfigurationError(f"cannot use {name} {value!r}: it must be a number from 1 to {most}")
+    return int(value)
+
+
+def read_webhooks(value: str) -> tuple[str, ...]:
+    """URLs, comma-separated; they are not repeated in errors: they can contain a password."""
+    urls = tuple(url.strip() for url in value.split(",") if url.strip())
+    for number, url in enumerate(urls, 1):
+        try:
+            parts = urlsplit(url)
+            is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+        except ValueError:  # an invalid IPv6 address in brackets, or an invalid port
+            is_usable = False
+        if not is_usable or " " in url:
+            raise ConfigurationError(
+                f"cannot use PLUGVISOR_WEBHOOKS: URL {number} must look like https://example.com/hook"
+            )
+    return urls
 
 
 def read_runner(value: str) -> tuple[str, ...] | None:

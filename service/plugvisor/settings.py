@@ -13,10 +13,13 @@ from urllib.parse import urlsplit
 from plugvisor.setting_values import (
     ROOTS_LOG_DIR,
     ROOTS_RUN_DIR,
+    ROOTS_STATE_DIR,
     UNIX,
     find_default_run_dir,
+    find_default_state_dir,
     is_roots,
     read_boolean,
+    read_count,
     read_folder,
     read_host,
     read_hosts,
@@ -25,9 +28,11 @@ from plugvisor.setting_values import (
     read_path,
     read_port,
     read_public_url,
+    read_read_auth,
     read_runner,
     read_supervisor_url,
     read_users,
+    read_webhooks,
 )
 
 if TYPE_CHECKING:
@@ -55,10 +60,22 @@ VARIABLES = (
     Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder with one folder per plugin"),
     Variable("PLUGVISOR_RUN_DIR", "a per-user runtime folder", "sockets, pid file and generated programs"),
     Variable("PLUGVISOR_LOG_DIR", "<run_dir>/log", "one log file per plugin, rotated"),
-    Variable("PLUGVISOR_ADMIN_CODE", "random", "code that changes require"),
+    Variable(
+        "PLUGVISOR_STATE_DIR",
+        "$XDG_STATE_HOME/plugvisor",
+        "what is remembered: the file plugvisor.db; with two users /var/lib/plugvisor",
+    ),
+    Variable("PLUGVISOR_REMEMBER", "true", "whether starts and stops outlive a restart of supervisord"),
+    Variable("PLUGVISOR_JOURNAL_DAYS", "30", "how long the journal is kept"),
+    Variable("PLUGVISOR_JOURNAL_MB", "100", "how large the journal may be"),
+    Variable("PLUGVISOR_ADMIN_CODE", "random", "code of the identity `admin`"),
     Variable("PLUGVISOR_ADMIN_CODE_FILE", "none", "file that contains the admin code"),
     Variable("PLUGVISOR_CORS_ORIGINS", "none", "comma-separated origins of front ends elsewhere"),
-    Variable("PLUGVISOR_METRICS_AUTH", "admin", "who can read `GET /metrics`: `admin`, or `none` for everyone"),
+    Variable("PLUGVISOR_READ_AUTH", "open", "who can read what is public: `open` for everyone, or `viewer`"),
+    Variable("PLUGVISOR_METRICS_AUTH", "viewer", "who can read `GET /metrics`: `viewer`, or `none` for everyone"),
+    Variable("PLUGVISOR_WEBHOOKS", "none", "comma-separated URLs that are told when a plugin is in trouble"),
+    Variable("PLUGVISOR_WEBHOOK_SECRET_FILE", "none", "file that contains the secret that signs webhooks"),
+    Variable("PLUGVISOR_TOKEN", "none", "for commands: the token of an identity; without it, the admin code"),
     Variable("PLUGVISOR_PAGE_DIR", "the built-in page", "folder of another front end, served at `/ui/`"),
     Variable("PLUGVISOR_RUNNER", "built in", "command that runs an `entry`; can use {entry}, {id} and {dir}"),
     Variable("PLUGVISOR_SUPERVISOR_URL", "unix://<run_dir>/supervisor.sock", "where supervisord listens"),
@@ -101,8 +118,8 @@ class Settings:
     run_dir: Path
     log_dir: Path
     cors_origins: tuple[str, ...]
-    metrics_need_code: bool
-    """Whether `GET /metrics` needs the admin code."""
+    metrics_need_token: bool
+    """Whether `GET /metrics` needs a token."""
     runner: tuple[str, ...] | None
     """The words of `PLUGVISOR_RUNNER`, with placeholders; None for the built-in runner."""
     supervisor_url: str = field(repr=False)
@@ -116,6 +133,17 @@ class Settings:
     log_to_stdout: bool = False
     public_url: str | None = None
     """The address that clients use, without a path; None if it is that of `url`."""
+    state_dir: Path = Path("/nonexistent")
+    """Folder of the store."""
+    remember: bool = True
+    """Whether starts and stops are remembered as intents."""
+    journal_days: int = 30
+    journal_mb: int = 100
+    reads_need_token: bool = False
+    """Whether what is public otherwise needs a token."""
+    webhooks: tuple[str, ...] = field(default=(), repr=False)
+    """URLs; they can contain a password."""
+    webhook_secret_file: Path | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -133,6 +161,8 @@ class Settings:
         is_root = os.geteuid() == 0
         default_run_dir = ROOTS_RUN_DIR if users and is_root else find_default_run_dir(environ)
         run_dir = read_folder("PLUGVISOR_RUN_DIR", get("PLUGVISOR_RUN_DIR", str(default_run_dir)))
+        default_state_dir = ROOTS_STATE_DIR if users and is_root else find_default_state_dir(environ, run_dir)
+        secret_file = get("PLUGVISOR_WEBHOOK_SECRET_FILE", "")
         default_log_dir = ROOTS_LOG_DIR if users and is_root else run_dir / "log"
         return cls(
             host=read_host(get("PLUGVISOR_HOST", "127.0.0.1")),
@@ -143,13 +173,20 @@ class Settings:
             cors_origins=read_origins(environ.get("PLUGVISOR_CORS_ORIGINS", "")),
             hosts=read_hosts(environ.get("PLUGVISOR_HOSTS", "")),
             page_dir=read_path("PLUGVISOR_PAGE_DIR", page_dir) if page_dir else None,
-            metrics_need_code=read_metrics_auth(get("PLUGVISOR_METRICS_AUTH", "admin")),
+            metrics_need_token=read_metrics_auth(get("PLUGVISOR_METRICS_AUTH", "viewer")),
             runner=read_runner(environ.get("PLUGVISOR_RUNNER", "")),
             supervisor_url=read_supervisor_url(get("PLUGVISOR_SUPERVISOR_URL", f"unix://{run_dir}/supervisor.sock")),
             # without root there are no users to switch to, but the service must know them in a run folder of root's
             users=users if is_root or is_roots(run_dir) else None,
             log_to_stdout=read_boolean("PLUGVISOR_LOG_TO_STDOUT", get("PLUGVISOR_LOG_TO_STDOUT", "false")),
             public_url=read_public_url(get("PLUGVISOR_URL", "")),
+            state_dir=read_path("PLUGVISOR_STATE_DIR", get("PLUGVISOR_STATE_DIR", str(default_state_dir))),
+            remember=read_boolean("PLUGVISOR_REMEMBER", get("PLUGVISOR_REMEMBER", "true")),
+            journal_days=read_count("PLUGVISOR_JOURNAL_DAYS", get("PLUGVISOR_JOURNAL_DAYS", "30"), 3650),
+            journal_mb=read_count("PLUGVISOR_JOURNAL_MB", get("PLUGVISOR_JOURNAL_MB", "100"), 1_000_000),
+            reads_need_token=read_read_auth(get("PLUGVISOR_READ_AUTH", "open")),
+            webhooks=read_webhooks(get("PLUGVISOR_WEBHOOKS", "")),
+            webhook_secret_file=read_path("PLUGVISOR_WEBHOOK_SECRET_FILE", secret_file) if secret_file else None,
         )
 
     def to_env(self) -> dict[str, str]:
@@ -163,7 +200,14 @@ class Settings:
             "PLUGVISOR_LOG_DIR": str(self.log_dir),
             "PLUGVISOR_CORS_ORIGINS": ",".join(self.cors_origins),
             "PLUGVISOR_PAGE_DIR": str(self.page_dir or ""),
-            "PLUGVISOR_METRICS_AUTH": "admin" if self.metrics_need_code else "none",
+            "PLUGVISOR_METRICS_AUTH": "viewer" if self.metrics_need_token else "none",
+            "PLUGVISOR_READ_AUTH": "viewer" if self.reads_need_token else "open",
+            "PLUGVISOR_STATE_DIR": str(self.state_dir),
+            "PLUGVISOR_REMEMBER": str(self.remember).lower(),
+            "PLUGVISOR_JOURNAL_DAYS": str(self.journal_days),
+            "PLUGVISOR_JOURNAL_MB": str(self.journal_mb),
+            "PLUGVISOR_WEBHOOKS": ",".join(self.webhooks),
+            "PLUGVISOR_WEBHOOK_SECRET_FILE": str(self.webhook_secret_file or ""),
             "PLUGVISOR_RUNNER": shlex.join(self.runner or ()),
             "PLUGVISOR_SUPERVISOR_URL": self.supervisor_url,
             "PLUGVISOR_SERVICE_USER": self.users.service.name if self.users else "",

@@ -18,6 +18,7 @@ from starlette.requests import Request
 
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.stores import make_identities
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Visitor:
 
     def __init__(self, code: str) -> None:
         self.clock = Clock()
-        self.gate = Gate(AdminCode(code), self.clock)
+        self.gate = Gate(make_identities(code), AdminCode(code), self.clock)
         self._numbers = itertools.count()
 
     async def _knock(self, credentials: str | None, host: str | None) -> str:

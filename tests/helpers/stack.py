@@ -50,6 +50,7 @@ class PlugvisorStack:
             "PLUGVISOR_PORT": str(self.port),
             "PLUGVISOR_PLUGINS_DIR": str(self.plugins_dir),
             "PLUGVISOR_RUN_DIR": str(self.run_dir),
+            "PLUGVISOR_STATE_DIR": str(root / "state"),
             "PLUGVISOR_ADMIN_CODE": ADMIN_CODE,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -41,7 +41,7 @@ def test_defaults(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.M
         run_dir=run_dir,
         log_dir=run_dir / "log",
         cors_origins=(),
-        metrics_need_code=True,
+        metrics_need_token=True,
         runner=None,
         supervisor_url=f"unix://{run_dir}/supervisor.sock",
     )
@@ -69,7 +69,7 @@ def test_every_variable() -> None:
         run_dir=Path("/run/y"),
         log_dir=Path("/var/log/中文"),
         cors_origins=("http://localhost:5173", "https://a.example", "*", "http://[::1]:80"),
-        metrics_need_code=False,
+        metrics_need_token=False,
         runner=("python", "-m", "my host", "{entry}", "--id={id}", "{dir}/{{x}}"),
         supervisor_url="http://user:password@localhost:9001",
         public_url="https://plugvisor.example.com",

@@ -26,10 +26,14 @@ from plugvisor.api.routes import ROUTES, make_routes
 from plugvisor.api.state import State
 from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
+from plugvisor.manager.identities.identities import Identities
+from plugvisor.manager.intents.intents import Intents
+from plugvisor.manager.journal.recorder import Recorder
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
 from plugvisor.metrics.sampler import Sampler
 from plugvisor.metrics.traffic import NO_ROUTE, Traffic
+from plugvisor.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,8 +52,14 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
         asyncio.get_running_loop().set_default_executor(start_thread_pool(DEFAULT_THREADS, "default"))
+        store = Store(settings.state_dir)
+        await store.open()
+        identities = Identities(store, admin_code)
+        intents = Intents(store, remembers=settings.remember)
+        recorder = Recorder(store)
+        await asyncio.gather(identities.load(), intents.load())
         engine = SupervisordEngine(settings)
-        manager = Manager(settings.plugins_dir, engine)
+        manager = Manager(settings.plugins_dir, engine, intents)
         await asyncio.gather(engine.open(), manager.load())
         views = Views(manager, engine)
         events = EventHub(manager, engine, views)
@@ -64,6 +74,10 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         limit_watch.open()
         yield State(
             settings=settings,
+            store=store,
+            identities=identities,
+            intents=intents,
+            recorder=recorder,
             engine=engine,
             manager=manager,
             monitor=manager.monitor,
@@ -73,7 +87,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             log_streams=log_streams,
             sampler=sampler,
             traffic=traffic,
-            gate=Gate(admin_code),
+            gate=Gate(identities, admin_code),
             routes=ROUTES,
             endless=[events, log_streams],
         )
@@ -81,6 +95,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         await sampler.close()
         await manager.close()
         await engine.close()
+        await store.close()
 
     app = Starlette(
         routes=[*make_routes(), *make_page_routes(settings.page_dir)],
@@ -95,9 +110,9 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         whole = CORSMiddleware(
             whole,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
-            expose_headers=["ETag", "Retry-After"],
+            expose_headers=["ETag", "Retry-After", "X-Request-Id"],
         )
     return whole
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
 import logging
 import math
@@ -15,7 +14,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.errors import TooManyAttempts, Unauthorized
+from plugvisor.errors import Forbidden, TooManyAttempts, Unauthorized
+from plugvisor.models.stored.identity import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive
 
     from plugvisor.admin_code import AdminCode
+    from plugvisor.manager.identities.identities import Identities
+    from plugvisor.models.stored.identity import Role
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +64,8 @@ class Gate:
     weak one is not compared while its sender is throttled, or the throttle would not slow guessing.
     """
 
-    def __init__(self, code: AdminCode, clock: Callable[[], float] = time.monotonic) -> None:
-        self._code = code.value.encode()
+    def __init__(self, identities: Identities, code: AdminCode, clock: Callable[[], float] = time.monotonic) -> None:
+        self._identities = identities
         self._is_weak = code.is_weak
         self._clock = clock
         self._key = secrets.token_bytes(32)
@@ -72,59 +74,64 @@ class Gate:
         self.failures = dict.fromkeys(REASONS, 0)
         """How many requests were rejected since the service began, by reason."""
 
-    async def check(self, request: Request[Any]) -> None:
-        """Let an authorized request pass.
+    async def check(self, request: Request[Any], role: Role) -> Identity:
+        """Let an authorized request pass; returns who has sent it.
 
         Raises:
-            Unauthorized: no code, or a wrong one; after a delay if the client has sent too many.
+            Unauthorized: no token, or a wrong one; after a delay if the client has sent too many.
             TooManyAttempts: too many wrong ones came from the same client.
+            Forbidden: its role is not enough.
         """
-        code = _read_code(request)
-        if not code:
+        token = _read_token(request)
+        if not token:
             self.failures["missing"] += 1
-            raise Unauthorized("the admin code is needed: send it as the header `Authorization: Bearer <code>`")
-        await self.check_code(code, request, request.receive)
+            raise Unauthorized("a token or the admin code is needed: send it as `Authorization: Bearer <token>`")
+        identity = await self.check_token(token, request, request.receive)
+        if not identity.has(role):
+            raise Forbidden(f"this needs the role {role}, and {identity.name!r} is a {identity.role}", role)
+        return identity
 
-    async def check_code(self, code: bytes, connection: HTTPConnection[Any], receive: Receive) -> None:
-        """Let the right code pass, however it was sent; a disconnect that is received ends a delay.
+    async def check_token(self, token: bytes, connection: HTTPConnection[Any], receive: Receive) -> Identity:
+        """Find out whose token it is, however it was sent; a disconnect that is received ends a delay.
 
         Raises:
             Unauthorized, TooManyAttempts: as above.
         """
         address = find_address(connection)
-        reason = self._find_reason(code, address)
-        if reason is None:
-            return
-        if reason != "throttled":
-            raise Unauthorized("the admin code is wrong")
+        found = self._identify(token, address)
+        if isinstance(found, Identity):
+            return found
+        if found != "throttled":
+            raise Unauthorized("the token or admin code is wrong")
         sender = self._senders[address]
         wait_seconds = self._seconds_to_wait(sender)
         error = TooManyAttempts(
-            f"too many wrong admin codes came from this address; try again in {wait_seconds} seconds", wait_seconds
+            f"too many wrong tokens came from this address; try again in {wait_seconds} seconds", wait_seconds
         )
         if self._delayed >= MOST_DELAYED or sender.delayed >= MOST_DELAYED_PER_ADDRESS:
             raise error
         await self._delay(sender, receive)
-        raise error if self._is_weak else Unauthorized("the admin code is wrong")
+        raise error if self._is_weak else Unauthorized("the token or admin code is wrong")
 
-    def accepts(self, request: Request[Any]) -> bool:
-        """Whether a request that needs no code has the right one; a wrong one counts as one, and is not delayed."""
-        code = _read_code(request)
-        return bool(code) and self._find_reason(code, find_address(request)) is None
+    def identify(self, request: Request[Any]) -> Identity | None:
+        """Who has sent a request that needs no token; a wrong one counts as one, and is not delayed."""
+        token = _read_token(request)
+        found = self._identify(token, find_address(request)) if token else None
+        return found if isinstance(found, Identity) else None
 
-    def _find_reason(self, code: bytes, address: str) -> str | None:
-        """Compare a code and count it if it is wrong; returns why it does not pass, one of `REASONS`."""
+    def _identify(self, token: bytes, address: str) -> Identity | str:
+        """Whose token it is; if it is wrong it is counted, and why it does not pass is returned: one of `REASONS`."""
         sender = self._senders.get(address)
         is_throttled = sender is not None and self._seconds_to_wait(sender) > 0
         is_compared = not (is_throttled and self._is_weak)
-        if is_compared and hmac.compare_digest(code, self._code):
-            return None
+        if is_compared and (identity := self._identities.find(token)) is not None:
+            return identity
         if sender is None:
             sender = self._senders[address] = _Sender()
             if len(self._senders) > _MOST_SENDERS:
                 self._senders.popitem(last=False)
         self._senders.move_to_end(address)
-        digest = blake2b(code, key=self._key, digest_size=16).digest()
+        digest = blake2b(token, key=self._key, digest_size=16).digest()
         if digest in sender.wrong_codes:
             reason = "repeated"
         else:
@@ -164,7 +171,7 @@ class Gate:
         sender.logged_at, sender.unlogged = now, 0
 
 
-def _read_code(request: Request[Any]) -> bytes:
+def _read_token(request: Request[Any]) -> bytes:
     """The bearer token; empty if there is none."""
     scheme, _, code = request.headers.get("Authorization", "").partition(" ")
     return code.strip().encode("latin-1") if scheme.lower() == "bearer" else b""

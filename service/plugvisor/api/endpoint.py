@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from plugvisor.metrics.traffic import Traffic
     from plugvisor.models.body import Body
+    from plugvisor.models.stored.identity import Role
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[..., Awaitable["Response"]]
 """Takes the request, then the query and the body if the route has them. It may raise any `PlugvisorError`."""
-Role = Literal["admin"]
 
 BODY_EXAMPLE = '{"plugin_ids": ["one", "other"]}'
 _MOST_LOGGED = 200
@@ -61,7 +61,7 @@ class Route:
     handler: Handler
     """The first line of its docstring is the summary."""
     answers: Mapping[HTTPStatus, Answer]
-    role: Role | None = None
+    role: Role | None
     """The role that a client needs; None: everyone may ask."""
     role_setting: str = ""
     """The setting that says whether the role is needed at all; empty: it always is."""
@@ -126,7 +126,8 @@ class Endpoint:
     async def _check_role(self, request: Request[Any]) -> None:
         setting = self._route.role_setting
         if not setting or getattr(request.state["settings"], setting):
-            await request.state["gate"].check(request)
+            assert self._route.role is not None
+            request.scope["identity"] = await request.state["gate"].check(request, self._route.role)
 
     def _log(self, request: Request[Any], outcome: str, began: float) -> None:
         """Log who changed what, the outcome, and how long it took; reads are not logged."""

@@ -29,6 +29,7 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.TooManyConnections: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections"),
     errors.MisdirectedRequest: (HTTPStatus.MISDIRECTED_REQUEST, "misdirected_request"),
     errors.Unauthorized: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
+    errors.Forbidden: (HTTPStatus.FORBIDDEN, "forbidden"),
     errors.TooManyAttempts: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_attempts"),
     errors.TooManyStreams: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_streams"),
     errors.PluginsUnreadable: (HTTPStatus.INTERNAL_SERVER_ERROR, "plugins_unreadable"),
@@ -40,6 +41,9 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.DependencyFailed: (HTTPStatus.CONFLICT, "dependency_failed"),
     errors.StartFailed: (HTTPStatus.INTERNAL_SERVER_ERROR, "start_failed"),
     errors.StopTimeout: (HTTPStatus.GATEWAY_TIMEOUT, "stop_timeout"),
+    errors.IdentityNotFound: (HTTPStatus.NOT_FOUND, "identity_not_found"),
+    errors.IdentityExists: (HTTPStatus.CONFLICT, "identity_exists"),
+    errors.StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable"),
     errors.SupervisorUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "supervisor_unavailable"),
     errors.SupervisorConfused: (HTTPStatus.SERVICE_UNAVAILABLE, "supervisor_unavailable"),
 }
@@ -54,6 +58,7 @@ _ABOUT_ONE_PLUGIN = (
     errors.DependencyFailed,
     errors.StartFailed,
     errors.StopTimeout,
+    errors.Forbidden,
 )
 _HTTP_CODES = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
 _HTTP_DETAILS = {
@@ -82,6 +87,7 @@ def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
             plugin_id=about or UNSET,
             dependency=getattr(error, "dependency", None) or UNSET,
             parameter=getattr(error, "parameter", None) or UNSET,
+            role=getattr(error, "role", None) or UNSET,
             retry_after=getattr(error, "retry_after_seconds", UNSET),
         )
     status, code, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", _DEFECT

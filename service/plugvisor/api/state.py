@@ -19,17 +19,26 @@ if TYPE_CHECKING:
     from plugvisor.api.views import Views
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.manager.identities.identities import Identities
+    from plugvisor.manager.intents.intents import Intents
+    from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
     from plugvisor.metrics.sampler import Sampler
     from plugvisor.metrics.traffic import Traffic
+    from plugvisor.models.stored.identity import Identity
     from plugvisor.plugins.catalog import Plugin
     from plugvisor.settings import Settings
+    from plugvisor.store.store import Store
 
 
 class State(TypedDict):
     """Made by the application's lifespan."""
 
     settings: Settings
+    store: Store
+    identities: Identities
+    intents: Intents
+    recorder: Recorder
     engine: Engine
     manager: Manager
     monitor: HealthMonitor
@@ -59,3 +68,9 @@ def get_plugin(request: Request[State]) -> Plugin:
     if plugin is None:
         raise PluginNotFound(plugin_id)
     return plugin
+
+
+def get_identity(request: Request[State]) -> Identity:
+    """Who has sent a request whose route needs a role."""
+    identity: Identity = request.scope["identity"]
+    return identity

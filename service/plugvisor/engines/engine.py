@@ -92,6 +92,9 @@ class Engine(Protocol):
     def publish(self, program: Program) -> None:
         """Write what the next start of a plugin uses; raises `StartFailed`."""
 
+    def publish_starts(self, starts: Mapping[str, bool]) -> None:
+        """Write which plugins are started when the engine is, and which are not; of all others the manifest says it."""
+
     # -- changing
 
     async def add(self, plugin_id: str) -> None:

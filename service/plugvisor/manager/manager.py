@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.facts import Facts
+    from plugvisor.manager.intents.intents import Intents
     from plugvisor.manager.refresher import Refreshed
     from plugvisor.models.manifest import Manifest
     from plugvisor.plugins.catalog import Catalog
@@ -47,8 +48,9 @@ class Manager:
     Every use case may raise `SupervisorUnavailable`.
     """
 
-    def __init__(self, plugins_dir: Path, engine: Engine) -> None:
+    def __init__(self, plugins_dir: Path, engine: Engine, intents: Intents) -> None:
         self._engine = engine
+        self._intents = intents
         self._is_open = False
         self._operations = Operations()
         self._keeper = keeper = CatalogKeeper(plugins_dir, engine)

@@ -18,6 +18,7 @@ class Problem(Body, frozen=True, kw_only=True):
     plugin_id: Annotated[OptionalText, Meta(description="the plugin that could not be changed or found")] = UNSET
     dependency: Annotated[OptionalText, Meta(description="the plugin that it requires and cannot have")] = UNSET
     parameter: Annotated[OptionalText, Meta(description="the query parameter that is invalid")] = UNSET
+    role: Annotated[OptionalText, Meta(description="the role that the request needs")] = UNSET
     retry_after: Annotated[Count | UnsetType, Meta(description="seconds, as in the header Retry-After")] = UNSET
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from plugvisor.models.stored.intent import Wanted  # noqa: TC001 - msgspec reads it
+
 
 class ProcessState(IntEnum):
     """supervisord's own codes (`supervisor/states.py`)."""
@@ -90,6 +92,16 @@ class AppliedLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     """Those that nothing enforces here."""
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What an operator has asked for by supervisorctl, which did not come from the service."""
+
+    wanted: Wanted
+    token: Annotated[str, msgspec.Meta(max_length=64)]
+    """By it a request that was taken over already is recognised."""
+    at: _Seconds
+    """In seconds since 1970."""
+
+
 class Process(msgspec.Struct, frozen=True):
     """One program's process at one instant, as the state stream reports it."""
 
@@ -119,6 +131,8 @@ class Process(msgspec.Struct, frozen=True):
     queued: Literal["", "boot", "asked"] = ""
     """Its start waits for its dependencies: at boot, or because somebody has asked for it."""
     limits: AppliedLimits | None = None
+    asked: Asked | None = None
+    """The last request of supervisorctl, since supervisord was started; None if there was none."""
     checks_digest: str | None = None
     """By it those checks are recognised that it was launched with (`Manifest.checks_digest`); None if unknown."""
 

@@ -17,6 +17,7 @@ from plugvisor.models.process import NOT_STARTED, ProcessState
 
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
+from tests.helpers.stores import make_intents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,7 +44,7 @@ class Setup:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.engine = FakeEngine(announces=True)
-        self.manager = Manager(folder, self.engine)
+        self.manager = Manager(folder, self.engine, make_intents())
         self.told: list[str] = []
         self.manager.on_facts.append(self.told.append)
 
@@ -466,7 +467,7 @@ def test_a_service_that_begins_goes_on_with_what_is_queued(tmp_path: Path) -> No
         await wait_until(lambda: setup.get("base").state is STARTING)
         listeners, setup.engine.on_change[:] = list(setup.engine.on_change), []  # it is killed
         setup.engine.set("base", RUNNING)
-        again = Manager(tmp_path, setup.engine)
+        again = Manager(tmp_path, setup.engine, make_intents())
         await again.load()
         await setup.settle("middle")
         await setup.settle("top")

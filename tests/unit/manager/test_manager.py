@@ -27,6 +27,7 @@ from plugvisor.models.process import ProcessState
 
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
+from tests.helpers.stores import make_intents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,7 +70,7 @@ def run(tmp_path: Path, scenario: Callable[[Manager, FakeEngine, Plugins], Await
         plugins, engine = Plugins(tmp_path), FakeEngine()
         plugins.write("echo")
         checked: Engine = engine
-        manager = Manager(tmp_path, checked)
+        manager = Manager(tmp_path, checked, make_intents())
         await manager.load()
         await manager.refresh()
         engine.calls.clear()
@@ -478,7 +479,7 @@ def test_a_plugins_folder_that_cannot_be_read_changes_nothing(tmp_path: Path) ->
             await manager.refresh()
         assert list(manager.catalog) == ["echo"]
         assert engine.calls == []
-        restarted = Manager(tmp_path, engine)
+        restarted = Manager(tmp_path, engine, make_intents())
         await restarted.load()
         engine.set("echo", RUNNING)
         assert (await restarted.stop("echo")).finished, "what runs can still be stopped"

@@ -13,6 +13,7 @@ from plugvisor.models.process import ProcessState
 
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import run_scenario, wait_until
+from tests.helpers.stores import make_intents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ def run(plugins_dir: Path, break_it: str) -> LookedAt:
     (folder / "plugin.toml").write_text('[plugin]\nid = "echo"\ncommand = "true"\n')
     engine = LookedAt()
     checked: Engine = engine
-    manager = Manager(plugins_dir, checked)
+    manager = Manager(plugins_dir, checked, make_intents())
 
     async def scenario() -> None:
         await manager.load()
@@ -93,7 +94,7 @@ class FallsSilent(LookedAt):
 def test_an_engine_that_falls_silent_is_looked_at_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = FallsSilent()
     checked: Engine = engine
-    manager = Manager(tmp_path, checked)
+    manager = Manager(tmp_path, checked, make_intents())
 
     async def scenario() -> None:
         await manager.load()
@@ -114,7 +115,7 @@ def test_what_is_published_again_is_what_the_next_process_is_checked_by(tmp_path
     (folder / "plugin.toml").write_text(manifest.format(1))
     engine = LookedAt()
     checked: Engine = engine
-    manager = Manager(tmp_path, checked)
+    manager = Manager(tmp_path, checked, make_intents())
 
     def find_address() -> str:
         published = manager.get_published("echo")

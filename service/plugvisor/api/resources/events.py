@@ -64,6 +64,6 @@ async def open_events(request: Request[State], query: PluginQuery) -> Response:
     if request.method == "HEAD":
         return Response(media_type="text/event-stream")
     hub = request.state["events"]
-    # the clients behind a proxy share its address: those that have the code do not count
-    address = None if request.state["gate"].accepts(request) else find_address(request)
+    # the clients behind a proxy share its address: those that have a token do not count
+    address = None if request.state["gate"].identify(request) else find_address(request)
     return EventStream(hub, hub.open(query.plugin_id, request.headers.get("Last-Event-ID"), address))

@@ -150,6 +150,10 @@ class SupervisordEngine:
             logger.error("cannot write the program of %r: %s", program.id, error)
             raise StartFailed(f"its program cannot be written: {error.strerror}; nothing was started") from error
 
+    def publish_starts(self, starts: Mapping[str, bool]) -> None:
+        """Write which plugins supervisord starts when it starts itself."""
+        self._publisher.write_starts(starts)
+
     # -- changing
 
     async def add(self, plugin_id: str) -> None:

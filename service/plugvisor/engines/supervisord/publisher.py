@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 import time
@@ -19,8 +20,10 @@ from plugvisor.engines.supervisord.extension.processes.launch_file import (
 from plugvisor.engines.supervisord.program import Program, conf_path, find_foreign, launch_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+STARTS_FILE = "_starts.json"
+"""Beside the launch files; no plugin's id begins with an underscore."""
 RESTORE_SECONDS = 3.0
 """How long to wait for folders that supervisord restores."""
 Stamp = tuple[int, int, int]
@@ -101,6 +104,11 @@ class Publisher:
                     raise
                 time.sleep(0.05)
         self._written[program.id] = program, [_read_stamp(path) for path in paths]
+
+    def write_starts(self, starts: Mapping[str, bool]) -> None:
+        """Write which plugins supervisord starts, and which it does not, when it starts itself."""
+        path = os.path.join(self._launch_parts[0], STARTS_FILE)
+        _write(path, json.dumps(dict(starts)).encode())
 
     def remove(self, plugin_id: str) -> None:
         """Remove a plugin's files, the section first; those that Plugvisor has not written stay."""

@@ -41,7 +41,7 @@ async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
     try:
         if not code:
             raise Unauthorized("the admin code is needed: send it as the parameter `code`")
-        await state["gate"].check_code(code.encode("utf-8", "replace"), websocket, websocket.receive)
+        await state["gate"].check_token(code.encode("utf-8", "replace"), websocket, websocket.receive)
         log = state["logs"].find(websocket.path_params["plugin_id"])
         state["log_streams"].check_room()
     except PlugvisorError as error:

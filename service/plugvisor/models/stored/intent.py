@@ -1,0 +1,27 @@
+"""What an operator wants of a plugin, which outlives every restart."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from plugvisor.models.body import Body, Time
+
+Wanted = Literal["running", "stopped"]
+
+
+class Intent(Struct, frozen=True):
+    """What was asked for last, and by whom."""
+
+    wanted: Wanted
+    by: str
+    """An identity's name."""
+    at: float
+    """In seconds since 1970."""
+
+
+class IntentInfo(Body, frozen=True, kw_only=True):
+    """An intent as the list and the status show it."""
+
+    wanted: Wanted
+    by: str
+    at: Time

@@ -1,0 +1,50 @@
+"""Intents in the store, and what is disabled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from plugvisor.models.stored.intent import Intent
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class StoredIntents(NamedTuple):
+    """All that is remembered of what operators want."""
+
+    intents: dict[str, Intent]
+    disabled: dict[str, tuple[str, float]]
+    """By plugin, who has disabled it and when."""
+    asked: dict[str, str]
+    """By plugin, the token of the last request of supervisorctl that was taken over."""
+
+
+def load(connection: sqlite3.Connection) -> StoredIntents:
+    """Read everything."""
+    return StoredIntents(
+        {name: Intent(wanted, by, at) for name, wanted, by, at in connection.execute("SELECT * FROM intent")},
+        {name: (by, at) for name, by, at in connection.execute("SELECT * FROM disabled")},
+        dict(connection.execute("SELECT * FROM asked")),
+    )
+
+
+def save_intent(connection: sqlite3.Connection, plugin_id: str, intent: Intent | None, token: str = "") -> None:
+    """Remember an intent, or with None forget it; with the token of the request of supervisorctl that it comes from."""
+    if intent is None:
+        connection.execute("DELETE FROM intent WHERE plugin_id = ?", (plugin_id,))
+    else:
+        values = (plugin_id, intent.wanted, intent.by, intent.at)
+        connection.execute("INSERT OR REPLACE INTO intent VALUES (?, ?, ?, ?)", values)
+    if token:
+        connection.execute("INSERT OR REPLACE INTO asked VALUES (?, ?)", (plugin_id, token))
+
+
+def save_disabled(connection: sqlite3.Connection, plugin_id: str, by: str, at: float) -> None:
+    """Remember that a plugin is disabled."""
+    connection.execute("INSERT OR REPLACE INTO disabled VALUES (?, ?, ?)", (plugin_id, by, at))
+
+
+def delete_disabled(connection: sqlite3.Connection, plugin_id: str) -> None:
+    """Remember that a plugin is not disabled."""
+    connection.execute("DELETE FROM disabled WHERE plugin_id = ?", (plugin_id,))

@@ -1,0 +1,105 @@
+"""The store's tables, and the steps that lead to them from every earlier version."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUSY_SECONDS = 0.25
+"""How long to wait for another process that has locked the database."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE intent (
+        plugin_id TEXT PRIMARY KEY,
+        wanted TEXT NOT NULL,
+        by TEXT NOT NULL,
+        at REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE disabled (
+        plugin_id TEXT PRIMARY KEY,
+        by TEXT NOT NULL,
+        at REAL NOT NULL
+    ) WITHOUT ROWID;
+    -- the last request of supervisorctl that was taken over, by plugin: what the state stream repeats is not new
+    CREATE TABLE asked (
+        plugin_id TEXT PRIMARY KEY,
+        token TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE identity (
+        name TEXT PRIMARY KEY,
+        role TEXT NOT NULL,
+        plugins TEXT NOT NULL,            -- JSON: patterns
+        token_sha256 BLOB NOT NULL UNIQUE,
+        created_at REAL NOT NULL,
+        created_by TEXT NOT NULL,
+        expires_at REAL
+    ) WITHOUT ROWID;
+    -- an admin code that was rotated by a request, which applies until the configured one is another
+    CREATE TABLE admin_code (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        code_sha256 BLOB NOT NULL,
+        salt BLOB NOT NULL,
+        replaced BLOB NOT NULL            -- scrypt of the configured code that it replaces
+    );
+    CREATE TABLE journal (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        sequence INTEGER NOT NULL,        -- another whenever the entry is added or changed
+        at REAL NOT NULL,
+        until REAL NOT NULL,
+        times INTEGER NOT NULL DEFAULT 1,
+        kind TEXT NOT NULL,
+        plugin_id TEXT NOT NULL,
+        facts BLOB NOT NULL               -- JSON
+    );
+    CREATE UNIQUE INDEX journal_by_sequence ON journal (sequence);
+    CREATE INDEX journal_by_time ON journal (at);
+    CREATE INDEX journal_by_plugin ON journal (plugin_id, id);
+    CREATE INDEX journal_by_kind ON journal (kind, id);
+    CREATE TABLE outbox (
+        id TEXT NOT NULL,                 -- the header webhook-id
+        url TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        plugin_id TEXT NOT NULL,
+        body BLOB NOT NULL,
+        created_at REAL NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        next_at REAL NOT NULL,
+        PRIMARY KEY (id, url)
+    ) WITHOUT ROWID;
+    """,
+)
+"""Number N leads from version N to N + 1."""
+
+
+class NewerSchema(Exception):
+    """The database was written by a later version of Plugvisor."""
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open the database for its one writer, and make it or bring it up to date; raises `sqlite3.Error`, `NewerSchema`.
+
+    A connection commits nothing by itself: whoever has it begins and ends its transactions.
+    """
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # for a new file: space is given back
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # a commit survives the loss of power
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date; raises `sqlite3.Error`, `NewerSchema`."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise NewerSchema(f"its version is {version}, and this is a Plugvisor of version {len(MIGRATIONS)}")
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
