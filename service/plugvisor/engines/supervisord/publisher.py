@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.engines.supervisord.extension.generated import is_foreign
+from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.processes.launch_file import (
     LaunchFileError,
     parse_launch,
@@ -22,8 +23,6 @@ from plugvisor.engines.supervisord.program import Program, conf_path, find_forei
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-STARTS_FILE = "_starts.json"
-"""Beside the launch files; no plugin's id begins with an underscore."""
 RESTORE_SECONDS = 3.0
 """How long to wait for folders that supervisord restores."""
 Stamp = tuple[int, int, int]
