@@ -35,7 +35,8 @@ faults           what no client can do: signals, a deleted run folder, edited ma
 requirements     which plugins require which
 activity         what is being done to each plugin, from which follows what may be alive
 promises/        `process_watcher` looks at the system's processes all the while (1, 2); `start_order` compares every
-                 launch, by `supervisord_log`, with what was required (8); `intents` (9); `rest` is what must hold at rest (4, 6, 7)
+                 launch, by `supervisord_log`, with what was required (8); `intents` remembers what was answered
+                 (9); `rest` is what must hold at rest (4, 6, 7)
 run              playing rounds on one Plugvisor
 side_by_side     on several; `__main__` is the command
 """
