@@ -16,12 +16,12 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plugvisor.models.stored.intent import Intent
 from plugvisor.store import intents
 from plugvisor.store.schema import open_database
 from plugvisor.store.store import FILE_NAME, Store
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
