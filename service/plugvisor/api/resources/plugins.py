@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from plugvisor.api.responses import REVALIDATE, JsonResponse, respond
+from plugvisor.api.state import get_identity
 from plugvisor.api.views import make_outcome
 from plugvisor.models.outcome import RefreshResult
 
@@ -47,22 +48,24 @@ async def show_status(request: Request[State], query: PluginQuery) -> Response:
 async def start_plugin(request: Request[State], query: WaitQuery) -> Response:
     """Start a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    outcome = await request.state["manager"].start(plugin_id, query.wait_seconds)
-    return _answer(plugin_id, outcome, "Plugin started successfully", WAITING)
+    outcome = await request.state["manager"].start(plugin_id, query.wait_seconds, by=get_identity(request).name)
+    return answer_outcome(plugin_id, outcome, "Plugin started successfully", WAITING)
 
 
 async def stop_plugin(request: Request[State], query: StopQuery) -> Response:
     """Stop a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    outcome = await request.state["manager"].stop(plugin_id, query.wait_seconds, dependents=query.dependents)
-    return _answer(plugin_id, outcome, "Plugin stopped successfully", "Plugin is stopping")
+    outcome = await request.state["manager"].stop(
+        plugin_id, query.wait_seconds, dependents=query.dependents, by=get_identity(request).name
+    )
+    return answer_outcome(plugin_id, outcome, "Plugin stopped successfully", "Plugin is stopping")
 
 
 async def reload_plugin(request: Request[State], query: WaitQuery) -> Response:
     """Reload a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    outcome = await request.state["manager"].reload(plugin_id, query.wait_seconds)
-    return _answer(
+    outcome = await request.state["manager"].reload(plugin_id, query.wait_seconds, by=get_identity(request).name)
+    return answer_outcome(
         plugin_id, outcome, "Plugin reloaded successfully", WAITING if outcome.process.queued else "Plugin is reloading"
     )
 
@@ -80,6 +83,7 @@ async def refresh_plugins(request: Request[State]) -> Response:
     )
 
 
-def _answer(plugin_id: str, outcome: Outcome, done: str, under_way: str = "") -> JsonResponse:
+def answer_outcome(plugin_id: str, outcome: Outcome, done: str, under_way: str = "") -> JsonResponse:
+    """Respond with what an operation on a plugin has led to."""
     message, status = (done, HTTPStatus.OK) if outcome.finished else (under_way, HTTPStatus.ACCEPTED)
     return respond(make_outcome(plugin_id, outcome, message), status)
