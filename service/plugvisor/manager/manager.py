@@ -6,25 +6,26 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from plugvisor.errors import AlreadyRunning, DependencyFailed, StartFailed
+from plugvisor.errors import DependencyFailed, StartFailed
 from plugvisor.manager.catalog_keeper import CatalogKeeper
 from plugvisor.manager.checks.monitor import HealthMonitor
 from plugvisor.manager.dependencies.conditions import Conditions
 from plugvisor.manager.dependencies.preparation import Preparation
 from plugvisor.manager.dependencies.scheduler import Scheduler
+from plugvisor.manager.dependencies.starts import Starts
 from plugvisor.manager.dependencies.stops import Stops
 from plugvisor.manager.facts_keeper import FactsKeeper
-from plugvisor.manager.intents.starts import Starts
+from plugvisor.manager.intents.boot_starts import BootStarts
 from plugvisor.manager.intents.switch import Switch
 from plugvisor.manager.operations import Operations
 from plugvisor.manager.outcome import Outcome
 from plugvisor.manager.readiness import Readiness, find_start_seconds
-from plugvisor.manager.refresher import Refresher
+from plugvisor.manager.refresher import Refresher, every_plugin
 from plugvisor.manager.restorer import Restorer
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
@@ -58,14 +59,14 @@ class Manager:
         self.monitor = HealthMonitor(engine, keeper.get_published)
         conditions = Conditions(keeper, engine, self.monitor)
         self._facts = FactsKeeper(keeper, engine, self.monitor, conditions)
-        self._preparation = Preparation(keeper, engine, conditions)
-        self._scheduler = Scheduler(keeper, engine, conditions, self._operations, self._begin_start)
+        self._starts = Starts(engine, Preparation(keeper, engine, conditions), intents)
+        self._scheduler = Scheduler(keeper, engine, conditions, self._operations, self._starts)
         self._readiness = Readiness(engine, self.monitor)
         self._stops = Stops(keeper, engine, self._operations, intents)
         self.switch = Switch(keeper, engine, intents, self._operations, self._stops)
         self._refresher = Refresher(keeper, engine, self._operations)
-        self._starts = Starts(intents, engine)
-        self._restorer = Restorer(keeper, engine, self._operations, self._starts)
+        self._boot_starts = BootStarts(intents, engine)
+        self._restorer = Restorer(keeper, engine, self._operations, self._boot_starts)
 
     @property
     def catalog(self) -> Catalog:
@@ -104,8 +105,8 @@ class Manager:
         """Read the catalog, and begin to start what is queued; nothing that runs is touched, and nothing raised."""
         self._restorer.open()
         self.intents.on_change.insert(0, self._follow_intents)
-        self.intents.on_stored.append(self._starts.publish)
-        self._starts.publish()
+        self.intents.on_stored.append(self._boot_starts.publish)
+        self._boot_starts.publish()
         await self._keeper.load()
         # in this order: what is said of a process that has changed is right before anybody is told of the change
         self._is_open = True
@@ -127,7 +128,7 @@ class Manager:
             self._engine.on_change.remove(self._follow_process)
             await self.monitor.close()
         await self.intents.close()
-        await self._starts.close()
+        await self._boot_starts.close()
 
     async def start(
         self, plugin_id: str, wait_seconds: float | None = None, on_begun: Begun = _do_nothing, *, by: str = ""
@@ -146,7 +147,7 @@ class Manager:
             StopTimeout: it was being stopped, and is still alive.
         """
         self._keeper.get(plugin_id)
-        process = await self._operations.run("start", plugin_id, partial(self._start, plugin_id, by))
+        process = await self._operations.run("start", plugin_id, partial(self._starts.start, plugin_id, by))
         on_begun()
         if wait_seconds:
             process = await self._wait("start", plugin_id, wait_seconds)
@@ -203,7 +204,9 @@ class Manager:
         self._keeper.get(plugin_id)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        process = await self._operations.run("reload", plugin_id, partial(self._reload, plugin_id, by), wait_seconds)
+        process = await self._operations.run(
+            "reload", plugin_id, partial(self._starts.reload, plugin_id, by), wait_seconds
+        )
         if process is None and (process := self._engine.get(plugin_id)).start_pending:
             return await self._answer(plugin_id, process, finished=False)
         on_begun()
@@ -217,48 +220,25 @@ class Manager:
         is_unready = process.state is ProcessState.RUNNING and self._readiness.is_awaited(plugin_id, manifest)
         return await self._answer(plugin_id, process, finished=not (is_starting or is_unready))
 
-    async def refresh(self) -> Refreshed:
+    async def refresh(self, accepts: Callable[[str], bool] = every_plugin) -> Refreshed:
         """Read the whole plugins folder again: add plugins, note changes, remove plugins. Starts nothing.
 
         A change is applied at the plugin's next start or reload. A plugin whose folder is gone is
         stopped and removed; one whose manifest is broken goes on as it was.
+
+        Args:
+            accepts: whether a plugin of this id is read, added or removed; the others stay as they were read.
 
         Raises:
             PluginsUnreadable
             StartFailed: a new plugin could not be made known to the engine; everything else has been done.
             StopTimeout: a removed plugin's process is still alive; everything else has been done.
         """
-        return await self._operations.run_detached(self._refresher.refresh())
+        return await self._operations.run_detached(self._refresher.refresh(accepts))
 
     async def run_detached(self, work: Coroutine[None, None, T]) -> T:
         """Run what consists of several operations; a client that disconnects does not cancel it."""
         return await self._operations.run_detached(work)
-
-    # -- the operations, each in its plugin's turn
-
-    async def _start(self, plugin_id: str, by: str, _accepted: asyncio.Event) -> Process:
-        process = self._engine.get(plugin_id)
-        if process.state in (ProcessState.STARTING, ProcessState.RUNNING):
-            raise AlreadyRunning(f"it is {process.status} already")
-        return await self._begin_start(plugin_id, by=by)
-
-    async def _begin_start(self, plugin_id: str, awaited: Collection[str] = (), by: str = "") -> Process:
-        """Start a plugin, or queue it and what has to be started first."""
-        self._scheduler.failures.pop(plugin_id, None)
-        to_queue = await self._preparation.prepare(plugin_id, awaited)
-        with self.intents.attempt(plugin_id, "running", by):
-            return await (self._preparation.queue(to_queue) if to_queue else self._engine.start(plugin_id))
-
-    async def _reload(self, plugin_id: str, by: str, accepted: asyncio.Event) -> Process:
-        # What can be rejected is rejected before the stop: a broken manifest, a full disk.
-        self._scheduler.failures.pop(plugin_id, None)
-        to_queue = await self._preparation.prepare(plugin_id)
-        with self.intents.attempt(plugin_id, "running", by):
-            if to_queue:
-                return await self._preparation.queue(to_queue, restart=plugin_id)
-            await self._engine.begin_restart(plugin_id)
-            accepted.set()
-            return await self._engine.wait_spawned(plugin_id)
 
     # -- parts
 
@@ -272,7 +252,7 @@ class Manager:
         try:
             return await self._operations.name_errors(verb, plugin_id, waiting)
         except StartFailed as error:
-            failure = self._scheduler.failures.get(plugin_id)
+            failure = self._starts.failures.get(plugin_id)
             if failure is None or self._engine.get(plugin_id).state is not ProcessState.FATAL:
                 raise
             raise DependencyFailed(f"cannot {verb} {plugin_id!r}: {failure}", failure.dependency) from error

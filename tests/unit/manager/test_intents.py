@@ -96,7 +96,8 @@ def run(folder: Path, scenario: Callable[[Setup], Awaitable[None]], *, remembers
 
 
 async def reopen(setup: Setup, scenario: Callable[[Setup], Awaitable[None]]) -> None:
-    """Run a scenario with another service on the same store and engine."""
+    """Run a scenario with another service on the same store and engine, after the end of the first."""
+    await setup.manager.close()
     again = Setup(setup.folder, engine=setup.engine)
     async with again.open():
         await scenario(again)
@@ -234,6 +235,7 @@ def test_nothing_is_remembered_if_it_is_switched_off(tmp_path: Path) -> None:
 def test_switching_it_off_keeps_what_was_remembered(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         await setup.manager.start("echo", by="ops")
+        await setup.manager.close()
         off = Setup(setup.folder, remembers=False, engine=setup.engine)
         async with off.open():
             assert not off.intents.all
@@ -512,6 +514,7 @@ def test_a_store_that_can_be_read_later_loses_nothing(tmp_path: Path, monkeypatc
         await setup.manager.switch.disable("base", "first")
         setup.engine.set("top", STOPPED, asked=Asked("stopped", "boot-1", 5.0))
         await setup.intents.wait_stored("top")
+        await setup.manager.close()
         again = Setup(setup.folder, engine=setup.engine)
         trouble = Trouble(monkeypatch, again.store)
         setup.engine.starts = {"left": True}

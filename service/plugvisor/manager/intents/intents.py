@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from plugvisor.errors import StartFailed, StopTimeout, StoreUnavailable
@@ -13,7 +13,7 @@ from plugvisor.models.stored.intent import Intent
 from plugvisor.store import intents as stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from plugvisor.engines.engine import Engine
     from plugvisor.models.process import Asked
@@ -122,8 +122,8 @@ class Intents:
         if self._remembers and by:
             self._change(self._intents, plugin_id, Intent(wanted, by, time.time()))
 
-    @contextmanager
-    def attempt(self, plugin_id: str, wanted: Wanted, by: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def attempt(self, plugin_id: str, wanted: Wanted, by: str) -> AsyncIterator[None]:
         """Store what a client wants while it is being done; forget it again if nothing came of it."""
         before = self._intents.get(plugin_id)
         self.set(plugin_id, wanted, by)
@@ -131,6 +131,7 @@ class Intents:
         try:
             yield
         except (StartFailed, StopTimeout):  # it was tried
+            await self.wait_stored(plugin_id)
             raise
         except BaseException:
             if intent is not before and self._intents.get(plugin_id) is intent:

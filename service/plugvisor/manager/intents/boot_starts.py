@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Starts:
+class BootStarts:
     """Keeps what the engine reads as the intents are."""
 
     def __init__(self, intents: Intents, engine: Engine) -> None:
