@@ -278,3 +278,10 @@ def test_no_token_is_ever_seen(plugvisor: PlugvisorStack) -> None:
     for secret in secrets:
         assert not [answer for answer in seen if secret.encode() in answer]
         assert not [name for name, content in contents.items() if secret.encode() in content]
+
+
+def test_a_path_names_every_method_that_it_takes(shared: PlugvisorStack) -> None:
+    response = shared.http.put("/identities")
+    assert outcome(response) == (405, "method_not_allowed")
+    assert {*response.headers["Allow"].split(", ")} == {"GET", "HEAD", "POST"}
+    assert shared.http.get("/identities/x").headers["Allow"] == "DELETE"
