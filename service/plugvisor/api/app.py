@@ -61,7 +61,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         intents = Intents(store, remembers=settings.remember)
         recorder = Recorder(store)
         await asyncio.gather(identities.load(), intents.load())
-        code_file = CodeFile(admin_code.path, identities)
+        code_file = CodeFile(admin_code.path, identities, recorder)
         code_file.open()
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine, intents)
