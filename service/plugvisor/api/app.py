@@ -20,6 +20,7 @@ from plugvisor.api.http.fast_paths import FastPaths
 from plugvisor.api.http.static import make_page_routes
 from plugvisor.api.http.threads import DEFAULT_THREADS, start_thread_pool
 from plugvisor.api.problems import respond_to_error
+from plugvisor.api.resources.journal.streams import JournalStreams
 from plugvisor.api.resources.logs.files import LogReader
 from plugvisor.api.resources.logs.streams import LogStreams
 from plugvisor.api.routes import ROUTES, make_routes
@@ -28,7 +29,7 @@ from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.manager.intents.intents import Intents
-from plugvisor.manager.journal.recorder import Recorder
+from plugvisor.manager.journal.journal import Journal
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
 from plugvisor.metrics.sampler import Sampler
@@ -56,8 +57,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         await store.open()
         identities = Identities(store, admin_code)
         intents = Intents(store, remembers=settings.remember)
-        recorder = Recorder(store)
-        await asyncio.gather(identities.load(), intents.load())
+        journal = Journal(store, settings.journal_days, settings.journal_mb)
+        await asyncio.gather(identities.load(), intents.load(), journal.load())
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine, intents)
         await asyncio.gather(engine.open(), manager.load())
@@ -72,12 +73,15 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         sampler.keep(manager.catalog)
         limit_watch = LimitWatch(engine)
         limit_watch.open()
+        await journal.open(manager, engine)
+        journal_streams = JournalStreams(store, journal.recorder)
         yield State(
             settings=settings,
             store=store,
             identities=identities,
             intents=intents,
-            recorder=recorder,
+            recorder=journal.recorder,
+            journal_streams=journal_streams,
             engine=engine,
             manager=manager,
             monitor=manager.monitor,
@@ -89,11 +93,12 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             traffic=traffic,
             gate=Gate(identities, admin_code),
             routes=ROUTES,
-            endless=[events, log_streams],
+            endless=[events, log_streams, journal_streams],
         )
         await limit_watch.close()
         await sampler.close()
         await manager.close()
+        await journal.close()
         await engine.close()
         await store.close()
 

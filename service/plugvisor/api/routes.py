@@ -11,9 +11,12 @@ from plugvisor import errors
 from plugvisor.api import parameters
 from plugvisor.api.endpoint import Answer, Endpoint, EndpointRoute, Route
 from plugvisor.api.resources import bulk, docs, events, health, manifest, metrics, plugins
+from plugvisor.api.resources.journal import pages
+from plugvisor.api.resources.journal import streams as journal_streams
 from plugvisor.api.resources.logs import files, streams, websocket
 from plugvisor.errors import InvalidRequest, PluginNotFound, StartFailed, StopTimeout, SupervisorUnavailable
 from plugvisor.models import log, outcome, plugin, problem, server, usage
+from plugvisor.models.stored import journal
 
 if TYPE_CHECKING:
     from plugvisor.models.body import Body
@@ -39,6 +42,7 @@ _LONG_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it continues", outcome.Outcome)}
 _BULK = _json(outcome.BulkResult)
 _EVENTS = {OK: Answer("an endless stream: snapshot, status, plugins, unavailable", media_type="text/event-stream")}
 _LOG_EVENTS = {OK: Answer("an endless stream: initial, append", media_type="text/event-stream")}
+_ENTRIES = {OK: Answer("an endless stream: entry, gap", media_type="text/event-stream")}
 _DOCUMENT = {OK: Answer("OpenAPI 3.1")}
 _PAGE = {OK: Answer("the page", media_type="text/html")}
 _PROMETHEUS = {OK: Answer("text for Prometheus", media_type="text/plain")}
@@ -114,6 +118,11 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/plugin/metrics/{plugin_id}/history", handler=metrics.list_usage_history,
           answers=_json(usage.UsageHistory), role="viewer", query=parameters.HistoryQuery,
           errors=(*_FOUND, InvalidRequest)),
+    Route(method="GET", path="/journal", handler=pages.list_entries, answers=_json(journal.Journal),
+          role="viewer", query=parameters.JournalQuery, errors=(InvalidRequest, errors.StoreUnavailable)),
+    Route(method="GET", path="/journal/stream", handler=journal_streams.stream_entries, answers=_ENTRIES,
+          role="viewer", query=parameters.EntriesQuery, headers=_LAST_EVENT,
+          errors=(InvalidRequest, errors.TooManyStreams)),
     Route(method="GET", path="/openapi.json", handler=docs.show_openapi, answers=_DOCUMENT,
           role="viewer", role_setting=READS),
     Route(method="GET", path="/docs", handler=docs.show_docs, answers=_PAGE,
