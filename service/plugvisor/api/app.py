@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from plugvisor.api.auth import Gate
+from plugvisor.api.auth.gate import Gate
+from plugvisor.api.auth.sessions import Sessions
 from plugvisor.api.endpoint import Endpoint
 from plugvisor.api.event_hub import EventHub
 from plugvisor.api.http.body_limit import BodyLimit
@@ -27,6 +28,7 @@ from plugvisor.api.routes import ROUTES, make_routes
 from plugvisor.api.state import State
 from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
+from plugvisor.manager.identities.code_file import CodeFile
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.manager.intents.intents import Intents
 from plugvisor.manager.journal.journal import Journal
@@ -59,6 +61,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         intents = Intents(store, remembers=settings.remember)
         journal = Journal(store, settings.journal_days, settings.journal_mb)
         await asyncio.gather(identities.load(), intents.load(), journal.load())
+        code_file = CodeFile(admin_code.path, identities)
+        code_file.open()
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine, intents)
         await asyncio.gather(engine.open(), manager.load())
@@ -91,15 +95,18 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             log_streams=log_streams,
             sampler=sampler,
             traffic=traffic,
-            gate=Gate(identities, admin_code),
+            gate=Gate(identities),
+            sessions=Sessions(identities),
             routes=ROUTES,
             endless=[events, log_streams, journal_streams],
         )
+        await code_file.close()
         await limit_watch.close()
         await sampler.close()
         await manager.close()
         await journal.close()
         await engine.close()
+        identities.close()
         await store.close()
 
     app = Starlette(

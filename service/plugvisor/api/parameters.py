@@ -22,6 +22,8 @@ DEFAULT_SAMPLES = 100
 DEFAULT_ENTRIES = 100
 MOST_ENTRIES = 1000
 _LONGEST_KEPT_QUERY = 200
+_MEMBER = re.compile(r"at `\$\.([a-z_]+)|required field `([a-z_]+)`")
+"""Which member of a body msgspec finds invalid, or misses."""
 
 
 class Query(Struct, frozen=True, kw_only=True):
@@ -63,8 +65,8 @@ class PeriodQuery(Query, frozen=True, kw_only=True):
     @property
     def period(self) -> tuple[float, float]:
         """In seconds since 1970, infinite if not given; raises `InvalidRequest`."""
-        start = _parse_time("start_time", self.start_time, -math.inf)
-        end = _parse_time("end_time", self.end_time, math.inf)
+        start = parse_time("start_time", self.start_time, -math.inf)
+        end = parse_time("end_time", self.end_time, math.inf)
         if start > end:
             raise InvalidRequest("`start_time` must not be after `end_time`", "start_time")
         return start, end
@@ -145,11 +147,14 @@ def decode_query(kind: type[Q], query_string: bytes) -> Q:
 
 
 def decode_body(kind: type[Q], body: bytes, example: str) -> Q:
-    """A JSON body; an empty one is `{}`. Raises `InvalidRequest`, which shows the example."""
+    """A JSON body; an empty one is `{}`. Raises `InvalidRequest`, which shows the example and names the member."""
     try:
         return msgspec.json.decode(body.strip() or b"{}", type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"the body must be JSON like {example}, or empty: {error}") from None
+        found = _MEMBER.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
+        parameter = found and (found[1] or found[2])
+        or_empty = "" if any(field.required for field in msgspec.structs.fields(kind)) else ", or empty"
+        raise InvalidRequest(f"the body must be JSON like {example}{or_empty}: {error}", parameter) from None
 
 
 def _decode(kind: type[Q], query_string: bytes) -> Q:
@@ -191,13 +196,14 @@ def _describe(kind: Any) -> str:
 
 
 def _parse_moment(name: str, text: str, default: float) -> float:
-    """As `_parse_time`; seconds since 1970 will do, too."""
+    """As `parse_time`; seconds since 1970 will do, too."""
     if re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?", text, re.ASCII):
         return float(text)
-    return _parse_time(name, text, default)
+    return parse_time(name, text, default)
 
 
-def _parse_time(name: str, text: str, default: float) -> float:
+def parse_time(name: str, text: str, default: float) -> float:
+    """The seconds since 1970 of a time, which is local if it has no offset; raises `InvalidRequest`."""
     if not text:
         return default
     try:

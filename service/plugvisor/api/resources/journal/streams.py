@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from starlette.responses import Response
 
+from plugvisor.api.auth.sessions import open_session
 from plugvisor.api.http.stream_limit import StreamLimit
 from plugvisor.api.resources.events import HEADERS
 from plugvisor.api.resources.journal.pages import show_entry
@@ -218,14 +219,15 @@ class JournalEventStream(Response):
         self._streams = streams
         self._client = client
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them until the client hangs up."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them until the client hangs up, or its token is valid no more."""
         leaving = asyncio.create_task(self._wait_for_end(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            async for piece in self._streams.follow(self._client):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            with open_session(scope, self._client.leave):
+                async for piece in self._streams.follow(self._client):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
         finally:
             leaving.cancel()
             self._client.place.give_back()
