@@ -31,6 +31,7 @@ from plugvisor.manager.intents.intents import Intents
 from plugvisor.manager.journal.recorder import Recorder
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
+from plugvisor.manager.webhooks.webhooks import Webhooks
 from plugvisor.metrics.sampler import Sampler
 from plugvisor.metrics.traffic import NO_ROUTE, Traffic
 from plugvisor.store.store import Store
@@ -44,9 +45,10 @@ if TYPE_CHECKING:
 
     from plugvisor.admin_code import AdminCode
     from plugvisor.settings import Settings
+    from plugvisor.webhook_secret import WebhookSecret
 
 
-def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
+def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: WebhookSecret | None = None) -> ASGIApp:
     """The ASGI application; it connects to supervisord when its lifespan begins."""
 
     @asynccontextmanager
@@ -72,6 +74,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         sampler.keep(manager.catalog)
         limit_watch = LimitWatch(engine)
         limit_watch.open()
+        webhooks = Webhooks(settings.webhooks, webhook_secret, store, manager, engine)
+        await webhooks.open()
         yield State(
             settings=settings,
             store=store,
@@ -90,7 +94,9 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             gate=Gate(identities, admin_code),
             routes=ROUTES,
             endless=[events, log_streams],
+            webhooks=webhooks,
         )
+        await webhooks.close()
         await limit_watch.close()
         await sampler.close()
         await manager.close()

@@ -41,6 +41,7 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
     write_users_conf(settings)
     environ = boot.make_environ(settings, len(catalog))
     code = boot.prepare_admin_code(settings, environ)
+    boot.prepare_webhook_secret(settings, environ)
     boot.pass_listener(open_listener(settings))
     _print_banner(settings, catalog, code)
     command = [sys.executable, "-P", "-m", "plugvisor.engines.supervisord.extension"]
