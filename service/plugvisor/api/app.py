@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from plugvisor.api.auth import Gate
+from plugvisor.api.auth.gate import Gate
+from plugvisor.api.auth.sessions import Sessions
 from plugvisor.api.endpoint import Endpoint
 from plugvisor.api.event_hub import EventHub
 from plugvisor.api.http.body_limit import BodyLimit
@@ -26,6 +27,7 @@ from plugvisor.api.routes import ROUTES, make_routes
 from plugvisor.api.state import State
 from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
+from plugvisor.manager.identities.code_file import CodeFile
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.manager.intents.intents import Intents
 from plugvisor.manager.journal.recorder import Recorder
@@ -60,6 +62,8 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         intents = Intents(store, remembers=settings.remember)
         recorder = Recorder(store)
         await asyncio.gather(identities.load(), intents.load())
+        code_file = CodeFile(admin_code.path, identities)
+        code_file.open()
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine, intents)
         await asyncio.gather(engine.open(), manager.load())
@@ -91,16 +95,19 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
             log_streams=log_streams,
             sampler=sampler,
             traffic=traffic,
-            gate=Gate(identities, admin_code),
+            gate=Gate(identities),
+            sessions=Sessions(identities),
             routes=ROUTES,
             endless=[events, log_streams],
             webhooks=webhooks,
         )
         await webhooks.close()
+        await code_file.close()
         await limit_watch.close()
         await sampler.close()
         await manager.close()
         await engine.close()
+        identities.close()
         await store.close()
 
     app = Starlette(

@@ -7,12 +7,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from plugvisor.admin_code import WEAK_CODE
 from plugvisor.api.app import create_app
 from plugvisor.api.http.hosts import HostCheck
 from plugvisor.api.http.server import serve
-from plugvisor.cli.admin_code import WEAK_CODE, find_admin_code
+from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
-from plugvisor.engines.supervisord.run_folder import prepare_folders
+from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder
 from plugvisor.settings import Settings, find_unknown_variables
 from plugvisor.webhook_secret import read_webhook_secret
 
@@ -29,6 +30,8 @@ def run_serve(_arguments: argparse.Namespace) -> int:
     for sentence in find_unknown_variables(os.environ):
         logger.warning(sentence)
     prepare_folders(settings)
+    if warning := prepare_state_folder(settings):
+        logger.warning("%s", warning)
     code = find_admin_code(settings)
     webhook_secret = read_webhook_secret(settings)
     if code.is_weak:
