@@ -15,6 +15,7 @@ from tests.helpers.ports import find_free_port
 from tests.helpers.stack import ADMIN_CODE, QUICK, PlugvisorStack
 from tests.helpers.waiting import wait_for
 from tests.helpers.webhook_receiver import SECRET, WebhookReceiver, run_receiver
+from tests.stack.test_emptied_run_folder import use_two_users
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,3 +199,16 @@ def assert_no_secret_is_logged(stack: PlugvisorStack) -> None:
     for text in (stack.service_log, stack.output_path.read_text(), stack.read_log("_supervisord")):
         assert SECRET not in text
         assert "a-secret-of-the-receiver" not in text
+
+
+def test_two_users_and_a_secret_of_roots(plugvisor: PlugvisorStack, receiver: WebhookReceiver) -> None:
+    use_two_users(plugvisor)
+    configure(plugvisor, receiver.url)
+    (plugvisor.root / "secret").chmod(0o600)
+    plugvisor.write_plugin("hopeless", "raise SystemExit(3)\n", runtime="supervisor.startretries = 0")
+    plugvisor.up()
+    receiver.wait_for("plugin.given_up", "hopeless")
+    (plugvisor.run_dir / "webhook_secret").unlink()  # by a cleaner
+    wait_for((plugvisor.run_dir / "webhook_secret").exists, "supervisord to restore it")
+    plugvisor.ctl("restart", "plugvisor")
+    wait_for(plugvisor.is_ready, "the next service")

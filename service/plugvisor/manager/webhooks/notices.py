@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.status import Report
+    from plugvisor.manager.webhooks.troubled import Troubled
     from plugvisor.models.process import Exit, Process
     from plugvisor.models.stored.webhook import WebhookKind
     from plugvisor.plugins.catalog import Plugin
@@ -64,21 +65,25 @@ def find_kinds(before: Seen, now: Seen) -> list[WebhookKind]:
 
 
 class Notices:
-    """Follows every plugin from `open` to `close`. How it was before the first snapshot is not known.
+    """Follows every plugin from `open` to `close`.
 
     Args:
+        troubled: which plugins were in trouble before the first snapshot.
         on_notice: called for each thing that has happened.
     """
 
     def __init__(
-        self, manager: Manager, engine: Engine, on_notice: Callable[[WebhookKind, WebhookData], object]
+        self,
+        manager: Manager,
+        engine: Engine,
+        troubled: Troubled,
+        on_notice: Callable[[WebhookKind, WebhookData], object],
     ) -> None:
         self._manager = manager
         self._engine = engine
+        self._troubled = troubled
         self._on_notice = on_notice
         self._seen: dict[str, Seen] | None = None
-        self._troubled: set[str] = set()
-        """The plugins that have not been well since they were in trouble."""
 
     def open(self) -> None:
         """Begin to follow the plugins."""
@@ -109,7 +114,7 @@ class Notices:
     def _look_at_all(self, catalog: Mapping[str, Plugin], processes: Mapping[str, Process]) -> None:
         is_first = self._seen is None
         self._seen = {name: seen for name, seen in (self._seen or {}).items() if name in catalog}
-        self._troubled &= catalog.keys()
+        self._troubled.keep(catalog)
         for plugin in catalog.values():
             self._look(self._seen, plugin, processes.get(plugin.id), is_first=is_first)
 
@@ -119,11 +124,16 @@ class Notices:
         facts = self._manager.facts(plugin.id)
         shown = report(plugin, process, time.monotonic(), facts)
         now = Seen(shown.status, shown.state, facts.health if facts else None, shown.process.last_exit)
-        before = all_seen.get(plugin.id, Seen(last_exit=now.last_exit))
-        if now == before:
-            return
+        if is_first:
+            # it is news if the service before this one has not seen it
+            is_news = self._troubled.is_known and plugin.id not in self._troubled
+            before = Seen() if is_news and now.is_in_trouble else now
+        else:
+            before = all_seen.get(plugin.id, Seen(last_exit=now.last_exit))
+            if now == before:
+                return
         all_seen[plugin.id] = now
-        kinds = [] if is_first else find_kinds(before, now)
+        kinds = find_kinds(before, now)
         if now.is_in_trouble:
             self._troubled.add(plugin.id)
         elif now.is_well and plugin.id in self._troubled:

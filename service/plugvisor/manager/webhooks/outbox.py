@@ -51,12 +51,12 @@ class Outbox:
         """Take over what is in the store; all of it is due at once."""
         await self._sync()
         self._store.on_change.append(self._on_store)
-        self._store.on_replaced.append(self._on_replaced)
+        self._store.on_replaced.append(self._on_store)
 
     async def close(self) -> None:
         """Leave what is not delivered in the store."""
         self._store.on_change.remove(self._on_store)
-        self._store.on_replaced.remove(self._on_replaced)
+        self._store.on_replaced.remove(self._on_store)
         if self._sync_task is not None:
             self._sync_task.cancel()
             await asyncio.gather(self._sync_task, return_exceptions=True)
@@ -133,12 +133,8 @@ class Outbox:
 
     # -- the store
 
-    def _on_replaced(self) -> None:
-        self._is_loaded = True  # there is nothing in it
-        self._on_store()
-
     def _on_store(self) -> None:
-        """It may be available again, and have missed something."""
+        """It may be available again, or be another one, and have missed something."""
         if self._store.is_available and (self._sync_task is None or self._sync_task.done()):
             self._sync_task = asyncio.get_running_loop().create_task(self._sync())
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.manager.webhooks.notices import Notices
 from plugvisor.manager.webhooks.outbox import Outbox
+from plugvisor.manager.webhooks.troubled import Troubled
 from plugvisor.manager.webhooks.windows import Windows
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Webhooks:
     ) -> None:
         self._secret = secret
         self._outbox = Outbox(store, urls if secret else ())
-        self._notices = Notices(manager, engine, Windows(self._outbox).add)
+        self._troubled = Troubled(store)
+        self._notices = Notices(manager, engine, self._troubled, Windows(self._outbox).add)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -49,6 +51,7 @@ class Webhooks:
         from plugvisor.manager.webhooks.signing import Signer  # noqa: PLC0415
 
         await self._outbox.open()
+        await self._troubled.open()
         self._notices.open()
         signer = Signer(self._secret)
         self._tasks = [asyncio.create_task(Sender(self._outbox, queue, signer).run()) for queue in self.queues]
@@ -62,3 +65,4 @@ class Webhooks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._outbox.close()
+        self._troubled.close()
