@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 
-RUN, LOGS, SECRET = (pathlib.Path(argument) for argument in sys.argv[1:])
+RUN, LOGS, STATE, SECRET = (pathlib.Path(argument) for argument in sys.argv[1:])
 PTRACE_ATTACH, PTRACE_DETACH = 16, 17
 
 
@@ -94,6 +94,9 @@ def main():
         "read the logs": lambda: os.listdir(LOGS),
         "write a log": lambda: append(LOGS / "_server.log"),
         "add a log": lambda: create(LOGS),
+        "read the store": (STATE / "plugvisor.db").read_bytes,
+        "change the store": lambda: append(STATE / "plugvisor.db"),
+        "write to the state folder": lambda: create(STATE),
         "change Plugvisor": lambda: append("/opt/plugvisor/share/runner.py"),
         "change a plugin": lambda: append("/plugins/hostile/main.py"),
         "become root": lambda: os.setuid(0),
