@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from plugvisor.admin_code import SHORTEST_STRONG_CODE, AdminCode
-from plugvisor.api.auth import BURST, DELAY_SECONDS, MOST_DELAYED_PER_ADDRESS, REFILL_SECONDS, Gate
+from plugvisor.admin_code import SHORTEST_STRONG_CODE
+from plugvisor.api.auth.gate import BURST, DELAY_SECONDS, MOST_DELAYED_PER_ADDRESS, REFILL_SECONDS, Gate
 from plugvisor.errors import TooManyAttempts, Unauthorized
 from starlette.requests import Request
 
@@ -24,6 +24,7 @@ from tests.helpers.waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from plugvisor.models.stored.identity import Identity
     from starlette.types import Message
 
 WEAK, STRONG = "ABCD", "A" * SHORTEST_STRONG_CODE
@@ -41,7 +42,7 @@ class Visitor:
 
     def __init__(self, code: str) -> None:
         self.clock = Clock()
-        self.gate = Gate(make_identities(code), AdminCode(code), self.clock)
+        self.gate = Gate(make_identities(code), self.clock)
         self._numbers = itertools.count()
 
     async def _knock(self, credentials: str | None, host: str | None) -> str:
@@ -53,7 +54,7 @@ class Visitor:
             return {"type": "http.disconnect"}  # so that no delay takes time
 
         try:
-            await self.gate.check(Request(scope, hang_up))
+            await self.gate.check(Request(scope, hang_up), "admin")
         except Unauthorized:
             return "unauthorized"
         except TooManyAttempts as error:
@@ -76,7 +77,7 @@ class Visitor:
 
     @property
     def beyond(self) -> str:
-        return f"wait {math.ceil(REFILL_SECONDS)}" if self.gate._is_weak else "delayed"
+        return f"wait {math.ceil(REFILL_SECONDS)}" if self.gate._identities.has_weak_code else "delayed"
 
 
 @pytest.mark.parametrize("code", [WEAK, STRONG])
@@ -194,9 +195,9 @@ def test_a_warning_for_the_first_wrong_code_of_an_address_and_minute(caplog: pyt
     for _ in range(3):
         visitor.guess()
     assert caplog.messages == [
-        "a wrong admin code came from 203.0.113.1",
-        "a wrong admin code came from 203.0.113.2",
-        "a wrong admin code came from 203.0.113.1; 9 more came since the last such line",
+        "a wrong token or admin code came from 203.0.113.1",
+        "a wrong token or admin code came from 203.0.113.2",
+        "a wrong token or admin code came from 203.0.113.1; 9 more came since the last such line",
     ]
     assert visitor.gate.failures == {"missing": 0, "wrong": 2 * BURST + 3, "repeated": 0, "throttled": 0}
 
@@ -212,10 +213,10 @@ def test_guesses_wait_and_those_beyond_a_number_do_not() -> None:
             await gone.wait()
             return {"type": "http.disconnect"}
 
-        def send(code: str) -> asyncio.Task[None]:
+        def send(code: str) -> asyncio.Task[Identity]:
             headers = [(b"authorization", f"Bearer {code}".encode())]
             scope = {"type": "http", "method": "POST", "headers": headers, "client": ("203.0.113.1", 40000)}
-            return asyncio.create_task(visitor.gate.check(Request(scope, receive)))
+            return asyncio.create_task(visitor.gate.check(Request(scope, receive), "admin"))
 
         delayed = [send(f"guess-{number}") for number in range(MOST_DELAYED_PER_ADDRESS)]
         await asyncio.sleep(0)
@@ -319,13 +320,13 @@ def test_no_code_right_or_wrong_is_ever_seen(shared: PlugvisorStack, add: Callab
     codes = (ADMIN_CODE, "wrong-code-of-a-test")
     with client_at(shared, "127.0.0.7") as http:
         answers = [http.post(path, headers={"Authorization": f"Bearer {code}"}) for path in paths for code in codes]
-    seen = [f"{answer.headers}{answer.text}" for answer in answers]
+    seen = [f"{answer.headers}{answer.text}".encode() for answer in answers]
     wait_for(lambda: "POST /plugin/none/stop: 404" in shared.service_log, "the log of the service")
     kept = shared.run_dir / "admin_code"
-    seen += [path.read_text() for path in shared.root.rglob("*") if path.is_file() and path != kept]
-    assert any("POST /plugin/none/stop: 404" in text for text in seen), "the logs are among what was searched"
+    seen += [path.read_bytes() for path in shared.root.rglob("*") if path.is_file() and path != kept]
+    assert any(b"POST /plugin/none/stop: 404" in text for text in seen), "the logs are among what was searched"
     for code in codes:
-        assert not [text for text in seen if code in text]
+        assert not [text for text in seen if code.encode() in text]
     assert kept.stat().st_mode & 0o777 == 0o600
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plugvisor.api.auth import BURST, DELAY_SECONDS, MOST_DELAYED_PER_ADDRESS
+from plugvisor.api.auth.gate import BURST, DELAY_SECONDS, MOST_DELAYED_PER_ADDRESS
 from plugvisor.api.event_hub import MOST_CLIENTS, MOST_CLIENTS_PER_ADDRESS
 from plugvisor.api.http.limits import (
     MOST_BODY_BYTES,

@@ -8,7 +8,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plugvisor.api.auth import BURST
+from plugvisor.api.auth.gate import BURST
+from plugvisor.api.auth.sessions import Sessions
 from plugvisor.api.resources.logs import websocket
 from plugvisor.api.resources.logs.streams import LogStreams
 from plugvisor.logs.files import LogFiles
@@ -26,11 +27,14 @@ from tests.helpers.log_clients import (
 )
 from tests.helpers.printer_plugin import PRINTER, print_text
 from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.stores import make_identities
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from plugvisor.models.stored.identity import Identity
 
 
 def test_a_websocket(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -70,10 +74,13 @@ def test_wrong_codes_are_throttled_wherever_they_come(plugvisor: PlugvisorStack)
         if number % 2:
             assert plugvisor.post("/plugins/refresh", f"wrong{number}").status_code == 401
         else:
-            assert closed_with(plugvisor, "_server", f"wrong{number}") == (1008, "the admin code is wrong")
+            assert closed_with(plugvisor, "_server", f"wrong{number}") == (
+                1008,
+                "the token or admin code is wrong, or has expired",
+            )
     status, reason = closed_with(plugvisor, "_server", "ABCD")
     assert status == 1008
-    assert reason.startswith("too many wrong admin codes")
+    assert reason.startswith("too many wrong tokens or admin codes")
     assert plugvisor.post("/plugins/refresh", "ABCD").status_code == 429
 
 
@@ -116,10 +123,12 @@ def test_the_code_reaches_no_log(plugvisor: PlugvisorStack) -> None:
 def test_the_code_is_taken_out_before_uvicorn_could_log_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """uvicorn's line is of level INFO and ours let it through no more, but that is no lock."""
     seen = []
+    identities = make_identities(ADMIN_CODE)
 
     class Gate:
-        async def check_code(self, code: bytes, _connection: object, _receive: object) -> None:
+        async def check_token(self, code: bytes, _connection: object, _receive: object) -> Identity:
             seen.append(code)
+            return identities.admin
 
     class Logs:
         def find(self, _plugin_id: str) -> LogFiles:
@@ -138,7 +147,13 @@ def test_the_code_is_taken_out_before_uvicorn_could_log_it(tmp_path: Path, monke
             "query_string": b"code=secret",
             "headers": [],
             "path_params": {"plugin_id": "x"},
-            "state": {"gate": Gate(), "logs": Logs(), "log_streams": streams, "settings": Settings.from_env({})},
+            "state": {
+                "gate": Gate(),
+                "sessions": Sessions(identities),
+                "logs": Logs(),
+                "log_streams": streams,
+                "settings": Settings.from_env({}),
+            },
         }
 
         async def send(message: dict[str, Any]) -> None:

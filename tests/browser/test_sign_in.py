@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
-from plugvisor.api.auth import BURST
+from plugvisor.api.auth.gate import BURST
 
 from tests.helpers.page import find_row
 from tests.helpers.stack import ADMIN_CODE

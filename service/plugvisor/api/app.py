@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from plugvisor.api.auth import Gate
+from plugvisor.api.auth.gate import Gate
+from plugvisor.api.auth.sessions import Sessions
 from plugvisor.api.endpoint import Endpoint
 from plugvisor.api.event_hub import EventHub
 from plugvisor.api.http.body_limit import BodyLimit
@@ -87,7 +88,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             log_streams=log_streams,
             sampler=sampler,
             traffic=traffic,
-            gate=Gate(identities, admin_code),
+            gate=Gate(identities),
+            sessions=Sessions(identities),
             routes=ROUTES,
             endless=[events, log_streams],
         )

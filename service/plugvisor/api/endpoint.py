@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.routing import Match
 from starlette.routing import Route as StarletteRoute
 
+from plugvisor.api.auth.permissions import require_plugin
 from plugvisor.api.http.body_limit import has_body
 from plugvisor.api.parameters import decode_body, decode_query
 from plugvisor.api.problems import PROBLEMS, make_response
@@ -69,7 +70,9 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers that it reads, with their descriptions."""
     body: type[Struct] | None = None
-    """An optional JSON body."""
+    """A JSON body; an empty one is `{}`."""
+    example: str = BODY_EXAMPLE
+    """A body, for the error that another one leads to."""
     errors: Sequence[type[PlugvisorError]] = ()
     unusual: Mapping[type[PlugvisorError], type[Body]] = field(default_factory=dict)
     """Errors that are answered with another body than `Problem`."""
@@ -83,6 +86,7 @@ class Endpoint:
         self._route = route
         self._handler = route.handler
         self._query = route.query
+        self._changes_plugin = route.method != "GET" and "{plugin_id}" in route.path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
@@ -101,7 +105,7 @@ class Endpoint:
                 # nothing is done for a request that does not arrive whole
                 body = await request.body() if has_body(scope) else b""
                 if self._route.body is not None:
-                    arguments.append(decode_body(self._route.body, body, BODY_EXAMPLE))
+                    arguments.append(decode_body(self._route.body, body, self._route.example))
             response = await self._handler(request, *arguments)
         except PlugvisorError as error:
             response = make_response(error, scope.get("path_params", {}).get("plugin_id"))
@@ -127,7 +131,9 @@ class Endpoint:
         setting = self._route.role_setting
         if not setting or getattr(request.state["settings"], setting):
             assert self._route.role is not None
-            request.scope["identity"] = await request.state["gate"].check(request, self._route.role)
+            identity = request.scope["identity"] = await request.state["gate"].check(request, self._route.role)
+            if self._changes_plugin:
+                require_plugin(identity, request.path_params["plugin_id"])
 
     def _log(self, request: Request[Any], outcome: str, began: float) -> None:
         """Log who changed what, the outcome, and how long it took; reads are not logged."""

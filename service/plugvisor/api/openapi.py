@@ -17,6 +17,7 @@ from plugvisor import VERSION
 from plugvisor.api.problems import PROBLEMS
 from plugvisor.errors import (
     BodyTooLarge,
+    Forbidden,
     HeadTooLarge,
     MalformedRequest,
     MisdirectedRequest,
@@ -61,7 +62,7 @@ def make_document(routes: Sequence[Route]) -> dict[str, Any]:
         "components": {
             "schemas": _make_components(routes),
             "securitySchemes": {
-                "admin_code": {"type": "http", "scheme": "bearer", "description": "the admin code"},
+                "token": {"type": "http", "scheme": "bearer", "description": "an identity's token, or the admin code"},
             },
         },
     }
@@ -88,6 +89,8 @@ def _describe_route(route: Route) -> dict[str, Any]:
     errors = [*route.errors, *OF_ANY_REQUEST]
     if route.role is not None:
         errors += [Unauthorized, TooManyAttempts]
+    if route.role in ("operator", "admin"):
+        errors.append(Forbidden)
     responses = {str(int(status)): _describe_answer(answer) for status, answer in route.answers.items()}
     for status in sorted({PROBLEMS[error][0] for error in errors}):
         responses[str(int(status))] = _describe_problem(
@@ -100,7 +103,8 @@ def _describe_route(route: Route) -> dict[str, Any]:
         "responses": responses,
     }
     if route.role is not None:
-        described["security"] = [{"admin_code": []}, *([{}] if route.role_setting else [])]
+        # a list of roles is not for `http` alone since OpenAPI 3.1 (4.8.30)
+        described["security"] = [{"token": [route.role]}, *([{}] if route.role_setting else [])]
     if route.body:
         described["requestBody"] = {"content": {"application/json": {"schema": _ref(route.body)}}}
     return described
@@ -157,7 +161,9 @@ def _describe_problem(
 
 
 _DESCRIPTION = """\
-Manages plugins, each of which is a supervisord program. What changes something needs the admin code as a bearer token.
+Manages plugins, each of which is a supervisord program. What is not public needs a bearer token: that of an
+identity with the role that is named, or with a later one of viewer, operator and admin; or the admin code.
+
 Errors are problem details (RFC 9457): `detail` is for a person, all other members are for programs, `code` above all. A
 path that is not here is 404 `not_found`, a method that a path does not take 405 `method_not_allowed`, a connection too
 many 503 `too_many_connections`, and a defect of the service 500 `internal_error`. HEAD is answered wherever GET is.
@@ -167,4 +173,5 @@ The data of the events of `/events` is a `Snapshot` (`snapshot`, `plugins`), a `
 
 The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
 "log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30
-seconds. It is closed with 1008 if the code is wrong; the handshake is 403 if a page of another origin opens it."""
+seconds. It is closed with 1008 if the token or admin code is wrong, or is valid no more; the handshake is 403 if a page
+of another origin opens it."""

@@ -1,6 +1,7 @@
 """Query parameters and request bodies: declared as structs, checked by msgspec. An empty parameter counts as absent."""
 
 import math
+import re
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
@@ -18,6 +19,8 @@ LONGEST_SEARCH = 200
 """In characters."""
 DEFAULT_SAMPLES = 100
 _LONGEST_KEPT_QUERY = 200
+_MEMBER = re.compile(r"at `\$\.([a-z_]+)|required field `([a-z_]+)`")
+"""Which member of a body msgspec finds invalid, or misses."""
 
 
 class Query(Struct, frozen=True, kw_only=True):
@@ -59,8 +62,8 @@ class PeriodQuery(Query, frozen=True, kw_only=True):
     @property
     def period(self) -> tuple[float, float]:
         """In seconds since 1970, infinite if not given; raises `InvalidRequest`."""
-        start = _parse_time("start_time", self.start_time, -math.inf)
-        end = _parse_time("end_time", self.end_time, math.inf)
+        start = parse_time("start_time", self.start_time, -math.inf)
+        end = parse_time("end_time", self.end_time, math.inf)
         if start > end:
             raise InvalidRequest("`start_time` must not be after `end_time`", "start_time")
         return start, end
@@ -101,11 +104,14 @@ def decode_query(kind: type[Q], query_string: bytes) -> Q:
 
 
 def decode_body(kind: type[Q], body: bytes, example: str) -> Q:
-    """A JSON body; an empty one is `{}`. Raises `InvalidRequest`, which shows the example."""
+    """A JSON body; an empty one is `{}`. Raises `InvalidRequest`, which shows the example and names the member."""
     try:
         return msgspec.json.decode(body.strip() or b"{}", type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"the body must be JSON like {example}, or empty: {error}") from None
+        found = _MEMBER.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
+        parameter = found and (found[1] or found[2])
+        or_empty = "" if any(field.required for field in msgspec.structs.fields(kind)) else ", or empty"
+        raise InvalidRequest(f"the body must be JSON like {example}{or_empty}: {error}", parameter) from None
 
 
 def _decode(kind: type[Q], query_string: bytes) -> Q:
@@ -146,7 +152,8 @@ def _describe(kind: Any) -> str:
             raise TypeError(f"no words for {schema}")
 
 
-def _parse_time(name: str, text: str, default: float) -> float:
+def parse_time(name: str, text: str, default: float) -> float:
+    """The seconds since 1970 of a time, which is local if it has no offset; raises `InvalidRequest`."""
     if not text:
         return default
     try:

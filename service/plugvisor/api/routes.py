@@ -10,10 +10,11 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from plugvisor import errors
 from plugvisor.api import parameters
 from plugvisor.api.endpoint import Answer, Endpoint, EndpointRoute, Route
-from plugvisor.api.resources import bulk, docs, events, health, manifest, metrics, plugins
+from plugvisor.api.resources import bulk, docs, events, health, identities, manifest, metrics, plugins
 from plugvisor.api.resources.logs import files, streams, websocket
 from plugvisor.errors import InvalidRequest, PluginNotFound, StartFailed, StopTimeout, SupervisorUnavailable
 from plugvisor.models import log, outcome, plugin, problem, server, usage
+from plugvisor.models.stored import identity
 
 if TYPE_CHECKING:
     from plugvisor.models.body import Body
@@ -41,6 +42,7 @@ _EVENTS = {OK: Answer("an endless stream: snapshot, status, plugins, unavailable
 _LOG_EVENTS = {OK: Answer("an endless stream: initial, append", media_type="text/event-stream")}
 _DOCUMENT = {OK: Answer("OpenAPI 3.1")}
 _PAGE = {OK: Answer("the page", media_type="text/html")}
+_ISSUED = _json(identity.IssuedToken, description="a token, shown this once")
 _PROMETHEUS = {OK: Answer("text for Prometheus", media_type="text/plain")}
 _TAG = {"If-None-Match": "the `ETag` of an answer before"}
 _LAST_EVENT = {"Last-Event-ID": "the last event that was received"}
@@ -58,6 +60,7 @@ _STARTED = (
 )
 _BULK_ERRORS = (InvalidRequest, SupervisorUnavailable)
 _REFRESHED = (errors.PluginsUnreadable, StartFailed, StopTimeout, SupervisorUnavailable)
+_STORED = (errors.StoreUnavailable,)
 _LOG_ERRORS = (PluginNotFound, InvalidRequest)
 
 # fmt: off
@@ -114,6 +117,20 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/plugin/metrics/{plugin_id}/history", handler=metrics.list_usage_history,
           answers=_json(usage.UsageHistory), role="viewer", query=parameters.HistoryQuery,
           errors=(*_FOUND, InvalidRequest)),
+    Route(method="GET", path="/whoami", handler=identities.show_identity, answers=_json(identity.WhoAmI),
+          role="viewer"),
+    Route(method="GET", path="/identities", handler=identities.list_identities, answers=_json(identity.IdentityList),
+          role="admin"),
+    Route(method="POST", path="/identities", handler=identities.add_identity, answers=_ISSUED,
+          role="admin", body=identity.NewIdentity, example='{"name": "ops", "role": "operator"}',
+          errors=(InvalidRequest, errors.IdentityExists, *_STORED)),
+    Route(method="POST", path="/identities/admin/rotate", handler=identities.rotate_admin_code, answers=_ISSUED,
+          role="admin", errors=_STORED),
+    Route(method="DELETE", path="/identities/{name}", handler=identities.remove_identity,
+          answers=_json(identity.IdentityInfo),
+          role="admin", errors=(InvalidRequest, errors.IdentityNotFound, *_STORED)),
+    Route(method="POST", path="/identities/{name}/rotate", handler=identities.rotate_identity, answers=_ISSUED,
+          role="admin", errors=(InvalidRequest, errors.IdentityNotFound, *_STORED)),
     Route(method="GET", path="/openapi.json", handler=docs.show_openapi, answers=_DOCUMENT,
           role="viewer", role_setting=READS),
     Route(method="GET", path="/docs", handler=docs.show_docs, answers=_PAGE,

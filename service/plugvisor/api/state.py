@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from plugvisor.api.auth import Gate
+    from plugvisor.api.auth.gate import Gate
+    from plugvisor.api.auth.sessions import Sessions
     from plugvisor.api.endpoint import Route
     from plugvisor.api.event_hub import EventHub
     from plugvisor.api.resources.logs.files import LogReader
@@ -49,6 +50,7 @@ class State(TypedDict):
     sampler: Sampler
     traffic: Traffic
     gate: Gate
+    sessions: Sessions
     routes: Sequence[Route]
     endless: Sequence[Endless]
     """What must be ended before the service can shut down."""

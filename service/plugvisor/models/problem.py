@@ -17,7 +17,9 @@ class Problem(Body, frozen=True, kw_only=True):
     code: Annotated[str, Meta(description="stable, for programs")]
     plugin_id: Annotated[OptionalText, Meta(description="the plugin that could not be changed or found")] = UNSET
     dependency: Annotated[OptionalText, Meta(description="the plugin that it requires and cannot have")] = UNSET
-    parameter: Annotated[OptionalText, Meta(description="the query parameter that is invalid")] = UNSET
+    parameter: Annotated[OptionalText, Meta(description="the parameter, or member of the body, that is invalid")] = (
+        UNSET
+    )
     role: Annotated[OptionalText, Meta(description="the role that the request needs")] = UNSET
     retry_after: Annotated[Count | UnsetType, Meta(description="seconds, as in the header Retry-After")] = UNSET
 

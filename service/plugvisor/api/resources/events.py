@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from plugvisor.api.auth import find_address
+from plugvisor.api.auth.gate import find_address
+from plugvisor.api.auth.sessions import open_session
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,11 +37,12 @@ class EventStream(Response):
         self._hub = hub
         self._client = client
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send them until the client hangs up."""
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            await self._send_events(receive, send)
+            with open_session(scope, self._client.leave):
+                await self._send_events(receive, send)
         finally:
             self._client.place.give_back()
 
@@ -65,5 +67,6 @@ async def open_events(request: Request[State], query: PluginQuery) -> Response:
         return Response(media_type="text/event-stream")
     hub = request.state["events"]
     # the clients behind a proxy share its address: those that have a token do not count
-    address = None if request.state["gate"].identify(request) else find_address(request)
+    is_known = "identity" in request.scope or request.state["gate"].identify(request) is not None
+    address = None if is_known else find_address(request)
     return EventStream(hub, hub.open(query.plugin_id, request.headers.get("Last-Event-ID"), address))

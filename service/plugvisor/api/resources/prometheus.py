@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from plugvisor.api.auth import Gate
+    from plugvisor.api.auth.gate import Gate
     from plugvisor.api.state import State
     from plugvisor.manager.checks.monitor import HealthMonitor
     from plugvisor.manager.manager import Manager

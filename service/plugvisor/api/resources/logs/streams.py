@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
+from plugvisor.api.auth.sessions import open_session
 from plugvisor.api.http.threads import start_thread_pool
 from plugvisor.errors import TooManyStreams
 from plugvisor.logs.follow import Follower, Position
@@ -77,9 +78,19 @@ class LogStreams:
             self._readers.submit(follower.close)
 
     async def follow(
-        self, follower: Follower, log: LogFiles, lines: int, position: Position | None = None
+        self,
+        follower: Follower,
+        log: LogFiles,
+        lines: int,
+        position: Position | None = None,
+        *,
+        ended: asyncio.Event,
     ) -> AsyncIterator[Batch | None]:
-        """Everything from a position on, or else from the last lines on; None when a while has passed without news."""
+        """Everything from a position on, or else from the last lines on; None when a while has passed without news.
+
+        Args:
+            ended: set to end it.
+        """
         loop = asyncio.get_running_loop()
 
         def begin() -> Batch:
@@ -96,7 +107,7 @@ class LogStreams:
 
         if position is None or not await loop.run_in_executor(self._readers, follower.resume, position):
             yield await loop.run_in_executor(self._readers, begin)
-        while not self._closed.is_set():
+        while not (self._closed.is_set() or ended.is_set()):
             batch, has_more = await loop.run_in_executor(self._readers, read)
             yield batch
             try:
@@ -126,16 +137,17 @@ class LogEventStream(StreamingResponse):
         self._streams = streams
         self._log = log
         self._follower: Follower | None = None
+        self._ended = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; what it follows is closed whatever happens."""
-        with self._streams.opening(self._log) as self._follower:
+        with self._streams.opening(self._log) as self._follower, open_session(scope, self._ended.set):
             await super().__call__(scope, receive, send)
 
     async def _send_events(self, lines: int, position: Position | None) -> AsyncIterator[bytes]:
         assert self._follower is not None
         sent_at = time.monotonic()
-        async for batch in self._streams.follow(self._follower, self._log, lines, position):
+        async for batch in self._streams.follow(self._follower, self._log, lines, position, ended=self._ended):
             now = time.monotonic()
             if batch is not None:
                 reached = f"id: {self._follower.position}\n" if self._follower.position else ""

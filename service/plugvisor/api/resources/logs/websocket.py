@@ -40,8 +40,8 @@ async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
     await websocket.accept()  # a browser is told why it is closed only after that
     try:
         if not code:
-            raise Unauthorized("the admin code is needed: send it as the parameter `code`")
-        await state["gate"].check_token(code.encode("utf-8", "replace"), websocket, websocket.receive)
+            raise Unauthorized("a token or the admin code is needed: send it as the parameter `code`")
+        identity = await state["gate"].check_token(code.encode("utf-8", "replace"), websocket, websocket.receive)
         log = state["logs"].find(websocket.path_params["plugin_id"])
         state["log_streams"].check_room()
     except PlugvisorError as error:
@@ -49,9 +49,10 @@ async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):  # it may be closed already
             await websocket.close(CLOSE_CODES[type(error)], reason)
         return
-    with state["log_streams"].opening(log) as follower:
+    ended = asyncio.Event()
+    with state["log_streams"].opening(log) as follower, state["sessions"].opening(identity, ended.set):
         tasks = [
-            asyncio.create_task(_send_messages(websocket, state["log_streams"], follower, log)),
+            asyncio.create_task(_send_messages(websocket, state["log_streams"], follower, log, ended)),
             asyncio.create_task(_ignore_messages(websocket)),
         ]
         try:
@@ -65,17 +66,22 @@ async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
             raise result
 
 
-async def _send_messages(websocket: WebSocket[State], streams: LogStreams, follower: Follower, log: LogFiles) -> None:
+async def _send_messages(
+    websocket: WebSocket[State], streams: LogStreams, follower: Follower, log: LogFiles, ended: asyncio.Event
+) -> None:
     sent_at = time.monotonic()
     try:
-        async for batch in streams.follow(follower, log, DEFAULT_LINES):
+        async for batch in streams.follow(follower, log, DEFAULT_LINES, ended=ended):
             if batch is not None:
                 await _send(websocket, f'{{"type":"{batch[0]}",{batch[1][1:].decode()}')
             if time.monotonic() - sent_at >= PING_SECONDS:
                 sent_at = time.monotonic()
                 await _send(websocket, '{"type":"ping"}')
         with suppress(RuntimeError):  # uvicorn has closed it
-            await websocket.close(_SERVICE_RESTART)
+            if ended.is_set():
+                await websocket.close(CLOSE_CODES[Unauthorized], "the token or admin code is valid no more")
+            else:
+                await websocket.close(_SERVICE_RESTART)
     except WebSocketDisconnect:
         return
 

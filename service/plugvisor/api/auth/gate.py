@@ -1,4 +1,4 @@
-"""Who may change things: the admin code as a bearer token (RFC 6750), and what a wrong one costs its sender."""
+"""Who sends a request: tokens and the admin code as bearer tokens (RFC 6750), and what a wrong one costs its sender."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
     from starlette.types import Receive
 
-    from plugvisor.admin_code import AdminCode
     from plugvisor.manager.identities.identities import Identities
     from plugvisor.models.stored.identity import Role
 
@@ -42,6 +41,7 @@ LOG_SECONDS = 60.0
 REASONS = ("missing", "wrong", "repeated", "throttled")
 _MOST_SENDERS = 4096
 _KEPT_CODES = 8
+_WRONG = "the token or admin code is wrong, or has expired"
 
 
 @dataclass
@@ -58,15 +58,14 @@ class _Sender:
 
 
 class Gate:
-    """Lets the right code pass.
+    """Finds out who sends a request, and whether the role is enough.
 
-    A strong code cannot be guessed, so the right one passes at any time: nobody can lock its owner out. A
-    weak one is not compared while its sender is throttled, or the throttle would not slow guessing.
+    A token or a strong admin code cannot be guessed, so the right one passes at any time: nobody can lock its owner
+    out. A weak code is not compared while its sender is throttled, or the throttle would not slow guessing.
     """
 
-    def __init__(self, identities: Identities, code: AdminCode, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, identities: Identities, clock: Callable[[], float] = time.monotonic) -> None:
         self._identities = identities
-        self._is_weak = code.is_weak
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._senders: OrderedDict[str, _Sender] = OrderedDict()
@@ -80,7 +79,7 @@ class Gate:
         Raises:
             Unauthorized: no token, or a wrong one; after a delay if the client has sent too many.
             TooManyAttempts: too many wrong ones came from the same client.
-            Forbidden: its role is not enough.
+            Forbidden: the role is not enough.
         """
         token = _read_token(request)
         if not token:
@@ -88,7 +87,7 @@ class Gate:
             raise Unauthorized("a token or the admin code is needed: send it as `Authorization: Bearer <token>`")
         identity = await self.check_token(token, request, request.receive)
         if not identity.has(role):
-            raise Forbidden(f"this needs the role {role}, and {identity.name!r} is a {identity.role}", role)
+            raise Forbidden(f"this needs the role {role}, and {identity.name!r} has the role {identity.role}", role)
         return identity
 
     async def check_token(self, token: bytes, connection: HTTPConnection[Any], receive: Receive) -> Identity:
@@ -102,16 +101,17 @@ class Gate:
         if isinstance(found, Identity):
             return found
         if found != "throttled":
-            raise Unauthorized("the token or admin code is wrong")
+            raise Unauthorized(_WRONG)
         sender = self._senders[address]
         wait_seconds = self._seconds_to_wait(sender)
         error = TooManyAttempts(
-            f"too many wrong tokens came from this address; try again in {wait_seconds} seconds", wait_seconds
+            f"too many wrong tokens or admin codes came from this address; try again in {wait_seconds} seconds",
+            wait_seconds,
         )
         if self._delayed >= MOST_DELAYED or sender.delayed >= MOST_DELAYED_PER_ADDRESS:
             raise error
         await self._delay(sender, receive)
-        raise error if self._is_weak else Unauthorized("the token or admin code is wrong")
+        raise error if self._identities.has_weak_code else Unauthorized(_WRONG)
 
     def identify(self, request: Request[Any]) -> Identity | None:
         """Who has sent a request that needs no token; a wrong one counts as one, and is not delayed."""
@@ -123,8 +123,9 @@ class Gate:
         """Whose token it is; if it is wrong it is counted, and why it does not pass is returned: one of `REASONS`."""
         sender = self._senders.get(address)
         is_throttled = sender is not None and self._seconds_to_wait(sender) > 0
-        is_compared = not (is_throttled and self._is_weak)
-        if is_compared and (identity := self._identities.find(token)) is not None:
+        compares_code = not (is_throttled and self._identities.has_weak_code)
+        identity = self._identities.find(token, compare_code=compares_code)
+        if identity is not None:
             return identity
         if sender is None:
             sender = self._senders[address] = _Sender()
@@ -136,7 +137,7 @@ class Gate:
             reason = "repeated"
         else:
             reason = "throttled" if is_throttled else "wrong"
-            if is_compared:
+            if compares_code:
                 sender.wrong_codes.append(digest)
             if not is_throttled:
                 sender.full_at = max(sender.full_at, self._clock()) + REFILL_SECONDS
@@ -167,7 +168,7 @@ class Gate:
             sender.unlogged += 1
             return
         more = f"; {sender.unlogged} more came since the last such line" if sender.unlogged else ""
-        logger.warning("a wrong admin code came from %s%s", address or "the Unix socket", more)
+        logger.warning("a wrong token or admin code came from %s%s", address or "the Unix socket", more)
         sender.logged_at, sender.unlogged = now, 0
 
 

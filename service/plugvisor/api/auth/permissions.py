@@ -1,0 +1,27 @@
+"""Which plugins an identity may change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plugvisor.errors import Forbidden
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from plugvisor.models.stored.identity import Identity
+
+
+def require_plugin(identity: Identity, plugin_id: str) -> None:
+    """Raise `Forbidden` if an identity may not change a plugin."""
+    if not identity.may_change(plugin_id):
+        patterns = ", ".join(identity.plugins)
+        error = Forbidden(f"{identity.name!r} may not change {plugin_id!r}; its plugins are {patterns}", "")
+        error.plugin_id = plugin_id
+        raise error
+
+
+def require_plugins(identity: Identity, plugin_ids: Iterable[str]) -> None:
+    """Raise `Forbidden` if an identity may not change one of some plugins."""
+    for plugin_id in plugin_ids:
+        require_plugin(identity, plugin_id)

@@ -1,0 +1,69 @@
+"""The identity `admin`: which code proves it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import TYPE_CHECKING
+
+from plugvisor.admin_code import make_admin_code
+from plugvisor.models.stored.identity import Identity
+from plugvisor.store.identities import StoredCode
+
+if TYPE_CHECKING:
+    from plugvisor.admin_code import AdminCode
+
+
+class Admin:
+    """Knows the code in force: the configured one, or the one that a request has put in its place."""
+
+    def __init__(self, configured: AdminCode) -> None:
+        self.identity = Identity("admin", "admin")
+        """Another object whenever the code is another."""
+        self.stored: StoredCode | None = None
+        """The code that a request has made; None if the configured one is in force."""
+        self._configured = configured
+        self._digest = hash_token(configured.value.encode())
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the code in force is short enough to be guessed."""
+        return self.stored is None and self._configured.is_weak
+
+    def is_proved_by(self, digest: bytes) -> bool:
+        """Whether this is the SHA-256 of the code in force; takes the same time for every other."""
+        return hmac.compare_digest(digest, self._digest)
+
+    def make_code(self) -> tuple[str, StoredCode]:
+        """A random code, and what to remember of it; it is not yet in force. This blocks."""
+        code = make_admin_code().value
+        salt = secrets.token_bytes(16)
+        return code, StoredCode(hash_token(code.encode()), salt, self._hash_configured(salt))
+
+    def is_replaced_by(self, stored: StoredCode) -> bool:
+        """Whether a code was made to replace the one that is configured now. This blocks."""
+        return hmac.compare_digest(self._hash_configured(stored.salt), stored.replaced)
+
+    def replace(self, stored: StoredCode | None) -> None:
+        """Put another code in force; None is the configured one."""
+        self.stored = stored
+        self._digest = stored.digest if stored else hash_token(self._configured.value.encode())
+        self.identity = Identity("admin", "admin")
+
+    def configure(self, code: AdminCode) -> bool:
+        """Put a code in force that was configured since; returns whether it is another than before."""
+        if code.value == self._configured.value:
+            return False
+        self._configured = code
+        self.replace(None)
+        return True
+
+    def _hash_configured(self, salt: bytes) -> bytes:
+        # it may be a weak one: whoever has the database shall not find it by trying
+        return hashlib.scrypt(self._configured.value.encode(), salt=salt, n=2**14, r=8, p=1)
+
+
+def hash_token(token: bytes) -> bytes:
+    """What is kept of a token: it is random, so nothing slower than SHA-256 is needed."""
+    return hashlib.sha256(token).digest()

@@ -1,0 +1,83 @@
+"""Identities in the store, and the admin code that a request has made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from plugvisor.models.stored.identity import Identity
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+_COLUMNS = "name, role, plugins, token_sha256, created_at, created_by, expires_at"
+
+
+class StoredIdentity(NamedTuple):
+    """An identity, and what is known of it."""
+
+    identity: Identity
+    digest: bytes
+    """SHA-256 of its token."""
+    created_at: float
+    created_by: str
+
+
+class StoredCode(NamedTuple):
+    """An admin code that a request has made; it applies as long as the configured code is the one it replaces."""
+
+    digest: bytes
+    """SHA-256 of the code."""
+    salt: bytes
+    replaced: bytes
+    """scrypt of the configured code, with that salt."""
+
+
+def load(connection: sqlite3.Connection) -> tuple[list[StoredIdentity], StoredCode | None]:
+    """Read everything."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM identity ORDER BY name")  # noqa: S608 - a constant
+    identities = [
+        StoredIdentity(
+            Identity(name, role, msgspec.json.decode(plugins, type=tuple[str, ...]), expires_at), digest, at, by
+        )
+        for name, role, plugins, digest, at, by, expires_at in rows
+    ]
+    code = connection.execute("SELECT code_sha256, salt, replaced FROM admin_code").fetchone()
+    return identities, code and StoredCode(*code)
+
+
+def save(connection: sqlite3.Connection, stored: StoredIdentity) -> None:
+    """Add an identity, or put it in the place of the one of its name."""
+    identity = stored.identity
+    values = (
+        identity.name,
+        identity.role,
+        msgspec.json.encode(identity.plugins).decode(),
+        stored.digest,
+        stored.created_at,
+        stored.created_by,
+        identity.expires_at,
+    )
+    connection.execute(f"INSERT OR REPLACE INTO identity ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+
+
+def delete(connection: sqlite3.Connection, name: str) -> None:
+    """Remove an identity."""
+    connection.execute("DELETE FROM identity WHERE name = ?", (name,))
+
+
+def save_code(connection: sqlite3.Connection, code: StoredCode | None) -> None:
+    """Remember the admin code that a request has made; None: the configured one applies."""
+    connection.execute("DELETE FROM admin_code")
+    if code is not None:
+        connection.execute("INSERT INTO admin_code (id, code_sha256, salt, replaced) VALUES (1, ?, ?, ?)", code)
+
+
+def save_all(connection: sqlite3.Connection, identities: Iterable[StoredIdentity], code: StoredCode | None) -> None:
+    """Remember these and no others."""
+    connection.execute("DELETE FROM identity")
+    for stored in identities:
+        save(connection, stored)
+    save_code(connection, code)
