@@ -24,14 +24,20 @@ def run_add(arguments: argparse.Namespace) -> int:
         body["plugins"] = arguments.plugins
     if arguments.expires:
         body["expires_at"] = read_future("--expires", arguments.expires)
-    _show_token(Client.from_env(os.environ).call("POST", "/identities", body), "is added")
+    _show_token(Client.from_env(os.environ).call("POST", "/identities", body), "is added; its token is shown this once")
     return 0
 
 
 def run_rotate(arguments: argparse.Namespace) -> int:
     """Replace a token; the new one is all that standard output gets."""
     answer = Client.from_env(os.environ).call("POST", f"{_path_of(arguments.name)}/rotate")
-    _show_token(answer, "has a new token")
+    if arguments.name == "admin":
+        words = (
+            "has a new code, shown this once, until another one is configured; commands find it in PLUGVISOR_TOKEN only"
+        )
+        _show_token(answer, words)
+    else:
+        _show_token(answer, "has a new token, shown this once")
     return 0
 
 
@@ -76,7 +82,7 @@ def _path_of(name: str) -> str:
 
 def _show_token(issued: Mapping[str, Any], what_happened: str) -> None:
     """Print a token that was just issued."""
-    print(f"{issued['name']!r} {what_happened}; it is shown this once", file=sys.stderr)
+    print(f"{issued['name']!r} {what_happened}", file=sys.stderr)
     print(_describe(issued), file=sys.stderr, flush=True)
     print(issued["token"], flush=True)
 
