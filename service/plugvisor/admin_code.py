@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 SHORTEST_STRONG_CODE = 16
 """In characters. A shorter code can be guessed, so it is not compared while its sender is throttled."""
+WEAK_CODE = (
+    "the admin code is short: it can be guessed in the long run, and wrong codes are throttled for everyone "
+    "behind one address; set PLUGVISOR_ADMIN_CODE to 16 characters or more"
+)
 _SHORTEST_CODE = 4
 _ADVICE = (
     "root has no right to other users' files here (CAP_DAC_OVERRIDE): on the machine that has the file, `chown root` "
@@ -29,6 +33,8 @@ class AdminCode:
     value: str
     is_new: bool = False
     """Whether it was just generated, and the operator has not seen it."""
+    path: Path | None = field(default=None, compare=False)
+    """The file that it was read from."""
 
     @property
     def is_weak(self) -> bool:
@@ -52,13 +58,18 @@ def read_admin_code(environ: Mapping[str, str]) -> AdminCode | None:
         return None
     if Path(path).is_char_device():
         return None  # /dev/null: docker-compose.yml mounts it if there is no file
+    return read_code_file(Path(path))
+
+
+def read_code_file(path: Path) -> AdminCode:
+    """Return the code in a file; raises `ConfigurationError`."""
     try:
-        code = Path(path).read_text(encoding="utf-8").strip()
+        code = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         advice = f"; {_ADVICE}" if isinstance(error, PermissionError) and os.geteuid() == 0 else ""
-        raise ConfigurationError(f"cannot read PLUGVISOR_ADMIN_CODE_FILE {path!r}: {why}{advice}") from error
-    return AdminCode(_check(code, f"the admin code in {path!r}"))
+        raise ConfigurationError(f"cannot read PLUGVISOR_ADMIN_CODE_FILE {str(path)!r}: {why}{advice}") from error
+    return AdminCode(_check(code, f"the admin code in {str(path)!r}"), path=path)
 
 
 def keep_admin_code(path: Path, code: AdminCode, group_id: int | None = None) -> None:

@@ -105,7 +105,7 @@ class PlugvisorStack:
         """Whether the service answers, and supervisord with it."""
         assert self.process is None or self.process.poll() is None, self.output_path.read_text()
         with contextlib.suppress(httpx.TransportError):
-            return self.http.get("/plugin/status").status_code == 200
+            return self.get("/plugin/status").status_code == 200
         return False
 
     def down(self) -> None:
@@ -141,10 +141,22 @@ class PlugvisorStack:
 
     # -- talking to it
 
+    def get(self, path: str, code: str | None = ADMIN_CODE, **arguments: Any) -> httpx.Response:
+        """GET with the admin code, or with another token, or with none."""
+        headers = {"Authorization": f"Bearer {code}"} if code is not None else {}
+        return self.http.get(path, headers=headers, **arguments)
+
     def post(self, path: str, code: str | None = ADMIN_CODE, **arguments: Any) -> httpx.Response:
-        """POST with the admin code, or with another, or with none."""
+        """POST with the admin code, or with another token, or with none."""
         headers = {"Authorization": f"Bearer {code}"} if code is not None else {}
         return self.http.post(path, headers=headers, **arguments)
+
+    def add_identity(self, name: str, role: str, **more: Any) -> str:
+        """Add an identity; returns its token."""
+        response = self.post("/identities", json={"name": name, "role": role, **more})
+        assert response.status_code == 200, response.text
+        token: str = response.json()["token"]
+        return token
 
     def status(self, plugin_id: str) -> dict[str, Any]:
         """A plugin's status, as the API reports it."""

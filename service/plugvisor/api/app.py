@@ -27,6 +27,7 @@ from plugvisor.api.routes import ROUTES, make_routes
 from plugvisor.api.state import State
 from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
+from plugvisor.manager.identities.code_file import CodeFile
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.manager.intents.intents import Intents
 from plugvisor.manager.journal.recorder import Recorder
@@ -59,6 +60,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         intents = Intents(store, remembers=settings.remember)
         recorder = Recorder(store)
         await asyncio.gather(identities.load(), intents.load())
+        code_file = CodeFile(admin_code.path, identities)
+        code_file.open()
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine, intents)
         await asyncio.gather(engine.open(), manager.load())
@@ -93,10 +96,12 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             routes=ROUTES,
             endless=[events, log_streams],
         )
+        await code_file.close()
         await limit_watch.close()
         await sampler.close()
         await manager.close()
         await engine.close()
+        identities.close()
         await store.close()
 
     app = Starlette(

@@ -1,4 +1,4 @@
-"""The admin code of a service that is started by hand, and what to say of a short one."""
+"""The admin code of a service that is started by hand."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, re
 
 if TYPE_CHECKING:
     from plugvisor.settings import Settings
-
-WEAK_CODE = (
-    "the admin code is short: it can be guessed in the long run, and wrong codes are throttled for everyone "
-    "behind one address; set PLUGVISOR_ADMIN_CODE to 16 characters or more"
-)
 
 
 def find_admin_code(settings: Settings) -> AdminCode:

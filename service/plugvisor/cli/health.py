@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -26,13 +27,14 @@ def run_health(_arguments: argparse.Namespace) -> int:
     """Ask the service, as a container's health check does."""
     settings = Settings.from_env(os.environ)
     try:
-        with connect(settings) as connection:
-            status, body = ask(connection)
+        status, body = ask(settings, "/available")
+        if status == HTTPStatus.UNAUTHORIZED:  # PLUGVISOR_READ_AUTH=viewer
+            status, body = ask(settings, "/health")
     except (OSError, ValueError) as error:  # the latter: no host can have such a name, or that is not HTTP
         reason = getattr(error, "strerror", None) or error
         print(f"unhealthy: no answer from {settings.url}: {reason}", file=sys.stderr)
         return 1
-    if status != 200:
+    if status != HTTPStatus.OK:
         print(f"unhealthy: {settings.url} answers {status}: {read_detail(body)}", file=sys.stderr)
         return 1
     print("healthy")
@@ -54,18 +56,20 @@ def connect(settings: Settings) -> socket.socket:
     return socket.create_connection((url.hostname, url.port), HEALTH_TIMEOUT_SECONDS)
 
 
-def ask(connection: socket.socket) -> tuple[int, str]:
-    """`GET /available`: the status and the body.
+def ask(settings: Settings, path: str) -> tuple[int, str]:
+    """GET a path: the status and the body.
 
     Raises:
         OSError
         ValueError: the answer is not HTTP.
     """
     # a name that the service always answers to
-    connection.sendall(b"GET /available HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     answer = b""
-    while len(answer) < _LONGEST_ANSWER_BYTES and (part := connection.recv(_LONGEST_ANSWER_BYTES)):
-        answer += part
+    with connect(settings) as connection:
+        connection.sendall(request.encode())
+        while len(answer) < _LONGEST_ANSWER_BYTES and (part := connection.recv(_LONGEST_ANSWER_BYTES)):
+            answer += part
     head, _, body = answer.partition(b"\r\n\r\n")
     match head.split(maxsplit=2):
         case [version, status, _] if version.startswith(b"HTTP/"):

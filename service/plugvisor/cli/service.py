@@ -7,10 +7,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from plugvisor.admin_code import WEAK_CODE
 from plugvisor.api.app import create_app
 from plugvisor.api.http.hosts import HostCheck
 from plugvisor.api.http.server import serve
-from plugvisor.cli.admin_code import WEAK_CODE, find_admin_code
+from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.settings import Settings, find_unknown_variables

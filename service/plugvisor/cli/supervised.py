@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from plugvisor import VERSION
-from plugvisor.cli.admin_code import WEAK_CODE
+from plugvisor.admin_code import WEAK_CODE
 from plugvisor.cli.listener import ANY_NAME, open_listener
 from plugvisor.engines.supervisord import boot
 from plugvisor.engines.supervisord.program import find_missing_commands, launch_path

@@ -85,14 +85,21 @@ class CatalogKeeper:
         # what runs was most probably launched with it; its checks are compared
         self._note_published(self.catalog.values())
 
-    async def read_all(self) -> tuple[Catalog, Catalog]:
-        """Read every plugin again; returns each by itself, before and after. Raises `PluginsUnreadable`."""
+    async def read_all(self, accepts: Callable[[str], bool]) -> tuple[Catalog, Catalog]:
+        """Read every plugin that is accepted again; returns each by itself, before and after.
+
+        Raises:
+            PluginsUnreadable
+        """
         before = dict(self._read)
         began = self._readings
         fresh = await self._reader.read_all(self._read)
         for plugin_id in before | fresh:
-            if self._read_at.get(plugin_id, 0) > began:  # a start or a reload has read it since
+            is_newer = self._read_at.get(plugin_id, 0) > began  # a start or a reload has read it since
+            if is_newer or (not accepts(plugin_id) and plugin_id in self._read):
                 fresh[plugin_id] = self._read[plugin_id]
+            elif not accepts(plugin_id):
+                fresh.pop(plugin_id, None)
         self._store(dict(sorted(fresh.items())))
         return before, self._read
 

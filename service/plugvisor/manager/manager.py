@@ -17,7 +17,7 @@ from plugvisor.manager.facts_keeper import FactsKeeper
 from plugvisor.manager.operations import Operations
 from plugvisor.manager.outcome import Outcome
 from plugvisor.manager.readiness import Readiness, find_ready_seconds
-from plugvisor.manager.refresher import Refresher
+from plugvisor.manager.refresher import Refresher, every_plugin
 from plugvisor.manager.restorer import Restorer
 from plugvisor.models.process import Process, ProcessState
 
@@ -214,18 +214,21 @@ class Manager:
         finished = not (is_starting or is_unready)
         return Outcome(process, finished, self.facts(plugin_id))
 
-    async def refresh(self) -> Refreshed:
+    async def refresh(self, accepts: Callable[[str], bool] = every_plugin) -> Refreshed:
         """Read the whole plugins folder again: add plugins, note changes, remove plugins. Starts nothing.
 
         A change is applied at the plugin's next start or reload. A plugin whose folder is gone is
         stopped and removed; one whose manifest is broken goes on as it was.
+
+        Args:
+            accepts: whether a plugin of this id is read, added or removed; the others stay as they were read.
 
         Raises:
             PluginsUnreadable
             StartFailed: a new plugin could not be made known to the engine; everything else has been done.
             StopTimeout: a removed plugin's process is still alive; everything else has been done.
         """
-        return await self._operations.run_detached(self._refresher.refresh())
+        return await self._operations.run_detached(self._refresher.refresh(accepts))
 
     async def run_detached(self, work: Coroutine[None, None, T]) -> T:
         """Run what consists of several operations; a client that disconnects does not cancel it."""

@@ -11,7 +11,7 @@ from plugvisor.errors import AlreadyRunning, InvalidManifest, NotRunning, StartF
 from plugvisor.manager.dependencies.order import begin_in_order, find_nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
@@ -23,6 +23,11 @@ REMOVE_TRIES = 3
 """How often a plugin is stopped that somebody starts again before it can be removed."""
 
 
+def every_plugin(_plugin_id: str) -> bool:
+    """Accept any plugin."""
+    return True
+
+
 @dataclass(frozen=True)
 class Refreshed:
     """Sorted ids."""
@@ -31,6 +36,12 @@ class Refreshed:
     changed: list[str]
     removed: list[str]
     invalid: list[str]
+
+    def only(self, accepts: Callable[[str], bool]) -> Refreshed:
+        """The same, of some plugins alone."""
+        return Refreshed(
+            *(list(filter(accepts, ids)) for ids in (self.added, self.changed, self.removed, self.invalid))
+        )
 
     def reject(self, ids: list[str]) -> Refreshed:
         """The same, with ids that could not be added among the invalid ones."""
@@ -73,14 +84,16 @@ class Refresher:
         self._operations = operations
         self._turn = asyncio.Lock()
 
-    async def refresh(self) -> Refreshed:
+    async def refresh(self, accepts: Callable[[str], bool] = every_plugin) -> Refreshed:
         """See `Manager.refresh`."""
         async with self._turn:
-            before, after = await self._keeper.read_all()
+            before, after = await self._keeper.read_all(accepts)
             changed = {plugin_id for plugin_id, plugin in after.items() if plugin != before.get(plugin_id)}
-            refreshed = list_differences(before, self._keeper.catalog, changed, self._engine.read())
+            refreshed = list_differences(before, self._keeper.catalog, changed, self._engine.read()).only(accepts)
             run = self._operations.run
-            gone = [plugin.id for plugin in self._keeper.catalog.values() if plugin.folder is None]
+            gone = [
+                plugin.id for plugin in self._keeper.catalog.values() if plugin.folder is None and accepts(plugin.id)
+            ]
             removals = await begin_in_order(
                 gone,
                 find_nearest(gone, self._keeper.get_dependents),

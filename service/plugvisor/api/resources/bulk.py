@@ -10,11 +10,13 @@ from urllib.parse import quote
 
 import msgspec
 
+from plugvisor.api.auth.permissions import require_plugin, require_plugins
 from plugvisor.api.problems import make_problem
 from plugvisor.api.resources.plugins import WAITING
 from plugvisor.api.responses import respond
+from plugvisor.api.state import get_identity
 from plugvisor.api.views import make_outcome
-from plugvisor.errors import AlreadyRunning, NotRunning, PluginNotFound, PlugvisorError
+from plugvisor.errors import AlreadyRunning, Forbidden, NotRunning, PluginNotFound, PlugvisorError
 from plugvisor.manager.dependencies.order import BEGUN_AT_ONCE, sort_into_groups
 from plugvisor.manager.outcome import Outcome
 from plugvisor.models.outcome import BulkItem, BulkResult
@@ -71,9 +73,11 @@ async def stop_plugins(request: Request[State], query: StopQuery, body: PluginId
     manager, engine = request.state["manager"], request.state["engine"]
     processes = engine.read()
     running = [name for name in manager.catalog if _can_stop(processes.get(name, NEVER_ADDED))]
-    names = _choose(body, running)
+    names, rejected = _choose(request, body, running)
     if query.dependents:
-        names += manager.list_running_dependents(names)
+        dependents = manager.list_running_dependents(names)
+        require_plugins(get_identity(request), dependents)
+        names += dependents
     by_name = await manager.run_detached(manager.stop_many(names, query.wait_seconds))
     verb = Verb(
         lambda name, _wait_seconds, _begun: _give(by_name.get(name, PluginNotFound(name))),
@@ -82,7 +86,8 @@ async def stop_plugins(request: Request[State], query: StopQuery, body: PluginId
         NotRunning,
         "Plugin is not running",
     )
-    return _answer(request, [await _run_one(verb, name, None, engine, asyncio.Event()) for name in names])
+    results = [await _run_one(verb, name, None, engine, asyncio.Event()) for name in names]
+    return _answer(request, [*results, *rejected])
 
 
 async def _give(result: Outcome | BaseException) -> Outcome:
@@ -95,17 +100,29 @@ def _can_stop(process: Process) -> bool:
     return process.state not in _AT_REST or bool(process.queued)
 
 
-def _choose(body: PluginIds, default: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(default if body.plugin_ids is msgspec.UNSET else body.plugin_ids))
+def _choose(request: Request[State], body: PluginIds, default: Sequence[str]) -> tuple[list[str], list[BulkItem]]:
+    """The plugins that were named, or else the default, that the client may change; and an item for each other one."""
+    identity = get_identity(request)
+    if body.plugin_ids is msgspec.UNSET:
+        return [name for name in default if identity.may_change(name)], []
+    chosen, rejected = [], []
+    for name in dict.fromkeys(body.plugin_ids):
+        try:
+            require_plugin(identity, name)
+        except Forbidden as error:
+            rejected.append(BulkItem(plugin_id=name, ok=False, problem=make_problem(error, name)))
+        else:
+            chosen.append(name)
+    return chosen, rejected
 
 
 async def _start_in_order(request: Request[State], verb: Verb, query: WaitQuery, body: PluginIds) -> Response:
     manager, engine = request.state["manager"], request.state["engine"]
     engine.read()  # one answer that supervisord is away, and not one for each plugin
-    names = _choose(body, [plugin.id for plugin in manager.catalog.values() if plugin.enabled])
+    names, rejected = _choose(request, body, [plugin.id for plugin in manager.catalog.values() if plugin.enabled])
     groups = sort_into_groups(names, manager.catalog)
     by_name = await manager.run_detached(run_all(verb, groups, query.wait_seconds, engine))
-    return _answer(request, [by_name[name] for name in names])
+    return _answer(request, [*(by_name[name] for name in names), *rejected])
 
 
 def _answer(request: Request[State], results: list[BulkItem]) -> Response:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from plugvisor.api.auth.permissions import require_plugins
 from plugvisor.api.responses import REVALIDATE, JsonResponse, respond
+from plugvisor.api.state import get_identity
 from plugvisor.api.views import make_outcome
 from plugvisor.models.outcome import RefreshResult
 
@@ -54,7 +56,10 @@ async def start_plugin(request: Request[State], query: WaitQuery) -> Response:
 async def stop_plugin(request: Request[State], query: StopQuery) -> Response:
     """Stop a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    outcome = await request.state["manager"].stop(plugin_id, query.wait_seconds, dependents=query.dependents)
+    manager = request.state["manager"]
+    if query.dependents:
+        require_plugins(get_identity(request), manager.list_running_dependents([plugin_id]))
+    outcome = await manager.stop(plugin_id, query.wait_seconds, dependents=query.dependents)
     return _answer(plugin_id, outcome, "Plugin stopped successfully", "Plugin is stopping")
 
 
@@ -68,8 +73,8 @@ async def reload_plugin(request: Request[State], query: WaitQuery) -> Response:
 
 
 async def refresh_plugins(request: Request[State]) -> Response:
-    """Read the plugins folder again."""
-    refreshed = await request.state["manager"].refresh()
+    """Read the plugins folder again: what becomes of the plugins that the client may change."""
+    refreshed = await request.state["manager"].refresh(get_identity(request).may_change)
     return respond(
         RefreshResult(
             added=refreshed.added,

@@ -59,7 +59,7 @@ class Identities:
         async with self._turn:
             await self._load()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Save no more."""
         self._store.on_change.remove(self._recover_soon)
         self._store.on_replaced.remove(self._save_again)
@@ -82,7 +82,10 @@ class Identities:
         return found.identity if found is not None and not _has_expired(found.identity) else None
 
     def is_valid(self, identity: Identity) -> bool:
-        """Whether an identity that a token has proved before would be found by that token now."""
+        """Whether an identity that a token has proved before would be found by that token now.
+
+        Each token has an identity of its own: another object, even if everything that it says is the same.
+        """
         if identity is self._admin.identity:
             return True
         known = self._by_name.get(identity.name)
@@ -118,7 +121,7 @@ class Identities:
             if identity.name in self._by_name or identity.name == self._admin.identity.name:
                 raise IdentityExists(f"there is an identity {identity.name!r} already; remove it first, or rotate it")
             token = make_token()
-            new = StoredIdentity(identity, hash_token(token.encode()), time.time(), by)
+            new = StoredIdentity(replace(identity), hash_token(token.encode()), time.time(), by)
             await self._write(lambda connection: stored.save(connection, new))
             self._by_name[identity.name] = self._by_digest[new.digest] = new
         self._announce()
@@ -151,7 +154,6 @@ class Identities:
             if _has_expired(old.identity):
                 raise InvalidRequest(f"the identity {name!r} has expired; remove it and add it again")
             token = make_token()
-            # a copy: streams that the old token has opened hold the identity that it has proved
             new = old._replace(identity=replace(old.identity), digest=hash_token(token.encode()))
             await self._write(lambda connection: stored.save(connection, new))
             del self._by_digest[old.digest]

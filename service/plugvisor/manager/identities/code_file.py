@@ -1,0 +1,76 @@
+"""Reads the file of the admin code again whenever it changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from plugvisor.admin_code import WEAK_CODE, AdminCode, read_code_file
+from plugvisor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plugvisor.manager.identities.identities import Identities
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+
+Signature = tuple[int, int, int, int] | None
+"""By which a change of a file shows; None if there is no file."""
+
+
+class CodeFile:
+    """Watches a file from `open` to `close`, if there is one; what is unusable changes nothing.
+
+    A change counts once the file has been the same twice in a row: it may be only half written.
+    """
+
+    def __init__(self, path: Path | None, identities: Identities) -> None:
+        self._path = path
+        self._identities = identities
+        self._seen: Signature = None
+        self._taken: Signature = None
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin; what is in the file now is read again, too, for it may have changed since it was read."""
+        if self._path is not None:
+            self._task = asyncio.create_task(self._watch(self._path))
+
+    async def close(self) -> None:
+        """Watch no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _watch(self, path: Path) -> None:
+        while True:
+            try:
+                code = await asyncio.to_thread(self._read_if_changed, path)
+            except ConfigurationError as error:  # once for each change
+                logger.warning("the admin code stays what it was: %s", error)
+            else:
+                if code is not None and await self._identities.configure(code):
+                    logger.info("the admin code is another now: its file has changed")
+                    if code.is_weak:
+                        logger.warning(WEAK_CODE)
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _read_if_changed(self, path: Path) -> AdminCode | None:
+        signature = _sign(path)
+        if signature != self._seen or signature == self._taken:
+            self._seen = signature
+            return None
+        self._taken = signature
+        return read_code_file(path)
+
+
+def _sign(path: Path) -> Signature:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
