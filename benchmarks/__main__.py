@@ -19,11 +19,13 @@ from benchmarks.groups.crashes import measure_crashes
 from benchmarks.groups.dependencies import measure_dependencies
 from benchmarks.groups.events import measure_events
 from benchmarks.groups.idle import measure_idle
+from benchmarks.groups.journal import measure_journal
 from benchmarks.groups.lifecycle import measure_lifecycle
 from benchmarks.groups.memory_limit import measure_memory_limit
 from benchmarks.groups.monitoring import measure_monitoring
 from benchmarks.groups.operations import measure_operations
 from benchmarks.groups.reads import measure_reads
+from benchmarks.groups.remembering import measure_remembering
 from benchmarks.groups.resync import measure_resync
 from benchmarks.machine import describe_machine
 from benchmarks.table import format_goals, format_line, format_page
@@ -56,6 +58,8 @@ GROUPS: Mapping[str, Group] = {
     "dependencies": Group(measure_dependencies, (10, 100)),
     "monitoring": Group(measure_monitoring, (100,)),
     "crash_loop": Group(measure_crash_loop, (10,)),
+    "remembering": Group(measure_remembering, (100, 1000)),
+    "journal": Group(measure_journal, (100,)),
     "memory_limit": Group(measure_memory_limit, (10,)),
 }
 

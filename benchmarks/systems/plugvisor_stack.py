@@ -77,7 +77,9 @@ class ApiClient:
 class PlugvisorStack(Supervisord):
     """`plugvisor up` in a folder of its own."""
 
-    def __init__(self, root: Path, manifests: Mapping[str, str]) -> None:
+    def __init__(
+        self, root: Path, manifests: Mapping[str, str], prepare: Callable[[Path], object], environ: Mapping[str, str]
+    ) -> None:
         self.port = find_free_port()
         self.log_path = root / "run" / "log" / "_supervisord.log"
         self.state_stream_path = root / "run" / "state.sock"
@@ -95,7 +97,10 @@ class PlugvisorStack(Supervisord):
             "PLUGVISOR_RUN_DIR": str(root / "run"),
             "PLUGVISOR_STATE_DIR": str(root / "state"),
             "PLUGVISOR_ADMIN_CODE": ADMIN_CODE,
+            **environ,
         }
+        (root / "state").mkdir(mode=0o700)
+        prepare(root / "state")
         self._began = time.monotonic()
         with self._output_path.open("wb") as output:
             process = subprocess.Popen(
@@ -180,11 +185,18 @@ def make_manifest(
 
 
 @contextlib.contextmanager
-def start_plugvisor(manifests: Mapping[str, str]) -> Iterator[PlugvisorStack]:
-    """Plugvisor with these plugins, being started; all of it is ended afterwards."""
+def start_plugvisor(
+    manifests: Mapping[str, str], prepare: Callable[[Path], object] = lambda _folder: None, **environ: str
+) -> Iterator[PlugvisorStack]:
+    """Plugvisor with these plugins, being started; all of it is ended afterwards.
+
+    Args:
+        prepare: called with the folder of the store before the start.
+        environ: more settings.
+    """
     root = Path(tempfile.mkdtemp(prefix="pv-"))  # short: a Unix socket's path has at most 107 bytes
     try:
-        stack = PlugvisorStack(root, manifests)
+        stack = PlugvisorStack(root, manifests, prepare, environ)
         try:
             yield stack
         finally:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.chaos.activity import Activity
     from tests.chaos.faults import Faults
     from tests.chaos.operations import Operation
+    from tests.chaos.promises.intents import IntentRecord
     from tests.chaos.promises.process_watcher import ProcessWatcher
     from tests.helpers.stack import PlugvisorStack
 
@@ -48,7 +49,15 @@ EXCUSED = ("supervisor_unavailable", "start_failed", "plugins_unreadable")
 class Clients:
     """Plays rounds on one Plugvisor."""
 
-    def __init__(self, stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher, faults: Faults) -> None:
+    def __init__(
+        self,
+        stack: PlugvisorStack,
+        activity: Activity,
+        watcher: ProcessWatcher,
+        faults: Faults,
+        intents: IntentRecord,
+    ) -> None:
+        self._intents = intents
         self.done: collections.Counter[str] = collections.Counter()
         self.answers: collections.Counter[str] = collections.Counter()
         self._stack = stack
@@ -96,13 +105,17 @@ class Clients:
             case "refresh":
                 with self._activity.doing_all(starts=False):
                     self._ask("POST", "/plugins/refresh", LONGEST_SECONDS, http)
+            case "disable" | "enable" as verb:
+                self._toggle(verb, name, http)
             case "ctl-start" | "ctl-stop" | "ctl-restart":
                 verb = operation.kind.removeprefix("ctl-")
                 with (
                     self._activity.doing(name, starts=verb != "stop", stops=verb == "stop"),
                     self._activity.requirements.overriding(name),
                 ):
+                    began = time.monotonic()
                     self._stack.ctl(verb, name)
+                    self._intents.note_unknown(name, began)
             case "ctl-update":
                 with self._activity.doing_all(starts=True):
                     self._stack.ctl("update")
@@ -123,10 +136,17 @@ class Clients:
                 response = http.post(path, headers=ADMIN)
             except httpx.TransportError as error:
                 self._activity.forget_end(name, may_start=starts)
+                self._intents.note_unknown(name, interval.began)
                 self._check_transport_error(path, error, interval.began)
                 return
             seconds = time.monotonic() - interval.began
             code = response.json().get("code", "")
+            if response.is_success:
+                self._intents.note(name, "stopped" if verb == "stop" else "running", interval.began)
+            elif response.status_code >= 500 or code == "dependency_failed":  # it may have been begun all the same
+                self._intents.note_unknown(name, interval.began)
+            for other in self._activity.requirements.dependents[name] if dependents else ():
+                self._intents.note_unknown(other, interval.began)
             self.answers[f"{verb} {response.status_code} {code}".strip()] += 1
             if starts and self._may_wait(name) and response.status_code != 200:
                 self._activity.note_unsettled(name, interval, must_follow=response.status_code == 202)
@@ -154,6 +174,21 @@ class Clients:
             self._watcher.report(f"6: {answer}")
         if seconds > LONGEST_SECONDS + (FREEZE_SECONDS if was_disturbed else 0):
             self._watcher.report(f"5: {answer}")
+
+    def _toggle(self, verb: str, name: str, http: httpx.Client) -> None:
+        with self._activity.doing(name, stops=verb == "disable") as interval:
+            if verb == "disable":
+                self._activity.forget_end(name, may_start=False)
+            try:
+                response = http.post(f"/plugin/{name}/{verb}", headers=ADMIN)
+            except httpx.TransportError as error:
+                self._check_transport_error(verb, error, interval.began)
+                return
+        code = response.json().get("code", "")
+        self.answers[f"{verb} {response.status_code} {code}".strip()] += 1
+        is_excused = self._was_disturbed(interval.began) and response.status_code == 503
+        if response.status_code not in (200, 202, 404) and not is_excused:
+            self._watcher.report(f"6: {verb} of {name!r}: {response.status_code} {response.text}")
 
     def _may_wait(self, name: str) -> bool:
         """Whether a start may have to wait for other plugins."""
@@ -224,6 +259,7 @@ class Clients:
         began = time.monotonic()
         with self._activity.doing(name, starts=verb != "stop", stops=verb == "stop"):
             self._activity.forget_end(name, may_start=verb != "stop")
+            self._intents.note_unknown(name, began)
             head = f"POST /plugin/{name}/{verb} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {ADMIN_CODE}"
             try:
                 with socket.create_connection(("127.0.0.1", self._stack.port)) as client:

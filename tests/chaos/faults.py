@@ -9,7 +9,10 @@ import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import httpx
 
 from tests.helpers.processes import list_children, read_command
 from tests.helpers.waiting import wait_for
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.activity import Activity
     from tests.chaos.operations import Operation
+    from tests.chaos.promises.intents import IntentRecord
     from tests.chaos.promises.process_watcher import ProcessWatcher
     from tests.helpers.stack import PlugvisorStack
 
@@ -39,7 +43,11 @@ SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "pause": signal.SIGST
 class Faults:
     """Does to one Plugvisor what no client can."""
 
-    def __init__(self, stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher) -> None:
+    def __init__(
+        self, stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher, intents: IntentRecord
+    ) -> None:
+        self._intents = intents
+        self._breaking = threading.Lock()
         self.service_kills = 0
         self._stack = stack
         self._activity = activity
@@ -55,6 +63,8 @@ class Faults:
                 self._kill_service()
             case "freeze":
                 self._freeze()
+            case "break-store":
+                self._break_store(operation)
             case "delete-run-folder":
                 self._delete_run_folder()
             case _:
@@ -141,6 +151,31 @@ priority = {priority}
         with self._activity.disturbing():
             shutil.rmtree(self._stack.run_dir, ignore_errors=True)
             wait_for((self._stack.run_dir / "supervisor.sock").exists, "the run folder to be back", HEAL_SECONDS)
+
+    def _break_store(self, operation: Operation) -> None:
+        """Do to the service's memory what a disk or a careless operator does."""
+        folder = Path(self._stack.environ["PLUGVISOR_STATE_DIR"])
+        with self._breaking, self._activity.disturbing():
+            database = folder / "plugvisor.db"
+            match operation.verb:
+                case "start":
+                    for path in folder.glob("plugvisor.db*"):
+                        path.unlink(missing_ok=True)
+                case "stop":
+                    with contextlib.suppress(FileNotFoundError), database.open("r+b") as file:
+                        file.write(random.randbytes(64 * 1024))
+                case "reload":
+                    with contextlib.suppress(OSError):
+                        folder.rename(folder.with_name(f"state-{time.monotonic_ns()}"))
+            wait_for(self._has_store, "the store to be back", HEAL_SECONDS)
+            # a service that was killed meanwhile has lost what was in its memory alone
+            self._intents.forget()
+
+    def _has_store(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            response = self._stack.http.get("/available")
+            return bool(response.status_code == 503 or response.json()["store"]["status"] == "ok")
+        return False
 
     def _change_manifest(self, operation: Operation) -> None:
         name = operation.plugin_id

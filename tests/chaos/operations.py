@@ -27,7 +27,8 @@ class Operation:
     pause_seconds: float
     wait: str = ""
     verb: str = ""
-    """What a client asks for that hangs up; which process of a plugin is sent a signal; what `rewire` writes."""
+    """What a client asks for that hangs up; which process of a plugin is sent a signal; what `rewire` writes; how
+    `break-store` does it."""
 
 
 def make_rounds(cast: Cast, seed: int, first: int = 0) -> Iterator[tuple[int, Sequence[Operation]]]:

@@ -16,6 +16,7 @@ import pytest
 from tests.chaos.activity import Activity
 from tests.chaos.clients import Clients
 from tests.chaos.faults import REPORTS, TRACES, Faults
+from tests.chaos.promises.intents import IntentRecord
 from tests.chaos.promises.process_watcher import ProcessWatcher
 from tests.chaos.promises.rest import RestCheck
 from tests.chaos.promises.start_order import StartOrder
@@ -81,9 +82,10 @@ def run_rounds(
     played = number = 0
     with run_stack() as stack, ProcessWatcher(stack.run_dir, activity) as watcher:
         _prepare_folders(stack, users)
-        faults, order = Faults(stack, activity, watcher), StartOrder(stack, activity, watcher)
+        intents = IntentRecord(stack, watcher)
+        faults, order = Faults(stack, activity, watcher, intents), StartOrder(stack, activity, watcher)
         rest = RestCheck(stack, activity, watcher, order)
-        clients = Clients(stack, activity, watcher, faults)
+        clients = Clients(stack, activity, watcher, faults, intents)
         for name, behaviour in cast.plugins.items():
             faults.write_plugin(name, auto_start=bool(behaviour.requires))
         began = time.monotonic()
@@ -96,6 +98,7 @@ def run_rounds(
                 activity.begin_round(process.plugin_id for process in watcher.read() if process.is_main)
                 clients.play(operations)
                 rest.come_to_rest(faults.service_kills)
+                intents.check()
                 played += 1
                 report(f"round {number}: {clients.done.total()} operations, {watcher.looks} looks")
                 if watcher.violations or time.monotonic() - began > seconds or is_over():

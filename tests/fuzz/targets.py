@@ -21,6 +21,7 @@ import msgspec
 from plugvisor.api import parameters
 from plugvisor.api.parameters import decode_body, decode_query
 from plugvisor.engines.supervisord import program
+from plugvisor.engines.supervisord.extension.intents.starts import parse_starts
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.errors import InvalidRequest, SupervisorUnavailable
@@ -71,6 +72,16 @@ def fuzz_launch(data: bytes) -> None:
     assert parse_launch(launch.render(sys.executable)) == launch
     for text in [launch.directory, *launch.arguments, *launch.build_environment({"PATH": "/bin"}).values()]:
         text.encode("utf-8", "surrogateescape")
+
+
+def fuzz_starts(data: bytes) -> None:
+    """The file that says which plugins are started at boot round-trips, or is damaged."""
+    try:
+        starts = parse_starts(data)
+    except (ValueError, RecursionError):
+        return
+    assert all(isinstance(name, str) and isinstance(start, bool) for name, start in starts.items())
+    assert parse_starts(json.dumps(starts).encode()) == starts
 
 
 def fuzz_stream(data: bytes) -> None:
@@ -189,6 +200,7 @@ def fuzz_response(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "manifest": fuzz_manifest,
     "launch": fuzz_launch,
+    "starts": fuzz_starts,
     "stream": fuzz_stream,
     "log_lines": fuzz_log_lines,
     "log_files": fuzz_log_files,

@@ -13,7 +13,7 @@ from plugvisor.api.http.hosts import HostCheck
 from plugvisor.api.http.server import serve
 from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
-from plugvisor.engines.supervisord.run_folder import prepare_folders
+from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder
 from plugvisor.settings import Settings, find_unknown_variables
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def run_serve(_arguments: argparse.Namespace) -> int:
     for sentence in find_unknown_variables(os.environ):
         logger.warning(sentence)
     prepare_folders(settings)
+    if warning := prepare_state_folder(settings):
+        logger.warning("%s", warning)
     code = find_admin_code(settings)
     if code.is_weak:
         logger.warning(WEAK_CODE)

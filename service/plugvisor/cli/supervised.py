@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, NoReturn
 from plugvisor import VERSION
 from plugvisor.admin_code import WEAK_CODE
 from plugvisor.cli.listener import ANY_NAME, open_listener
+from plugvisor.cli.stored_intents import read_stored_intents
 from plugvisor.engines.supervisord import boot
 from plugvisor.engines.supervisord.program import find_missing_commands, launch_path
-from plugvisor.engines.supervisord.run_folder import prepare_folders, write_users_conf
+from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder, write_users_conf
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.dependencies import find_warnings
 from plugvisor.settings import Settings, find_unknown_variables
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from plugvisor.admin_code import AdminCode
     from plugvisor.plugins.catalog import Catalog
@@ -33,16 +35,18 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
     settings = Settings.from_env(os.environ)
     prepare_folders(settings)
     boot.lock_run_dir(settings)
+    state_warning = prepare_state_folder(settings)
     if settings.page_dir is not None:
         from plugvisor.api.http.static import check_page_dir  # noqa: PLC0415 - it imports the web framework
 
         check_page_dir(settings.page_dir)
     catalog = boot.render_programs(settings, keep_broken=False)
     write_users_conf(settings)
+    starts_warning = boot.write_starts(settings, read_stored_intents(settings))
     environ = boot.make_environ(settings, len(catalog))
     code = boot.prepare_admin_code(settings, environ)
     boot.pass_listener(open_listener(settings))
-    _print_banner(settings, catalog, code)
+    _print_banner(settings, catalog, code, [state_warning or starts_warning])
     command = [sys.executable, "-P", "-m", "plugvisor.engines.supervisord.extension"]
     os.execve(sys.executable, [*command, "-c", str(boot.SUPERVISORD_CONF)], environ)
 
@@ -62,7 +66,7 @@ def run_ctl(arguments: argparse.Namespace) -> NoReturn:
     os.execve(sys.executable, [*command, *arguments.arguments], environ)
 
 
-def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None:
+def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode, store_warnings: Sequence[str]) -> None:
     print(f"Plugvisor {VERSION}")
     url = settings.public_url or settings.url
     print(f"  address     {url}")
@@ -80,7 +84,7 @@ def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode) -> None
         own = plugin.manifest.warnings if plugin.manifest else ()
         for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
             print(f"{plugin.name_of_folder}: warning: {warning}", file=sys.stderr)
-    warnings = [*boot.list_foreign_files(settings), *find_unknown_variables(os.environ)]
+    warnings = [*boot.list_foreign_files(settings), *find_unknown_variables(os.environ), *filter(None, store_warnings)]
     if code.is_weak:
         warnings.append(WEAK_CODE)
     if settings.answers_to_any_name:

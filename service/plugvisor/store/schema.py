@@ -78,6 +78,9 @@ MIGRATIONS = (
 class NewerSchema(Exception):
     """The database was written by a later version of Plugvisor."""
 
+    def __str__(self) -> str:
+        return "the database was written by a later version of Plugvisor"
+
 
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the database for its one writer, and make it or bring it up to date; raises `sqlite3.Error`, `NewerSchema`.
@@ -96,10 +99,18 @@ def open_database(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def check_version(connection: sqlite3.Connection) -> int:
+    """The version of the tables, 0 if there are none; raises `sqlite3.Error`, `NewerSchema`."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version < 0:
+        raise sqlite3.DatabaseError("there is no such version")
+    if version > len(MIGRATIONS):
+        raise NewerSchema
+    return version
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables up to date; raises `sqlite3.Error`, `NewerSchema`."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise NewerSchema(f"its version is {version}, and this is a Plugvisor of version {len(MIGRATIONS)}")
+    version = check_version(connection)
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")

@@ -21,9 +21,19 @@ WEIGHTS = {
     "edit": 3, "break": 1, "repair": 3, "remove": 1, "add": 3,
     "kill-service": 1, "freeze": 1, "delete-run-folder": 1,
     "stop-dependents": 3, "rewire": 2,
+    "disable": 1, "enable": 3, "break-store": 1,
 }  # fmt: skip
 """How often each kind of operation is done, of the sum of all."""
-OPTIONAL = (*HOSTILE_PLUGINS, "delete-run-folder", *LIFECYCLE_PLUGINS, "stop-dependents", "rewire")
+OPTIONAL = (
+    *HOSTILE_PLUGINS,
+    "delete-run-folder",
+    *LIFECYCLE_PLUGINS,
+    "stop-dependents",
+    "rewire",
+    "disable",
+    "enable",
+    "break-store",
+)
 """What `--without` may name. Without all of it a seed means the same as before it existed."""
 
 

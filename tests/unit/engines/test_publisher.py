@@ -1,5 +1,6 @@
 """The generated files: written in one step, read back as they were, and damaged ones recognised."""
 
+import json
 import os
 import resource
 import shutil
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 from plugvisor.engines.supervisord.program import GENERATED, Program, conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher
@@ -190,6 +192,24 @@ def test_missing_files(published: Publisher, tmp_path: Path) -> None:
     shutil.rmtree(launch_path(tmp_path, "").parent)
     assert published.find_missing(["echo"]) == [], "they cannot be written while a folder is gone"
     published.prepare()
+    assert published.find_missing(["echo"]) == ["echo"]
+
+
+def test_what_is_started_at_boot(published: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no program, and writing it does not make the next look for missing files a thorough one."""
+    path = launch_path(tmp_path, "").with_name(STARTS_FILE)
+    assert published.find_missing(["echo"]) == []
+    with monkeypatch.context() as patched:
+        patched.setattr(os.path, "lexists", lambda _: pytest.fail("every plugin's files are visited"))
+        for starts in ({}, {"echo": True}, {"echo": True}, {"echo": False}):
+            published.write_starts(starts)
+            assert json.loads(path.read_bytes()) == starts
+            assert published.find_missing(["echo"]) == []
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert published.read_folders() == {"echo": FOLDER}
+    assert published.list_foreign() == []
+    launch_path(tmp_path, "echo").unlink()
+    published.write_starts({"echo": True})
     assert published.find_missing(["echo"]) == ["echo"]
 
 

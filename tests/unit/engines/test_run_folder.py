@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.engines.supervisord import run_folder
-from plugvisor.engines.supervisord.run_folder import prepare_folders, run_dir_errors, write_users_conf
+from plugvisor.engines.supervisord.run_folder import (
+    prepare_folders,
+    prepare_state_folder,
+    run_dir_errors,
+    write_users_conf,
+)
 from plugvisor.errors import ConfigurationError
 from plugvisor.settings import Settings
 
@@ -19,7 +24,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands files
 
 
 def make_settings(root: Path, **environ: str) -> Settings:
-    folders = {"PLUGVISOR_RUN_DIR": str(root / "run"), "PLUGVISOR_LOG_DIR": str(root / "log")}
+    folders = {f"PLUGVISOR_{name.upper()}_DIR": str(root / name) for name in ("run", "log", "state")}
     url = {"PLUGVISOR_SUPERVISOR_URL": "http://localhost:1"}  # a socket's path could be too long here
     return Settings.from_env(folders | url | environ)
 
@@ -210,3 +215,61 @@ def test_as_root_supervisord_is_told_the_users(roots_settings: Settings) -> None
         *lines
     }
     assert f"chown=root:{users.service.gid}" in lines
+
+
+# -- the state folder, which keeps nothing from starting
+
+
+def test_the_state_folder_is_this_users_alone(settings: Settings, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert prepare_state_folder(settings) == ""
+        assert read_modes(tmp_path) == {"state": 0o700}
+
+
+@needs_root
+def test_the_state_folder_is_shared_with_the_service(roots_settings: Settings, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert prepare_state_folder(roots_settings) == ""
+        status = (tmp_path / "state").stat()
+        group = roots_settings.users.service.gid if roots_settings.users else 0
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, group, 0o2770)
+        (tmp_path / "state" / "plugvisor.db-wal").touch()
+
+
+@needs_root
+def test_a_state_folder_of_the_service_stays_as_it_is(roots_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    assert roots_settings.users is not None
+    os.chown(tmp_path / "state", roots_settings.users.service.uid, 0)
+    assert prepare_state_folder(roots_settings) == ""
+    assert read_modes(tmp_path) == {"state": 0o700}
+
+
+@needs_root
+@pytest.mark.parametrize("case", ["somebody else's", "open to all", "holds other files", "the run folder", "a file"])
+def test_an_unsafe_state_folder_is_a_warning(roots_settings: Settings, tmp_path: Path, case: str) -> None:
+    state = tmp_path / "state"
+    if case == "a file":
+        state.write_text("")
+    elif case == "the run folder":
+        (tmp_path / "log").mkdir()
+        (tmp_path / "run").mkdir(mode=0o711)
+        roots_settings = make_settings(
+            tmp_path,
+            PLUGVISOR_SERVICE_USER="daemon",
+            PLUGVISOR_PLUGIN_USER="nobody",
+            PLUGVISOR_STATE_DIR=str(tmp_path / "run"),
+        )
+    else:
+        state.mkdir(mode=0o700)
+        if case == "somebody else's":
+            os.chown(state, 1, 1)
+            roots_settings = make_settings(tmp_path)
+        elif case == "holds other files":
+            (state / "diary.txt").touch()
+        else:
+            state.chmod(0o777)
+            (state / "plugvisor.db").touch()
+    before = read_modes(tmp_path)
+    assert "nothing will be remembered until" in prepare_state_folder(roots_settings)
+    assert read_modes(tmp_path) == before

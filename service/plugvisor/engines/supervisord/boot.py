@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
+from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.patches.held_socket import HELD_DESCRIPTOR
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.program import render_program
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import socket
 
     from plugvisor.settings import Settings
+    from plugvisor.store.intents import StoredIntents
 
 _LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
 _SECRET_VARIABLES = ("PLUGVISOR_ADMIN_CODE", "PLUGVISOR_TOKEN")
@@ -148,6 +150,25 @@ def list_foreign_files(settings: Settings) -> list[str]:
     return [
         f"left alone: {str(path)!r} was not written by Plugvisor" for path in Publisher(settings.run_dir).list_foreign()
     ]
+
+
+def write_starts(settings: Settings, stored: StoredIntents | None) -> str:
+    """Write which plugins supervisord starts, by what operators want of them.
+
+    Args:
+        stored: what is remembered; None if it cannot be read: what the service has written last applies then.
+
+    Returns:
+        a warning if that cannot be followed, for it keeps nothing from running; else nothing.
+    """
+    if stored is None:
+        return "cannot read what is remembered of the plugins; those are started that were to be started the last time"
+    wanted = {name: intent.wanted == "running" for name, intent in stored.intents.items() if settings.remember}
+    try:
+        Publisher(settings.run_dir).write_starts(wanted | dict.fromkeys(stored.disabled, False))
+    except OSError as error:
+        return f"cannot write which plugins are started: {error.filename or STARTS_FILE}: {error.strerror}"
+    return ""
 
 
 def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode:

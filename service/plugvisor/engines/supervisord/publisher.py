@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.engines.supervisord.extension.generated import is_foreign
+from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.processes.launch_file import (
     LaunchFileError,
     parse_launch,
@@ -22,8 +23,6 @@ from plugvisor.engines.supervisord.program import Program, conf_path, find_forei
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-STARTS_FILE = "_starts.json"
-"""Beside the launch files; no plugin's id begins with an underscore."""
 RESTORE_SECONDS = 3.0
 """How long to wait for folders that supervisord restores."""
 Stamp = tuple[int, int, int]
@@ -45,7 +44,7 @@ class Publisher:
         self._run_dir = run_dir
         # folder and ending of the launch files and of the sections
         self._launch_parts, self._section_parts = _split(launch_path(run_dir, "")), _split(conf_path(run_dir, ""))
-        self._complete: object = None
+        self._complete: tuple[list[Stamp], int] | None = None  # when nothing was missing
         self._written: dict[str, tuple[Program, list[Stamp]]] = {}
         self._seen: dict[str, _Seen] = {}
 
@@ -75,11 +74,11 @@ class Publisher:
         folders = [os.path.dirname(path) for path in self._list_paths("")]
         if not all(map(os.path.isdir, folders)):
             return []
-        stamps = [*map(_read_stamp, folders)], len(plugin_ids)
-        if stamps == self._complete:
+        stamps, count = [*map(_read_stamp, folders)], len(plugin_ids)
+        if (stamps, count) == self._complete:
             return []
         missing = [name for name in plugin_ids if not all(map(os.path.lexists, self._list_paths(name)))]
-        self._complete = None if missing else stamps
+        self._complete = None if missing else (stamps, count)
         return missing
 
     def write(self, program: Program) -> None:
@@ -107,8 +106,11 @@ class Publisher:
 
     def write_starts(self, starts: Mapping[str, bool]) -> None:
         """Write which plugins supervisord starts, and which it does not, when it starts itself."""
-        path = os.path.join(self._launch_parts[0], STARTS_FILE)
-        _write(path, json.dumps(dict(starts)).encode())
+        folders, complete = [os.path.dirname(path) for path in self._list_paths("")], self._complete
+        before = [*map(_read_stamp, folders)]
+        _write(os.path.join(self._launch_parts[0], STARTS_FILE), json.dumps(dict(starts)).encode())
+        if complete is not None and complete[0] == before:  # nor is anything missing now
+            self._complete = [*map(_read_stamp, folders)], complete[1]
 
     def remove(self, plugin_id: str) -> None:
         """Remove a plugin's files, the section first; those that Plugvisor has not written stay."""

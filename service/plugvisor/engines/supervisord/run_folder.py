@@ -1,4 +1,4 @@
-"""The run and log folders, and their owners and permissions.
+"""The run, log and state folders, and their owners and permissions.
 
 If everything runs as one user, they are that user's alone. If supervisord is root, root owns them and gives the
 service's group the access that the service needs:
@@ -9,6 +9,7 @@ service's group the access that the service needs:
       conf.d/       root:service  2770  the service publishes programs
       launch/       root:service  2770  likewise; their environments may hold secrets
     <log_dir>       root:service  2750  supervisord writes, the service reads
+    <state_dir>     root:service  2770  the service writes; its files are 0660
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from plugvisor.engines.supervisord.extension.folders import check_can_write, ope
 from plugvisor.engines.supervisord.program import conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.errors import ConfigurationError
+from plugvisor.store.folder import UnsafeFolder, check_folder
 from plugvisor.users import User, Users, get_user, join_service_group
 
 if TYPE_CHECKING:
@@ -78,6 +80,42 @@ def prepare_folders(settings: Settings) -> None:
                     os.close(descriptor)
 
 
+def prepare_state_folder(settings: Settings) -> str:
+    """Make the folder of the store, or check the one that is there.
+
+    Returns:
+        a warning if it cannot be used, for that keeps nothing from running; else nothing.
+    """
+    path, users = settings.state_dir, settings.users
+    try:
+        descriptor = open_folder(path)
+        try:
+            if users is None:
+                check_can_write(descriptor)
+            elif os.geteuid() == 0:
+                _share_state_folder(descriptor, settings, users)
+        finally:
+            os.close(descriptor)
+        check_folder(path, [users.service.uid] if users is not None else [])
+    except (OSError, UnsafeFolder) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return (
+            f"cannot use the folder {str(path)!r}: {why}; nothing will be remembered until that is mended, or "
+            "PLUGVISOR_STATE_DIR set to another folder"
+        )
+    return ""
+
+
+def _share_state_folder(descriptor: int, settings: Settings, users: Users) -> None:
+    status = os.fstat(descriptor)
+    if status.st_uid == users.service.uid:
+        return
+    for other in (settings.run_dir, settings.log_dir):  # which the service must not be able to write
+        if other.exists() and os.path.samestat(status, other.stat()):
+            raise FileExistsError(errno.EEXIST, "it is the run or the log folder")
+    _share_folder(descriptor, users, 0o2770)
+
+
 def write_users_conf(settings: Settings) -> None:
     """Write `users.conf`, which supervisord.conf includes: the users to run as, if supervisord is root.
 
@@ -125,9 +163,9 @@ def _folder_errors(variable: str, path: Path) -> Iterator[None]:
 
 _OWN_NAMES = re.compile(
     r"conf\.d|launch|log|lock|admin_code|users\.conf|supervisord\.pid|(state|supervisor)\.sock|.+\.log(\.[0-9]+)?|.+\.tmp"
-    r"|lost\+found"
+    r"|plugvisor\.(db|lock).*|lost\+found"
 )
-"""Names that a run or log folder can contain before it is shared; a new volume contains `lost+found`."""
+"""Names that one of the folders can contain before it is shared; a new volume contains `lost+found`."""
 
 
 def _share_folder(descriptor: int, users: Users, mode: int) -> None:

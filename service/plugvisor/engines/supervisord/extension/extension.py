@@ -16,6 +16,9 @@ from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
 from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
+from plugvisor.engines.supervisord.extension.intents.interface import note_requests
+from plugvisor.engines.supervisord.extension.intents.requests import Requests
+from plugvisor.engines.supervisord.extension.intents.starts import Starts
 from plugvisor.engines.supervisord.extension.limits.launch_limits import PluginLimits
 from plugvisor.engines.supervisord.extension.patches.adoption import adopt_programs
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
@@ -63,7 +66,9 @@ class Extension:
         self._guard = guard
         self._supervisord = supervisord
         launch_dir = os.path.join(self.run_dir, "launch")
-        self._launch_files = LaunchFiles(launch_dir, guard.as_service if guard else contextlib.nullcontext)
+        as_reader = guard.as_service if guard else contextlib.nullcontext
+        self._launch_files = LaunchFiles(launch_dir, as_reader)
+        starts = Starts(launch_dir, as_reader, self.logger.warn)
         self._end_by: float | None = None
         self._service_group: Any = None
         self._service_socket: Any = None
@@ -84,7 +89,7 @@ class Extension:
         )
         self._end_earlier_orphans()
         self._operators = Operators(supervisord, programs_dir)
-        adopt_programs(supervisord.process_groups, launch_dir, self, self._launch_files.has_dependencies)
+        adopt_programs(supervisord.process_groups, launch_dir, self, starts.find, self._launch_files.has_dependencies)
         self._hold_socket()
         self._programs = Programs(supervisord, programs_dir, self._operators)
         # from now on `reloadConfig` reads them too
@@ -101,6 +106,8 @@ class Extension:
         CriticalPrograms(supervisord, self._loop.run, self.read_launch)
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
+        self.requests = Requests(self.boot_id, self.logger, self._programs.find, self._reporter.note)
+        note_requests(self.requests)
         self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
         self._checks = CheckCommands(
             supervisord, self.run_dir, self.boot_id, self._orphans, self._reporter.report_check
@@ -164,10 +171,11 @@ class Extension:
         """Everything has been reaped: go on with orphans and pending starts, and report."""
         self._follow_clock()
         self._keeper.check()
-        waits_seconds = [self._checks.step(), self._go_on_with_orphans(), self._shutdown.step()]
+        steps = (self._checks.step, self._go_on_with_orphans, self._shutdown.step, self.requests.step)
+        waits_seconds = [seconds for step in steps if (seconds := step()) is not None]
         self._read_programs()
         self._reporter.report()
-        wait_seconds = min((seconds for seconds in waits_seconds if seconds is not None), default=None)
+        wait_seconds = min(waits_seconds, default=None)
         return 0.0 if self._reporter.has_news or self._is_reading else wait_seconds
 
     @guarded
@@ -240,6 +248,7 @@ class Extension:
         """Begin to stop everything; supervisord would stop one group after another, a second or more each."""
         if self._guard is not None:
             self._guard.forbid_restart()
+        self.requests.settle()
         self.changes.forget_starts()
         self._checks.end()
         self._shutdown.begin()

@@ -78,7 +78,8 @@ class StateReporter:
         self._write({"type": "check"} | result)
 
     def close(self) -> None:
-        """Say that supervisord is stopping, and disconnect everyone."""
+        """Write what has changed, say that supervisord is stopping, and disconnect everyone."""
+        self.report()
         self._write({"type": "stopping"})
         self.stream.close_all()
 

@@ -17,11 +17,18 @@ _MAKE_PROCESS = ProcessConfig.make_process
 
 
 def adopt_programs(
-    groups: dict[str, Any], launch_dir: str, owner: Owner, has_dependencies: Callable[[str], bool]
+    groups: dict[str, Any],
+    launch_dir: str,
+    owner: Owner,
+    find_start: Callable[[str], bool | None],
+    has_dependencies: Callable[[str], bool],
 ) -> None:
     """Replace the processes of the plugins among supervisord's programs, and of all that are added from now on.
 
     One that supervisord would start by itself, and that depends on others, is queued.
+
+    Args:
+        find_start: whether a plugin is started by itself; None if its section decides.
     """
 
     def make_process(config: Any, group: Any = None) -> Any:
@@ -29,7 +36,9 @@ def adopt_programs(
             return _MAKE_PROCESS(config, group)
         process = PluginProcess(config, owner)
         process.group = group
-        if config.autostart and has_dependencies(config.name):
+        start = find_start(config.name)
+        process.starts_by_itself = config.autostart if start is None else start
+        if process.starts_by_itself and has_dependencies(config.name):
             process.queued.begin("boot")
         return process
 

@@ -27,13 +27,14 @@ _STOP_PROCESS = rpcinterface.SupervisorNamespaceRPCInterface.stopProcess
 
 def install_stops() -> None:
     """Have the stops of supervisor's own interface, of one program or of all, cancel restarts and queued starts."""
-    rpcinterface.SupervisorNamespaceRPCInterface.stopProcess = _stop_process
+    rpcinterface.SupervisorNamespaceRPCInterface.stopProcess = stop_process
     rpcinterface.isRunning = _can_stop
     rpcinterface.isNotRunning = _can_start
 
 
 @functools.wraps(_STOP_PROCESS)
-def _stop_process(interface: Any, name: str, wait: bool = True) -> Any:
+def stop_process(interface: Any, name: str, wait: bool = True) -> Any:
+    """Stop a program, or cancel its start."""
     interface._update("stopProcess")  # noqa: SLF001 - raises while supervisord is shutting down
     _, process = interface._getGroupAndProcess(name)  # noqa: SLF001
     if not isinstance(process, PluginProcess) or not _cancel_start(process):

@@ -19,6 +19,7 @@ from plugvisor.engines.supervisord.extension.processes.restarting_process import
 from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
 
 if TYPE_CHECKING:
+    from plugvisor.engines.supervisord.extension.intents.requests import Requests
     from plugvisor.engines.supervisord.extension.limits.launch_limits import LaunchLimits, PluginLimits
     from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
     from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
@@ -33,6 +34,7 @@ class Owner(Protocol):
     run_dir: str
     boot_id: str
     limits: PluginLimits
+    requests: Requests
 
     def read_launch(self, name: str) -> Launch:
         """A program's launch file; raises `LaunchFileError`."""
@@ -66,6 +68,8 @@ class PluginProcess(RestartingProcess):
         super().__init__(config, owner.clock)
         self._owner = owner
         self.launches = 0
+        self.starts_by_itself = False
+        """Whether it is started when its program is added, which another configuration does not change."""
         self.start_pending = False
         """It is started as soon as nothing of it is alive."""
         self.queued = QueuedStart(self, lambda: owner.process_changed(self))
@@ -233,10 +237,10 @@ class PluginProcess(RestartingProcess):
         is_at_rest = self.state in (*STOPPED_STATES, ProcessStates.BACKOFF)
         if is_at_rest and (self.queued or self._owner.has_orphans(self.name)):
             return
-        if self.state != ProcessStates.EXITED:
+        if self.state not in (ProcessStates.EXITED, ProcessStates.STOPPED):
             super().transition()
         elif self.is_due:
-            self.restart()
+            self.restart() if self.state == ProcessStates.EXITED else self.spawn()
 
     def change_state(self, new_state: int, expected: bool = True) -> bool | None:
         """Change the state; supervisor's event for it comes before the time of the next start is known."""
@@ -259,7 +263,7 @@ class PluginProcess(RestartingProcess):
                 return now if self.is_given_up else self.delay + _TICK_SECONDS
             case ProcessStates.EXITED if running and self.restarts_by_itself:
                 return self.delay
-            case ProcessStates.STOPPED if running and self.config.autostart and not (self.laststart or self.queued):
+            case ProcessStates.STOPPED if running and self.starts_by_itself and not (self.laststart or self.queued):
                 return now
             case ProcessStates.RUNNING if self.flapping.is_present:
                 return now + self.started + FLAPPING_SECONDS - time.monotonic()
@@ -287,6 +291,8 @@ class PluginProcess(RestartingProcess):
             line["checks_digest"] = self.launch.checks_digest
         if self.queued:
             line["queued"] = self.queued.why
+        if (asked := self._owner.requests.get(self.name)) is not None:
+            line["asked"] = asked
         if self.limits is not None:
             line["limits"] = self.limits.describe()
         return line

@@ -22,7 +22,7 @@ class QueuedStart:
 
     def __init__(self, process: Any, on_cancel: Callable[[], object]) -> None:
         self.why = ""
-        """"boot": it has `autostart`; "asked": of `plugins.queue`; empty: it does not wait."""
+        """"boot": it starts by itself; "asked": of `plugins.queue`; empty: it does not wait."""
         self._process = process
         self._on_cancel = on_cancel
         self._failure = ""  # shown when the process that is still stopping has ended

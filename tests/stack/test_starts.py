@@ -1,0 +1,115 @@
+"""What is remembered decides which plugins are started at boot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
+from plugvisor.models.stored.intent import Intent
+from plugvisor.store.folder import FILE_NAME
+from plugvisor.store.intents import save_disabled, save_intent
+from plugvisor.store.schema import open_database
+
+from tests.stack.test_emptied_run_folder import use_two_users
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.helpers.stack import PlugvisorStack
+
+QUICK = "supervisor.startsecs = 0\nauto_start = "
+KEPT = "those are started that were to be started the last time"
+
+
+def write_plugins(plugvisor: PlugvisorStack) -> None:
+    """Plugins that start by themselves and others, named by that, and by what is remembered of them."""
+    plugvisor.write_plugin("zz-last", runtime=f"{QUICK}true\nsupervisor.priority = 1000")
+    for auto in ("auto", "manual"):
+        for name in ("unknown", "wanted", "unwanted", "disabled"):
+            plugvisor.write_plugin(f"{auto}-{name}", runtime=f"{QUICK}{str(auto == 'auto').lower()}")
+
+
+def remember(plugvisor: PlugvisorStack) -> Path:
+    """Have the store remember what their names say; returns its file."""
+    folder = plugvisor.root / "state"
+    folder.mkdir(mode=0o700)
+    with closing(open_database(folder / FILE_NAME)) as connection:
+        for auto in ("auto", "manual"):
+            save_intent(connection, f"{auto}-wanted", Intent("running", "ops", 1.0))
+            save_intent(connection, f"{auto}-unwanted", Intent("stopped", "ops", 1.0))
+            save_intent(connection, f"{auto}-disabled", Intent("running", "ops", 1.0))
+            save_disabled(connection, f"{auto}-disabled", "ops", 1.0)
+    return folder / FILE_NAME
+
+
+WANTED = ["auto-unknown", "auto-wanted", "manual-wanted"]
+BY_MANIFEST = ["auto-disabled", "auto-unknown", "auto-unwanted", "auto-wanted"]
+
+
+def list_running(plugvisor: PlugvisorStack) -> list[str]:
+    """The plugins that were started at boot, once the last one in supervisord's order runs."""
+    plugvisor.wait_for_status("zz-last", "running")
+    plugins = plugvisor.http.get("/plugin/status").json()["plugins"]
+    return sorted(name for name, plugin in plugins.items() if plugin["status"] == "running" and name != "zz-last")
+
+
+@pytest.mark.parametrize("users", ["one user", "two users"])
+def test_a_boot(plugvisor: PlugvisorStack, users: str) -> None:
+    if users == "two users":
+        use_two_users(plugvisor)
+    write_plugins(plugvisor)
+    remember(plugvisor)
+    if users == "two users":
+        for path in (plugvisor.root / "state", *(plugvisor.root / "state").iterdir()):
+            shutil.chown(path, "daemon", "daemon")
+    plugvisor.up()
+    assert list_running(plugvisor) == WANTED
+    assert KEPT not in plugvisor.output_path.read_text()
+
+
+def test_without_a_store(plugvisor: PlugvisorStack) -> None:
+    """What an earlier one has left in the run folder does not apply."""
+    write_plugins(plugvisor)
+    (plugvisor.run_dir / "launch").mkdir(mode=0o700, parents=True)
+    plugvisor.run_dir.chmod(0o700)
+    (plugvisor.run_dir / "launch" / STARTS_FILE).write_text('{"manual-unknown": true, "auto-unknown": false}')
+    plugvisor.up()
+    assert list_running(plugvisor) == BY_MANIFEST
+
+
+def test_nothing_is_to_be_remembered(plugvisor: PlugvisorStack) -> None:
+    """What is disabled is not started all the same."""
+    write_plugins(plugvisor)
+    remember(plugvisor)
+    plugvisor.environ["PLUGVISOR_REMEMBER"] = "false"
+    plugvisor.up()
+    assert list_running(plugvisor) == [name for name in BY_MANIFEST if name != "auto-disabled"]
+
+
+def test_the_store_cannot_be_read(plugvisor: PlugvisorStack) -> None:
+    """What was wanted the last time applies, and a warning says so."""
+    write_plugins(plugvisor)
+    path = remember(plugvisor)
+    plugvisor.up()
+    assert list_running(plugvisor) == WANTED
+    plugvisor.down()
+    path.write_bytes(os.urandom(8192))
+    path.with_name(f"{path.name}-wal").unlink(missing_ok=True)
+    plugvisor.up()
+    assert list_running(plugvisor) == WANTED
+    assert KEPT in plugvisor.output_path.read_text()
+
+
+def test_it_cannot_be_written(plugvisor: PlugvisorStack) -> None:
+    """Everything runs all the same, as the manifests say."""
+    write_plugins(plugvisor)
+    remember(plugvisor)
+    (plugvisor.run_dir / "launch" / STARTS_FILE).mkdir(mode=0o700, parents=True)
+    plugvisor.run_dir.chmod(0o700)
+    plugvisor.up()
+    assert list_running(plugvisor) == BY_MANIFEST
+    assert "warning: cannot write which plugins are started" in plugvisor.output_path.read_text()
