@@ -115,8 +115,8 @@ def _show_line(entry: Mapping[str, Any]) -> None:
 def describe(entry: Mapping[str, Any]) -> str:
     """What has happened, and who did it."""
     words = []
-    if "verb" in entry or "subject" in entry:
-        words.append(" ".join(entry[name] for name in ("verb", "subject") if name in entry))
+    names = ("subject", "verb") if entry["kind"] == "service" else ("verb", "subject")
+    words.append(" ".join(entry[name] for name in names if name in entry))
     if "status" in entry:
         words.append(f"{entry['status']} ({entry['state']})" if "state" in entry else entry["status"])
     words += [entry[name] for name in ("health", "outcome") if name in entry]

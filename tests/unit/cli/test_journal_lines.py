@@ -45,7 +45,7 @@ AT = datetime(2026, 11, 29, 18, 5, 7).astimezone().isoformat()
         ),
         ({"kind": "check", "subject": "web", "health": "unhealthy", "detail": "refused"}, "web, unhealthy, refused"),
         ({"kind": "identity", "verb": "add", "subject": "ops", "identity": "admin"}, "add ops, by admin"),
-        ({"kind": "service", "detail": "it has started"}, "it has started"),
+        ({"kind": "service", "subject": "supervisord", "verb": "lost"}, "supervisord lost"),
         ({"kind": "service"}, ""),
     ],
 )
