@@ -21,6 +21,7 @@ from plugvisor.api.http.fast_paths import FastPaths
 from plugvisor.api.http.static import make_page_routes
 from plugvisor.api.http.threads import DEFAULT_THREADS, start_thread_pool
 from plugvisor.api.problems import respond_to_error
+from plugvisor.api.resources.journal.streams import JournalStreams
 from plugvisor.api.resources.logs.files import LogReader
 from plugvisor.api.resources.logs.streams import LogStreams
 from plugvisor.api.routes import ROUTES, make_routes
@@ -30,7 +31,7 @@ from plugvisor.engines.supervisord.engine import SupervisordEngine
 from plugvisor.manager.identities.code_file import CodeFile
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.manager.intents.intents import Intents
-from plugvisor.manager.journal.recorder import Recorder
+from plugvisor.manager.journal.journal import Journal
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
 from plugvisor.metrics.sampler import Sampler
@@ -58,8 +59,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         await store.open()
         identities = Identities(store, admin_code)
         intents = Intents(store, remembers=settings.remember)
-        recorder = Recorder(store)
-        await asyncio.gather(identities.load(), intents.load())
+        journal = Journal(store, settings.journal_days, settings.journal_mb)
+        await asyncio.gather(identities.load(), intents.load(), journal.load())
         code_file = CodeFile(admin_code.path, identities)
         code_file.open()
         engine = SupervisordEngine(settings)
@@ -76,12 +77,15 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         sampler.keep(manager.catalog)
         limit_watch = LimitWatch(engine)
         limit_watch.open()
+        await journal.open(manager, engine)
+        journal_streams = JournalStreams(store, journal.recorder)
         yield State(
             settings=settings,
             store=store,
             identities=identities,
             intents=intents,
-            recorder=recorder,
+            recorder=journal.recorder,
+            journal_streams=journal_streams,
             engine=engine,
             manager=manager,
             monitor=manager.monitor,
@@ -94,12 +98,13 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             gate=Gate(identities),
             sessions=Sessions(identities),
             routes=ROUTES,
-            endless=[events, log_streams],
+            endless=[events, log_streams, journal_streams],
         )
         await code_file.close()
         await limit_watch.close()
         await sampler.close()
         await manager.close()
+        await journal.close()
         await engine.close()
         identities.close()
         await store.close()

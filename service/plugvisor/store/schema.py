@@ -56,9 +56,13 @@ MIGRATIONS = (
         facts BLOB NOT NULL               -- JSON
     );
     CREATE UNIQUE INDEX journal_by_sequence ON journal (sequence);
-    CREATE INDEX journal_by_time ON journal (at);
-    CREATE INDEX journal_by_plugin ON journal (plugin_id, id);
-    CREATE INDEX journal_by_kind ON journal (kind, id);
+    CREATE INDEX journal_by_kind ON journal (kind, at);
+    CREATE INDEX journal_by_plugin ON journal (plugin_id, kind, at);
+    -- the largest sequence of an entry that is no longer kept
+    CREATE TABLE journal_pruned (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        sequence INTEGER NOT NULL
+    );
     CREATE TABLE outbox (
         id TEXT NOT NULL,                 -- the header webhook-id
         url TEXT NOT NULL,
