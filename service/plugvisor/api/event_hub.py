@@ -86,6 +86,7 @@ class EventHub:
         self._is_closed = False
         engine.on_change.append(self._on_process)
         manager.on_facts.append(self._on_process)
+        manager.intents.on_change.append(self._on_intent)
         manager.on_change.append(self._on_catalog)
 
     def open(self, plugin_id: str | None, last_event_id: str | None, address: str | None = None) -> Client:
@@ -224,6 +225,12 @@ class EventHub:
                 self._send("status", self._views.show_one(name), name)
             except SupervisorUnavailable:
                 self._log.forget()  # what comes next is a call with None
+
+    def _on_intent(self, name: str | None) -> None:
+        if name is not None:
+            self._on_process(name)
+        else:
+            self._on_catalog()
 
     def _on_catalog(self) -> None:
         if self._catalog_timer is None:
