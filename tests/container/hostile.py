@@ -66,9 +66,8 @@ def stop_without_code():
 
 def main():
     service = find_service()
-    with socket.socket() as client:
-        while client.connect_ex(("127.0.0.1", 48916)):
-            time.sleep(0.05)
+    # connections are accepted before; its files are there when it answers
+    urllib.request.urlopen("http://127.0.0.1:48916/health", timeout=30).read()
     attempts = {
         "open supervisord's socket": lambda: connect(RUN / "supervisor.sock"),
         "open the state stream": lambda: connect(RUN / "state.sock"),

@@ -34,6 +34,7 @@ def run_journal(arguments: argparse.Namespace) -> int:
     client = Client.from_env(os.environ)
     path = f"/journal/stream?{_encode(query)}"
     show = _show_json if arguments.json else _show_line
+    show_again = _show_json if arguments.json else _show_latest_line
     try:
         # before the entries that there are: none of those that come meanwhile is missed
         stream = client.stream(path) if arguments.follow else None
@@ -45,7 +46,7 @@ def run_journal(arguments: argparse.Namespace) -> int:
             versions = {entry["id"]: entry.get("times") for entry in shown}
             for entry in follow(client, stream, path):
                 if entry["id"] not in versions or versions.pop(entry["id"]) != entry.get("times"):
-                    show(entry)
+                    show_again(entry)
                     sys.stdout.flush()
     except BrokenPipeError:
         # as `head` ends what it reads from; Python would write again at its end
@@ -108,8 +109,22 @@ def _show_json(entry: Mapping[str, Any]) -> None:
 
 
 def _show_line(entry: Mapping[str, Any]) -> None:
-    when = show_time(entry.get("until", entry["at"]))
-    print(f"{when}  {entry.get('plugin_id', '-'):<16}  {entry['kind']:<9}  {make_printable(describe(entry))}")
+    words = describe(entry)
+    if "times" in entry:
+        words += f", {entry['times']} times until {show_time(entry['until'])}"
+    _print_line(entry["at"], entry, words)
+
+
+def _show_latest_line(entry: Mapping[str, Any]) -> None:
+    """Print an entry that has just been added or has counted up."""
+    words = describe(entry)
+    if "times" in entry:
+        words += f", {entry['times']} times since {show_time(entry['at'])}"
+    _print_line(entry.get("until", entry["at"]), entry, words)
+
+
+def _print_line(at: str, entry: Mapping[str, Any], words: str) -> None:
+    print(f"{show_time(at)}  {entry.get('plugin_id', '-'):<16}  {entry['kind']:<9}  {make_printable(words)}")
 
 
 def describe(entry: Mapping[str, Any]) -> str:
@@ -130,6 +145,4 @@ def describe(entry: Mapping[str, Any]) -> str:
         words.append(f"by {entry['identity']}" + (f" from {entry['address']}" if "address" in entry else ""))
     if "detail" in entry:
         words.append(entry["detail"])
-    if "times" in entry:
-        words.append(f"{entry['times']} times since {show_time(entry['at'])}")
     return ", ".join(word for word in words if word)

@@ -25,8 +25,14 @@ AT = datetime(2026, 11, 29, 18, 5, 7).astimezone().isoformat()
             "error (EXITED), SIGKILL",
         ),
         (
-            {"kind": "state", "status": "error", "state": "FATAL", "detail": "exit code 3", "times": 40, "at": AT},
-            "error (FATAL), exit code 3, 40 times since 2026-11-29 18:05:07",
+            {
+                "kind": "state",
+                "status": "error",
+                "state": "FATAL",
+                "last_exit": {"code": 3},
+                "detail": "it ended with 3",
+            },
+            "error (FATAL), it ended with 3",
         ),
         (
             {
@@ -67,6 +73,18 @@ def test_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     line, as_json = capsys.readouterr().out.splitlines()
     assert line == "2026-11-29 18:05:07  web               state      running, \\x1b[31mred\\n\\x9b1m"
     assert as_json.isascii()
+
+
+def test_the_line_of_an_entry_that_counts_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a list it stands where it began; what comes just now has happened just now."""
+    until = AT.replace("18:05:07", "18:30:00")
+    entry = {"id": 1, "kind": "state", "at": AT, "until": until, "times": 40, "status": "error"}
+    journal._show_line(entry)
+    journal._show_latest_line(entry)
+    assert capsys.readouterr().out.splitlines() == [
+        "2026-11-29 18:05:07  -                 state      error, 40 times until 2026-11-29 18:30:00",
+        "2026-11-29 18:30:00  -                 state      error, 40 times since 2026-11-29 18:05:07",
+    ]
 
 
 def test_only_what_a_terminal_shows_as_it_is() -> None:
