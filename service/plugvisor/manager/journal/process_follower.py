@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 LIMITS = {"memory limit": "memory", "processes limit": "processes"}
 """By the reason for which a process was ended, the limit that it has exceeded."""
 _ENDED = (ProcessState.BACKOFF, ProcessState.EXITED, ProcessState.FATAL)
-_RECORDED_LATE_SECONDS = 1.0
-"""How much later than a process was started that may have been noted."""
 
 
 class _Seen(NamedTuple):
@@ -177,7 +175,8 @@ def _find_news(process: Process, last: StoredEntry | None) -> float:
     if last is None:
         return -1 if process.state is ProcessState.STOPPED and not process.launches and not process.queued else at
     facts = msgspec.json.decode(last.facts, type=Facts)
+    # what was noted then had happened before
     is_same = facts.state == process.state.name
-    is_new_launch = started > last.until + _RECORDED_LATE_SECONDS
-    is_new_end = at == ended and ended > last.until + _RECORDED_LATE_SECONDS
+    is_new_launch = started > last.until
+    is_new_end = at == ended and ended > last.until
     return -1 if is_same and not is_new_launch and not is_new_end else at
