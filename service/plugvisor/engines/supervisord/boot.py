@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
+from plugvisor.engines.supervisord.extension.intents.request_file import REQUESTS_FILE, read_requests
 from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.patches.held_socket import HELD_DESCRIPTOR
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
@@ -23,6 +25,7 @@ from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import Catalog, load_catalog, load_plugin
 from plugvisor.plugins.dependencies import resolve
 from plugvisor.users import become_user
+from plugvisor.webhook_secret import keep_webhook_secret, read_webhook_secret
 
 if TYPE_CHECKING:
     import socket
@@ -31,14 +34,13 @@ if TYPE_CHECKING:
     from plugvisor.store.intents import StoredIntents
 
 _LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
-
-
+_SECRET_VARIABLES = ("PLUGVISOR_ADMIN_CODE", "PLUGVISOR_TOKEN")
 SUPERVISORD_CONF = Path(__file__).with_name("supervisord.conf")
 """In a checkout, a link to `supervisor_conf/supervisord.conf`."""
 
 
 def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
-    """The environment for supervisord; the admin code itself is not in it.
+    """The environment for supervisord, without the admin code and the token of commands.
 
     Raises:
         ConfigurationError: the settings name another supervisord than the one to be started.
@@ -50,7 +52,7 @@ def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
             "unset it, or run `plugvisor serve` beside that one"
         )
     return {
-        **{name: value for name, value in os.environ.items() if name != "PLUGVISOR_ADMIN_CODE"},
+        **{name: value for name, value in os.environ.items() if name not in _SECRET_VARIABLES},
         **settings.to_env(),
         "PLUGVISOR_PYTHON": sys.executable,
         "PLUGVISOR_PROGRAMS": "",  # the extension adds them
@@ -156,15 +158,26 @@ def list_foreign_files(settings: Settings) -> list[str]:
 def write_starts(settings: Settings, stored: StoredIntents | None) -> str:
     """Write which plugins supervisord starts, by what operators want of them.
 
+    What they asked for by supervisorctl counts too if no service was there to remember it.
+
     Args:
         stored: what is remembered; None if it cannot be read: what the service has written last applies then.
 
     Returns:
         a warning if that cannot be followed, for it keeps nothing from running; else nothing.
     """
+    path = str(settings.run_dir / REQUESTS_FILE)
+    if not settings.remember:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
     if stored is None:
         return "cannot read what is remembered of the plugins; those are started that were to be started the last time"
     wanted = {name: intent.wanted == "running" for name, intent in stored.intents.items() if settings.remember}
+    with contextlib.suppress(OSError, ValueError):  # supervisord logs it
+        for name, asked in read_requests(path).items():
+            is_newer = name not in stored.intents or stored.intents[name].at < asked["at"]
+            if is_newer and stored.asked.get(name) != asked["token"]:
+                wanted[name] = asked["wanted"] == "running"
     try:
         Publisher(settings.run_dir).write_starts(wanted | dict.fromkeys(stored.disabled, False))
     except OSError as error:
@@ -191,6 +204,23 @@ def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode
         path = Path(os.environ["PLUGVISOR_ADMIN_CODE_FILE"]).absolute()
     environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(path)
     return code
+
+
+def prepare_webhook_secret(settings: Settings, environ: dict[str, str]) -> None:
+    """Check the secret that signs webhooks; with two users, copy it to a file that the service can read.
+
+    Args:
+        environ: what supervisord will be started with; the file's name is changed.
+
+    Raises:
+        ConfigurationError
+    """
+    secret = read_webhook_secret(settings)
+    if secret is not None and settings.users is not None:
+        path = settings.run_dir / "webhook_secret"
+        with run_dir_errors(settings):
+            keep_webhook_secret(path, secret, settings.users.service.gid)
+        environ["PLUGVISOR_WEBHOOK_SECRET_FILE"] = str(path)
 
 
 def execute_plugin(path: Path) -> NoReturn:
