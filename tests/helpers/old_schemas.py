@@ -20,6 +20,8 @@ INSERT INTO asked VALUES ('worker', '4f2c-7');
 INSERT INTO identity VALUES ('ops', 'operator', '["web-*"]', zeroblob(32), 1764000003.0, 'admin', NULL);
 INSERT INTO admin_code VALUES (1, zeroblob(32), zeroblob(16), zeroblob(64));
 INSERT INTO journal VALUES (7, 9, 1764000004.0, 1764000005.0, 2, 'state', 'web', '{"state":"RUNNING"}');
+INSERT INTO journal_pruned VALUES (1, 3);
+INSERT INTO troubled VALUES ('web');
 INSERT INTO outbox VALUES ('msg_1', 'https://example.com/', 'plugin.error', 'web', '{}', 1764000006.0, 1, 1764000016.0);
 """
 """In tables that the first version has."""

@@ -40,6 +40,7 @@ def test_there_is_a_frozen_copy_of_every_version() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_no_migration_is_changed_once_it_is_frozen(tmp_path: Path, version: int) -> None:
+    """Until a release has the version, it can be frozen anew, as above."""
     load_version(tmp_path / "old.db", version)
     with closing(sqlite3.connect(tmp_path / "old.db")) as frozen, closing(sqlite3.connect(":memory:")) as made:
         make_version(made, version)
@@ -61,7 +62,7 @@ def test_every_version_becomes_the_present_one(tmp_path: Path, version: int) -> 
                 {"old"},
                 {"worker": "4f2c-7"},
             )
-            for table in ("identity", "admin_code", "journal", "outbox"):
+            for table in ("identity", "admin_code", "journal", "journal_pruned", "troubled", "outbox"):
                 assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,)
 
 

@@ -46,9 +46,14 @@ CREATE TABLE journal (
         facts BLOB NOT NULL               -- JSON
     );
 INSERT INTO "journal" VALUES(7,9,1764000004.0,1764000005.0,2,'state','web','{"state":"RUNNING"}');
+CREATE TABLE journal_pruned (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        sequence INTEGER NOT NULL
+    );
+INSERT INTO "journal_pruned" VALUES(1,3);
 CREATE TABLE outbox (
         id TEXT NOT NULL,                 -- the header webhook-id
-        url TEXT NOT NULL,
+        url TEXT NOT NULL,                -- its SHA-256: it may hold a password
         kind TEXT NOT NULL,
         plugin_id TEXT NOT NULL,
         body BLOB NOT NULL,
@@ -58,10 +63,13 @@ CREATE TABLE outbox (
         PRIMARY KEY (id, url)
     ) WITHOUT ROWID;
 INSERT INTO "outbox" VALUES('msg_1','https://example.com/','plugin.error','web','{}',1764000006.0,1,1764000016.0);
+CREATE TABLE troubled (
+        plugin_id TEXT PRIMARY KEY
+    ) WITHOUT ROWID;
+INSERT INTO "troubled" VALUES('web');
 CREATE UNIQUE INDEX journal_by_sequence ON journal (sequence);
-CREATE INDEX journal_by_time ON journal (at);
-CREATE INDEX journal_by_plugin ON journal (plugin_id, id);
-CREATE INDEX journal_by_kind ON journal (kind, id);
+CREATE INDEX journal_by_kind ON journal (kind, at);
+CREATE INDEX journal_by_plugin ON journal (plugin_id, kind, at);
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('journal',7);
 COMMIT;
