@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.08
 """Entries within this time are written together."""
 RETRY_SECONDS = 1.0
 """How soon what the store has not taken is written again."""
