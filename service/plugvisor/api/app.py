@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -61,7 +62,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         intents = Intents(store, remembers=settings.remember)
         journal = Journal(store, settings.journal_days, settings.journal_mb)
         await asyncio.gather(identities.load(), intents.load(), journal.load())
-        code_file = CodeFile(admin_code.path, identities)
+        code_file = CodeFile(admin_code.path, identities, journal.recorder)
         code_file.open()
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine, intents)
@@ -142,8 +143,12 @@ def make_fast_paths() -> dict[tuple[str, str], ASGIApp]:
 
 async def respond_to_unmatched(request: Request[Any], error: Exception) -> Response:
     """Respond with a problem document to a request that matched no route, and count it."""
-    response = await respond_to_error(request, error)
     path = getattr(request.scope.get("endpoint"), "path", NO_ROUTE)
+    methods = [route.method for route in ROUTES if route.path == path]
+    if methods and isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # the router knows those of one route alone
+        error.headers = {"Allow": ", ".join([*methods, "HEAD"] if "GET" in methods else methods)}
+    response = await respond_to_error(request, error)
     request.scope["state"]["traffic"].count_refused(path, request.method, response.status_code)
     return response
 
