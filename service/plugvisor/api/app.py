@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from plugvisor.api.http.fast_paths import FastPaths
 from plugvisor.api.http.static import make_page_routes
 from plugvisor.api.http.threads import DEFAULT_THREADS, start_thread_pool
 from plugvisor.api.problems import respond_to_error
+from plugvisor.api.resources.journal.streams import JournalStreams
 from plugvisor.api.resources.logs.files import LogReader
 from plugvisor.api.resources.logs.streams import LogStreams
 from plugvisor.api.routes import ROUTES, make_routes
@@ -30,7 +32,7 @@ from plugvisor.engines.supervisord.engine import SupervisordEngine
 from plugvisor.manager.identities.code_file import CodeFile
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.manager.intents.intents import Intents
-from plugvisor.manager.journal.recorder import Recorder
+from plugvisor.manager.journal.journal import Journal
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
 from plugvisor.manager.webhooks.webhooks import Webhooks
@@ -60,9 +62,9 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         await store.open()
         identities = Identities(store, admin_code)
         intents = Intents(store, remembers=settings.remember)
-        recorder = Recorder(store)
-        await asyncio.gather(identities.load(), intents.load())
-        code_file = CodeFile(admin_code.path, identities)
+        journal = Journal(store, settings.journal_days, settings.journal_mb)
+        await asyncio.gather(identities.load(), intents.load(), journal.load())
+        code_file = CodeFile(admin_code.path, identities, journal.recorder)
         code_file.open()
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine, intents)
@@ -80,12 +82,15 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         limit_watch.open()
         webhooks = Webhooks(settings.webhooks, webhook_secret, store, manager, engine)
         await webhooks.open()
+        await journal.open(manager, engine)
+        journal_streams = JournalStreams(store, journal.recorder)
         yield State(
             settings=settings,
             store=store,
             identities=identities,
             intents=intents,
-            recorder=recorder,
+            recorder=journal.recorder,
+            journal_streams=journal_streams,
             engine=engine,
             manager=manager,
             monitor=manager.monitor,
@@ -98,7 +103,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
             gate=Gate(identities),
             sessions=Sessions(identities),
             routes=ROUTES,
-            endless=[events, log_streams],
+            endless=[events, log_streams, journal_streams],
             webhooks=webhooks,
         )
         await webhooks.close()
@@ -106,6 +111,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         await limit_watch.close()
         await sampler.close()
         await manager.close()
+        await journal.close()
         await engine.close()
         identities.close()
         await store.close()
@@ -143,8 +149,12 @@ def make_fast_paths() -> dict[tuple[str, str], ASGIApp]:
 
 async def respond_to_unmatched(request: Request[Any], error: Exception) -> Response:
     """Respond with a problem document to a request that matched no route, and count it."""
-    response = await respond_to_error(request, error)
     path = getattr(request.scope.get("endpoint"), "path", NO_ROUTE)
+    methods = [route.method for route in ROUTES if route.path == path]
+    if methods and isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # the router knows those of one route alone
+        error.headers = {"Allow": ", ".join([*methods, "HEAD"] if "GET" in methods else methods)}
+    response = await respond_to_error(request, error)
     request.scope["state"]["traffic"].count_refused(path, request.method, response.status_code)
     return response
 

@@ -10,11 +10,13 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from plugvisor import errors
 from plugvisor.api import parameters
 from plugvisor.api.endpoint import Answer, Endpoint, EndpointRoute, Route
-from plugvisor.api.resources import bulk, docs, events, health, identities, manifest, metrics, plugins
+from plugvisor.api.resources import bulk, docs, events, health, identities, intents, manifest, metrics, plugins
+from plugvisor.api.resources.journal import pages
+from plugvisor.api.resources.journal import streams as journal_streams
 from plugvisor.api.resources.logs import files, streams, websocket
 from plugvisor.errors import InvalidRequest, PluginNotFound, StartFailed, StopTimeout, SupervisorUnavailable
 from plugvisor.models import log, outcome, plugin, problem, server, usage
-from plugvisor.models.stored import identity
+from plugvisor.models.stored import identity, journal
 
 if TYPE_CHECKING:
     from plugvisor.models.body import Body
@@ -40,6 +42,7 @@ _LONG_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it continues", outcome.Outcome)}
 _BULK = _json(outcome.BulkResult)
 _EVENTS = {OK: Answer("an endless stream: snapshot, status, plugins, unavailable", media_type="text/event-stream")}
 _LOG_EVENTS = {OK: Answer("an endless stream: initial, append", media_type="text/event-stream")}
+_ENTRIES = {OK: Answer("an endless stream: entry, gap", media_type="text/event-stream")}
 _DOCUMENT = {OK: Answer("OpenAPI 3.1")}
 _PAGE = {OK: Answer("the page", media_type="text/html")}
 _ISSUED = _json(identity.IssuedToken, description="a token, shown this once")
@@ -58,6 +61,7 @@ _STARTED = (
     errors.DependencyFailed,
     StartFailed,
 )
+_SWITCHED = (PluginNotFound, errors.StoreUnavailable)
 _BULK_ERRORS = (InvalidRequest, SupervisorUnavailable)
 _REFRESHED = (errors.PluginsUnreadable, StartFailed, StopTimeout, SupervisorUnavailable)
 _STORED = (errors.StoreUnavailable,)
@@ -80,6 +84,12 @@ ROUTES: tuple[Route, ...] = (
           role="operator", query=parameters.StopQuery, errors=_STOPPED),
     Route(method="POST", path="/plugin/{plugin_id}/reload", handler=plugins.reload_plugin, answers=_LONG_OUTCOME,
           role="operator", query=parameters.WaitQuery, errors=_STARTED),
+    Route(method="POST", path="/plugin/{plugin_id}/disable", handler=intents.disable_plugin, answers=_LONG_OUTCOME,
+          role="operator", query=parameters.WaitQuery, errors=_CHANGED),
+    Route(method="POST", path="/plugin/{plugin_id}/enable", handler=intents.enable_plugin,
+          answers=_json(outcome.Switched), role="operator", errors=_SWITCHED),
+    Route(method="DELETE", path="/plugin/{plugin_id}/intent", handler=intents.forget_intent,
+          answers=_json(outcome.Switched), role="operator", errors=_SWITCHED),
     Route(method="POST", path="/plugins/refresh", handler=plugins.refresh_plugins, answers=_json(outcome.RefreshResult),
           role="operator", errors=_REFRESHED),
     Route(method="POST", path="/plugins/start", handler=bulk.start_plugins, answers=_BULK,
@@ -117,6 +127,11 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/plugin/metrics/{plugin_id}/history", handler=metrics.list_usage_history,
           answers=_json(usage.UsageHistory), role="viewer", query=parameters.HistoryQuery,
           errors=(*_FOUND, InvalidRequest)),
+    Route(method="GET", path="/journal", handler=pages.list_entries, answers=_json(journal.Journal),
+          role="viewer", query=parameters.JournalQuery, errors=(InvalidRequest, errors.StoreUnavailable)),
+    Route(method="GET", path="/journal/stream", handler=journal_streams.stream_entries, answers=_ENTRIES,
+          role="viewer", query=parameters.EntriesQuery, headers=_LAST_EVENT,
+          errors=(InvalidRequest, errors.TooManyStreams)),
     Route(method="GET", path="/whoami", handler=identities.show_identity, answers=_json(identity.WhoAmI),
           role="viewer"),
     Route(method="GET", path="/identities", handler=identities.list_identities, answers=_json(identity.IdentityList),

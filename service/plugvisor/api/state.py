@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plugvisor.api.auth.sessions import Sessions
     from plugvisor.api.endpoint import Route
     from plugvisor.api.event_hub import EventHub
+    from plugvisor.api.resources.journal.streams import JournalStreams
     from plugvisor.api.resources.logs.files import LogReader
     from plugvisor.api.resources.logs.streams import LogStreams
     from plugvisor.api.views import Views
@@ -41,6 +42,7 @@ class State(TypedDict):
     identities: Identities
     intents: Intents
     recorder: Recorder
+    journal_streams: JournalStreams
     engine: Engine
     manager: Manager
     monitor: HealthMonitor

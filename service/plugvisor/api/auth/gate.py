@@ -85,7 +85,7 @@ class Gate:
         if not token:
             self.failures["missing"] += 1
             raise Unauthorized("a token or the admin code is needed: send it as `Authorization: Bearer <token>`")
-        identity = await self.check_token(token, request, request.receive)
+        identity = request.scope["identity"] = await self.check_token(token, request, request.receive)
         if not identity.has(role):
             raise Forbidden(f"this needs the role {role}, and {identity.name!r} has the role {identity.role}", role)
         return identity

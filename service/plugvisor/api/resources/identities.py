@@ -53,6 +53,8 @@ async def list_identities(request: Request[State]) -> Response:
 
 async def add_identity(request: Request[State], body: NewIdentity) -> Response:
     """Add an identity; the answer has its token, which is shown this once."""
+    request.scope["subject"] = body.name
+    request.scope["log_note"] = f"{body.name}: {body.role}"
     if body.name == ADMIN:
         raise IdentityExists(f"{ADMIN!r} is who has the admin code")
     if body.name in RESERVED_NAMES:
@@ -81,6 +83,7 @@ async def rotate_identity(request: Request[State]) -> Response:
 
 async def rotate_admin_code(request: Request[State]) -> Response:
     """Make a random admin code, in force until another one is configured."""
+    request.scope["subject"] = ADMIN
     identity, code = await request.state["identities"].rotate_admin()
     return _issue(identity, code)
 

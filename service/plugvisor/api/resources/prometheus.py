@@ -35,17 +35,20 @@ if TYPE_CHECKING:
     from plugvisor.api.auth.gate import Gate
     from plugvisor.api.state import State
     from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.webhooks.webhooks import Webhooks
     from plugvisor.metrics.sampler import UsageSample
     from plugvisor.metrics.traffic import Durations, Traffic
     from plugvisor.models.process import Process
+    from plugvisor.store.store import Store
 
 
 async def make_metrics(state: State) -> Response:
     """The response to `GET /metrics`."""
     metrics = [*describe_traffic(state["traffic"]), describe_failures(state["gate"])]
     metrics += describe_webhooks(state["webhooks"])
+    metrics += describe_store(state["store"], state["recorder"])
     try:
         processes, sample = state["engine"].read(), await state["sampler"].read()
     except SupervisorUnavailable:
@@ -201,6 +204,16 @@ def describe_webhooks(webhooks: Webhooks) -> list[Metric]:
         failed.add_metric(labels, queue.failed)
         dropped.add_metric(labels, queue.dropped)
     return [queued, sent, failed, dropped] if webhooks.queues else []
+
+
+def describe_store(store: Store, recorder: Recorder) -> list[Metric]:
+    """The metrics of what is remembered."""
+    return [
+        GaugeMetricFamily("plugvisor_store_up", "Whether what happens is remembered.", store.is_available),
+        CounterMetricFamily("plugvisor_store_errors", "Transactions of the store that have failed.", store.errors),
+        GaugeMetricFamily("plugvisor_journal_entries", "Entries of the journal.", recorder.entries),
+        GaugeMetricFamily("plugvisor_journal_bytes", "Size of the database that holds it.", recorder.size_bytes),
+    ]
 
 
 def _add_histogram(family: HistogramMetricFamily, labels: tuple[str, ...], parts: list[Durations]) -> None:
