@@ -80,10 +80,10 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         sampler.keep(manager.catalog)
         limit_watch = LimitWatch(engine)
         limit_watch.open()
-        webhooks = Webhooks(settings.webhooks, webhook_secret, store, manager, engine)
-        await webhooks.open()
         await journal.open(manager, engine)
         journal_streams = JournalStreams(store, journal.recorder)
+        webhooks = Webhooks(settings.webhooks, webhook_secret, store, manager, engine)
+        await webhooks.open()
         yield State(
             settings=settings,
             store=store,

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 async def make_metrics(state: State) -> Response:
     """The response to `GET /metrics`."""
     metrics = [*describe_traffic(state["traffic"]), describe_failures(state["gate"])]
-    metrics += describe_webhooks(state["webhooks"])
     metrics += describe_store(state["store"], state["recorder"])
+    metrics += describe_webhooks(state["webhooks"])
     try:
         processes, sample = state["engine"].read(), await state["sampler"].read()
     except SupervisorUnavailable:
@@ -190,6 +190,16 @@ def describe_failures(gate: Gate) -> Metric:
     return failures
 
 
+def describe_store(store: Store, recorder: Recorder) -> list[Metric]:
+    """The metrics of what is remembered."""
+    return [
+        GaugeMetricFamily("plugvisor_store_up", "Whether what happens is remembered.", store.is_available),
+        CounterMetricFamily("plugvisor_store_errors", "Transactions of the store that have failed.", store.errors),
+        GaugeMetricFamily("plugvisor_journal_entries", "Entries of the journal.", recorder.entries),
+        GaugeMetricFamily("plugvisor_journal_bytes", "Size of the database that holds it.", recorder.size_bytes),
+    ]
+
+
 def describe_webhooks(webhooks: Webhooks) -> list[Metric]:
     """The metrics of the webhooks; a receiver is named by its place in the setting: its URL may be a secret."""
     label = ["receiver"]
@@ -204,16 +214,6 @@ def describe_webhooks(webhooks: Webhooks) -> list[Metric]:
         failed.add_metric(labels, queue.failed)
         dropped.add_metric(labels, queue.dropped)
     return [queued, sent, failed, dropped] if webhooks.queues else []
-
-
-def describe_store(store: Store, recorder: Recorder) -> list[Metric]:
-    """The metrics of what is remembered."""
-    return [
-        GaugeMetricFamily("plugvisor_store_up", "Whether what happens is remembered.", store.is_available),
-        CounterMetricFamily("plugvisor_store_errors", "Transactions of the store that have failed.", store.errors),
-        GaugeMetricFamily("plugvisor_journal_entries", "Entries of the journal.", recorder.entries),
-        GaugeMetricFamily("plugvisor_journal_bytes", "Size of the database that holds it.", recorder.size_bytes),
-    ]
 
 
 def _add_histogram(family: HistogramMetricFamily, labels: tuple[str, ...], parts: list[Durations]) -> None:

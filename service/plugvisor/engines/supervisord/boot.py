@@ -34,14 +34,13 @@ if TYPE_CHECKING:
     from plugvisor.store.intents import StoredIntents
 
 _LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
-
-
+_SECRET_VARIABLES = ("PLUGVISOR_ADMIN_CODE", "PLUGVISOR_TOKEN")
 SUPERVISORD_CONF = Path(__file__).with_name("supervisord.conf")
 """In a checkout, a link to `supervisor_conf/supervisord.conf`."""
 
 
 def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
-    """The environment for supervisord; the admin code itself is not in it.
+    """The environment for supervisord, without the admin code and the token of commands.
 
     Raises:
         ConfigurationError: the settings name another supervisord than the one to be started.
@@ -53,7 +52,7 @@ def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
             "unset it, or run `plugvisor serve` beside that one"
         )
     return {
-        **{name: value for name, value in os.environ.items() if name != "PLUGVISOR_ADMIN_CODE"},
+        **{name: value for name, value in os.environ.items() if name not in _SECRET_VARIABLES},
         **settings.to_env(),
         "PLUGVISOR_PYTHON": sys.executable,
         "PLUGVISOR_PROGRAMS": "",  # the extension adds them
