@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_DETAIL = 2048
+"""In characters: thousands of messages may be waiting."""
+
 
 class Seen(NamedTuple):
     """What decides whether there is something to send."""
@@ -172,7 +175,7 @@ def _make_data(plugin_id: str, shown: Report, health: Health | None) -> WebhookD
         plugin_id=plugin_id,
         status=shown.status,
         state=shown.state.name,  # type: ignore[arg-type] # a test holds the two against each other
-        detail=shown.detail or UNSET,
+        detail=shown.detail[:_LONGEST_DETAIL] or UNSET,
         health=health or UNSET,
         last_exit=_show_exit(last_exit) if last_exit else UNSET,
         since=_format_time(time.time()),

@@ -135,6 +135,11 @@ def test_the_message_describes_the_plugin(setup: Setup) -> None:
     assert data.last_exit.at == "1970-01-01T00:16:40.500000Z"  # type: ignore[union-attr]
 
 
+def test_a_long_reason_is_cut(setup: Setup) -> None:
+    setup.engine.set("a", FATAL, spawn_error="x" * 100_000)
+    assert len(setup.data[0].detail) == 2048  # type: ignore[arg-type]
+
+
 def test_a_plugin_that_is_given_up(setup: Setup) -> None:
     setup.engine.set("a", STARTING)
     exit_by(setup, BACKOFF)
