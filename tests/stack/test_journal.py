@@ -151,9 +151,7 @@ def test_everything_is_down_and_up_again(plugvisor: PlugvisorStack) -> None:
 
 def test_checks_and_limits(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("sick", runtime=FAILING_CHECK)
-    plugvisor.write_plugin(
-        "greedy", GREEDY, runtime=f'{QUICK}\nsupervisor.autorestart = false\nlimits.memory = "64M"'
-    )
+    plugvisor.write_plugin("greedy", GREEDY, runtime=f'{QUICK}\nsupervisor.autorestart = false\nlimits.memory = "64M"')
     plugvisor.up()
     assert plugvisor.post("/plugin/sick/start").status_code == 200
     assert plugvisor.post("/plugin/greedy/start").status_code == 200
