@@ -205,12 +205,12 @@ def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
             *(plugvisor.http.get(f"/plugin/metrics{rest}", headers=code) for rest in ("", "/told", "/told/history")),
             *(plugvisor.http.get(path, headers=code) for path in ("/plugin/metrics/metrics", "/server/info")),
             plugvisor.http.get("/metrics", headers=code),
-            plugvisor.http.get("/journal", headers=code),
             plugvisor.http.get("/whoami", headers=code),
             plugvisor.post("/identities", json={"name": "seen", "role": "viewer", "expires_at": "2100-01-01"}),
             plugvisor.http.get("/identities", headers=code),
             plugvisor.post("/identities/seen/rotate"),
             plugvisor.http.delete("/identities/seen", headers=code),
+            plugvisor.http.get("/journal", headers=code),
             *(
                 plugvisor.http.get(f"/plugin/{rest}", headers=code)
                 for rest in ("told/logs", "_server/logs/files", "told/manifest")

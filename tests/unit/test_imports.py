@@ -20,6 +20,7 @@ LAYERS = [
     {"manager"},
     {"engines"},
     {"plugins", "store", "logs", "metrics"},
+    {"webhook_secret"},
     {"admin_code", "settings"},
     {"setting_values"},
     {"users", "models", "timestamps"},

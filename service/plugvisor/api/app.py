@@ -35,6 +35,7 @@ from plugvisor.manager.intents.intents import Intents
 from plugvisor.manager.journal.journal import Journal
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
+from plugvisor.manager.webhooks.webhooks import Webhooks
 from plugvisor.metrics.sampler import Sampler
 from plugvisor.metrics.traffic import NO_ROUTE, Traffic
 from plugvisor.store.store import Store
@@ -48,9 +49,10 @@ if TYPE_CHECKING:
 
     from plugvisor.admin_code import AdminCode
     from plugvisor.settings import Settings
+    from plugvisor.webhook_secret import WebhookSecret
 
 
-def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
+def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: WebhookSecret | None = None) -> ASGIApp:
     """The ASGI application; it connects to supervisord when its lifespan begins."""
 
     @asynccontextmanager
@@ -62,7 +64,7 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         intents = Intents(store, remembers=settings.remember)
         journal = Journal(store, settings.journal_days, settings.journal_mb)
         await asyncio.gather(identities.load(), intents.load(), journal.load())
-        code_file = CodeFile(admin_code.path, identities)
+        code_file = CodeFile(admin_code.path, identities, journal.recorder)
         code_file.open()
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine, intents)
@@ -80,6 +82,8 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         limit_watch.open()
         await journal.open(manager, engine)
         journal_streams = JournalStreams(store, journal.recorder)
+        webhooks = Webhooks(settings.webhooks, webhook_secret, store, manager, engine)
+        await webhooks.open()
         yield State(
             settings=settings,
             store=store,
@@ -100,7 +104,9 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             sessions=Sessions(identities),
             routes=ROUTES,
             endless=[events, log_streams, journal_streams],
+            webhooks=webhooks,
         )
+        await webhooks.close()
         await code_file.close()
         await limit_watch.close()
         await sampler.close()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.intents.intents import Intents
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
+    from plugvisor.manager.webhooks.webhooks import Webhooks
     from plugvisor.metrics.sampler import Sampler
     from plugvisor.metrics.traffic import Traffic
     from plugvisor.models.stored.identity import Identity
@@ -56,6 +57,7 @@ class State(TypedDict):
     routes: Sequence[Route]
     endless: Sequence[Endless]
     """What must be ended before the service can shut down."""
+    webhooks: Webhooks
 
 
 class Endless(Protocol):

@@ -68,7 +68,7 @@ MIGRATIONS = (
     );
     CREATE TABLE outbox (
         id TEXT NOT NULL,                 -- the header webhook-id
-        url TEXT NOT NULL,
+        url TEXT NOT NULL,                -- its SHA-256: it may hold a password
         kind TEXT NOT NULL,
         plugin_id TEXT NOT NULL,
         body BLOB NOT NULL,
@@ -76,6 +76,10 @@ MIGRATIONS = (
         attempts INTEGER NOT NULL DEFAULT 0,
         next_at REAL NOT NULL,
         PRIMARY KEY (id, url)
+    ) WITHOUT ROWID;
+    -- the plugins that webhooks said are in trouble, and that have not been well since
+    CREATE TABLE troubled (
+        plugin_id TEXT PRIMARY KEY
     ) WITHOUT ROWID;
     """,
 )

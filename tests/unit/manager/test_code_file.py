@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import pytest
 from plugvisor.manager.identities import code_file
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plugvisor.manager.identities.identities import Identities
+    from plugvisor.manager.journal.recorder import Recorder
+    from plugvisor.models.stored.journal import NewEntry
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    Noted.entries.clear()
     monkeypatch.setattr(code_file, "POLL_SECONDS", 0.01)
 
 
@@ -30,10 +33,19 @@ async def wait_until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+class Noted:
+    """What is noted in the journal."""
+
+    entries: ClassVar[list[NewEntry]] = []
+
+    def note(self, entry: NewEntry) -> None:
+        self.entries.append(entry)
+
+
 def watch(path: Path | None, scenario: Callable[[Identities], Awaitable[None]]) -> None:
     async def live() -> None:
         identities = make_identities("the-first-code-of-all")
-        watcher = CodeFile(path, identities)
+        watcher = CodeFile(path, identities, cast("Recorder", Noted()))
         watcher.open()
         await wait_until(lambda: path is None or watcher._taken is not None)  # it was read once
         await scenario(identities)
@@ -59,7 +71,8 @@ def test_a_change_is_taken_over(tmp_path: Path, caplog: pytest.LogCaptureFixture
         assert identities.has_weak_code
 
     watch(path, scenario)
-    assert "another-code" not in caplog.text
+    assert [(entry.kind, entry.facts.subject) for entry in Noted.entries] == [("identity", "admin")] * 2
+    assert "another-code" not in caplog.text + repr(Noted.entries)
     assert "its file has changed" in caplog.text
     assert "the admin code is short" in caplog.text
 

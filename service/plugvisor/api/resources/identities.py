@@ -54,6 +54,7 @@ async def list_identities(request: Request[State]) -> Response:
 async def add_identity(request: Request[State], body: NewIdentity) -> Response:
     """Add an identity; the answer has its token, which is shown this once."""
     request.scope["subject"] = body.name
+    request.scope["log_note"] = f"{body.name}: {body.role}"
     if body.name == ADMIN:
         raise IdentityExists(f"{ADMIN!r} is who has the admin code")
     if body.name in RESERVED_NAMES:

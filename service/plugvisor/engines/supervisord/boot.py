@@ -25,6 +25,7 @@ from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import Catalog, load_catalog, load_plugin
 from plugvisor.plugins.dependencies import resolve
 from plugvisor.users import become_user
+from plugvisor.webhook_secret import keep_webhook_secret, read_webhook_secret
 
 if TYPE_CHECKING:
     import socket
@@ -203,6 +204,23 @@ def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode
         path = Path(os.environ["PLUGVISOR_ADMIN_CODE_FILE"]).absolute()
     environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(path)
     return code
+
+
+def prepare_webhook_secret(settings: Settings, environ: dict[str, str]) -> None:
+    """Check the secret that signs webhooks; with two users, copy it to a file that the service can read.
+
+    Args:
+        environ: what supervisord will be started with; the file's name is changed.
+
+    Raises:
+        ConfigurationError
+    """
+    secret = read_webhook_secret(settings)
+    if secret is not None and settings.users is not None:
+        path = settings.run_dir / "webhook_secret"
+        with run_dir_errors(settings):
+            keep_webhook_secret(path, secret, settings.users.service.gid)
+        environ["PLUGVISOR_WEBHOOK_SECRET_FILE"] = str(path)
 
 
 def execute_plugin(path: Path) -> NoReturn:

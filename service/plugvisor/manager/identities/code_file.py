@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from plugvisor.admin_code import WEAK_CODE, AdminCode, read_code_file
 from plugvisor.errors import ConfigurationError
+from plugvisor.models.stored.journal import Facts, NewEntry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from plugvisor.manager.identities.identities import Identities
+    from plugvisor.manager.journal.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +30,10 @@ class CodeFile:
     A change counts once the file has been the same twice in a row: it may be only half written.
     """
 
-    def __init__(self, path: Path | None, identities: Identities) -> None:
+    def __init__(self, path: Path | None, identities: Identities, recorder: Recorder) -> None:
         self._path = path
         self._identities = identities
+        self._recorder = recorder
         self._seen: Signature = None
         self._taken: Signature = None
         self._task: asyncio.Task[None] | None = None
@@ -55,6 +58,8 @@ class CodeFile:
             else:
                 if code is not None and await self._identities.configure(code):
                     logger.info("the admin code is another now: its file has changed")
+                    facts = Facts(subject=self._identities.admin.name, detail="the file of the admin code has changed")
+                    self._recorder.note(NewEntry("identity", facts))
                     if code.is_weak:
                         logger.warning(WEAK_CODE)
             await asyncio.sleep(POLL_SECONDS)

@@ -125,18 +125,23 @@ class Intents:
     @asynccontextmanager
     async def attempt(self, plugin_id: str, wanted: Wanted, by: str) -> AsyncIterator[None]:
         """Store what a client wants while it is being done; forget it again if nothing came of it."""
+        if not (self._remembers and by):
+            yield
+            return
         before = self._intents.get(plugin_id)
-        self.set(plugin_id, wanted, by)
-        intent = self._intents.get(plugin_id)
+        intent = Intent(wanted, by, time.time())
+        self._put(self._intents, plugin_id, intent)
         try:
             yield
         except (StartFailed, StopTimeout):  # it was tried
             await self.wait_stored(plugin_id)
             raise
         except BaseException:
-            if intent is not before and self._intents.get(plugin_id) is intent:
-                self._change(self._intents, plugin_id, before)
+            if self._intents.get(plugin_id) is intent:
+                self._put(self._intents, plugin_id, before)
             raise
+        finally:
+            self._announce(plugin_id)  # now: a change of the process has said it already
 
     async def forget(self, plugin_id: str) -> None:
         """Have the manifest decide about a plugin again; raises `StoreUnavailable`, and then nothing has changed."""
@@ -178,14 +183,18 @@ class Intents:
         return write.done() and not write.cancelled() and write.result()
 
     def _change(self, table: dict[str, T], plugin_id: str, value: T | None) -> None:
+        self._put(table, plugin_id, value)
+        self._announce(plugin_id)
+
+    def _put(self, table: dict[str, T], plugin_id: str, value: T | None) -> None:
         if value is None:
             table.pop(plugin_id, None)
         else:
             table[plugin_id] = value
         if not self._is_loaded:
             self._changed_before.add((id(table), plugin_id))
+        self.version += 1
         self._begin_write(plugin_id)
-        self._announce(plugin_id)
 
     async def _change_surely(self, table: dict[str, T], plugin_id: str) -> None:
         """Delete something, unless that cannot be stored."""
