@@ -32,9 +32,7 @@ def run_rotate(arguments: argparse.Namespace) -> int:
     """Replace a token; the new one is all that standard output gets."""
     answer = Client.from_env(os.environ).call("POST", f"{_path_of(arguments.name)}/rotate")
     if arguments.name == "admin":
-        words = (
-            "has a new code, shown this once, until another one is configured; commands find it in PLUGVISOR_TOKEN only"
-        )
+        words = "has a new code, shown this once; it applies until you configure another one. Commands need it as PLUGVISOR_TOKEN"
         _show_token(answer, words)
     else:
         _show_token(answer, "has a new token, shown this once")
