@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +181,11 @@ def _read_token(request: Request[Any]) -> bytes:
 
 def find_address(connection: HTTPConnection[Any]) -> str:
     """The client's address; of an IPv6 address its /64 network, which one client has as a whole."""
-    host = connection.client.host if connection.client else ""
+    return _find_network(connection.client.host if connection.client else "")
+
+
+@lru_cache(maxsize=_MOST_SENDERS)
+def _find_network(host: str) -> str:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
