@@ -18,6 +18,8 @@ from plugvisor.errors import SupervisorUnavailable, TooManyStreams
 from plugvisor.models.process import Process, ProcessState
 from plugvisor.plugins.catalog import Plugin
 
+from tests.helpers.stores import make_intents
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
@@ -35,6 +37,7 @@ class FakeManager:
         self.on_change: list[Callable[[], object]] = []
         self.on_facts: list[Callable[[str], object]] = []
         self.all_facts: dict[str, Facts] = {}
+        self.intents = make_intents()
 
     def facts(self, _plugin_id: str) -> None:
         return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plugvisor.engines.supervisord.extension.intents.request_file import REQUESTS_FILE
 
 from tests.helpers.plugin_code import CRASHING, HESITANT, IGNORES_SIGTERM, OBEDIENT
 from tests.helpers.supervisord import AT_ONCE, BACKOFF, EXITED, FATAL, RUNNING, STOPPED, STOPPING
@@ -272,17 +274,71 @@ def test_the_end_of_supervisord_is_none(own: Supervisord, how: str) -> None:
     assert last == {"runs": None, "stopped": "stopped"}
 
 
-def test_a_supervisord_that_begins_anew_has_other_tokens(own: Supervisord) -> None:
+@pytest.mark.parametrize("how", ["reload", "shutdown", "SIGKILL"])
+def test_another_supervisord_reports_the_last_request(own: Supervisord, how: str) -> None:
+    """No service may have been there to hear of it; a new request has another token."""
     own.write_plugin("x")
+    own.write_plugin("never-asked-for")
     own.start()
     tokens = set()
-    for _ in range(2):
+    for _ in range(3):
         own.start_ready("x", "supervisor.startProcess")
-        asked = read_asked(own, "x")
-        assert asked is not None
-        tokens.add(asked["token"])
-        own.ctl("reload")
+        before = read_asked(own, "x")
+        assert before is not None
+        tokens.add(before["token"])
+        wait_for((own.root / REQUESTS_FILE).exists)
+        if how == "reload":
+            own.ctl("reload")
+        else:
+            own.stop(signal.SIGTERM if how == "shutdown" else signal.SIGKILL)
+            own.start()
         own.rpc.close()
         wait_for(own.answers)
-        assert read_asked(own, "x") is None
-    assert len(tokens) == 2
+        assert read_asked(own, "x") == before
+        assert read_asked(own, "never-asked-for") is None
+    assert len(tokens) == 3
+    assert (own.root / REQUESTS_FILE).stat().st_mode & 0o777 == 0o600
+
+
+GOOD = b'{"wanted": "running", "token": "a-1", "at": 1.5}'
+DAMAGED = {
+    "empty": b"",
+    "half": b'{"x": ' + GOOD,
+    "list": b"[]",
+    "deep": b"[" * 500_000,
+    "wanted": GOOD.replace(b"running", b"paused"),
+    "no token": GOOD.replace(b'"a-1"', b"null"),
+    "long token": GOOD.replace(b"a-1", b"a" * 65),
+    "no time": GOOD.replace(b"1.5", b"true"),
+    "infinite": GOOD.replace(b"1.5", b"Infinity"),
+    "negative": GOOD.replace(b"1.5", b"-1"),
+    "more": GOOD.replace(b"}", b', "more": 1}'),
+    "too large": b'{"x": ' + GOOD + b"}" + b" " * 5_000_000,
+}
+
+
+@pytest.mark.parametrize("kind", [*DAMAGED, "pipe", "folder"])
+def test_the_file_is_damaged(own: Supervisord, kind: str) -> None:
+    """supervisord says so in its log, and nothing is reported that the service could not read."""
+    path = own.root / REQUESTS_FILE
+    if kind in DAMAGED:
+        data = DAMAGED[kind]
+        path.write_bytes(b'{"x": ' + data + b"}" if data.startswith(b'{"wanted') else data)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    own.write_plugin("x")
+    own.start()
+    assert read_asked(own, "x") is None
+    assert own.log.count(f"cannot read {path}, which keeps what operators asked for") == 1
+    own.ctl("start", "x")
+    assert read_wanted(own, "x") == "running"
+    assert (f"cannot write {path}, which keeps" in own.log) == (kind == "folder")
+
+
+def test_a_good_file(own: Supervisord) -> None:
+    (own.root / REQUESTS_FILE).write_bytes(b'{"x": ' + GOOD + b"}")
+    own.write_plugin("x")
+    own.start()
+    assert read_asked(own, "x") == json.loads(GOOD)

@@ -35,6 +35,8 @@ class FakeEngine:
         """Every method that changed something or waited for it, with the plugin's id, when it began."""
         self.ended: list[tuple[str, str, str]] = []
         """What `end` has ended: the plugin's id, the reason, and whether to restart it."""
+        self.starts: dict[str, bool] | None = None
+        """What was published with `publish_starts` last."""
         self.errors: dict[str, Exception] = {}
         """What a method raises."""
         self.executions: dict[str, Execution] = {}
@@ -122,6 +124,12 @@ class FakeEngine:
         if error := self.errors.get("publish"):
             raise type(error)(*error.args)
         self.published[program[0].id] = program
+
+    def publish_starts(self, starts: Mapping[str, bool]) -> None:
+        """Keep which plugins are started at boot."""
+        if error := self.errors.get("publish_starts"):
+            raise type(error)(*error.args)
+        self.starts = dict(starts)
 
     async def add(self, plugin_id: str) -> None:
         """Add a plugin."""

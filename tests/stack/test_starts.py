@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor.engines.supervisord.extension.intents.request_file import REQUESTS_FILE
 from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.models.stored.intent import Intent
 from plugvisor.store.folder import FILE_NAME
@@ -88,6 +89,26 @@ def test_nothing_is_to_be_remembered(plugvisor: PlugvisorStack) -> None:
     plugvisor.environ["PLUGVISOR_REMEMBER"] = "false"
     plugvisor.up()
     assert list_running(plugvisor) == [name for name in BY_MANIFEST if name != "auto-disabled"]
+
+
+def test_what_was_asked_for_while_no_service_ran(plugvisor: PlugvisorStack) -> None:
+    write_plugins(plugvisor)
+    remember(plugvisor)
+    plugvisor.up()
+    assert list_running(plugvisor) == WANTED
+    plugvisor.ctl("stop", "plugvisor")
+    plugvisor.ctl("stop", "auto-wanted")
+    plugvisor.ctl("stop", "auto-unknown:*")
+    for name in ("auto-unwanted", "manual-unknown", "manual-disabled"):
+        plugvisor.ctl("start", name)
+    plugvisor.down()
+    plugvisor.up()
+    assert list_running(plugvisor) == ["auto-unwanted", "manual-unknown", "manual-wanted"]
+    plugvisor.down()
+    plugvisor.environ["PLUGVISOR_REMEMBER"] = "false"
+    plugvisor.up()
+    assert list_running(plugvisor) == [name for name in BY_MANIFEST if name != "auto-disabled"]
+    assert not (plugvisor.run_dir / REQUESTS_FILE).exists()
 
 
 def test_the_store_cannot_be_read(plugvisor: PlugvisorStack) -> None:

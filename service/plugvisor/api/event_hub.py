@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from plugvisor.api.views import Views
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
+    from plugvisor.models.stored.intent import Intent
 
 HEARTBEAT_SECONDS = 15.0
 """Proxies close what is silent for half a minute or more."""
@@ -46,6 +47,8 @@ SHARED_SECONDS = 1.0
 """So long a snapshot is sent to everyone who needs one: its uptimes are of that second."""
 CATALOG_SECONDS = 0.02
 """Changes of the catalog within this time become one event."""
+INTENT_SECONDS = 0.1
+"""How long an event about an intent waits for one about its process, which then says both."""
 
 
 class Client:
@@ -83,9 +86,12 @@ class EventHub:
         self._run = secrets.token_hex(4)
         self._snapshot: tuple[int, float, bytes] | None = None
         self._catalog_timer: asyncio.TimerHandle | None = None
+        self._told_intents: dict[str, Intent | None] = {}
+        self._changed_intents: dict[str, Intent | None] = {}
         self._is_closed = False
         engine.on_change.append(self._on_process)
         manager.on_facts.append(self._on_process)
+        manager.intents.on_change.append(self._on_intent)
         manager.on_change.append(self._on_catalog)
 
     def open(self, plugin_id: str | None, last_event_id: str | None, address: str | None = None) -> Client:
@@ -220,10 +226,26 @@ class EventHub:
         if name is None:
             self._resynchronise()
         elif name in self._manager.catalog:
+            self._told_intents[name] = self._manager.intents.all.get(name)
             try:
                 self._send("status", self._views.show_one(name), name)
             except SupervisorUnavailable:
                 self._log.forget()  # what comes next is a call with None
+
+    def _on_intent(self, name: str | None) -> None:
+        if name is None:
+            self._on_catalog()
+        else:
+            if not self._changed_intents:
+                asyncio.get_running_loop().call_later(INTENT_SECONDS, self._send_intents)
+            self._changed_intents[name] = self._manager.intents.all.get(name)
+
+    def _send_intents(self) -> None:
+        changed, self._changed_intents = self._changed_intents, {}
+        for name, intent in changed.items():
+            is_current = self._manager.intents.all.get(name) is intent  # or the next change says it
+            if is_current and self._told_intents.get(name) is not intent:
+                self._on_process(name)
 
     def _on_catalog(self) -> None:
         if self._catalog_timer is None:

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from plugvisor import errors
 from plugvisor.api import parameters
 from plugvisor.api.endpoint import Answer, Endpoint, EndpointRoute, Route
-from plugvisor.api.resources import bulk, docs, events, health, identities, manifest, metrics, plugins
+from plugvisor.api.resources import bulk, docs, events, health, identities, intents, manifest, metrics, plugins
 from plugvisor.api.resources.logs import files, streams, websocket
 from plugvisor.errors import InvalidRequest, PluginNotFound, StartFailed, StopTimeout, SupervisorUnavailable
 from plugvisor.models import log, outcome, plugin, problem, server, usage
@@ -58,6 +58,7 @@ _STARTED = (
     errors.DependencyFailed,
     StartFailed,
 )
+_SWITCHED = (PluginNotFound, errors.StoreUnavailable)
 _BULK_ERRORS = (InvalidRequest, SupervisorUnavailable)
 _REFRESHED = (errors.PluginsUnreadable, StartFailed, StopTimeout, SupervisorUnavailable)
 _STORED = (errors.StoreUnavailable,)
@@ -80,6 +81,12 @@ ROUTES: tuple[Route, ...] = (
           role="operator", query=parameters.StopQuery, errors=_STOPPED),
     Route(method="POST", path="/plugin/{plugin_id}/reload", handler=plugins.reload_plugin, answers=_LONG_OUTCOME,
           role="operator", query=parameters.WaitQuery, errors=_STARTED),
+    Route(method="POST", path="/plugin/{plugin_id}/disable", handler=intents.disable_plugin, answers=_LONG_OUTCOME,
+          role="operator", query=parameters.WaitQuery, errors=_CHANGED),
+    Route(method="POST", path="/plugin/{plugin_id}/enable", handler=intents.enable_plugin,
+          answers=_json(outcome.Switched), role="operator", errors=_SWITCHED),
+    Route(method="DELETE", path="/plugin/{plugin_id}/intent", handler=intents.forget_intent,
+          answers=_json(outcome.Switched), role="operator", errors=_SWITCHED),
     Route(method="POST", path="/plugins/refresh", handler=plugins.refresh_plugins, answers=_json(outcome.RefreshResult),
           role="operator", errors=_REFRESHED),
     Route(method="POST", path="/plugins/start", handler=bulk.start_plugins, answers=_BULK,

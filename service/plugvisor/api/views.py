@@ -27,6 +27,7 @@ from plugvisor.models.plugin import (
     StateName,
 )
 from plugvisor.models.process import LIMIT_KEYS, NEVER_ADDED
+from plugvisor.models.stored.intent import IntentInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.status import Report
     from plugvisor.models.lifecycle import Requirement
     from plugvisor.models.process import AppliedLimits, Process
+    from plugvisor.models.stored.intent import Intent
     from plugvisor.plugins.catalog import Plugin
 
 _to_json = msgspec.json.encode
@@ -60,7 +62,7 @@ class Views:
         self._list: tuple[object, Document] | None = None
         self._all: tuple[object, bytes] | None = None
         self._statuses: dict[str, _RenderedStatus] = {}
-        self._items: dict[str, tuple[Plugin, Process | None, Facts | None, bytes]] = {}
+        self._items: dict[str, tuple[Plugin, Process | None, Facts | None, Intent | None, bytes]] = {}
 
     def list_plugins(self) -> Document:
         """The body of `GET /plugins`: rendered when a plugin or its process has changed."""
@@ -112,25 +114,34 @@ class Views:
         """One plugin's status; rendered again only when it or its uptime has changed."""
         process = processes.get(plugin.id)
         uptime = process.uptime_seconds(now) if process is not None and process.is_alive else 0
-        facts = self._manager.facts(plugin.id)
+        facts, intent = self._manager.facts(plugin.id), self._manager.intents.all.get(plugin.id)
         known = self._statuses.get(plugin.id)
-        if known is None or not known.is_of(plugin, process, facts, uptime):
-            fields = _to_json(make_status(plugin, report(plugin, process, now, facts), facts))[1:-1]
+        if known is None or not known.is_of(plugin, process, facts, intent, uptime):
+            fields = _to_json(make_status(plugin, report(plugin, process, now, facts), facts, intent))[1:-1]
             before_time = b'{"plugin_id":' + _to_json(plugin.id) + b"," + fields + b',"time":"'
-            known = self._statuses[plugin.id] = _RenderedStatus(plugin, process, facts, uptime, fields, before_time)
+            known = _RenderedStatus(plugin, process, facts, intent, uptime, fields, before_time)
+            self._statuses[plugin.id] = known
         return known
 
     def _render_items(self, plugins: Iterable[Plugin], processes: Mapping[str, Process]) -> list[bytes]:
         """Plugins as `GET /plugins` lists them: nothing in it changes by time alone."""
-        all_facts, rendered, items = self._manager.all_facts, self._items, []
+        all_facts, intents, rendered = self._manager.all_facts, self._manager.intents.all, self._items
+        items = []
         for plugin in plugins:  # thousands, of which one has changed
             plugin_id = plugin.id
             process, facts = processes.get(plugin_id), all_facts.get(plugin_id) if all_facts else None
+            intent = intents.get(plugin_id) if intents else None
             known = rendered.get(plugin_id)
-            if known is None or known[0] is not plugin or known[1] is not process or known[2] is not facts:
-                item = _to_json(make_item(plugin, report(plugin, process, 0, facts), facts))
-                known = rendered[plugin_id] = (plugin, process, facts, item)
-            items.append(known[3])
+            if (
+                known is None
+                or known[0] is not plugin
+                or known[1] is not process
+                or known[2] is not facts
+                or known[3] is not intent
+            ):
+                item = _to_json(make_item(plugin, report(plugin, process, 0, facts), facts, intent))
+                known = rendered[plugin_id] = (plugin, process, facts, intent, item)
+            items.append(known[4])
         return items
 
     def _forget_removed(self) -> None:
@@ -144,17 +155,21 @@ class _RenderedStatus:
     plugin: Plugin
     process: Process | None
     facts: Facts | None
+    intent: Intent | None
     uptime: int
     fields: bytes
     before_time: bytes
     """The whole answer about this plugin alone, up to the time."""
 
-    def is_of(self, plugin: Plugin, process: Process | None, facts: Facts | None, uptime: int) -> bool:
+    def is_of(
+        self, plugin: Plugin, process: Process | None, facts: Facts | None, intent: Intent | None, uptime: int
+    ) -> bool:
         """Whether it shows these."""
-        return self.process is process and self.plugin is plugin and self.facts is facts and self.uptime == uptime
+        is_same_plugin = self.process is process and self.plugin is plugin and self.uptime == uptime
+        return is_same_plugin and self.facts is facts and self.intent is intent
 
 
-def make_item(plugin: Plugin, current: Report, facts: Facts | None) -> ListedPlugin:
+def make_item(plugin: Plugin, current: Report, facts: Facts | None, intent: Intent | None) -> ListedPlugin:
     """One item of the list."""
     manifest = plugin.manifest
     metadata = manifest.metadata if manifest else Metadata()
@@ -176,7 +191,7 @@ def make_item(plugin: Plugin, current: Report, facts: Facts | None) -> ListedPlu
         entries=(),
         depends_on=_make_requirements(manifest.depends_on) if manifest and manifest.depends_on else (),
         dependents=plugin.dependents,
-        **_make_state(plugin, current, facts),
+        **_make_state(plugin, current, facts, intent),
     )
 
 
@@ -187,10 +202,10 @@ def _make_requirements(depends_on: Mapping[str, Requirement]) -> tuple[DependsOn
     )
 
 
-def make_status(plugin: Plugin, current: Report, facts: Facts | None) -> ProcessStatus:
+def make_status(plugin: Plugin, current: Report, facts: Facts | None, intent: Intent | None) -> ProcessStatus:
     """A plugin's status, with its process if one is alive."""
     process: dict[str, Any] = {} if current.pid is None else {"pid": current.pid, "uptime": current.uptime_seconds}
-    return ProcessStatus(**_make_state(plugin, current, facts), **process)
+    return ProcessStatus(**_make_state(plugin, current, facts, intent), **process)
 
 
 def make_outcome(plugin_id: str, result: Result, message: str) -> Outcome:
@@ -202,7 +217,14 @@ def make_outcome(plugin_id: str, result: Result, message: str) -> Outcome:
         fields["detail"] = detail
     if process.is_alive:
         fields["pid"] = process.pid
+    if not result.remembered:
+        fields["remembered"] = False
     return Outcome(plugin_id=plugin_id, status=process.status, state=state, message=message, **fields)
+
+
+def make_intent(intent: Intent) -> IntentInfo:
+    """What is wanted of a plugin."""
+    return IntentInfo(wanted=intent.wanted, by=intent.by, at=format_time(intent.at))
 
 
 def find_manifest_error(plugin: Plugin) -> ManifestError | None:
@@ -211,7 +233,7 @@ def find_manifest_error(plugin: Plugin) -> ManifestError | None:
     return ManifestError(line=error.line, message=error.problem) if error is not None else None
 
 
-def _make_state(plugin: Plugin, current: Report, facts: Facts | None) -> dict[str, Any]:
+def _make_state(plugin: Plugin, current: Report, facts: Facts | None, intent: Intent | None) -> dict[str, Any]:
     """The members that the list and the statuses have in common."""
     fields: dict[str, Any] = {"status": current.status, "state": current.state.name}
     if current.detail:
@@ -232,6 +254,8 @@ def _make_state(plugin: Plugin, current: Report, facts: Facts | None) -> dict[st
             fields["flapping"] = True
         if process.limits is not None:
             fields["limits"] = _make_limits(process.limits)
+    if intent is not None:
+        fields["intent"] = make_intent(intent)
     return fields if facts is None else fields | _make_facts(facts)
 
 

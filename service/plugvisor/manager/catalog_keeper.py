@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import InvalidManifest, PluginDisabled, PluginNotFound, PluginsUnreadable
 from plugvisor.manager.catalog_reader import CatalogReader
-from plugvisor.manager.status import describe_problem
+from plugvisor.manager.status import describe_disabled, describe_problem
 from plugvisor.plugins.catalog import NO_FOLDER, Catalog, Plugin
 from plugvisor.plugins.dependencies import resolve
 
@@ -20,18 +21,24 @@ if TYPE_CHECKING:
     from plugvisor.models.manifest import Manifest
 
 _NOTHING: Mapping[str, Requirement] = {}
+_NONE: Mapping[str, tuple[str, float]] = {}
 
 
 class CatalogKeeper:
-    """Reads plugins, publishes them, and announces what has changed."""
+    """Reads plugins, publishes them, and announces what has changed.
 
-    def __init__(self, plugins_dir: Path, engine: Engine) -> None:
+    Args:
+        disabled: the plugins that are disabled, and by whom; `follow_disabled` is called when that has changed.
+    """
+
+    def __init__(self, plugins_dir: Path, engine: Engine, disabled: Mapping[str, tuple[str, float]] = _NONE) -> None:
         self.catalog: Catalog = {}
         self.version = 0
         """Another number whenever the catalog may be another."""
         self.on_change: list[Callable[[], object]] = []
         """Called whenever the catalog may have changed."""
         self._engine = engine
+        self._disabled = disabled
         self._reader = CatalogReader(plugins_dir, engine)
         self._read: Catalog = {}
         """Each plugin by itself, of which the catalog is made."""
@@ -117,6 +124,7 @@ class CatalogKeeper:
             PluginNotFound, InvalidManifest, PluginDisabled, StartFailed
         """
         known = self.get(plugin_id)
+        _check_not_switched_off(known)
         read = self._read[plugin_id]
 
         def read_and_publish() -> Plugin:
@@ -129,6 +137,7 @@ class CatalogKeeper:
         plugin = self.catalog.get(plugin_id, known)  # a refresh may have found its folder gone meanwhile
         if plugin.program is None or plugin.manifest is None:
             raise InvalidManifest(describe_problem(plugin))
+        _check_not_switched_off(plugin)
         if not plugin.manifest.enabled:
             raise PluginDisabled("its manifest says `enabled = false` under [plugin_runtime]; change that first")
         if not plugin.manifest.depends_on:
@@ -153,6 +162,13 @@ class CatalogKeeper:
         """Take a plugin out: it was removed."""
         self._published.pop(plugin_id, None)
         self._store({name: plugin for name, plugin in self._read.items() if name != plugin_id}, [plugin_id])
+
+    def follow_disabled(self, plugin_id: str | None) -> None:
+        """A plugin may have been disabled or enabled; with None, any may have been."""
+        if plugin_id is None:
+            self._store(self._read)
+        elif plugin_id in self.catalog and self.catalog[plugin_id].disabled_by != self._find_disabler(plugin_id):
+            self._store(self._read, [plugin_id])
 
     def list_unpublished(self, plugin_id: str) -> None:
         """List a plugin that can only be stopped; a refresh removes it."""
@@ -179,19 +195,25 @@ class CatalogKeeper:
             changed: the plugins that are others or gone; None: any may be.
         """
         before, self._read = self._read, read
+        flagged = {
+            name: replace(read[name], disabled_by=self._find_disabler(name)) for name in self._disabled if name in read
+        }
         if changed is None or any(
             name in self._dependents or _depends(before.get(name)) or _depends(read.get(name)) for name in changed
         ):
-            self.catalog = resolve(read, self.catalog)
+            self.catalog = resolve(read | flagged, self.catalog)
             self._index_dependents()
         else:  # a change of one plugin costs no look at thousands
-            self.catalog = {**self.catalog, **{name: read[name] for name in changed if name in read}}
+            self.catalog = {**self.catalog, **{name: flagged.get(name, read[name]) for name in changed if name in read}}
             for name in changed:
                 if name not in read:
                     del self.catalog[name]
         self.version += 1
         for callback in self.on_change:
             callback()
+
+    def _find_disabler(self, plugin_id: str) -> str:
+        return self._disabled.get(plugin_id, ("", 0.0))[0]
 
     def _note_published(self, plugins: Iterable[Plugin]) -> None:
         is_other = False
@@ -210,6 +232,11 @@ class CatalogKeeper:
             for dependency in manifest.depends_on:
                 self._dependents.setdefault(dependency, set()).add(manifest.id)
         self._all_dependents = set().union(*self._dependents.values())
+
+
+def _check_not_switched_off(plugin: Plugin) -> None:
+    if plugin.disabled_by:
+        raise PluginDisabled(f"{describe_disabled(plugin)}; POST /plugin/{plugin.id}/enable lifts that")
 
 
 def _depends(plugin: Plugin | None) -> bool:

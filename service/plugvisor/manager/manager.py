@@ -6,23 +6,26 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from plugvisor.errors import AlreadyRunning, DependencyFailed, NotRunning, StartFailed
+from plugvisor.errors import DependencyFailed, StartFailed
 from plugvisor.manager.catalog_keeper import CatalogKeeper
 from plugvisor.manager.checks.monitor import HealthMonitor
 from plugvisor.manager.dependencies.conditions import Conditions
 from plugvisor.manager.dependencies.preparation import Preparation
 from plugvisor.manager.dependencies.scheduler import Scheduler
-from plugvisor.manager.dependencies.stops import Stops, find_failure
+from plugvisor.manager.dependencies.starts import Starts
+from plugvisor.manager.dependencies.stops import Stops
 from plugvisor.manager.facts_keeper import FactsKeeper
+from plugvisor.manager.intents.boot_starts import BootStarts
+from plugvisor.manager.intents.switch import Switch
 from plugvisor.manager.operations import Operations
 from plugvisor.manager.outcome import Outcome
-from plugvisor.manager.readiness import Readiness, find_ready_seconds
+from plugvisor.manager.readiness import Readiness, find_start_seconds
 from plugvisor.manager.refresher import Refresher, every_plugin
 from plugvisor.manager.restorer import Restorer
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
@@ -32,10 +35,9 @@ if TYPE_CHECKING:
     from plugvisor.models.manifest import Manifest
     from plugvisor.plugins.catalog import Catalog
 
-T = TypeVar("T")
+    Begun = Callable[[], object]
 
-START_GRACE_SECONDS = 5.0
-"""How much later than `startsecs` a process may be found running."""
+T = TypeVar("T")
 
 
 def _do_nothing() -> None:
@@ -50,19 +52,21 @@ class Manager:
 
     def __init__(self, plugins_dir: Path, engine: Engine, intents: Intents) -> None:
         self._engine = engine
-        self._intents = intents
+        self.intents = intents
         self._is_open = False
         self._operations = Operations()
-        self._keeper = keeper = CatalogKeeper(plugins_dir, engine)
+        self._keeper = keeper = CatalogKeeper(plugins_dir, engine, intents.disabled)
         self.monitor = HealthMonitor(engine, keeper.get_published)
         conditions = Conditions(keeper, engine, self.monitor)
         self._facts = FactsKeeper(keeper, engine, self.monitor, conditions)
-        self._preparation = Preparation(keeper, engine, conditions)
-        self._scheduler = Scheduler(keeper, engine, conditions, self._operations, self._begin_start)
+        self._starts = Starts(engine, Preparation(keeper, engine, conditions), intents)
+        self._scheduler = Scheduler(keeper, engine, conditions, self._operations, self._starts)
         self._readiness = Readiness(engine, self.monitor)
-        self._stops = Stops(keeper, engine, self._operations)
+        self._stops = Stops(keeper, engine, self._operations, intents)
+        self.switch = Switch(keeper, engine, intents, self._operations, self._stops)
         self._refresher = Refresher(keeper, engine, self._operations)
-        self._restorer = Restorer(keeper, engine, self._operations)
+        self._boot_starts = BootStarts(intents, engine)
+        self._restorer = Restorer(keeper, engine, self._operations, self._boot_starts)
 
     @property
     def catalog(self) -> Catalog:
@@ -71,8 +75,8 @@ class Manager:
 
     @property
     def version(self) -> int:
-        """Another number whenever the catalog or a plugin's facts may be others."""
-        return self._keeper.version + self._facts.version
+        """Another number whenever the catalog, or a plugin's facts or intent, may be others."""
+        return self._keeper.version + self._facts.version + self.intents.version
 
     @property
     def on_change(self) -> list[Callable[[], object]]:
@@ -100,6 +104,9 @@ class Manager:
     async def load(self) -> None:
         """Read the catalog, and begin to start what is queued; nothing that runs is touched, and nothing raised."""
         self._restorer.open()
+        self.intents.on_change.insert(0, self._follow_intents)
+        self.intents.on_stored.append(self._boot_starts.publish)
+        self._boot_starts.publish()
         await self._keeper.load()
         # in this order: what is said of a process that has changed is right before anybody is told of the change
         self._is_open = True
@@ -108,6 +115,7 @@ class Manager:
         self.monitor.on_change.append(self._follow_health)
         self._keeper.on_change.insert(0, self._follow_catalog)
         self._facts.update_all()
+        self.intents.follow(self._engine)
         self._scheduler.open()
 
     async def close(self) -> None:
@@ -119,15 +127,18 @@ class Manager:
             self._is_open = False
             self._engine.on_change.remove(self._follow_process)
             await self.monitor.close()
+        await self.intents.close()
+        await self._boot_starts.close()
 
     async def start(
-        self, plugin_id: str, wait_seconds: float | None = None, on_begun: Callable[[], object] = _do_nothing
+        self, plugin_id: str, wait_seconds: float | None = None, on_begun: Begun = _do_nothing, *, by: str = ""
     ) -> Outcome:
         """Start a plugin from its manifest as it is now; return when its process was spawned, or its start is queued.
 
         Args:
             wait_seconds: go on waiting this long for it to be running, and healthy if it has ready checks.
             on_begun: called when its process was spawned, or its start was queued.
+            by: the name of the identity that has asked for it, to be remembered; empty: nobody has.
 
         Raises:
             PluginNotFound, AlreadyRunning, PluginDisabled, InvalidManifest
@@ -136,49 +147,44 @@ class Manager:
             StopTimeout: it was being stopped, and is still alive.
         """
         self._keeper.get(plugin_id)
-        process = await self._operations.run("start", plugin_id, partial(self._start, plugin_id))
+        process = await self._operations.run("start", plugin_id, partial(self._starts.start, plugin_id, by))
         on_begun()
         if wait_seconds:
             process = await self._wait("start", plugin_id, wait_seconds)
-        return Outcome(process, finished=not process.queued, facts=self.facts(plugin_id))
+        return await self._answer(plugin_id, process, finished=not process.queued)
 
-    async def stop(self, plugin_id: str, wait_seconds: float | None = None, *, dependents: bool = False) -> Outcome:
+    async def stop(
+        self, plugin_id: str, wait_seconds: float | None = None, *, dependents: bool = False, by: str = ""
+    ) -> Outcome:
         """Stop a plugin; return when nothing of it is alive: SIGTERM, then SIGKILL after `stopwaitsecs`.
 
         Args:
             wait_seconds: return after this time even if it is STOPPING; it is stopped all the same.
             dependents: stop the plugins that require it first.
+            by: as of `start`; it is remembered of the dependents, too.
 
         Raises:
             PluginNotFound, NotRunning
             StopTimeout: it, or a dependent, is still alive after SIGKILL and the deadline.
         """
         self._keeper.get(plugin_id)
-        others = self.list_running_dependents([plugin_id]) if dependents else []
-        if not others:
-            return await self._stops.stop(plugin_id, wait_seconds)
-        stopping = self._stops.stop_many([*others, plugin_id], wait_seconds)
-        results = await self._operations.run_detached(stopping)
-        if failure := find_failure(results.values()):
-            raise failure
-        outcome = results[plugin_id]
-        if isinstance(outcome, NotRunning):  # its dependents ran
-            return Outcome(self._engine.get(plugin_id), finished=True)
-        return outcome  # type: ignore[return-value] # what is no outcome was raised
+        if dependents:
+            stopping = self._stops.stop_with_dependents(plugin_id, wait_seconds, by)
+            return await self._operations.run_detached(stopping)
+        return await self._stops.stop(plugin_id, wait_seconds, by)
 
     async def stop_many(
-        self, plugin_ids: Sequence[str], wait_seconds: float | None = None
+        self, plugin_ids: Sequence[str], wait_seconds: float | None = None, *, by: str = ""
     ) -> dict[str, Outcome | BaseException]:
         """Stop plugins, each as soon as its dependents among them have ended; returns what became of each."""
-        known = [plugin_id for plugin_id in plugin_ids if plugin_id in self.catalog]
-        return await self._stops.stop_many(known, wait_seconds)
+        return await self._stops.stop_many(plugin_ids, wait_seconds, by)
 
     def list_running_dependents(self, plugin_ids: Sequence[str]) -> list[str]:
         """The plugins that require some of these, directly or not, and have not ended."""
         return self._stops.list_running_dependents(plugin_ids)
 
     async def reload(
-        self, plugin_id: str, wait_seconds: float | None = None, on_begun: Callable[[], object] = _do_nothing
+        self, plugin_id: str, wait_seconds: float | None = None, on_begun: Begun = _do_nothing, *, by: str = ""
     ) -> Outcome:
         """Read the manifest again, stop the plugin if it runs, apply what changed, start it; return when it works.
 
@@ -188,6 +194,7 @@ class Manager:
             wait_seconds: return after this time whatever state it is in; it is reloaded all the same. None: as long as
                 its ready checks may take, or if it waits for its dependencies, not at all.
             on_begun: called when its new process was spawned, if that is waited for, or its start was queued.
+            by: as of `start`.
 
         Raises:
             PluginNotFound, PluginDisabled, InvalidManifest, StopTimeout
@@ -197,22 +204,21 @@ class Manager:
         self._keeper.get(plugin_id)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        process = await self._operations.run("reload", plugin_id, partial(self._reload, plugin_id), wait_seconds)
+        process = await self._operations.run(
+            "reload", plugin_id, partial(self._starts.reload, plugin_id, by), wait_seconds
+        )
         if process is None and (process := self._engine.get(plugin_id)).start_pending:
-            return Outcome(process, finished=False, facts=self.facts(plugin_id))
+            return await self._answer(plugin_id, process, finished=False)
         on_begun()
         manifest = self.get_published(plugin_id)
-        timeout_seconds = START_GRACE_SECONDS
-        if manifest is not None:
-            timeout_seconds += max(manifest.supervisor.startsecs, find_ready_seconds(manifest))
+        timeout_seconds = find_start_seconds(manifest)
         if wait_seconds is not None:
             timeout_seconds = wait_seconds - (loop.time() - began)
         if not process.queued or wait_seconds:
             process = await self._wait("reload", plugin_id, timeout_seconds)
         is_starting = process.state is ProcessState.STARTING or process.start_pending or process.queued
         is_unready = process.state is ProcessState.RUNNING and self._readiness.is_awaited(plugin_id, manifest)
-        finished = not (is_starting or is_unready)
-        return Outcome(process, finished, self.facts(plugin_id))
+        return await self._answer(plugin_id, process, finished=not (is_starting or is_unready))
 
     async def refresh(self, accepts: Callable[[str], bool] = every_plugin) -> Refreshed:
         """Read the whole plugins folder again: add plugins, note changes, remove plugins. Starts nothing.
@@ -234,31 +240,11 @@ class Manager:
         """Run what consists of several operations; a client that disconnects does not cancel it."""
         return await self._operations.run_detached(work)
 
-    # -- the operations, each in its plugin's turn
-
-    async def _start(self, plugin_id: str, _accepted: asyncio.Event) -> Process:
-        process = self._engine.get(plugin_id)
-        if process.state in (ProcessState.STARTING, ProcessState.RUNNING):
-            raise AlreadyRunning(f"it is {process.status} already")
-        return await self._begin_start(plugin_id)
-
-    async def _begin_start(self, plugin_id: str, awaited: Collection[str] = ()) -> Process:
-        """Start a plugin, or queue it and what has to be started first."""
-        self._scheduler.failures.pop(plugin_id, None)
-        if to_queue := await self._preparation.prepare(plugin_id, awaited):
-            return await self._preparation.queue(to_queue)
-        return await self._engine.start(plugin_id)
-
-    async def _reload(self, plugin_id: str, accepted: asyncio.Event) -> Process:
-        # What can be rejected is rejected before the stop: a broken manifest, a full disk.
-        self._scheduler.failures.pop(plugin_id, None)
-        if to_queue := await self._preparation.prepare(plugin_id):
-            return await self._preparation.queue(to_queue, restart=plugin_id)
-        await self._engine.begin_restart(plugin_id)
-        accepted.set()
-        return await self._engine.wait_spawned(plugin_id)
-
     # -- parts
+
+    async def _answer(self, plugin_id: str, process: Process, *, finished: bool) -> Outcome:
+        remembered = await self.intents.wait_stored(plugin_id)
+        return Outcome(process, finished, self.facts(plugin_id), remembered)
 
     async def _wait(self, verb: str, plugin_id: str, seconds: float) -> Process:
         """Wait until a plugin that was started or queued works, or the time is over."""
@@ -266,7 +252,7 @@ class Manager:
         try:
             return await self._operations.name_errors(verb, plugin_id, waiting)
         except StartFailed as error:
-            failure = self._scheduler.failures.get(plugin_id)
+            failure = self._starts.failures.get(plugin_id)
             if failure is None or self._engine.get(plugin_id).state is not ProcessState.FATAL:
                 raise
             raise DependencyFailed(f"cannot {verb} {plugin_id!r}: {failure}", failure.dependency) from error
@@ -276,6 +262,12 @@ class Manager:
             self._facts.follow_process(plugin_id)
             self._scheduler.follow(plugin_id)
         self._readiness.waiter.wake(plugin_id)
+        self.intents.follow(self._engine, plugin_id)
+
+    def _follow_intents(self, plugin_id: str | None) -> None:
+        self._keeper.follow_disabled(plugin_id)
+        if plugin_id is None:
+            self.intents.follow(self._engine)
 
     def _follow_health(self, plugin_id: str) -> None:
         self._facts.follow_health(plugin_id)

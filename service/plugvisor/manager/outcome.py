@@ -21,6 +21,8 @@ class Outcome:
     finished: bool
     """False: the caller did not wait for the end, and the operation continues."""
     facts: Facts | None = None
+    remembered: bool = True
+    """False: what was asked for may not outlive a restart, for the store does not take it."""
 
 
 def report_stop(process: Process) -> Outcome:

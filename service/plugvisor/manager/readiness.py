@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from plugvisor.manager.checks.monitor import HealthMonitor
     from plugvisor.models.manifest import Manifest
 
+START_GRACE_SECONDS = 5.0
+"""How much later than `startsecs` a process may be found running."""
+
 
 class Waiter:
     """Whoever waits for a plugin; `wake` is called whenever the plugin may have changed."""
@@ -104,3 +107,10 @@ def find_ready_seconds(manifest: Manifest) -> float:
         ),
         default=0.0,
     )
+
+
+def find_start_seconds(manifest: Manifest | None) -> float:
+    """How long a start may take until the process is running, and its ready checks have passed."""
+    if manifest is None:
+        return START_GRACE_SECONDS
+    return START_GRACE_SECONDS + max(manifest.supervisor.startsecs, find_ready_seconds(manifest))

@@ -12,6 +12,7 @@ from plugvisor.errors import PlugvisorError, SupervisorUnavailable
 if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
+    from plugvisor.manager.intents.boot_starts import BootStarts
     from plugvisor.manager.operations import Operations
     from plugvisor.plugins.catalog import Plugin
 
@@ -23,10 +24,11 @@ CHECK_SECONDS = 1.0
 class Restorer:
     """Looks once a second, from `open` to `close`."""
 
-    def __init__(self, keeper: CatalogKeeper, engine: Engine, operations: Operations) -> None:
+    def __init__(self, keeper: CatalogKeeper, engine: Engine, operations: Operations, boot_starts: BootStarts) -> None:
         self._keeper = keeper
         self._engine = engine
         self._operations = operations
+        self._boot_starts = boot_starts
         self._task: asyncio.Task[None] | None = None
         self._lost: list[str] = []
         """The plugins whose files were gone at the last look: that, and a failure, is logged once, not each second."""
@@ -44,6 +46,7 @@ class Restorer:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
+            self._boot_starts.publish()
             try:
                 await self._restore()
             except SupervisorUnavailable:  # it fell silent meanwhile

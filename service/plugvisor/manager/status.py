@@ -47,6 +47,8 @@ def report(plugin: Plugin, process: Process | None, now: float, facts: Facts | N
             detail = f"it keeps running as it was, but {detail}"
     elif plugin.notes:
         detail = "; ".join(filter(None, (detail, *plugin.notes)))
+    if plugin.disabled_by:
+        detail = "; ".join(filter(None, (detail, describe_disabled(plugin))))
     return Report(
         status=status,
         state=state,
@@ -68,3 +70,8 @@ def describe(process: Process, facts: Facts | None) -> str:
 def describe_problem(plugin: Plugin) -> str:
     """Why a plugin cannot be started, as the second half of a sentence."""
     return f"its manifest is invalid: {plugin.problem}" if plugin.folder else plugin.problem
+
+
+def describe_disabled(plugin: Plugin) -> str:
+    """Who has disabled a plugin that is, as the second half of a sentence."""
+    return f"it was disabled by {plugin.disabled_by!r}"

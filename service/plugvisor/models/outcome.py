@@ -1,16 +1,21 @@
 """What operations on plugins take and lead to."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
 from plugvisor.models.body import Body, OptionalPid, OptionalText
-from plugvisor.models.plugin import Detail, OptionalHealth, OptionalQueued, OptionalUnmet, State
+from plugvisor.models.plugin import Detail, OptionalHealth, OptionalIntent, OptionalQueued, OptionalUnmet, State
 from plugvisor.models.problem import Problem
 from plugvisor.models.process import Status
 
 MOST_PLUGINS = 4096
 """As many as one request may name."""
+
+OptionalRemembered = Annotated[
+    Literal[False] | UnsetType,
+    Meta(description="what was asked for may not outlive a restart: it cannot be stored now"),
+]
 
 
 class Outcome(Body, frozen=True, kw_only=True):
@@ -25,6 +30,15 @@ class Outcome(Body, frozen=True, kw_only=True):
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
     pid: OptionalPid = UNSET
+    remembered: OptionalRemembered = UNSET
+
+
+class Switched(Body, frozen=True, kw_only=True):
+    """Whether a plugin can be started, and what is wanted of it, after that was changed."""
+
+    plugin_id: str
+    enabled: bool
+    intent: OptionalIntent = UNSET
 
 
 class RefreshResult(Body, frozen=True, kw_only=True):
@@ -55,6 +69,7 @@ class BulkItem(Body, frozen=True, kw_only=True):
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
     pid: OptionalPid = UNSET
+    remembered: OptionalRemembered = UNSET
     problem: Problem | UnsetType = UNSET
 
 

@@ -10,6 +10,7 @@ from plugvisor.models.health import CheckStatus, Health
 from plugvisor.models.lifecycle import Check, Condition, Level, Limits, Requirement, Restart
 from plugvisor.models.manifest import SupervisorOptions
 from plugvisor.models.process import Status
+from plugvisor.models.stored.intent import IntentInfo
 
 StateName = Literal["STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "UNKNOWN"]
 """The names of `ProcessState`."""
@@ -80,6 +81,9 @@ OptionalUnmet = Annotated[
     Meta(description="the required dependencies whose condition is not met, while it waits for them or has a process"),
 ]
 OptionalQueued = Annotated[OptionalFlag, Meta(description="its start waits for its dependencies")]
+OptionalIntent = Annotated[
+    IntentInfo | UnsetType, Meta(description="what an operator has asked for last; absent: the manifest decides")
+]
 Uptime = Annotated[Count | UnsetType, Meta(description="whole seconds")]
 
 
@@ -115,6 +119,7 @@ class ListedPlugin(Body, frozen=True, kw_only=True):
     health: OptionalHealth = UNSET
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
+    intent: OptionalIntent = UNSET
 
 
 class PluginList(Body, frozen=True, kw_only=True):
@@ -139,6 +144,7 @@ class ProcessStatus(Body, frozen=True, kw_only=True):
     health: OptionalHealth = UNSET
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
+    intent: OptionalIntent = UNSET
     pid: OptionalPid = UNSET
     uptime: Uptime = UNSET
 
@@ -159,6 +165,7 @@ class PluginStatus(Body, frozen=True, kw_only=True):
     health: OptionalHealth = UNSET
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
+    intent: OptionalIntent = UNSET
     pid: OptionalPid = UNSET
     uptime: Uptime = UNSET
     time: Time

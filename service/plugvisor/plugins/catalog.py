@@ -34,6 +34,8 @@ class Plugin:
     """The ids of the plugins that depend on it, sorted; set by `dependencies.resolve`, as the next."""
     notes: tuple[str, ...] = ()
     """What there is to say about the versions of its dependencies, in sentences."""
+    disabled_by: str = ""
+    """Who keeps it from being started, whatever its manifest says; empty if nobody does."""
 
     @property
     def name_of_folder(self) -> str:
@@ -49,8 +51,9 @@ class Plugin:
 
     @property
     def enabled(self) -> bool:
-        """Whether it may be started as far as its manifest goes."""
-        return self.manifest is not None and self.program is not None and self.manifest.enabled
+        """Whether it may be started, by its manifest and by the operators."""
+        manifest = self.manifest
+        return manifest is not None and self.program is not None and manifest.enabled and not self.disabled_by
 
 
 NO_FOLDER = "no folder has a manifest of this id any more"

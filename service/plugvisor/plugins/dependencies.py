@@ -70,7 +70,7 @@ def find_warnings(catalog: Catalog) -> dict[str, list[str]]:
                     found.append(f"it depends on {name!r}, and there is no such plugin")
             elif requirement.required and not plugin.problem and other.problem:
                 found.append(f"it depends on {name!r}, which cannot be used")
-            elif requirement.required and other.manifest and not other.manifest.enabled:
+            elif requirement.required and other.manifest and not (other.manifest.enabled and not other.disabled_by):
                 found.append(f"it depends on {name!r}, which is disabled")
             elif requirement.condition == "completed" and other.manifest and other.manifest.supervisor.startsecs:
                 found.append(

@@ -48,3 +48,18 @@ def save_disabled(connection: sqlite3.Connection, plugin_id: str, by: str, at: f
 def delete_disabled(connection: sqlite3.Connection, plugin_id: str) -> None:
     """Remember that a plugin is not disabled."""
     connection.execute("DELETE FROM disabled WHERE plugin_id = ?", (plugin_id,))
+
+
+def save(
+    connection: sqlite3.Connection,
+    plugin_id: str,
+    intent: Intent | None,
+    disabled: tuple[str, float] | None,
+    token: str,
+) -> None:
+    """Remember all that is known of a plugin, and nothing else."""
+    save_intent(connection, plugin_id, intent, token)
+    if disabled is None:
+        delete_disabled(connection, plugin_id)
+    else:
+        save_disabled(connection, plugin_id, *disabled)

@@ -1,19 +1,65 @@
-"""Connections that only read."""
+"""Connections that only read, and the threads that have them."""
 
 from __future__ import annotations
 
 import os
+import queue
 import sqlite3
-from contextlib import suppress
-from typing import TYPE_CHECKING
+import threading
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
 
 from plugvisor.store.schema import check_version
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
 
 BUSY_SECONDS = 2.0
 """How long a reader waits while the database is recovered, by itself or by another process."""
+THREADS = 2
+
+
+class Readers:
+    """Threads that ask questions, each on a connection of its own: the file may be another the next time.
+
+    They do not keep the process from ending, whatever the disk does.
+
+    Args:
+        path: of the database's file.
+        settle: called in a thread with a question, its answer and its error.
+    """
+
+    def __init__(self, path: Path, settle: Callable[[Any, Any, Exception | None], object]) -> None:
+        self._path = path
+        self._settle = settle
+        self._questions: queue.SimpleQueue[tuple[Any, Callable[[sqlite3.Connection], Any]] | None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Start the threads; raises `RuntimeError` if there cannot be more."""
+        for number in range(THREADS):
+            threading.Thread(target=self._run, name=f"store-reader-{number}", daemon=True).start()
+
+    def ask(self, key: Any, query: Callable[[sqlite3.Connection], Any]) -> None:
+        """Ask a question; `settle` gets the key with the answer."""
+        self._questions.put((key, query))
+
+    def close(self) -> None:
+        """End the threads when they are idle."""
+        for _ in range(THREADS):
+            self._questions.put(None)
+
+    def _run(self) -> None:
+        while (question := self._questions.get()) is not None:
+            key, query = question
+            answer, failure = None, None
+            try:
+                with closing(open_reader(self._path)) as connection:
+                    answer = query(connection)
+            except Exception as error:  # noqa: BLE001 - of whatever kind: whoever waits must be told
+                failure = error
+            self._settle(key, answer, failure)
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BUSY_SECONDS = 0.25
+BUSY_SECONDS = 0.5
 """How long to wait for another process that has locked the database."""
+MOST_LOG_BYTES = 4 << 20
+"""How much space the write-ahead log keeps once it is empty."""
 
 MIGRATIONS = (
     """
@@ -75,6 +78,15 @@ MIGRATIONS = (
 """Number N leads from version N to N + 1."""
 
 
+TABLES = frozenset(re.findall(r"^ *CREATE TABLE (\w+)", "".join(MIGRATIONS), re.MULTILINE))
+
+
+class DamagedDatabase(sqlite3.DatabaseError):
+    """The file is a database, but not a whole one of ours."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
 class NewerSchema(Exception):
     """The database was written by a later version of Plugvisor."""
 
@@ -82,28 +94,52 @@ class NewerSchema(Exception):
         return "the database was written by a later version of Plugvisor"
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open the database for its one writer, and make it or bring it up to date; raises `sqlite3.Error`, `NewerSchema`.
+def open_database(path: Path, *, is_suspect: bool = False) -> sqlite3.Connection:
+    """Open the database for its one writer, make it or bring it up to date, and write to it.
 
     A connection commits nothing by itself: whoever has it begins and ends its transactions.
+
+    Args:
+        is_suspect: it may be damaged: check all of it.
+
+    Raises:
+        sqlite3.Error: `failures.is_broken` tells whether it is damaged.
+        NewerSchema
     """
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
+        check_version(connection)
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # for a new file: space is given back
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # a commit survives the loss of power
+        connection.execute("PRAGMA fullfsync = ON")  # on macOS, too
+        connection.execute(f"PRAGMA journal_size_limit = {MOST_LOG_BYTES}")
         migrate(connection)
+        _check(connection, is_suspect=is_suspect)
+        # nothing else would say that the disk is full, or read-only
+        connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
+def _check(connection: sqlite3.Connection, *, is_suspect: bool) -> None:
+    """Check that the tables are there, and with `is_suspect` that every page can be read; raises `DamagedDatabase`."""
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if missing := TABLES - names:
+        raise DamagedDatabase(f"it has no table {min(missing)!r}")
+    if is_suspect:
+        for (finding,) in connection.execute("PRAGMA quick_check(1)"):
+            if finding != "ok":
+                raise DamagedDatabase(finding)
+
+
 def check_version(connection: sqlite3.Connection) -> int:
     """The version of the tables, 0 if there are none; raises `sqlite3.Error`, `NewerSchema`."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version < 0:
-        raise sqlite3.DatabaseError("there is no such version")
+        raise DamagedDatabase("there is no such version")
     if version > len(MIGRATIONS):
         raise NewerSchema
     return version

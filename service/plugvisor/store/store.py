@@ -1,45 +1,40 @@
 """The store: one SQLite database, written by one thread.
 
-What is written together becomes one transaction. Nothing here raises because the disk is full, read-only or gone:
-the store is then unavailable, says why, and becomes available again by itself.
+What is written together becomes one transaction. Nothing here raises because the disk is full, read-only or gone, or
+the file is broken: the store is then unavailable, says why, and becomes available again by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import sqlite3
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from plugvisor.errors import StoreUnavailable
-from plugvisor.store.schema import NewerSchema, open_database
+from plugvisor.store.failures import describe, is_broken
+from plugvisor.store.folder import FILE_NAME
+from plugvisor.store.reader import Readers
+from plugvisor.store.schema import NewerSchema
+from plugvisor.store.work_queue import Item
+from plugvisor.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from plugvisor.store.writer import Outcome
+
 T = TypeVar("T")
-Work = "Callable[[sqlite3.Connection], T]"
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME = "plugvisor.db"
-FLUSH_SECONDS = 0.1
-"""How long what nobody waits for may wait for a transaction."""
-RETRY_SECONDS = 1.0
-"""How often an unavailable store is tried again."""
-
-
-@dataclass(frozen=True)
-class _Item:
-    work: Callable[[sqlite3.Connection], Any]
-    future: asyncio.Future[Any] | None
-    """Of whoever waits; None if nobody does."""
+WRITE_SECONDS = 1.0
+READ_SECONDS = 5.0
+END_SECONDS = 2.0
+"""How long the disk may take: for one who waits for a write or a read; and at the beginning and the end."""
 
 
 class Store:
@@ -51,142 +46,178 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
-        self.problem = "the store is not open"
-        """Why nothing can be remembered, for a person; empty if it can."""
-        self.set_aside = ""
-        """The name of a broken file that was set aside since the service began."""
-        self.errors = 0
-        """How often a transaction has failed."""
         self.on_replaced: list[Callable[[], object]] = []
-        """Called on the event loop when a new, empty database has taken the place of the one before."""
+        """Called on the event loop when another database, mostly an empty one, has taken the place of the one before.
+
+        What is held in memory must be written again.
+        """
         self.on_change: list[Callable[[], object]] = []
         """Called on the event loop when the store has become available or unavailable."""
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._connection: sqlite3.Connection | None = None
+        self._writer = Writer(self.path, self._settle_in_thread, self._report_in_thread, self._end_in_thread)
+        self._readers = Readers(self.path, self._answer_in_thread)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._readers: ThreadPoolExecutor | None = None
-        self._local = threading.local()
+        self._problem = "it is not open"
+        self._reported = ""
+        self._tried = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be remembered, for a person; empty if it can."""
+        if self._writer.is_stalled:
+            return "the disk does not answer"
+        return self._problem
 
     @property
     def is_available(self) -> bool:
         """Whether what is written now is remembered."""
         return not self.problem
 
+    @property
+    def set_aside(self) -> str:
+        """The name of the broken file that was set aside last, since the service began; empty if none was."""
+        return self._writer.database.set_aside
+
+    @property
+    def errors(self) -> int:
+        """How many transactions have failed."""
+        return self._writer.errors
+
+    @property
+    def dropped(self) -> int:
+        """How much of what nobody waits for was not written, because there was too much of it meanwhile."""
+        return self._writer.queue.dropped
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the database and its write-ahead log, a second ago."""
+        return self._writer.database.size_bytes
+
     async def open(self) -> None:
-        """Open the database; nothing is raised."""
+        """Open the database; nothing is raised. A disk that does not answer is not waited for."""
         self._loop = asyncio.get_running_loop()
-        self._readers = ThreadPoolExecutor(2, "store-reader")
-        await asyncio.to_thread(self._connect)
-        self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
-        self._thread.start()
+        try:
+            self._writer.start()
+            self._readers.start()
+        except RuntimeError:
+            self._take_report("no thread can be started", is_other=False)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await self._tried.wait()
 
     async def close(self) -> None:
         """Write what is left, and close the database."""
-        if self._thread is not None:
-            self._queue.put(None)
-            await asyncio.to_thread(self._thread.join, 5.0)
-        if self._readers is not None:
-            self._readers.shutdown(wait=False)
+        if self._loop is None:
+            return
+        self._writer.queue.close()
+        self._readers.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await self._ended.wait()
+        self._problem = "it is closed"
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do some work on the writer's connection; return when it is on the disk.
 
+        The work shares its transaction with others, so it neither commits nor rolls back; if it raises, only what it
+        has written itself is undone, and its error is raised here.
+
         Raises:
-            StoreUnavailable: nothing was written.
+            StoreUnavailable: nothing was written; if the disk does not answer, it may be yet.
         """
-        if self._thread is None or self.problem:
-            raise StoreUnavailable(f"nothing can be remembered now: {self.problem}")
+        if self.problem:
+            raise StoreUnavailable(f"it cannot be remembered now: {self.problem}")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Item(work, future))
-        return await future
+        item = Item(work, future)
+        self._writer.queue.put(item)
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                return await future
+        except TimeoutError:
+            item.is_abandoned = True
+            self._report()
+            raise StoreUnavailable("it cannot be remembered now: the disk does not answer") from None
 
     def post(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Have some work done soon, at most `FLUSH_SECONDS` later; it is dropped if the store is unavailable."""
-        if self._thread is not None and not self.problem:
-            self._queue.put(_Item(work, None))
+        """Have some work done soon.
+
+        It is kept while the store is unavailable, up to a bound.
+        """
+        self._writer.queue.put(Item(work, None))
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Ask a question on a connection that only reads; raises `StoreUnavailable`."""
-        if self._readers is None or self.problem:
+        """Ask a question on a connection that only reads; raises `StoreUnavailable`.
+
+        It works on a full or read-only disk.
+        """
+        if self._loop is None or not self._writer.is_readable:
             raise StoreUnavailable(f"what is remembered cannot be read now: {self.problem}")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._readers.ask(future, query)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
-        except sqlite3.Error as error:
-            raise StoreUnavailable("what is remembered cannot be read now") from error
+            async with asyncio.timeout(READ_SECONDS):
+                return await future
+        except TimeoutError:
+            raise StoreUnavailable("what is remembered cannot be read now: the disk does not answer") from None
+        except (OSError, sqlite3.Error, NewerSchema) as error:
+            raise StoreUnavailable(f"what is remembered cannot be read now: {describe(error)}") from error
+
+    # -- on the event loop
+
+    def _report(self, *, is_other: bool = False) -> None:
+        """Call back if another database is in use, or the store has become available or unavailable."""
+        reported, self._reported = self._reported, self.problem
+        if self._reported and self._reported != reported:
+            logger.error("nothing can be remembered: %s", self._reported)
+        elif reported and not self._reported:
+            logger.info("what happens is remembered again")
+        if is_other:
+            _call(self.on_replaced)
+        if bool(reported) != bool(self._reported):
+            _call(self.on_change)
 
     # -- in threads
 
-    def _query(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
-        return query(connection)
+    def _report_in_thread(self, is_other: bool) -> None:
+        self._call_soon(partial(self._take_report, self._writer.problem, is_other=is_other))
 
-    def _connect(self) -> None:
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._connection = open_database(self.path)
-        except (OSError, sqlite3.Error, NewerSchema) as error:
-            self.problem = f"the database cannot be used: {error}"
-            logger.error("%s", self.problem)
-        else:
-            self.problem = ""
+    def _take_report(self, problem: str, *, is_other: bool) -> None:
+        self._problem = problem
+        self._tried.set()
+        self._report(is_other=is_other)
 
-    def _write_all(self) -> None:
-        while (item := self._queue.get()) is not None:
-            batch, is_last = self._collect(item)
-            self._commit(batch)
-            if is_last:
-                break
-        if self._connection is not None:
-            self._connection.close()
+    def _end_in_thread(self) -> None:
+        self._call_soon(self._ended.set)
 
-    def _collect(self, first: _Item) -> tuple[list[_Item], bool]:
-        """Everything that belongs in the transaction, and whether it is the last one."""
-        batch = [first]
-        deadline = time.monotonic() + FLUSH_SECONDS
-        while True:
-            is_awaited = any(item.future is not None for item in batch[-1:])
-            try:
-                seconds_left = deadline - time.monotonic()
-                if is_awaited or seconds_left <= 0:
-                    deadline = 0.0
-                    item = self._queue.get_nowait()
-                else:
-                    item = self._queue.get(timeout=seconds_left)
-            except queue.Empty:
-                return batch, False
-            if item is None:
-                return batch, True
-            batch.append(item)
+    def _settle_in_thread(self, outcomes: Sequence[Outcome]) -> None:
+        settled = [(outcome.item.future, outcome.value, outcome.error) for outcome in outcomes]
+        self._call_soon(partial(_settle, settled))
 
-    def _commit(self, batch: list[_Item]) -> None:
+    def _answer_in_thread(self, future: asyncio.Future[Any], answer: Any, error: Exception | None) -> None:
+        if error is not None and is_broken(error):
+            self._writer.is_suspect = True
+        self._call_soon(partial(_settle, [(future, answer, error)]))
+
+    def _call_soon(self, function: Callable[[], object]) -> None:
         assert self._loop is not None
-        results: list[Any] = []
-        failure: Exception | None = None
-        try:
-            assert self._connection is not None
-            self._connection.execute("BEGIN IMMEDIATE")
-            results = [item.work(self._connection) for item in batch]
-            self._connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - of whatever kind: whoever waits must be told
-            self.errors += 1
-            failure = error
-            if self._connection is not None and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            logger.error("cannot write to the store: %s", error)
-        awaited = [(item.future, result) for item, result in zip(batch, results or [None] * len(batch), strict=False)]
-        self._loop.call_soon_threadsafe(_settle, awaited, failure)
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(function)
 
 
-def _settle(awaited: list[tuple[asyncio.Future[Any] | None, Any]], failure: Exception | None) -> None:
-    for future, result in awaited:
+def _settle(settled: Sequence[tuple[asyncio.Future[Any] | None, Any, Exception | None]]) -> None:
+    for future, value, error in settled:
         if future is None or future.done():
             continue
-        if failure is None:
-            future.set_result(result)
+        if error is None:
+            future.set_result(value)
         else:
-            error = StoreUnavailable("it cannot be remembered now")
-            error.__cause__ = failure
             future.set_exception(error)
+
+
+def _call(callbacks: Sequence[Callable[[], object]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            logger.exception("a callback of the store has failed")

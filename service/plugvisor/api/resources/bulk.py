@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from plugvisor.api.state import State
     from plugvisor.engines.engine import Engine
     from plugvisor.models.outcome import PluginIds
+    from plugvisor.models.stored.intent import Wanted
 
 LONGEST_WAIT_SECONDS = 10.0
 """The plugins of the next priority wait no longer for one that is slow to stop before it starts again."""
@@ -52,19 +54,22 @@ class Verb:
     needless: type[PlugvisorError] | None = None
     """The error that means that the plugin is already in the wanted state, which counts as success."""
     was_done: str = ""
+    keep: Callable[[str], Awaitable[bool]] | None = None
+    """Remembers that the state is wanted in which a plugin is already; returns whether that outlives a restart."""
 
 
 async def start_plugins(request: Request[State], query: WaitQuery, body: PluginIds) -> Response:
     """Start the plugins named, or all that are enabled."""
-    manager = request.state["manager"]
-    verb = Verb(manager.start, "Plugin started successfully", "", AlreadyRunning, "Plugin is running already")
+    start = partial(request.state["manager"].start, by=get_identity(request).name)
+    keep = partial(_keep, request, "running")
+    verb = Verb(start, "Plugin started successfully", "", AlreadyRunning, "Plugin is running already", keep)
     return await _start_in_order(request, verb, query, body)
 
 
 async def reload_plugins(request: Request[State], query: WaitQuery, body: PluginIds) -> Response:
     """Reload the plugins named, or all that are enabled."""
-    manager = request.state["manager"]
-    verb = Verb(manager.reload, "Plugin reloaded successfully", "Plugin is reloading")
+    reload = partial(request.state["manager"].reload, by=get_identity(request).name)
+    verb = Verb(reload, "Plugin reloaded successfully", "Plugin is reloading")
     return await _start_in_order(request, verb, query, body)
 
 
@@ -78,16 +83,23 @@ async def stop_plugins(request: Request[State], query: StopQuery, body: PluginId
         dependents = manager.list_running_dependents(names)
         require_plugins(get_identity(request), dependents)
         names += dependents
-    by_name = await manager.run_detached(manager.stop_many(names, query.wait_seconds))
+    by_name = await manager.run_detached(manager.stop_many(names, query.wait_seconds, by=get_identity(request).name))
     verb = Verb(
         lambda name, _wait_seconds, _begun: _give(by_name.get(name, PluginNotFound(name))),
         "Plugin stopped successfully",
         "Plugin is stopping",
         NotRunning,
         "Plugin is not running",
+        partial(_keep, request, "stopped"),
     )
-    results = [await _run_one(verb, name, None, engine, asyncio.Event()) for name in names]
-    return _answer(request, [*results, *rejected])
+    items = [_run_one(verb, name, None, engine, asyncio.Event()) for name in names]
+    return _answer(request, [*await asyncio.gather(*items), *rejected])
+
+
+async def _keep(request: Request[State], wanted: Wanted, plugin_id: str) -> bool:
+    intents = request.state["intents"]
+    intents.set(plugin_id, wanted, get_identity(request).name)
+    return await intents.wait_stored(plugin_id)
 
 
 async def _give(result: Outcome | BaseException) -> Outcome:
@@ -158,7 +170,9 @@ async def _run_one(verb: Verb, name: str, wait_seconds: float | None, engine: En
         except PlugvisorError as error:
             if verb.needless is None or not isinstance(error, verb.needless):
                 raise
-            outcome, message = Outcome(engine.read().get(name, NEVER_ADDED), finished=True), verb.was_done
+            remembered = verb.keep is None or await verb.keep(name)
+            outcome = Outcome(engine.read().get(name, NEVER_ADDED), finished=True, remembered=remembered)
+            message = verb.was_done
     except PlugvisorError as error:
         return BulkItem(plugin_id=name, ok=False, problem=make_problem(error, name))
     finally:

@@ -49,25 +49,25 @@ async def show_status(request: Request[State], query: PluginQuery) -> Response:
 async def start_plugin(request: Request[State], query: WaitQuery) -> Response:
     """Start a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    outcome = await request.state["manager"].start(plugin_id, query.wait_seconds)
-    return _answer(plugin_id, outcome, "Plugin started successfully", WAITING)
+    outcome = await request.state["manager"].start(plugin_id, query.wait_seconds, by=get_identity(request).name)
+    return answer_outcome(plugin_id, outcome, "Plugin started successfully", WAITING)
 
 
 async def stop_plugin(request: Request[State], query: StopQuery) -> Response:
     """Stop a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    manager = request.state["manager"]
+    manager, identity = request.state["manager"], get_identity(request)
     if query.dependents:
-        require_plugins(get_identity(request), manager.list_running_dependents([plugin_id]))
-    outcome = await manager.stop(plugin_id, query.wait_seconds, dependents=query.dependents)
-    return _answer(plugin_id, outcome, "Plugin stopped successfully", "Plugin is stopping")
+        require_plugins(identity, manager.list_running_dependents([plugin_id]))
+    outcome = await manager.stop(plugin_id, query.wait_seconds, dependents=query.dependents, by=identity.name)
+    return answer_outcome(plugin_id, outcome, "Plugin stopped successfully", "Plugin is stopping")
 
 
 async def reload_plugin(request: Request[State], query: WaitQuery) -> Response:
     """Reload a plugin."""
     plugin_id = request.path_params["plugin_id"]
-    outcome = await request.state["manager"].reload(plugin_id, query.wait_seconds)
-    return _answer(
+    outcome = await request.state["manager"].reload(plugin_id, query.wait_seconds, by=get_identity(request).name)
+    return answer_outcome(
         plugin_id, outcome, "Plugin reloaded successfully", WAITING if outcome.process.queued else "Plugin is reloading"
     )
 
@@ -85,6 +85,7 @@ async def refresh_plugins(request: Request[State]) -> Response:
     )
 
 
-def _answer(plugin_id: str, outcome: Outcome, done: str, under_way: str = "") -> JsonResponse:
+def answer_outcome(plugin_id: str, outcome: Outcome, done: str, under_way: str = "") -> JsonResponse:
+    """Respond with what an operation on a plugin has led to."""
     message, status = (done, HTTPStatus.OK) if outcome.finished else (under_way, HTTPStatus.ACCEPTED)
     return respond(make_outcome(plugin_id, outcome, message), status)

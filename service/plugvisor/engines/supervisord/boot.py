@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
+from plugvisor.engines.supervisord.extension.intents.request_file import REQUESTS_FILE, read_requests
 from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.patches.held_socket import HELD_DESCRIPTOR
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
@@ -156,15 +158,26 @@ def list_foreign_files(settings: Settings) -> list[str]:
 def write_starts(settings: Settings, stored: StoredIntents | None) -> str:
     """Write which plugins supervisord starts, by what operators want of them.
 
+    What they asked for by supervisorctl counts too if no service was there to remember it.
+
     Args:
         stored: what is remembered; None if it cannot be read: what the service has written last applies then.
 
     Returns:
         a warning if that cannot be followed, for it keeps nothing from running; else nothing.
     """
+    path = str(settings.run_dir / REQUESTS_FILE)
+    if not settings.remember:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
     if stored is None:
         return "cannot read what is remembered of the plugins; those are started that were to be started the last time"
     wanted = {name: intent.wanted == "running" for name, intent in stored.intents.items() if settings.remember}
+    with contextlib.suppress(OSError, ValueError):  # supervisord logs it
+        for name, asked in read_requests(path).items():
+            is_newer = name not in stored.intents or stored.intents[name].at < asked["at"]
+            if is_newer and stored.asked.get(name) != asked["token"]:
+                wanted[name] = asked["wanted"] == "running"
     try:
         Publisher(settings.run_dir).write_starts(wanted | dict.fromkeys(stored.disabled, False))
     except OSError as error:

@@ -15,13 +15,13 @@ from plugvisor.manager.dependencies.conditions import Verdict
 from plugvisor.models.process import NEVER_ADDED, NOT_STARTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine
+    from collections.abc import Collection
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
     from plugvisor.manager.dependencies.conditions import Conditions, Need
+    from plugvisor.manager.dependencies.starts import Starts
     from plugvisor.manager.operations import Operations
-    from plugvisor.models.process import Process
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,7 @@ RETRY_SECONDS = 1.0
 
 
 class Scheduler:
-    """Looks at each queued plugin whenever something that it waits for changes, from `open` to `close`.
-
-    Args:
-        start: prepares a plugin and starts or queues it, in the plugin's turn; its second argument are the dependencies
-            that were started for it already.
-    """
+    """Looks at each queued plugin whenever something that it waits for changes, from `open` to `close`."""
 
     def __init__(
         self,
@@ -43,15 +38,13 @@ class Scheduler:
         engine: Engine,
         conditions: Conditions,
         operations: Operations,
-        start: Callable[[str, Collection[str]], Coroutine[None, None, Process]],
+        starts: Starts,
     ) -> None:
-        self.failures: dict[str, DependencyFailed] = {}
-        """By plugin, the dependency for which its queued start was given up, until it is started again."""
         self._keeper = keeper
         self._engine = engine
         self._conditions = conditions
         self._operations = operations
-        self._start = start
+        self._starts = starts
         self._is_open = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()  # something has changed while the plugin's task was under way
@@ -141,7 +134,7 @@ class Scheduler:
                     self._conditions.check(requirements)
                 if self._find_blocking(plugin_id) is not None:
                     return
-            await self._start(plugin_id, awaited)
+            await self._starts.begin(plugin_id, awaited)
         except SupervisorUnavailable:
             raise
         except Exception as error:
@@ -151,7 +144,7 @@ class Scheduler:
 
     async def _give_up(self, plugin_id: str, error: Exception) -> None:
         if isinstance(error, DependencyFailed):
-            self.failures[plugin_id] = DependencyFailed(str(error), error.dependency)
+            self._starts.failures[plugin_id] = DependencyFailed(str(error), error.dependency)
         is_expected = isinstance(error, PlugvisorError)
         reason = str(error) if is_expected else "a defect of the service, whose log has the details"
         reason = f"{NOT_STARTED}: {reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
+    from plugvisor.manager.intents.intents import Intents
     from plugvisor.manager.operations import Operations
 
 _AT_REST = (ProcessState.STOPPED, ProcessState.FATAL, ProcessState.EXITED)
@@ -25,26 +27,44 @@ _AT_REST = (ProcessState.STOPPED, ProcessState.FATAL, ProcessState.EXITED)
 class Stops:
     """Stops one plugin or many; each waits for its own dependents among them, and for nothing else."""
 
-    def __init__(self, keeper: CatalogKeeper, engine: Engine, operations: Operations) -> None:
+    def __init__(self, keeper: CatalogKeeper, engine: Engine, operations: Operations, intents: Intents) -> None:
         self._keeper = keeper
         self._engine = engine
         self._operations = operations
+        self._intents = intents
 
-    async def stop(self, plugin_id: str, wait_seconds: float | None) -> Outcome:
+    async def stop(self, plugin_id: str, wait_seconds: float | None, by: str = "") -> Outcome:
         """Stop one plugin; see `Manager.stop`."""
-        process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id), wait_seconds)
-        return Outcome(process, finished=True) if process else report_stop(self._engine.get(plugin_id))
+        process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id, by), wait_seconds)
+        outcome = Outcome(process, finished=True) if process else report_stop(self._engine.get(plugin_id))
+        return replace(outcome, remembered=await self._intents.wait_stored(plugin_id))
+
+    async def stop_with_dependents(self, plugin_id: str, wait_seconds: float | None, by: str) -> Outcome:
+        """Stop a plugin and, before it, those that require it; see `Manager.stop`."""
+        others = self.list_running_dependents([plugin_id])
+        if not others:
+            return await self.stop(plugin_id, wait_seconds, by)
+        results = await self.stop_many([*others, plugin_id], wait_seconds, by)
+        if failure := find_failure(results.values()):
+            raise failure
+        outcome = results[plugin_id]
+        if not isinstance(outcome, NotRunning):
+            return outcome  # type: ignore[return-value] # what is no outcome was raised
+        self._intents.set(plugin_id, "stopped", by)  # its dependents ran
+        remembered = await self._intents.wait_stored(plugin_id)
+        return Outcome(self._engine.get(plugin_id), finished=True, remembered=remembered)
 
     async def stop_many(
-        self, plugin_ids: Collection[str], wait_seconds: float | None
+        self, plugin_ids: Collection[str], wait_seconds: float | None, by: str = ""
     ) -> dict[str, Outcome | BaseException]:
         """Stop plugins, each after its dependents among them; returns what became of each.
 
         Args:
             wait_seconds: return after this time, whatever has ended by then; all are stopped all the same.
         """
+        plugin_ids = [plugin_id for plugin_id in plugin_ids if plugin_id in self._keeper.catalog]
         before = find_nearest(plugin_ids, self._keeper.get_dependents)
-        tasks = await begin_in_order(plugin_ids, before, partial(self.stop, wait_seconds=None))
+        tasks = await begin_in_order(plugin_ids, before, partial(self.stop, wait_seconds=None, by=by))
         for task in tasks.values():
             self._operations.keep(task)
         waiting = [self._wait(name, tasks[name], wait_seconds, is_first=name not in before) for name in plugin_ids]
@@ -67,8 +87,9 @@ class Stops:
                     to_visit.append(name)
         return list(found)
 
-    async def _stop(self, plugin_id: str, accepted: asyncio.Event) -> Process:
+    async def _stop(self, plugin_id: str, by: str, accepted: asyncio.Event) -> Process:
         await self._engine.begin_stop(plugin_id)
+        self._intents.set(plugin_id, "stopped", by)
         accepted.set()
         return await self._engine.wait_stopped(plugin_id)
 

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
 
-from plugvisor.errors import StoreUnavailable
+from plugvisor.errors import StartFailed, StopTimeout, StoreUnavailable
 from plugvisor.models.stored.intent import Intent
 from plugvisor.store import intents as stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import AsyncIterator, Callable, Mapping
 
+    from plugvisor.engines.engine import Engine
+    from plugvisor.models.process import Asked
     from plugvisor.models.stored.intent import Wanted
     from plugvisor.store.store import Store
 
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+SUPERVISORCTL = "supervisorctl"
+"""Who an intent is by that came from supervisord's own interface."""
+STORE_SECONDS = 1.0
+"""How long an answer waits for the store."""
+RETRY_SECONDS = 1.0
+"""How soon what could not be stored is stored again."""
+OVERLAP_SECONDS = 10.0
+"""So late may a request of supervisorctl be reported: a later one of a client is not undone by it."""
+_NOTHING: Mapping[str, Intent] = {}
+
 
 class Intents:
-    """Keeps the intents in memory and in the store.
+    """Keeps the intents, and what is disabled, in memory and in the store.
+
+    A change applies in memory at once. What the store does not take is stored again until it does.
 
     Args:
         remembers: whether starts and stops become intents; what is disabled is remembered in any case.
@@ -25,37 +46,218 @@ class Intents:
 
     def __init__(self, store: Store, *, remembers: bool) -> None:
         self.version = 0
-        """Another number whenever an intent is another."""
-        self.on_change: list[Callable[[str], object]] = []
-        """Called with the id of a plugin whose intent has changed."""
+        """Another number whenever an intent, or what is disabled, is another."""
+        self.on_change: list[Callable[[str | None], object]] = []
+        """Called with the id of a plugin whose intent has changed or that was disabled or enabled; None: all may be."""
+        self.on_stored: list[Callable[[], object]] = []
+        """Called when the store has, or could not, take a change."""
         self._store = store
         self._remembers = remembers
         self._intents: dict[str, Intent] = {}
         self._disabled: dict[str, tuple[str, float]] = {}
+        self._asked: dict[str, str] = {}
+        self._is_loaded = False
+        self._loading = asyncio.Lock()
+        self._changed_before: set[tuple[int, str]] = set()  # what was changed before the store could be read
+        self._writes: dict[str, asyncio.Task[bool]] = {}
+        """The last write of each plugin, until it has succeeded."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._retrying: asyncio.Task[None] | None = None
+        store.on_replaced.append(self._store_all)
 
-    def get(self, plugin_id: str) -> Intent | None:
-        """What is wanted of a plugin; None if nobody has said, or it is not remembered."""
-        return self._intents.get(plugin_id)
+    # -- reading
 
     @property
-    def disabled(self) -> Collection[str]:
-        """The plugins that are kept from being started."""
+    def all(self) -> Mapping[str, Intent]:
+        """By id, what is wanted of each plugin of which somebody has said it."""
+        return self._intents if self._remembers else _NOTHING
+
+    @property
+    def disabled(self) -> Mapping[str, tuple[str, float]]:
+        """The plugins that are kept from being started: who has disabled each, and when."""
         return self._disabled
 
-    async def load(self) -> None:
-        """Read what is remembered; nothing is raised."""
+    @property
+    def starts(self) -> dict[str, bool] | None:
+        """Whether each plugin is started at boot, of all those whose manifest does not decide; None: not known yet."""
+        if not self._is_loaded:
+            return None
+        starts = {plugin_id: intent.wanted == "running" for plugin_id, intent in self.all.items()}
+        return starts | dict.fromkeys(self._disabled, False)
 
-    async def remember(self, plugin_id: str, wanted: Wanted, by: str) -> bool:
-        """Remember what is wanted of a plugin; returns whether that outlives a restart from now on."""
-        if not self._remembers:
-            return True
+    # -- from `load` to `close`
+
+    async def load(self) -> None:
+        """Read what is remembered, or go on without it until the store can be read; nothing is raised."""
+        async with self._loading:
+            if self._is_loaded:
+                return
+            try:
+                known = await self._store.read(stored.load)
+            except StoreUnavailable as error:
+                logger.warning("it is not known what operators want of the plugins: %s", error)
+                self._retry_later()
+                return
+            self._merge(self._intents, known.intents)
+            self._merge(self._disabled, known.disabled)
+            self._merge(self._asked, known.asked)
+            self._is_loaded = True
+        self._announce(None)
+
+    async def close(self) -> None:
+        """Wait for what is being stored."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._writes:
+            await asyncio.wait(self._writes.values(), timeout=STORE_SECONDS)
+
+    # -- changes: in memory at once
+
+    def set(self, plugin_id: str, wanted: Wanted, by: str) -> None:
+        """Remember what a client wants of a plugin.
+
+        Args:
+            by: its identity's name; if it is empty, nobody has asked and nothing is remembered.
+        """
+        if self._remembers and by:
+            self._change(self._intents, plugin_id, Intent(wanted, by, time.time()))
+
+    @asynccontextmanager
+    async def attempt(self, plugin_id: str, wanted: Wanted, by: str) -> AsyncIterator[None]:
+        """Store what a client wants while it is being done; forget it again if nothing came of it."""
+        if not (self._remembers and by):
+            yield
+            return
+        before = self._intents.get(plugin_id)
         intent = Intent(wanted, by, time.time())
-        self._intents[plugin_id] = intent
+        self._put(self._intents, plugin_id, intent)
+        try:
+            yield
+        except (StartFailed, StopTimeout):  # it was tried
+            await self.wait_stored(plugin_id)
+            raise
+        except BaseException:
+            if self._intents.get(plugin_id) is intent:
+                self._put(self._intents, plugin_id, before)
+            raise
+        finally:
+            self._announce(plugin_id)  # now: a change of the process has said it already
+
+    async def forget(self, plugin_id: str) -> None:
+        """Have the manifest decide about a plugin again; raises `StoreUnavailable`, and then nothing has changed."""
+        await self._change_surely(self._intents, plugin_id)
+
+    async def enable(self, plugin_id: str) -> None:
+        """Disable a plugin no more; raises `StoreUnavailable`, and then nothing has changed."""
+        await self._change_surely(self._disabled, plugin_id)
+
+    def disable(self, plugin_id: str, by: str) -> None:
+        """Keep a plugin from being started; nothing changes if it is disabled already."""
+        if plugin_id not in self._disabled:
+            self._change(self._disabled, plugin_id, (by, time.time()))
+
+    def follow(self, engine: Engine, plugin_id: str | None = None) -> None:
+        """Take over what operators have asked for by supervisorctl, each request once; with None, of all plugins."""
+        if self._remembers and self._is_loaded and engine.is_live:
+            processes = engine.read().items() if plugin_id is None else [(plugin_id, engine.get(plugin_id))]
+            for name, process in processes:
+                if process.asked is not None and process.asked.token != self._asked.get(name):
+                    self._take_over(name, process.asked)
+
+    def _take_over(self, plugin_id: str, asked: Asked) -> None:
+        self._asked[plugin_id] = asked.token
+        known = self._intents.get(plugin_id)
+        if known is not None and asked.at < known.at <= asked.at + OVERLAP_SECONDS:
+            self._begin_write(plugin_id)
+        else:
+            self._change(self._intents, plugin_id, Intent(asked.wanted, SUPERVISORCTL, asked.at))
+
+    # -- storing
+
+    async def wait_stored(self, plugin_id: str) -> bool:
+        """Wait until a plugin's last change outlives a restart, for a short while; returns whether it does."""
+        write = self._writes.get(plugin_id)
+        if write is None:
+            return True
+        await asyncio.wait((write,), timeout=STORE_SECONDS)
+        return write.done() and not write.cancelled() and write.result()
+
+    def _change(self, table: dict[str, T], plugin_id: str, value: T | None) -> None:
+        self._put(table, plugin_id, value)
+        self._announce(plugin_id)
+
+    def _put(self, table: dict[str, T], plugin_id: str, value: T | None) -> None:
+        if value is None:
+            table.pop(plugin_id, None)
+        else:
+            table[plugin_id] = value
+        if not self._is_loaded:
+            self._changed_before.add((id(table), plugin_id))
+        self.version += 1
+        self._begin_write(plugin_id)
+
+    async def _change_surely(self, table: dict[str, T], plugin_id: str) -> None:
+        """Delete something, unless that cannot be stored."""
+        if self._is_loaded:
+            before = table.get(plugin_id)
+            if before is None:
+                return
+            self._change(table, plugin_id, None)
+            if await self.wait_stored(plugin_id):
+                return
+            if plugin_id not in table:
+                self._change(table, plugin_id, before)
+        raise StoreUnavailable("it cannot be remembered now, and nothing was changed")
+
+    def _announce(self, plugin_id: str | None) -> None:
         self.version += 1
         for callback in self.on_change:
             callback(plugin_id)
-        try:
-            await self._store.write(lambda connection: stored.save_intent(connection, plugin_id, intent))
-        except StoreUnavailable:
+
+    def _begin_write(self, plugin_id: str) -> None:
+        self._writes[plugin_id] = asyncio.create_task(self._write(plugin_id))
+
+    async def _write(self, plugin_id: str) -> bool:
+        """Store all that is known of a plugin; returns whether that has succeeded."""
+        if not self._is_loaded:  # what is stored of it must not be lost
             return False
+        values = self._intents.get(plugin_id), self._disabled.get(plugin_id), self._asked.get(plugin_id, "")
+        try:
+            await self._store.write(lambda connection: stored.save(connection, plugin_id, *values))
+        except StoreUnavailable:
+            self._retry_later()
+            return False
+        finally:
+            for callback in self.on_stored:
+                callback()
+        if self._writes.get(plugin_id) is asyncio.current_task():
+            del self._writes[plugin_id]
         return True
+
+    def _store_all(self) -> None:
+        """Store everything: the database is a new one."""
+        if self._is_loaded:
+            for plugin_id in {*self._intents, *self._disabled, *self._asked}:
+                self._begin_write(plugin_id)
+
+    def _merge(self, table: dict[str, T], known: Mapping[str, T]) -> None:
+        for plugin_id, value in known.items():
+            if (id(table), plugin_id) not in self._changed_before:
+                table[plugin_id] = value
+
+    def _retry_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._begin_retry)
+
+    def _begin_retry(self) -> None:
+        self._timer = None
+        if self._store.is_available:
+            self._retrying = asyncio.create_task(self._retry())
+        else:
+            self._retry_later()
+
+    async def _retry(self) -> None:
+        await self.load()
+        for plugin_id, write in list(self._writes.items()):
+            if write.done():
+                self._begin_write(plugin_id)

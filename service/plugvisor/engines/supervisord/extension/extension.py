@@ -106,7 +106,7 @@ class Extension:
         CriticalPrograms(supervisord, self._loop.run, self.read_launch)
         self._loop.reschedule_all()
         self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
-        self.requests = Requests(self.boot_id, self.logger, self._programs.find, self._reporter.note)
+        self.requests = Requests(self.run_dir, self.boot_id, self.logger, self._programs.find, self._reporter.note)
         note_requests(self.requests)
         self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
         self._checks = CheckCommands(

@@ -2,14 +2,18 @@
 
 The service remembers it as what is wanted of the plugin. Only requests are noted, never what becomes of a process: not
 a crash, a restart, the end of supervisord, or what the service itself asks for.
+
+They are kept in a file, because supervisord can end while no service runs that would remember them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plugvisor.engines.supervisord.extension.intents.request_file import REQUESTS_FILE, read_requests, write_requests
 from plugvisor.engines.supervisord.extension.stream import guarded
 
 if TYPE_CHECKING:
@@ -30,9 +34,10 @@ class _GroupStop(NamedTuple):
 
 
 class Requests:
-    """The last request for each plugin since supervisord was started.
+    """The last request for each plugin.
 
     Args:
+        run_dir: the folder of the file that keeps them when supervisord ends.
         boot_id: is part of every token, so that no two requests have the same.
         find: a plugin's process by its name.
         on_change: called with a plugin's name when there is another request.
@@ -40,17 +45,20 @@ class Requests:
 
     def __init__(
         self,
+        run_dir: str,
         boot_id: str,
         logger: Any,
         find: Callable[[str], Any],
         on_change: Callable[[str], object],
     ) -> None:
         self.logger = logger
+        self._path = os.path.join(run_dir, REQUESTS_FILE)
         self._boot_id = boot_id
         self._find = find
         self._on_change = on_change
         self._count = 0
-        self._last: dict[str, dict[str, Any]] = {}
+        self._last = self._load()
+        self._is_saved = True
         self._group_stops: dict[str, _GroupStop] = {}
         self._is_group_stop = False
 
@@ -89,8 +97,6 @@ class Requests:
         Returns:
             in how many seconds to call this again, even if nothing has changed; None if that is not needed.
         """
-        if not self._group_stops:
-            return None
         now = time.monotonic()
         for name, stop in list(self._group_stops.items()):
             if self._is_over(stop):
@@ -101,6 +107,7 @@ class Requests:
                 self._group_stops[name] = stop._replace(ended_at=now)
             elif now - stop.ended_at >= SETTLE_SECONDS:
                 self._note(name, "stopped", stop.asked_at)
+        self._save()
         ended = [stop.ended_at for stop in self._group_stops.values() if stop.ended_at is not None]
         return max(0.0, min(ended) + SETTLE_SECONDS - now) if ended else None
 
@@ -111,6 +118,7 @@ class Requests:
             if not self._is_over(stop):
                 self._note(name, "stopped", stop.asked_at)
         self._group_stops.clear()
+        self._save()
 
     def _is_over(self, stop: _GroupStop) -> bool:
         """Whether the group was removed, or somebody has started it again."""
@@ -121,5 +129,25 @@ class Requests:
     def _note(self, name: str, wanted: str, at: float) -> None:
         self._count += 1
         self._last[name] = {"wanted": wanted, "token": f"{self._boot_id}-{self._count}", "at": at}
+        self._is_saved = False
         self._group_stops.pop(name, None)
         self._on_change(name)
+
+    def _load(self) -> dict[str, dict[str, Any]]:
+        try:
+            return read_requests(self._path)
+        except (OSError, ValueError) as error:
+            text = f"plugins: cannot read {self._path}, which keeps what operators asked for: {error}"
+            self.logger.warn(text)  # noqa: G010 - supervisor has its own loggers
+            return {}
+
+    def _save(self) -> None:
+        """Write the file if there was a request; the next one tries it again."""
+        if self._is_saved:
+            return
+        self._is_saved = True
+        try:
+            write_requests(self._path, self._last)
+        except OSError as error:
+            text = f"plugins: cannot write {self._path}, which keeps what operators asked for: {error}"
+            self.logger.warn(text)  # noqa: G010

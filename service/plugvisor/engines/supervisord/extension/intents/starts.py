@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from typing import TYPE_CHECKING
+
+from plugvisor.engines.supervisord.extension.intents.small_file import read_small_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ class Starts:
         if stamp == self._stamp:
             return
         self._starts, self._stamp = {}, stamp  # one that is damaged is not read once more
-        self._starts = parse_starts(_read_file(self._path))
+        self._starts = parse_starts(read_small_file(self._path, LARGEST_BYTES))
         self._problem = ""
 
 
@@ -77,17 +78,3 @@ def parse_starts(data: bytes) -> dict[str, bool]:
     if not isinstance(starts, dict) or not all(isinstance(value, bool) for value in starts.values()):
         raise ValueError("names of plugins, and whether they are started")
     return starts
-
-
-def _read_file(path: str) -> bytes:
-    """Read it without waiting, whatever was put in its place; raises `OSError` and `ValueError`."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("no regular file")
-        data = os.read(descriptor, LARGEST_BYTES + 1)  # all of a regular file
-    finally:
-        os.close(descriptor)
-    if len(data) > LARGEST_BYTES:
-        raise ValueError("too large")
-    return data

@@ -1,0 +1,57 @@
+"""Publishes which plugins the engine starts when it starts itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.intents.intents import Intents
+
+logger = logging.getLogger(__name__)
+
+
+class BootStarts:
+    """Keeps what the engine reads as the intents are."""
+
+    def __init__(self, intents: Intents, engine: Engine) -> None:
+        self._intents = intents
+        self._engine = engine
+        self._is_due = False
+        self._task: asyncio.Task[None] | None = None
+        self._failure = ""
+        """Why it could not be written at the last try: that is logged once."""
+
+    def publish(self) -> None:
+        """Publish soon, in a thread; what comes meanwhile goes together."""
+        self._is_due = True
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Wait until what is due is published."""
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        while self._is_due:
+            self._is_due = False
+            starts = self._intents.starts
+            if starts is not None:
+                await self._write(starts)
+        self._task = None
+
+    async def _write(self, starts: dict[str, bool]) -> None:
+        failure = ""
+        try:
+            await asyncio.to_thread(self._engine.publish_starts, starts)
+        except OSError as error:  # the run folder is gone; supervisord restores it
+            failure = str(error)
+        except Exception as error:
+            logger.exception("cannot publish which plugins are started at boot")
+            failure = str(error)
+        if failure and failure != self._failure:
+            logger.warning("it cannot be written which plugins are started at boot: %s", failure)
+        self._failure = failure

@@ -1,0 +1,158 @@
+"""What operators have asked for outlives every restart: through the API and supervisorctl, over a real supervisord."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.helpers.stack import ADMIN_CODE, QUICK, run_stack
+from tests.helpers.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.helpers.stack import PlugvisorStack
+
+
+def listed(stack: PlugvisorStack, plugin_id: str) -> dict[str, Any]:
+    """A plugin as the list has it."""
+    plugins = stack.http.get("/plugins").json()["plugins"]
+    return next(plugin for plugin in plugins if plugin["id"] == plugin_id)
+
+
+def ok(response: Any) -> dict[str, Any]:
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def delete(stack: PlugvisorStack, path: str) -> Any:
+    return stack.http.delete(path, headers={"Authorization": f"Bearer {ADMIN_CODE}"})
+
+
+def wait_for_intent(stack: PlugvisorStack, plugin_id: str, wanted: str, by: str) -> None:
+    def look() -> bool:
+        intent = stack.status(plugin_id).get("intent", {})
+        return (intent.get("wanted"), intent.get("by")) == (wanted, by)
+
+    wait_for(look, f"{plugin_id} to be wanted {wanted} by {by}")
+
+
+# -- what is shown
+
+
+def test_an_intent_is_shown_everywhere(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
+    tag = shared.http.get("/plugins").headers["ETag"]
+    assert "intent" not in shared.status(plugin_id)
+    assert "remembered" not in ok(shared.post(f"/plugin/{plugin_id}/start"))
+    intent = shared.status(plugin_id)["intent"]
+    assert (intent["wanted"], intent["by"]) == ("running", "admin")
+    assert listed(shared, plugin_id)["intent"] == intent
+    statuses = ok(shared.http.get("/plugin/status"))
+    assert statuses["plugins"][plugin_id]["intent"] == intent
+    assert shared.http.get("/plugins", headers={"If-None-Match": tag}).status_code == 200
+    assert ok(shared.post("/plugins/stop", json={"plugin_ids": [plugin_id]}))["ok"]
+    assert shared.status(plugin_id)["intent"]["wanted"] == "stopped"
+    answer = ok(delete(shared, f"/plugin/{plugin_id}/intent"))
+    assert answer == {"plugin_id": plugin_id, "enabled": True}
+    assert "intent" not in listed(shared, plugin_id)
+
+
+def test_a_request_that_is_rejected_is_no_intent(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
+    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 409
+    assert shared.post(f"/plugin/{plugin_id}/start", code="wrong").status_code == 401
+    assert "intent" not in shared.status(plugin_id)
+
+
+def test_bulk_operations_remember_what_is_so_already(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
+    ok(shared.post("/plugins/stop", json={"plugin_ids": [plugin_id]}))
+    assert shared.status(plugin_id)["intent"]["wanted"] == "stopped"
+    ok(shared.post("/plugins/start", json={"plugin_ids": [plugin_id]}))
+    assert shared.status(plugin_id)["intent"]["wanted"] == "running"
+
+
+def test_disabling(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
+    shared.start_running(plugin_id)
+    answer = ok(shared.post(f"/plugin/{plugin_id}/disable"))
+    assert (answer["status"], answer["message"]) == ("stopped", "Plugin disabled successfully")
+    shown = listed(shared, plugin_id)
+    assert (shown["enabled"], shown["runtime_enabled"], shown["status"]) == (False, True, "stopped")
+    assert shown["detail"] == "it was disabled by 'admin'"
+    for verb in ("start", "reload"):
+        problem = shared.post(f"/plugin/{plugin_id}/{verb}")
+        assert (problem.status_code, problem.json()["code"]) == (409, "plugin_disabled")
+        assert f"POST /plugin/{plugin_id}/enable" in problem.json()["detail"]
+    ok(shared.post(f"/plugin/{plugin_id}/disable"))
+    shared.ctl("start", plugin_id)
+    shared.wait_for_status(plugin_id, "running")
+    assert ok(shared.post(f"/plugin/{plugin_id}/disable"))["status"] == "stopped"
+    answer = ok(shared.post(f"/plugin/{plugin_id}/enable"))
+    assert answer["enabled"]
+    assert shared.status(plugin_id)["status"] == "stopped", "it is not started"
+    assert ok(shared.post(f"/plugin/{plugin_id}/enable"))["enabled"]
+    assert listed(shared, plugin_id)["enabled"]
+    shared.start_running(plugin_id)
+
+
+def test_a_manifest_that_disables_is_not_overruled(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=f"{QUICK}\nenabled = false")
+    assert not ok(shared.post(f"/plugin/{plugin_id}/enable"))["enabled"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "disable"), ("POST", "enable"), ("DELETE", "intent")])
+def test_who_may_change_what_is_wanted(shared: PlugvisorStack, add: Callable[..., str], method: str, path: str) -> None:
+    plugin_id = add(runtime=QUICK)
+    assert shared.http.request(method, f"/plugin/{plugin_id}/{path}").status_code == 401
+    answer = shared.http.request(method, f"/plugin/nobody/{path}", headers={"Authorization": f"Bearer {ADMIN_CODE}"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "plugin_not_found")
+
+
+# -- restarts of the service
+
+
+def test_a_service_that_is_killed_right_after_an_answer_has_forgotten_nothing(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("echo", runtime=QUICK)
+    plugvisor.up()
+    for number in range(6):
+        verb, wanted = (("start", "running"), ("stop", "stopped"))[number % 2]
+        pid = plugvisor.service_pid
+        ok(plugvisor.post(f"/plugin/echo/{verb}"))
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: plugvisor.service_pid not in (0, pid), "another service")
+        wait_for(plugvisor.is_ready, "the service")
+        assert plugvisor.status("echo")["intent"]["wanted"] == wanted
+
+
+# -- a store that is broken
+
+
+def test_a_store_that_cannot_be_used_keeps_nobody_from_anything(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("echo", runtime=QUICK)
+    (plugvisor.root / "state").write_text("a file where the folder should be")
+    plugvisor.up()
+    assert ok(plugvisor.post("/plugin/echo/start"))["remembered"] is False
+    assert ok(plugvisor.post("/plugins/stop"))["results"][0]["remembered"] is False
+    assert plugvisor.status("echo")["intent"]["wanted"] == "stopped"
+    assert ok(plugvisor.post("/plugin/echo/disable"))["remembered"] is False
+    assert plugvisor.post("/plugin/echo/start").json()["code"] == "plugin_disabled"
+    for answer in (plugvisor.post("/plugin/echo/enable"), delete(plugvisor, "/plugin/echo/intent")):
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert answer.headers["Retry-After"]
+
+
+def test_nothing_is_remembered_if_it_is_switched_off() -> None:
+    with run_stack() as stack:
+        stack.environ["PLUGVISOR_REMEMBER"] = "false"
+        stack.write_plugin("echo", runtime=QUICK)
+        stack.up()
+        ok(stack.post("/plugin/echo/start"))
+        assert "intent" not in stack.status("echo")
+        assert not ok(stack.post("/plugin/echo/disable")).keys() & {"remembered", "intent"}
+        assert not listed(stack, "echo")["enabled"]

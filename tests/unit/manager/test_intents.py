@@ -1,0 +1,550 @@
+"""What operators want: in memory at once, in a real store before the answer, and in what the engine starts at boot."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from plugvisor.errors import (
+    AlreadyRunning,
+    DependencyFailed,
+    NotRunning,
+    PluginDisabled,
+    PluginNotFound,
+    StartFailed,
+    StoreUnavailable,
+    SupervisorUnavailable,
+)
+from plugvisor.manager import restorer
+from plugvisor.manager.intents import intents as module
+from plugvisor.manager.intents.intents import Intents
+from plugvisor.manager.manager import Manager
+from plugvisor.models.process import Asked, ProcessState
+from plugvisor.store.store import FILE_NAME, Store
+
+from tests.helpers.fake_engine import FakeEngine
+from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from plugvisor.engines.engine import Engine
+
+RUNNING, STARTING, STOPPED = ProcessState.RUNNING, ProcessState.STARTING, ProcessState.STOPPED
+
+
+class Setup:
+    """A manager with an engine in memory and a real store."""
+
+    def __init__(self, folder: Path, *, remembers: bool = True, engine: FakeEngine | None = None) -> None:
+        self.folder = folder
+        self.store = Store(folder / "state")
+        self.intents = Intents(self.store, remembers=remembers)
+        self.engine = engine or FakeEngine(announces=True)
+        checked: Engine = self.engine
+        (folder / "plugins").mkdir(exist_ok=True)
+        self.manager = Manager(folder / "plugins", checked, self.intents)
+        self.announced: list[str | None] = []
+
+    def write(self, plugin_id: str, runtime: str = "") -> None:
+        path = self.folder / "plugins" / plugin_id
+        path.mkdir(exist_ok=True)
+        (path / "plugin.toml").write_text(
+            f'[plugin]\nid = "{plugin_id}"\ncommand = "true"\n[plugin_runtime]\n{runtime}\n'
+        )
+
+    def stored(self, table: str = "intent") -> dict[str, tuple[Any, ...]]:
+        """What another connection sees: what has been committed."""
+        with sqlite3.connect(f"file:{self.folder}/state/{FILE_NAME}?mode=ro", uri=True) as connection:
+            return {row[0]: row[1:] for row in connection.execute(f"SELECT * FROM {table}")}
+
+    def wanted(self) -> dict[str, tuple[str, str]]:
+        """What is wanted of each plugin, and by whom, in the store."""
+        return {plugin_id: (wanted, by) for plugin_id, (wanted, by, _) in self.stored().items()}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Run the manager."""
+        await self.store.open()
+        await self.intents.load()
+        await self.manager.load()
+        self.intents.on_change.append(self.announced.append)
+        try:
+            yield
+        finally:
+            await self.manager.close()
+            await self.store.close()
+
+
+def run(folder: Path, scenario: Callable[[Setup], Awaitable[None]], *, remembers: bool = True) -> None:
+    """Run a scenario with the plugin `echo`, which does not run, and `top`, which depends on `base`."""
+
+    async def opened() -> None:
+        setup = Setup(folder, remembers=remembers)
+        setup.write("echo")
+        setup.write("base")
+        setup.write("top", 'depends_on.base.condition = "started"')
+        async with setup.open():
+            await setup.manager.refresh()
+            await scenario(setup)
+
+    run_scenario(opened())
+
+
+async def reopen(setup: Setup, scenario: Callable[[Setup], Awaitable[None]]) -> None:
+    """Run a scenario with another service on the same store and engine, after the end of the first."""
+    await setup.manager.close()
+    again = Setup(setup.folder, engine=setup.engine)
+    async with again.open():
+        await scenario(again)
+
+
+# -- what becomes an intent
+
+
+def test_a_start_and_a_stop_are_stored_before_the_answer(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        assert (await setup.manager.start("echo", by="ops")).remembered
+        assert setup.wanted() == {"echo": ("running", "ops")}
+        assert (await setup.manager.stop("echo", by="other")).remembered
+        assert setup.wanted() == {"echo": ("stopped", "other")}
+        assert (await setup.manager.reload("echo", by="ops")).remembered
+        assert setup.wanted() == {"echo": ("running", "ops")}
+        intent = setup.intents.all["echo"]
+        assert (intent.wanted, intent.by) == ("running", "ops")
+
+    run(tmp_path, scenario)
+
+
+def test_nothing_is_remembered_of_what_nobody_has_asked_for(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo")
+        setup.engine.set("echo", ProcessState.FATAL)
+        setup.engine.set("echo", RUNNING)
+        await setup.manager.stop("echo")
+        await setup.manager.refresh()
+        assert not setup.stored()
+        assert not setup.announced
+
+    run(tmp_path, scenario)
+
+
+def test_an_error_changes_nothing(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        with pytest.raises(NotRunning):
+            await setup.manager.stop("echo", by="ops")
+        with pytest.raises(PluginNotFound):
+            await setup.manager.stop("nobody", by="ops")
+        assert not setup.stored()
+        await setup.manager.start("echo", by="first")
+        with pytest.raises(AlreadyRunning):
+            await setup.manager.start("echo", by="ops")
+        await setup.manager.stop("echo", by="first")
+        for error in (AlreadyRunning("somebody was quicker"), SupervisorUnavailable("it is away")):
+            setup.engine.errors["start"] = error
+            with pytest.raises(type(error)):
+                await setup.manager.start("echo", by="ops")
+            assert setup.intents.all["echo"].wanted == "stopped"
+            await setup.intents.wait_stored("echo")
+            assert setup.wanted() == {"echo": ("stopped", "first")}
+
+    run(tmp_path, scenario)
+
+
+def test_a_start_that_fails_is_one(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.engine.errors["start"] = StartFailed("it could not be spawned")
+        with pytest.raises(StartFailed):
+            await setup.manager.start("echo", by="ops")
+        await setup.intents.wait_stored("echo")
+        assert setup.wanted() == {"echo": ("running", "ops")}
+
+    run(tmp_path, scenario)
+
+
+def test_only_the_plugin_that_was_named_is_wanted(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("top", by="ops")
+        await setup.engine.wait_called("start", "top")
+        assert setup.wanted() == {"top": ("running", "ops")}
+        await setup.manager.stop("base", dependents=True, by="ops")
+        assert setup.wanted() == {"top": ("stopped", "ops"), "base": ("stopped", "ops")}
+
+    run(tmp_path, scenario)
+
+
+def test_a_stop_of_dependents_counts_for_a_plugin_that_does_not_run(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.engine.set("top", RUNNING)
+        assert (await setup.manager.stop("base", dependents=True, by="ops")).remembered
+        assert setup.wanted() == {"top": ("stopped", "ops"), "base": ("stopped", "ops")}
+
+    run(tmp_path, scenario)
+
+
+def test_the_answer_does_not_wait_for_the_engine_first(tmp_path: Path) -> None:
+    """What was asked for is stored while it is being done."""
+
+    async def scenario(setup: Setup) -> None:
+        held = setup.engine.hold("start", "echo")
+        starting = asyncio.create_task(setup.manager.start("echo", by="ops"))
+        await wait_until(lambda: setup.wanted() == {"echo": ("running", "ops")})
+        held.set()
+        assert (await starting).remembered
+        held = setup.engine.hold("wait_stopped", "echo")
+        stopping = asyncio.create_task(setup.manager.stop("echo", by="ops"))
+        await wait_until(lambda: setup.wanted() == {"echo": ("stopped", "ops")})
+        held.set()
+        assert (await stopping).remembered
+
+    run(tmp_path, scenario)
+
+
+def test_a_thousand_stops_are_few_transactions(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        commits: list[int] = []
+        original = setup.store._commit
+        setup.store._commit = lambda batch: (commits.append(len(batch)), original(batch))  # type: ignore[method-assign]
+        for number in range(1000):
+            setup.intents.set(f"plugin-{number}", "stopped", "ops")
+        stored = await asyncio.gather(*(setup.intents.wait_stored(f"plugin-{number}") for number in range(1000)))
+        assert all(stored)
+        assert len(setup.stored()) == sum(commits) == 1000
+        assert len(commits) < 100
+
+    run(tmp_path, scenario)
+
+
+def test_nothing_is_remembered_if_it_is_switched_off(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        assert (await setup.manager.start("echo", by="ops")).remembered
+        setup.engine.set("base", RUNNING, asked=Asked("running", "1-1", 5.0))
+        assert not setup.intents.all
+        await setup.manager.switch.disable("echo", "ops")
+        assert setup.intents.starts == {"echo": False}
+        assert not setup.stored()
+        assert setup.stored("disabled").keys() == {"echo"}
+
+    run(tmp_path, scenario, remembers=False)
+
+
+def test_switching_it_off_keeps_what_was_remembered(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        await setup.manager.close()
+        off = Setup(setup.folder, remembers=False, engine=setup.engine)
+        async with off.open():
+            assert not off.intents.all
+            assert off.intents.starts == {}
+            await off.manager.switch.disable("echo", "ops")
+        assert setup.wanted() == {"echo": ("running", "ops")}
+
+    run(tmp_path, scenario)
+
+
+# -- restarts of the service
+
+
+def test_another_service_knows_everything(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        await setup.manager.switch.disable("base", "other")
+
+        async def again(other: Setup) -> None:
+            assert other.intents.all == setup.intents.all
+            assert dict(other.intents.disabled) == dict(setup.intents.disabled)
+            assert not other.manager.catalog["base"].enabled
+            assert other.manager.catalog["echo"].enabled
+            await wait_until(lambda: other.engine.starts == {"echo": True, "base": False})
+
+        setup.engine.starts = None
+        await reopen(setup, again)
+
+    run(tmp_path, scenario)
+
+
+# -- supervisorctl
+
+
+def test_a_request_of_supervisorctl_counts_once(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.engine.set("echo", STOPPED, asked=Asked("stopped", "boot-1", 5.0))
+        await setup.intents.wait_stored("echo")
+        assert setup.stored() == {"echo": ("stopped", "supervisorctl", 5.0)}
+        assert setup.stored("asked") == {"echo": ("boot-1",)}
+        await setup.manager.start("echo", by="ops")
+        setup.engine.set("echo", RUNNING)  # its line repeats the request
+        setup.engine.announce_all()
+        assert setup.intents.all["echo"].by == "ops"
+
+        async def again(other: Setup) -> None:
+            assert other.intents.all["echo"].by == "ops"
+            setup.engine.set("echo", STOPPED, asked=Asked("stopped", "boot-2", 2e9))
+            assert other.intents.all["echo"].by == "supervisorctl"
+
+        await reopen(setup, again)
+
+    run(tmp_path, scenario)
+
+
+def test_what_supervisorctl_has_done_without_the_service_is_caught_up_with(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        await setup.manager.close()
+        setup.engine.set("echo", STOPPED, asked=Asked("stopped", "boot-1", 2e9))
+
+        async def again(other: Setup) -> None:
+            await other.intents.wait_stored("echo")
+            assert other.wanted() == {"echo": ("stopped", "supervisorctl")}
+
+        await reopen(setup, again)
+
+    run(tmp_path, scenario)
+
+
+def test_a_late_report_of_supervisorctl_does_not_undo_what_came_after_it(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        at = setup.intents.all["echo"].at
+        setup.engine.set("echo", RUNNING, asked=Asked("stopped", "boot-1", at - 1))
+        assert setup.intents.all["echo"].by == "ops"
+        await setup.intents.wait_stored("echo")
+        assert setup.stored("asked") == {"echo": ("boot-1",)}
+        # a clock that was set back does not count
+        setup.engine.set("echo", RUNNING, asked=Asked("stopped", "boot-2", at - 1000))
+        assert setup.intents.all["echo"].by == "supervisorctl"
+
+    run(tmp_path, scenario)
+
+
+# -- disable, enable, forget
+
+
+def test_a_disabled_plugin_is_stopped_and_not_started(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        manager = setup.manager
+        await manager.start("echo", by="ops")
+        changes: list[bool] = []
+        manager.on_change.append(lambda: changes.append(manager.catalog["echo"].enabled))
+        outcome = await manager.switch.disable("echo", "ops")
+        assert outcome.remembered
+        assert outcome.finished
+        assert outcome.process.state is STOPPED
+        assert False in changes
+        assert setup.wanted() == {"echo": ("running", "ops")}, "it is no stop"
+        for change in (manager.start, manager.reload):
+            with pytest.raises(PluginDisabled, match=r"it was disabled by 'ops'; POST /plugin/echo/enable lifts that$"):
+                await change("echo", by="ops")
+        published = setup.engine.published.get("echo")
+        setup.write("echo", "priority = 1")
+        with pytest.raises(PluginDisabled):
+            await manager.start("echo")
+        assert setup.engine.published.get("echo") == published
+        await manager.refresh()
+        assert not manager.catalog["echo"].enabled
+        # again, by another one
+        assert (await manager.switch.disable("echo", "other")).finished
+        assert setup.stored("disabled")["echo"][0] == "ops"
+        await manager.switch.enable("echo")
+        await manager.switch.enable("echo")
+        assert not setup.stored("disabled")
+        assert manager.catalog["echo"].enabled
+        assert setup.engine.get("echo").state is STOPPED
+        await manager.start("echo", by="ops")
+
+    run(tmp_path, scenario)
+
+
+def test_a_disabled_plugin_that_is_started_all_the_same_is_stopped_by_the_next_disable(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.switch.disable("echo", "ops")
+        setup.engine.set("echo", RUNNING)
+        assert (await setup.manager.switch.disable("echo", "ops")).process.state is STOPPED
+
+    run(tmp_path, scenario)
+
+
+def test_a_dependency_that_is_disabled(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.switch.disable("base", "ops")
+        with pytest.raises(DependencyFailed, match="its dependency 'base' is disabled"):
+            await setup.manager.start("top", by="ops")
+        assert not setup.stored()
+        assert setup.manager.catalog["base"].dependents == ("top",)
+
+    run(tmp_path, scenario)
+
+
+def test_a_plugin_that_is_not_there_cannot_be_disabled(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        switch = setup.manager.switch
+        for change in (switch.disable("nobody", "ops"), switch.enable("nobody"), switch.forget_intent("nobody")):
+            with pytest.raises(PluginNotFound):
+                await change
+        setup.engine.is_live = False
+        with pytest.raises(SupervisorUnavailable):
+            await switch.disable("echo", "ops")
+        assert not setup.stored("disabled")
+
+    run(tmp_path, scenario)
+
+
+def test_a_forgotten_intent(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.engine.set("echo", STOPPED, asked=Asked("stopped", "boot-1", 5.0))
+        await setup.manager.switch.forget_intent("echo")
+        assert "echo" not in setup.intents.all
+        assert not setup.stored()
+        setup.engine.announce_all()
+        assert "echo" not in setup.intents.all, "its request was taken over once"
+        await setup.manager.switch.forget_intent("echo")
+        assert setup.announced == ["echo", "echo"]
+
+    run(tmp_path, scenario)
+
+
+# -- what is started at boot
+
+
+def test_what_is_started_at_boot_follows_every_change(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        await wait_until(lambda: setup.engine.starts == {"echo": True})
+        await setup.manager.switch.disable("echo", "ops")
+        await wait_until(lambda: setup.engine.starts == {"echo": False})
+        await setup.manager.switch.enable("echo")
+        await wait_until(lambda: setup.engine.starts == {"echo": True})
+        await setup.manager.switch.forget_intent("echo")
+        await wait_until(lambda: setup.engine.starts == {})
+
+    run(tmp_path, scenario)
+
+
+def test_what_is_started_at_boot_is_published_again_if_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restorer, "CHECK_SECONDS", 0.01)
+
+    async def scenario(setup: Setup) -> None:
+        setup.engine.errors["publish_starts"] = FileNotFoundError("the run folder is gone")
+        await setup.manager.start("echo", by="ops")
+        setup.engine.starts = None
+        await let_tasks_run()
+        del setup.engine.errors["publish_starts"]
+        await wait_until(lambda: setup.engine.starts == {"echo": True})
+
+    run(tmp_path, scenario)
+
+
+# -- a store that does not take it
+
+
+class Trouble:
+    """Makes a store fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+        self.is_there = True
+        write, read = store.write, store.read
+
+        async def try_to_write(work: Any) -> Any:
+            if self.is_there:
+                raise StoreUnavailable("the disk is full")
+            return await write(work)
+
+        async def try_to_read(query: Any) -> Any:
+            if self.is_there:
+                raise StoreUnavailable("the disk is gone")
+            return await read(query)
+
+        monkeypatch.setattr(store, "write", try_to_write)
+        monkeypatch.setattr(store, "read", try_to_read)
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+
+
+def test_a_store_that_fails_keeps_nobody_from_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.switch.disable("base", "first")
+        await setup.manager.start("echo", by="first")
+        trouble = Trouble(monkeypatch, setup.store)
+        assert not (await setup.manager.stop("echo", by="ops")).remembered
+        assert setup.intents.all["echo"].wanted == "stopped"
+        await wait_until(lambda: setup.engine.starts == {"echo": False, "base": False})
+        assert not (await setup.manager.switch.disable("top", "ops")).remembered
+        assert not setup.manager.catalog["top"].enabled
+        for change in (setup.manager.switch.enable("base"), setup.manager.switch.forget_intent("echo")):
+            with pytest.raises(StoreUnavailable):
+                await change
+        assert not setup.manager.catalog["base"].enabled
+        assert "echo" in setup.intents.all
+        assert setup.wanted() == {"echo": ("running", "first")}
+        trouble.is_there = False
+        await wait_until(lambda: setup.wanted() == {"echo": ("stopped", "ops")})
+        await wait_until(lambda: setup.stored("disabled").keys() == {"base", "top"})
+        assert await setup.intents.wait_stored("echo")
+
+    run(tmp_path, scenario)
+
+
+def test_an_answer_waits_for_a_slow_store_a_second_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STORE_SECONDS", 0.05)
+
+    async def scenario(setup: Setup) -> None:
+        goes_on, write = asyncio.Event(), setup.store.write
+
+        async def write_later(work: Any) -> Any:
+            await goes_on.wait()
+            return await write(work)
+
+        monkeypatch.setattr(setup.store, "write", write_later)
+        assert not (await setup.manager.start("echo", by="ops")).remembered
+        goes_on.set()
+        await wait_until(lambda: setup.wanted() == {"echo": ("running", "ops")})
+        assert await setup.intents.wait_stored("echo")
+
+    run(tmp_path, scenario)
+
+
+def test_a_store_that_can_be_read_later_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="first")
+        await setup.manager.switch.disable("base", "first")
+        setup.engine.set("top", STOPPED, asked=Asked("stopped", "boot-1", 5.0))
+        await setup.intents.wait_stored("top")
+        await setup.manager.close()
+        again = Setup(setup.folder, engine=setup.engine)
+        trouble = Trouble(monkeypatch, again.store)
+        setup.engine.starts = {"left": True}
+        async with again.open():
+            assert not again.intents.all
+            assert not (await again.manager.stop("echo", by="ops")).remembered
+            setup.engine.set("top", STOPPED)
+            assert "top" not in again.intents.all, "it is not known which requests were taken over"
+            await let_tasks_run()
+            assert setup.engine.starts == {"left": True}, "what was published at boot stays"
+            with pytest.raises(StoreUnavailable):
+                await again.manager.switch.enable("base")
+            trouble.is_there = False
+            await wait_until(lambda: again.wanted().get("echo") == ("stopped", "ops"))
+            assert again.wanted() == {"echo": ("stopped", "ops"), "top": ("stopped", "supervisorctl")}
+            assert not again.manager.catalog["base"].enabled
+            await wait_until(lambda: setup.engine.starts == {"echo": False, "top": False, "base": False})
+
+    run(tmp_path, scenario)
+
+
+def test_a_new_database_gets_everything(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        await setup.manager.switch.disable("base", "ops")
+        await setup.store.write(lambda connection: connection.execute("DELETE FROM intent").connection)
+        await setup.store.write(lambda connection: connection.execute("DELETE FROM disabled").connection)
+        for callback in setup.store.on_replaced:
+            callback()
+        await wait_until(lambda: setup.wanted() == {"echo": ("running", "ops")})
+        assert setup.stored("disabled").keys() == {"base"}
+
+    run(tmp_path, scenario)
