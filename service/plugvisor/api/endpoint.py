@@ -103,7 +103,7 @@ class Endpoint:
                 arguments.append(decode_query(self._query, scope["query_string"]))
             if self._route.method != "GET":
                 # nothing is done for a request that does not arrive whole
-                body = await request.body() if has_body(scope) else b""
+                body = await self._receive_body(request) if has_body(scope) else b""
                 if self._route.body is not None:
                     arguments.append(decode_body(self._route.body, body, self._route.example))
             response = await self._handler(request, *arguments)
@@ -126,6 +126,12 @@ class Endpoint:
             # last: supervisord reads the line at once, which may take the processor from who waits for the response
             if is_logged:
                 self._log(request, f"{response.status_code}{code}{note}", began)
+
+    async def _receive_body(self, request: Request[Any]) -> bytes:
+        body = await request.body()
+        if "identity" in request.scope:  # a body may take its time, and the token may have been removed meanwhile
+            request.state["gate"].check_again(request.scope["identity"])
+        return body
 
     async def _check_role(self, request: Request[Any]) -> None:
         setting = self._route.role_setting

@@ -91,6 +91,11 @@ class Gate:
             raise Forbidden(f"this needs the role {role}, and {identity.name!r} has the role {identity.role}", role)
         return identity
 
+    def check_again(self, identity: Identity) -> None:
+        """Raise `Unauthorized` if the token that has proved an identity before is valid no more."""
+        if not self._identities.is_valid(identity):
+            raise Unauthorized(_WRONG)
+
     async def check_token(self, token: bytes, connection: HTTPConnection[Any], receive: Receive) -> Identity:
         """Find out whose token it is, however it was sent; a disconnect that is received ends a delay.
 
