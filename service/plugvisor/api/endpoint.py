@@ -86,6 +86,8 @@ class Endpoint:
         self._route = route
         self._handler = route.handler
         self._query = route.query
+        self._role = route.role
+        self._setting = route.role_setting
         self._changes_plugin = route.method != "GET" and "{plugin_id}" in route.path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,8 +98,8 @@ class Endpoint:
         code = ""
         is_logged = self._route.method != "GET"
         try:
-            if self._route.role is not None:
-                await self._check_role(request)
+            if self._role is not None and (not self._setting or getattr(scope["state"]["settings"], self._setting)):
+                await self._check_role(request, self._role)
             arguments: list[Any] = []
             if self._query is not None:
                 arguments.append(decode_query(self._query, scope["query_string"]))
@@ -133,13 +135,10 @@ class Endpoint:
             request.state["gate"].check_again(request.scope["identity"])
         return body
 
-    async def _check_role(self, request: Request[Any]) -> None:
-        setting = self._route.role_setting
-        if not setting or getattr(request.state["settings"], setting):
-            assert self._route.role is not None
-            identity = request.scope["identity"] = await request.state["gate"].check(request, self._route.role)
-            if self._changes_plugin:
-                require_plugin(identity, request.path_params["plugin_id"])
+    async def _check_role(self, request: Request[Any], role: Role) -> None:
+        identity = request.scope["identity"] = await request.state["gate"].check(request, role)
+        if self._changes_plugin:
+            require_plugin(identity, request.path_params["plugin_id"])
 
     def _log(self, request: Request[Any], outcome: str, began: float) -> None:
         """Log who changed what, the outcome, and how long it took; reads are not logged."""
