@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.routing import Match
 from starlette.routing import Route as StarletteRoute
 
-from plugvisor.api.auth.permissions import require_plugin
+from plugvisor.api.auth.permissions import require_plugin, require_role
 from plugvisor.api.http.body_limit import has_body
 from plugvisor.api.parameters import decode_body, decode_query
 from plugvisor.api.problems import PROBLEMS, make_response
@@ -136,7 +136,8 @@ class Endpoint:
         return body
 
     async def _check_role(self, request: Request[Any], role: Role) -> None:
-        identity = request.scope["identity"] = await request.state["gate"].check(request, role)
+        identity = request.scope["identity"] = await request.state["gate"].check(request)
+        require_role(identity, role)
         if self._changes_plugin:
             require_plugin(identity, request.path_params["plugin_id"])
 
