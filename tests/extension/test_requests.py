@@ -68,7 +68,7 @@ def test_a_start_and_a_stop(shared: Supervisord, add: Callable[..., str], reader
     assert stopped is not None
     assert stopped["token"] != started["token"]
     assert started["at"] <= stopped["at"] <= after
-    assert reader.wait_for(name, asked=stopped)["state"] == STOPPED
+    reader.wait_for(name, asked=stopped, state=STOPPED)
 
 
 def test_supervisorctl(shared: Supervisord, add: Callable[..., str]) -> None:
