@@ -300,6 +300,18 @@ def test_another_supervisord_reports_the_last_request(own: Supervisord, how: str
     assert (own.root / REQUESTS_FILE).stat().st_mode & 0o777 == 0o600
 
 
+def test_nothing_is_to_be_remembered(own: Supervisord) -> None:
+    """A supervisord with other settings must not find what was asked of this one."""
+    own.write_plugin("x")
+    own.start(PLUGVISOR_REMEMBER="false")
+    own.start_ready("x", "supervisor.startProcess")
+    assert read_wanted(own, "x") == "running"
+    own.stop()
+    own.start()
+    own.rpc.close()
+    assert read_asked(own, "x") is None
+
+
 GOOD = b'{"wanted": "running", "token": "a-1", "at": 1.5}'
 DAMAGED = {
     "empty": b"",
