@@ -88,6 +88,7 @@ def test_disabling(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     shown = listed(shared, plugin_id)
     assert (shown["enabled"], shown["runtime_enabled"], shown["status"]) == (False, True, "stopped")
     assert shown["detail"] == "it was disabled by 'admin'"
+    assert shown["disabled"]["by"] == "admin"
     for verb in ("start", "reload"):
         problem = shared.post(f"/plugin/{plugin_id}/{verb}")
         assert (problem.status_code, problem.json()["code"]) == (409, "plugin_disabled")
@@ -100,7 +101,8 @@ def test_disabling(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     assert answer["enabled"]
     assert shared.status(plugin_id)["status"] == "stopped", "it is not started"
     assert ok(shared.post(f"/plugin/{plugin_id}/enable"))["enabled"]
-    assert listed(shared, plugin_id)["enabled"]
+    shown = listed(shared, plugin_id)
+    assert (shown["enabled"], "disabled" in shown) == (True, False)
     shared.start_running(plugin_id)
 
 
