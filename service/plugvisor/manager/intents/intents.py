@@ -165,6 +165,8 @@ class Intents:
             for name, process in processes:
                 if process.asked is not None and process.asked.token != self._asked.get(name):
                     self._take_over(name, process.asked)
+            if plugin_id is None:
+                self._changed_before.clear()
 
     def _take_over(self, plugin_id: str, asked: Asked) -> None:
         self._asked[plugin_id] = asked.token
@@ -172,7 +174,8 @@ class Intents:
             callback(plugin_id, asked)
         known = self._intents.get(plugin_id)
         is_undone = known is not None and asked.at < known.at <= asked.at + OVERLAP_SECONDS
-        if is_undone or not self._remembers:
+        is_stale = is_undone or (id(self._intents), plugin_id) in self._changed_before
+        if is_stale or not self._remembers:
             self._begin_write(plugin_id)
         else:
             self._change(self._intents, plugin_id, Intent(asked.wanted, SUPERVISORCTL, asked.at))
