@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -170,44 +169,57 @@ def test_another_supervisord_is_told_from_the_one_before(tmp_path: Path, monkeyp
 # -- what the journal knows
 
 
-def make_known(state: Any, until: float) -> StoredEntry:
-    return StoredEntry(0, 0, until, until, 1, "state", "a", msgspec.json.encode(Facts(state=state)))
+def launch(state: ProcessState, ended_ago: float | None = None) -> Callable[[FakeEngine], object]:
+    """A process that was started an hour ago, and has ended so many seconds ago."""
+
+    def prepare(engine: FakeEngine) -> None:
+        last_exit = Exit(time.time() - ended_ago, code=3) if ended_ago is not None else None
+        engine.set("a", state, launches=1, started=time.monotonic() - HOUR, last_exit=last_exit)
+
+    return prepare
 
 
-def launch(state: ProcessState, seconds_ago: float = HOUR, **fields: Any) -> Callable[[FakeEngine], object]:
-    """A process that was started so long ago."""
-    return lambda engine: engine.set("a", state, launches=1, started=time.monotonic() - seconds_ago, **fields)
+def stop(engine: FakeEngine) -> None:
+    """A process that was never started."""
+    engine.set("a", STOPPED)
 
 
 @pytest.mark.parametrize(
-    ("prepare", "known", "expected"),
+    ("prepare", "known", "seconds_ago", "expected"),
     [
-        (lambda _: None, None, []),
-        (lambda engine: engine.set("a", STOPPED), None, []),
-        (lambda engine: engine.set("a", STOPPED), make_known("STOPPED", 5.0), []),
-        (lambda engine: engine.set("a", STOPPED), make_known("RUNNING", 5.0), ["STOPPED"]),
-        (launch(RUNNING), None, ["RUNNING"]),
-        (launch(RUNNING), make_known("RUNNING", time.time() - HOUR + 600), []),
-        (launch(RUNNING), make_known("RUNNING", time.time() - 2 * HOUR), ["RUNNING"]),
-        (launch(RUNNING), make_known("STARTING", time.time() - HOUR + 600), ["RUNNING"]),
-        (launch(EXITED, last_exit=Exit(time.time() - 60, code=3)), make_known("EXITED", time.time() + 600), []),
-        (launch(EXITED, last_exit=Exit(time.time() - 60, code=3)), make_known("EXITED", time.time() - 600), ["EXITED"]),
-        (launch(EXITED, last_exit=Exit(time.time() - 60, code=3)), make_known("RUNNING", time.time() - 600), ["EXITED"]),
-        (launch(FATAL, last_exit=Exit(time.time() - 60, code=3)), make_known("FATAL", time.time() + 600), []),
+        (lambda _: None, None, 0, None),
+        (stop, None, 0, None),
+        (stop, "STOPPED", 5 * HOUR, None),
+        (stop, "RUNNING", 5 * HOUR, 0),
+        (launch(RUNNING), None, 0, HOUR),
+        (launch(RUNNING), "RUNNING", HOUR - 60, None),
+        (launch(RUNNING), "RUNNING", HOUR + 60, HOUR),
+        (launch(RUNNING), "STARTING", HOUR - 60, HOUR),
+        (launch(EXITED, 600), "EXITED", 500, None),
+        (launch(EXITED, 600), "EXITED", 700, 600),
+        (launch(EXITED, 600), "RUNNING", 700, 600),
+        (launch(FATAL, 600), "FATAL", 500, None),
     ],
 )
 def test_at_the_beginning_what_the_journal_does_not_know_is_an_entry(
-    tmp_path: Path, prepare: Callable[[FakeEngine], object], known: StoredEntry | None, expected: list[str]
+    tmp_path: Path,
+    prepare: Callable[[FakeEngine], object],
+    known: Any,
+    seconds_ago: float,
+    expected: float | None,
 ) -> None:
-    async def scenario(engine: FakeEngine, notes: Notes) -> None:
-        assert notes.states == expected
-        for entry in notes.entries:
-            if entry.facts.state == "RUNNING":
-                assert abs(time.time() - HOUR - entry.at) < 60, "it says when the process was started"
-            if entry.facts.state == "EXITED":
-                assert abs(time.time() - 60 - entry.at) < 30, "it says when the process has ended"
-        engine.announce_all()
-        assert notes.states == expected
-        await asyncio.sleep(0)
+    """Args: `expected`: how many seconds ago the entry says that it has happened; None if there is none."""
 
-    run(tmp_path, scenario, known, prepare)
+    async def scenario(engine: FakeEngine, notes: Notes) -> None:
+        engine.announce_all()
+        if expected is None:
+            assert notes.entries == []
+        else:
+            [entry] = notes.entries
+            assert entry.facts.state == engine.get("a").state.name
+            assert abs(time.time() - expected - (entry.at or time.time())) < 30
+        await let_tasks_run()
+
+    at = time.time() - seconds_ago
+    entry = StoredEntry(0, 0, at, at, 1, "state", "a", msgspec.json.encode(Facts(state=known))) if known else None
+    run(tmp_path, scenario, entry, prepare)
