@@ -39,7 +39,8 @@ RUN apt-get update \
     && useradd --system --uid 917 --gid 917 --create-home --shell /usr/sbin/nologin plugin \
     && mkdir -m 700 /etc/plugvisor \
     && mkdir -m 2750 /var/log/plugvisor \
-    && chgrp plugvisor /var/log/plugvisor \
+    && mkdir -m 2770 /var/lib/plugvisor \
+    && chgrp plugvisor /var/log/plugvisor /var/lib/plugvisor \
     && ln -s /opt/plugvisor/bin/plugvisor /opt/plugvisor/bin/supervisorctl /usr/local/bin/ \
     && find / -xdev -type f -perm /6000 -exec chmod ug-s {} +
 

@@ -1,7 +1,8 @@
 """The errors that a person can meet. `api/problems.py` maps them to HTTP.
 
 PlugvisorError
-├── ConfigurationError      a setting, a folder or a port is unusable (start-up only)
+├── ConfigurationError      a setting, a folder or a port is unusable (start-up and commands only)
+├── CommandRejected         the service answers a command's request with a problem (commands only)
 ├── InvalidRequest          a parameter or a body is invalid
 ├── MalformedRequest        the input is not HTTP
 ├── HeadTooLarge            the request line and headers
@@ -42,6 +43,16 @@ class PlugvisorError(Exception):
 
 class ConfigurationError(PlugvisorError):
     """A setting, a folder or a port is unusable. Only the operator sees the message, which can contain paths."""
+
+
+class CommandRejected(PlugvisorError):
+    """The service answers the request of a command with a problem; the message is its `detail`."""
+
+    def __init__(self, message: str, status: int, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+        """In seconds; None if repeating the request would not help."""
 
 
 class InvalidRequest(PlugvisorError):

@@ -73,7 +73,7 @@ VARIABLES = (
     Variable("PLUGVISOR_CORS_ORIGINS", "none", "comma-separated origins of front ends elsewhere"),
     Variable("PLUGVISOR_READ_AUTH", "open", "who can read what is public: `open` for everyone, or `viewer`"),
     Variable("PLUGVISOR_METRICS_AUTH", "viewer", "who can read `GET /metrics`: `viewer`, or `none` for everyone"),
-    Variable("PLUGVISOR_WEBHOOKS", "none", "comma-separated URLs that are told when a plugin is in trouble"),
+    Variable("PLUGVISOR_WEBHOOKS", "none", "comma-separated URLs that get a message when a plugin is in trouble"),
     Variable("PLUGVISOR_WEBHOOK_SECRET_FILE", "none", "file that contains the secret that signs webhooks"),
     Variable("PLUGVISOR_TOKEN", "none", "for commands: the token of an identity; without it, the admin code"),
     Variable("PLUGVISOR_PAGE_DIR", "the built-in page", "folder of another front end, served at `/ui/`"),

@@ -19,7 +19,7 @@ from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO 127\.0\.0\.1 (POST \S+: .+), (\d+) ms")
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO 127\.0\.0\.1 (POST \S+: .+), (\d+) ms, request [0-9a-f]{16}")
 _marks = iter(range(1_000_000))
 
 
@@ -202,7 +202,9 @@ def test_a_defect_is_told_to_the_log_and_to_nobody_else(plugvisor: PlugvisorStac
         assert log.count("Traceback (most recent call last)") == 1
         assert log.count("RuntimeError: the words of a defect") == 1
         assert re.search(
-            r"^\S+ \S+ INFO 127\.0\.0\.1 POST /plugin/x/start: 500 internal_error, \d+ ms$", log, re.MULTILINE
+            r"^\S+ \S+ INFO 127\.0\.0\.1 POST /plugin/x/start: 500 internal_error, \d+ ms, request [0-9a-f]{16}$",
+            log,
+            re.MULTILINE,
         )
         assert ADMIN_CODE not in log
         assert plugvisor.post("/plugin/none/stop").status_code == 404, "it goes on"

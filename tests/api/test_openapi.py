@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from tests.helpers.stack import PlugvisorStack
 
 DOCUMENT = make_document(ROUTES)
-STREAMS = {"/events", "/plugin/{plugin_id}/logs/stream"}
-"""These never end: test_events.py and the tests of logs are about them."""
+STREAMS = {"/events", "/plugin/{plugin_id}/logs/stream", "/journal/stream"}
+"""These never end: test_events.py, test_journal.py and the tests of logs are about them."""
 BAD_VALUES = {"wait": "-1", "dependents": "x", "limit": "0", "lines": "x", "level": "x", "search": "x" * 201}
-BAD_VALUES |= {"start_time": "x"}
+BAD_VALUES |= {"start_time": "x", "kind": "x", "since": "x", "until": "nan", "after": "-1"}
 ROTATION = "/identities/admin/rotate"
 """Has a test with a Plugvisor of its own: afterwards the admin code of the tests is valid no more."""
 FAILING = "raise SystemExit(3)"
@@ -210,6 +210,7 @@ def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
             plugvisor.http.get("/identities", headers=code),
             plugvisor.post("/identities/seen/rotate"),
             plugvisor.http.delete("/identities/seen", headers=code),
+            plugvisor.http.get("/journal", headers=code),
             *(
                 plugvisor.http.get(f"/plugin/{rest}", headers=code)
                 for rest in ("told/logs", "_server/logs/files", "told/manifest")
@@ -306,7 +307,7 @@ def test_without_a_token_the_answer_is_as_described(plugvisor: PlugvisorStack, r
 def test_errors_are_as_described(plugvisor: PlugvisorStack, route: Route) -> None:
     code = {"Authorization": f"Bearer {ADMIN_CODE}"}
     path = fill_in(route, "gone") + ("?plugin_id=gone" if route.path in STREAMS else "")
-    if "gone" in path:
+    if "gone" in path and not path.startswith("/journal"):  # what it says of a plugin stays when that is gone
         response = plugvisor.http.request(route.method, path, headers=code)
         assert check_answer(response)[2] == 404
         assert response.json().get("plugin_id") == (None if "{name}" in route.path else "gone")

@@ -43,6 +43,14 @@ class Project:
         """Start it and wait until the service responds."""
         return self.create().wait_until_ready()
 
+    def recreate(self) -> Container:
+        """Replace the container, as an upgrade does, and wait until the service responds."""
+        assert self.container is not None
+        self.container.close()
+        self.run("up", "--detach", "--no-build", "--force-recreate")
+        self.container = Container(self.run("ps", "--quiet").strip())
+        return self.container.wait_until_ready()
+
     def down(self) -> None:
         """Remove all of it."""
         if self.container is not None:

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 
-RUN, LOGS, SECRET = (pathlib.Path(argument) for argument in sys.argv[1:])
+RUN, LOGS, STATE, SECRET = (pathlib.Path(argument) for argument in sys.argv[1:])
 PTRACE_ATTACH, PTRACE_DETACH = 16, 17
 
 
@@ -66,9 +66,8 @@ def stop_without_code():
 
 def main():
     service = find_service()
-    with socket.socket() as client:
-        while client.connect_ex(("127.0.0.1", 48916)):
-            time.sleep(0.05)
+    # connections are accepted before; its files are there when it answers
+    urllib.request.urlopen("http://127.0.0.1:48916/health", timeout=30).read()
     attempts = {
         "open supervisord's socket": lambda: connect(RUN / "supervisor.sock"),
         "open the state stream": lambda: connect(RUN / "state.sock"),
@@ -94,6 +93,9 @@ def main():
         "read the logs": lambda: os.listdir(LOGS),
         "write a log": lambda: append(LOGS / "_server.log"),
         "add a log": lambda: create(LOGS),
+        "read the store": (STATE / "plugvisor.db").read_bytes,
+        "change the store": lambda: append(STATE / "plugvisor.db"),
+        "write to the state folder": lambda: create(STATE),
         "change Plugvisor": lambda: append("/opt/plugvisor/share/runner.py"),
         "change a plugin": lambda: append("/plugins/hostile/main.py"),
         "become root": lambda: os.setuid(0),

@@ -24,10 +24,10 @@ REFUSED_OTHERWISE = {"stop a plugin without the code": "401", "change a plugin":
 NEEDS_ROOT = {"become root", "become the service", "join the service's group"}
 
 
-def write_hostile(plugins: Path, run_dir: str, log_dir: str) -> None:
+def write_hostile(plugins: Path, run_dir: str, log_dir: str, state_dir: str) -> None:
     folder = write_plugin(plugins, "hostile", HOSTILE)
     manifest = folder / "plugin.toml"
-    arguments = f'"main.py", "{run_dir}", "{log_dir}", "/etc/plugvisor/admin_code"]'
+    arguments = f'"main.py", "{run_dir}", "{log_dir}", "{state_dir}", "/etc/plugvisor/admin_code"]'
     manifest.write_text(manifest.read_text().replace('"main.py"]', arguments))
 
 
@@ -37,7 +37,7 @@ def read_report(read: Callable[[], str]) -> Any:
 
 def test_a_hostile_plugin(run: Callable[..., Container], plugins: Path) -> None:
     """With everything that `docker run` grants by default, only the users keep it apart."""
-    write_hostile(plugins, "/run/plugvisor", "/var/log/plugvisor")
+    write_hostile(plugins, "/run/plugvisor", "/var/log/plugvisor", "/var/lib/plugvisor")
     secret = plugins / "admin_code"
     secret.write_text(ADMIN_CODE)
     secret.chmod(0o644)  # on the host anybody may read it
@@ -55,7 +55,7 @@ def test_a_hostile_plugin(run: Callable[..., Container], plugins: Path) -> None:
 
 def test_a_hostile_plugin_when_everything_is_one_user(run: Callable[..., Container], plugins: Path) -> None:
     """Shows what `--user` gives up, and that the attempts above are real ones."""
-    write_hostile(plugins, "/tmp/plugvisor-10001", "/tmp/plugvisor-10001/log")
+    write_hostile(plugins, "/tmp/plugvisor-10001", "/tmp/plugvisor-10001/log", "/tmp/plugvisor-10001")
     container = run("--user", "10001", "--volume", f"{plugins}:/plugins:ro").wait_until_ready()
     assert "run as one user" in container.logs()
     path = "/tmp/plugvisor-10001/log/hostile.log"

@@ -157,9 +157,10 @@ def test_an_unusable_configuration(image: str, options: list[str], word: str) ->
 
 
 def test_a_tmpfs_that_is_open_to_everyone_is_closed(run: Callable[..., Container]) -> None:
-    container = run("--tmpfs", "/run/plugvisor", "--tmpfs", "/var/log/plugvisor").wait_until_ready()
-    modes = container.execute("stat", "-c", "%a %U:%G", "/run/plugvisor", "/var/log/plugvisor")
-    assert modes.split("\n")[:2] == ["711 root:plugvisor", "2750 root:plugvisor"]
+    folders = ["/run/plugvisor", "/var/log/plugvisor", "/var/lib/plugvisor"]
+    container = run(*(word for folder in folders for word in ("--tmpfs", folder))).wait_until_ready()
+    modes = container.execute("stat", "-c", "%a %U:%G", *folders)
+    assert modes.split("\n")[:3] == ["711 root:plugvisor", "2750 root:plugvisor", "2770 root:plugvisor"]
 
 
 def test_an_upgrade_keeps_the_volumes(

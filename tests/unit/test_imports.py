@@ -20,9 +20,10 @@ LAYERS = [
     {"manager"},
     {"engines"},
     {"plugins", "store", "logs", "metrics"},
+    {"webhook_secret"},
     {"admin_code", "settings"},
     {"setting_values"},
-    {"users", "models"},
+    {"users", "models", "timestamps"},
     {"errors", "__init__"},
 ]
 """From top to bottom. A part may import itself and what is below it; parts of one layer do not know each other."""

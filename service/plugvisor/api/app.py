@@ -22,6 +22,7 @@ from plugvisor.api.http.fast_paths import FastPaths
 from plugvisor.api.http.static import make_page_routes
 from plugvisor.api.http.threads import DEFAULT_THREADS, start_thread_pool
 from plugvisor.api.problems import respond_to_error
+from plugvisor.api.resources.journal.streams import JournalStreams
 from plugvisor.api.resources.logs.files import LogReader
 from plugvisor.api.resources.logs.streams import LogStreams
 from plugvisor.api.routes import ROUTES, make_routes
@@ -31,9 +32,10 @@ from plugvisor.engines.supervisord.engine import SupervisordEngine
 from plugvisor.manager.identities.code_file import CodeFile
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.manager.intents.intents import Intents
-from plugvisor.manager.journal.recorder import Recorder
+from plugvisor.manager.journal.journal import Journal
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
+from plugvisor.manager.webhooks.webhooks import Webhooks
 from plugvisor.metrics.sampler import Sampler
 from plugvisor.metrics.traffic import NO_ROUTE, Traffic
 from plugvisor.store.store import Store
@@ -47,9 +49,10 @@ if TYPE_CHECKING:
 
     from plugvisor.admin_code import AdminCode
     from plugvisor.settings import Settings
+    from plugvisor.webhook_secret import WebhookSecret
 
 
-def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
+def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: WebhookSecret | None = None) -> ASGIApp:
     """The ASGI application; it connects to supervisord when its lifespan begins."""
 
     @asynccontextmanager
@@ -59,9 +62,9 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         await store.open()
         identities = Identities(store, admin_code)
         intents = Intents(store, remembers=settings.remember)
-        recorder = Recorder(store)
-        await asyncio.gather(identities.load(), intents.load())
-        code_file = CodeFile(admin_code.path, identities, recorder)
+        journal = Journal(store, settings.journal_days, settings.journal_mb)
+        await asyncio.gather(identities.load(), intents.load(), journal.load())
+        code_file = CodeFile(admin_code.path, identities, journal.recorder)
         code_file.open()
         engine = SupervisordEngine(settings)
         manager = Manager(settings.plugins_dir, engine, intents)
@@ -77,12 +80,17 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
         sampler.keep(manager.catalog)
         limit_watch = LimitWatch(engine)
         limit_watch.open()
+        await journal.open(manager, engine)
+        journal_streams = JournalStreams(store, journal.recorder)
+        webhooks = Webhooks(settings.webhooks, webhook_secret, store, manager, engine)
+        await webhooks.open()
         yield State(
             settings=settings,
             store=store,
             identities=identities,
             intents=intents,
-            recorder=recorder,
+            recorder=journal.recorder,
+            journal_streams=journal_streams,
             engine=engine,
             manager=manager,
             monitor=manager.monitor,
@@ -95,12 +103,15 @@ def create_app(settings: Settings, admin_code: AdminCode) -> ASGIApp:
             gate=Gate(identities),
             sessions=Sessions(identities),
             routes=ROUTES,
-            endless=[events, log_streams],
+            endless=[events, log_streams, journal_streams],
+            webhooks=webhooks,
         )
+        await webhooks.close()
         await code_file.close()
         await limit_watch.close()
         await sampler.close()
         await manager.close()
+        await journal.close()
         await engine.close()
         identities.close()
         await store.close()

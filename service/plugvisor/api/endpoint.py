@@ -15,6 +15,7 @@ from starlette.routing import Route as StarletteRoute
 
 from plugvisor.api.auth.permissions import require_plugin, require_role
 from plugvisor.api.http.body_limit import has_body
+from plugvisor.api.operation_notes import find_request_id, make_request_id_header, note_operation
 from plugvisor.api.parameters import decode_body, decode_query
 from plugvisor.api.problems import PROBLEMS, make_response
 from plugvisor.errors import PlugvisorError, TooManyAttempts, Unauthorized
@@ -96,7 +97,9 @@ class Endpoint:
         traffic: Traffic = scope["state"]["traffic"]
         request: Request[Any] = Request(scope, receive, send)
         code = ""
-        is_logged = self._route.method != "GET"
+        is_logged = is_change = self._route.method != "GET"
+        if is_change:
+            scope["request_id"] = find_request_id(request.headers.get("X-Request-Id", ""))
         try:
             if self._role is not None and (not self._setting or getattr(scope["state"]["settings"], self._setting)):
                 await self._check_role(request, self._role)
@@ -119,9 +122,13 @@ class Endpoint:
             traffic.count_request(self.path, scope["method"], 500, time.perf_counter() - began)
             if is_logged:
                 self._log(request, "500 internal_error", began)
+                note_operation(request, self._route.method, self.path, "internal_error", began)
             raise
         traffic.count_request(self.path, scope["method"], response.status_code, time.perf_counter() - began)
         note = f", {scope['log_note']}" if "log_note" in scope else ""
+        if is_change:
+            response.raw_headers.append(make_request_id_header(scope))
+            note_operation(request, self._route.method, self.path, code.strip() or "ok", began)
         try:
             await response(scope, receive, send)
         finally:
@@ -144,12 +151,13 @@ class Endpoint:
     def _log(self, request: Request[Any], outcome: str, began: float) -> None:
         """Log who changed what, the outcome, and how long it took; reads are not logged."""
         logger.info(
-            "%s %s %s: %s, %.0f ms",
+            "%s %s %s: %s, %.0f ms, request %s",
             request.client.host if request.client else "-",
             request.method,
             quote(request.scope["path"][:_MOST_LOGGED]),  # it may hold anything, line breaks included
             outcome,
             (time.perf_counter() - began) * 1000,
+            request.scope["request_id"],
         )
 
 

@@ -27,6 +27,7 @@ from plugvisor.errors import (
 )
 from plugvisor.models.events import LogAppend, LogBegin, Snapshot, SupervisorLost
 from plugvisor.models.problem import Problem
+from plugvisor.models.stored.journal import JournalEntry, JournalGap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 OF_ANY_REQUEST = (MalformedRequest, MisdirectedRequest, RequestTimeout, BodyTooLarge, HeadTooLarge)
 """Errors that are found before any handler is."""
 PROBLEM = "application/problem+json"
-_EVENTS = (Snapshot, SupervisorLost, LogBegin, LogAppend)
+_EVENTS = (Snapshot, SupervisorLost, LogBegin, LogAppend, JournalEntry, JournalGap)
 _TEXT: Schema = {"type": "string"}
 
 
@@ -96,6 +97,9 @@ def _describe_route(route: Route) -> dict[str, Any]:
         responses[str(int(status))] = _describe_problem(
             status, [error for error in errors if PROBLEMS[error][0] == status], route.unusual
         )
+    if route.method != "GET":
+        for response in responses.values():
+            response.setdefault("headers", {})["X-Request-Id"] = {"schema": _TEXT}
     described: dict[str, Any] = {
         "operationId": route.handler.__name__,
         "summary": (route.handler.__doc__ or "").strip().partition("\n")[0],
@@ -169,7 +173,8 @@ path that is not here is 404 `not_found`, a method that a path does not take 405
 many 503 `too_many_connections`, and a defect of the service 500 `internal_error`. HEAD is answered wherever GET is.
 
 The data of the events of `/events` is a `Snapshot` (`snapshot`, `plugins`), a `PluginStatus` (`status`) or a
-`SupervisorLost` (`unavailable`); of a log's events a `LogBegin` (`initial`) or a `LogAppend` (`append`).
+`SupervisorLost` (`unavailable`); of a log's events a `LogBegin` (`initial`) or a `LogAppend` (`append`); of the
+journal's a `JournalEntry` (`entry`) or a `JournalGap` (`gap`).
 
 The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
 "log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30

@@ -13,11 +13,14 @@ from starlette.datastructures import QueryParams
 from plugvisor.errors import InvalidRequest
 from plugvisor.logs.tail import DEFAULT_LINES, MOST_LINES
 from plugvisor.metrics.history import KEPT_SAMPLES
+from plugvisor.models.stored.journal import KINDS, Kind
 
 LONGEST_WAIT_SECONDS = 300
 LONGEST_SEARCH = 200
 """In characters."""
 DEFAULT_SAMPLES = 100
+DEFAULT_ENTRIES = 100
+MOST_ENTRIES = 1000
 _LONGEST_KEPT_QUERY = 200
 _MEMBER = re.compile(r"at `\$\.([a-z_]+)|required field `([a-z_]+)`")
 """Which member of a body msgspec finds invalid, or misses."""
@@ -92,6 +95,46 @@ class LogStreamQuery(Query, frozen=True, kw_only=True):
     lines: Lines = DEFAULT_LINES
 
 
+class EntriesQuery(Query, frozen=True, kw_only=True):
+    """Which entries of the journal."""
+
+    plugin_id: Annotated[str, Meta(description="only of this plugin")] = ""
+    kind: Annotated[str, Meta(description=f"only of these kinds, comma-separated: {', '.join(KINDS)}")] = ""
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Empty: all. Raises `InvalidRequest`."""
+        kinds = dict.fromkeys(filter(None, (name.strip() for name in self.kind.split(","))))
+        if not all(name in KINDS for name in kinds):
+            raise InvalidRequest(f"`kind` must be one or more of {', '.join(KINDS)}, with commas between", "kind")
+        return tuple(kinds)  # type: ignore[arg-type] # they are among them
+
+
+class JournalQuery(EntriesQuery, frozen=True, kw_only=True):
+    """Which page of the journal."""
+
+    since: Annotated[str, Meta(description="none before this: ISO 8601, or seconds since 1970")] = ""
+    until: Annotated[str, Meta(description="none after this: ISO 8601, or seconds since 1970")] = ""
+    limit: Annotated[int, Meta(ge=1, le=MOST_ENTRIES, description="at most this many, the newest")] = DEFAULT_ENTRIES
+    after: Annotated[str, Meta(description="only older ones: the `after` of the page before")] = ""
+
+    @property
+    def period(self) -> tuple[float, float]:
+        """In seconds since 1970, infinite if not given; raises `InvalidRequest`."""
+        since = _parse_moment("since", self.since, -math.inf)
+        until = _parse_moment("until", self.until, math.inf)
+        if since > until:
+            raise InvalidRequest("`since` must not be after `until`", "since")
+        return since, until
+
+    @property
+    def after_id(self) -> int | None:
+        """The id of the last entry of the page before; raises `InvalidRequest`."""
+        if self.after and not re.fullmatch("[0-9]{1,18}", self.after, re.ASCII):
+            raise InvalidRequest("`after` must be the `after` of an answer before", "after")
+        return int(self.after) if self.after else None
+
+
 Q = TypeVar("Q", bound=Struct)
 
 
@@ -150,6 +193,13 @@ def _describe(kind: Any) -> str:
             return f"text of at most {most} characters"
         case schema:
             raise TypeError(f"no words for {schema}")
+
+
+def _parse_moment(name: str, text: str, default: float) -> float:
+    """As `parse_time`; seconds since 1970 will do, too."""
+    if re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?", text, re.ASCII):
+        return float(text)
+    return parse_time(name, text, default)
 
 
 def parse_time(name: str, text: str, default: float) -> float:

@@ -116,9 +116,12 @@ def respond_with_problem(problem: Problem, headers: Sequence[Header] = ()) -> Js
     return JsonResponse(msgspec.json.encode(problem), problem.status, headers, content_type=_CONTENT_TYPE)
 
 
-async def respond_to_error(_request: Request, error: Exception) -> JsonResponse:
+async def respond_to_error(request: Request, error: Exception) -> JsonResponse:
     """Respond with the problem that an exception is."""
-    return make_response(error)
+    response = make_response(error)
+    if "request_id" in request.scope:
+        response.raw_headers.append((b"x-request-id", request.scope["request_id"].encode()))
+    return response
 
 
 def make_unavailable(error: errors.SupervisorUnavailable, plugins_count: int, time: str) -> Unavailable:

@@ -11,10 +11,12 @@ from plugvisor import errors
 from plugvisor.api import parameters
 from plugvisor.api.endpoint import Answer, Endpoint, EndpointRoute, Route
 from plugvisor.api.resources import bulk, docs, events, health, identities, intents, manifest, metrics, plugins
+from plugvisor.api.resources.journal import pages
+from plugvisor.api.resources.journal import streams as journal_streams
 from plugvisor.api.resources.logs import files, streams, websocket
 from plugvisor.errors import InvalidRequest, PluginNotFound, StartFailed, StopTimeout, SupervisorUnavailable
 from plugvisor.models import log, outcome, plugin, problem, server, usage
-from plugvisor.models.stored import identity
+from plugvisor.models.stored import identity, journal
 
 if TYPE_CHECKING:
     from plugvisor.models.body import Body
@@ -40,6 +42,7 @@ _LONG_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it continues", outcome.Outcome)}
 _BULK = _json(outcome.BulkResult)
 _EVENTS = {OK: Answer("an endless stream: snapshot, status, plugins, unavailable", media_type="text/event-stream")}
 _LOG_EVENTS = {OK: Answer("an endless stream: initial, append", media_type="text/event-stream")}
+_ENTRIES = {OK: Answer("an endless stream: entry, gap", media_type="text/event-stream")}
 _DOCUMENT = {OK: Answer("OpenAPI 3.1")}
 _PAGE = {OK: Answer("the page", media_type="text/html")}
 _ISSUED = _json(identity.IssuedToken, description="a token, shown this once")
@@ -124,6 +127,11 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/plugin/metrics/{plugin_id}/history", handler=metrics.list_usage_history,
           answers=_json(usage.UsageHistory), role="viewer", query=parameters.HistoryQuery,
           errors=(*_FOUND, InvalidRequest)),
+    Route(method="GET", path="/journal", handler=pages.list_entries, answers=_json(journal.Journal),
+          role="viewer", query=parameters.JournalQuery, errors=(InvalidRequest, errors.StoreUnavailable)),
+    Route(method="GET", path="/journal/stream", handler=journal_streams.stream_entries, answers=_ENTRIES,
+          role="viewer", query=parameters.EntriesQuery, headers=_LAST_EVENT,
+          errors=(InvalidRequest, errors.TooManyStreams)),
     Route(method="GET", path="/whoami", handler=identities.show_identity, answers=_json(identity.WhoAmI),
           role="viewer"),
     Route(method="GET", path="/identities", handler=identities.list_identities, answers=_json(identity.IdentityList),

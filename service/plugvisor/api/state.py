@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plugvisor.api.auth.sessions import Sessions
     from plugvisor.api.endpoint import Route
     from plugvisor.api.event_hub import EventHub
+    from plugvisor.api.resources.journal.streams import JournalStreams
     from plugvisor.api.resources.logs.files import LogReader
     from plugvisor.api.resources.logs.streams import LogStreams
     from plugvisor.api.views import Views
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.intents.intents import Intents
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
+    from plugvisor.manager.webhooks.webhooks import Webhooks
     from plugvisor.metrics.sampler import Sampler
     from plugvisor.metrics.traffic import Traffic
     from plugvisor.models.stored.identity import Identity
@@ -40,6 +42,7 @@ class State(TypedDict):
     identities: Identities
     intents: Intents
     recorder: Recorder
+    journal_streams: JournalStreams
     engine: Engine
     manager: Manager
     monitor: HealthMonitor
@@ -54,6 +57,7 @@ class State(TypedDict):
     routes: Sequence[Route]
     endless: Sequence[Endless]
     """What must be ended before the service can shut down."""
+    webhooks: Webhooks
 
 
 class Endless(Protocol):

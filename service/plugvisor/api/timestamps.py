@@ -1,26 +1,5 @@
 """Times as the API writes them."""
 
-from __future__ import annotations
+from plugvisor.timestamps import format_time, to_microseconds
 
-import time
-from datetime import UTC, datetime
-from functools import lru_cache
-
-
-def format_time(timestamp: float | None = None) -> str:
-    """ISO 8601 with microseconds and the local offset; now, or at seconds since 1970."""
-    seconds, microseconds = divmod(to_microseconds(time.time() if timestamp is None else timestamp), 1_000_000)
-    date_and_time, offset = _format_second(seconds)
-    return f"{date_and_time}.{microseconds:06}{offset}"
-
-
-def to_microseconds(timestamp: float) -> int:
-    """The whole microseconds of seconds since 1970, as `format_time` writes them."""
-    return int(timestamp * 1_000_000)
-
-
-@lru_cache(maxsize=16)
-def _format_second(seconds: int) -> tuple[str, str]:
-    """Looking the time zone up takes longer than all the rest of an answer."""
-    moment = datetime.fromtimestamp(seconds, UTC).astimezone()
-    return moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.isoformat()[19:]
+__all__ = ["format_time", "to_microseconds"]

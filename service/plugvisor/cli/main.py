@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor import VERSION
-from plugvisor.errors import ConfigurationError
+from plugvisor.errors import CommandRejected, ConfigurationError
 from plugvisor.settings import VARIABLES
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Verb:
     """One verb of the command."""
 
     name: str
+    """One word, or two: the first is then that of a group."""
     function: str
     """`module:function` in this package."""
     summary: str
@@ -37,6 +38,14 @@ _RENDER = (
     "PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_RUN_DIR", "PLUGVISOR_LOG_DIR", "PLUGVISOR_RUNNER", "PLUGVISOR_SERVICE_USER",
     "PLUGVISOR_PLUGIN_USER", "PLUGVISOR_LOG_TO_STDOUT",
 )  # fmt: skip
+
+_ASK = ("PLUGVISOR_HOST", "PLUGVISOR_PORT", "PLUGVISOR_TOKEN", "PLUGVISOR_ADMIN_CODE", "PLUGVISOR_ADMIN_CODE_FILE",
+        "PLUGVISOR_RUN_DIR")  # fmt: skip
+_JSON: tuple[str, dict[str, object]] = ("--json", {"action": "store_true", "help": "print JSON"})
+_IDENTITY: tuple[str, dict[str, object]] = ("name", {"metavar": "NAME", "help": "the identity's name"})
+
+GROUPS = {"identity": "add, list, remove and rotate identities"}
+"""The first words of verbs that have two."""
 
 VERBS = (
     Verb(
@@ -110,11 +119,76 @@ tail -f, reread, update, help …; without any, its shell opens.""",
         ("PLUGVISOR_RUN_DIR", "PLUGVISOR_SUPERVISOR_URL"),
         [("arguments", {"nargs": argparse.REMAINDER, "help": "supervisorctl's own, such as: status"})],
     ),
+    Verb(
+        "identity add",
+        "identities:run_add",
+        "add an identity and print its token",
+        """\
+Add an identity to the running service. Its token is printed on standard output, this once, and all else on
+standard error: TOKEN=$(plugvisor identity add NAME --role viewer).""",
+        _ASK,
+        [
+            _IDENTITY,
+            ("--role", {"required": True, "choices": ("viewer", "operator", "admin"), "help": "what it may do"}),
+            ("--plugins", {"nargs": "+", "metavar": "PATTERN", "help": "ids that it may change, like 'web-*'"}),
+            ("--expires", {"metavar": "WHEN", "help": "90d, 12h, or the beginning of a day: 2026-12-31"}),
+        ],
+    ),
+    Verb(
+        "identity list",
+        "identities:run_list",
+        "list the identities",
+        "List the identities of the running service, without their tokens.",
+        _ASK,
+        [_JSON],
+    ),
+    Verb(
+        "identity remove",
+        "identities:run_remove",
+        "remove an identity",
+        "Remove an identity from the running service. Its token is invalid at once, and its streams end.",
+        _ASK,
+        [_IDENTITY],
+    ),
+    Verb(
+        "identity rotate",
+        "identities:run_rotate",
+        "give an identity a new token",
+        """\
+Replace the token of an identity by a new one, which is printed on standard output, this once. NAME `admin`
+is the admin code, until another one is configured.""",
+        _ASK,
+        [_IDENTITY],
+    ),
+    Verb(
+        "whoami",
+        "identities:run_whoami",
+        "show whose token the command uses",
+        "Ask the running service whose token this is, and what it may do.",
+        _ASK,
+    ),
+    Verb(
+        "journal",
+        "journal:run_journal",
+        "show what has happened, and who did it",
+        """\
+Print the entries of the journal, oldest first. With --follow, go on with each new one until Ctrl-C, also
+across restarts of the service.""",
+        _ASK,
+        [
+            ("--plugin", {"metavar": "ID", "help": "of one plugin only"}),
+            ("--kind", {"metavar": "KIND", "action": "append", "help": "of one kind only; can be repeated"}),
+            ("--since", {"metavar": "WHEN", "help": "not older than this: 1h, 2d, or 2026-12-31T18:00"}),
+            ("--limit", {"metavar": "N", "type": int, "default": 100, "help": "at most so many; default: 100"}),
+            ("--follow", {"action": "store_true", "help": "go on with what happens"}),
+            ("--json", {"action": "store_true", "help": "print JSON, one object a line"}),
+        ],
+    ),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit status 2 is an unusable configuration, which stderr explains."""
+    """Run the command; exit status 2 is an unusable configuration, and 1 often a rejection, which stderr explains."""
     arguments = make_parser().parse_args(argv)
     module, _, function = arguments.verb.function.partition(":")
     try:
@@ -122,6 +196,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"plugvisor: {error}", file=sys.stderr)
         return 2
+    except CommandRejected as error:
+        print(f"plugvisor: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT  # as a shell has it; uvicorn raises the signal again after its clean end
     return status
@@ -132,17 +209,22 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="plugvisor", description="Manages plugins as supervisord programs.")
     parser.add_argument("--version", action="version", version=f"plugvisor {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    groups = {"": commands}
     for verb in VERBS:
-        command = commands.add_parser(
-            verb.name,
+        group, _, name = verb.name.rpartition(" ")
+        if group not in groups:
+            parent = commands.add_parser(group, help=GROUPS[group], description=f"Commands to {GROUPS[group]}.")
+            groups[group] = parent.add_subparsers(required=True, metavar="COMMAND")
+        command = groups[group].add_parser(
+            name,
             help=verb.summary,
             description=verb.description,
             epilog=_describe_variables(verb.variables),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(verb=verb)
-        for name, options in verb.arguments:
-            command.add_argument(name, **options)  # type: ignore[arg-type]
+        for argument, options in verb.arguments:
+            command.add_argument(argument, **options)  # type: ignore[arg-type]
     return parser
 
 

@@ -15,6 +15,7 @@ from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder
 from plugvisor.settings import Settings, find_unknown_variables
+from plugvisor.webhook_secret import read_webhook_secret
 
 if TYPE_CHECKING:
     import argparse
@@ -32,6 +33,7 @@ def run_serve(_arguments: argparse.Namespace) -> int:
     if warning := prepare_state_folder(settings):
         logger.warning("%s", warning)
     code = find_admin_code(settings)
+    webhook_secret = read_webhook_secret(settings)
     if code.is_weak:
         logger.warning(WEAK_CODE)
     inherited = inherit_listener()
@@ -44,7 +46,7 @@ def run_serve(_arguments: argparse.Namespace) -> int:
         if settings.socket_path is not None and inherited is None:  # else it is supervisord's
             settings.socket_path.unlink(missing_ok=True)
 
-    serve(create_app(settings, code), listener, HostCheck(settings.allowed_hosts), remove_file)
+    serve(create_app(settings, code, webhook_secret), listener, HostCheck(settings.allowed_hosts), remove_file)
     return 0
 
 

@@ -45,6 +45,7 @@ def run_up(_arguments: argparse.Namespace) -> NoReturn:
     starts_warning = boot.write_starts(settings, read_stored_intents(settings))
     environ = boot.make_environ(settings, len(catalog))
     code = boot.prepare_admin_code(settings, environ)
+    boot.prepare_webhook_secret(settings, environ)
     boot.pass_listener(open_listener(settings))
     _print_banner(settings, catalog, code, [state_warning or starts_warning])
     command = [sys.executable, "-P", "-m", "plugvisor.engines.supervisord.extension"]

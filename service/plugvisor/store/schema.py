@@ -59,12 +59,16 @@ MIGRATIONS = (
         facts BLOB NOT NULL               -- JSON
     );
     CREATE UNIQUE INDEX journal_by_sequence ON journal (sequence);
-    CREATE INDEX journal_by_time ON journal (at);
-    CREATE INDEX journal_by_plugin ON journal (plugin_id, id);
-    CREATE INDEX journal_by_kind ON journal (kind, id);
+    CREATE INDEX journal_by_kind ON journal (kind, at);
+    CREATE INDEX journal_by_plugin ON journal (plugin_id, kind, at);
+    -- the largest sequence of an entry that is no longer kept
+    CREATE TABLE journal_pruned (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        sequence INTEGER NOT NULL
+    );
     CREATE TABLE outbox (
         id TEXT NOT NULL,                 -- the header webhook-id
-        url TEXT NOT NULL,
+        url TEXT NOT NULL,                -- its SHA-256: it may hold a password
         kind TEXT NOT NULL,
         plugin_id TEXT NOT NULL,
         body BLOB NOT NULL,
@@ -72,6 +76,10 @@ MIGRATIONS = (
         attempts INTEGER NOT NULL DEFAULT 0,
         next_at REAL NOT NULL,
         PRIMARY KEY (id, url)
+    ) WITHOUT ROWID;
+    -- the plugins that webhooks said are in trouble, and that have not been well since
+    CREATE TABLE troubled (
+        plugin_id TEXT PRIMARY KEY
     ) WITHOUT ROWID;
     """,
 )

@@ -156,10 +156,11 @@ def test_folders_that_cannot_be_used_are_named(settings: Settings) -> None:
 # -- environments
 
 
-def test_supervisords_environment_holds_no_admin_code(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supervisords_environment_holds_no_secret(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLUGVISOR_ADMIN_CODE", "secret-code")
+    monkeypatch.setenv("PLUGVISOR_TOKEN", "pv_secret-token")
     environ = make_environ(settings, 10)
-    assert "secret-code" not in environ.values()
+    assert not {"secret-code", "pv_secret-token"} & {*environ.values()}
     assert Settings.from_env(environ) == settings
     assert environ["PLUGVISOR_PYTHON"] == sys.executable
     # every variable that the configuration expands is there

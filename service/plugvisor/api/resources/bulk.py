@@ -139,6 +139,7 @@ async def _start_in_order(request: Request[State], verb: Verb, query: WaitQuery,
 
 def _answer(request: Request[State], results: list[BulkItem]) -> Response:
     request.scope["log_note"] = summarize(results)
+    request.scope["results"] = results
     return respond(BulkResult(ok=all(result.ok for result in results), results=results))
 
 

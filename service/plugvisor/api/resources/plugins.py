@@ -75,14 +75,14 @@ async def reload_plugin(request: Request[State], query: WaitQuery) -> Response:
 async def refresh_plugins(request: Request[State]) -> Response:
     """Read the plugins folder again: what becomes of the plugins that the client may change."""
     refreshed = await request.state["manager"].refresh(get_identity(request).may_change)
-    return respond(
-        RefreshResult(
-            added=refreshed.added,
-            changed=refreshed.changed,
-            removed=refreshed.removed,
-            invalid=refreshed.invalid,
-        )
+    result = RefreshResult(
+        added=refreshed.added,
+        changed=refreshed.changed,
+        removed=refreshed.removed,
+        invalid=refreshed.invalid,
     )
+    request.scope["changes"] = result
+    return respond(result)
 
 
 def answer_outcome(plugin_id: str, outcome: Outcome, done: str, under_way: str = "") -> JsonResponse:

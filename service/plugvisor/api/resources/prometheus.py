@@ -35,15 +35,20 @@ if TYPE_CHECKING:
     from plugvisor.api.auth.gate import Gate
     from plugvisor.api.state import State
     from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
+    from plugvisor.manager.webhooks.webhooks import Webhooks
     from plugvisor.metrics.sampler import UsageSample
     from plugvisor.metrics.traffic import Durations, Traffic
     from plugvisor.models.process import Process
+    from plugvisor.store.store import Store
 
 
 async def make_metrics(state: State) -> Response:
     """The response to `GET /metrics`."""
     metrics = [*describe_traffic(state["traffic"]), describe_failures(state["gate"])]
+    metrics += describe_store(state["store"], state["recorder"])
+    metrics += describe_webhooks(state["webhooks"])
     try:
         processes, sample = state["engine"].read(), await state["sampler"].read()
     except SupervisorUnavailable:
@@ -183,6 +188,32 @@ def describe_failures(gate: Gate) -> Metric:
     for reason, count in gate.failures.items():
         failures.add_metric([reason], count)
     return failures
+
+
+def describe_store(store: Store, recorder: Recorder) -> list[Metric]:
+    """The metrics of what is remembered."""
+    return [
+        GaugeMetricFamily("plugvisor_store_up", "Whether what happens is remembered.", store.is_available),
+        CounterMetricFamily("plugvisor_store_errors", "Transactions of the store that have failed.", store.errors),
+        GaugeMetricFamily("plugvisor_journal_entries", "Entries of the journal.", recorder.entries),
+        GaugeMetricFamily("plugvisor_journal_bytes", "Size of the database that holds it.", recorder.size_bytes),
+    ]
+
+
+def describe_webhooks(webhooks: Webhooks) -> list[Metric]:
+    """The metrics of the webhooks; a receiver is named by its place in the setting: its URL may be a secret."""
+    label = ["receiver"]
+    queued = GaugeMetricFamily("plugvisor_webhooks_queued", "Messages that are not delivered yet.", labels=label)
+    sent = CounterMetricFamily("plugvisor_webhooks_sent", "Messages that were delivered.", labels=label)
+    failed = CounterMetricFamily("plugvisor_webhooks_failed", "Attempts to deliver that have failed.", labels=label)
+    dropped = CounterMetricFamily("plugvisor_webhooks_dropped", "Messages that were never delivered.", labels=label)
+    for queue in webhooks.queues:
+        labels = [str(queue.number)]
+        queued.add_metric(labels, len(queue.deliveries))
+        sent.add_metric(labels, queue.sent)
+        failed.add_metric(labels, queue.failed)
+        dropped.add_metric(labels, queue.dropped)
+    return [queued, sent, failed, dropped] if webhooks.queues else []
 
 
 def _add_histogram(family: HistogramMetricFamily, labels: tuple[str, ...], parts: list[Durations]) -> None:

@@ -25,6 +25,7 @@ from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import Catalog, load_catalog, load_plugin
 from plugvisor.plugins.dependencies import resolve
 from plugvisor.users import become_user
+from plugvisor.webhook_secret import keep_webhook_secret, read_webhook_secret
 
 if TYPE_CHECKING:
     import socket
@@ -33,14 +34,13 @@ if TYPE_CHECKING:
     from plugvisor.store.intents import StoredIntents
 
 _LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
-
-
+_SECRET_VARIABLES = ("PLUGVISOR_ADMIN_CODE", "PLUGVISOR_TOKEN")
 SUPERVISORD_CONF = Path(__file__).with_name("supervisord.conf")
 """In a checkout, a link to `supervisor_conf/supervisord.conf`."""
 
 
 def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
-    """The environment for supervisord; the admin code itself is not in it.
+    """The environment for supervisord, without the admin code and the token of commands.
 
     Raises:
         ConfigurationError: the settings name another supervisord than the one to be started.
@@ -52,7 +52,7 @@ def make_environ(settings: Settings, plugins_count: int) -> dict[str, str]:
             "unset it, or run `plugvisor serve` beside that one"
         )
     return {
-        **{name: value for name, value in os.environ.items() if name != "PLUGVISOR_ADMIN_CODE"},
+        **{name: value for name, value in os.environ.items() if name not in _SECRET_VARIABLES},
         **settings.to_env(),
         "PLUGVISOR_PYTHON": sys.executable,
         "PLUGVISOR_PROGRAMS": "",  # the extension adds them
@@ -204,6 +204,23 @@ def prepare_admin_code(settings: Settings, environ: dict[str, str]) -> AdminCode
         path = Path(os.environ["PLUGVISOR_ADMIN_CODE_FILE"]).absolute()
     environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(path)
     return code
+
+
+def prepare_webhook_secret(settings: Settings, environ: dict[str, str]) -> None:
+    """Check the secret that signs webhooks; with two users, copy it to a file that the service can read.
+
+    Args:
+        environ: what supervisord will be started with; the file's name is changed.
+
+    Raises:
+        ConfigurationError
+    """
+    secret = read_webhook_secret(settings)
+    if secret is not None and settings.users is not None:
+        path = settings.run_dir / "webhook_secret"
+        with run_dir_errors(settings):
+            keep_webhook_secret(path, secret, settings.users.service.gid)
+        environ["PLUGVISOR_WEBHOOK_SECRET_FILE"] = str(path)
 
 
 def execute_plugin(path: Path) -> NoReturn:

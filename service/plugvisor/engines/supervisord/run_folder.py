@@ -3,14 +3,15 @@
 If everything runs as one user, they are that user's alone. If supervisord is root, root owns them and gives the
 service's group the access that the service needs:
 
-    <run_dir>       root:service  0711  sockets, pid file, lock
-      admin_code    root:service  0640
-      asked.json    root:root     0600  what operators asked for by supervisorctl
-      users.conf    root:service  0644  which users supervisord is to use
-      conf.d/       root:service  2770  the service publishes programs
-      launch/       root:service  2770  likewise; their environments may hold secrets
-    <log_dir>       root:service  2750  supervisord writes, the service reads
-    <state_dir>     root:service  2770  the service writes; its files are 0660
+    <run_dir>         root:service  0711  sockets, pid file, lock
+      admin_code      root:service  0640
+      webhook_secret  root:service  0640
+      asked.json      root:root     0600  what operators asked for by supervisorctl
+      users.conf      root:service  0644  which users supervisord is to use
+      conf.d/         root:service  2770  the service publishes programs
+      launch/         root:service  2770  likewise; their environments may hold secrets
+    <log_dir>         root:service  2750  supervisord writes, the service reads
+    <state_dir>       root:service  2770  the service writes; its files are 0660
 """
 
 from __future__ import annotations
@@ -163,8 +164,8 @@ def _folder_errors(variable: str, path: Path) -> Iterator[None]:
 
 
 _OWN_NAMES = re.compile(
-    r"conf\.d|launch|log|lock|admin_code|users\.conf|supervisord\.pid|(state|supervisor)\.sock|.+\.log(\.[0-9]+)?|.+\.tmp"
-    r"|asked\.json|plugvisor\.(db|lock).*|lost\+found"
+    r"conf\.d|launch|log|lock|admin_code|webhook_secret|users\.conf|supervisord\.pid|(state|supervisor)\.sock"
+    r"|.+\.log(\.[0-9]+)?|.+\.tmp|asked\.json|plugvisor\.(db|lock).*|lost\+found"
 )
 """Names that one of the folders can contain before it is shared; a new volume contains `lost+found`."""
 

@@ -12,8 +12,8 @@ from plugvisor.models.process import Status
 
 Kind = Literal["state", "check", "limit", "operation", "identity", "installation", "service"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-_Plain = Annotated[str, Meta(max_length=2048)]
+LONGEST_COUNT_SECONDS = 3600.0
+"""How long one entry goes on being counted up, at most."""
 
 
 class Facts(Body, frozen=True, kw_only=True):
@@ -27,12 +27,17 @@ class Facts(Body, frozen=True, kw_only=True):
     # who did what
     identity: Annotated[OptionalText, Meta(description="who has asked for it; `supervisorctl` for an operator")] = UNSET
     address: Annotated[OptionalText, Meta(description="of the client")] = UNSET
-    verb: Annotated[OptionalText, Meta(description="start, stop, reload, refresh, enable, disable, …")] = UNSET
+    verb: Annotated[
+        OptionalText,
+        Meta(description="start, stop, reload, refresh, enable, disable, …; of the service what has happened"),
+    ] = UNSET
     outcome: Annotated[OptionalText, Meta(description="ok, or the code of the problem")] = UNSET
     milliseconds: Count | UnsetType = UNSET
     request_id: OptionalText = UNSET
     changes: RefreshResult | UnsetType = UNSET
-    subject: Annotated[OptionalText, Meta(description="the identity, check or limit that it is about")] = UNSET
+    subject: Annotated[
+        OptionalText, Meta(description="the identity, check, limit or part of the service that it is about")
+    ] = UNSET
     detail: Annotated[OptionalText, Meta(description="in words, for a person")] = UNSET
 
 
@@ -50,7 +55,7 @@ class NewEntry(Struct, frozen=True):
 class JournalEntry(Facts, frozen=True, kw_only=True):
     """An entry of the journal."""
 
-    id: Annotated[int, Meta(ge=1, description="later entries have larger ones")]
+    id: Annotated[int, Meta(ge=1, description="stays the same while it is counted up")]
     at: Time
     kind: Kind
     plugin_id: OptionalText = UNSET
@@ -58,6 +63,13 @@ class JournalEntry(Facts, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=2)] | UnsetType, Meta(description="how often it has happened; absent: once")
     ] = UNSET
     until: Annotated[Time | UnsetType, Meta(description="when it has happened last, if more than once")] = UNSET
+
+
+class JournalGap(Body, frozen=True, kw_only=True):
+    """The event `gap` of the journal's stream: entries after the last one that was received are no longer kept."""
+
+    detail: str
+    time: Time
 
 
 class Journal(Body, frozen=True, kw_only=True):

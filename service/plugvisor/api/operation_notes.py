@@ -1,0 +1,89 @@
+"""What a request that changes something leaves in the journal, and the id by which it is found there."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET
+
+from plugvisor.models.stored.journal import Facts, NewEntry
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Scope
+
+    from plugvisor.api.responses import Header
+    from plugvisor.models.outcome import BulkItem
+    from plugvisor.models.stored.journal import Kind
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_VERBS = {("POST", "/identities"): "add", ("DELETE", "/identities/{name}"): "remove"}
+"""Those that do not stand at the end of the path."""
+_FORGET = "forget"
+_LONGEST_ID = 64
+
+
+def find_request_id(given: str) -> str:
+    """The id of a request: the client's own, if it is a usable one."""
+    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def make_request_id_header(scope: Scope) -> Header:
+    """The header that tells a client the id."""
+    return b"x-request-id", scope["request_id"].encode()
+
+
+def find_verb(method: str, path: str) -> str:
+    """What a route does, in one word."""
+    if (verb := _VERBS.get((method, path))) is not None:
+        return verb
+    return _FORGET if method == "DELETE" else path.rpartition("/")[2]
+
+
+def note_operation(request: Request[Any], method: str, path: str, outcome: str, began: float) -> None:
+    """Note a request in the journal, if it is known whose it is; of one about many plugins, one entry for each too.
+
+    Args:
+        path: the route's.
+        outcome: `ok`, or the code of the problem.
+        began: when the request began, by `time.perf_counter`.
+    """
+    scope = request.scope
+    identity = scope.get("identity")
+    if identity is None:
+        return
+    seconds = time.perf_counter() - began
+    parameters = scope.get("path_params", {})
+    at = time.time() - seconds  # before what comes of it
+    verb = find_verb(method, path)
+    address = request.client.host if request.client else UNSET
+
+    def note(plugin_id: str, outcome: str, **more: Any) -> None:
+        facts = Facts(
+            identity=identity.name,
+            address=address,
+            verb=verb,
+            outcome=outcome,
+            milliseconds=round(seconds * 1000),
+            request_id=scope["request_id"],
+            **more,
+        )
+        kind: Kind = "identity" if path.startswith("/identities") else "operation"
+        request.state["recorder"].note(NewEntry(kind, facts, plugin_id[:_LONGEST_ID], at))
+
+    subject = parameters.get("name") or scope.get("subject", UNSET)
+    note(
+        parameters.get("plugin_id", ""),
+        outcome,
+        subject=subject,
+        changes=scope.get("changes", UNSET),
+        detail=scope.get("log_note", UNSET),
+    )
+    results: list[BulkItem] = scope.get("results", [])
+    for result in results:
+        code = result.problem.code if result.problem is not UNSET else "ok"
+        if code != "plugin_not_found":
+            note(result.plugin_id, code)

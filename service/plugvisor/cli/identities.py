@@ -1,0 +1,102 @@
+"""`plugvisor identity …` and `whoami`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from plugvisor.cli.client import Client
+from plugvisor.cli.moments import read_future, show_time
+from plugvisor.cli.output import format_table, make_printable
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+
+def run_add(arguments: argparse.Namespace) -> int:
+    """Add an identity; its token is all that standard output gets."""
+    body: dict[str, object] = {"name": arguments.name, "role": arguments.role}
+    if arguments.plugins:
+        body["plugins"] = arguments.plugins
+    if arguments.expires:
+        body["expires_at"] = read_future("--expires", arguments.expires)
+    _show_token(Client.from_env(os.environ).call("POST", "/identities", body), "is added; its token is shown this once")
+    return 0
+
+
+def run_rotate(arguments: argparse.Namespace) -> int:
+    """Replace a token; the new one is all that standard output gets."""
+    answer = Client.from_env(os.environ).call("POST", f"{_path_of(arguments.name)}/rotate")
+    if arguments.name == "admin":
+        words = (
+            "has a new code, shown this once, until another one is configured; commands find it in PLUGVISOR_TOKEN only"
+        )
+        _show_token(answer, words)
+    else:
+        _show_token(answer, "has a new token, shown this once")
+    return 0
+
+
+def run_remove(arguments: argparse.Namespace) -> int:
+    """Remove an identity."""
+    Client.from_env(os.environ).call("DELETE", _path_of(arguments.name))
+    print(f"{arguments.name!r} is removed; its token is no longer valid", file=sys.stderr)
+    return 0
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """List the identities, without their tokens."""
+    answer = Client.from_env(os.environ).call("GET", "/identities")
+    if arguments.json:
+        print(json.dumps(answer))
+        return 0
+    rows = [("NAME", "ROLE", "PLUGINS", "EXPIRES", "ADDED", "BY")]
+    rows += [
+        (
+            identity["name"],
+            identity["role"],
+            _show_plugins(identity),
+            _show_optional_time(identity, "expires_at", "never"),
+            _show_optional_time(identity, "created_at", "-"),
+            make_printable(identity.get("created_by", "-")),
+        )
+        for identity in answer["identities"]
+    ]
+    print(format_table(rows))
+    return 0
+
+
+def run_whoami(_arguments: argparse.Namespace) -> int:
+    """Show whose token this is."""
+    print(_describe(Client.from_env(os.environ).call("GET", "/whoami")))
+    return 0
+
+
+def _path_of(name: str) -> str:
+    return f"/identities/{quote(name, safe='', errors='surrogateescape')}"
+
+
+def _show_token(issued: Mapping[str, Any], what_happened: str) -> None:
+    """Print a token that was just issued."""
+    print(f"{issued['name']!r} {what_happened}", file=sys.stderr)
+    print(_describe(issued), file=sys.stderr, flush=True)
+    print(issued["token"], flush=True)
+
+
+def _describe(identity: Mapping[str, Any]) -> str:
+    """An identity, and what it may change, in one line."""
+    plugins = f" of {_show_plugins(identity)}" if identity["role"] == "operator" else ""
+    until = _show_optional_time(identity, "expires_at", "")
+    return f"{identity['name']}: {identity['role']}{plugins}{f', until {until}' if until else ''}"
+
+
+def _show_plugins(identity: Mapping[str, Any]) -> str:
+    return make_printable(" ".join(identity["plugins"]))
+
+
+def _show_optional_time(identity: Mapping[str, Any], name: str, absent: str) -> str:
+    return show_time(identity[name]) if name in identity else absent

@@ -1,0 +1,67 @@
+"""An entry that can still be counted up, and what makes two of them one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET
+
+from plugvisor.store.journal import StoredEntry
+
+if TYPE_CHECKING:
+    from plugvisor.models.stored.journal import Facts, NewEntry
+
+Key = tuple[Any, ...]
+
+
+def make_key(entry: NewEntry) -> Key | None:
+    """What entries have in common that are counted as one; None for a request, each of which is an entry.
+
+    Not their details, nor when a process has ended: those differ from one time to the next.
+    """
+    facts = entry.facts
+    if facts.request_id is not UNSET or facts.changes is not UNSET:
+        return None
+    ended = facts.last_exit
+    return (
+        entry.kind,
+        entry.plugin_id,
+        facts.status,
+        facts.state,
+        facts.health,
+        facts.identity,
+        facts.verb,
+        facts.outcome,
+        facts.subject,
+        UNSET if ended is UNSET else (ended.code, ended.signal, ended.reason),
+    )
+
+
+class OpenEntry:
+    """An entry that is written, or waits for that."""
+
+    __slots__ = ("_at", "_kind", "_plugin_id", "_text", "_times", "_until", "id")
+
+    def __init__(self, entry: NewEntry, at: float) -> None:
+        self.id = 0
+        """In the store; 0 if it has none."""
+        self._kind = entry.kind
+        self._plugin_id = entry.plugin_id.encode("utf-8", "replace").decode()  # a client's, perhaps
+        self._at = self._until = at
+        self._times = 1
+        self._text = msgspec.json.encode(entry.facts)  # here, where the error of what is no text concerns this one
+
+    def accepts(self, at: float, window_seconds: float, longest_seconds: float) -> bool:
+        """Whether what happens at a time is to be counted here: soon after the last, not too long after the first."""
+        return 0 <= at - self._until <= window_seconds and at - self._at <= longest_seconds
+
+    def count_up(self, at: float, facts: Facts) -> None:
+        """It has happened once more; what is said of it is what was said last."""
+        self._text = msgspec.json.encode(facts)
+        self._until = at
+        self._times += 1
+
+    def freeze(self) -> StoredEntry:
+        """The entry as it is now."""
+        return StoredEntry(self.id, 0, self._at, self._until, self._times, self._kind, self._plugin_id, self._text)

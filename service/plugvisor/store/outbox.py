@@ -1,0 +1,50 @@
+"""Webhook messages in the store until they are delivered, one row for each receiver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+
+class StoredDelivery(NamedTuple):
+    """A message that one receiver is still to get."""
+
+    id: str
+    """The message's; the same for every receiver."""
+    url: str
+    """By what the receiver is recognised."""
+    kind: str
+    plugin_id: str
+    body: bytes
+    created_at: float
+    attempts: int
+    next_at: float
+
+
+def load(connection: sqlite3.Connection) -> list[StoredDelivery]:
+    """Read everything, in the order in which it is due."""
+    return [StoredDelivery(*row) for row in connection.execute("SELECT * FROM outbox ORDER BY next_at, id")]
+
+
+def save(connection: sqlite3.Connection, deliveries: Iterable[StoredDelivery]) -> None:
+    """Add deliveries, or replace those of the same message and receiver."""
+    connection.executemany("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?)", deliveries)
+
+
+def change_bodies(connection: sqlite3.Connection, bodies: Iterable[tuple[bytes, str]]) -> None:
+    """Replace the bodies of messages, each given with its id, where they are still to be delivered."""
+    connection.executemany("UPDATE outbox SET body = ? WHERE id = ?", bodies)
+
+
+def delete(connection: sqlite3.Connection, message_id: str, url: str) -> None:
+    """Forget a delivery."""
+    connection.execute("DELETE FROM outbox WHERE id = ? AND url = ?", (message_id, url))
+
+
+def replace_all(connection: sqlite3.Connection, deliveries: Iterable[StoredDelivery]) -> None:
+    """Have exactly these deliveries."""
+    connection.execute("DELETE FROM outbox")
+    save(connection, deliveries)

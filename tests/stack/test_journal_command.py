@@ -1,0 +1,177 @@
+"""`plugvisor journal` against a running service."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tests.helpers.stack import ADMIN_CODE, QUICK, ROOT, PlugvisorStack
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pytest
+
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (\S+) +(\w+) +(.*)")
+
+
+def show(plugvisor: PlugvisorStack, *arguments: str, **environ: str) -> list[str]:
+    """The lines of `plugvisor journal …`."""
+    done = plugvisor.command("journal", *arguments, **environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def read_entries(plugvisor: PlugvisorStack, *arguments: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in show(plugvisor, "--json", *arguments)]
+
+
+class Follower:
+    """`plugvisor journal --follow`, whose output is kept."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self.process = process
+        self._folder = folder
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines that it has printed."""
+        return (self._folder / "follow.out").read_text().splitlines()
+
+    @property
+    def words(self) -> str:
+        """What it has said on standard error."""
+        return (self._folder / "follow.err").read_text()
+
+
+@contextlib.contextmanager
+def follow(plugvisor: PlugvisorStack, folder: Path, *arguments: str, **environ: str) -> Iterator[Follower]:
+    """Run `plugvisor journal --follow …` until the end of the block."""
+    with (folder / "follow.out").open("wb") as output, (folder / "follow.err").open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "plugvisor", "journal", "--follow", *arguments],
+            env=plugvisor.environ | environ,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+        )
+    try:
+        yield Follower(process, folder)
+    finally:
+        process.kill()
+        process.wait(DEADLINE_SECONDS)
+
+
+def test_what_has_happened(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
+    for verb in ("start", "stop"):
+        shared.post(f"/plugin/{plugin_id}/{verb}")
+    shared.post(f"/plugin/{plugin_id}/stop")
+
+    def find() -> list[tuple[str, str]]:
+        found = [LINE.fullmatch(line) for line in show(shared, "--plugin", plugin_id, "--kind", "operation")]
+        return [(match[1], match[3]) for match in found if match]
+
+    operations = wait_for(lambda: (found := find()) and len(found) == 3 and found, "three operations")
+    assert {name for name, _ in operations} == {plugin_id}
+    patterns = [
+        rf"{words}, \d+ ms, by admin from 127\.0\.0\.1" for words in ("start, ok", "stop, ok", "stop, not_running")
+    ]
+    for (_, words), pattern in zip(operations, patterns, strict=True):
+        assert re.fullmatch(pattern, words)
+    states = [entry["state"] for entry in read_entries(shared, "--plugin", plugin_id, "--kind", "state")]
+    assert states[-1] == "STOPPED"
+    kinds = {entry["kind"] for entry in read_entries(shared, "--kind", "operation", "--kind", "service")}
+    assert kinds == {"operation", "service"}
+
+
+def test_which_entries_are_shown(shared: PlugvisorStack) -> None:
+    for _ in range(3):
+        shared.post("/plugins/refresh")
+    everything = wait_for(lambda: (found := read_entries(shared)) and len(found) >= 4 and found, "the entries")
+    ids = [entry["id"] for entry in everything]
+    assert [entry["at"] for entry in everything] == sorted(entry["at"] for entry in everything), "oldest first"
+    assert [entry["id"] for entry in read_entries(shared, "--limit", "2")] == ids[-2:], "the newest of them"
+    assert read_entries(shared, "--limit", "0") == []
+    assert read_entries(shared, "--since", "0s") == []
+    assert [entry["id"] for entry in read_entries(shared, "--since", "1h")] == ids
+    assert read_entries(shared, "--plugin", "never-heard-of") == []
+    done = shared.command("journal", "--kind", "gossip")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "operation" in done.stderr, "it names those that there are"
+
+
+def test_more_entries_than_one_request_gets(shared: PlugvisorStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    from plugvisor.cli import journal  # noqa: PLC0415
+    from plugvisor.cli.client import Client  # noqa: PLC0415
+
+    for _ in range(5):
+        shared.post("/plugins/refresh")
+    client = Client.from_env(shared.environ)
+    expected = wait_for(lambda: len(found := journal.read_entries(client, {}, 100)) > 5 and found, "the entries")
+    monkeypatch.setattr(journal, "MOST_PER_REQUEST", 2)
+    assert journal.read_entries(client, {}, 100) == expected
+    assert journal.read_entries(client, {}, 5) == expected[-5:]
+
+
+def test_following_across_a_restart_of_the_service(plugvisor: PlugvisorStack, tmp_path: Path) -> None:
+    plugvisor.write_plugin("own", runtime=QUICK)
+    plugvisor.up()
+    plugvisor.post("/plugin/own/start")
+    wait_for(lambda: show(plugvisor, "--kind", "operation"), "the first operation")
+    with follow(plugvisor, tmp_path, "--json", "--kind", "operation") as follower:
+        wait_for(lambda: follower.lines, "what has happened before")
+        plugvisor.post("/plugin/own/reload")
+        wait_for(lambda: len(follower.lines) == 2, "what has happened now")
+        os.kill(plugvisor.service_pid, signal.SIGKILL)
+        wait_for(plugvisor.is_ready, "the service")
+        plugvisor.post("/plugin/own/stop")
+        wait_for(lambda: len(follower.lines) == 3, "what has happened while it was connecting again")
+        follower.process.send_signal(signal.SIGINT)
+        assert follower.process.wait(DEADLINE_SECONDS) == 128 + signal.SIGINT
+        assert "Traceback" not in follower.words
+        entries = [json.loads(line) for line in follower.lines]
+        assert [entry["verb"] for entry in entries] == ["start", "reload", "stop"]
+
+
+def test_following_ends_with_the_identity(shared: PlugvisorStack, tmp_path: Path) -> None:
+    added = shared.post("/identities", json={"name": "follower", "role": "viewer"}).json()
+    with follow(shared, tmp_path, "--limit", "0", PLUGVISOR_TOKEN=added["token"]) as follower:
+
+        def hears_of_it() -> bool:
+            shared.post("/plugins/refresh")
+            return bool(follower.lines)
+
+        wait_for(hears_of_it, "an entry")
+        shared.http.delete("/identities/follower", headers={"Authorization": f"Bearer {ADMIN_CODE}"})
+        assert follower.process.wait(DEADLINE_SECONDS) == 1
+        assert "it came from PLUGVISOR_TOKEN" in follower.words
+        assert added["token"] not in follower.words
+
+
+def test_output_that_nobody_reads(shared: PlugvisorStack) -> None:
+    """As with `plugvisor journal | head`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "plugvisor", "journal"],
+            env=shared.environ,
+            cwd=ROOT,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")

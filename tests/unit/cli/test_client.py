@@ -1,0 +1,217 @@
+"""The client of commands: what it sends, what it reads, and how it fails; against a scripted server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+from plugvisor.cli.client import Client, Credential, NoAnswer, find_credential
+from plugvisor.errors import CommandRejected, ConfigurationError
+from plugvisor.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CREDENTIAL = Credential("pv_a-token-for-tests", "PLUGVISOR_TOKEN")
+
+
+class ScriptedServer(ThreadingHTTPServer):
+    """Answers each request with the next of `answers`: a status, headers and a body; keeps what it was sent."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), ScriptedHandler)
+        self.answers: list[tuple[int, bytes]] = []
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class ScriptedHandler(BaseHTTPRequestHandler):
+    server: ScriptedServer
+
+    def handle_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.requests.append((self.command, self.path, dict(self.headers.items()), body))
+        status, answer = self.server.answers.pop(0)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST = do_DELETE = handle_any  # noqa: N815 - the names are the base's
+
+    def log_message(self, *_arguments: object) -> None:
+        """Print nothing."""
+
+
+@contextlib.contextmanager
+def run_server(server: socketserver.BaseServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    made = ScriptedServer()
+    with run_server(made):
+        yield made
+
+
+def make_problem(**members: object) -> bytes:
+    return json.dumps({"type": "about:blank", "title": "-", "status": 400, "code": "some_code", **members}).encode()
+
+
+# -- requests and answers
+
+
+def test_a_request_and_its_answer(server: ScriptedServer) -> None:
+    server.answers = [(200, b'{"a": 1}'), (204, b"")]
+    client = Client(server.url, CREDENTIAL)
+    assert client.call("POST", "/identities", {"name": "ops"}) == {"a": 1}
+    assert client.call("DELETE", "/identities/ops") is None
+    (method, path, headers, body), other = server.requests
+    assert (method, path, json.loads(body)) == ("POST", "/identities", {"name": "ops"})
+    assert headers["Authorization"] == "Bearer pv_a-token-for-tests"
+    assert other[:2] == ("DELETE", "/identities/ops")
+
+
+def test_a_problem_is_its_sentence(server: ScriptedServer) -> None:
+    server.answers = [
+        (429, make_problem(detail="too many \x1b[31m", retry_after=7)),
+        (401, make_problem(detail="wrong")),
+    ]
+    client = Client(server.url, CREDENTIAL)
+    with pytest.raises(CommandRejected) as caught:
+        client.call("GET", "/x")
+    assert (str(caught.value), caught.value.status, caught.value.retry_after) == ("too many \\x1b[31m", 429, 7)
+    with pytest.raises(CommandRejected, match=r"^wrong; it came from PLUGVISOR_TOKEN$"):
+        client.call("GET", "/x")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(200, b"<html>"), (404, b"<html>"), (400, b"{}"), (400, b"[]"), (302, b""), (200, b"\xff"), (400, b"[" * 100_000)],
+)
+def test_an_answer_of_another_server(server: ScriptedServer, answer: tuple[int, bytes]) -> None:
+    server.answers = [answer]
+    with pytest.raises(NoAnswer, match="is not that of a Plugvisor") as caught:
+        Client(server.url, CREDENTIAL).call("GET", "/x")
+    assert CREDENTIAL.token not in str(caught.value)
+
+
+@pytest.mark.parametrize("garbage", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
+def test_an_answer_that_is_not_http(garbage: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(garbage)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(NoAnswer, match=r"^cannot "):
+            Client(f"http://127.0.0.1:{listener.getsockname()[1]}", CREDENTIAL).call("GET", "/x")
+        thread.join()
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(NoAnswer, match=f"cannot reach the service at {url}: Connection refused; `plugvisor up`"):
+        Client(url, CREDENTIAL).call("GET", "/x")
+
+
+def test_a_unix_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            lines = [self.rfile.readline() for _ in range(2)]
+            assert lines == [b"GET /x HTTP/1.1\r\n", b"Host: localhost\r\n"]
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with run_server(socketserver.ThreadingUnixStreamServer("http.sock", Handler)):
+        assert Client("unix://http.sock", CREDENTIAL).call("GET", "/x") == []
+
+
+# -- streams
+
+EVENTS = (
+    b': hello\n\nid: 7\n\nevent: entry\nid: 8\ndata: {"id": 1}\n\n'
+    b'event: entry\r\nid:9\r\ndata: {"id":\r\ndata: 2}\r\n\r\n'
+    b'data: {"half": 1}\nid: 10\n'
+)
+
+
+def test_a_stream_of_events(server: ScriptedServer) -> None:
+    server.answers = [(200, EVENTS), (200, b"")]
+    client = Client(server.url, CREDENTIAL)
+    stream = client.stream("/journal/stream")
+    seen = [(event.name, event.data, stream.last_id) for event in stream]
+    assert seen == [("entry", {"id": 1}, "8"), ("entry", {"id": 2}, "9")]
+    assert stream.last_id == "9", "what did not arrive whole is resumed from"
+    assert list(client.stream("/journal/stream", stream.last_id)) == []
+    assert "Last-Event-ID" not in server.requests[0][2]
+    assert server.requests[1][2]["Last-Event-ID"] == "9"
+
+
+def test_a_stream_that_is_known_before_its_first_event(server: ScriptedServer) -> None:
+    server.answers = [(200, b"id: 7\n\n"), (503, make_problem(detail="full", retry_after=1))]
+    stream = Client(server.url, CREDENTIAL).stream("/x")
+    assert list(stream) == []
+    assert stream.last_id == "7"
+    with pytest.raises(CommandRejected, match="full"):
+        Client(server.url, CREDENTIAL).stream("/x")
+
+
+# -- the token
+
+
+def find(**environ: str) -> Credential:
+    return find_credential(environ, Settings.from_env(environ))
+
+
+def test_the_token_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "admin_code").write_text("of-the-run-folder\n")
+    environ = {"PLUGVISOR_RUN_DIR": str(tmp_path)}
+    assert find(**environ) == Credential("of-the-run-folder", repr(str(tmp_path / "admin_code")))
+    (tmp_path / "file").write_text("of-the-file\n")
+    environ["PLUGVISOR_ADMIN_CODE_FILE"] = str(tmp_path / "file")
+    assert find(**environ) == Credential("of-the-file", "PLUGVISOR_ADMIN_CODE_FILE")
+    environ["PLUGVISOR_ADMIN_CODE"] = "of-the-variable"
+    assert find(**environ) == Credential("of-the-variable", "PLUGVISOR_ADMIN_CODE")
+    environ["PLUGVISOR_TOKEN"] = "pv_token"
+    assert find(**environ) == Credential("pv_token", "PLUGVISOR_TOKEN")
+    assert "pv_token" not in repr(find(**environ))
+
+
+@pytest.mark.parametrize("token", ["pv_a b", "pv_a\nb", "pv_é", "pv_\x7f"])
+def test_a_token_that_no_header_can_hold(token: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^cannot use PLUGVISOR_TOKEN: ") as caught:
+        find(PLUGVISOR_TOKEN=token)
+    assert "pv_" not in str(caught.value)
+
+
+def test_no_token(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^cannot find a token: .*PLUGVISOR_TOKEN"):
+        find(PLUGVISOR_RUN_DIR=str(tmp_path))
+    (tmp_path / "admin_code").mkdir()
+    with pytest.raises(ConfigurationError, match="Is a directory; or set PLUGVISOR_TOKEN"):
+        find(PLUGVISOR_RUN_DIR=str(tmp_path))
