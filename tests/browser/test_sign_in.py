@@ -149,7 +149,7 @@ def test_a_response_to_a_wrong_code_that_is_delayed(
     """The dialog stays usable: it sends a code once, can be cancelled, and takes the right code afterwards."""
     asked: list[str] = []
     page = open_page(stack.url, appearance)
-    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("server/info") else None)
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/whoami") else None)
     sign_in = page.get_by_role("button", name=appearance.text("signIn"), exact=True).first
     sign_in.click()
     dialog = page.get_by_role("dialog")
@@ -179,14 +179,14 @@ def test_a_service_that_no_longer_answers_to_the_name(
     problem = {"status": 421, "code": "misdirected_request", "detail": "the service does not answer to the name"}
     page = open_page(stack.url, appearance)
     expect(find_row(page, "heartbeat")).to_be_visible()
-    page.route("**/server/info", lambda route: route.fulfill(status=421, json=problem))
+    page.route("**/whoami", lambda route: route.fulfill(status=421, json=problem))
     page.get_by_role("button", name=appearance.text("signIn"), exact=True).first.click()
     dialog = page.get_by_role("dialog")
     field = dialog.get_by_label(appearance.text("adminCode"))
     field.fill(ADMIN_CODE)
     page.keyboard.press("Enter")
     expect(dialog.get_by_role("alert")).to_have_text(problem["detail"])
-    page.unroute("**/server/info")
+    page.unroute("**/whoami")
     page.keyboard.press("Enter")
     expect(dialog).to_have_count(0)
     page.route("**/events", lambda route: route.fulfill(status=421, json=problem))

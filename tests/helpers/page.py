@@ -21,7 +21,10 @@ _ARGUMENTS = (
 
 _TABLE = re.search(r"`\n(.*?)`", (PAGE_DIR / "i18n.js").read_text(), re.DOTALL)
 assert _TABLE
-_TEXTS = {key: texts for key, *texts in (line.split("|") for line in _TABLE[1].splitlines())}
+_TEXTS = {
+    key: (english or key.capitalize(), chinese)
+    for key, english, chinese in (line.split("|") for line in _TABLE[1].splitlines())
+}
 
 
 @dataclass(frozen=True)

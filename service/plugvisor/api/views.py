@@ -27,7 +27,7 @@ from plugvisor.models.plugin import (
     StateName,
 )
 from plugvisor.models.process import LIMIT_KEYS, NEVER_ADDED
-from plugvisor.models.stored.intent import IntentInfo
+from plugvisor.models.stored.intent import DisabledInfo, IntentInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -191,6 +191,9 @@ def make_item(plugin: Plugin, current: Report, facts: Facts | None, intent: Inte
         entries=(),
         depends_on=_make_requirements(manifest.depends_on) if manifest and manifest.depends_on else (),
         dependents=plugin.dependents,
+        disabled=DisabledInfo(by=plugin.disabled_by, at=format_time(plugin.disabled_at))
+        if plugin.disabled_by
+        else UNSET,
         **_make_state(plugin, current, facts, intent),
     )
 

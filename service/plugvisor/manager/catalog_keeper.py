@@ -196,7 +196,9 @@ class CatalogKeeper:
         """
         before, self._read = self._read, read
         flagged = {
-            name: replace(read[name], disabled_by=self._find_disabler(name)) for name in self._disabled if name in read
+            name: replace(read[name], disabled_by=by, disabled_at=at)
+            for name, (by, at) in self._disabled.items()
+            if name in read
         }
         if changed is None or any(
             name in self._dependents or _depends(before.get(name)) or _depends(read.get(name)) for name in changed

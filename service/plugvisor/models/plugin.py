@@ -10,7 +10,7 @@ from plugvisor.models.health import CheckStatus, Health
 from plugvisor.models.lifecycle import Check, Condition, Level, Limits, Requirement, Restart
 from plugvisor.models.manifest import SupervisorOptions
 from plugvisor.models.process import Status
-from plugvisor.models.stored.intent import IntentInfo
+from plugvisor.models.stored.intent import DisabledInfo, IntentInfo
 
 StateName = Literal["STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "UNKNOWN"]
 """The names of `ProcessState`."""
@@ -81,6 +81,7 @@ OptionalUnmet = Annotated[
     Meta(description="the required dependencies whose condition is not met, while it waits for them or has a process"),
 ]
 OptionalQueued = Annotated[OptionalFlag, Meta(description="its start waits for its dependencies")]
+OptionalDisabled = Annotated[DisabledInfo | UnsetType, Meta(description="by a request; absent if it is not")]
 OptionalIntent = Annotated[
     IntentInfo | UnsetType, Meta(description="what an operator has asked for last; absent: the manifest decides")
 ]
@@ -120,6 +121,7 @@ class ListedPlugin(Body, frozen=True, kw_only=True):
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
     intent: OptionalIntent = UNSET
+    disabled: OptionalDisabled = UNSET
 
 
 class PluginList(Body, frozen=True, kw_only=True):

@@ -36,6 +36,8 @@ class Plugin:
     """What there is to say about the versions of its dependencies, in sentences."""
     disabled_by: str = ""
     """Who keeps it from being started, whatever its manifest says; empty if nobody does."""
+    disabled_at: float = 0.0
+    """Since when, in seconds since 1970."""
 
     @property
     def name_of_folder(self) -> str:

@@ -102,14 +102,21 @@ class Page:
 
 
 def make_lean(path: Path) -> bytes:
-    """A file of the page without what a browser has no use for: comments, blanks, and the length of private names.
+    """A file of the page without what a browser has no use for: comments, blanks, and the length of some names.
 
     No minifier: it relies on how these files are written. In a script every statement ends with a semicolon or a
-    brace, a slash that divides is followed by a blank, and a template is at most within one other.
+    brace, a slash that divides is followed by a blank, and a template is at most within one other. A constant whose
+    name is in capitals is declared at a line's beginning, and its name stands in no string.
     """
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".js":
-        text = _shorten_private_names(_TOKEN.sub(_make_token_lean, text))
+        text = _TOKEN.sub(lambda token: "" if token["comment"] else token[0], text)
+        text = _shorten_names(text, "#", re.findall(r"this\.#(\w+)", text))
+        constants = " ".join(re.findall(r"^const ([A-Z_]+|\[[A-Z_, ]+\]) =", text, re.MULTILINE))
+        text = _shorten_names(text, "", re.findall(r"[A-Z_]{2,}", constants), "$")
+        text = _TOKEN.sub(_make_token_lean, text)
+    elif path.suffix == ".css":
+        text = _shorten_names(text, "--", re.findall(r"--(\w+)", text))
     for pattern, replacement in _LEAN.get(path.suffix, []):
         text = pattern.sub(replacement, text)
     return text.encode()
@@ -129,33 +136,41 @@ _TOKEN = re.compile(
 )
 _BLANKS = [
     (re.compile(r"\n\s*"), "\n"),
-    (re.compile(r" ?([-=+*/<>?:,|&%!]+) (?![-+])"), r"\1"),
+    (re.compile(r" ?([-=+*/<>?:,|&%!;]+) (?![-+])"), r"\1"),
     (re.compile(r" (?=[=?]|&&|\|\|)|(?<=[{})]) | (?=[{}(\[])"), ""),
     (re.compile(r"(?<=[\[({},;])\n| +\Z"), ""),
+    (re.compile(r"[,;]\n?(?=\})|,\n?(?=[\])])"), ""),
+    (re.compile(r"\bconst\b"), "let"),
+    (re.compile(r"\btrue\b"), "!0"),
+    (re.compile(r"\bfalse\b"), "!1"),
+    (re.compile(r"(?<![\w#])\((\w+)\)=>"), r"\1=>"),
 ]
 
 
 def _make_token_lean(token: re.Match[str]) -> str:
     text = token[0]
-    if token.lastgroup == "comment":
-        return ""
     if token.lastgroup == "code":
         for pattern, replacement in _BLANKS:
             text = pattern.sub(replacement, text)
     return text
 
 
-def _shorten_private_names(script: str) -> str:
-    names = dict.fromkeys(re.findall(r"this\.#(\w+)", script))
-    short = dict(zip(names, ascii_letters, strict=False))
-    return re.sub(r"""(?<!["'`])#(\w+)""", lambda match: f"#{short.get(match[1], match[1])}", script)
+def _shorten_names(text: str, prefix: str, names: list[str], short_prefix: str = "") -> str:
+    """Replace these names, each of which stands behind the prefix, by letters; those in quotes are left."""
+    letters = dict(zip(dict.fromkeys(names), ascii_letters, strict=False))
+
+    def shorten(match: re.Match[str]) -> str:
+        letter = letters.get(match[1])
+        return match[0] if letter is None else f"{short_prefix or prefix}{letter}"
+
+    return re.sub(rf"""(?<![\w"'`]){prefix}(\w+)""", shorten, text)
 
 
 _LEAN = {
     ".html": [(re.compile(r"^ *<!--.*-->\n", re.MULTILINE), ""), (re.compile(r"^\s+", re.MULTILINE), "")],
     ".css": [
         (re.compile(r"/\*.*?\*/\n", re.DOTALL), ""),
-        (re.compile(r"\s*([{};,>])\s*"), r"\1"),
+        (re.compile(r"\s*([{};,>+/])\s*"), r"\1"),
         (re.compile(r": "), ":"),
         (re.compile(r";\}"), "}"),
         (re.compile(r'="([a-z]+)"'), r"=\1"),

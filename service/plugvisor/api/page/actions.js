@@ -1,4 +1,4 @@
-// Starts, stops and reloads plugins; keeps the requests that are pending and those that failed.
+// Starts, stops, reloads, enables and disables plugins; keeps the requests that are pending and those that failed.
 
 import { ask, pathOf, Problem } from "./api.js";
 import { announce, confirm, signIn, toast, textOf } from "./dialogs.js";
@@ -7,6 +7,10 @@ import { t } from "./i18n.js";
 import { allows, findDependents, kindOf } from "./item.js";
 
 export const VERBS = ["start", "stop", "reload"];
+
+/** Returns the text for what a refresh has found. */
+export const describeRefresh = ({ added, changed, removed, invalid }) =>
+  t("refreshed", added.length, changed.length, removed.length, invalid.length);
 
 export class Actions extends EventTarget {
   /** id → the verb of the request that has no response yet. */
@@ -20,9 +24,15 @@ export class Actions extends EventTarget {
     this.#store = store;
   }
 
+  /** Whether whoever is signed in may change a plugin, or any at all; without a sign-in an action asks for it. */
+  mayChange(id) {
+    const { identity } = this.#store;
+    return !identity || (identity.role !== "viewer" && (id === undefined || identity.plugins.some((pattern) => matches(pattern, id))));
+  }
+
   /** Sends a verb for plugins, after a confirmation and a sign-in if they are necessary. */
   async perform(verb, ids) {
-    ids = ids.filter((id) => !this.pending.has(id) && allows(this.#store.plugins.get(id) ?? {}, verb));
+    ids = ids.filter((id) => !this.pending.has(id) && this.mayChange(id) && allows(this.#store.plugins.get(id) ?? {}, verb));
     if (!ids.length) return;
     const others = h("input", { type: "checkbox" });
     const question = verb !== "start" && this.#confirm(verb, ids, others);
@@ -60,8 +70,7 @@ export class Actions extends EventTarget {
     if (!(await signIn())) return;
     try {
       this.#checkConnection();
-      const { added, changed, removed, invalid } = await ask("plugins/refresh", { method: "POST" });
-      toast(t("refreshed", added.length, changed.length, removed.length, invalid.length));
+      toast(describeRefresh(await ask("plugins/refresh", { method: "POST" })));
     } catch (problem) {
       toast(textOf(problem), true);
     }
@@ -71,14 +80,15 @@ export class Actions extends EventTarget {
   #confirm(verb, ids, others) {
     const { plugins } = this.#store;
     const running = ids.filter((id) => allows(plugins.get(id), "stop"));
-    const needing = verb === "stop" ? findDependents(plugins, ids) : [];
+    const needing = verb === "stop" || verb === "disable" ? findDependents(plugins, ids) : [];
     if (!running.length || (ids.length < 2 && !needing.length)) return undefined;
     const names = needing.map((id) => plugins.get(id).name).join(", ");
     const isOne = ids.length < 2;
     const title = isOne ? `${t(verb)} ${plugins.get(ids[0]).name}?` : t(verb === "stop" ? "confirmStop" : "confirmReload", running.length);
     return confirm(title, [
       !isOne && h("p", t("confirmText")),
-      names && [h("p", t("neededBy"), ": ", h("b", names)), h("p", h("label", others, " ", t("alsoStop")))],
+      names && h("p", t("neededBy"), ": ", h("b", names)),
+      names && verb === "stop" && h("p", h("label", others, " ", t("alsoStop"))),
     ], t(verb));
   }
 
@@ -86,9 +96,13 @@ export class Actions extends EventTarget {
   async #send(verb, ids, query) {
     try {
       this.#checkConnection();
-      if (ids.length === 1) await ask(pathOf(ids[0], verb + query), { method: "POST" });
-      else {
-        const { results } = await ask(`plugins/${verb}${query}`, { method: "POST", body: { plugin_ids: ids } });
+      const path = ids.length > 1 ? `plugins/${verb}` : pathOf(ids[0], verb === "forget" ? "intent" : verb);
+      const answer = await ask(path + query, {
+        method: verb === "forget" ? "DELETE" : "POST", body: ids.length > 1 && { plugin_ids: ids },
+      });
+      const { results } = answer;
+      if ([answer, ...(results ?? [])].some(({ remembered }) => remembered === false)) this.#store.checkMemory();
+      if (results) {
         return new Map(results.map(({ plugin_id, problem }) => [plugin_id, problem && new Problem(problem)]));
       }
     } catch (problem) {
@@ -106,3 +120,7 @@ export class Actions extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: { ids } }));
   }
 }
+
+/** Whether a pattern matches an id; the service decides about one with a set of characters, such as `[ab]`. */
+const matches = (pattern, id) => pattern.includes("[") ||
+  new RegExp(`^${pattern.replace(/[.+^${}()|\\\]]/g, "\\$&").replaceAll("*", ".*").replaceAll("?", ".")}$`).test(id);

@@ -7,13 +7,13 @@ export const BASE = new URL("../", import.meta.url);
 
 /** A failed request: `detail` is for a person, all else for programs; without a response, `code` is "network". */
 export class Problem extends Error {
-  constructor({ status = 0, code = "network", detail = "", retry_after = 0, dependency }) {
+  constructor({ status = 0, code = "network", detail = "", retry_after = 0, ...rest }) {
     super(detail || code);
-    Object.assign(this, { status, code, detail, retryAfter: retry_after, dependency });
+    Object.assign(this, { ...rest, status, code, detail, retryAfter: retry_after });
   }
 }
 
-/** Sends a request and returns the response; throws `Problem`. A rejected admin code is forgotten. */
+/** Sends a request and returns the response; throws `Problem`. A rejected token or code is forgotten. */
 export async function request(path, { method = "GET", body, headers = {}, signal } = {}) {
   const code = getCode();
   if (code) headers = { ...headers, Authorization: `Bearer ${code}` };
@@ -30,13 +30,8 @@ export async function request(path, { method = "GET", body, headers = {}, signal
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
   if (response.status === 401 && getCode() === code) setCode(null, true);
-  throw new Problem({
-    status: response.status,
-    code: problem.code ?? `http_${response.status}`,
-    detail: problem.detail ?? `HTTP ${response.status}`,
-    retry_after: problem.retry_after,
-    dependency: problem.dependency,
-  });
+  const { status } = response;
+  throw new Problem({ code: `http_${status}`, detail: `HTTP ${status}`, ...problem, status });
 }
 
 /** Sends a request and returns the response's JSON; throws `Problem`. */

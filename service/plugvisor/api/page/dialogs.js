@@ -29,9 +29,12 @@ function makeDialog(title, parts, yes) {
       h("button.primary", { value: "yes", autofocus: true }, yes))));
 }
 
-/** Asks for the admin code if there is none; resolves to false if the dialog is cancelled. */
-export async function signIn() {
-  if (getCode()) return true;
+let asking;
+
+/** Asks for a token or the admin code if there is none; resolves to false if the dialog is cancelled. */
+export const signIn = async () => Boolean(getCode()) || (asking ??= askForCode().finally(() => { asking = undefined; }));
+
+async function askForCode() {
   const input = h("input", { type: "password", autocomplete: "off", required: true, autofocus: true });
   const problem = h("p.problem", { role: "alert" });
   const dialog = makeDialog(t("signIn"), [h("p", t("signInText")), h("label", t("adminCode"), input), problem], t("signIn"));
@@ -46,7 +49,7 @@ export async function signIn() {
     setText(problem, "");
     try {
       const code = input.value.trim();
-      await ask("server/info", { headers: { Authorization: `Bearer ${code}` }, signal: stop.signal });
+      await ask("whoami", { headers: { Authorization: `Bearer ${code}` }, signal: stop.signal });
       setCode(code);
       dialog.close("yes");
     } catch (error) {
@@ -64,6 +67,7 @@ export function textOf(problem) {
   if (problem.code === "network") return t("lostTitle");
   if (problem.code === "unauthorized") return t("wrongCode");
   if (problem.code === "too_many_attempts") return t("tooMany", problem.retryAfter);
+  if (problem.code === "forbidden") return problem.role ? t("needsRole", t(`role_${problem.role}`)) : t("notYours");
   return problem.detail;
 }
 

@@ -1,41 +1,47 @@
-// The page's texts in English and Chinese, and the formats of numbers and times.
+// The page's texts in English and Chinese, and the formats of numbers and times. An English text that is its key with a
+// capital letter is left out.
 
 const TEXTS = new Map(`
 appName|Plugin manager|插件管理
-running|Running|运行中
-starting|Starting|启动中
-stopping|Stopping|停止中
-stopped|Stopped|已停止
-error|Error|出错
-disabled|Disabled|已禁用
+running||运行中
+starting||启动中
+stopping||停止中
+stopped||已停止
+error||出错
+disabled||已禁用
 flapping|Keeps crashing|反复崩溃
 queued|Waiting|等待中
-missing|Missing|缺失
-healthy|Healthy|健康
-unhealthy|Unhealthy|不健康
+missing||缺失
+healthy||健康
+unhealthy||不健康
 unready|Not ready yet|尚未就绪
 waitsFor|Waits for|等待
 lacks|Unmet dependencies:|依赖未满足：
-all|All|全部
-changing|Changing|变化中
+all||全部
+changing||变化中
 filter|Filter by status|按状态筛选
 search|Search plugins|搜索插件
-name|Name|名称
-status|Status|状态
-uptime|Uptime|运行时长
-restarts|Restarts|重启
+name||名称
+status||状态
+uptime||运行时长
+restarts||重启
 cpu|CPU|CPU
-memory|Memory|内存
-start|Start|启动
-stop|Stop|停止
-reload|Reload|重载
+memory||内存
+start||启动
+stop||停止
+reload||重载
 startPending|Starting|启动中
+enable||启用
+disable||禁用
+forget||不再记住
 stopPending|Stopping|停止中
 reloadPending|Reloading|重载中
-select|Select|选择
+enablePending|Enabling|启用中
+disablePending|Disabling|禁用中
+select||选择
 selectAll|Select all shown|全选
 selected|{0} selected|已选 {0} 个
-clear|Clear|取消选择
+clear||取消选择
 killIn|SIGKILL in {0} s|{0} 秒后 SIGKILL
 killed|SIGKILL sent|已发送 SIGKILL
 retryIn|retry in {0} s|{0} 秒后重试
@@ -43,22 +49,68 @@ confirmStop|Stop {0} running plugins?|停止 {0} 个运行中的插件？
 confirmReload|Reload {0} running plugins?|重载 {0} 个运行中的插件？
 confirmText|Their work is interrupted.|工作会被中断。
 alsoStop|Stop those too|也停止它们
-cancel|Cancel|取消
-dismiss|Dismiss|关闭
+cancel||取消
+dismiss||关闭
 refresh|Look for changes|重新扫描
 refreshed|Added {0}, changed {1}, removed {2}, invalid {3}|新增 {0}，更改 {1}，移除 {2}，无效 {3}
 signInForLog|Sign in to see its log|登录后查看日志
 signIn|Sign in|登录
 signOut|Sign out|退出登录
-adminCode|Admin code|管理员验证码
-signInText|Changes, logs and usage need the admin code from the terminal. It is kept until this tab is closed.|更改、日志和指标需要终端里的管理员验证码，保留到此标签页关闭为止。
-wrongCode|Wrong code.|验证码不正确。
+adminCode|Token or admin code|令牌或管理员验证码
+signInText|With a token, or the admin code from the terminal. It is kept until this tab is closed.|使用令牌，或终端里的管理员验证码。它保留到此标签页关闭为止。
+wrongCode|Wrong token or code.|令牌或验证码不正确。
 tooMany|Too many wrong codes. Try again in {0} s.|错误次数过多，请 {0} 秒后再试。
-codeRejected|The admin code is wrong or has changed. Sign in again.|管理员验证码不正确或已更改，请重新登录。
+codeRejected|The token or admin code is wrong or no longer valid. Sign in again.|令牌或管理员验证码不正确或已失效，请重新登录。
 signedIn|Signed in|已登录
 signedOut|Signed out|已退出登录
-connecting|Connecting|连接中
-live|Live|实时
+role_viewer|viewer|查看者
+role_operator|operator|操作员
+role_admin|admin|管理员
+needsRole|This needs the role {0}.|这需要角色“{0}”。
+notYours|You may see this, but not change it.|你可以查看，但无权更改。
+expires|until {0}|有效期至 {0}
+locked|Not signed in|未登录
+lockedTitle|Sign in to see the plugins|登录后查看插件
+wanted_running|Started by {0}, {1}. A restart starts it again.|由 {0} 启动，{1}。重启后会再次启动。
+wanted_stopped|Stopped by {0}, {1}. It stays so after a restart.|由 {0} 停止，{1}。重启后保持停止。
+wanted_disabled|Disabled by {0}, {1}. It cannot be started until it is enabled.|由 {0} 禁用，{1}。启用之前无法启动。
+forgetText|Then plugin.toml decides again|之后重新由 plugin.toml 决定
+forgetfulTitle|Changes are not remembered.|更改不会被记住。
+forgetfulText|They work, but may be lost at a restart, and the journal has a gap.|更改有效，但重启后可能丢失，活动记录会有缺口。
+setAsideTitle|What was remembered is lost.|记住的内容已丢失。
+setAsideText|The database was broken; it is now {0}.|数据库已损坏，现为 {0}。
+journal||活动记录
+journalLost|The journal is interrupted.|活动记录已中断。
+older||更早
+nothingHappened|Nothing has happened.|没有记录。
+timesSince|{0} times since {1}|自 {1} 起 {0} 次
+by|by {0}|操作者 {0}
+plugin||插件
+kind||类别
+add||添加
+remove||移除
+rotate||更换
+store||存储
+it_started|started|已启动
+it_stopped|stopped|已停止
+it_restarted|restarted|已重启
+it_lost|lost|失去连接
+it_back|back|恢复连接
+it_available|available|可用
+it_unavailable|unavailable|不可用
+it_replaced|replaced|已替换
+it_incomplete|incomplete|不完整
+anyKind|All kinds|所有类别
+state|States|状态
+operation|Operations|操作
+identity|Identities|身份
+installation|Installations|安装
+service||服务
+hours|Time|时间
+anyTime|At any time|所有时间
+lastHours|Last {0} h|最近 {0} 小时
+connecting||连接中
+live||实时
 lost|Offline|离线
 unavailable|No supervisord|supervisord 不可达
 lostTitle|Plugvisor cannot be reached.|无法连接 Plugvisor。
@@ -69,7 +121,7 @@ restartedTitle|The service was restarted.|服务已重启。
 restartedText|The plugins kept running.|插件不受影响。
 retry|Try now|立即重试
 welcome|All plugins, live|所有插件，实时可见
-welcomeText|Viewing needs no sign-in; changes need the admin code from the terminal. A plugin is a folder with a plugin.toml:|查看无需登录，更改需要管理员验证码。插件就是一个带有 plugin.toml 的文件夹：
+welcomeText|Changes need a token or the admin code from the terminal. A plugin is a folder with a plugin.toml:|更改需要令牌或管理员验证码。插件就是一个带有 plugin.toml 的文件夹：
 emptyTitle|No plugin yet|还没有插件
 emptyText|Create a folder hello in the plugins folder, with your program and this plugin.toml:|在插件目录中新建文件夹 hello，放入你的程序和 plugin.toml：
 nothingFound|Nothing matches.|没有符合的内容。
@@ -79,26 +131,26 @@ repair|Correct the file, then reload. The smallest valid one is:|请修正该文
 back|All plugins|所有插件
 goneTitle|There is no plugin {0}|没有插件 {0}
 goneText|It was removed or renamed.|它已被移除或改名。
-process|Process|进程
-program|Program|程序
-manifest|Manifest|清单
+process||进程
+program||程序
+manifest||清单
 pid|Process id|进程号
 none|none|无
 since|Started|启动于
 auto_start|Starts with Plugvisor|自动启动
 exits|Last exits|最近退出
 exitCode|exit code {0}|退出码 {0}
-command|Command|命令
-entry|Entry|入口
-environment|Environment|环境变量
-folder|Folder|文件夹
-warnings|Warnings|警告
-version|Version|版本
-author|Author|作者
-dependencies|Dependencies|依赖关系
+command||命令
+entry||入口
+environment||环境变量
+folder||文件夹
+warnings||警告
+version||版本
+author||作者
+dependencies||依赖关系
 dependsOn|Depends on|依赖
 neededBy|Needed by|被依赖
-dependency|Dependency|依赖
+dependency||依赖
 optional|optional|可选
 until_started|started|已启动
 until_ready|ready|已就绪
@@ -106,15 +158,15 @@ until_completed|completed|已完成
 graph|Dependency graph|依赖图
 graphText|What is on the left starts first. Dashed: optional.|左侧的先启动。虚线表示可选。
 asList|As a list|以列表显示
-close|Close|关闭
-checks|Checks|检查
+close||关闭
+checks||检查
 check_up|Up|通过
 check_down|Down|失败
 check_starting|Not up yet|尚未通过
 ready|ready|就绪
 alive|alive|存活
 failures|{0} failures in a row|连续失败 {0} 次
-limits|Limits|限制
+limits||限制
 limit|Limit {0}: {1}|限制 {0}：{1}
 cpus|CPUs|CPU 数
 processes|Processes, threads|进程和线程
@@ -127,18 +179,18 @@ watched|Plugvisor, by measuring|Plugvisor（测量）
 unenforced|not enforced here|此处未强制
 notEnforced|Not enforced here|此处未强制
 figures|Last minutes|最近几分钟
-threads|Threads|线程
+threads||线程
 chart|{0}: now {1}, at most {2} in the last minutes|{0}：当前 {1}，最近几分钟最高 {2}
 most|max {0}|最高 {0}
-signInForFigures|Sign in to see usage, program and log.|登录后可见指标、程序和日志。
-log|Log|日志
+signInForFigures|Sign in to see usage, program, journal and log.|登录后可见指标、程序、活动记录和日志。
+log||日志
 searchLog|Search the log|搜索日志
-level|Level|级别
+level||级别
 anyLevel|All levels|所有级别
-pause|Pause|暂停
-resume|Resume|继续
+pause||暂停
+resume||继续
 waiting|{0} new lines|{0} 行新日志
-download|Download|下载
+download||下载
 logLost|The log is interrupted.|日志流已中断。
 emptyLog|No output yet.|还没有输出。
 language|中文|English
@@ -146,7 +198,8 @@ theme|Theme: {0}|主题：{0}
 auto|system|跟随系统
 light|light|浅色
 dark|dark|深色
-sort|Sort by|排序`.trim().split("\n").map((line) => line.split("|")).map(([key, ...texts]) => [key, texts]));
+sort|Sort by|排序`.trim().split("\n").map((line) => line.split("|")).map(([key, english, chinese]) =>
+  [key, [english || key[0].toUpperCase() + key.slice(1), chinese]]));
 
 /** `en` or `zh`: the language chosen in the page, else the browser's first that the page has. */
 export let language =

@@ -5,6 +5,9 @@ export const isInvalid = (item) => Boolean(item.manifest_error);
 
 /** Whether a plugin's current status allows a verb. */
 export function allows(item, verb) {
+  if (verb === "forget") return Boolean(item.intent);
+  if (verb === "enable") return Boolean(item.disabled);
+  if (verb === "disable") return Boolean(item.enabled);
   const isActive = ["running", "starting"].includes(item.status) || item.state === "BACKOFF" || Boolean(item.retry_at);
   if (verb === "stop") return isActive || item.status === "stopping";
   if (!item.enabled && !isInvalid(item)) return false;

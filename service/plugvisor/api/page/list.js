@@ -84,6 +84,7 @@ export class ListView {
       type: "checkbox", ariaLabel: t("selectAll"), onchange: () => this.#select(this.#shown, this.everything.checked),
     });
     this.graph = h("button", { hidden: true, onclick: () => showGraph(this.#store) }, t("graph"));
+    this.refresh = h("button", { onclick: () => this.#actions.refresh() }, t("refresh"));
     this.list = h("ul.list", { role: "list" });
     this.nothing = h("div.empty");
     this.count = h("b", { role: "status" });
@@ -97,7 +98,7 @@ export class ListView {
       h("div.toolbar",
         h("div.chips", { role: "group", ariaLabel: t("filter") }, this.filters),
         h("div.finder", icon("search"), this.search),
-        this.graph, h("button", { onclick: () => this.#actions.refresh() }, t("refresh"))),
+        this.graph, this.refresh),
       h("div.columns", { role: "group", ariaLabel: t("sort") }, this.everything, this.columns),
       this.list, this.nothing, this.bar);
   }
@@ -150,6 +151,7 @@ export class ListView {
       column.dataset.order = isChosen ? (choice.isReversed ? " ↑" : " ↓") : "";
       column.ariaPressed = isChosen;
     }
+    this.refresh.hidden = !this.#actions.mayChange();
     this.graph.hidden = !items.some((item) => item.depends_on?.length);
     this.#showSelection();
     this.#showNothing(connection.at && !shown.length ? (items.length ? "none" : "without") : "");
@@ -175,9 +177,10 @@ export class ListView {
     this.everything.checked = ids.length > 0 && this.#shown.every((id) => this.#selected.has(id));
     this.everything.indeterminate = ids.length > 0 && !this.everything.checked;
     this.bar.hidden = !ids.length;
-    setText(this.count, ids.length ? t("selected", ids.length) : "");
+    const isDenied = ids.length && !ids.some((id) => this.#actions.mayChange(id));
+    setText(this.count, ids.length ? [t("selected", ids.length), isDenied && t("notYours")].filter(Boolean).join(" · ") : "");
     for (const button of this.verbs) {
-      button.disabled = !ids.some((id) => allows(this.#store.plugins.get(id), button.dataset.name));
+      button.disabled = !ids.some((id) => this.#actions.mayChange(id) && allows(this.#store.plugins.get(id), button.dataset.name));
     }
   }
 

@@ -1,10 +1,11 @@
 // The page's header, connection banner and views.
 
 import { Actions } from "./actions.js";
-import { announce, signIn, toast } from "./dialogs.js";
+import { announce, signIn, textOf, toast } from "./dialogs.js";
 import { h, icon, setText } from "./dom.js";
-import { formatDuration, language, setLanguage, t } from "./i18n.js";
+import { formatDuration, formatTime, language, setLanguage, t } from "./i18n.js";
 import { isUnhealthy } from "./item.js";
+import { JournalView } from "./journal.js";
 import { ListView } from "./list.js";
 import { PluginStore } from "./store.js";
 import { PluginView } from "./plugin.js";
@@ -12,6 +13,7 @@ import { getCode, onSession, setCode, takeCodeFromAddress } from "./session.js";
 
 const THEMES = ["auto", "light", "dark"];
 const THEME_KEY = "plugvisor.theme";
+const JOURNAL = "#/journal";
 const root = document.documentElement;
 const [top, banner, main] = ["top", "banner", "view"].map((id) => document.getElementById(id));
 
@@ -19,7 +21,9 @@ takeCodeFromAddress();
 const store = new PluginStore();
 const app = { store, actions: new Actions(store) };
 let view;
+/** The id of the plugin that is shown, `JOURNAL`, or empty for the list. */
 let route;
+let isLocked = false;
 
 // -- views
 
@@ -35,33 +39,44 @@ function decode(text) {
 function open() {
   takeCodeFromAddress(); // also when the address of an open page is changed
   const before = route;
-  route = decode(/^#\/plugin\/(.+)$/.exec(location.hash)?.[1] ?? "");
+  route = location.hash.startsWith(JOURNAL) ? JOURNAL : decode(/^#\/plugin\/(.+)$/.exec(location.hash)?.[1] ?? "");
   view?.close();
-  view = route ? new PluginView(app, route) : new ListView(app);
+  view = isLocked ? makeLockedView() : route === JOURNAL ? new JournalView(app) : route ? new PluginView(app, route) : new ListView(app);
   main.replaceChildren(view.node);
+  journalLink.ariaCurrent = route === JOURNAL ? "page" : null;
   showTitle();
   // the focus moves to the heading of an opened plugin, and back to its row
   if (before === undefined || before === route) return;
   scrollTo(0, 0);
-  if (route) (view.whole.hidden ? view.gone.firstChild : view.title).focus();
+  if (route) (view.whole?.hidden ? view.gone.firstChild : view.title).focus();
   else [...document.querySelectorAll(".row")].find((row) => row.dataset.id === before)?.querySelector("a").focus();
 }
 
 function showTitle() {
   const failed = [...store.plugins.values()].filter((item) => item.status === "error" || isUnhealthy(item)).length;
-  document.title = `${failed ? `(${failed}) ` : ""}${store.plugins.get(route)?.name ?? t("appName")} · Plugvisor`;
+  document.title = `${failed ? `(${failed}) ` : ""}${store.plugins.get(route)?.name ?? t(route === JOURNAL ? "journal" : "appName")} · Plugvisor`;
+}
+
+/** Makes the view of a Plugvisor whose reads need a sign-in. */
+function makeLockedView() {
+  const title = h("h1", { tabIndex: -1 }, t("lockedTitle"));
+  return { title, node: h("div.empty", title, h("button.primary", { onclick: signIn }, t("signIn"))), close() {} };
 }
 
 // -- the header
 
+/** The name of a broken database whose notice was dismissed. */
+let dismissed;
 const connection = h("span.connection", h("i"), h("span"));
+const journalLink = h("a.button", { href: JOURNAL });
+const who = h("span.who");
 const signButton = h("button", { onclick: () => (getCode() ? setCode(null) : signIn()) });
 const languageButton = h("button", { onclick: () => { setLanguage(language === "zh" ? "en" : "zh"); translate(); } });
 const themeButton = h("button", { onclick: () => {
   localStorage.setItem(THEME_KEY, THEMES[(THEMES.indexOf(getTheme()) + 1) % THEMES.length]);
   showTheme();
 } });
-top.append(h("a.brand", { href: "#/" }, icon("mark"), "Plugvisor"), connection, h("nav", languageButton, themeButton, signButton));
+top.append(h("a.brand", { href: "#/" }, icon("mark"), "Plugvisor"), connection, h("nav", journalLink, languageButton, themeButton), who, signButton);
 
 const getTheme = () => localStorage.getItem(THEME_KEY) ?? "auto";
 
@@ -72,22 +87,36 @@ function showTheme() {
   themeButton.ariaLabel = t("theme", t(theme));
 }
 
-const showSession = () => setText(signButton, t(getCode() ? "signOut" : "signIn"));
+function showSession() {
+  setText(signButton, t(getCode() ? "signOut" : "signIn"));
+  const { name, role, plugins = [], expires_at } = store.identity ?? {};
+  setText(who, [name, name !== role && role && t(`role_${role}`)].filter(Boolean).join(" · "));
+  who.title = [plugins.join(" "), expires_at && t("expires", formatTime(expires_at))].filter(Boolean).join(" · ");
+}
 
 // -- the connection
 
 function showConnection() {
-  const { kind, detail } = store.connection;
+  const { kind } = store.connection;
+  if (isLocked !== (kind === "locked")) {
+    isLocked = !isLocked;
+    open();
+    if (isLocked) signIn();
+  }
+  const { status, set_aside } = store.memory;
+  const isForgetful = kind === "live" && status === "unavailable";
+  const detail = isForgetful ? store.memory.detail : store.connection.detail;
   connection.dataset.kind = kind;
   setText(connection.lastChild, t(kind));
   const isStale = kind === "lost" || kind === "unavailable";
   document.body.classList.toggle("stale", isStale);
-  const shown = isStale ? kind : store.wasRestarted ? "restarted" : "";
+  const shown = isStale ? kind : isForgetful ? "forgetful" : store.wasRestarted ? "restarted" : set_aside && set_aside !== dismissed ? "setAside" : "";
   if (banner.dataset.kind !== shown || banner.dataset.detail !== (detail ?? "")) {
     Object.assign(banner.dataset, { kind: shown, detail: detail ?? "" });
     banner.replaceChildren();
-    const text = isStale && detail ? h("span", { lang: "en" }, detail) : t(`${shown}Text`);
-    if (shown) banner.append(h("p", h("b", t(`${shown}Title`)), " ", text));
+    const text = isStale && detail ? "" : t(`${shown}Text`, set_aside);
+    if (shown) banner.append(h("p", h("b", t(`${shown}Title`)), " ", text, " ", detail && h("span", { lang: "en" }, detail)));
+    if (shown === "setAside") banner.append(h("button", { onclick: () => { dismissed = set_aside; showConnection(); } }, t("dismiss")));
     if (isStale) banner.append(h("span", { ariaLive: "off" }), h("button", { onclick: () => store.retry() }, t("retry")));
   }
   showAge();
@@ -103,6 +132,7 @@ function showAge() {
 function translate() {
   root.lang = language === "zh" ? "zh-CN" : "en";
   setText(languageButton, t("language"));
+  setText(journalLink, t("journal"));
   languageButton.lang = language === "zh" ? "en" : "zh-CN";
   banner.dataset.kind = "?";
   showTheme();
@@ -123,6 +153,11 @@ onSession((isRejected) => {
   else announce(t(getCode() ? "signedIn" : "signedOut"));
 });
 store.addEventListener("connection", showConnection);
+store.addEventListener("identity", ({ detail: { problem } }) => {
+  showSession();
+  // without a connection the banner says so
+  if (problem && problem.code !== "network") toast(textOf(problem), true);
+});
 store.addEventListener("plugins", showTitle);
 setInterval(showAge, 1000);
 translate();

@@ -1,4 +1,4 @@
-// The view of one plugin: usage, log, process, program and manifest.
+// The view of one plugin: usage, journal, log, process, program and manifest.
 
 import { ask } from "./api.js";
 import { Chart } from "./chart.js";
@@ -7,13 +7,17 @@ import { signIn } from "./dialogs.js";
 import { h, icon, setText } from "./dom.js";
 import { makeGraphOf } from "./graph.js";
 import { formatMemory, formatNumber, formatPercent, formatTime, t } from "./i18n.js";
+import { Intent } from "./intent.js";
 import { kindOf } from "./item.js";
+import { describeExit, Entries } from "./journal.js";
 import { LogView } from "./log.js";
 import { linkTo, Needs } from "./needs.js";
 import { getCode, onSession } from "./session.js";
 import { ActionButtons, StatusLabel, Trouble } from "./status.js";
 
 const CHECKS_SECONDS = 5;
+const NEWEST_ENTRIES = 5;
+const VERBS = [["stop", "start"], ["reload"], ["enable", "disable"]];
 /** Field of a usage sample → its limit, in the sample's unit. */
 const LIMITS = {
   cpu_percent: ["cpus", (cpus) => cpus * 100],
@@ -24,7 +28,9 @@ const LIMITS = {
 export class PluginView {
   #store;
   #id;
+  #actions;
   #log;
+  #journal;
   #charts;
   #answer;
   #asked;
@@ -38,20 +44,23 @@ export class PluginView {
   #rest = h("div.rest");
   #version = h("span.version");
   #description = h("p.description");
+  #denied = h("p.hint", { hidden: true }, t("notYours"));
   title = h("h1", { tabIndex: -1 });
 
   constructor({ store, actions }, id) {
     this.#store = store;
+    this.#actions = actions;
     this.#id = id;
     this.#checks = new Checks(id);
     this.#graph = makeGraphOf(store, id);
     this.parts = [
-      new StatusLabel(store), new ActionButtons(actions), new Trouble({ actions, store }, false), new Needs(store, true),
+      new StatusLabel(store), new ActionButtons(actions, VERBS), new Trouble({ actions, store }, false), new Needs(store, true),
+      new Intent(actions),
     ];
-    const [status, buttons, trouble, needs] = this.parts.map((part) => part.node);
+    const [status, buttons, trouble, needs, intent] = this.parts.map((part) => part.node);
     this.whole = h("div", { hidden: true },
-      h("div.head", h("div.about", h("div.title", this.title, this.#version), this.#description), status, buttons),
-      needs, trouble, h("div.halves", this.#rest, h("div.side", this.#checks.node, this.#facts)));
+      h("div.head", h("div.about", h("div.title", this.title, this.#version), this.#description), status, buttons, this.#denied),
+      intent, needs, trouble, h("div.halves", this.#rest, h("div.side", this.#checks.node, this.#facts)));
     this.gone = h("div.empty", { hidden: true }, h("h1", { tabIndex: -1 }, t("goneTitle", id)), h("p", t("goneText")));
     this.node = h("article.plugin", h("a.back", { href: "#/" }, icon("back"), t("back")), this.whole, this.gone);
     const { signal } = this.#stop;
@@ -69,7 +78,7 @@ export class PluginView {
   /** Ends all subscriptions. */
   close() {
     this.#stop.abort();
-    this.#log?.close();
+    this.#closeStreams();
   }
 
   #tick() {
@@ -88,9 +97,14 @@ export class PluginView {
     return this.#store.plugins.get(id)?.name;
   }
 
-  /** Shows usage and log if signed in, else a sign-in button. */
-  #showSession() {
+  #closeStreams() {
     this.#log?.close();
+    this.#journal?.close();
+  }
+
+  /** Shows usage, journal and log if signed in, else a sign-in button. */
+  #showSession() {
+    this.#closeStreams();
     this.#log = this.#charts = this.#answer = this.#asked = undefined;
     if (getCode()) {
       this.#charts = {
@@ -99,8 +113,11 @@ export class PluginView {
         num_threads: new Chart(t("threads"), formatNumber),
       };
       const charts = Object.values(this.#charts).map((chart) => chart.node);
+      this.#journal = new Entries(this.#store, { plugin_id: this.#id }, NEWEST_ENTRIES);
       this.#log = new LogView(this.#id);
-      this.#rest.replaceChildren(h("section.card", h("h2", t("figures")), h("div.charts", charts)), this.#graph.node, this.#log.node);
+      const title = h("h2", h("a", { href: `#/journal?plugin_id=${encodeURIComponent(this.#id)}` }, t("journal")));
+      this.#rest.replaceChildren(h("section.card", h("h2", t("figures")), h("div.charts", charts)), this.#graph.node,
+        h("section.card", title, this.#journal.node), this.#log.node);
       ask(`plugin/metrics/${encodeURIComponent(this.#id)}/history?limit=150`).then(({ history }) => this.#drawCharts(history), () => this.#drawCharts());
     } else {
       this.#rest.replaceChildren(this.#graph.node, h("section.card.empty", h("p", t("signInForFigures")), h("button.primary", { onclick: signIn }, t("signIn"))));
@@ -128,6 +145,7 @@ export class PluginView {
     setText(this.#version, item.version);
     setText(this.#description, item.description);
     this.node.dataset.status = kindOf(item);
+    this.#denied.hidden = this.#actions.mayChange(this.#id);
     for (const part of this.parts) part.update(item);
     this.#showFacts(item);
     this.#graph.update();
@@ -151,7 +169,7 @@ export class PluginView {
         since: item.startedAt && formatTime(item.startedAt),
         restarts: item.restarts,
         supervisord: item.state,
-        exits: item.exits.length ? item.exits.map(describeExit) : t("none"),
+        exits: item.exits.length ? item.exits.map((exit) => `${formatTime(exit.at)} · ${describeExit(exit)}`) : t("none"),
       },
       dependencies: (item.depends_on?.length || item.dependents?.length) && {
         dependsOn: item.depends_on?.map(({ id, condition, required }) =>
@@ -187,9 +205,6 @@ export class PluginView {
       })))));
   }
 }
-
-const describeExit = ({ at, signal, code, reason }) =>
-  [formatTime(at), signal ?? t("exitCode", code), reason].filter(Boolean).join(" · ");
 
 const describeLimits = ({ memory, cpus, processes, open_files, enforced_by, watched = [], unenforced = [] }) => ({
   memory: memory && formatMemory(memory / 2 ** 20),

@@ -1,9 +1,9 @@
-// The admin code, kept until the tab is closed and never displayed.
+// The token or admin code, kept until the tab is closed and never displayed.
 
 const KEY = "plugvisor.code";
 const listeners = new Set();
 
-/** Returns the code, or null. */
+/** Returns the token or code, or null. */
 export const getCode = () => sessionStorage.getItem(KEY);
 
 /** Stores a code; null removes it, and `isRejected` says that the service did not accept it. */

@@ -77,26 +77,31 @@ export class StatusLabel {
   }
 }
 
-/** The buttons Start or Stop, and Reload. While a request is pending they show that and ignore clicks. */
+/** A button for each group of verbs. While a request is pending they show that and ignore clicks. */
 export class ActionButtons {
   #actions;
   #item;
-  #buttons = [() => (allows(this.#item, "stop") ? "stop" : "start"), () => "reload"].map((getVerb) => {
-    const button = h("button", { onclick: (event) => this.#click(event, getVerb()) });
-    return [button, getVerb];
-  });
-  node = h("div.actions", this.#buttons.map(([button]) => button));
+  #buttons;
+  node = h("div.actions");
 
-  constructor(actions) {
+  /** @param groups of each the first verb that the plugin's status allows, else the last one */
+  constructor(actions, groups = [["stop", "start"], ["reload"]]) {
     this.#actions = actions;
+    this.#buttons = groups.map((verbs) => [h("button", { onclick: (event) => this.#click(event, this.#choose(verbs)) }), verbs]);
+    this.node.append(...this.#buttons.map(([button]) => button));
+  }
+
+  #choose(verbs) {
+    return verbs.find((verb) => allows(this.#item, verb)) ?? verbs.at(-1);
   }
 
   update(item) {
     this.#item = item;
     const pending = this.#actions.pending.get(item.id);
-    for (const [button, getVerb] of this.#buttons) {
-      const isMine = pending && (pending === "reload") === (getVerb() === "reload");
-      const verb = isMine ? pending : getVerb();
+    this.node.hidden = !this.#actions.mayChange(item.id);
+    for (const [button, verbs] of this.#buttons) {
+      const isMine = verbs.includes(pending);
+      const verb = isMine ? pending : this.#choose(verbs);
       const word = isMine ? `${t(`${verb}Pending`)}…` : t(verb);
       setText(button, word);
       button.ariaLabel = `${word} ${item.name}`;

@@ -1,20 +1,25 @@
-// The plugins' current states, from the events of the service, and whether the connection is live.
+// The plugins' current states, from the events of the service, whether the connection is live, and who is signed in.
 
 import { ask, pathOf } from "./api.js";
 import { getCode, onSession } from "./session.js";
 import { Stream } from "./stream.js";
 
 /** The fields that a `status` event replaces; all others of an item come from its manifest. */
-const STATE = ["status", "state", "detail", "manifest_error", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime", "startedAt", "health", "queued", "unmet", "limits"];
+const STATE = ["status", "state", "detail", "manifest_error", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime", "startedAt", "health", "queued", "unmet", "limits", "intent"];
 const KEPT_EXITS = 8;
 const METRICS_MS = 2000;
 const RESTARTED_MS = 8000;
+const MEMORY_MS = { ok: 60_000, unavailable: 5000 };
 
 export class PluginStore extends EventTarget {
   /** id → item of a snapshot, with `startedAt` (ms, server's clock), `changedAt` (ms, browser's clock) and `exits`. */
   plugins = new Map();
-  /** `kind`: connecting, live, lost or unavailable; `at` (ms): when the states were last known to be current. */
+  /** `kind`: connecting, live, lost, unavailable, or locked if reading needs a sign-in; `at` (ms): when the states were last known to be current. */
   connection = { kind: "connecting", at: 0 };
+  /** The answer of `GET /whoami`; undefined if not signed in, or not known yet. */
+  identity;
+  /** `store` of `GET /available`: whether the service can remember. */
+  memory = {};
   /** id → `{cpu_percent, memory_mb, …}` while signed in. */
   metrics = new Map();
   /** Whether the service was restarted a moment ago. */
@@ -24,16 +29,25 @@ export class PluginStore extends EventTarget {
   #skew = 0;
   #manifests = new Map();
   #metricsTimer;
+  #memoryTimer;
 
   constructor() {
     super();
     this.#stream = new Stream("events", {
       onEvent: (kind, data, id) => this.#take(kind, data, id),
-      onLost: ({ code, detail }) => this.#connect(code === "supervisor_unavailable" ? "unavailable" : "lost", detail),
+      onLost: ({ code, detail }) => {
+        if (code === "unauthorized") this.#lock();
+        else this.#connect(code === "supervisor_unavailable" ? "unavailable" : "lost", detail);
+      },
     });
-    onSession(() => this.#pollMetrics());
-    document.addEventListener("visibilitychange", () => this.#pollMetrics());
-    this.#pollMetrics();
+    onSession(() => {
+      // after a sign-out too: reading may need the token
+      if (!getCode() || this.connection.kind === "locked") this.retry();
+      this.#identify();
+      this.#pollMetrics();
+    });
+    document.addEventListener("visibilitychange", () => this.#poll());
+    this.#identify();
   }
 
   get isLive() {
@@ -63,6 +77,41 @@ export class PluginStore extends EventTarget {
     const answer = await this.#manifests.get(id);
     if (!answer) this.#manifests.delete(id);
     return answer;
+  }
+
+  /** Finds out whether the service can remember; called after an answer that says otherwise. */
+  async checkMemory() {
+    clearTimeout(this.#memoryTimer);
+    if (document.hidden || !this.isLive) return;
+    const { store = {} } = await ask("available").catch(() => ({}));
+    this.memory = store;
+    this.#notify("connection");
+    clearTimeout(this.#memoryTimer);
+    this.#memoryTimer = setTimeout(() => this.checkMemory(), MEMORY_MS[store.status] ?? MEMORY_MS.ok);
+  }
+
+  #poll() {
+    this.#pollMetrics();
+    this.checkMemory();
+  }
+
+  /** Asks who is signed in; a code that is not accepted is forgotten. */
+  async #identify() {
+    const code = getCode();
+    this.identity = undefined;
+    let problem;
+    const identity = code ? await ask("whoami").catch((error) => { problem = error; }) : undefined;
+    if (getCode() !== code) return;
+    this.identity = identity;
+    this.#notify("identity", { problem });
+    this.#notify("plugins");
+  }
+
+  /** Forgets what may not be seen without a sign-in. */
+  #lock() {
+    this.plugins = new Map();
+    this.#connect("locked");
+    this.#notify("plugins");
   }
 
   #take(kind, data, eventId) {
@@ -102,10 +151,11 @@ export class PluginStore extends EventTarget {
 
   #connect(kind, detail) {
     const { kind: before, detail: reason, at } = this.connection;
-    this.connection = { kind, detail, at: kind === "live" || before === "live" ? Date.now() : at };
+    this.connection = { kind, detail, at: kind === "locked" ? 0 : kind === "live" || before === "live" ? Date.now() : at };
     if (kind === before && detail === reason) return;
     this.#notify("connection");
-    this.#pollMetrics();
+    if (kind === "live" && getCode() && !this.identity) this.#identify();
+    this.#poll();
   }
 
   async #pollMetrics() {

@@ -1,4 +1,4 @@
-// Server-sent events by `fetch`. Unlike EventSource it sends the admin code, exposes error responses, and sees the
+// Server-sent events by `fetch`. Unlike EventSource it sends the token, exposes error responses, and sees the
 // heartbeats, whose absence reveals a dead connection.
 
 import { Problem, request } from "./api.js";
@@ -19,7 +19,8 @@ export class Stream {
 
   /**
    * Opens a stream; when it ends, opens it again from the last event on.
-   * @param handlers `onEvent(kind, data, id)`, and `onLost(problem)`, after which it reconnects by itself
+   * @param handlers `onEvent(kind, data, id)`; `onOpen()`, if there is one, each time that it has connected; and
+   *   `onLost(problem)`, after which it reconnects by itself, unless it needs another sign-in
    */
   constructor(path, handlers) {
     this.#path = path;
@@ -50,6 +51,7 @@ export class Stream {
       const headers = this.#lastId ? { "Last-Event-ID": this.#lastId } : {};
       const response = await request(this.#path, { headers, signal: abort.signal });
       this.#failures = 0;
+      this.#handlers.onOpen?.();
       await this.#read(response.body.pipeThrough(new TextDecoderStream()).getReader(), abort);
     } catch (error) {
       if (error instanceof Problem) problem = error;
@@ -58,7 +60,8 @@ export class Stream {
     if (this.#closed || this.#abort !== abort) return;
     const wait = problem.retryAfter * 1000 || RETRY_MS[Math.min(this.#failures, RETRY_MS.length - 1)];
     this.#failures += 1;
-    this.#timer = setTimeout(() => this.#connect(), wait);
+    if (problem.status === 401) this.#lastId = "";
+    else this.#timer = setTimeout(() => this.#connect(), wait);
     this.#handlers.onLost(problem);
   }
 

@@ -19,6 +19,13 @@ class Intent(Struct, frozen=True):
     """In seconds since 1970."""
 
 
+class DisabledInfo(Body, frozen=True, kw_only=True):
+    """Who has disabled a plugin, and when, as the list shows it."""
+
+    by: str
+    at: Time
+
+
 class IntentInfo(Body, frozen=True, kw_only=True):
     """An intent as the list and the status show it."""
 
