@@ -152,7 +152,7 @@ def test_odd_requests_are_logged_for_what_they_are(
 
 WITH_A_DEFECT = """
 from plugvisor.manager.manager import Manager
-async def start(*_):
+async def start(*_, **_more):
     raise RuntimeError("the words of a defect")
 Manager.start = start
 from plugvisor.cli.main import main
