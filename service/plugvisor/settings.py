@@ -117,6 +117,8 @@ class Settings:
     plugins_dir: Path
     run_dir: Path
     log_dir: Path
+    state_dir: Path
+    """Folder of the store."""
     cors_origins: tuple[str, ...]
     metrics_need_token: bool
     """Whether `GET /metrics` needs a token."""
@@ -133,8 +135,6 @@ class Settings:
     log_to_stdout: bool = False
     public_url: str | None = None
     """The address that clients use, without a path; None if it is that of `url`."""
-    state_dir: Path = Path("/nonexistent")
-    """Folder of the store."""
     remember: bool = True
     """Whether starts and stops are remembered as intents."""
     journal_days: int = 30

@@ -54,7 +54,7 @@ class Visitor:
             return {"type": "http.disconnect"}  # so that no delay takes time
 
         try:
-            await self.gate.check(Request(scope, hang_up), "admin")
+            await self.gate.check(Request(scope, hang_up))
         except Unauthorized:
             return "unauthorized"
         except TooManyAttempts as error:
@@ -216,7 +216,7 @@ def test_guesses_wait_and_those_beyond_a_number_do_not() -> None:
         def send(code: str) -> asyncio.Task[Identity]:
             headers = [(b"authorization", f"Bearer {code}".encode())]
             scope = {"type": "http", "method": "POST", "headers": headers, "client": ("203.0.113.1", 40000)}
-            return asyncio.create_task(visitor.gate.check(Request(scope, receive), "admin"))
+            return asyncio.create_task(visitor.gate.check(Request(scope, receive)))
 
         delayed = [send(f"guess-{number}") for number in range(MOST_DELAYED_PER_ADDRESS)]
         await asyncio.sleep(0)

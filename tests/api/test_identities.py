@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from plugvisor.api.auth.gate import BURST
 
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +118,23 @@ def test_a_name_is_taken_once_and_admin_stays(shared: PlugvisorStack) -> None:
     response = shared.http.delete("/identities/admin", headers={"Authorization": f"Bearer {ADMIN_CODE}"})
     assert (*outcome(response), response.json()["parameter"]) == (422, "invalid_request", "name")
     assert shared.get("/whoami").status_code == 200
+
+
+def test_a_body_that_comes_after_its_sender_was_removed_changes_nothing(
+    shared: PlugvisorStack, add: Callable[..., str]
+) -> None:
+    plugin_id = add(runtime=OFF)
+    token = shared.add_identity("slow", "operator")
+    body = json.dumps({"plugin_ids": [plugin_id]}).encode()
+    head = f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\nConnection: close"
+    with socket.create_connection(("127.0.0.1", shared.port), DEADLINE_SECONDS) as raw:
+        raw.sendall(f"POST /plugins/start HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode() + body[:1])
+        shared.post("/plugins/none")  # so that the service has seen the head
+        removed = shared.http.delete("/identities/slow", headers={"Authorization": f"Bearer {ADMIN_CODE}"})
+        assert removed.status_code == 200
+        raw.sendall(body[1:])
+        assert raw.recv(4096).startswith(b"HTTP/1.1 401 ")
+    assert shared.status(plugin_id)["status"] == "stopped"
 
 
 # -- the plugins that an operator may change

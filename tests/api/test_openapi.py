@@ -176,7 +176,10 @@ def test_codes_of_problems_are_ours() -> None:
 def begin_anew(plugvisor: PlugvisorStack) -> None:
     """Bring every plugin into a state of its own, whatever the requests that nobody thought of have made of it."""
     assert plugvisor.post("/plugins/stop", json={}).status_code == 200
+    for plugin_id in ("deaf", "off", "waiting"):
+        plugvisor.post(f"/plugin/{plugin_id}/enable")
     for plugin_id in ("told", "flapping", "failing"):
+        plugvisor.post(f"/plugin/{plugin_id}/enable")
         plugvisor.post(f"/plugin/{plugin_id}/start")
     plugvisor.wait_for_status("told", "running")
     plugvisor.wait_for_status("failing", "error")
@@ -198,6 +201,8 @@ def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
             plugvisor.post("/plugin/off/reload"),
             plugvisor.post("/plugin/off/stop"),
             plugvisor.post("/plugin/off/reload?wait=0"),
+            *(plugvisor.post(f"/plugin/off/{verb}") for verb in ("disable", "enable")),
+            plugvisor.http.delete("/plugin/off/intent", headers=code),
             plugvisor.post("/plugins/refresh"),
             *(plugvisor.post(f"/plugins/{verb}", json={"plugin_ids": ["off"]}) for verb in ("start", "stop")),
             plugvisor.post("/plugins/reload", json={"plugin_ids": ["off", "gone", "disabled"]}),
@@ -218,7 +223,8 @@ def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
         ]
     }
     plugvisor.start_running("deaf")
-    seen.add(check_answer(plugvisor.post("/plugin/deaf/stop?wait=0")))
+    seen |= {check_answer(plugvisor.post(f"/plugin/deaf/{verb}?wait=0")) for verb in ("stop", "disable")}
+    plugvisor.post("/plugin/deaf/enable")
     while True:  # something may have changed in between
         unchanged = plugvisor.http.get("/plugins", headers={"If-None-Match": etag})
         seen.add(check_answer(unchanged))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.container.engine import write_plugin
+from tests.container.engine import HARDENED, write_plugin
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.stack import ADMIN_CODE
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
     from tests.container.compose import Project
     from tests.container.engine import Container
+
+LIST_STATE = """
+import os
+try:
+    print(os.listdir("/var/lib/plugvisor"))
+except OSError as error:
+    print(error.strerror)
+"""
 
 
 def test_another_container_in_its_place(compose: Callable[..., Project], plugins: Path, tmp_path: Path) -> None:
@@ -48,6 +57,14 @@ def test_another_container_in_its_place(compose: Callable[..., Project], plugins
     done = [(entry.get("verb"), entry.get("plugin_id"), entry.get("identity")) for entry in entries]
     assert ("stop", "stopped", "deploy") in done, "which its predecessor has noted"
     assert ("add", None, "admin") in done
+
+
+def test_who_can_reach_the_store(run: Callable[..., Container]) -> None:
+    container = run(*HARDENED).wait_until_ready()
+    wait_for(lambda: "plugvisor.db" in container.execute("ls", "/var/lib/plugvisor", user="plugvisor"), "the store")
+    modes = container.execute("sh", "-c", "stat -c %a /var/lib/plugvisor/*", user="plugvisor").split()
+    assert {mode[-1] for mode in modes} == {"0"}, "others have no access"
+    assert container.run_python(LIST_STATE, user="plugin") == "Permission denied\n"
 
 
 def test_a_state_folder_that_cannot_be_written(run: Callable[..., Container], plugins: Path) -> None:

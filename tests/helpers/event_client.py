@@ -53,6 +53,8 @@ class EventClient:
     ) -> None:
         self.events: list[Received] = []
         self.comments: list[str] = []
+        self.last_id = ""
+        """What a browser would send as `Last-Event-ID`."""
         self.ended: str = ""
         """How the stream has ended: "cleanly", or how not."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
@@ -73,6 +75,10 @@ class EventClient:
                 if line.startswith(":"):
                     self.comments.append(value)
                 elif line == "\n" and fields:
+                    self.last_id = fields.get("id", self.last_id)
+                    if [*fields] == ["id"]:
+                        fields = {}
+                        continue
                     data = json.loads(fields["data"])
                     self.events.append(Received(fields["event"], fields.get("id", ""), data, time.monotonic()))
                     fields = {}

@@ -309,8 +309,7 @@ def test_what_a_killed_supervisord_left_is_no_hindrance(plugvisor: PlugvisorStac
         os.kill(pid, signal.SIGKILL)
     plugvisor.up()
     assert not is_alive(pid), "it would be a second one"
-    assert plugvisor.status("x")["status"] == "stopped"
-    assert plugvisor.start_running("x") != pid
+    assert plugvisor.wait_for_status("x", "running")["pid"] != pid, "it was started by request"
 
 
 # -- render, check, health, ctl

@@ -49,8 +49,9 @@ def test_the_service_is_alive_and_available(shared: PlugvisorStack, add: Callabl
     alive = shared.http.get("/health")
     assert (alive.status_code, alive.json()["status"], alive.json().keys()) == (200, "ok", {"status", "time"})
     available = shared.http.get("/available").json()
-    assert available.keys() == {"status", "available", "plugins_count", "time"}
+    assert available.keys() == {"status", "available", "plugins_count", "store", "time"}
     assert (available["status"], available["available"]) == ("ok", True)
+    assert available["store"] == {"status": "ok"}
     assert available["plugins_count"] == len(shared.http.get("/plugins").json()["plugins"])
 
 

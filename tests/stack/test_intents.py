@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
+from tests.helpers.event_client import open_events
 from tests.helpers.stack import ADMIN_CODE, QUICK, run_stack
 from tests.helpers.waiting import wait_for
 
@@ -116,13 +119,111 @@ def test_who_may_change_what_is_wanted(shared: PlugvisorStack, add: Callable[...
     assert (answer.status_code, answer.json()["code"]) == (404, "plugin_not_found")
 
 
+# -- supervisorctl
+
+
+def test_supervisorctl_is_an_operator(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
+    ok(shared.post(f"/plugin/{plugin_id}/start"))
+    shared.ctl("stop", plugin_id)
+    wait_for_intent(shared, plugin_id, "stopped", "supervisorctl")
+    shared.ctl("start", plugin_id)
+    wait_for_intent(shared, plugin_id, "running", "supervisorctl")
+    ok(shared.post(f"/plugin/{plugin_id}/stop"))
+    wait_for_intent(shared, plugin_id, "stopped", "admin")
+    with open_events(shared.port) as listener:
+        listener.wait("snapshot")
+        shared.ctl("start", plugin_id)
+        event = listener.wait("status", plugin_id=plugin_id, state="RUNNING")
+        assert event.data["intent"]["by"] == "supervisorctl"
+
+
+def test_an_intent_that_nothing_else_changes_with_is_an_event(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
+    ok(shared.post(f"/plugin/{plugin_id}/start"))
+    with open_events(shared.port) as listener:
+        listener.wait("snapshot")
+        delete(shared, f"/plugin/{plugin_id}/intent")
+        assert "intent" not in listener.wait("status", plugin_id=plugin_id).data
+
+
+# -- restarts of supervisord
+
+
+def test_a_boot_follows_what_was_asked_for(plugvisor: PlugvisorStack) -> None:
+    """And is no request itself; nor is a crash."""
+    quick = "supervisor.startsecs = 0"
+    plugvisor.write_plugin("stopped", runtime=quick)
+    plugvisor.write_plugin("stopped-by-ctl", runtime=quick)
+    plugvisor.write_plugin("untouched", runtime=quick)
+    plugvisor.write_plugin("disabled", runtime=quick)
+    plugvisor.write_plugin("lifted", runtime=quick)
+    plugvisor.write_plugin("forgotten", runtime=quick)
+    plugvisor.write_plugin("crashed", "raise SystemExit(3)", runtime=f"{quick}\nsupervisor.autorestart = false")
+    for name in ("started", "started-by-ctl", "asleep", "dependency"):
+        plugvisor.write_plugin(name, runtime=QUICK)
+    plugvisor.write_plugin("dependent", runtime=f"{QUICK}\ndepends_on.dependency.required = true")
+
+    def list_running() -> set[str]:
+        statuses = ok(plugvisor.http.get("/plugin/status"))["plugins"]
+        return {name for name, status in statuses.items() if status["status"] == "running"}
+
+    plugvisor.up()
+    plugvisor.wait_for_status("crashed", "error")
+    for name in ("stopped", "forgotten"):
+        plugvisor.wait_for_status(name, "running")
+        ok(plugvisor.post(f"/plugin/{name}/stop"))
+    ok(delete(plugvisor, "/plugin/forgotten/intent"))
+    ok(plugvisor.post("/plugin/started/start"))
+    plugvisor.post("/plugin/dependent/start?wait=20")
+    for name in ("disabled", "lifted"):
+        ok(plugvisor.post(f"/plugin/{name}/disable"))
+    ok(plugvisor.post("/plugin/lifted/enable"))
+    plugvisor.ctl("stop", "stopped-by-ctl")
+    plugvisor.ctl("start", "started-by-ctl")
+    wait_for_intent(plugvisor, "started-by-ctl", "running", "supervisorctl")
+    wait_for_intent(plugvisor, "stopped-by-ctl", "stopped", "supervisorctl")
+    intents = {plugin["id"]: plugin.get("intent") for plugin in ok(plugvisor.http.get("/plugins"))["plugins"]}
+    assert {name for name, intent in intents.items() if intent} == {
+        "stopped", "started", "started-by-ctl", "stopped-by-ctl", "dependent",
+    }  # fmt: skip
+    expected = {"untouched", "lifted", "forgotten", "started", "started-by-ctl", "dependent", "dependency"}
+    for boot in ("reload", "down", "SIGKILL"):
+        if boot == "reload":
+            pid = plugvisor.status("untouched")["pid"]
+            plugvisor.ctl("reload")
+            wait_for(lambda pid=pid: find_pid(plugvisor, "untouched") not in (0, pid), "another process")
+        else:
+            if boot == "SIGKILL":
+                assert plugvisor.process is not None
+                plugvisor.process.kill()
+                plugvisor.process.wait()
+            plugvisor.down()
+            plugvisor.up()
+        plugvisor.wait_for_status("crashed", "error")
+        wait_for(lambda: list_running() == expected, f"what was wanted, after {boot}; not {list_running()}")
+        assert {
+            plugin["id"]: plugin.get("intent") for plugin in ok(plugvisor.http.get("/plugins"))["plugins"]
+        } == intents
+        assert not listed(plugvisor, "disabled")["enabled"]
+
+
+def find_pid(stack: PlugvisorStack, plugin_id: str) -> int:
+    """A plugin's process; 0 while there is none, or the service is not there, as during a reload of supervisord."""
+    with contextlib.suppress(httpx.TransportError):
+        answer = stack.http.get("/plugin/status", params={"plugin_id": plugin_id})
+        pid: int = answer.json().get("pid", 0)
+        return pid
+    return 0
+
+
 # -- restarts of the service
 
 
 def test_a_service_that_is_killed_right_after_an_answer_has_forgotten_nothing(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("echo", runtime=QUICK)
     plugvisor.up()
-    for number in range(6):
+    for number in range(4):
         verb, wanted = (("start", "running"), ("stop", "stopped"))[number % 2]
         pid = plugvisor.service_pid
         ok(plugvisor.post(f"/plugin/echo/{verb}"))

@@ -100,6 +100,10 @@ def test_what_happens_while_the_service_is_down_is_found(plugvisor: PlugvisorSta
     assert list_states(plugvisor, "killed") == [("RUNNING", 1), ("EXITED", 1)]
     assert list_states(plugvisor, "started") == [("RUNNING", 1)]
     assert list_states(plugvisor, "again") == [("RUNNING", 1), ("RUNNING", 1)]
+    for _ in range(2):
+        asked = [entry for entry in read(plugvisor, kind="operation") if entry["identity"] == "supervisorctl"]
+        assert [(entry["plugin_id"], entry["verb"]) for entry in asked] == [("started", "start"), ("again", "start")]
+        restart_service(plugvisor)
     killed, started = read(plugvisor, plugin_id="killed")[-1], read(plugvisor, kind="service")[-1]
     assert killed["last_exit"]["signal"] == "SIGKILL"
     assert killed["at"] < started["at"], "it says when it happened, and not when it was found"

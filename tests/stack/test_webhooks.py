@@ -162,6 +162,17 @@ def test_what_a_dead_receiver_has_missed_comes_after_a_restart(plugvisor: Plugvi
     assert first.body["timestamp"] < later.data["since"] < later.body["timestamp"]
 
 
+def test_messages_are_sent_while_nothing_can_be_stored(plugvisor: PlugvisorStack, receiver: WebhookReceiver) -> None:
+    (plugvisor.root / "state").write_text("this is no folder")
+    configure(plugvisor, receiver.url)
+    receiver.statuses = [500]
+    plugvisor.write_plugin("mortal", DIES_AT_WISH, runtime=HANDS_OFF)
+    plugvisor.up()
+    die(plugvisor, "mortal")
+    [first, second] = receiver.wait(2)
+    assert (first.kind, first.id) == ("plugin.error", second.id)
+
+
 def test_a_redirect_is_not_followed(plugvisor: PlugvisorStack, receiver: WebhookReceiver) -> None:
     with run_receiver() as internal:
         receiver.statuses = [307]

@@ -40,6 +40,7 @@ def test_defaults(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.M
         plugins_dir=tmp_path / "plugins",
         run_dir=run_dir,
         log_dir=run_dir / "log",
+        state_dir=run_dir,
         cors_origins=(),
         metrics_need_token=True,
         runner=None,
@@ -56,7 +57,14 @@ def test_every_variable() -> None:
         PLUGINS_DIR="/p l;u\ngins",
         RUN_DIR="/run/x/../y",
         LOG_DIR="/var/log/中文",
+        STATE_DIR="/var/lib/中 文",
+        REMEMBER="false",
+        JOURNAL_DAYS="7",
+        JOURNAL_MB="20",
+        READ_AUTH="viewer",
         METRICS_AUTH="none",
+        WEBHOOKS=" https://a.example/hook?key=password, http://localhost:1 ",
+        WEBHOOK_SECRET_FILE="/etc/x/../webhook_secret",
         CORS_ORIGINS=" http://localhost:5173/, https://a.example,,*,http://[::1]:80 ",
         RUNNER="python -m 'my host' {entry} --id={id} {dir}/{{x}}",
         SUPERVISOR_URL="http://user:password@localhost:9001",
@@ -68,6 +76,13 @@ def test_every_variable() -> None:
         plugins_dir=Path("/p l;u\ngins"),
         run_dir=Path("/run/y"),
         log_dir=Path("/var/log/中文"),
+        state_dir=Path("/var/lib/中 文"),
+        remember=False,
+        journal_days=7,
+        journal_mb=20,
+        reads_need_token=True,
+        webhooks=("https://a.example/hook?key=password", "http://localhost:1"),
+        webhook_secret_file=Path("/etc/webhook_secret"),
         cors_origins=("http://localhost:5173", "https://a.example", "*", "http://[::1]:80"),
         metrics_need_token=False,
         runner=("python", "-m", "my host", "{entry}", "--id={id}", "{dir}/{{x}}"),
@@ -98,6 +113,16 @@ def test_the_home_folder_is_used_if_there_is_no_runtime_folder() -> None:
         temporary = Path(tempfile.gettempdir()) / f"plugvisor-{os.getuid()}"
         for unusable in ("relative", f"{home}/{'x' * 90}", f"{home}/a b", ""):
             assert Settings.from_env({"HOME": unusable}).run_dir == temporary, unusable
+
+
+def test_what_is_remembered_is_in_the_home_folder(tmp_path: Path) -> None:
+    state = tmp_path / ".local" / "state" / "plugvisor"
+    environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert Settings.from_env(environ).state_dir == state
+    assert Settings.from_env(environ | {"XDG_STATE_HOME": f"{tmp_path}/s"}).state_dir == tmp_path / "s" / "plugvisor"
+    for unusable in ("/proc/nobody", "relative", ""):
+        settings = Settings.from_env(environ | {"HOME": unusable})
+        assert settings.state_dir == settings.run_dir, "which is this user's own"
 
 
 def test_a_misspelt_variable_is_named_without_its_value() -> None:
@@ -220,6 +245,16 @@ def test_a_unix_socket() -> None:
             ("RUNNER", f"run {value}", "it must be a command")
             for value in ("{entry!x}", "{entry:d}", "{entry} {dir:9}")
         ),
+        *(("JOURNAL_DAYS", value, "from 1 to 3650") for value in ("0", "-1", "3651", "1.5", "x", "7 ")),
+        *(("JOURNAL_MB", value, "from 1 to 1000000") for value in ("0", "-1", "1000001", "x")),
+        *(("READ_AUTH", value, "`open` or `viewer`") for value in ("admin", "OPEN", "none")),
+        *(("METRICS_AUTH", value, "`viewer` or `none`") for value in ("operator", "open")),
+        *(("REMEMBER", value, "true or false") for value in ("yes", "1", "True")),
+        *(
+            ("WEBHOOKS", f"https://good.example,{value}", "URL 2 must look like https://example.com/hook")
+            for value in ("x", "ftp://a", "http://", "http://[::1", "http://a:0", "http://a:99999", "http://a b")
+        ),
+        ("STATE_DIR", "~no-such-user/x", "write the whole path"),
         ("RUNNER", "run '{entry}", "No closing quotation"),
         ("RUNNER", "run {entry", "expected '}'"),
         ("SUPERVISOR_URL", "unix://relative", "after unix:// there must be an absolute path"),
@@ -285,11 +320,12 @@ def test_the_table_lists_every_variable_that_is_read() -> None:
     Settings.from_env(recorder)
     read_admin_code(recorder)
     names = [variable.name for variable in VARIABLES]
-    assert set(names) == recorder.read_names - {"XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"}
+    others = {"XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"}
+    assert set(names) == recorder.read_names - others | {"PLUGVISOR_TOKEN"}, "which only commands read"
     assert len(set(names)) == len(names)
     assert all(variable.default and variable.meaning for variable in VARIABLES)
 
 
-def test_to_env_has_every_variable_but_the_admin_code() -> None:
+def test_to_env_has_every_variable_but_the_credentials() -> None:
     names = {variable.name for variable in VARIABLES}
-    assert read().to_env().keys() == names - {"PLUGVISOR_ADMIN_CODE", "PLUGVISOR_ADMIN_CODE_FILE"}
+    assert read().to_env().keys() == names - {"PLUGVISOR_ADMIN_CODE", "PLUGVISOR_ADMIN_CODE_FILE", "PLUGVISOR_TOKEN"}

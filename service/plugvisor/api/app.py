@@ -62,7 +62,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         await store.open()
         identities = Identities(store, admin_code)
         intents = Intents(store, remembers=settings.remember)
-        journal = Journal(store, settings.journal_days, settings.journal_mb)
+        journal = Journal(store, intents, settings.journal_days, settings.journal_mb)
         await asyncio.gather(identities.load(), intents.load(), journal.load())
         code_file = CodeFile(admin_code.path, identities, journal.recorder)
         code_file.open()

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.routing import Match
 from starlette.routing import Route as StarletteRoute
 
-from plugvisor.api.auth.permissions import require_plugin
+from plugvisor.api.auth.permissions import require_plugin, require_role
 from plugvisor.api.http.body_limit import has_body
 from plugvisor.api.operation_notes import find_request_id, make_request_id_header, note_operation
 from plugvisor.api.parameters import decode_body, decode_query
@@ -87,6 +87,8 @@ class Endpoint:
         self._route = route
         self._handler = route.handler
         self._query = route.query
+        self._role = route.role
+        self._setting = route.role_setting
         self._changes_plugin = route.method != "GET" and "{plugin_id}" in route.path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,14 +101,14 @@ class Endpoint:
         if is_change:
             scope["request_id"] = find_request_id(request.headers.get("X-Request-Id", ""))
         try:
-            if self._route.role is not None:
-                await self._check_role(request)
+            if self._role is not None and (not self._setting or getattr(scope["state"]["settings"], self._setting)):
+                await self._check_role(request, self._role)
             arguments: list[Any] = []
             if self._query is not None:
                 arguments.append(decode_query(self._query, scope["query_string"]))
             if self._route.method != "GET":
                 # nothing is done for a request that does not arrive whole
-                body = await request.body() if has_body(scope) else b""
+                body = await self._receive_body(request) if has_body(scope) else b""
                 if self._route.body is not None:
                     arguments.append(decode_body(self._route.body, body, self._route.example))
             response = await self._handler(request, *arguments)
@@ -134,13 +136,17 @@ class Endpoint:
             if is_logged:
                 self._log(request, f"{response.status_code}{code}{note}", began)
 
-    async def _check_role(self, request: Request[Any]) -> None:
-        setting = self._route.role_setting
-        if not setting or getattr(request.state["settings"], setting):
-            assert self._route.role is not None
-            identity = request.scope["identity"] = await request.state["gate"].check(request, self._route.role)
-            if self._changes_plugin:
-                require_plugin(identity, request.path_params["plugin_id"])
+    async def _receive_body(self, request: Request[Any]) -> bytes:
+        body = await request.body()
+        if "identity" in request.scope:  # a body may take its time, and the token may have been removed meanwhile
+            request.state["gate"].check_again(request.scope["identity"])
+        return body
+
+    async def _check_role(self, request: Request[Any], role: Role) -> None:
+        identity = request.scope["identity"] = await request.state["gate"].check(request)
+        require_role(identity, role)
+        if self._changes_plugin:
+            require_plugin(identity, request.path_params["plugin_id"])
 
     def _log(self, request: Request[Any], outcome: str, began: float) -> None:
         """Log who changed what, the outcome, and how long it took; reads are not logged."""

@@ -127,7 +127,7 @@ class EventHub:
                     yield b": heartbeat\n\n"
                     continue
                 client.turn.clear()
-                if piece := self._take(client):
+                if not client.is_gone and (piece := self._take(client)):
                     yield piece
                 if self._has_news(client):
                     self._line_up(client)

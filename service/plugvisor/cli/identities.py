@@ -31,13 +31,10 @@ def run_add(arguments: argparse.Namespace) -> int:
 def run_rotate(arguments: argparse.Namespace) -> int:
     """Replace a token; the new one is all that standard output gets."""
     answer = Client.from_env(os.environ).call("POST", f"{_path_of(arguments.name)}/rotate")
+    what = "code" if arguments.name == "admin" else "token"
+    _show_token(answer, f"has a new {what}, shown this once")
     if arguments.name == "admin":
-        words = (
-            "has a new code, shown this once, until another one is configured; commands find it in PLUGVISOR_TOKEN only"
-        )
-        _show_token(answer, words)
-    else:
-        _show_token(answer, "has a new token, shown this once")
+        print("it applies until another one is configured; commands need it as PLUGVISOR_TOKEN", file=sys.stderr)
     return 0
 
 

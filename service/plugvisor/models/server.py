@@ -1,8 +1,10 @@
 """The service itself as the API shows it."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from plugvisor.models.body import Body, Count, Pid, Time
+from msgspec import UNSET, Meta
+
+from plugvisor.models.body import Body, Count, OptionalText, Pid, Time
 
 
 class Liveness(Body, frozen=True, kw_only=True):
@@ -12,12 +14,23 @@ class Liveness(Body, frozen=True, kw_only=True):
     time: Time
 
 
+class StoreStatus(Body, frozen=True, kw_only=True):
+    """Whether what happens now is remembered."""
+
+    status: Literal["ok", "unavailable"]
+    detail: Annotated[OptionalText, Meta(description="why nothing is remembered, for a person")] = UNSET
+    set_aside: Annotated[
+        OptionalText, Meta(description="name of the broken file in the state folder, if there was one since the start")
+    ] = UNSET
+
+
 class Readiness(Body, frozen=True, kw_only=True):
     """`GET /available`, when it is."""
 
     status: Literal["ok"]
     available: Literal[True]
     plugins_count: Count
+    store: StoreStatus
     time: Time
 
 

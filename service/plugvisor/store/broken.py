@@ -21,7 +21,7 @@ SUFFIXES = ("", "-wal", "-shm", "-journal")
 """Of the files that are one database."""
 MOST_KEPT = 5
 """How many broken databases are kept, so that a failing disk is not filled with them."""
-_SMALL_TABLES = ("intent", "disabled", "asked", "identity", "admin_code")
+_SMALL_TABLES = ("intent", "disabled", "asked", "identity", "admin_code", "troubled", "outbox")
 
 
 def set_aside(path: Path) -> str:

@@ -13,6 +13,7 @@ from plugvisor.store.folder import (
     LOCK_NAME,
     BrokenDatabase,
     check_folder,
+    check_writable,
     has_database,
     lock_folder,
     make_folder,
@@ -73,6 +74,7 @@ class Database:
         make_folder(self._path.parent)
         mode = check_folder(self._path.parent)
         self._take_lock(mode)
+        check_writable(self._path.parent)
         broken = ""
         try:
             if is_condemned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -62,6 +63,13 @@ def check_folder(folder: Path, owners: Collection[int] = ()) -> int:
     if status.st_mode & (0o002 if status.st_uid == 0 else 0o022):
         raise UnsafeFolder("others can write in the state folder")
     return 0o660 if status.st_mode & 0o020 else 0o600
+
+
+def check_writable(folder: Path) -> None:
+    """Check that this process can write in the folder; raises `OSError`. SQLite does not say what is wrong."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        code = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(code, os.strerror(code))
 
 
 def lock_folder(folder: Path, mode: int) -> int:

@@ -41,7 +41,7 @@ class Saved(NamedTuple):
     entries: list[StoredEntry]
     """In the order of their sequences."""
     added: int
-    """How many of them are new rows."""
+    """How many of them are new to the caller."""
     size_bytes: int
 
 
@@ -78,39 +78,51 @@ def save(connection: sqlite3.Connection, entries: Sequence[StoredEntry], last_se
     """Add entries, or bring those up to date that have an id; each gets the next sequence.
 
     Args:
-        last_sequence: the last one of which a client may know.
+        last_sequence: the last one that the caller knows.
     """
     sequence, is_empty = _find_last_sequence(connection)
     if is_empty and last_sequence > sequence:  # this database has taken the place of another one
         _remember_pruned(connection, last_sequence)
-    sequence = max(sequence, last_sequence)
+    unknown = range(last_sequence + 1, sequence + 1)
     saved = []
     added = 0
-    for sequence, entry in enumerate(entries, sequence + 1):  # noqa: B020 - each goes on from the last
-        entry_id = entry.id
-        if not entry_id or not _update(connection, entry, sequence):
-            entry_id = _insert(connection, entry, sequence)
-            added += 1
-        saved.append(entry._replace(id=entry_id, sequence=sequence))
+    for sequence, entry in enumerate(entries, max(sequence, last_sequence) + 1):  # noqa: B020 - each goes on from there
+        # a write that was not waited for to its end may have added it
+        entry_id = entry.id or (_find_added(connection, entry, unknown) if unknown else 0)
+        row = entry._replace(id=entry_id, sequence=sequence)
+        if not (entry_id and _update(connection, row)):
+            row = row._replace(id=_insert(connection, row))
+        added += row.id != entry.id
+        saved.append(row)
     return Saved(saved, added, measure(connection))
 
 
-def _update(connection: sqlite3.Connection, entry: StoredEntry, sequence: int) -> bool:
+def _find_added(connection: sqlite3.Connection, entry: StoredEntry, sequences: range) -> int:
+    """The id of an entry, if it was added with one of these sequences; else 0."""
+    row = connection.execute(
+        "SELECT id FROM journal INDEXED BY journal_by_plugin "
+        "WHERE plugin_id = ? AND kind = ? AND at = ? AND sequence BETWEEN ? AND ?",
+        (entry.plugin_id, entry.kind, entry.at, sequences[0], sequences[-1]),
+    ).fetchone()
+    return row[0] if row is not None else 0
+
+
+def _update(connection: sqlite3.Connection, entry: StoredEntry) -> bool:
     """Returns whether it is still there; the database may be another one, in which the id is another entry's."""
     return (
         connection.execute(
             "UPDATE journal SET sequence = ?, until = ?, times = ?, facts = ? "
             "WHERE id = ? AND at = ? AND plugin_id = ?",
-            (sequence, entry.until, entry.times, entry.facts, entry.id, entry.at, entry.plugin_id),
+            (entry.sequence, entry.until, entry.times, entry.facts, entry.id, entry.at, entry.plugin_id),
         ).rowcount
         > 0
     )
 
 
-def _insert(connection: sqlite3.Connection, entry: StoredEntry, sequence: int) -> int:
+def _insert(connection: sqlite3.Connection, entry: StoredEntry) -> int:
     rowid = connection.execute(
         "INSERT INTO journal (sequence, at, until, times, kind, plugin_id, facts) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (sequence, *entry[2:]),
+        entry[1:],
     ).lastrowid
     assert rowid is not None
     return rowid

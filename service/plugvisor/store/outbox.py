@@ -1,4 +1,4 @@
-"""Webhook messages in the store until they are delivered, one row for each receiver."""
+"""What webhooks need to remember: the messages until they are delivered, and which plugins were in trouble."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class StoredDelivery(NamedTuple):
-    """A message that one receiver is still to get."""
+    """A message that one receiver is still to get: a row."""
 
     id: str
     """The message's; the same for every receiver."""
@@ -48,3 +48,24 @@ def replace_all(connection: sqlite3.Connection, deliveries: Iterable[StoredDeliv
     """Have exactly these deliveries."""
     connection.execute("DELETE FROM outbox")
     save(connection, deliveries)
+
+
+def load_troubled(connection: sqlite3.Connection) -> set[str]:
+    """Read the ids of the plugins that were in trouble and have not been well since."""
+    return {plugin_id for (plugin_id,) in connection.execute("SELECT plugin_id FROM troubled")}
+
+
+def add_troubled(connection: sqlite3.Connection, plugin_ids: Iterable[str]) -> None:
+    """Remember that plugins are in trouble."""
+    connection.executemany("INSERT OR IGNORE INTO troubled VALUES (?)", [(plugin_id,) for plugin_id in plugin_ids])
+
+
+def remove_troubled(connection: sqlite3.Connection, plugin_ids: Iterable[str]) -> None:
+    """Remember that plugins are well, or gone."""
+    connection.executemany("DELETE FROM troubled WHERE plugin_id = ?", [(plugin_id,) for plugin_id in plugin_ids])
+
+
+def replace_troubled(connection: sqlite3.Connection, plugin_ids: Iterable[str]) -> None:
+    """Have exactly these plugins be in trouble."""
+    connection.execute("DELETE FROM troubled")
+    add_troubled(connection, plugin_ids)

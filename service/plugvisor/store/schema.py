@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
+from contextlib import closing
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -86,9 +87,6 @@ MIGRATIONS = (
 """Number N leads from version N to N + 1."""
 
 
-TABLES = frozenset(re.findall(r"^ *CREATE TABLE (\w+)", "".join(MIGRATIONS), re.MULTILINE))
-
-
 class DamagedDatabase(sqlite3.DatabaseError):
     """The file is a database, but not a whole one of ours."""
 
@@ -132,10 +130,21 @@ def open_database(path: Path, *, is_suspect: bool = False) -> sqlite3.Connection
     return connection
 
 
+@cache
+def list_tables() -> frozenset[str]:
+    """The names of the tables that the migrations lead to."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript("".join(MIGRATIONS))
+        return _read_tables(connection)
+
+
+def _read_tables(connection: sqlite3.Connection) -> frozenset[str]:
+    return frozenset(name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"))
+
+
 def _check(connection: sqlite3.Connection, *, is_suspect: bool) -> None:
     """Check that the tables are there, and with `is_suspect` that every page can be read; raises `DamagedDatabase`."""
-    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if missing := TABLES - names:
+    if missing := list_tables() - _read_tables(connection):
         raise DamagedDatabase(f"it has no table {min(missing)!r}")
     if is_suspect:
         for (finding,) in connection.execute("PRAGMA quick_check(1)"):

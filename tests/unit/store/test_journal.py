@@ -91,9 +91,18 @@ def test_a_new_database_goes_on_from_the_sequences_of_the_one_before(database: s
     [entry] = add(database, make_entry(1.0), last=41)
     assert entry.sequence == 42
     assert find_pruned(database) == 41
-    add(database, make_entry(1.0), last=41)
+    add(database, make_entry(2.0), last=42)
     assert find_pruned(database) == 41
     assert sum_up(database)[:2] == (2, 43)
+
+
+def test_an_entry_that_a_failed_write_has_added_is_not_added_again(database: sqlite3.Connection) -> None:
+    entries = [make_entry(1.0), make_entry(1.0, plugin_id="b")]
+    known = add(database, make_entry(1.0))
+    unnoticed = add(database, *entries, last=1)
+    added = add(database, *entries, make_entry(2.0), last=1)
+    assert [entry.id for entry in added] == [*(entry.id for entry in unnoticed), 4]
+    assert [entry.id for entry in read_page(database, Filter(), 10, None)] == [4, 3, 2, known[0].id]
 
 
 @pytest.mark.parametrize("plugin_id", PLUGINS)

@@ -20,7 +20,6 @@ from plugvisor.models.stored.intent import Intent
 from plugvisor.store import intents
 from plugvisor.store.broken import MOST_KEPT, set_aside
 from plugvisor.store.schema import open_database
-from plugvisor.store.space import release_pages
 from plugvisor.store.store import FILE_NAME, Store
 from plugvisor.store.work_queue import MOST_POSTED, Item, WorkQueue
 
@@ -244,19 +243,6 @@ def test_in_a_shared_folder_the_files_are_the_groups(tmp_path: Path) -> None:
         run(test)
     finally:
         os.umask(before)
-
-
-def test_space_is_given_back(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with opened(tmp_path) as store:
-            await store.write(lambda c: c.execute("INSERT INTO asked VALUES ('web', ?)", ("x" * 4_000_000,)))
-            await until(lambda: store.size_bytes > 4_000_000)
-            await store.write(lambda connection: connection.execute("DELETE FROM asked"))
-            while await store.write(release_pages):
-                pass
-        assert store.path.stat().st_size < 500_000
-
-    run(test)
 
 
 # -- a broken file

@@ -11,10 +11,11 @@ import time
 from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.errors import Forbidden, TooManyAttempts, Unauthorized
+from plugvisor.errors import TooManyAttempts, Unauthorized
 from plugvisor.models.stored.identity import Identity
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive
 
     from plugvisor.manager.identities.identities import Identities
-    from plugvisor.models.stored.identity import Role
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class _Sender:
 
 
 class Gate:
-    """Finds out who sends a request, and whether the role is enough.
+    """Finds out who sends a request.
 
     A token or a strong admin code cannot be guessed, so the right one passes at any time: nobody can lock its owner
     out. A weak code is not compared while its sender is throttled, or the throttle would not slow guessing.
@@ -73,22 +73,23 @@ class Gate:
         self.failures = dict.fromkeys(REASONS, 0)
         """How many requests were rejected since the service began, by reason."""
 
-    async def check(self, request: Request[Any], role: Role) -> Identity:
-        """Let an authorized request pass; returns who has sent it.
+    async def check(self, request: Request[Any]) -> Identity:
+        """Find out who has sent a request that needs a token.
 
         Raises:
             Unauthorized: no token, or a wrong one; after a delay if the client has sent too many.
             TooManyAttempts: too many wrong ones came from the same client.
-            Forbidden: the role is not enough.
         """
         token = _read_token(request)
         if not token:
             self.failures["missing"] += 1
             raise Unauthorized("a token or the admin code is needed: send it as `Authorization: Bearer <token>`")
-        identity = request.scope["identity"] = await self.check_token(token, request, request.receive)
-        if not identity.has(role):
-            raise Forbidden(f"this needs the role {role}, and {identity.name!r} has the role {identity.role}", role)
-        return identity
+        return await self.check_token(token, request, request.receive)
+
+    def check_again(self, identity: Identity) -> None:
+        """Raise `Unauthorized` if the token that has proved an identity before is valid no more."""
+        if not self._identities.is_valid(identity):
+            raise Unauthorized(_WRONG)
 
     async def check_token(self, token: bytes, connection: HTTPConnection[Any], receive: Receive) -> Identity:
         """Find out whose token it is, however it was sent; a disconnect that is received ends a delay.
@@ -180,7 +181,11 @@ def _read_token(request: Request[Any]) -> bytes:
 
 def find_address(connection: HTTPConnection[Any]) -> str:
     """The client's address; of an IPv6 address its /64 network, which one client has as a whole."""
-    host = connection.client.host if connection.client else ""
+    return _find_network(connection.client.host if connection.client else "")
+
+
+@lru_cache(maxsize=_MOST_SENDERS)
+def _find_network(host: str) -> str:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which plugins an identity may change."""
+"""What an identity may do, and with which plugins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from plugvisor.errors import Forbidden
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from plugvisor.models.stored.identity import Identity
+    from plugvisor.models.stored.identity import Identity, Role
+
+
+def require_role(identity: Identity, role: Role) -> None:
+    """Raise `Forbidden` if the role of an identity is not enough."""
+    if not identity.has(role):
+        raise Forbidden(f"this needs the role {role}, and {identity.name!r} has the role {identity.role}", role)
 
 
 def require_plugin(identity: Identity, plugin_id: str) -> None:

@@ -15,7 +15,7 @@ from plugvisor.api.timestamps import format_time
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.plugin import CheckResult, PluginHealth
 from plugvisor.models.process import NEVER_ADDED, Process, Status
-from plugvisor.models.server import Liveness, Readiness, ServerInfo, SupervisorInfo
+from plugvisor.models.server import Liveness, Readiness, ServerInfo, StoreStatus, SupervisorInfo
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plugvisor.api.state import State
     from plugvisor.manager.checks.check_state import CheckReport
     from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.store.store import Store
 
 
 async def show_liveness(_request: Request[State]) -> Response:
@@ -32,14 +33,27 @@ async def show_liveness(_request: Request[State]) -> Response:
 
 
 async def show_readiness(request: Request[State]) -> Response:
-    """Whether the service can do its work: whether supervisord can be reached."""
+    """Whether the service can do its work: whether supervisord can be reached. It does without the store."""
     plugins_count = len(request.state["manager"].catalog)
     try:
         request.state["engine"].read()
     except SupervisorUnavailable as error:
         return respond_with_problem(make_unavailable(error, plugins_count, format_time()))
-    body = Readiness(status="ok", available=True, plugins_count=plugins_count, time=format_time())
+    body = Readiness(
+        status="ok",
+        available=True,
+        plugins_count=plugins_count,
+        store=_make_store_status(request.state["store"]),
+        time=format_time(),
+    )
     return respond(body, headers=NO_STORE)
+
+
+def _make_store_status(store: Store) -> StoreStatus:
+    problem = store.problem
+    return StoreStatus(
+        status="unavailable" if problem else "ok", detail=problem or UNSET, set_aside=store.set_aside or UNSET
+    )
 
 
 async def show_server(request: Request[State]) -> Response:

@@ -51,6 +51,8 @@ class Intents:
         """Called with the id of a plugin whose intent has changed or that was disabled or enabled; None: all may be."""
         self.on_stored: list[Callable[[], object]] = []
         """Called when the store has, or could not, take a change."""
+        self.on_asked: list[Callable[[str, Asked], object]] = []
+        """Called with each request of supervisorctl, once, and the id of its plugin."""
         self._store = store
         self._remembers = remembers
         self._intents: dict[str, Intent] = {}
@@ -158,16 +160,22 @@ class Intents:
 
     def follow(self, engine: Engine, plugin_id: str | None = None) -> None:
         """Take over what operators have asked for by supervisorctl, each request once; with None, of all plugins."""
-        if self._remembers and self._is_loaded and engine.is_live:
+        if self._is_loaded and engine.is_live:
             processes = engine.read().items() if plugin_id is None else [(plugin_id, engine.get(plugin_id))]
             for name, process in processes:
                 if process.asked is not None and process.asked.token != self._asked.get(name):
                     self._take_over(name, process.asked)
+            if plugin_id is None:
+                self._changed_before.clear()
 
     def _take_over(self, plugin_id: str, asked: Asked) -> None:
         self._asked[plugin_id] = asked.token
+        for callback in self.on_asked:
+            callback(plugin_id, asked)
         known = self._intents.get(plugin_id)
-        if known is not None and asked.at < known.at <= asked.at + OVERLAP_SECONDS:
+        is_undone = known is not None and asked.at < known.at <= asked.at + OVERLAP_SECONDS
+        is_stale = is_undone or (id(self._intents), plugin_id) in self._changed_before
+        if is_stale or not self._remembers:
             self._begin_write(plugin_id)
         else:
             self._change(self._intents, plugin_id, Intent(asked.wanted, SUPERVISORCTL, asked.at))

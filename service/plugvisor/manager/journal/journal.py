@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from plugvisor import VERSION
+from plugvisor.manager.intents.intents import SUPERVISORCTL
 from plugvisor.manager.journal.health_follower import HealthFollower
 from plugvisor.manager.journal.process_follower import ProcessFollower
 from plugvisor.manager.journal.pruner import Pruner
@@ -16,7 +17,9 @@ from plugvisor.models.stored.journal import Facts, NewEntry
 
 if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
+    from plugvisor.manager.intents.intents import Intents
     from plugvisor.manager.manager import Manager
+    from plugvisor.models.process import Asked
     from plugvisor.store.store import Store
 
 
@@ -28,12 +31,13 @@ class Journal:
         megabytes: how large the database may be.
     """
 
-    def __init__(self, store: Store, days: int, megabytes: int) -> None:
+    def __init__(self, store: Store, intents: Intents, days: int, megabytes: int) -> None:
         self.recorder = Recorder(store)
         self._store = store
         self._pruner = Pruner(store, self.recorder, days, megabytes)
         self._processes: ProcessFollower | None = None
         self._healths: HealthFollower | None = None
+        intents.on_asked.append(self._on_asked)
 
     async def load(self) -> None:
         """Find out what the journal has; nothing is raised."""
@@ -59,6 +63,10 @@ class Journal:
         await self._pruner.close()
         self._note_service("stopped")
         await self.recorder.close()
+
+    def _on_asked(self, plugin_id: str, asked: Asked) -> None:
+        verb = "start" if asked.wanted == "running" else "stop"
+        self.recorder.note(NewEntry("operation", Facts(identity=SUPERVISORCTL, verb=verb), plugin_id, asked.at))
 
     def _note_service(self, verb: str, detail: str = "") -> None:
         facts = Facts(subject="service", verb=verb, detail=detail or UNSET)

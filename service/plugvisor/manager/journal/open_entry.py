@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from plugvisor.models.stored.journal import Facts, NewEntry
 
 Key = tuple[Any, ...]
+_REQUESTS = ("operation", "identity", "installation")
 
 
 def make_key(entry: NewEntry) -> Key | None:
@@ -20,9 +21,9 @@ def make_key(entry: NewEntry) -> Key | None:
 
     Not their details, nor when a process has ended: those differ from one time to the next.
     """
-    facts = entry.facts
-    if facts.request_id is not UNSET or facts.changes is not UNSET:
+    if entry.kind in _REQUESTS:
         return None
+    facts = entry.facts
     ended = facts.last_exit
     return (
         entry.kind,
@@ -30,7 +31,6 @@ def make_key(entry: NewEntry) -> Key | None:
         facts.status,
         facts.state,
         facts.health,
-        facts.identity,
         facts.verb,
         facts.outcome,
         facts.subject,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.08
 """Entries within this time are written together."""
 RETRY_SECONDS = 1.0
 """How soon what the store has not taken is written again."""
@@ -66,6 +66,7 @@ class Recorder:
         self._lost = 0
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
         self._is_closed = False
 
     @property
@@ -85,6 +86,8 @@ class Recorder:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._counting is not None:
+            self._counting.cancel()
         if self._writing is not None:
             await self._writing
         while self._waiting and await self._write():
@@ -172,7 +175,7 @@ class Recorder:
     # -- the store
 
     def _on_replaced(self) -> None:
-        """There is a new database, and it is empty."""
+        """There is another database; it is empty, or an older one."""
         self.entries = 0
         for entry in (*self._open.values(), *self._waiting):
             entry.id = 0
@@ -181,15 +184,18 @@ class Recorder:
             f"the database was broken and is kept as {name}; a new one was begun" if name else "a new one was begun"
         )
         self.note(NewEntry("service", Facts(subject="store", verb="replaced", detail=detail)))
+        self._count_later()
 
     def _on_store(self) -> None:
         verb = "available" if self._store.is_available else "unavailable"
         self.note(NewEntry("service", Facts(subject="store", verb=verb)))
         if self._store.is_available and not self.entries:
-            asyncio.get_running_loop().create_task(self._count())
+            self._count_later()
+
+    def _count_later(self) -> None:
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count())
 
     async def _count(self) -> None:
         with contextlib.suppress(StoreUnavailable):
-            totals = await self._store.read(stored.sum_up)
-            self.entries, self.size_bytes = totals.entries, totals.size_bytes
-            self.sequence = max(self.sequence, totals.sequence)
+            self.entries, _, self.size_bytes = await self._store.read(stored.sum_up)

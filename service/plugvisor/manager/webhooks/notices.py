@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from plugvisor.plugins.catalog import Plugin
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_DETAIL = 2048
+"""In characters: thousands of messages may be waiting."""
 
 
 class Seen(NamedTuple):
@@ -83,44 +87,66 @@ class Notices:
         self._engine = engine
         self._troubled = troubled
         self._on_notice = on_notice
-        self._seen: dict[str, Seen] | None = None
+        self._seen: dict[str, Seen] = {}
+        self._catalog: Mapping[str, Plugin] | None = None
+        """Of the last look at all; None before the first snapshot."""
 
     def open(self) -> None:
         """Begin to follow the plugins."""
         self._engine.on_change.append(self._follow)
         self._manager.on_facts.append(self._follow)
-        self._manager.on_change.append(self._follow)
+        self._manager.on_change.append(self._follow_catalog)
         self._follow()
 
     def close(self) -> None:
         """Follow them no more."""
         self._engine.on_change.remove(self._follow)
         self._manager.on_facts.remove(self._follow)
-        self._manager.on_change.remove(self._follow)
+        self._manager.on_change.remove(self._follow_catalog)
 
     def _follow(self, plugin_id: str | None = None) -> None:
         """A plugin has changed, or with None every one may have."""
+        self._guard(self._look_at_all if plugin_id is None or self._catalog is None else partial(self._look, plugin_id))
+
+    def _follow_catalog(self) -> None:
+        """Some plugins were read again; a refresh can say that once for each."""
+        self._guard(self._look_at_all if self._catalog is None else self._look_at_others)
+
+    def _guard(self, look: Callable[[], object]) -> None:
         try:
-            catalog, processes = self._manager.catalog, self._engine.read()
-            if plugin_id is None or self._seen is None:
-                self._look_at_all(catalog, processes)
-            elif plugin_id in catalog:
-                self._look(self._seen, catalog[plugin_id], processes.get(plugin_id))
+            look()
         except SupervisorUnavailable:
             return  # when it is back, everything may have changed
         except Exception:
             logger.exception("cannot follow the plugins for webhooks")
 
-    def _look_at_all(self, catalog: Mapping[str, Plugin], processes: Mapping[str, Process]) -> None:
-        is_first = self._seen is None
-        self._seen = {name: seen for name, seen in (self._seen or {}).items() if name in catalog}
-        self._troubled.keep(catalog)
-        for plugin in catalog.values():
-            self._look(self._seen, plugin, processes.get(plugin.id), is_first=is_first)
+    def _look_at_all(self) -> None:
+        processes = self._engine.read()
+        is_first = self._catalog is None
+        self._take_catalog()
+        for plugin in self._manager.catalog.values():
+            self._look_at(plugin, processes.get(plugin.id), is_first=is_first)
 
-    def _look(
-        self, all_seen: dict[str, Seen], plugin: Plugin, process: Process | None, *, is_first: bool = False
-    ) -> None:
+    def _look_at_others(self) -> None:
+        processes, before = self._engine.read(), self._catalog or {}
+        self._take_catalog()
+        for plugin in self._manager.catalog.values():
+            if plugin is not before.get(plugin.id):
+                self._look_at(plugin, processes.get(plugin.id))
+
+    def _look(self, plugin_id: str) -> None:
+        process = self._engine.read().get(plugin_id)
+        if plugin_id in self._manager.catalog:
+            self._look_at(self._manager.catalog[plugin_id], process)
+
+    def _take_catalog(self) -> None:
+        """Forget the plugins that are gone."""
+        self._catalog = self._manager.catalog
+        for plugin_id in self._seen.keys() - self._catalog.keys():
+            del self._seen[plugin_id]
+        self._troubled.keep(self._catalog)
+
+    def _look_at(self, plugin: Plugin, process: Process | None, *, is_first: bool = False) -> None:
         facts = self._manager.facts(plugin.id)
         shown = report(plugin, process, time.monotonic(), facts)
         now = Seen(shown.status, shown.state, facts.health if facts else None, shown.process.last_exit)
@@ -129,10 +155,10 @@ class Notices:
             is_news = self._troubled.is_known and plugin.id not in self._troubled
             before = Seen() if is_news and now.is_in_trouble else now
         else:
-            before = all_seen.get(plugin.id, Seen(last_exit=now.last_exit))
+            before = self._seen.get(plugin.id, Seen(last_exit=now.last_exit))
             if now == before:
                 return
-        all_seen[plugin.id] = now
+        self._seen[plugin.id] = now
         kinds = find_kinds(before, now)
         if now.is_in_trouble:
             self._troubled.add(plugin.id)
@@ -149,7 +175,7 @@ def _make_data(plugin_id: str, shown: Report, health: Health | None) -> WebhookD
         plugin_id=plugin_id,
         status=shown.status,
         state=shown.state.name,  # type: ignore[arg-type] # a test holds the two against each other
-        detail=shown.detail or UNSET,
+        detail=shown.detail[:_LONGEST_DETAIL] or UNSET,
         health=health or UNSET,
         last_exit=_show_exit(last_exit) if last_exit else UNSET,
         since=_format_time(time.time()),

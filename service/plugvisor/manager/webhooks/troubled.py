@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import StoreUnavailable
-from plugvisor.store import troubled as stored
+from plugvisor.store import outbox as stored
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,7 +31,7 @@ class Troubled:
     async def open(self) -> None:
         """Read which they were."""
         try:
-            self._ids = await self._store.read(stored.load)
+            self._ids = await self._store.read(stored.load_troubled)
             self.is_known = True
         except StoreUnavailable:
             pass
@@ -49,7 +49,7 @@ class Troubled:
         """A plugin is in trouble."""
         if plugin_id not in self._ids:
             self._ids.add(plugin_id)
-            self._store.post(lambda connection: stored.add(connection, [plugin_id]))
+            self._store.post(lambda connection: stored.add_troubled(connection, [plugin_id]))
 
     def remove(self, plugin_id: str) -> None:
         """A plugin is well."""
@@ -62,9 +62,9 @@ class Troubled:
     def _remove(self, plugin_ids: list[str]) -> None:
         if plugin_ids:
             self._ids.difference_update(plugin_ids)
-            self._store.post(lambda connection: stored.remove(connection, plugin_ids))
+            self._store.post(lambda connection: stored.remove_troubled(connection, plugin_ids))
 
     def _save_all(self) -> None:
         """The store may have missed something, or be another one."""
         plugin_ids = list(self._ids)
-        self._store.post(lambda connection: stored.replace_all(connection, plugin_ids))
+        self._store.post(lambda connection: stored.replace_troubled(connection, plugin_ids))

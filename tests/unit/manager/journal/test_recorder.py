@@ -38,6 +38,12 @@ class FailingStore(Store):
     """A store that can be made unavailable."""
 
     is_failing = False
+    broken_file = ""
+
+    @property
+    def set_aside(self) -> str:
+        """What the test says."""
+        return self.broken_file
 
     async def write(self, work: Any) -> Any:
         """Write, unless the test says otherwise."""
@@ -126,7 +132,7 @@ def test_what_happens_again_and_again_is_counted_up_and_the_states_in_between_to
         make_state("EXITED"),
         make_state("RUNNING", code=1),
         NewEntry("check", Facts(state="RUNNING"), "a"),
-        NewEntry("state", Facts(state="RUNNING", request_id="one"), "a"),
+        NewEntry("state", Facts(state="RUNNING", health="healthy"), "a"),
     ],
 )
 def test_what_differs_is_another_entry(tmp_path: Path, other: NewEntry) -> None:
@@ -238,6 +244,36 @@ def test_what_there_is_no_room_for_is_counted(tmp_path: Path, monkeypatch: pytes
     run(tmp_path, scenario)
 
 
+def test_what_was_stored_though_the_store_did_not_say_so_is_not_stored_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk did not answer in time, and has written it all the same."""
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+
+    async def scenario(desk: Desk) -> None:
+        desk.recorder.note(make_state("STARTING"))
+        await desk.read()
+        write = desk.store.write
+
+        async def write_unnoticed(work: Any) -> Any:
+            desk.store.write = write  # type: ignore[method-assign]
+            await write(work)
+            raise StoreUnavailable("the disk does not answer")
+
+        desk.store.write = write_unnoticed  # type: ignore[method-assign]
+        desk.clock.now += 1
+        desk.recorder.note(make_state("STARTING"))
+        desk.recorder.note(make_state("RUNNING"))
+        desk.recorder.note(make_state("RUNNING", "b"))
+        await wait_until(lambda: desk.recorder.failures, "the failure")
+        desk.recorder.note(make_state("RUNNING"))
+        entries = await desk.read()
+        assert [(entry.plugin_id, entry.times) for entry in entries] == [("a", 2), ("a", 2), ("b", 1)]
+        assert desk.recorder.entries == 3
+
+    run(tmp_path, scenario)
+
+
 def test_what_is_noted_last_is_stored_when_it_closes(tmp_path: Path) -> None:
     async def noting(desk: Desk) -> None:
         for number in range(2500):
@@ -260,7 +296,7 @@ def test_a_new_database_gets_what_happens_from_then_on(tmp_path: Path) -> None:
             connection.execute("DELETE FROM journal")
 
         await desk.store.write(empty)
-        desk.store.set_aside = "plugvisor.db.broken"
+        desk.store.broken_file = "plugvisor.db.broken"
         for callback in desk.store.on_replaced:
             callback()
         desk.recorder.note(make_state("RUNNING"))

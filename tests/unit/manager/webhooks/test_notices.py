@@ -74,7 +74,11 @@ class Setup:
 
     def add(self, plugin_id: str, problem: str = "") -> None:
         manifest = make_manifest(id=plugin_id)
-        self.manager.catalog[plugin_id] = Plugin(plugin_id, Path("/p"), manifest, "program", problem)
+        plugin = Plugin(plugin_id, Path("/p"), manifest, "program", problem)
+        self.set_catalog({**self.manager.catalog, plugin_id: plugin})
+
+    def set_catalog(self, catalog: dict[str, Plugin]) -> None:
+        self.manager.catalog = catalog
         for callback in self.manager.on_change:
             callback()
 
@@ -129,6 +133,11 @@ def test_the_message_describes_the_plugin(setup: Setup) -> None:
     assert data.detail == "it ended unexpectedly, with exit code 3; its log may say why"
     assert data.last_exit.code == 3  # type: ignore[union-attr]
     assert data.last_exit.at == "1970-01-01T00:16:40.500000Z"  # type: ignore[union-attr]
+
+
+def test_a_long_reason_is_cut(setup: Setup) -> None:
+    setup.engine.set("a", FATAL, spawn_error="x" * 100_000)
+    assert len(setup.data[0].detail) == 2048  # type: ignore[arg-type]
 
 
 def test_a_plugin_that_is_given_up(setup: Setup) -> None:
@@ -245,7 +254,7 @@ def test_manifests_and_removed_plugins(setup: Setup) -> None:
     assert setup.data[-1].detail == "its manifest is invalid: plugin.toml line 1: no"
     setup.add("b", problem="plugin.toml line 1: no")  # it was not there
     assert setup.take() == [ERROR]
-    del setup.manager.catalog["b"]
+    setup.set_catalog({"a": setup.manager.catalog["a"]})
     setup.add("a")
     setup.engine.set("b", RUNNING)  # no plugin any more
     setup.add("b")
@@ -261,9 +270,9 @@ def test_the_limit_of_an_earlier_plugin_of_the_same_id_is_not_news(setup: Setup)
 
 
 def test_nothing_is_raised(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
-    setup.manager.catalog["a"] = None  # type: ignore[assignment]
+    setup.set_catalog({"a": None})  # type: ignore[dict-item]
     setup.engine.set("a", RUNNING)
-    assert "cannot follow the plugins for webhooks" in caplog.text
+    assert caplog.text.count("cannot follow the plugins for webhooks") == 2
 
 
 def test_nothing_is_followed_in_the_end(setup: Setup) -> None:

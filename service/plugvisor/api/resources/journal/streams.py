@@ -110,6 +110,7 @@ class JournalStreams:
         try:
             if gap := await self._find_gap(client):
                 yield gap
+            yield _mark(client)
             while not (self._is_closed or client.is_gone):
                 client.news.clear()
                 piece, has_more = await self._take(client)
@@ -122,7 +123,7 @@ class JournalStreams:
                     async with asyncio.timeout(max(0.0, sent_at + HEARTBEAT_SECONDS - time.monotonic())):
                         await client.news.wait()
                         continue
-                yield b": heartbeat\n\n"
+                yield b": heartbeat\n" + _mark(client)
                 sent_at = time.monotonic()
         finally:
             self._clients.discard(client)
@@ -184,6 +185,11 @@ class JournalStreams:
             self._floor = self._events.popleft().sequence
         for client in self._clients:
             client.news.set()
+
+
+def _mark(client: Client) -> bytes:
+    """An id without an event: what to resume from, for a client whose filter lets nothing through."""
+    return b"id: %d\n\n" % (client.position or 0)
 
 
 def _make_reader(which: Filter, position: int) -> Callable[[sqlite3.Connection], tuple[bytes, int, bool]]:
