@@ -120,7 +120,8 @@ def test_what_is_remembered_is_in_the_home_folder(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
     assert Settings.from_env(environ).state_dir == state
     assert Settings.from_env(environ | {"XDG_STATE_HOME": f"{tmp_path}/s"}).state_dir == tmp_path / "s" / "plugvisor"
-    for unusable in ("/proc/nobody", "relative", ""):
+    (tmp_path / "file").touch()
+    for unusable in (f"{tmp_path}/file", "relative", ""):
         settings = Settings.from_env(environ | {"HOME": unusable})
         assert settings.state_dir == settings.run_dir, "which is this user's own"
 
