@@ -120,7 +120,7 @@ export class PluginView {
       this.#journal = new Entries(this.#store, { plugin_id: this.#id }, NEWEST_ENTRIES);
       this.#journal.load();
       this.#log = new LogView(this.#id);
-      const title = h("h2", h("a", { href: `#/journal?plugin_id=${encodeURIComponent(this.#id)}` }, t("journal")));
+      const title = h("h2", h("a.link", { href: `#/journal?plugin_id=${encodeURIComponent(this.#id)}` }, t("journal")));
       this.#rest.replaceChildren(h("section.card", h("h2", t("figures")), h("div.charts", charts)), this.#graph.node,
         h("section.card", title, this.#journal.node), this.#log.node);
       ask(`plugin/metrics/${encodeURIComponent(this.#id)}/history?limit=150`).then(({ history }) => this.#drawCharts(history), () => this.#drawCharts());
