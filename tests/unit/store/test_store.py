@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.errors import IdentityExists, StoreUnavailable
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store import identities, intents, journal, outbox
+from plugvisor.store import identities, intents, journal, outbox, writer
 from plugvisor.store.broken import MOST_KEPT, set_aside
+from plugvisor.store.database import Database
 from plugvisor.store.schema import MIGRATIONS, open_database
 from plugvisor.store.store import FILE_NAME, Store
 from plugvisor.store.work_queue import MOST_POSTED, Item, WorkQueue
@@ -674,6 +675,33 @@ def test_a_disk_that_does_not_answer_holds_up_nobody(tmp_path: Path) -> None:
             assert store.changes == [False, True]
 
     run(test)
+
+
+def test_a_disk_that_does_not_answer_at_the_beginning_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+
+    class Slow(Database):
+        def open(self, *, is_suspect: bool, is_condemned: bool = False) -> bool:
+            answers.wait(DEADLINE_SECONDS)
+            return super().open(is_suspect=is_suspect, is_condemned=is_condemned)
+
+    async def test() -> None:
+        monkeypatch.setattr(writer, "Database", Slow)
+        make_store(tmp_path, "web")
+        async with opened(tmp_path) as store:
+            assert store.problem == "the disk does not answer"
+            await fails(store.list_intents())
+            answers.set()
+            await until(lambda: store.is_available)
+            assert store.changes == [False, True]
+            assert await store.list_intents() == {"web"}
+
+    try:
+        run(test)
+    finally:
+        answers.set()
 
 
 def test_a_disk_that_does_not_answer_does_not_hold_up_the_end(tmp_path: Path) -> None:
