@@ -454,6 +454,36 @@ def test_a_file_that_takes_its_place_is_used(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_file_that_is_renamed_stays_whole(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as store:
+            await store.remember("old")
+            store.path.rename(tmp_path / "kept.db")
+            await store.remember("new")
+            assert read_intents(tmp_path / "kept.db") == {"old"}
+            assert read_intents(store.path) == {"new"}
+
+    run(test)
+
+
+@needs_mounts
+def test_what_can_be_read_is_taken_over_once_there_is_space(tmp_path: Path) -> None:
+    async def test() -> None:
+        with mount_tmpfs(tmp_path / "state", 1024) as folder:
+            path = make_store(folder, "old")
+            with closing(sqlite3.connect(path)) as connection:
+                connection.execute("DROP TABLE journal")
+            filler = fill(folder)
+            async with opened(folder) as store:
+                assert store.problem
+                filler.unlink()
+                await until(lambda: store.is_available)
+                assert await store.list_intents() == {"old"}
+                assert store.set_aside
+
+    run(test)
+
+
 def test_a_folder_that_is_pulled_away_stays_whole(tmp_path: Path) -> None:
     async def test() -> None:
         async with opened(tmp_path / "state") as store:
