@@ -67,6 +67,30 @@ def test_the_life_of_an_identity(shared: PlugvisorStack) -> None:
     assert outcome(again) == (404, "identity_not_found")
 
 
+def test_the_journal_says_who_has_changed_an_identity_and_who_was_not_allowed_to(shared: PlugvisorStack) -> None:
+    boss = shared.add_identity("noted-boss", "admin")
+    viewer = shared.post("/identities", boss, json={"name": "noted", "role": "viewer"}).json()["token"]
+    shared.post("/identities/noted/rotate", viewer)
+    shared.post("/plugin/none/start", viewer)
+    shared.post("/identities", boss, json={"name": "noted", "role": "viewer"})
+    shared.http.delete("/identities/noted", headers={"Authorization": f"Bearer {boss}"})
+
+    def list_entries() -> list[tuple[str | None, ...]]:
+        entries = shared.get("/journal?limit=1000").json()["entries"]
+        keys = ("kind", "identity", "verb", "subject", "outcome")
+        noted = [entry for entry in entries if entry.get("identity") in ("noted", "noted-boss")]
+        return [tuple(entry.get(key) for key in keys) for entry in noted]
+
+    wait_for(lambda: len(list_entries()) == 5, "the entries")
+    assert [*reversed(list_entries())] == [
+        ("identity", "noted-boss", "add", "noted", "ok"),
+        ("identity", "noted", "rotate", "noted", "forbidden"),
+        ("operation", "noted", "start", None, "forbidden"),
+        ("identity", "noted-boss", "add", "noted", "identity_exists"),
+        ("identity", "noted-boss", "remove", "noted", "ok"),
+    ]
+
+
 def test_the_name_of_who_adds_one_is_kept(shared: PlugvisorStack) -> None:
     boss = shared.add_identity("boss", "admin")
     assert shared.post("/identities", boss, json={"name": "by-boss", "role": "viewer"}).status_code == 200
@@ -279,7 +303,17 @@ def test_no_token_is_ever_seen(plugvisor: PlugvisorStack) -> None:
     code = plugvisor.post("/identities/admin/rotate").json()["token"]
     secrets = (ADMIN_CODE, old, token, code, "pv_wrongwrongwrongwrongw")
     paths = ("/plugins/refresh", "/plugin/one/start", "/plugin/none/stop", "/identities", "/none")
-    reads = ("/whoami", "/identities", "/plugins", "/server/info", "/metrics", "/available", "/", "/openapi.json")
+    reads = (
+        "/whoami",
+        "/identities",
+        "/journal",
+        "/plugins",
+        "/server/info",
+        "/metrics",
+        "/available",
+        "/",
+        "/openapi.json",
+    )
     seen: list[bytes] = []
     for secret in secrets:
         answers = [plugvisor.post(path, secret, json={}) for path in paths]
