@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from plugvisor.admin_code import AdminCode
 from plugvisor.errors import IdentityExists, IdentityNotFound, InvalidRequest, StoreUnavailable
+from plugvisor.manager.identities import identities as module
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.models.stored.identity import Identity
 from plugvisor.store.store import FILE_NAME, Store
+
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -316,6 +319,56 @@ def test_what_could_not_be_loaded_is_when_the_store_recovers(tmp_path: Path, mon
         await store.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("method", ["read", "write"])
+def test_what_could_not_be_loaded_or_saved_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Also if the store does not say that it is unavailable."""
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+
+    async def prepare(identities: Identities, _store: Store) -> str:
+        return await identities.add(OPS, "admin")
+
+    token = run(tmp_path, prepare)
+
+    async def scenario() -> None:
+        store = Store(tmp_path)
+        await store.open()
+        identities = Identities(store, AdminCode(CODE))
+        if method == "write":
+            await identities.load()
+            await store.write(lambda connection: connection.execute("DELETE FROM identity"))
+        works, attempts = getattr(store, method), []
+
+        async def fail_twice(work: object) -> object:
+            attempts.append(work)
+            if len(attempts) <= 2:
+                raise StoreUnavailable("not now")
+            return await works(work)
+
+        monkeypatch.setattr(store, method, fail_twice)
+        if method == "read":
+            await identities.load()
+        else:
+            for callback in store.on_replaced:
+                callback()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while len(attempts) <= 2 or identities._is_unsaved:  # noqa: ASYNC110 - nothing else says so
+                await asyncio.sleep(0.01)
+        await settle(identities)
+        assert len(attempts) == 3
+        assert name_of(identities, token) == "ops"
+        identities.close()
+        await store.close()
+
+    asyncio.run(scenario())
+
+    async def look(identities: Identities, _store: Store) -> None:
+        assert name_of(identities, token) == "ops"
+
+    run(tmp_path, look)
 
 
 def test_a_store_that_was_replaced_gets_everything_again(tmp_path: Path) -> None:

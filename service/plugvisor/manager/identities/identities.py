@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 5.0
+"""How long what could not be loaded or saved waits, unless the store recovers before."""
 TOKEN_PREFIX = "pv_"  # noqa: S105 - by which a scanner for secrets finds it
 _ALPHABET = string.ascii_letters + string.digits
 _TOKEN_CHARACTERS = 22
@@ -49,8 +51,10 @@ class Identities:
         self._is_loaded = False
         self._is_unsaved = False
         """Whether the store may lack what is held here."""
+        self._complaint = ""
         self._is_recovery_due = False
         self._recovering: asyncio.Task[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
         store.on_change.append(self._recover_soon)
         store.on_replaced.append(self._save_again)
 
@@ -58,11 +62,14 @@ class Identities:
         """Read what is remembered; nothing is raised. If it cannot be read now, it is when the store recovers."""
         async with self._turn:
             await self._load()
+        self._recover_later()
 
     def close(self) -> None:
         """Save no more."""
         self._store.on_change.remove(self._recover_soon)
         self._store.on_replaced.remove(self._save_again)
+        if self._retry is not None:
+            self._retry.cancel()
         if self._recovering is not None:
             self._recovering.cancel()
 
@@ -209,8 +216,10 @@ class Identities:
                 self._is_unsaved = True
         except StoreUnavailable:
             return
-        except Exception:  # what an operator has written into the database
-            logger.exception("cannot read the identities")
+        except Exception as error:  # noqa: BLE001 - what an operator has written into the database
+            if repr(error) != self._complaint:
+                self._complaint = repr(error)
+                logger.error("cannot read the identities: %r", error)
             return
         self._is_loaded = True
         self._by_name = {each.identity.name: each for each in identities}
@@ -256,6 +265,15 @@ class Identities:
                     await self._write(lambda _connection: None)
                 except StoreUnavailable as error:
                     logger.warning("the identities are not saved yet: %s", error)
+        self._recover_later()
+
+    def _recover_later(self) -> None:
+        """Try again in a while, if there is anything to load or save: what fails once need not make a store fail."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if not self._is_loaded or self._is_unsaved:
+            self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._recover_soon)
 
 
 def make_token() -> str:
