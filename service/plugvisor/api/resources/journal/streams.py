@@ -90,6 +90,11 @@ class JournalStreams:
         self._is_closed = False
         recorder.on_saved.append(self._on_saved)
 
+    @property
+    def count(self) -> int:
+        """How many streams are open."""
+        return len(self._clients)
+
     def close(self) -> None:
         """End every stream: an open one would keep the service from shutting down."""
         self._is_closed = True
