@@ -42,7 +42,7 @@ class Identities:
 
     def __init__(self, store: Store, admin_code: AdminCode) -> None:
         self.on_change: list[Callable[[], object]] = []
-        """Called when a token that was valid is so no more, or an identity has changed."""
+        """Called when a token has become invalid, or an identity has changed."""
         self._store = store
         self._admin = Admin(admin_code)
         self._by_digest: dict[bytes, StoredIdentity] = {}
@@ -51,7 +51,6 @@ class Identities:
         self._is_loaded = False
         self._is_unsaved = False
         """Whether the store may lack what is held here."""
-        self._complaint = ""
         self._is_recovery_due = False
         self._recovering: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -84,7 +83,7 @@ class Identities:
         digest = hash_token(token)
         if compare_code and self._admin.is_proved_by(digest):
             return self._admin.identity
-        # nobody who measures the time can choose a digest that is near to another one
+        # a dictionary does: nobody can choose a token whose digest is near to another one
         found = self._by_digest.get(digest)
         return found.identity if found is not None and not _has_expired(found.identity) else None
 
@@ -135,7 +134,7 @@ class Identities:
         return token
 
     async def remove(self, name: str) -> StoredIdentity:
-        """Remove an identity; its token is valid no more.
+        """Remove an identity; its token is no longer valid.
 
         Raises:
             IdentityNotFound, StoreUnavailable
@@ -149,7 +148,7 @@ class Identities:
         return old
 
     async def rotate(self, name: str) -> tuple[Identity, str]:
-        """Give an identity another token; the one before is valid no more.
+        """Give an identity another token; the one before is no longer valid.
 
         Raises:
             IdentityNotFound, StoreUnavailable
@@ -216,11 +215,6 @@ class Identities:
                 self._is_unsaved = True
         except StoreUnavailable:
             return
-        except Exception as error:  # noqa: BLE001 - what an operator has written into the database
-            if repr(error) != self._complaint:
-                self._complaint = repr(error)
-                logger.error("cannot read the identities: %r", error)
-            return
         self._is_loaded = True
         self._by_name = {each.identity.name: each for each in identities}
         self._by_digest = {each.digest: each for each in identities}
@@ -241,7 +235,8 @@ class Identities:
         try:
             await self._store.write(write)
         except BaseException:
-            self._is_unsaved = self._is_unsaved or saves_all
+            self._is_unsaved = True  # on a disk that did not answer in time it may have been written nevertheless
+            self._recover_later()
             raise
 
     def _save_again(self) -> None:
