@@ -80,9 +80,16 @@ def main() -> None:
             plugvisor.wait_for_status(plugin_id, "running")
         browser = launch_chromium(playwright)
         page = open_page(browser, plugvisor.url, "en-GB", "light", (1200, 560))
-        watched = open_page(browser, plugvisor.url, "en-GB", "dark", (1200, 860))
+        watched = open_page(browser, plugvisor.url, "en-GB", "dark", (1200, 1060))
         watched.goto(f"{plugvisor.url}/#/plugin/catalog")
         plugvisor.post("/plugin/stubborn/start?wait=10")
+        operator = {"name": "night-shift", "role": "operator", "plugins": ["mail*", "catalog"]}
+        token = plugvisor.post("/identities", json=operator).json()["token"]
+        plugvisor.post("/plugin/catalog/reload", code=token)
+        plugvisor.post("/plugin/mailer/disable", code=token)
+        plugvisor.post("/plugin/mailer/start", code=token)
+        plugvisor.post("/plugin/mailer/enable")
+        plugvisor.post("/plugin/mailer/start")
         # until the charts show something
         page.wait_for_timeout(1000 * int(os.environ.get("PLUGVISOR_SCREENSHOTS_WAIT", "75")))
         stubborn = find_row(page, "stubborn")
@@ -97,6 +104,9 @@ def main() -> None:
         expect(failing.locator(".detail")).to_contain_text("given up")
         failing.screenshot(path=folder / "failure.png")
         watched.screenshot(path=folder / "plugin.png")
+        page.goto(f"{plugvisor.url}/#/journal")
+        expect(page.locator(".entries li").first).to_be_visible()
+        page.screenshot(path=folder / "journal.png")
         phone = open_page(browser, plugvisor.url, "zh-CN", "light", (390, 780))
         expect(find_row(phone, "catalog").locator(".figure").first).to_contain_text("%")
         phone.screenshot(path=folder / "phone.png")

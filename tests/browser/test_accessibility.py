@@ -45,6 +45,10 @@ def test_every_view(stack: PlugvisorStack, open_page: Callable[..., Page], appea
     expect(page.locator(".line")).to_have_count(4)
     expect(page.locator(".chart path[d^=M]")).to_have_count(6)
     expect(page.locator(".facts")).to_contain_text("python main.py")
+    expect(page.locator(".entries li")).not_to_have_count(0)
+    check_accessibility(page)
+    page.goto(f"{stack.url}/#/journal")
+    expect(page.locator(".entries li").get_by_role("link", name="colours")).not_to_have_count(0)
     check_accessibility(page)
     page.context.set_offline(True)
     page.goto(f"{stack.url}/#/plugin/nobody", wait_until="commit")
@@ -62,4 +66,26 @@ def test_the_narrowest_window(stack: PlugvisorStack, open_page: Callable[..., Pa
     check_accessibility(page)
     page.goto(f"{stack.url}/#/plugin/colours")
     expect(page.locator(".line")).to_have_count(4)
+    check_accessibility(page)
+    page.goto(f"{stack.url}/#/journal")
+    expect(page.locator(".entries li")).not_to_have_count(0)
+    check_accessibility(page)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_widest_header_in_the_narrowest_window(
+    stack: PlugvisorStack, open_page: Callable[..., Page], language: str
+) -> None:
+    """A name of 64 letters without a hyphen, while supervisord cannot be reached."""
+    appearance = Appearance(language, width=320)
+    page = open_page("about:blank", appearance)
+    identity = {"name": "x" * 64, "role": "operator", "plugins": ["*"]}
+    page.route("**/whoami", lambda route: route.fulfill(json=identity))
+    problem = {"status": 503, "code": "supervisor_unavailable", "detail": "supervisord does not answer"}
+    page.route("**/events", lambda route: route.fulfill(status=503, json=problem))
+    page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+    expect(page.locator(".who")).to_contain_text("x" * 64)
+    expect(page.locator(".connection")).to_have_text(appearance.text("unavailable"))
+    for button in page.locator("#top button").all():
+        expect(button).to_be_in_viewport(ratio=1)
     check_accessibility(page)

@@ -13,52 +13,57 @@ import { Stream } from "./stream.js";
 const KINDS = ["state", "check", "limit", "operation", "identity", "installation", "service"];
 const nameOf = (kind) => t({ check: "checks", limit: "limits" }[kind] ?? kind);
 const HOURS = [1, 24, 168];
-/** How many are kept, beside the older ones that were asked for. */
+/** How many are fetched at once. */
+const PAGE_ENTRIES = 50;
 const MOST_ENTRIES = 500;
 
 /** Returns how a process ended: a signal or an exit code, and why. */
 export const describeExit = ({ signal, code, reason }) => [signal ?? t("exitCode", code), reason].filter(Boolean).join(" · ");
 
-/** The entries that match a filter, as they come; first those that have happened last. Older ones come on demand. */
+/** The entries that match a filter: first those that have happened last. Older ones come on demand. */
 export class Entries {
   #store;
   #filter;
-  #limit;
   #stream;
   /** id → entry, with its `node`. */
   #entries = new Map();
   /** The cursor of the next, older page; empty if there is none, undefined before the first. */
   #after;
-  #most = MOST_ENTRIES;
+  #most;
   #list = h("ol.entries");
   #note = h("p.note", { role: "status" });
-  #older = h("button", { hidden: true, onclick: () => this.#load(true) }, t("older"));
+  #older = h("button", { hidden: true, onclick: () => this.load(true) }, t("older"));
   node = h("div", this.#note, this.#list, this.#older);
 
   /**
    * @param filter the parameters of `GET /journal`
-   * @param limit how many entries are fetched at once
+   * @param most how many are shown, beside the older ones that were asked for
    */
-  constructor(store, filter, limit) {
+  constructor(store, filter, most) {
     this.#store = store;
     this.#filter = filter;
-    this.#limit = limit;
-    const { plugin_id, kind } = filter;
+    this.#most = most;
+  }
+
+  /** Shows what happens as it happens. A browser opens few connections, so that not every card has a stream. */
+  follow() {
+    const { plugin_id, kind } = this.#filter;
     this.#stream = new Stream(`journal/stream?${encode({ plugin_id, kind })}`, {
       // what happens meanwhile comes by the stream: nothing is missed
-      onOpen: () => this.#load(),
+      onOpen: () => this.load(),
       onEvent: (name, entry) => this.#take(name, entry),
       onLost: (problem) => setText(this.#note, problem.status ? textOf(problem) : t("journalLost")),
     });
   }
 
   close() {
-    this.#stream.close();
+    this.#stream?.close();
   }
 
-  async #load(isOlder) {
+  /** Fetches the newest entries, or older ones than those that are shown. */
+  async load(isOlder) {
     try {
-      const { entries, after } = await ask(`journal?${encode({ ...this.#filter, limit: this.#limit, after: isOlder && this.#after })}`);
+      const { entries, after } = await ask(`journal?${encode({ ...this.#filter, limit: PAGE_ENTRIES, after: isOlder && this.#after })}`);
       if (isOlder) this.#most += entries.length;
       if (isOlder || this.#after === undefined) {
         this.#after = after ?? "";
@@ -76,7 +81,7 @@ export class Entries {
       this.#entries.clear();
       this.#after = undefined;
     } else this.#add([entry]);
-    if (this.#after === undefined) this.#load();
+    if (this.#after === undefined) this.load();
   }
 
   #add(entries) {
@@ -129,8 +134,8 @@ function describe({ kind, status, health, last_exit, identity, verb, outcome, mi
   ];
 }
 
-const encode = (parameters) =>
-  new URLSearchParams(Object.entries(parameters).filter(([, value]) => value));
+/** Returns the query string of the parameters that are not empty. */
+const encode = (parameters) => new URLSearchParams(Object.entries(parameters).filter(([, value]) => value));
 
 /** The view of the whole journal; its filters are in the address. */
 export class JournalView {
@@ -181,7 +186,8 @@ export class JournalView {
     }
     const { plugin_id, kind, hours } = this.#filter;
     const since = hours && Math.floor(Date.now() / 1000 - hours * 3600);
-    this.#entries = new Entries(this.#store, { plugin_id, kind, since }, 50);
+    this.#entries = new Entries(this.#store, { plugin_id, kind, since }, MOST_ENTRIES);
+    this.#entries.follow();
     this.#content.replaceChildren(h("section.card", this.#entries.node));
   }
 }

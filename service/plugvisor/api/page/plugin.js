@@ -15,7 +15,7 @@ import { linkTo, Needs } from "./needs.js";
 import { getCode, onSession } from "./session.js";
 import { ActionButtons, StatusLabel, Trouble } from "./status.js";
 
-const CHECKS_SECONDS = 5;
+const POLL_SECONDS = 5;
 const NEWEST_ENTRIES = 5;
 const VERBS = [["stop", "start"], ["reload"], ["enable", "disable"]];
 /** Field of a usage sample → its limit, in the sample's unit. */
@@ -31,6 +31,7 @@ export class PluginView {
   #actions;
   #log;
   #journal;
+  #loaded;
   #charts;
   #answer;
   #asked;
@@ -85,8 +86,11 @@ export class PluginView {
     this.#seconds += 1;
     if (!this.#item) return;
     this.parts[0].tick();
-    const isDue = this.#item.health && this.#seconds % CHECKS_SECONDS === 0;
-    if (isDue && this.#store.isLive && !document.hidden) this.#checks.load();
+    if (!this.#store.isLive || document.hidden) return;
+    const isDue = this.#seconds % POLL_SECONDS === 0;
+    if (isDue && this.#item.health) this.#checks.load();
+    if (isDue || this.#loaded !== this.#item) this.#journal?.load();
+    this.#loaded = this.#item;
   }
 
   get #item() {
@@ -114,8 +118,9 @@ export class PluginView {
       };
       const charts = Object.values(this.#charts).map((chart) => chart.node);
       this.#journal = new Entries(this.#store, { plugin_id: this.#id }, NEWEST_ENTRIES);
+      this.#journal.load();
       this.#log = new LogView(this.#id);
-      const title = h("h2", h("a", { href: `#/journal?plugin_id=${encodeURIComponent(this.#id)}` }, t("journal")));
+      const title = h("h2", h("a.link", { href: `#/journal?plugin_id=${encodeURIComponent(this.#id)}` }, t("journal")));
       this.#rest.replaceChildren(h("section.card", h("h2", t("figures")), h("div.charts", charts)), this.#graph.node,
         h("section.card", title, this.#journal.node), this.#log.node);
       ask(`plugin/metrics/${encodeURIComponent(this.#id)}/history?limit=150`).then(({ history }) => this.#drawCharts(history), () => this.#drawCharts());

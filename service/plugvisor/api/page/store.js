@@ -36,8 +36,9 @@ export class PluginStore extends EventTarget {
     this.#stream = new Stream("events", {
       onEvent: (kind, data, id) => this.#take(kind, data, id),
       onLost: ({ code, detail }) => {
-        if (code === "unauthorized") this.#lock();
-        else this.#connect(code === "supervisor_unavailable" ? "unavailable" : "lost", detail);
+        if (code !== "unauthorized") return this.#connect(code === "supervisor_unavailable" ? "unavailable" : "lost", detail);
+        this.#lock();
+        if (getCode()) this.retry(); // it is another one by now
       },
     });
     onSession(() => {
@@ -110,6 +111,7 @@ export class PluginStore extends EventTarget {
   /** Forgets what may not be seen without a sign-in. */
   #lock() {
     this.plugins = new Map();
+    this.memory = {};
     this.#connect("locked");
     this.#notify("plugins");
   }
