@@ -396,6 +396,21 @@ def test_a_dependency_that_is_disabled(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_an_invalid_plugin_that_is_disabled(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.write("base", 'depends_on.top.condition = "started"')
+        await setup.manager.refresh()
+        assert setup.manager.catalog["base"].problem
+        await setup.manager.switch.disable("base", "ops")
+        assert setup.manager.catalog["base"].disabled_by == "ops"
+        setup.write("base")
+        await setup.manager.refresh()
+        assert not setup.manager.catalog["base"].problem
+        assert not setup.manager.catalog["base"].enabled
+
+    run(tmp_path, scenario)
+
+
 def test_a_plugin_that_is_not_there_cannot_be_disabled(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         switch = setup.manager.switch
