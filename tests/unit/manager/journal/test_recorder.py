@@ -203,6 +203,16 @@ def test_a_text_that_is_none_spoils_nothing_else(tmp_path: Path, caplog: pytest.
     assert "cannot note in the journal" in caplog.text
 
 
+def test_a_long_detail_is_cut(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        for _ in range(2):
+            desk.recorder.note(NewEntry("state", Facts(detail="ä" * 100_000), "a"))
+            [entry] = await desk.read()
+            assert len(entry.facts) < 5000
+
+    run(tmp_path, scenario)
+
+
 def test_what_the_store_does_not_take_is_stored_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
 
