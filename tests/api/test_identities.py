@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -273,6 +275,31 @@ def test_without_a_store_there_is_the_admin_code(plugvisor: PlugvisorStack) -> N
         assert str(plugvisor.root) not in response.text
     assert [each["name"] for each in plugvisor.get("/identities").json()["identities"]] == ["admin"]
     plugvisor.start_running("one")
+
+
+def test_tokens_outlive_their_database(plugvisor: PlugvisorStack) -> None:
+    """What is held in memory is written into the one that takes its place."""
+    plugvisor.up()
+    token = plugvisor.add_identity("ops", "viewer")
+    code = plugvisor.post("/identities/admin/rotate").json()["token"]
+    database = plugvisor.root / "state" / "plugvisor.db"
+    database.write_bytes(os.urandom(100_000))
+
+    def is_there() -> bool:
+        plugvisor.get("/journal", code)  # finds the damage
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:
+            rows = connection.execute("SELECT name FROM identity, admin_code").fetchall()
+            return rows == [("ops",)]
+        return False
+
+    wait_for(is_there, "the identities to be written again")
+    pid = plugvisor.service_pid
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: plugvisor.service_pid not in (0, pid), "another service")
+    wait_for(plugvisor.is_ready)
+    assert plugvisor.get("/whoami", token).json()["name"] == "ops"
+    assert plugvisor.get("/whoami", code).json()["name"] == "admin"
+    assert plugvisor.get("/whoami").status_code == 401
 
 
 def test_a_token_passes_while_its_sender_is_throttled_and_the_code_is_weak(plugvisor: PlugvisorStack) -> None:

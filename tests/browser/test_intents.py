@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
 from tests.helpers.accessibility import check_accessibility
 from tests.helpers.page import find_row
+from tests.helpers.stack import ADMIN_CODE, run_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from playwright.sync_api import Page
 
@@ -97,3 +98,25 @@ def test_a_store_that_is_not_available(
     expect(banner).to_contain_text("plugvisor.db.broken-20261129T120000Z")
     banner.get_by_role("button", name=appearance.text("dismiss")).click()
     expect(banner).to_be_empty()
+
+
+def test_a_state_folder_that_cannot_be_used(open_page: Callable[..., Page]) -> None:
+    """The banner is there at once, plugins can be stopped meanwhile, and it goes when the folder is there."""
+    with run_stack() as stack:
+        stack.write_plugin("worker")
+        state_dir = Path(stack.environ["PLUGVISOR_STATE_DIR"])
+        state_dir.write_text("a file in its place")
+        stack.up()
+        stack.wait_for_status("worker", "running")
+        page = open_page(stack.url, code=ADMIN_CODE)
+        banner = page.locator("#banner")
+        expect(banner).to_contain_text("Changes are not remembered.")
+        row = find_row(page, "worker")
+        row.get_by_role("button", name="Stop").click()
+        expect(row.locator(".word")).to_have_text("Stopped")
+        expect(banner).to_be_visible()
+        state_dir.unlink()
+        state_dir.mkdir(mode=0o700)
+        expect(banner).to_be_empty()
+        row.get_by_role("link").click()
+        expect(page.locator(".intent")).to_contain_text("Stopped by admin")

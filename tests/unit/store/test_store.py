@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.errors import IdentityExists, StoreUnavailable
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store import identities, intents, journal, outbox, troubled
+from plugvisor.store import identities, intents, journal, outbox
 from plugvisor.store.broken import MOST_KEPT, set_aside
 from plugvisor.store.schema import MIGRATIONS, open_database
 from plugvisor.store.store import FILE_NAME, Store
@@ -394,9 +394,11 @@ def test_a_damaged_file_keeps_nothing_from_starting(tmp_path: Path, seed: int) -
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
         path.write_bytes(damaged)
         async with opened(tmp_path) as store:
-            for query in (intents.load, identities.load, journal.sum_up, outbox.load, troubled.load):
+            for query in (intents.load, identities.load, journal.sum_up, outbox.load):
                 with contextlib.suppress(StoreUnavailable):
                     await store.read(query)  # type: ignore[arg-type]
+            if "later version" in store.problem:
+                return  # it looks like one, and is left alone
             await until(lambda: store.is_available)
             await store.remember("new")
             with contextlib.suppress(StoreUnavailable):  # another value may still make no sense

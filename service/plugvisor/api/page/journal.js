@@ -13,6 +13,7 @@ import { Stream } from "./stream.js";
 const KINDS = ["state", "check", "limit", "operation", "identity", "installation", "service"];
 const nameOf = (kind) => t({ check: "checks", limit: "limits" }[kind] ?? kind);
 const HOURS = [1, 24, 168];
+/** How many are fetched at once. */
 const PAGE_ENTRIES = 50;
 const MOST_ENTRIES = 500;
 
@@ -133,8 +134,8 @@ function describe({ kind, status, health, last_exit, identity, verb, outcome, mi
   ];
 }
 
-const encode = (parameters) =>
-  new URLSearchParams(Object.entries(parameters).filter(([, value]) => value));
+/** Returns the query string of the parameters that are not empty. */
+const encode = (parameters) => new URLSearchParams(Object.entries(parameters).filter(([, value]) => value));
 
 /** The view of the whole journal; its filters are in the address. */
 export class JournalView {

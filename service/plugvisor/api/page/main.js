@@ -105,14 +105,15 @@ function showConnection() {
   }
   const { status, set_aside } = store.memory;
   const isForgetful = kind === "live" && status === "unavailable";
-  const detail = isForgetful ? store.memory.detail : store.connection.detail;
+  const { detail = "" } = isForgetful ? store.memory : store.connection;
   connection.dataset.kind = kind;
   setText(connection.lastChild, t(kind));
   const isStale = kind === "lost" || kind === "unavailable";
   document.body.classList.toggle("stale", isStale);
   const shown = isStale ? kind : isForgetful ? "forgetful" : store.wasRestarted ? "restarted" : set_aside && set_aside !== dismissed ? "setAside" : "";
-  if (banner.dataset.kind !== shown || banner.dataset.detail !== (detail ?? "")) {
-    Object.assign(banner.dataset, { kind: shown, detail: detail ?? "" });
+  const key = detail + set_aside;
+  if (banner.dataset.kind !== shown || banner.dataset.key !== key) {
+    Object.assign(banner.dataset, { kind: shown, key });
     banner.replaceChildren();
     const text = isStale && detail ? "" : t(`${shown}Text`, set_aside);
     if (shown) banner.append(h("p", h("b", t(`${shown}Title`)), " ", text, " ", detail && h("span", { lang: "en" }, detail)));

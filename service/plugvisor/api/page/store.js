@@ -111,6 +111,7 @@ export class PluginStore extends EventTarget {
   /** Forgets what may not be seen without a sign-in. */
   #lock() {
     this.plugins = new Map();
+    this.memory = {};
     this.#connect("locked");
     this.#notify("plugins");
   }

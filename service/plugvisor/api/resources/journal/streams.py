@@ -238,7 +238,7 @@ class JournalEventStream(Response):
         self._client = client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them until the client hangs up, or its token is valid no more."""
+        """Send them until the client hangs up, or its token is no longer valid."""
         leaving = asyncio.create_task(self._wait_for_end(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
