@@ -125,6 +125,23 @@ def test_what_happens_again_and_again_is_counted_up_and_the_states_in_between_to
     run(tmp_path, scenario)
 
 
+def test_an_hour_of_a_hundred_crash_loops_is_small(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        for second in range(3600):
+            desk.clock.now += 1
+            for number in range(second % 6, 100, 6):
+                for state in ("STARTING", "RUNNING", "EXITED"):
+                    desk.recorder.note(make_state(state, f"plugin-{number}", "it keeps dying: " + "x" * 100))
+            if second % 600 == 0:
+                await desk.read()
+        entries = await desk.read()
+        assert len(entries) == 300
+        assert min(entry.times for entry in entries) >= 599
+        assert desk.recorder.size_bytes < 1_000_000
+
+    run(tmp_path, scenario)
+
+
 @pytest.mark.parametrize(
     "other",
     [
