@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,30 @@ def test_the_life_of_an_identity(shared: PlugvisorStack) -> None:
     assert outcome(shared.post("/identities/life/rotate")) == (404, "identity_not_found")
     again = shared.http.delete("/identities/life", headers={"Authorization": f"Bearer {ADMIN_CODE}"})
     assert outcome(again) == (404, "identity_not_found")
+
+
+def test_the_journal_says_who_has_changed_an_identity_and_who_was_not_allowed_to(shared: PlugvisorStack) -> None:
+    boss = shared.add_identity("noted-boss", "admin")
+    viewer = shared.post("/identities", boss, json={"name": "noted", "role": "viewer"}).json()["token"]
+    shared.post("/identities/noted/rotate", viewer)
+    shared.post("/plugin/none/start", viewer)
+    shared.post("/identities", boss, json={"name": "noted", "role": "viewer"})
+    shared.http.delete("/identities/noted", headers={"Authorization": f"Bearer {boss}"})
+
+    def list_entries() -> list[tuple[str | None, ...]]:
+        entries = shared.get("/journal?limit=1000").json()["entries"]
+        keys = ("kind", "identity", "verb", "subject", "outcome")
+        noted = [entry for entry in entries if entry.get("identity") in ("noted", "noted-boss")]
+        return [tuple(entry.get(key) for key in keys) for entry in noted]
+
+    wait_for(lambda: len(list_entries()) == 5, "the entries")
+    assert [*reversed(list_entries())] == [
+        ("identity", "noted-boss", "add", "noted", "ok"),
+        ("identity", "noted", "rotate", "noted", "forbidden"),
+        ("operation", "noted", "start", None, "forbidden"),
+        ("identity", "noted-boss", "add", "noted", "identity_exists"),
+        ("identity", "noted-boss", "remove", "noted", "ok"),
+    ]
 
 
 def test_the_name_of_who_adds_one_is_kept(shared: PlugvisorStack) -> None:
@@ -251,6 +277,31 @@ def test_without_a_store_there_is_the_admin_code(plugvisor: PlugvisorStack) -> N
     plugvisor.start_running("one")
 
 
+def test_tokens_outlive_their_database(plugvisor: PlugvisorStack) -> None:
+    """What is held in memory is written into the one that takes its place."""
+    plugvisor.up()
+    token = plugvisor.add_identity("ops", "viewer")
+    code = plugvisor.post("/identities/admin/rotate").json()["token"]
+    database = plugvisor.root / "state" / "plugvisor.db"
+    database.write_bytes(os.urandom(100_000))
+
+    def is_there() -> bool:
+        plugvisor.get("/journal", code)  # finds the damage
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:
+            rows = connection.execute("SELECT name FROM identity, admin_code").fetchall()
+            return rows == [("ops",)]
+        return False
+
+    wait_for(is_there, "the identities to be written again")
+    pid = plugvisor.service_pid
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: plugvisor.service_pid not in (0, pid), "another service")
+    wait_for(plugvisor.is_ready)
+    assert plugvisor.get("/whoami", token).json()["name"] == "ops"
+    assert plugvisor.get("/whoami", code).json()["name"] == "admin"
+    assert plugvisor.get("/whoami").status_code == 401
+
+
 def test_a_token_passes_while_its_sender_is_throttled_and_the_code_is_weak(plugvisor: PlugvisorStack) -> None:
     plugvisor.environ["PLUGVISOR_ADMIN_CODE"] = "WEAK"
     plugvisor.up()
@@ -279,7 +330,17 @@ def test_no_token_is_ever_seen(plugvisor: PlugvisorStack) -> None:
     code = plugvisor.post("/identities/admin/rotate").json()["token"]
     secrets = (ADMIN_CODE, old, token, code, "pv_wrongwrongwrongwrongw")
     paths = ("/plugins/refresh", "/plugin/one/start", "/plugin/none/stop", "/identities", "/none")
-    reads = ("/whoami", "/identities", "/plugins", "/server/info", "/metrics", "/available", "/", "/openapi.json")
+    reads = (
+        "/whoami",
+        "/identities",
+        "/journal",
+        "/plugins",
+        "/server/info",
+        "/metrics",
+        "/available",
+        "/",
+        "/openapi.json",
+    )
     seen: list[bytes] = []
     for secret in secrets:
         answers = [plugvisor.post(path, secret, json={}) for path in paths]

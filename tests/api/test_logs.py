@@ -77,7 +77,7 @@ def test_wrong_codes_have_one_line_in_a_minute(shared: PlugvisorStack, logged: C
         for number in range(5):
             assert http.post("/plugins/refresh", headers={"Authorization": f"Bearer wrong{number}"}).status_code == 401
     [line] = logged()
-    assert line.endswith("WARNING a wrong admin code came from 127.0.0.41")
+    assert line.endswith("WARNING a wrong token or admin code came from 127.0.0.41")
 
 
 def test_the_milliseconds_are_those_that_passed(
@@ -152,7 +152,7 @@ def test_odd_requests_are_logged_for_what_they_are(
 
 WITH_A_DEFECT = """
 from plugvisor.manager.manager import Manager
-async def start(*_):
+async def start(*_, **_more):
     raise RuntimeError("the words of a defect")
 Manager.start = start
 from plugvisor.cli.main import main

@@ -43,7 +43,7 @@ STREAMS = {"/events", "/plugin/{plugin_id}/logs/stream", "/journal/stream"}
 BAD_VALUES = {"wait": "-1", "dependents": "x", "limit": "0", "lines": "x", "level": "x", "search": "x" * 201}
 BAD_VALUES |= {"start_time": "x", "kind": "x", "since": "x", "until": "nan", "after": "-1"}
 ROTATION = "/identities/admin/rotate"
-"""Has a test with a Plugvisor of its own: afterwards the admin code of the tests is valid no more."""
+"""Has a test with a Plugvisor of its own: afterwards the admin code of the tests is no longer valid."""
 FAILING = "raise SystemExit(3)"
 DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()\n"
 TOLD = """
@@ -254,6 +254,7 @@ def test_the_rotation_of_the_admin_code_is_as_described() -> None:
 def test_every_field_is_met(plugvisor: PlugvisorStack) -> None:
     """A field that no answer has any more must leave the document as well."""
     begin_anew(plugvisor)
+    assert plugvisor.post("/plugin/status/disable").status_code == 200
     listed = plugvisor.http.get("/plugins").json()["plugins"]
     known = DOCUMENT["components"]["schemas"]
     assert {key for plugin in listed for key in plugin} | {"flapping"} == known["ListedPlugin"]["properties"].keys()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from websockets.sync.client import ClientConnection
 
+JOURNAL = "/journal/stream"
 LOG = "/plugin/_server/logs/stream"
 
 
@@ -42,16 +43,17 @@ class Streams:
     def __init__(self, plugvisor: PlugvisorStack, token: str, stack: contextlib.ExitStack) -> None:
         self.events: EventClient = stack.enter_context(open_events(plugvisor.port, code=token))
         self.log: EventClient = stack.enter_context(open_events(plugvisor.port, path=LOG, code=token))
+        self.journal: EventClient = stack.enter_context(open_events(plugvisor.port, path=JOURNAL, code=token))
         self.websocket: ClientConnection = stack.enter_context(open_websocket(plugvisor, "_server", token))
         self.events.wait("snapshot")
         self.log.wait("initial")
         assert receive(self.websocket)["type"] == "initial"
 
     def wait_for_end(self) -> None:
-        wait_for(lambda: self.events.ended and self.log.ended, "the streams to end")
-        assert (self.events.ended, self.log.ended) == ("cleanly", "cleanly")
+        wait_for(lambda: self.events.ended and self.log.ended and self.journal.ended, "the streams to end")
+        assert (self.events.ended, self.log.ended, self.journal.ended) == ("cleanly",) * 3
         close = wait_for_close(self.websocket)
-        assert (close.code, close.reason) == (1008, "the token or admin code is valid no more")
+        assert (close.code, close.reason) == (1008, "the token or admin code is no longer valid")
 
 
 @pytest.mark.parametrize("how", ["removed", "rotated", "expired"])
@@ -70,9 +72,11 @@ def test_every_stream_ends_with_its_identity(guarded: PlugvisorStack, how: str) 
         streams.wait_for_end()
         guarded.post("/plugin/none/stop")  # the service logs that: the other streams go on
         others.log.wait("append")
+        others.journal.wait("entry", verb="stop")
         assert receive(others.websocket)["type"] == "append"
         assert not others.events.ended
         assert not others.log.ended
+        assert not others.journal.ended
     assert guarded.get("/plugins", token).status_code == 401
     assert guarded.get(LOG, token).status_code == 401
 
@@ -114,7 +118,7 @@ def test_a_session_is_ended_once_and_forgotten() -> None:
                 pass
             identities._announce()
             assert not ended
-            identities._admin.replace(None)  # as a rotation does
+            identities._admin.replace(identities._admin.make_code()[1])  # as a rotation does
             for _ in range(2):
                 identities._announce()
             assert ended == ["first"]

@@ -84,7 +84,7 @@ def run_rounds(
         _prepare_folders(stack, users)
         intents = IntentRecord(stack, watcher)
         faults, order = Faults(stack, activity, watcher, intents), StartOrder(stack, activity, watcher)
-        rest = RestCheck(stack, activity, watcher, order)
+        rest = RestCheck(stack, activity, watcher, order, intents)
         clients = Clients(stack, activity, watcher, faults, intents)
         for name, behaviour in cast.plugins.items():
             faults.write_plugin(name, auto_start=bool(behaviour.requires))

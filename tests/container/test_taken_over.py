@@ -140,8 +140,8 @@ def evil(samples: Container) -> Iterator[Container]:
     yield samples
     call(samples, "plugins.stop", "evil")
     wait_for(lambda: "RUNNING" not in samples.try_execute("supervisorctl", "status", "evil"), "its end")
+    call(samples, "plugins.remove", "evil")  # first: the service lists a program whose files are gone
     samples.execute("rm", CONF, LAUNCH)
-    call(samples, "plugins.remove", "evil")
 
 
 def test_a_plugin_can_be_run(evil: Container) -> None:

@@ -68,7 +68,7 @@ def test_a_start_and_a_stop(shared: Supervisord, add: Callable[..., str], reader
     assert stopped is not None
     assert stopped["token"] != started["token"]
     assert started["at"] <= stopped["at"] <= after
-    assert reader.wait_for(name, asked=stopped)["state"] == STOPPED
+    reader.wait_for(name, asked=stopped, state=STOPPED)
 
 
 def test_supervisorctl(shared: Supervisord, add: Callable[..., str]) -> None:
@@ -298,6 +298,18 @@ def test_another_supervisord_reports_the_last_request(own: Supervisord, how: str
         assert read_asked(own, "never-asked-for") is None
     assert len(tokens) == 3
     assert (own.root / REQUESTS_FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_is_to_be_remembered(own: Supervisord) -> None:
+    """A supervisord with other settings must not find what was asked of this one."""
+    own.write_plugin("x")
+    own.start(PLUGVISOR_REMEMBER="false")
+    own.start_ready("x", "supervisor.startProcess")
+    assert read_wanted(own, "x") == "running"
+    own.stop()
+    own.start()
+    own.rpc.close()
+    assert read_asked(own, "x") is None
 
 
 GOOD = b'{"wanted": "running", "token": "a-1", "at": 1.5}'

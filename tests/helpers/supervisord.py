@@ -115,12 +115,18 @@ class StreamReader:
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(DEADLINE_SECONDS)
-        self.socket.connect(str(path))
+        wait_for(lambda: self._connect(path), "room among the connections that are not accepted yet")
         self.socket.settimeout(None)
         self.lines: list[tuple[float, dict[str, Any]]] = []
         self.is_closed = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
+
+    def _connect(self, path: Path) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            self.socket.connect(str(path))
+            return True
+        return False
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError), self.socket.makefile("rb") as file:

@@ -193,7 +193,7 @@ def test_somebody_else_takes_its_place(plugvisor: PlugvisorStack) -> None:
 def test_an_obstacle_keeps_nothing_else_from_being_restored(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     launch, pidfile = plugvisor.run_dir / "launch", plugvisor.run_dir / "supervisord.pid"
-    launch.rmdir()
+    launch.rename(plugvisor.root / "launch")
     launch.touch()
     pidfile.unlink()
     wait_for(pidfile.exists, "the pid file", 10)

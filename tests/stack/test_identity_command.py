@@ -91,6 +91,7 @@ def test_an_identity_from_its_first_to_its_last_day(shared: PlugvisorStack) -> N
 
 def test_what_the_service_rejects(shared: PlugvisorStack) -> None:
     viewer = issue(shared, "identity add watcher --role viewer")
+    assert run(shared, "whoami", PLUGVISOR_TOKEN=viewer).stdout == "watcher: viewer\n"
     assert "'watcher'" in fail(shared, "identity add watcher --role viewer")
     assert "'nobody'" in fail(shared, "identity remove nobody")
     assert "'nobody'" in fail(shared, "identity rotate nobody")

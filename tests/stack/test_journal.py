@@ -6,6 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from tests.helpers.disks import fill, mount_tmpfs, needs_mounts
 from tests.helpers.event_client import open_events
 from tests.helpers.stack import ADMIN_CODE, QUICK
 from tests.helpers.waiting import wait_for
@@ -166,3 +167,78 @@ def test_checks_and_limits(plugvisor: PlugvisorStack) -> None:
     assert limit["subject"] == "memory"
     assert limit["last_exit"]["reason"] == "memory limit"
     assert "64 M" in limit["detail"]
+
+
+# -- while it cannot be stored
+
+
+def test_without_a_store_it_cannot_be_read_and_nothing_is_lost(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("one", runtime=QUICK)
+    folder = plugvisor.root / "state"
+    folder.write_text("")  # a file, where a folder is needed
+    plugvisor.up()
+    response = plugvisor.http.get("/journal", headers=AUTH)
+    assert response.status_code == 503
+    assert response.json()["code"] == "store_unavailable"
+    assert int(response.headers["Retry-After"]) > 0
+    assert "plugvisor_store_up 0.0" in plugvisor.http.get("/metrics", headers=AUTH).text
+    with open_events(plugvisor.port, path="/journal/stream", code=ADMIN_CODE) as client:
+        plugvisor.start_running("one")
+        folder.unlink()
+        client.wait("entry", plugin_id="one", verb="start")
+        client.wait("entry", subject="store", verb="available")
+        assert client.grows
+    entries = read(plugvisor)
+    assert {("service", "started"), ("store", "available")} <= {
+        (entry["subject"], entry["verb"]) for entry in entries if entry["kind"] == "service"
+    }
+    assert [entry["verb"] for entry in entries if entry["kind"] == "operation"] == ["start"]
+    assert list_states(plugvisor, "one") == [("RUNNING", 1)]
+    assert "plugvisor_store_up 1.0" in plugvisor.http.get("/metrics", headers=AUTH).text
+
+
+@needs_mounts
+def test_a_full_disk_delays_it_and_loses_nothing(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("one", runtime=QUICK)
+    with mount_tmpfs(plugvisor.root / "state", 2000) as folder:
+        plugvisor.up()
+        plugvisor.start_running("one")
+        wait_for(lambda: list_states(plugvisor, "one") == [("RUNNING", 1)], "the start in the journal")
+        before = read(plugvisor)
+        filler = fill(folder)
+        ids = [f"full-{number}" for number in range(200)]
+        for request_id in ids:
+            plugvisor.http.post("/plugin/one/start", headers={**AUTH, "X-Request-Id": request_id})
+        metrics = wait_for(
+            lambda: "plugvisor_store_up 0.0" in (text := plugvisor.http.get("/metrics", headers=AUTH).text) and text,
+            "the store to be unavailable",
+        )
+        assert "plugvisor_store_errors_total 0.0" not in metrics
+        assert read(plugvisor)[: len(before)] == before, "what is there can be read"
+        filler.unlink()
+
+        def list_ids() -> list[str]:
+            return [entry["request_id"] for entry in read(plugvisor, kind="operation") if "full" in entry["request_id"]]
+
+        wait_for(lambda: len(list_ids()) >= len(ids), "every entry")
+        assert list_ids() == ids
+        plugvisor.down()
+
+
+def test_one_that_is_deleted_begins_anew_and_says_so(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("one", runtime=QUICK)
+    plugvisor.up()
+    with open_events(plugvisor.port, path="/journal/stream", code=ADMIN_CODE) as client:
+        plugvisor.start_running("one")
+        last = client.wait("entry", plugin_id="one", verb="start")
+        for path in (plugvisor.root / "state").glob("plugvisor.db*"):
+            path.unlink()
+        replaced = client.wait("entry", subject="store", verb="replaced")
+        assert replaced.number > last.number
+        assert "a new one was begun" in replaced.data["detail"]
+    plugvisor.post("/plugin/one/stop")
+    wait_for(lambda: [entry for entry in read(plugvisor) if entry.get("verb") == "stop"], "the stop in the journal")
+    assert ("service", "started") not in list_service(plugvisor)
+    with open_events(plugvisor.port, last.id, path="/journal/stream", code=ADMIN_CODE) as client:
+        client.wait("entry", verb="stop")
+        assert client.grows

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -151,9 +151,7 @@ def test_what_a_dead_receiver_has_missed_comes_after_a_restart(plugvisor: Plugvi
         die(plugvisor, "mortal")
         plugvisor.start_running("mortal")
     wait_for(lambda: count_held(plugvisor) == 3, "the held messages in the store")
-    service = plugvisor.service_pid
-    os.kill(service, signal.SIGKILL)
-    wait_for(lambda: plugvisor.service_pid not in (0, service) and plugvisor.is_ready(), "the next service")
+    kill_service(plugvisor)
     with run_receiver(port=port) as receiver:
         received = receiver.wait(4)
     counts = sorted((one.kind, one.data["count"]) for one in received)
@@ -162,15 +160,22 @@ def test_what_a_dead_receiver_has_missed_comes_after_a_restart(plugvisor: Plugvi
     assert first.body["timestamp"] < later.data["since"] < later.body["timestamp"]
 
 
-def test_messages_are_sent_while_nothing_can_be_stored(plugvisor: PlugvisorStack, receiver: WebhookReceiver) -> None:
-    (plugvisor.root / "state").write_text("this is no folder")
-    configure(plugvisor, receiver.url)
-    receiver.statuses = [500]
+def test_messages_are_sent_while_nothing_can_be_stored_and_stored_afterwards(
+    plugvisor: PlugvisorStack, receiver: WebhookReceiver
+) -> None:
+    port, state = find_free_port(), plugvisor.root / "state"
+    state.write_text("this is no folder")
+    configure(plugvisor, receiver.url, f"http://127.0.0.1:{port}/hook")
     plugvisor.write_plugin("mortal", DIES_AT_WISH, runtime=HANDS_OFF)
     plugvisor.up()
     die(plugvisor, "mortal")
-    [first, second] = receiver.wait(2)
-    assert (first.kind, first.id) == ("plugin.error", second.id)
+    receiver.wait_for("plugin.error", "mortal")
+    state.unlink()
+    wait_for(lambda: list_stored(plugvisor), "the other receiver's message in the store")
+    kill_service(plugvisor)
+    with run_receiver(port=port) as other:
+        assert other.wait_for("plugin.error", "mortal").id == receiver.received[0].id
+    assert len(receiver.received) == 1
 
 
 def test_a_redirect_is_not_followed(plugvisor: PlugvisorStack, receiver: WebhookReceiver) -> None:
@@ -199,11 +204,24 @@ def test_webhooks_without_a_secret(plugvisor: PlugvisorStack) -> None:
         assert "a-secret-path" not in result.stderr
 
 
+def kill_service(stack: PlugvisorStack) -> None:
+    service = stack.service_pid
+    os.kill(service, signal.SIGKILL)
+    wait_for(lambda: stack.service_pid not in (0, service) and stack.is_ready(), "the next service")
+
+
+def list_stored(stack: PlugvisorStack) -> list[dict[str, Any]]:
+    """The bodies of the messages in the store."""
+    with contextlib.suppress(sqlite3.Error):  # it may be being made
+        path = stack.root / "state" / "plugvisor.db"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return [json.loads(body) for (body,) in connection.execute("SELECT body FROM outbox")]
+    return []
+
+
 def count_held(stack: PlugvisorStack) -> int:
-    """For how much the messages of one kind in the store stand that was not sent at once."""
-    with contextlib.closing(sqlite3.connect(stack.root / "state" / "plugvisor.db")) as connection:
-        rows = connection.execute("SELECT body FROM outbox WHERE kind = 'plugin.recovered'").fetchall()
-    return sum(json.loads(body)["data"]["count"] for (body,) in rows) - 1
+    """How many recoveries the messages in the store stand for, but for the first, which is not held."""
+    return sum(body["data"]["count"] for body in list_stored(stack) if body["type"] == "plugin.recovered") - 1
 
 
 def assert_no_secret_is_logged(stack: PlugvisorStack) -> None:

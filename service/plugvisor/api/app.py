@@ -130,7 +130,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
             whole,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Request-Id"],
             expose_headers=["ETag", "Retry-After", "X-Request-Id"],
         )
     return whole

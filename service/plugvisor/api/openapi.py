@@ -178,5 +178,5 @@ journal's a `JournalEntry` (`entry`) or a `JournalGap` (`gap`).
 
 The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
 "log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30
-seconds. It is closed with 1008 if the token or admin code is wrong, or is valid no more; the handshake is 403 if a page
+seconds. It is closed with 1008 if the token or admin code is wrong, or no longer valid; the handshake is 403 if a page
 of another origin opens it."""

@@ -86,7 +86,7 @@ def _show_token(issued: Mapping[str, Any], what_happened: str) -> None:
 
 def _describe(identity: Mapping[str, Any]) -> str:
     """An identity, and what it may change, in one line."""
-    plugins = f" of {_show_plugins(identity)}" if identity["role"] == "operator" else ""
+    plugins = f" of {_show_plugins(identity)}" if identity["plugins"] != ["*"] else ""
     until = _show_optional_time(identity, "expires_at", "")
     return f"{identity['name']}: {identity['role']}{plugins}{f', until {until}' if until else ''}"
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def make_printable(text: str) -> str:
-    """Escape what could control a terminal: text of plugins and clients can contain anything."""
-    return "".join(
+def make_printable(text: str, encoding: str = "") -> str:
+    """Escape what could control a terminal, or what it cannot show: text of plugins and clients can contain anything.
+
+    Args:
+        encoding: of the terminal; default: that of standard output.
+    """
+    encoding = encoding or sys.stdout.encoding or "utf-8"
+    escaped = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
+    return escaped.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def format_table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -46,7 +46,7 @@ class Restorer:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            self._boot_starts.publish()
+            self._boot_starts.restore()
             try:
                 await self._restore()
             except SupervisorUnavailable:  # it fell silent meanwhile

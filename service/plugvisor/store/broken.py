@@ -21,6 +21,7 @@ SUFFIXES = ("", "-wal", "-shm", "-journal")
 """Of the files that are one database."""
 MOST_KEPT = 5
 """How many broken databases are kept, so that a failing disk is not filled with them."""
+_UNREADABLE = (sqlite3.Error, NewerSchema, OSError, UnicodeDecodeError)
 _SMALL_TABLES = ("intent", "disabled", "asked", "identity", "admin_code", "troubled", "outbox")
 
 
@@ -48,14 +49,14 @@ def _remove_oldest(path: Path) -> None:
 def take_over(broken: Path, connection: sqlite3.Connection) -> None:
     """Copy the intents and identities that can still be read into a new database; raises `sqlite3.Error` of that."""
     rows: dict[str, list[tuple[object, ...]]] = {}
-    with suppress(sqlite3.Error, NewerSchema, OSError), closing(open_reader(broken)) as old:
+    with suppress(*_UNREADABLE), closing(open_reader(broken)) as old:
         for table in _SMALL_TABLES:
-            with suppress(sqlite3.Error):
+            with suppress(*_UNREADABLE):
                 rows[table] = old.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - one of ours
     connection.execute("BEGIN IMMEDIATE")
     for table, found in rows.items():
         for row in found:
-            with suppress(sqlite3.IntegrityError, sqlite3.OperationalError):
+            with suppress(sqlite3.IntegrityError, sqlite3.OperationalError):  # a row that no longer fits
                 places = ", ".join("?" * len(row))
                 connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({places})", row)  # noqa: S608
     connection.execute("COMMIT")

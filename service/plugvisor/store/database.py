@@ -88,9 +88,9 @@ class Database:
             is_new = True
             connection = self._connect(mode, is_new=True, is_suspect=False)
         self._connection = connection
+        self._files = self._find_files()
         if broken:
             take_over(self._path.with_name(broken), connection)
-        self._files = self._find_files()
         opened, self._last = self._last, self._files[0]
         return opened is not None and (is_new or opened != self._last)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from plugvisor.models.stored.identity import Identity
+from plugvisor.models.stored.identity import Identity, Role
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
+
+logger = logging.getLogger(__name__)
 
 _COLUMNS = "name, role, plugins, token_sha256, created_at, created_by, expires_at"
 
@@ -36,14 +39,17 @@ class StoredCode(NamedTuple):
 
 
 def load(connection: sqlite3.Connection) -> tuple[list[StoredIdentity], StoredCode | None]:
-    """Read everything."""
+    """Read everything; an identity that somebody has made invalid in the database is left out, and logged."""
+    identities = []
     rows = connection.execute(f"SELECT {_COLUMNS} FROM identity ORDER BY name")  # noqa: S608 - a constant
-    identities = [
-        StoredIdentity(
-            Identity(name, role, msgspec.json.decode(plugins, type=tuple[str, ...]), expires_at), digest, at, by
-        )
-        for name, role, plugins, digest, at, by, expires_at in rows
-    ]
+    for name, role, plugins, digest, at, by, expires_at in rows:
+        try:
+            patterns = msgspec.json.decode(plugins, type=tuple[str, ...])
+            identity = Identity(name, msgspec.convert(role, Role), patterns, expires_at)
+        except msgspec.DecodeError as error:
+            logger.error("the identity %r in the database is invalid: %s", name, error)
+        else:
+            identities.append(StoredIdentity(identity, digest, at, by))
     code = connection.execute("SELECT code_sha256, salt, replaced FROM admin_code").fetchone()
     return identities, code and StoredCode(*code)
 

@@ -49,8 +49,6 @@ class Totals(NamedTuple):
     """The journal as a whole."""
 
     entries: int
-    sequence: int
-    """Of the entry that was written last."""
     size_bytes: int
 
 
@@ -80,8 +78,8 @@ def save(connection: sqlite3.Connection, entries: Sequence[StoredEntry], last_se
     Args:
         last_sequence: the last one that the caller knows.
     """
-    sequence, is_empty = _find_last_sequence(connection)
-    if is_empty and last_sequence > sequence:  # this database has taken the place of another one
+    sequence = read_last_sequence(connection)
+    if not sequence and last_sequence:  # this database has taken the place of another one
         _remember_pruned(connection, last_sequence)
     unknown = range(last_sequence + 1, sequence + 1)
     saved = []
@@ -175,16 +173,16 @@ def measure(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def _find_last_sequence(connection: sqlite3.Connection) -> tuple[int, bool]:
-    """The last sequence, and whether there never was one."""
+def read_last_sequence(connection: sqlite3.Connection) -> int:
+    """The sequence of the entry that was written last; 0 if there is none."""
     [last] = connection.execute("SELECT max(sequence) FROM journal").fetchone()
-    return last or 0, last is None
+    return last or 0
 
 
 def sum_up(connection: sqlite3.Connection) -> Totals:
     """The journal as a whole; it looks at an index of every entry."""
     [count] = connection.execute("SELECT count(*) FROM journal").fetchone()
-    return Totals(count, _find_last_sequence(connection)[0], measure(connection))
+    return Totals(count, measure(connection))
 
 
 def find_pruned(connection: sqlite3.Connection) -> int:

@@ -114,20 +114,28 @@ def open_database(path: Path, *, is_suspect: bool = False) -> sqlite3.Connection
     """
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        check_version(connection)
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # for a new file: space is given back
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # a commit survives the loss of power
-        connection.execute("PRAGMA fullfsync = ON")  # on macOS, too
-        connection.execute(f"PRAGMA journal_size_limit = {MOST_LOG_BYTES}")
-        migrate(connection)
-        _check(connection, is_suspect=is_suspect)
-        # nothing else would say that the disk is full, or read-only
-        connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
+        _set_up(connection, is_suspect=is_suspect)
+    except UnicodeDecodeError as error:
+        connection.close()
+        # of a message of SQLite's in which there is something of the file
+        raise DamagedDatabase("its tables make no sense") from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _set_up(connection: sqlite3.Connection, *, is_suspect: bool) -> None:
+    check_version(connection)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # for a new file: space is given back
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # a commit survives the loss of power
+    connection.execute("PRAGMA fullfsync = ON")  # on macOS, too
+    connection.execute(f"PRAGMA journal_size_limit = {MOST_LOG_BYTES}")
+    migrate(connection)
+    _check(connection, is_suspect=is_suspect)
+    # nothing else would say that the disk is full, or read-only
+    connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
 
 
 @cache
@@ -143,11 +151,11 @@ def _read_tables(connection: sqlite3.Connection) -> frozenset[str]:
 
 
 def _check(connection: sqlite3.Connection, *, is_suspect: bool) -> None:
-    """Check that the tables are there, and with `is_suspect` that every page can be read; raises `DamagedDatabase`."""
+    """Check that the tables are there, and with `is_suspect` all that is in them; raises `DamagedDatabase`."""
     if missing := list_tables() - _read_tables(connection):
         raise DamagedDatabase(f"it has no table {min(missing)!r}")
     if is_suspect:
-        for (finding,) in connection.execute("PRAGMA quick_check(1)"):
+        for (finding,) in connection.execute("PRAGMA integrity_check(1)"):
             if finding != "ok":
                 raise DamagedDatabase(finding)
 

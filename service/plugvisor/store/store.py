@@ -162,6 +162,10 @@ class Store:
             raise StoreUnavailable("what is remembered cannot be read now: the disk does not answer") from None
         except (OSError, sqlite3.Error, NewerSchema) as error:
             raise StoreUnavailable(f"what is remembered cannot be read now: {describe(error)}") from error
+        except Exception as error:
+            # most likely a value that a failing disk has changed: the service must start all the same
+            logger.exception("cannot understand what is remembered")
+            raise StoreUnavailable("what is remembered cannot be read: it makes no sense") from error
 
     # -- on the event loop
 

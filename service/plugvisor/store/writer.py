@@ -47,6 +47,11 @@ class _Moved(Exception):
     """The file that is open is no longer the database."""
 
 
+class _Defect(Exception):
+    def __str__(self) -> str:
+        return "the store has a defect, of which the service's log has the details"
+
+
 class Writer:
     """Writes from `start` until its queue is closed.
 
@@ -110,8 +115,10 @@ class Writer:
         try:
             self._write(items)
         except Exception as error:
-            logger.exception("cannot write to the store")
-            self._fail(items, error)
+            if not self.problem:
+                logger.exception("cannot write to the store")
+            self._become_unavailable(_Defect())
+            self._settle([Outcome(item, None, error) for item in items])
         was_stalled, self._busy_since = self.is_stalled, None
         if was_stalled:
             self._report(False)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.chaos.activity import Activity
+    from tests.chaos.promises.intents import IntentRecord
     from tests.chaos.promises.process_watcher import ProcessWatcher
     from tests.chaos.promises.start_order import StartOrder
     from tests.helpers.stack import PlugvisorStack
@@ -36,8 +37,16 @@ States = dict[str, tuple[str, int]]
 class RestCheck:
     """Waits until nothing changes any more, and reports to the watcher what does not hold then."""
 
-    def __init__(self, stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher, order: StartOrder) -> None:
+    def __init__(
+        self,
+        stack: PlugvisorStack,
+        activity: Activity,
+        watcher: ProcessWatcher,
+        order: StartOrder,
+        intents: IntentRecord,
+    ) -> None:
         self._stack = stack
+        self._intents = intents
         self._order = order
         self._activity = activity
         self._watcher = watcher
@@ -113,9 +122,13 @@ class RestCheck:
         return True
 
     def _is_stopped(self, name: str) -> bool:
+        began = time.monotonic()
         with contextlib.suppress(httpx.TransportError):
             # 404: its folder was removed before it was ever started; 503: supervisord has just been frozen
-            return self._stack.post(f"/plugin/{name}/stop").status_code in (200, 404, 409)
+            status = self._stack.post(f"/plugin/{name}/stop").status_code
+            if status == 200:
+                self._intents.note(name, "stopped", began)
+            return status in (200, 404, 409)
         return False
 
     def _check_agreement(self) -> None:

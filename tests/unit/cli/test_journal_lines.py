@@ -90,6 +90,7 @@ def test_the_line_of_an_entry_that_counts_up(capsys: pytest.CaptureFixture[str])
 def test_only_what_a_terminal_shows_as_it_is() -> None:
     assert make_printable("你好 é ok") == "你好 é ok"
     assert make_printable("\x1b\r\u202e\x85") == "\\x1b\\r\\u202e\\x85"
+    assert make_printable("你 é", "latin-1") == "\\u4f60 é"
 
 
 def test_a_table() -> None:

@@ -237,6 +237,19 @@ def test_the_state_folder_is_shared_with_the_service(roots_settings: Settings, t
 
 
 @needs_root
+def test_what_a_service_of_roots_has_left_is_handed_over(roots_settings: Settings, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "plugvisor.db").touch(mode=0o600)
+    (state / "plugvisor.db.broken-1").mkdir(mode=0o700)
+    assert prepare_state_folder(roots_settings) == ""
+    group = roots_settings.users.service.gid if roots_settings.users else 0
+    status = (state / "plugvisor.db").stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (0, group, 0o660)
+    assert stat.S_IMODE((state / "plugvisor.db.broken-1").stat().st_mode) == 0o700
+
+
+@needs_root
 def test_a_state_folder_of_the_service_stays_as_it_is(roots_settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o700)
     assert roots_settings.users is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import sqlite3
@@ -13,9 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from plugvisor.admin_code import AdminCode
 from plugvisor.errors import IdentityExists, IdentityNotFound, InvalidRequest, StoreUnavailable
+from plugvisor.manager.identities import identities as module
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.models.stored.identity import Identity
 from plugvisor.store.store import FILE_NAME, Store
+
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -246,6 +250,10 @@ def test_a_code_that_is_configured_while_the_service_runs(tmp_path: Path) -> Non
         assert identities.has_weak_code
         assert not identities.is_valid(proved)
         assert len(changes) == 2
+        proved, rotated = await identities.rotate_admin()
+        assert await identities.configure(AdminCode(rotated)), "so that it is known where the others are"
+        assert identities.is_valid(proved), "its streams go on"
+        assert name_of(identities, rotated) == "admin"
         await settle(identities)
 
     run(tmp_path, scenario)
@@ -318,6 +326,56 @@ def test_what_could_not_be_loaded_is_when_the_store_recovers(tmp_path: Path, mon
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("method", ["read", "write"])
+def test_what_could_not_be_loaded_or_saved_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Also if the store does not say that it is unavailable."""
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+
+    async def prepare(identities: Identities, _store: Store) -> str:
+        return await identities.add(OPS, "admin")
+
+    token = run(tmp_path, prepare)
+
+    async def scenario() -> None:
+        store = Store(tmp_path)
+        await store.open()
+        identities = Identities(store, AdminCode(CODE))
+        if method == "write":
+            await identities.load()
+            await store.write(lambda connection: connection.execute("DELETE FROM identity"))
+        works, attempts = getattr(store, method), []
+
+        async def fail_twice(work: object) -> object:
+            attempts.append(work)
+            if len(attempts) <= 2:
+                raise StoreUnavailable("not now")
+            return await works(work)
+
+        monkeypatch.setattr(store, method, fail_twice)
+        if method == "read":
+            await identities.load()
+        else:
+            for callback in store.on_replaced:
+                callback()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while len(attempts) <= 2 or identities._is_unsaved:  # noqa: ASYNC110 - nothing else says so
+                await asyncio.sleep(0.01)
+        await settle(identities)
+        assert len(attempts) == 3
+        assert name_of(identities, token) == "ops"
+        identities.close()
+        await store.close()
+
+    asyncio.run(scenario())
+
+    async def look(identities: Identities, _store: Store) -> None:
+        assert name_of(identities, token) == "ops"
+
+    run(tmp_path, look)
+
+
 def test_a_store_that_was_replaced_gets_everything_again(tmp_path: Path) -> None:
     async def lose_all(identities: Identities, store: Store) -> tuple[str, str]:
         token = await identities.add(OPS, "admin")
@@ -337,20 +395,19 @@ def test_a_store_that_was_replaced_gets_everything_again(tmp_path: Path) -> None
     run(tmp_path, look)
 
 
-def test_what_was_written_into_the_database_by_hand_ends_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("change", ["plugins = 'web-*'", "plugins = '1'", "plugins = ''", "role = 'root'"])
+def test_an_identity_that_was_made_invalid_by_hand_is_nobody(
+    tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def add(identities: Identities, _store: Store) -> str:
-        return await identities.add(OPS, "admin")
+    async def add(identities: Identities, _store: Store) -> tuple[str, str]:
+        return await identities.add(OPS, "admin"), await identities.add(Identity("one", "viewer"), "admin")
 
-    token = run(tmp_path, add)
-    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
-        connection.execute("UPDATE identity SET plugins = 'web-*'")
+    token, other = run(tmp_path, add)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
+        connection.execute(f"UPDATE identity SET {change} WHERE name = 'ops'")
 
     async def look(identities: Identities, _store: Store) -> None:
-        assert (name_of(identities, token), name_of(identities, CODE)) == (None, "admin")
-        with pytest.raises(StoreUnavailable):
-            await identities.remove("ops")
+        assert [name_of(identities, each) for each in (token, other, CODE)] == [None, "one", "admin"]
 
     run(tmp_path, look)
-    assert "cannot read the identities" in caplog.text
+    assert "the identity 'ops' in the database is invalid" in caplog.text

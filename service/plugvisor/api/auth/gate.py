@@ -87,7 +87,7 @@ class Gate:
         return await self.check_token(token, request, request.receive)
 
     def check_again(self, identity: Identity) -> None:
-        """Raise `Unauthorized` if the token that has proved an identity before is valid no more."""
+        """Raise `Unauthorized` if the token that has proved an identity before is no longer valid."""
         if not self._identities.is_valid(identity):
             raise Unauthorized(_WRONG)
 

@@ -1,4 +1,4 @@
-"""The open streams of those who have proved who they are; none outlives its identity's token."""
+"""The open streams of identities; none outlives the token that has opened it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from plugvisor.models.stored.identity import Identity
 
 CHECK_SECONDS = 2.0
-"""How often it is looked for identities that have expired, while streams of some that can are open."""
+"""How often expired identities are looked for, while a stream of one that can expire is open."""
 
 
 class _Session:
@@ -42,7 +42,7 @@ class Sessions:
 
         Args:
             identity: whose token has opened it.
-            end: ends the stream; called once, on the event loop, if the token is valid no more, and at once if it
+            end: ends the stream; called once, on the event loop, if the token is no longer valid, and at once if it
                 is not now. It must not raise.
         """
         session = _Session(identity, end)

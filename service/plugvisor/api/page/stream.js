@@ -88,8 +88,8 @@ export class Stream {
       const colon = line.indexOf(":");
       if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 1).replace(/^ /, "");
     }
-    if (!fields.data) return;
     if (fields.id) this.#lastId = fields.id;
+    if (!fields.data) return;
     this.#handlers.onEvent(fields.event, JSON.parse(fields.data), fields.id);
   }
 }

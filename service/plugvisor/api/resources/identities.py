@@ -67,7 +67,7 @@ async def add_identity(request: Request[State], body: NewIdentity) -> Response:
 
 
 async def remove_identity(request: Request[State]) -> Response:
-    """Remove an identity; its token is valid no more, and its streams end."""
+    """Remove an identity; its token is no longer valid, and its streams end."""
     name = request.path_params["name"]
     if name == ADMIN:
         raise InvalidRequest(f"{ADMIN!r} cannot be removed; POST /identities/{ADMIN}/rotate makes another code", "name")
@@ -76,7 +76,7 @@ async def remove_identity(request: Request[State]) -> Response:
 
 
 async def rotate_identity(request: Request[State]) -> Response:
-    """Give an identity another token; the one before is valid no more, and its streams end."""
+    """Give an identity another token; the one before is no longer valid, and its streams end."""
     identity, token = await request.state["identities"].rotate(request.path_params["name"])
     return _issue(identity, token)
 

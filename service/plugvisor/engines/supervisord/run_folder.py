@@ -116,6 +116,16 @@ def _share_state_folder(descriptor: int, settings: Settings, users: Users) -> No
         if other.exists() and os.path.samestat(status, other.stat()):
             raise FileExistsError(errno.EEXIST, "it is the run or the log folder")
     _share_folder(descriptor, users, 0o2770)
+    if status.st_gid == users.service.gid or os.fstat(descriptor).st_gid != users.service.gid:
+        return
+    # it was root's alone until now; what root's service has left there is for the new one
+    for name in os.listdir(descriptor):
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
+        try:
+            if stat.S_ISREG(os.fstat(file).st_mode):
+                _set_access(file, users, 0o660)
+        finally:
+            os.close(file)
 
 
 def write_users_conf(settings: Settings) -> None:

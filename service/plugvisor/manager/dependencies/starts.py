@@ -57,5 +57,5 @@ class Starts:
             if to_queue:
                 return await self._preparation.queue(to_queue, restart=plugin_id)
             await self._engine.begin_restart(plugin_id)
-            accepted.set()
-            return await self._engine.wait_spawned(plugin_id)
+        accepted.set()
+        return await self._engine.wait_spawned(plugin_id)

@@ -88,8 +88,11 @@ class Stops:
         return list(found)
 
     async def _stop(self, plugin_id: str, by: str, accepted: asyncio.Event) -> Process:
-        await self._engine.begin_stop(plugin_id)
-        self._intents.set(plugin_id, "stopped", by)
+        runs = not _is_at_rest(self._engine.get(plugin_id))
+        async with self._intents.attempt(plugin_id, "stopped", by if runs else ""):
+            await self._engine.begin_stop(plugin_id)
+        if not runs:  # somebody has just started it
+            self._intents.set(plugin_id, "stopped", by)
         accepted.set()
         return await self._engine.wait_stopped(plugin_id)
 

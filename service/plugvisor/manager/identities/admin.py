@@ -48,8 +48,10 @@ class Admin:
     def replace(self, stored: StoredCode | None) -> None:
         """Put another code in force; None is the configured one."""
         self.stored = stored
-        self._digest = stored.digest if stored else hash_token(self._configured.value.encode())
-        self.identity = Identity("admin", "admin")
+        digest = stored.digest if stored else hash_token(self._configured.value.encode())
+        if digest != self._digest:  # else an operator has configured the code that a request had made
+            self._digest = digest
+            self.identity = Identity("admin", "admin")
 
     def configure(self, code: AdminCode) -> bool:
         """Put a code in force that was configured since; returns whether it is another than before."""
@@ -60,10 +62,10 @@ class Admin:
         return True
 
     def _hash_configured(self, salt: bytes) -> bytes:
-        # it may be a weak one: whoever has the database shall not find it by trying
+        # it may be weak, and must not be found by trying if the database gets into the wrong hands
         return hashlib.scrypt(self._configured.value.encode(), salt=salt, n=2**14, r=8, p=1)
 
 
 def hash_token(token: bytes) -> bytes:
-    """What is kept of a token: it is random, so nothing slower than SHA-256 is needed."""
+    """The SHA-256 of a token; it is random, so nothing slower is needed."""
     return hashlib.sha256(token).digest()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 5.0
+"""How long what could not be loaded or saved waits, unless the store recovers before."""
 TOKEN_PREFIX = "pv_"  # noqa: S105 - by which a scanner for secrets finds it
 _ALPHABET = string.ascii_letters + string.digits
 _TOKEN_CHARACTERS = 22
@@ -40,7 +42,7 @@ class Identities:
 
     def __init__(self, store: Store, admin_code: AdminCode) -> None:
         self.on_change: list[Callable[[], object]] = []
-        """Called when a token that was valid is so no more, or an identity has changed."""
+        """Called when a token has become invalid, or an identity has changed."""
         self._store = store
         self._admin = Admin(admin_code)
         self._by_digest: dict[bytes, StoredIdentity] = {}
@@ -51,6 +53,7 @@ class Identities:
         """Whether the store may lack what is held here."""
         self._is_recovery_due = False
         self._recovering: asyncio.Task[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
         store.on_change.append(self._recover_soon)
         store.on_replaced.append(self._save_again)
 
@@ -58,11 +61,14 @@ class Identities:
         """Read what is remembered; nothing is raised. If it cannot be read now, it is when the store recovers."""
         async with self._turn:
             await self._load()
+        self._recover_later()
 
     def close(self) -> None:
         """Save no more."""
         self._store.on_change.remove(self._recover_soon)
         self._store.on_replaced.remove(self._save_again)
+        if self._retry is not None:
+            self._retry.cancel()
         if self._recovering is not None:
             self._recovering.cancel()
 
@@ -77,7 +83,7 @@ class Identities:
         digest = hash_token(token)
         if compare_code and self._admin.is_proved_by(digest):
             return self._admin.identity
-        # nobody who measures the time can choose a digest that is near to another one
+        # a dictionary does: nobody can choose a token whose digest is near to another one
         found = self._by_digest.get(digest)
         return found.identity if found is not None and not _has_expired(found.identity) else None
 
@@ -128,7 +134,7 @@ class Identities:
         return token
 
     async def remove(self, name: str) -> StoredIdentity:
-        """Remove an identity; its token is valid no more.
+        """Remove an identity; its token is no longer valid.
 
         Raises:
             IdentityNotFound, StoreUnavailable
@@ -142,7 +148,7 @@ class Identities:
         return old
 
     async def rotate(self, name: str) -> tuple[Identity, str]:
-        """Give an identity another token; the one before is valid no more.
+        """Give an identity another token; the one before is no longer valid.
 
         Raises:
             IdentityNotFound, StoreUnavailable
@@ -209,9 +215,6 @@ class Identities:
                 self._is_unsaved = True
         except StoreUnavailable:
             return
-        except Exception:  # what an operator has written into the database
-            logger.exception("cannot read the identities")
-            return
         self._is_loaded = True
         self._by_name = {each.identity.name: each for each in identities}
         self._by_digest = {each.digest: each for each in identities}
@@ -232,7 +235,8 @@ class Identities:
         try:
             await self._store.write(write)
         except BaseException:
-            self._is_unsaved = self._is_unsaved or saves_all
+            self._is_unsaved = True  # on a disk that did not answer in time it may have been written nevertheless
+            self._recover_later()
             raise
 
     def _save_again(self) -> None:
@@ -256,6 +260,15 @@ class Identities:
                     await self._write(lambda _connection: None)
                 except StoreUnavailable as error:
                     logger.warning("the identities are not saved yet: %s", error)
+        self._recover_later()
+
+    def _recover_later(self) -> None:
+        """Try again in a while, if there is anything to load or save: what fails once need not make a store fail."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if not self._is_loaded or self._is_unsaved:
+            self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._recover_soon)
 
 
 def make_token() -> str:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PUBLISH_SECONDS = 0.05
+"""What changes within this time is published together, and does not delay the answer that has changed it."""
+
 
 class BootStarts:
     """Keeps what the engine reads as the intents are."""
@@ -20,15 +23,21 @@ class BootStarts:
         self._intents = intents
         self._engine = engine
         self._is_due = False
+        self._published: dict[str, bool] | None = None
         self._task: asyncio.Task[None] | None = None
         self._failure = ""
         """Why it could not be written at the last try: that is logged once."""
 
     def publish(self) -> None:
-        """Publish soon, in a thread; what comes meanwhile goes together."""
+        """Publish soon, in a thread, if it is another than before."""
         self._is_due = True
         if self._task is None:
             self._task = asyncio.create_task(self._run())
+
+    def restore(self) -> None:
+        """Publish it again if it is gone."""
+        self._published = None
+        self.publish()
 
     async def close(self) -> None:
         """Wait until what is due is published."""
@@ -37,16 +46,18 @@ class BootStarts:
 
     async def _run(self) -> None:
         while self._is_due:
+            await asyncio.sleep(PUBLISH_SECONDS)
             self._is_due = False
             starts = self._intents.starts
-            if starts is not None:
+            if starts is not None and starts != self._published:
                 await self._write(starts)
         self._task = None
 
     async def _write(self, starts: dict[str, bool]) -> None:
-        failure = ""
+        failure, self._published = "", None
         try:
             await asyncio.to_thread(self._engine.publish_starts, starts)
+            self._published = starts
         except OSError as error:  # the run folder is gone; supervisord restores it
             failure = str(error)
         except Exception as error:

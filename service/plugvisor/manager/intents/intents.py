@@ -60,6 +60,7 @@ class Intents:
         self._asked: dict[str, str] = {}
         self._is_loaded = False
         self._loading = asyncio.Lock()
+        self._failure = ""  # why it could not be read at the last try: that is logged once
         self._changed_before: set[tuple[int, str]] = set()  # what was changed before the store could be read
         self._writes: dict[str, asyncio.Task[bool]] = {}
         """The last write of each plugin, until it has succeeded."""
@@ -96,8 +97,10 @@ class Intents:
                 return
             try:
                 known = await self._store.read(stored.load)
-            except StoreUnavailable as error:
-                logger.warning("it is not known what operators want of the plugins: %s", error)
+            except Exception as error:  # noqa: BLE001 - the service goes on, whatever the file holds
+                if not self._failure:
+                    logger.warning("it is not known what operators want of the plugins: %s", error)
+                self._failure = str(error)
                 self._retry_later()
                 return
             self._merge(self._intents, known.intents)
@@ -235,6 +238,9 @@ class Intents:
         except StoreUnavailable:
             self._retry_later()
             return False
+        except Exception:
+            logger.exception("cannot store what is wanted of %r", plugin_id)
+            return False
         finally:
             for callback in self.on_stored:
                 callback()
@@ -259,13 +265,13 @@ class Intents:
 
     def _begin_retry(self) -> None:
         self._timer = None
-        if self._store.is_available:
-            self._retrying = asyncio.create_task(self._retry())
-        else:
-            self._retry_later()
+        self._retrying = asyncio.create_task(self._retry())
 
     async def _retry(self) -> None:
         await self.load()
-        for plugin_id, write in list(self._writes.items()):
-            if write.done():
+        failed = [plugin_id for plugin_id, write in self._writes.items() if write.done()]
+        if self._store.is_available:
+            for plugin_id in failed:
                 self._begin_write(plugin_id)
+        elif failed:
+            self._retry_later()

@@ -40,7 +40,7 @@ class Journal:
         intents.on_asked.append(self._on_asked)
 
     async def load(self) -> None:
-        """Find out what the journal has; nothing is raised."""
+        """Go on from what the journal has; nothing is raised."""
         await self.recorder.load()
         self._note_service("started", f"Plugvisor {VERSION}")
 

@@ -107,8 +107,7 @@ class ProcessFollower:
             if (at := _find_news(process, remembered)) < 0:
                 return
         is_end = process.last_exit is not None and process.last_exit != before.last_exit
-        if is_end or seen != before:
-            self._note_state(plugin_id, process, at, is_end=is_end)
+        self._note_state(plugin_id, process, at, is_end=is_end)
 
     def _note_state(self, plugin_id: str, process: Process, at: float, *, is_end: bool) -> None:
         ended = _show_exit(process.last_exit) if is_end or process.state in _ENDED else UNSET

@@ -52,7 +52,7 @@ class Recorder:
         self.on_saved: list[Callable[[Sequence[StoredEntry]], object]] = []
         """Called with entries that were added or counted up, in the order of their sequences, once they are stored."""
         self.entries = 0
-        """How many the journal has."""
+        """How many the journal has; they are counted soon after the beginning."""
         self.size_bytes = 0
         """Of the database."""
         self.sequence = 0
@@ -75,11 +75,12 @@ class Recorder:
         return bool(self._waiting) or self._writing is not None
 
     async def load(self) -> None:
-        """Find out what the journal has; nothing is raised."""
+        """Go on from what the journal has; nothing is raised."""
         self._store.on_replaced.append(self._on_replaced)
         self._store.on_change.append(self._on_store)
         with contextlib.suppress(StoreUnavailable):
-            self.entries, self.sequence, self.size_bytes = await self._store.read(stored.sum_up)
+            self.sequence = await self._store.read(stored.read_last_sequence)
+        self._count_later()
 
     async def close(self) -> None:
         """Write what is left."""
@@ -198,4 +199,5 @@ class Recorder:
 
     async def _count(self) -> None:
         with contextlib.suppress(StoreUnavailable):
-            self.entries, _, self.size_bytes = await self._store.read(stored.sum_up)
+            # not as a read: between two writes it is exact
+            self.entries, self.size_bytes = await self._store.write(stored.sum_up)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from contextlib import closing
@@ -180,22 +181,28 @@ def test_the_oldest_is_dropped_if_there_are_too_many(
 
 
 class UnsteadyStore:
-    """A store whose availability the test decides; what is posted meanwhile is lost."""
+    """A store whose availability the test decides; what is posted meanwhile is kept or lost."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keeps: bool) -> None:
         self.connection = open_database(path)
+        self.keeps = keeps
+        self.kept: list[Callable[[sqlite3.Connection], object]] = []
         self.is_available = True
         self.on_change: list[Callable[[], object]] = []
         self.on_replaced: list[Callable[[], object]] = []
 
     def switch(self, *, is_available: bool) -> None:
         self.is_available = is_available
+        for work in self.kept if is_available else ():
+            work(self.connection)
         for callback in self.on_change:
             callback()
 
     def post(self, work: Callable[[sqlite3.Connection], object]) -> None:
         if self.is_available:
             work(self.connection)
+        elif self.keeps:
+            self.kept.append(work)
 
     async def read(self, query: Callable[[sqlite3.Connection], Any]) -> Any:
         if not self.is_available:
@@ -206,9 +213,9 @@ class UnsteadyStore:
         return sorted(body for (body,) in self.connection.execute("SELECT body FROM outbox"))
 
 
-def run_unsteady(tmp_path: Path, scenario: Callable[[UnsteadyStore], Awaitable[None]]) -> None:
+def run_unsteady(tmp_path: Path, keeps: bool, scenario: Callable[[UnsteadyStore], Awaitable[None]]) -> None:
     async def live() -> None:
-        store = UnsteadyStore(tmp_path / "plugvisor.db")
+        store = UnsteadyStore(tmp_path / "plugvisor.db", keeps=keeps)
         with closing(store.connection):
             await scenario(store)
             assert store.on_change == store.on_replaced == []
@@ -216,7 +223,8 @@ def run_unsteady(tmp_path: Path, scenario: Callable[[UnsteadyStore], Awaitable[N
     run_scenario(live())
 
 
-def test_what_happens_while_nothing_can_be_stored_is_stored_afterwards(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_happens_while_nothing_can_be_stored_is_stored_afterwards(tmp_path: Path, keeps: bool) -> None:
     async def scenario(store: UnsteadyStore) -> None:
         outbox = Outbox(store, URLS[:1])  # type: ignore[arg-type]
         await outbox.open()
@@ -235,10 +243,11 @@ def test_what_happens_while_nothing_can_be_stored_is_stored_afterwards(tmp_path:
         assert store.list_bodies() == [b"2"]
         await outbox.close()
 
-    run_unsteady(tmp_path, scenario)
+    run_unsteady(tmp_path, keeps, scenario)
 
 
-def test_what_cannot_be_read_at_the_start_is_taken_over_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_cannot_be_read_at_the_start_is_taken_over_later(tmp_path: Path, keeps: bool) -> None:
     async def scenario(store: UnsteadyStore) -> None:
         before = Outbox(store, URLS[:1])  # type: ignore[arg-type]
         await before.open()
@@ -247,14 +256,20 @@ def test_what_cannot_be_read_at_the_start_is_taken_over_later(tmp_path: Path) ->
         store.switch(is_available=False)
         outbox = Outbox(store, URLS[:1])  # type: ignore[arg-type]
         await outbox.open()
-        outbox.add("plugin.error", "a", b"2")
+        held = outbox.add("plugin.error", "a", b"2", delay_seconds=300)
         store.switch(is_available=True)
         await let_tasks_run()
         assert store.list_bodies() == [b"1", b"2"]
         assert sorted(list_bodies(outbox)[0]) == ["1", "2"]
+        [queue] = outbox.queues
+        assert queue.deliveries[held.id].message is held, "it can still be changed"
+        queue.remove(await queue.take())
+        with pytest.raises(TimeoutError):  # it is held
+            async with asyncio.timeout(0.01):
+                await queue.take()
         await outbox.close()
 
-    run_unsteady(tmp_path, scenario)
+    run_unsteady(tmp_path, keeps, scenario)
 
 
 # -- the order
@@ -284,7 +299,7 @@ def test_nothing_is_taken_during_a_pause() -> None:
         queue.push(module.Delivery(module.Message("1", "plugin.error", "a", b"", 0.0), 0.0, 10.0))
         queue.pause(3600)
         with pytest.raises(TimeoutError):
-            async with module.asyncio.timeout(0.01):
+            async with asyncio.timeout(0.01):
                 await queue.take()
         now = 3600.0
         assert (await queue.take()).message.id == "1"

@@ -90,6 +90,11 @@ class JournalStreams:
         self._is_closed = False
         recorder.on_saved.append(self._on_saved)
 
+    @property
+    def count(self) -> int:
+        """How many streams are open."""
+        return len(self._clients)
+
     def close(self) -> None:
         """End every stream: an open one would keep the service from shutting down."""
         self._is_closed = True
@@ -226,7 +231,7 @@ class JournalEventStream(Response):
         self._client = client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them until the client hangs up, or its token is valid no more."""
+        """Send them until the client hangs up, or its token is no longer valid."""
         leaving = asyncio.create_task(self._wait_for_end(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})

@@ -79,7 +79,7 @@ async def _send_messages(
                 await _send(websocket, '{"type":"ping"}')
         with suppress(RuntimeError):  # uvicorn has closed it
             if ended.is_set():
-                await websocket.close(CLOSE_CODES[Unauthorized], "the token or admin code is valid no more")
+                await websocket.close(CLOSE_CODES[Unauthorized], "the token or admin code is no longer valid")
             else:
                 await websocket.close(_SERVICE_RESTART)
     except WebSocketDisconnect:

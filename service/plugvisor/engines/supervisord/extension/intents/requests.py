@@ -59,6 +59,8 @@ class Requests:
         self._count = 0
         self._last = self._load()
         self._is_saved = True
+        # `plugvisor up` passes its settings on; what is not to be remembered now is not to be found by a later one
+        self._is_kept = os.environ.get("PLUGVISOR_REMEMBER") != "false"
         self._group_stops: dict[str, _GroupStop] = {}
         self._is_group_stop = False
 
@@ -143,7 +145,7 @@ class Requests:
 
     def _save(self) -> None:
         """Write the file if there was a request; the next one tries it again."""
-        if self._is_saved:
+        if self._is_saved or not self._is_kept:
             return
         self._is_saved = True
         try:
