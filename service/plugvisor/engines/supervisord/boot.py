@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import socket
 
     from plugvisor.settings import Settings
-    from plugvisor.store.intents import StoredIntents
+    from plugvisor.store.tables.intents import StoredIntents
 
 _LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
 _SECRET_VARIABLES = ("PLUGVISOR_ADMIN_CODE", "PLUGVISOR_TOKEN")

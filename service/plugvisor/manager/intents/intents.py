@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from plugvisor.errors import StartFailed, StopTimeout, StoreUnavailable
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store import intents as stored
+from plugvisor.store.tables import intents as stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
