@@ -73,6 +73,7 @@ class Listener:
         """Take everything."""
         async for piece in streams.follow(self.client):
             self.pieces.append(piece)
+        streams.remove(self.client)
 
     @property
     def events(self) -> list[tuple[str, int, dict[str, Any]]]:
@@ -189,6 +190,7 @@ def test_who_comes_from_another_journal_gets_all_of_this_one(tmp_path: Path) -> 
 
 def test_a_store_that_cannot_be_read_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
 
     async def scenario(desk: Desk) -> None:
         await desk.note("a", "b")
@@ -201,7 +203,7 @@ def test_a_store_that_cannot_be_read_is_read_later(tmp_path: Path, monkeypatch: 
 
         monkeypatch.setattr(desk.store, "read", fail)
         listener = desk.listen(0)
-        await wait_until(lambda: failures > 3)
+        await wait_until(lambda: failures > 3 and b": heartbeat" in b"".join(listener.pieces))
         assert listener.events == []
         monkeypatch.setattr(desk.store, "read", read)
         await listener.wait(2)
@@ -243,7 +245,7 @@ def test_there_are_as_many_streams_as_may_be(tmp_path: Path, monkeypatch: pytest
         desk.streams.open(EVERYTHING, None)
         with pytest.raises(TooManyStreams):
             desk.streams.open(EVERYTHING, None)
-        first.place.give_back()
+        desk.streams.remove(first)
         desk.streams.open(EVERYTHING, None)
 
     run(tmp_path, scenario)

@@ -46,6 +46,7 @@ class Database:
         self._lock: int | None = None
         self._files: tuple[_File | None, ...] = ()
         self._last: _File | None = None
+        self._untaken = ""  # the name of a broken file of which nothing was taken over yet
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -75,7 +76,6 @@ class Database:
         mode = check_folder(self._path.parent)
         self._take_lock(mode)
         check_writable(self._path.parent)
-        broken = ""
         try:
             if is_condemned:
                 raise BrokenDatabase  # noqa: TRY301 - as it is found below
@@ -84,13 +84,14 @@ class Database:
         except (BrokenDatabase, sqlite3.DatabaseError) as error:
             if not isinstance(error, BrokenDatabase) and not is_broken(error):
                 raise
-            broken = self.set_aside = set_aside(self._path)
+            self._untaken = self.set_aside = set_aside(self._path)
             is_new = True
             connection = self._connect(mode, is_new=True, is_suspect=False)
         self._connection = connection
         self._files = self._find_files()
-        if broken:
-            take_over(self._path.with_name(broken), connection)
+        if self._untaken:
+            take_over(self._path.with_name(self._untaken), connection)
+            self._untaken = ""
         opened, self._last = self._last, self._files[0]
         return opened is not None and (is_new or opened != self._last)
 
@@ -106,9 +107,8 @@ class Database:
         files = self._find_files()
         with suppress(sqlite3.Error):
             connection.execute("PRAGMA busy_timeout = 0")
-            if files[0] == self._files[0]:
-                # SQLite does so itself, unless somebody reads: the log may be one that was deleted
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # SQLite does so itself, unless somebody reads, or the file has another name now: the log may be lost
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         with suppress(sqlite3.Error):
             connection.close()
         if files[0] != self._files[0]:

@@ -109,7 +109,7 @@ def open_database(path: Path, *, is_suspect: bool = False) -> sqlite3.Connection
         is_suspect: it may be damaged: check all of it.
 
     Raises:
-        sqlite3.Error: `failures.is_broken` tells whether it is damaged.
+        sqlite3.Error: `failures.is_broken` returns whether it is damaged.
         NewerSchema
     """
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)

@@ -102,9 +102,11 @@ class Store:
         except RuntimeError:
             self._take_report("no thread can be started", is_other=False)
             return
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(END_SECONDS):
                 await self._tried.wait()
+        except TimeoutError:
+            self._report()
 
     async def close(self) -> None:
         """Write what is left, and close the database."""

@@ -46,6 +46,9 @@ class Outcome(NamedTuple):
 class _Moved(Exception):
     """The file that is open is no longer the database."""
 
+    def __str__(self) -> str:
+        return "the database is replaced again and again"
+
 
 class _Defect(Exception):
     def __str__(self) -> str:
@@ -131,8 +134,12 @@ class Writer:
             attempts += 1
             try:
                 outcomes = self._commit(items)
-            except _Moved:
-                is_open = attempts < _MOST_ATTEMPTS and self._open()
+            except _Moved as error:
+                if attempts < _MOST_ATTEMPTS:
+                    is_open = self._open()
+                else:
+                    self._become_unavailable(error)
+                    is_open = False
             except sqlite3.Error as error:
                 self.errors += 1
                 if not is_of_disk(error):

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.errors import IdentityExists, StoreUnavailable
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store import identities, intents, journal, outbox
+from plugvisor.store import identities, intents, journal, outbox, writer
 from plugvisor.store.broken import MOST_KEPT, set_aside
+from plugvisor.store.database import Database
 from plugvisor.store.schema import MIGRATIONS, open_database
 from plugvisor.store.store import FILE_NAME, Store
 from plugvisor.store.work_queue import MOST_POSTED, Item, WorkQueue
@@ -453,6 +454,36 @@ def test_a_file_that_takes_its_place_is_used(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_file_that_is_renamed_stays_whole(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as store:
+            await store.remember("old")
+            store.path.rename(tmp_path / "kept.db")
+            await store.remember("new")
+            assert read_intents(tmp_path / "kept.db") == {"old"}
+            assert read_intents(store.path) == {"new"}
+
+    run(test)
+
+
+@needs_mounts
+def test_what_can_be_read_is_taken_over_once_there_is_space(tmp_path: Path) -> None:
+    async def test() -> None:
+        with mount_tmpfs(tmp_path / "state", 1024) as folder:
+            path = make_store(folder, "old")
+            with closing(sqlite3.connect(path)) as connection:
+                connection.execute("DROP TABLE journal")
+            filler = fill(folder)
+            async with opened(folder) as store:
+                assert store.problem
+                filler.unlink()
+                await until(lambda: store.is_available)
+                assert await store.list_intents() == {"old"}
+                assert store.set_aside
+
+    run(test)
+
+
 def test_a_folder_that_is_pulled_away_stays_whole(tmp_path: Path) -> None:
     async def test() -> None:
         async with opened(tmp_path / "state") as store:
@@ -674,6 +705,33 @@ def test_a_disk_that_does_not_answer_holds_up_nobody(tmp_path: Path) -> None:
             assert store.changes == [False, True]
 
     run(test)
+
+
+def test_a_disk_that_does_not_answer_at_the_beginning_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+
+    class Slow(Database):
+        def open(self, *, is_suspect: bool, is_condemned: bool = False) -> bool:
+            answers.wait(DEADLINE_SECONDS)
+            return super().open(is_suspect=is_suspect, is_condemned=is_condemned)
+
+    async def test() -> None:
+        monkeypatch.setattr(writer, "Database", Slow)
+        make_store(tmp_path, "web")
+        async with opened(tmp_path) as store:
+            assert store.problem == "the disk does not answer"
+            await fails(store.list_intents())
+            answers.set()
+            await until(lambda: store.is_available)
+            assert store.changes == [False, True]
+            assert await store.list_intents() == {"web"}
+
+    try:
+        run(test)
+    finally:
+        answers.set()
 
 
 def test_a_disk_that_does_not_answer_does_not_hold_up_the_end(tmp_path: Path) -> None:

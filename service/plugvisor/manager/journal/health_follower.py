@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET
 
-from plugvisor.errors import StoreUnavailable
+from plugvisor.errors import StoreUnavailable, SupervisorUnavailable
 from plugvisor.manager.journal.process_follower import find_start
 from plugvisor.models.health import CheckStatus, Health
 from plugvisor.models.stored.journal import Facts, NewEntry
@@ -45,8 +45,12 @@ class HealthFollower:
         self._monitor.on_change.remove(self._on_change)
 
     def _on_change(self, plugin_id: str) -> None:
+        with contextlib.suppress(SupervisorUnavailable):  # it has just fallen silent
+            self._note(plugin_id)
+
+    def _note(self, plugin_id: str) -> None:
         health = self._monitor.get(plugin_id)
-        if health is None or not self._engine.is_live:
+        if health is None:
             return
         down = [check.name for check in self._monitor.list_checks(plugin_id) if check.status is CheckStatus.DOWN]
         facts = Facts(
