@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store.intents import save_intent
 from plugvisor.store.schema import open_database
 from plugvisor.store.store import FILE_NAME
+from plugvisor.store.tables.intents import save_intent
 
 from benchmarks.load import run_load
 from benchmarks.result import Goal, Result, Sample

@@ -18,6 +18,7 @@ from plugvisor.errors import SupervisorUnavailable, TooManyStreams
 from plugvisor.models.process import Process, ProcessState
 from plugvisor.plugins.catalog import Plugin
 
+from tests.helpers.scenarios import wait_until
 from tests.helpers.stores import make_intents
 
 if TYPE_CHECKING:
@@ -178,6 +179,28 @@ def test_a_slow_client_gets_everything_or_a_new_snapshot(changes: int) -> None:
         assert kinds == ["status"] * changes if changes <= KEPT else kinds.count("snapshot") == 1
         engine.change("a", 77777)
         assert (await page.read()).data["pid"] == 77777
+
+    on_hub(scenario)
+
+
+def test_an_intent_is_one_event_together_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_hub, "INTENT_SECONDS", 0.01)
+
+    async def scenario(hub: EventHub, engine: FakeEngine, manager: FakeManager) -> None:
+        page, intents = Page(hub), manager.intents
+        await page.read()
+        async with intents.attempt("a", "running", "ops"):
+            engine.change("a", 1)
+        told = await page.read()
+        assert (told.data["pid"], told.data["intent"]["wanted"]) == (1, "running")
+        await wait_until(lambda: not hub._changed_intents)
+        assert hub._log.number == told.number
+        # one that nothing else changes with
+        intents.set("a", "stopped", "ops")
+        assert (await page.read()).data["intent"]["wanted"] == "stopped"
+        intents.set("gone", "stopped", "ops")
+        await wait_until(lambda: not hub._changed_intents)
+        assert hub._log.number == told.number + 1
 
     on_hub(scenario)
 

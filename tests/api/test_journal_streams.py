@@ -14,8 +14,8 @@ from plugvisor.api.resources.journal.streams import JournalStreams
 from plugvisor.errors import StoreUnavailable, TooManyStreams
 from plugvisor.manager.journal.recorder import Recorder
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.store.journal import Filter, prune
 from plugvisor.store.store import Store
+from plugvisor.store.tables.journal import Filter, prune
 
 from tests.helpers.scenarios import run_scenario, wait_until
 
@@ -73,6 +73,7 @@ class Listener:
         """Take everything."""
         async for piece in streams.follow(self.client):
             self.pieces.append(piece)
+        streams.remove(self.client)
 
     @property
     def events(self) -> list[tuple[str, int, dict[str, Any]]]:
@@ -134,7 +135,7 @@ def test_nothing_is_missed_and_nothing_comes_twice_while_much_happens(
     monkeypatch.setattr(module, "KEPT_EVENTS", 10)
     monkeypatch.setattr(module, "PIECE_EVENTS", 3)
     monkeypatch.setattr("plugvisor.manager.journal.recorder.GATHER_SECONDS", 0)
-    monkeypatch.setattr("plugvisor.store.journal.SCANNED_ENTRIES", 7)
+    monkeypatch.setattr("plugvisor.store.tables.journal.SCANNED_ENTRIES", 7)
 
     async def scenario(desk: Desk) -> None:
         saved: list[tuple[int, int]] = []
@@ -189,6 +190,7 @@ def test_who_comes_from_another_journal_gets_all_of_this_one(tmp_path: Path) -> 
 
 def test_a_store_that_cannot_be_read_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
 
     async def scenario(desk: Desk) -> None:
         await desk.note("a", "b")
@@ -201,7 +203,7 @@ def test_a_store_that_cannot_be_read_is_read_later(tmp_path: Path, monkeypatch: 
 
         monkeypatch.setattr(desk.store, "read", fail)
         listener = desk.listen(0)
-        await wait_until(lambda: failures > 3)
+        await wait_until(lambda: failures > 3 and b": heartbeat" in b"".join(listener.pieces))
         assert listener.events == []
         monkeypatch.setattr(desk.store, "read", read)
         await listener.wait(2)
@@ -243,7 +245,7 @@ def test_there_are_as_many_streams_as_may_be(tmp_path: Path, monkeypatch: pytest
         desk.streams.open(EVERYTHING, None)
         with pytest.raises(TooManyStreams):
             desk.streams.open(EVERYTHING, None)
-        first.place.give_back()
+        desk.streams.remove(first)
         desk.streams.open(EVERYTHING, None)
 
     run(tmp_path, scenario)

@@ -105,3 +105,11 @@ def test_times() -> None:
     for bad in (b"start_time=x", b"end_time=2026-13-01", b"start_time=2026-01-02&end_time=2026-01-01"):
         with pytest.raises(InvalidRequest):
             decode_query(HistoryQuery, bad).period  # noqa: B018 - it is computed when it is read
+
+
+@pytest.mark.parametrize("query", [b"wait=1&wait=1", b"wait=1&wait=2", b"wait=&wait=1", b"wait=x&other=1&wait=1"])
+def test_a_parameter_is_given_once(query: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="`wait` can be given once") as caught:
+        decode_query(WaitQuery, query)
+    assert caught.value.parameter == "wait"
+    assert decode_query(WaitQuery, b"other=1&other=2&wait=1").wait == 1.0

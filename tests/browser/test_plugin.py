@@ -87,7 +87,7 @@ def test_its_log(
     page.get_by_role("searchbox").fill("WENT wrong")
     expect(lines).to_have_count(1)
     page.get_by_role("searchbox").fill("nowhere")
-    expect(page.locator(".note")).to_have_text(appearance.text("nothingFound"))
+    expect(page.locator("section:has(.log) .note")).to_have_text(appearance.text("nothingFound"))
     page.get_by_role("searchbox").fill("")
     expect(lines).to_have_count(4)
 
@@ -96,7 +96,7 @@ def test_its_log(
     expect(lines).to_have_count(5)
     page.get_by_role("button", name=appearance.text("pause"), exact=True).click()
     os.kill(pid, signal.SIGUSR1)
-    expect(page.locator(".note")).to_have_text(appearance.text("waiting", 1))
+    expect(page.locator("section:has(.log) .note")).to_have_text(appearance.text("waiting", 1))
     expect(lines).to_have_count(5)
     page.get_by_role("button", name=appearance.text("resume"), exact=True).click()
     expect(lines).to_have_count(6)

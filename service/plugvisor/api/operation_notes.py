@@ -8,10 +8,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
+from msgspec.structs import asdict
 
+from plugvisor.models.outcome import RefreshResult
 from plugvisor.models.stored.journal import Facts, NewEntry
 
 if TYPE_CHECKING:
+    from msgspec import UnsetType
     from starlette.requests import Request
     from starlette.types import Scope
 
@@ -24,6 +27,8 @@ _VERBS = {("POST", "/identities"): "add", ("DELETE", "/identities/{name}"): "rem
 """Those that do not stand at the end of the path."""
 _FORGET = "forget"
 _LONGEST_ID = 64
+MOST_LISTED = 100
+"""So many ids of each kind of change are listed."""
 
 
 def find_request_id(given: str) -> str:
@@ -41,6 +46,15 @@ def find_verb(method: str, path: str) -> str:
     if (verb := _VERBS.get((method, path))) is not None:
         return verb
     return _FORGET if method == "DELETE" else path.rpartition("/")[2]
+
+
+def _shorten(changes: RefreshResult) -> tuple[RefreshResult, str | UnsetType]:
+    """What a refresh has found, and how much that is if it is too much to list."""
+    lists = asdict(changes)
+    if max(map(len, lists.values())) <= MOST_LISTED:
+        return changes, UNSET
+    counts = ", ".join(f"{len(ids)} {name}" for name, ids in lists.items())
+    return RefreshResult(**{name: ids[:MOST_LISTED] for name, ids in lists.items()}), f"in all {counts}"
 
 
 def note_operation(request: Request[Any], method: str, path: str, outcome: str, began: float) -> None:
@@ -74,14 +88,9 @@ def note_operation(request: Request[Any], method: str, path: str, outcome: str, 
         kind: Kind = "identity" if path.startswith("/identities") else "operation"
         request.state["recorder"].note(NewEntry(kind, facts, plugin_id[:_LONGEST_ID], at))
 
-    subject = parameters.get("name") or scope.get("subject", UNSET)
-    note(
-        parameters.get("plugin_id", ""),
-        outcome,
-        subject=subject,
-        changes=scope.get("changes", UNSET),
-        detail=scope.get("log_note", UNSET),
-    )
+    subject = parameters.get("name", "")[:_LONGEST_ID] or scope.get("subject", UNSET)
+    changes, detail = _shorten(scope["changes"]) if "changes" in scope else (UNSET, scope.get("log_note", UNSET))
+    note(parameters.get("plugin_id", ""), outcome, subject=subject, changes=changes, detail=detail)
     results: list[BulkItem] = scope.get("results", [])
     for result in results:
         code = result.problem.code if result.problem is not UNSET else "ok"

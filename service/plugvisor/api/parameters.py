@@ -161,7 +161,10 @@ def _decode(kind: type[Q], query_string: bytes) -> Q:
     given = QueryParams(query_string)
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
-        if text := given.get(field.name, ""):
+        texts = given.getlist(field.name)
+        if len(texts) > 1:
+            raise InvalidRequest(f"`{field.name}` can be given once", field.name)
+        if texts and (text := texts[0]):
             try:
                 value = msgspec.convert(text, field.type, strict=False)
             except msgspec.ValidationError:

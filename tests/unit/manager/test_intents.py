@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,7 @@ def test_an_error_changes_nothing(tmp_path: Path) -> None:
         with pytest.raises(PluginNotFound):
             await setup.manager.stop("nobody", by="ops")
         assert not setup.stored()
+        assert not setup.announced
         await setup.manager.start("echo", by="first")
         with pytest.raises(AlreadyRunning):
             await setup.manager.start("echo", by="ops")
@@ -204,6 +206,19 @@ def test_the_answer_does_not_wait_for_the_engine_first(tmp_path: Path) -> None:
         await wait_until(lambda: setup.wanted() == {"echo": ("stopped", "ops")})
         held.set()
         assert (await stopping).remembered
+
+    run(tmp_path, scenario)
+
+
+def test_a_stop_of_what_somebody_has_just_started(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        held = setup.engine.hold("begin_stop", "echo")
+        stopping = asyncio.create_task(setup.manager.stop("echo", by="ops"))
+        await setup.engine.wait_called("begin_stop", "echo")
+        setup.engine.set("echo", RUNNING)
+        held.set()
+        assert (await stopping).remembered
+        assert setup.wanted() == {"echo": ("stopped", "ops")}
 
     run(tmp_path, scenario)
 
@@ -313,12 +328,23 @@ def test_a_late_report_of_supervisorctl_does_not_undo_what_came_after_it(tmp_pat
     async def scenario(setup: Setup) -> None:
         await setup.manager.start("echo", by="ops")
         at = setup.intents.all["echo"].at
-        setup.engine.set("echo", RUNNING, asked=Asked("stopped", "boot-1", at - 1))
-        assert setup.intents.all["echo"].by == "ops"
-        await setup.intents.wait_stored("echo")
-        assert setup.stored("asked") == {"echo": ("boot-1",)}
-        # a clock that was set back does not count
-        setup.engine.set("echo", RUNNING, asked=Asked("stopped", "boot-2", at - 1000))
+        for number, seconds in enumerate((0.01, 1, 1_000_000)):  # the last as one in a database that was restored
+            setup.engine.set("echo", RUNNING, asked=Asked("stopped", f"boot-{number}", at - seconds))
+            assert setup.intents.all["echo"].by == "ops"
+            await setup.intents.wait_stored("echo")
+            assert setup.stored("asked") == {"echo": (f"boot-{number}",)}
+
+    run(tmp_path, scenario)
+
+
+def test_a_clock_that_was_set_back_hides_no_request_of_supervisorctl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        now = setup.intents.all["echo"].at - 1000
+        monkeypatch.setattr(time, "time", lambda: now)
+        setup.engine.set("echo", RUNNING, asked=Asked("stopped", "boot-1", now - 1))
         assert setup.intents.all["echo"].by == "supervisorctl"
 
     run(tmp_path, scenario)
@@ -343,7 +369,7 @@ def test_a_disabled_plugin_is_stopped_and_not_started(tmp_path: Path) -> None:
             with pytest.raises(PluginDisabled, match=r"it was disabled by 'ops'; POST /plugin/echo/enable lifts that$"):
                 await change("echo", by="ops")
         published = setup.engine.published.get("echo")
-        setup.write("echo", "priority = 1")
+        setup.write("echo", "supervisor.priority = 5")
         with pytest.raises(PluginDisabled):
             await manager.start("echo")
         assert setup.engine.published.get("echo") == published
@@ -378,6 +404,21 @@ def test_a_dependency_that_is_disabled(tmp_path: Path) -> None:
             await setup.manager.start("top", by="ops")
         assert not setup.stored()
         assert setup.manager.catalog["base"].dependents == ("top",)
+
+    run(tmp_path, scenario)
+
+
+def test_an_invalid_plugin_that_is_disabled(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.write("base", 'depends_on.top.condition = "started"')
+        await setup.manager.refresh()
+        assert setup.manager.catalog["base"].problem
+        await setup.manager.switch.disable("base", "ops")
+        assert setup.manager.catalog["base"].disabled_by == "ops"
+        setup.write("base")
+        await setup.manager.refresh()
+        assert not setup.manager.catalog["base"].problem
+        assert not setup.manager.catalog["base"].enabled
 
     run(tmp_path, scenario)
 
@@ -439,6 +480,8 @@ def test_what_is_started_at_boot_is_published_again_if_it_is_gone(
         await let_tasks_run()
         del setup.engine.errors["publish_starts"]
         await wait_until(lambda: setup.engine.starts == {"echo": True})
+        setup.engine.starts = None
+        await wait_until(lambda: setup.engine.starts == {"echo": True})
 
     run(tmp_path, scenario)
 
@@ -449,12 +492,12 @@ def test_what_is_started_at_boot_is_published_again_if_it_is_gone(
 class Trouble:
     """Makes a store fail."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: Store, *, can_write: bool = False) -> None:
         self.is_there = True
         write, read = store.write, store.read
 
         async def try_to_write(work: Any) -> Any:
-            if self.is_there:
+            if self.is_there and not can_write:
                 raise StoreUnavailable("the disk is full")
             return await write(work)
 
@@ -511,7 +554,10 @@ def test_an_answer_waits_for_a_slow_store_a_second_at_most(tmp_path: Path, monke
     run(tmp_path, scenario)
 
 
-def test_a_store_that_can_be_read_later_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("can_write", [False, True])
+def test_a_store_that_can_be_read_later_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_write: bool
+) -> None:
     async def scenario(setup: Setup) -> None:
         await setup.manager.start("echo", by="first")
         await setup.manager.switch.disable("base", "first")
@@ -519,7 +565,7 @@ def test_a_store_that_can_be_read_later_loses_nothing(tmp_path: Path, monkeypatc
         await setup.intents.wait_stored("top")
         await setup.close()
         again = Setup(setup.folder, engine=setup.engine)
-        trouble = Trouble(monkeypatch, again.store)
+        trouble = Trouble(monkeypatch, again.store, can_write=can_write)
         setup.engine.starts = {"left": True}
         async with again.open():
             assert not again.intents.all
@@ -527,7 +573,7 @@ def test_a_store_that_can_be_read_later_loses_nothing(tmp_path: Path, monkeypatc
             setup.engine.set("echo", STOPPED, asked=Asked("running", "boot-0", 5.0))
             setup.engine.set("top", STOPPED)
             assert "top" not in again.intents.all, "it is not known which requests were taken over"
-            await let_tasks_run()
+            await again.manager._boot_starts.close()  # what is due is published
             assert setup.engine.starts == {"left": True}, "what was published at boot stays"
             with pytest.raises(StoreUnavailable):
                 await again.manager.switch.enable("base")
@@ -535,12 +581,55 @@ def test_a_store_that_can_be_read_later_loses_nothing(tmp_path: Path, monkeypatc
             await wait_until(lambda: again.wanted().get("echo") == ("stopped", "ops"))
             assert again.wanted() == {"echo": ("stopped", "ops"), "top": ("stopped", "supervisorctl")}
             assert again.intents.all["echo"].by == "ops", "what was asked for before is not new"
-            setup.engine.set("echo", STOPPED, asked=Asked("running", "boot-2", 6.0))
+            setup.engine.set("echo", STOPPED, asked=Asked("running", "boot-2", time.time()))
             assert again.intents.all["echo"].by == "supervisorctl"
             await again.manager.reload("echo", by="ops")
             await again.manager.stop("echo", by="ops")
             assert not again.manager.catalog["base"].enabled
             await wait_until(lambda: setup.engine.starts == {"echo": False, "top": False, "base": False})
+
+    run(tmp_path, scenario)
+
+
+def test_a_change_that_fails_before_the_store_can_be_read_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="first")
+        await setup.manager.start("base", by="first")
+        await setup.close()
+        again = Setup(setup.folder, engine=setup.engine)
+        trouble = Trouble(monkeypatch, again.store)
+        async with again.open():
+            setup.engine.errors["begin_stop"] = NotRunning("it has just ended")
+            with pytest.raises(NotRunning):
+                await again.manager.stop("echo", by="ops")
+            del setup.engine.errors["begin_stop"]
+            await again.manager.stop("base", by="ops")
+            setup.engine.errors["start"] = StartFailed("it could not be spawned")
+            with pytest.raises(StartFailed):
+                await again.manager.start("base", by="ops")
+            trouble.is_there = False
+            await wait_until(lambda: again.wanted().get("base") == ("running", "ops"))
+            assert again.wanted() == {"echo": ("running", "first"), "base": ("running", "ops")}
+            assert again.intents.all["echo"].by == "first"
+
+    run(tmp_path, scenario)
+
+
+def test_the_last_request_counts_if_the_store_can_be_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.close()
+        again = Setup(setup.folder, engine=setup.engine)
+        trouble = Trouble(monkeypatch, again.store)
+        async with again.open():
+            await again.manager.start("echo", by="ops")
+            at = again.intents.all["echo"].at
+            setup.engine.set("echo", STOPPED, asked=Asked("stopped", "boot-1", at + 0.01))
+            trouble.is_there = False
+            await wait_until(lambda: again.wanted() == {"echo": ("stopped", "supervisorctl")})
 
     run(tmp_path, scenario)
 

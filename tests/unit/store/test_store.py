@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.errors import IdentityExists, StoreUnavailable
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store import identities, intents, journal, outbox, writer
+from plugvisor.store import writer
 from plugvisor.store.broken import MOST_KEPT, set_aside
 from plugvisor.store.database import Database
 from plugvisor.store.schema import MIGRATIONS, open_database
 from plugvisor.store.store import FILE_NAME, Store
+from plugvisor.store.tables import identities, intents, journal, outbox
 from plugvisor.store.work_queue import MOST_POSTED, Item, WorkQueue
 
 from tests.helpers.disks import fill, mount_tmpfs, needs_mounts, remount

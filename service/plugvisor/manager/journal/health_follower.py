@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET
 
-from plugvisor.errors import StoreUnavailable
+from plugvisor.errors import StoreUnavailable, SupervisorUnavailable
 from plugvisor.manager.journal.process_follower import find_start
 from plugvisor.models.health import CheckStatus, Health
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.store.journal import read_last
+from plugvisor.store.tables.journal import read_last
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.checks.monitor import HealthMonitor
     from plugvisor.manager.journal.recorder import Recorder
-    from plugvisor.store.journal import StoredEntry
     from plugvisor.store.store import Store
+    from plugvisor.store.tables.journal import StoredEntry
 
 
 class HealthFollower:
@@ -45,8 +45,12 @@ class HealthFollower:
         self._monitor.on_change.remove(self._on_change)
 
     def _on_change(self, plugin_id: str) -> None:
+        with contextlib.suppress(SupervisorUnavailable):  # it has just fallen silent
+            self._note(plugin_id)
+
+    def _note(self, plugin_id: str) -> None:
         health = self._monitor.get(plugin_id)
-        if health is None or not self._engine.is_live:
+        if health is None:
             return
         down = [check.name for check in self._monitor.list_checks(plugin_id) if check.status is CheckStatus.DOWN]
         facts = Facts(

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET
 
-from plugvisor.store.journal import StoredEntry
+from plugvisor.store.tables.journal import StoredEntry
 
 if TYPE_CHECKING:
     from plugvisor.models.stored.journal import Facts, NewEntry
 
 Key = tuple[Any, ...]
+LONGEST_DETAIL = 2000
+"""In characters."""
 _REQUESTS = ("operation", "identity", "installation")
 
 
@@ -38,6 +40,12 @@ def make_key(entry: NewEntry) -> Key | None:
     )
 
 
+def _encode(facts: Facts) -> bytes:
+    if facts.detail is not UNSET and len(facts.detail) > LONGEST_DETAIL:
+        facts = msgspec.structs.replace(facts, detail=f"{facts.detail[:LONGEST_DETAIL]}…")
+    return msgspec.json.encode(facts)
+
+
 class OpenEntry:
     """An entry that is written, or waits for that."""
 
@@ -50,7 +58,7 @@ class OpenEntry:
         self._plugin_id = entry.plugin_id.encode("utf-8", "replace").decode()  # a client's, perhaps
         self._at = self._until = at
         self._times = 1
-        self._text = msgspec.json.encode(entry.facts)  # here, where the error of what is no text concerns this one
+        self._text = _encode(entry.facts)  # here, where the error of what is no text concerns this one
 
     def accepts(self, at: float, window_seconds: float, longest_seconds: float) -> bool:
         """Whether what happens at a time is to be counted here: soon after the last, not too long after the first."""
@@ -58,7 +66,7 @@ class OpenEntry:
 
     def count_up(self, at: float, facts: Facts) -> None:
         """It has happened once more; what is said of it is what was said last."""
-        self._text = msgspec.json.encode(facts)
+        self._text = _encode(facts)
         self._until = at
         self._times += 1
 

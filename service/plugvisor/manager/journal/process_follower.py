@@ -14,7 +14,7 @@ from plugvisor.errors import StoreUnavailable, SupervisorUnavailable
 from plugvisor.models.plugin import LastExit
 from plugvisor.models.process import ProcessState
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.store.journal import read_last
+from plugvisor.store.tables.journal import read_last
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.models.process import Exit, Process
-    from plugvisor.store.journal import StoredEntry
     from plugvisor.store.store import Store
+    from plugvisor.store.tables.journal import StoredEntry
 
 LIMITS = {"memory limit": "memory", "processes limit": "processes"}
 """By the reason for which a process was ended, the limit that it has exceeded."""
@@ -58,7 +58,7 @@ class ProcessFollower:
         self._remembered: dict[str, StoredEntry] = {}
         self._is_lost = False
         self._supervisord_pid = 0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, store: Store, plugin_ids: Iterable[str]) -> None:
         """Note what has changed since the last entry of each of these plugins, and follow them."""
@@ -71,9 +71,9 @@ class ProcessFollower:
     async def close(self) -> None:
         """Follow them no more."""
         self._engine.on_change.remove(self._on_change)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _on_change(self, plugin_id: str | None) -> None:
         try:
@@ -128,8 +128,10 @@ class ProcessFollower:
 
     def _greet(self) -> None:
         """Note that supervisord answers again, once it is known whether it is another one."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._identify(is_back=self._is_lost))
+        if self._is_lost or not self._tasks:
+            task = asyncio.create_task(self._identify(is_back=self._is_lost))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         self._is_lost = False
 
     async def _identify(self, *, is_back: bool) -> None:

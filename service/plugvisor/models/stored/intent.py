@@ -1,8 +1,9 @@
 """What an operator wants of a plugin, which outlives every restart."""
 
-from typing import Literal
+import time
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from plugvisor.models.body import Body, Time
 
@@ -15,8 +16,12 @@ class Intent(Struct, frozen=True):
     wanted: Wanted
     by: str
     """An identity's name."""
-    at: float
+    at: Annotated[float, Meta(ge=0, le=1e11)]
     """In seconds since 1970."""
+
+    def is_after(self, at: float) -> bool:
+        """Whether it was asked for after this time; never if it is from the future: the clock was set back since."""
+        return at < self.at <= time.time()
 
 
 class DisabledInfo(Body, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import pytest
 from plugvisor.manager.journal.process_follower import ProcessFollower
 from plugvisor.models.process import AppliedLimits, Exit, ProcessState
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.store.journal import StoredEntry, save
 from plugvisor.store.store import Store
+from plugvisor.store.tables.journal import StoredEntry, save
 
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import let_tasks_run, run_scenario
@@ -164,6 +165,24 @@ def test_another_supervisord_is_told_from_the_one_before(tmp_path: Path, monkeyp
         assert notes.service == ["lost", "restarted"]
 
     run(tmp_path, scenario)
+
+
+def test_it_is_back_though_it_never_said_who_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was frozen just after it had been asked."""
+
+    async def scenario(engine: FakeEngine, notes: Notes) -> None:
+        engine.is_live = False
+        engine.announce_all()
+        engine.is_live = True
+        monkeypatch.undo()
+        engine.announce_all()
+        await let_tasks_run()
+        assert notes.service == ["lost", "back"]
+
+    async def hang() -> Any:
+        await asyncio.Event().wait()
+
+    run(tmp_path, scenario, None, lambda engine: monkeypatch.setattr(engine, "describe", hang))
 
 
 # -- what the journal knows

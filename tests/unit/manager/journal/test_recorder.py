@@ -11,8 +11,8 @@ from plugvisor.manager.journal import recorder as module
 from plugvisor.manager.journal.recorder import WINDOW_SECONDS, Recorder
 from plugvisor.models.plugin import LastExit
 from plugvisor.models.stored.journal import LONGEST_COUNT_SECONDS, Facts, NewEntry
-from plugvisor.store.journal import Filter, StoredEntry, read_page
 from plugvisor.store.store import Store
+from plugvisor.store.tables.journal import Filter, StoredEntry, read_page
 
 from tests.helpers.scenarios import run_scenario, wait_until
 
@@ -125,6 +125,23 @@ def test_what_happens_again_and_again_is_counted_up_and_the_states_in_between_to
     run(tmp_path, scenario)
 
 
+def test_an_hour_of_a_hundred_crash_loops_is_small(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        for second in range(3600):
+            desk.clock.now += 1
+            for number in range(second % 6, 100, 6):
+                for state in ("STARTING", "RUNNING", "EXITED"):
+                    desk.recorder.note(make_state(state, f"plugin-{number}", "it keeps dying: " + "x" * 100))
+            if second % 600 == 0:
+                await desk.read()
+        entries = await desk.read()
+        assert len(entries) == 300
+        assert min(entry.times for entry in entries) >= 599
+        assert desk.recorder.size_bytes < 1_000_000
+
+    run(tmp_path, scenario)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -201,6 +218,16 @@ def test_a_text_that_is_none_spoils_nothing_else(tmp_path: Path, caplog: pytest.
 
     run(tmp_path, scenario)
     assert "cannot note in the journal" in caplog.text
+
+
+def test_a_long_detail_is_cut(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        for _ in range(2):
+            desk.recorder.note(NewEntry("state", Facts(detail="ä" * 100_000), "a"))
+            [entry] = await desk.read()
+            assert len(entry.facts) < 5000
+
+    run(tmp_path, scenario)
 
 
 def test_what_the_store_does_not_take_is_stored_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

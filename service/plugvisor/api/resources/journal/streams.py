@@ -26,7 +26,7 @@ from plugvisor.api.resources.journal.pages import show_entry
 from plugvisor.api.timestamps import format_time
 from plugvisor.errors import StoreUnavailable
 from plugvisor.models.stored.journal import JournalGap
-from plugvisor.store.journal import Filter, find_pruned, read_news
+from plugvisor.store.tables.journal import Filter, find_pruned, read_news
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from plugvisor.api.state import State
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.models.stored.journal import Kind
-    from plugvisor.store.journal import StoredEntry
     from plugvisor.store.store import Store
+    from plugvisor.store.tables.journal import StoredEntry
 
 HEARTBEAT_SECONDS = 15.0
 MOST_STREAMS = 256
@@ -102,36 +102,35 @@ class JournalStreams:
             client.news.set()
 
     def open(self, which: Filter, position: int | None) -> Client:
-        """A new client, for `follow`; the caller gives its place back. Raises `TooManyStreams`."""
+        """A new client, for `follow`; the caller removes it. Raises `TooManyStreams`."""
         client = Client(which, position, self._limit.take(None))
         if position is None:
             client.position = self._recorder.sequence
         self._clients.add(client)
         return client
 
+    def remove(self, client: Client) -> None:
+        """Let another client have its place."""
+        self._clients.discard(client)
+        client.place.give_back()
+
     async def follow(self, client: Client) -> AsyncIterator[bytes]:
         """Yield the events for a client until it leaves."""
         sent_at = time.monotonic()
-        try:
-            if gap := await self._find_gap(client):
-                yield gap
-            yield _mark(client)
-            while not (self._is_closed or client.is_gone):
-                client.news.clear()
-                piece, has_more = await self._take(client)
-                if piece:
-                    yield piece
-                    sent_at = time.monotonic()
-                if has_more:
-                    continue
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, sent_at + HEARTBEAT_SECONDS - time.monotonic())):
-                        await client.news.wait()
-                        continue
-                yield b": heartbeat\n" + _mark(client)
+        if gap := await self._find_gap(client):
+            yield gap
+        yield _mark(client)
+        while not (self._is_closed or client.is_gone):
+            client.news.clear()
+            piece, has_more = await self._take(client)
+            if piece:
+                yield piece
                 sent_at = time.monotonic()
-        finally:
-            self._clients.discard(client)
+            seconds_left = sent_at + HEARTBEAT_SECONDS - time.monotonic()
+            if seconds_left > 0 and (has_more or await _wait(client.news, seconds_left)):
+                continue
+            yield b": heartbeat\n" + _mark(client)
+            sent_at = time.monotonic()
 
     async def _take(self, client: Client) -> tuple[bytes, bool]:
         """The next piece for a client, and whether it has to be asked for more at once."""
@@ -192,6 +191,14 @@ class JournalStreams:
             client.news.set()
 
 
+async def _wait(event: asyncio.Event, seconds: float) -> bool:
+    """Returns whether it was set in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    return False
+
+
 def _mark(client: Client) -> bytes:
     """An id without an event: what to resume from, for a client whose filter lets nothing through."""
     return b"id: %d\n\n" % (client.position or 0)
@@ -241,7 +248,7 @@ class JournalEventStream(Response):
                 await send({"type": "http.response.body", "body": b""})
         finally:
             leaving.cancel()
-            self._client.place.give_back()
+            self._streams.remove(self._client)
 
     async def _wait_for_end(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

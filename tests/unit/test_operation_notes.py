@@ -1,0 +1,70 @@
+"""What a request leaves in the journal."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from plugvisor.api.operation_notes import MOST_LISTED, find_request_id, note_operation
+from plugvisor.models.outcome import RefreshResult
+from plugvisor.models.stored.identity import Identity
+from starlette.requests import Request
+
+if TYPE_CHECKING:
+    from plugvisor.models.stored.journal import NewEntry
+
+
+class Notes:
+    """Takes entries, in place of the recorder."""
+
+    def __init__(self) -> None:
+        self.entries: list[NewEntry] = []
+
+    def note(self, entry: NewEntry) -> None:
+        """Keep it."""
+        self.entries.append(entry)
+
+
+def note(path: str, **more: Any) -> list[NewEntry]:
+    notes = Notes()
+    scope = {"type": "http", "client": ("192.0.2.7", 1), "state": {"recorder": notes}, "request_id": "x"}
+    request: Request[Any] = Request({**scope, "identity": Identity("ops", "operator"), **more})
+    note_operation(request, "POST", path, "ok", time.perf_counter())
+    return notes.entries
+
+
+@pytest.mark.parametrize("most", [MOST_LISTED, MOST_LISTED + 1])
+def test_a_refresh_that_finds_much_says_how_much(most: int) -> None:
+    ids = [f"p{number}" for number in range(most)]
+    found = RefreshResult(added=[], changed=["a"], removed=[], invalid=ids)
+    [entry] = note("/plugins/refresh", changes=found)
+    if most == MOST_LISTED:
+        assert entry.facts.changes == found
+    else:
+        assert entry.facts.changes == RefreshResult(added=[], changed=["a"], removed=[], invalid=ids[:MOST_LISTED])
+        assert entry.facts.detail == f"in all 0 added, 1 changed, 0 removed, {most} invalid"
+
+
+def test_a_name_of_a_client_is_cut() -> None:
+    [entry] = note("/identities/{name}/rotate", path_params={"name": "x" * 1000})
+    assert (entry.kind, entry.facts.subject) == ("identity", "x" * 64)
+    [entry] = note("/plugin/{plugin_id}/start", path_params={"plugin_id": "x" * 1000})
+    assert (entry.kind, entry.plugin_id) == ("operation", "x" * 64)
+
+
+def test_it_is_noted_when_it_began() -> None:
+    began = time.perf_counter() - 5
+    notes = Notes()
+    scope = {"type": "http", "client": None, "state": {"recorder": notes}, "request_id": "x"}
+    request: Request[Any] = Request({**scope, "identity": Identity("ops", "operator")})
+    note_operation(request, "POST", "/plugins/stop", "ok", began)
+    [entry] = notes.entries
+    assert 4 < time.time() - entry.at < 60
+    assert 5000 <= entry.facts.milliseconds < 60_000  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 65, "ä", "a\n", "١"])
+def test_an_id_that_is_not_usable_is_replaced(given: str) -> None:
+    assert find_request_id(given) != given
+    assert find_request_id(given) != find_request_id(given)
