@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from plugvisor.errors import (
@@ -390,6 +390,36 @@ def test_a_dependency_that_is_disabled(tmp_path: Path) -> None:
             await setup.manager.start("top", by="ops")
         assert not setup.stored()
         assert setup.manager.catalog["base"].dependents == ("top",)
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("queued", ["boot", "asked"])
+def test_a_queued_plugin_that_is_disabled_is_stopped(tmp_path: Path, queued: Literal["boot", "asked"]) -> None:
+    async def scenario(setup: Setup) -> None:
+        held = setup.engine.hold("start", "base")
+        setup.engine.set("base", STOPPED, queued="asked")
+        setup.engine.set("top", STOPPED, queued=queued)
+        outcome = await setup.manager.switch.disable("top", "ops")
+        assert (outcome.process.state, outcome.process.queued) == (STOPPED, "")
+        held.set()
+        await wait_until(lambda: setup.engine.get("base").state is STARTING)
+        await let_tasks_run()
+        assert setup.engine.get("top").state is STOPPED
+        assert ("fail", "top") not in setup.engine.calls
+
+    run(tmp_path, scenario)
+
+
+def test_what_waits_for_a_plugin_that_is_disabled_is_given_up(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.write("base", 'depends_on.echo.condition = "started"')
+        setup.engine.hold("start", "echo")
+        await setup.manager.start("top", by="ops")
+        await setup.manager.switch.disable("base", "ops")
+        await wait_until(lambda: setup.engine.get("top").state is ProcessState.FATAL)
+        assert "its dependency 'base' is disabled" in setup.engine.get("top").spawn_error
+        assert setup.engine.get("base").state is STOPPED
 
     run(tmp_path, scenario)
 
