@@ -383,6 +383,23 @@ def test_a_disabled_plugin_that_is_started_all_the_same_is_stopped_by_the_next_d
     run(tmp_path, scenario)
 
 
+def test_a_stop_during_a_disable_is_an_intent_or_an_error(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        held = setup.engine.hold("wait_stopped", "echo")
+        disabling = asyncio.create_task(setup.manager.switch.disable("echo", "ops"))
+        await setup.engine.wait_called("wait_stopped", "echo")
+        stopping = asyncio.create_task(setup.manager.stop("echo", by="other"))
+        await let_tasks_run()
+        held.set()
+        with pytest.raises(NotRunning):
+            await stopping
+        assert (await disabling).finished
+        assert setup.wanted() == {"echo": ("running", "ops")}
+
+    run(tmp_path, scenario)
+
+
 def test_a_dependency_that_is_disabled(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         await setup.manager.switch.disable("base", "ops")
