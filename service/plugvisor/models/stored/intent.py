@@ -8,6 +8,8 @@ from msgspec import Meta, Struct
 from plugvisor.models.body import Body, Time
 
 Wanted = Literal["running", "stopped"]
+Moment = Annotated[float, Meta(ge=0, le=1e11)]
+"""In seconds since 1970."""
 
 
 class Intent(Struct, frozen=True):
@@ -16,8 +18,7 @@ class Intent(Struct, frozen=True):
     wanted: Wanted
     by: str
     """An identity's name."""
-    at: Annotated[float, Meta(ge=0, le=1e11)]
-    """In seconds since 1970."""
+    at: Moment
 
     def is_after(self, at: float) -> bool:
         """Whether it was asked for after this time; never if it is from the future: the clock was set back since."""

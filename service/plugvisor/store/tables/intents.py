@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import logging
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from plugvisor.models.stored.intent import Intent
+import msgspec
+
+from plugvisor.models.stored.intent import Intent, Moment, Wanted
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class StoredIntents(NamedTuple):
@@ -21,12 +29,22 @@ class StoredIntents(NamedTuple):
 
 
 def load(connection: sqlite3.Connection) -> StoredIntents:
-    """Read everything."""
+    """Read everything; what is invalid in the database is left out, and logged."""
+    intents = _select(connection, "intent", tuple[str, Wanted, str, Moment])
+    disabled = _select(connection, "disabled", tuple[str, str, Moment])
     return StoredIntents(
-        {name: Intent(wanted, by, at) for name, wanted, by, at in connection.execute("SELECT * FROM intent")},
-        {name: (by, at) for name, by, at in connection.execute("SELECT * FROM disabled")},
-        dict(connection.execute("SELECT * FROM asked")),
+        {name: Intent(wanted, by, at) for name, wanted, by, at in intents},
+        {name: (by, at) for name, by, at in disabled},
+        dict(_select(connection, "asked", tuple[str, str])),
     )
+
+
+def _select(connection: sqlite3.Connection, table: str, row_type: type[T]) -> Iterator[T]:
+    for row in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608 - one of ours
+        try:
+            yield msgspec.convert(row, row_type)
+        except msgspec.ValidationError as error:
+            logger.error("a row of %r in the database is invalid: %s", table, error)
 
 
 def save_intent(connection: sqlite3.Connection, plugin_id: str, intent: Intent | None, token: str = "") -> None:
