@@ -21,6 +21,7 @@ from plugvisor.models.stored.intent import Intent
 from plugvisor.store import identities, intents, journal, outbox, writer
 from plugvisor.store.broken import MOST_KEPT, set_aside
 from plugvisor.store.database import Database
+from plugvisor.store.folder import LOCK_NAME
 from plugvisor.store.schema import MIGRATIONS, open_database
 from plugvisor.store.store import FILE_NAME, Store
 from plugvisor.store.work_queue import MOST_POSTED, Item, WorkQueue
@@ -246,6 +247,15 @@ def test_in_a_shared_folder_the_files_are_the_groups(tmp_path: Path) -> None:
         run(test)
     finally:
         os.umask(before)
+
+
+def test_a_pipe_in_the_place_of_the_lock_is_not_waited_for(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as store:
+            await store.remember("web")
+
+    os.mkfifo(tmp_path / LOCK_NAME)
+    run(test)
 
 
 # -- a broken file
