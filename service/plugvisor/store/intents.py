@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from plugvisor.models.stored.intent import Intent
+from plugvisor.models.stored.timestamp import Timestamp
 
 if TYPE_CHECKING:
     import sqlite3
+
+logger = logging.getLogger(__name__)
+
+_SOMEBODY = ("unknown", 0.0)
 
 
 class StoredIntents(NamedTuple):
@@ -21,12 +29,27 @@ class StoredIntents(NamedTuple):
 
 
 def load(connection: sqlite3.Connection) -> StoredIntents:
-    """Read everything."""
-    return StoredIntents(
-        {name: Intent(wanted, by, at) for name, wanted, by, at in connection.execute("SELECT * FROM intent")},
-        {name: (by, at) for name, by, at in connection.execute("SELECT * FROM disabled")},
-        dict(connection.execute("SELECT * FROM asked")),
-    )
+    """Read everything; what a failing disk has made invalid takes nothing else with it."""
+    intents: dict[str, Intent] = {}
+    for name, wanted, by, at in connection.execute("SELECT * FROM intent"):
+        try:
+            intents[msgspec.convert(name, str)] = msgspec.convert({"wanted": wanted, "by": by, "at": at}, Intent)
+        except msgspec.ValidationError as error:
+            logger.error("what is wanted of %r is invalid in the database: %s", name, error)
+    disabled = {}
+    for name, by, at in connection.execute("SELECT * FROM disabled"):
+        if isinstance(name, str):
+            disabled[name] = _read_disabled(by, at)
+    asked = {name: token for name, token in connection.execute("SELECT * FROM asked") if isinstance(name, str)}
+    return StoredIntents(intents, disabled, asked)
+
+
+def _read_disabled(by: object, at: object) -> tuple[str, float]:
+    """Who has disabled a plugin, and when; it is disabled even if that is unknown."""
+    try:
+        return msgspec.convert((by or None, at), tuple[str, Timestamp])
+    except msgspec.ValidationError:
+        return _SOMEBODY
 
 
 def save_intent(connection: sqlite3.Connection, plugin_id: str, intent: Intent | None, token: str = "") -> None:

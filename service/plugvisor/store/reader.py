@@ -90,9 +90,15 @@ def _is_whole(path: Path) -> bool:
 def _open(path: Path, parameters: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.as_uri()}?{parameters}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
+        connection.text_factory = _decode
         connection.execute("PRAGMA query_only = ON")
         check_version(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _decode(text: bytes) -> str:
+    """One text that a failing disk has changed must not keep all others from being read."""
+    return text.decode("utf-8", "replace")

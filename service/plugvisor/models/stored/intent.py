@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from plugvisor.models.body import Body, Time
+from plugvisor.models.stored.timestamp import Timestamp
 
 Wanted = Literal["running", "stopped"]
 
@@ -15,7 +16,7 @@ class Intent(Struct, frozen=True):
     wanted: Wanted
     by: str
     """An identity's name."""
-    at: float
+    at: Timestamp
     """In seconds since 1970."""
 
 
