@@ -36,8 +36,8 @@ MOST_PLUGINS_FOR_READS = 200
 
 
 def make_unusable(folder: Path) -> None:
-    """Put a folder where the database should be: nothing is remembered."""
-    (folder / FILE_NAME).mkdir()
+    """Put a link where the database should be, which is refused: nothing is remembered."""
+    (folder / FILE_NAME).symlink_to("nothing")
 
 
 def measure_remembering(testbed: Testbed) -> Iterator[Result]:

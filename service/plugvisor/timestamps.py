@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -22,5 +23,7 @@ def to_microseconds(timestamp: float) -> int:
 @lru_cache(maxsize=16)
 def _format_second(seconds: int) -> tuple[str, str]:
     """Looking the time zone up takes longer than all the rest of an answer."""
-    moment = datetime.fromtimestamp(seconds, UTC).astimezone()
+    moment = datetime.fromtimestamp(seconds, UTC)
+    with suppress(OverflowError):  # the last hours of the year 9999, in the east
+        moment = moment.astimezone()
     return moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.isoformat()[19:]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.api.operation_notes import MOST_LISTED, find_request_id, note_operation
+from plugvisor.manager.identities.identities import make_token
 from plugvisor.models.outcome import RefreshResult
 from plugvisor.models.stored.identity import Identity
 from starlette.requests import Request
@@ -51,6 +52,15 @@ def test_a_name_of_a_client_is_cut() -> None:
     assert (entry.kind, entry.facts.subject) == ("identity", "x" * 64)
     [entry] = note("/plugin/{plugin_id}/start", path_params={"plugin_id": "x" * 1000})
     assert (entry.kind, entry.plugin_id) == ("operation", "x" * 64)
+
+
+def test_a_token_in_the_place_of_a_name_is_not_kept() -> None:
+    token = make_token()
+    [entry] = note("/identities/{name}", path_params={"name": token})
+    assert entry.facts.subject == "pv_***"
+    [entry] = note("/plugin/{plugin_id}/start", path_params={"plugin_id": f"{token}x"}, log_note=f"no {token}")
+    assert (entry.plugin_id, entry.facts.detail) == ("pv_***", "no pv_***")
+    assert find_request_id(token) != token
 
 
 def test_it_is_noted_when_it_began() -> None:

@@ -15,7 +15,7 @@ from starlette.routing import Route as StarletteRoute
 
 from plugvisor.api.auth.permissions import require_plugin, require_role
 from plugvisor.api.http.body_limit import has_body
-from plugvisor.api.operation_notes import find_request_id, make_request_id_header, note_operation
+from plugvisor.api.operation_notes import find_request_id, hide_tokens, make_request_id_header, note_operation
 from plugvisor.api.parameters import decode_body, decode_query
 from plugvisor.api.problems import PROBLEMS, make_response
 from plugvisor.errors import PlugvisorError, TooManyAttempts, Unauthorized
@@ -154,8 +154,8 @@ class Endpoint:
             "%s %s %s: %s, %.0f ms, request %s",
             request.client.host if request.client else "-",
             request.method,
-            quote(request.scope["path"][:_MOST_LOGGED]),  # it may hold anything, line breaks included
-            outcome,
+            quote(hide_tokens(request.scope["path"])[:_MOST_LOGGED]),  # it may hold anything, line breaks included
+            hide_tokens(outcome),
             (time.perf_counter() - began) * 1000,
             request.scope["request_id"],
         )

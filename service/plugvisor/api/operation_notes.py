@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from plugvisor.models.stored.journal import Kind
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_TOKEN = re.compile(r"pv_[A-Za-z0-9]{22,}", re.ASCII)
 _VERBS = {("POST", "/identities"): "add", ("DELETE", "/identities/{name}"): "remove"}
 """Those that do not stand at the end of the path."""
 _FORGET = "forget"
@@ -33,7 +34,12 @@ MOST_LISTED = 100
 
 def find_request_id(given: str) -> str:
     """The id of a request: the client's own, if it is a usable one."""
-    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    return given if REQUEST_ID.fullmatch(given) and not _TOKEN.search(given) else secrets.token_hex(8)
+
+
+def hide_tokens(text: str) -> str:
+    """Replace tokens: one that was sent in the place of a name must not be kept."""
+    return _TOKEN.sub("pv_***", text)
 
 
 def make_request_id_header(scope: Scope) -> Header:
@@ -55,6 +61,10 @@ def _shorten(changes: RefreshResult) -> tuple[RefreshResult, str | UnsetType]:
         return changes, UNSET
     counts = ", ".join(f"{len(ids)} {name}" for name, ids in lists.items())
     return RefreshResult(**{name: ids[:MOST_LISTED] for name, ids in lists.items()}), f"in all {counts}"
+
+
+def _find_detail(scope: Scope) -> str | UnsetType:
+    return hide_tokens(scope["log_note"]) if "log_note" in scope else UNSET
 
 
 def note_operation(request: Request[Any], method: str, path: str, outcome: str, began: float) -> None:
@@ -86,10 +96,10 @@ def note_operation(request: Request[Any], method: str, path: str, outcome: str, 
             **more,
         )
         kind: Kind = "identity" if path.startswith("/identities") else "operation"
-        request.state["recorder"].note(NewEntry(kind, facts, plugin_id[:_LONGEST_ID], at))
+        request.state["recorder"].note(NewEntry(kind, facts, hide_tokens(plugin_id)[:_LONGEST_ID], at))
 
-    subject = parameters.get("name", "")[:_LONGEST_ID] or scope.get("subject", UNSET)
-    changes, detail = _shorten(scope["changes"]) if "changes" in scope else (UNSET, scope.get("log_note", UNSET))
+    subject = hide_tokens(parameters.get("name", ""))[:_LONGEST_ID] or scope.get("subject", UNSET)
+    changes, detail = _shorten(scope["changes"]) if "changes" in scope else (UNSET, _find_detail(scope))
     note(parameters.get("plugin_id", ""), outcome, subject=subject, changes=changes, detail=detail)
     results: list[BulkItem] = scope.get("results", [])
     for result in results:

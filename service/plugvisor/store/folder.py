@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "plugvisor.db"
 LOCK_NAME = "plugvisor.lock"
+_LOCK_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe of that name would be waited for
 
 
 class UnsafeFolder(Exception):
@@ -81,9 +82,9 @@ def lock_folder(folder: Path, mode: int) -> int:
     """
     path = folder / LOCK_NAME
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)  # also on a read-only file system
+        descriptor = os.open(path, _LOCK_FLAGS)  # also on a read-only file system
     except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        descriptor = os.open(path, _LOCK_FLAGS | os.O_CREAT, mode)
         os.fchmod(descriptor, mode)  # whatever the umask is
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

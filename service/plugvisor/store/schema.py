@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 BUSY_SECONDS = 0.5
@@ -126,7 +127,8 @@ def open_database(path: Path, *, is_suspect: bool = False) -> sqlite3.Connection
 
 
 def _set_up(connection: sqlite3.Connection, *, is_suspect: bool) -> None:
-    check_version(connection)
+    if check_version(connection) == 0 and connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+        raise DamagedDatabase("it belongs to another program")
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # for a new file: space is given back
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # a commit survives the loss of power
@@ -139,21 +141,31 @@ def _set_up(connection: sqlite3.Connection, *, is_suspect: bool) -> None:
 
 
 @cache
-def list_tables() -> frozenset[str]:
-    """The names of the tables that the migrations lead to."""
+def list_columns() -> Mapping[str, Sequence[str]]:
+    """The tables that the migrations lead to, and their columns."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript("".join(MIGRATIONS))
-        return _read_tables(connection)
+        return _read_columns(connection)
 
 
-def _read_tables(connection: sqlite3.Connection) -> frozenset[str]:
-    return frozenset(name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"))
+def _read_columns(connection: sqlite3.Connection) -> Mapping[str, Sequence[str]]:
+    columns: dict[str, list[str]] = {}
+    for table, column in connection.execute(
+        "SELECT tables.name, columns.name FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns "
+        "WHERE tables.type = 'table' ORDER BY tables.name, columns.cid"
+    ):
+        columns.setdefault(table, []).append(column)
+    return columns
 
 
 def _check(connection: sqlite3.Connection, *, is_suspect: bool) -> None:
-    """Check that the tables are there, and with `is_suspect` all that is in them; raises `DamagedDatabase`."""
-    if missing := list_tables() - _read_tables(connection):
-        raise DamagedDatabase(f"it has no table {min(missing)!r}")
+    """Check that the tables are ours, and with `is_suspect` all that is in them; raises `DamagedDatabase`."""
+    found = _read_columns(connection)
+    for table, columns in list_columns().items():
+        if found.get(table) != columns:
+            raise DamagedDatabase(f"it has no table {table!r} as it should be")
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'trigger'").fetchone():
+        raise DamagedDatabase("it has a trigger")
     if is_suspect:
         for (finding,) in connection.execute("PRAGMA integrity_check(1)"):
             if finding != "ok":

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from plugvisor.errors import (
@@ -397,6 +397,23 @@ def test_a_disabled_plugin_that_is_started_all_the_same_is_stopped_by_the_next_d
     run(tmp_path, scenario)
 
 
+def test_a_stop_during_a_disable_is_an_intent_or_an_error(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        held = setup.engine.hold("wait_stopped", "echo")
+        disabling = asyncio.create_task(setup.manager.switch.disable("echo", "ops"))
+        await setup.engine.wait_called("wait_stopped", "echo")
+        stopping = asyncio.create_task(setup.manager.stop("echo", by="other"))
+        await let_tasks_run()
+        held.set()
+        with pytest.raises(NotRunning):
+            await stopping
+        assert (await disabling).finished
+        assert setup.wanted() == {"echo": ("running", "ops")}
+
+    run(tmp_path, scenario)
+
+
 def test_a_dependency_that_is_disabled(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         await setup.manager.switch.disable("base", "ops")
@@ -419,6 +436,36 @@ def test_an_invalid_plugin_that_is_disabled(tmp_path: Path) -> None:
         await setup.manager.refresh()
         assert not setup.manager.catalog["base"].problem
         assert not setup.manager.catalog["base"].enabled
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("queued", ["boot", "asked"])
+def test_a_queued_plugin_that_is_disabled_is_stopped(tmp_path: Path, queued: Literal["boot", "asked"]) -> None:
+    async def scenario(setup: Setup) -> None:
+        held = setup.engine.hold("start", "base")
+        setup.engine.set("base", STOPPED, queued="asked")
+        setup.engine.set("top", STOPPED, queued=queued)
+        outcome = await setup.manager.switch.disable("top", "ops")
+        assert (outcome.process.state, outcome.process.queued) == (STOPPED, "")
+        held.set()
+        await wait_until(lambda: setup.engine.get("base").state is STARTING)
+        await let_tasks_run()
+        assert setup.engine.get("top").state is STOPPED
+        assert ("fail", "top") not in setup.engine.calls
+
+    run(tmp_path, scenario)
+
+
+def test_what_waits_for_a_plugin_that_is_disabled_is_given_up(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.write("base", 'depends_on.echo.condition = "started"')
+        setup.engine.hold("start", "echo")
+        await setup.manager.start("top", by="ops")
+        await setup.manager.switch.disable("base", "ops")
+        await wait_until(lambda: setup.engine.get("top").state is ProcessState.FATAL)
+        assert "its dependency 'base' is disabled" in setup.engine.get("top").spawn_error
+        assert setup.engine.get("base").state is STOPPED
 
     run(tmp_path, scenario)
 

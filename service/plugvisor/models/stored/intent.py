@@ -1,11 +1,12 @@
 """What an operator wants of a plugin, which outlives every restart."""
 
 import time
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from plugvisor.models.body import Body, Time
+from plugvisor.models.stored.timestamp import Timestamp
 
 Wanted = Literal["running", "stopped"]
 
@@ -16,7 +17,7 @@ class Intent(Struct, frozen=True):
     wanted: Wanted
     by: str
     """An identity's name."""
-    at: Annotated[float, Meta(ge=0, le=1e11)]
+    at: Timestamp
     """In seconds since 1970."""
 
     def is_after(self, at: float) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
-from plugvisor.models.stored.identity import Identity, Role
+from plugvisor.models.stored.identity import RESERVED_NAMES, Identity, Name, Patterns, Role
+from plugvisor.models.stored.timestamp import Timestamp  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _COLUMNS = "name, role, plugins, token_sha256, created_at, created_by, expires_at"
+
+
+Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
+class _Row(NamedTuple):
+    name: Name
+    role: Role
+    plugins: str
+    token_sha256: Digest
+    created_at: Timestamp
+    created_by: str
+    expires_at: Timestamp | None
 
 
 class StoredIdentity(NamedTuple):
@@ -31,7 +45,7 @@ class StoredIdentity(NamedTuple):
 class StoredCode(NamedTuple):
     """An admin code that a request has made; it applies as long as the configured code is the one it replaces."""
 
-    digest: bytes
+    digest: Digest
     """SHA-256 of the code."""
     salt: bytes
     replaced: bytes
@@ -42,16 +56,29 @@ def load(connection: sqlite3.Connection) -> tuple[list[StoredIdentity], StoredCo
     """Read everything; an identity that somebody has made invalid in the database is left out, and logged."""
     identities = []
     rows = connection.execute(f"SELECT {_COLUMNS} FROM identity ORDER BY name")  # noqa: S608 - a constant
-    for name, role, plugins, digest, at, by, expires_at in rows:
+    for row in rows:
         try:
-            patterns = msgspec.json.decode(plugins, type=tuple[str, ...])
-            identity = Identity(name, msgspec.convert(role, Role), patterns, expires_at)
+            identities.append(_read_identity(row))
         except msgspec.DecodeError as error:
-            logger.error("the identity %r in the database is invalid: %s", name, error)
-        else:
-            identities.append(StoredIdentity(identity, digest, at, by))
-    code = connection.execute("SELECT code_sha256, salt, replaced FROM admin_code").fetchone()
-    return identities, code and StoredCode(*code)
+            logger.error("the identity %r in the database is invalid: %s", row[0], error)
+    return identities, _read_code(connection)
+
+
+def _read_identity(row: tuple[object, ...]) -> StoredIdentity:
+    name, role, plugins, digest, at, by, expires_at = msgspec.convert(row, _Row, builtin_types=(bytes,))
+    if name in RESERVED_NAMES:
+        raise msgspec.ValidationError("the name is reserved")
+    patterns = msgspec.json.decode(plugins, type=Patterns)
+    return StoredIdentity(Identity(name, role, patterns, expires_at), digest, at, by)
+
+
+def _read_code(connection: sqlite3.Connection) -> StoredCode | None:
+    row = connection.execute("SELECT code_sha256, salt, replaced FROM admin_code").fetchone()
+    try:
+        return row and msgspec.convert(row, StoredCode, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        logger.error("the admin code in the database is invalid, and the configured one applies: %s", error)
+        return None
 
 
 def save(connection: sqlite3.Connection, stored: StoredIdentity) -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from plugvisor.models.stored.intent import Intent
+import msgspec
+
+from plugvisor.models.stored.intent import Intent, Wanted
+from plugvisor.models.stored.timestamp import Timestamp
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_SOMEBODY = ("unknown", 0.0)
 
 
 class StoredIntents(NamedTuple):
@@ -21,12 +32,29 @@ class StoredIntents(NamedTuple):
 
 
 def load(connection: sqlite3.Connection) -> StoredIntents:
-    """Read everything."""
+    """Read everything; a row that a failing disk has made invalid takes no other with it, and is logged."""
+    intents = _select(connection, "intent", tuple[str, Wanted, str, Timestamp])
     return StoredIntents(
-        {name: Intent(wanted, by, at) for name, wanted, by, at in connection.execute("SELECT * FROM intent")},
-        {name: (by, at) for name, by, at in connection.execute("SELECT * FROM disabled")},
-        dict(connection.execute("SELECT * FROM asked")),
+        {name: Intent(wanted, by, at) for name, wanted, by, at in intents},
+        {name: _read_disabled(by, at) for name, by, at in _select(connection, "disabled", tuple[str, Any, Any])},
+        dict(_select(connection, "asked", tuple[str, str])),
     )
+
+
+def _read_disabled(by: Any, at: Any) -> tuple[str, float]:
+    """Who has disabled a plugin, and when; it is disabled even if that is unknown."""
+    try:
+        return msgspec.convert((by or None, at), tuple[str, Timestamp])
+    except msgspec.ValidationError:
+        return _SOMEBODY
+
+
+def _select(connection: sqlite3.Connection, table: str, row_type: type[T]) -> Iterator[T]:
+    for row in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608 - one of ours
+        try:
+            yield msgspec.convert(row, row_type)
+        except msgspec.ValidationError as error:
+            logger.error("a row of %r is invalid in the database: %s", table, error)
 
 
 def save_intent(connection: sqlite3.Connection, plugin_id: str, intent: Intent | None, token: str = "") -> None:

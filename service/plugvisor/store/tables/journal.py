@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from plugvisor.models.stored.journal import KINDS, LONGEST_COUNT_SECONDS
+import msgspec
+
+from plugvisor.models.stored.journal import KINDS, LONGEST_COUNT_SECONDS, Facts, Kind
+from plugvisor.models.stored.timestamp import Timestamp  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Sequence
 
-    from plugvisor.models.stored.journal import Kind
-
 _COLUMNS = "id, sequence, at, until, times, kind, plugin_id, facts"
 _NEWEST_FIRST = "ORDER BY at DESC, id DESC"
 SCANNED_ENTRIES = 500
 """As many are looked at in one step of a stream that catches up."""
+_END = 10**18
+"""No sequence is as large, unless a failing disk has changed it; nor is what is text, which SQLite takes for larger."""
+_UNKNOWN = msgspec.json.encode(Facts(detail="what was said of it cannot be read"))
 _LATEST_ENTRIES = 16
 """Among so many of a plugin's newest entries of a kind is the one that has changed last."""
 
@@ -26,9 +30,9 @@ class StoredEntry(NamedTuple):
 
     id: int
     sequence: int
-    at: float
-    until: float
-    times: int
+    at: Timestamp
+    until: Timestamp
+    times: Annotated[int, msgspec.Meta(ge=1)]
     kind: Kind
     plugin_id: str
     facts: bytes
@@ -175,7 +179,7 @@ def measure(connection: sqlite3.Connection) -> int:
 
 def read_last_sequence(connection: sqlite3.Connection) -> int:
     """The sequence of the entry that was written last; 0 if there is none."""
-    [last] = connection.execute("SELECT max(sequence) FROM journal").fetchone()
+    [last] = connection.execute("SELECT max(sequence) FROM journal WHERE sequence < ?", (_END,)).fetchone()
     return last or 0
 
 
@@ -187,7 +191,7 @@ def sum_up(connection: sqlite3.Connection) -> Totals:
 
 def find_pruned(connection: sqlite3.Connection) -> int:
     """The largest sequence of an entry that is no longer kept; 0 if every one is."""
-    row = connection.execute("SELECT sequence FROM journal_pruned").fetchone()
+    row = connection.execute("SELECT sequence FROM journal_pruned WHERE sequence < ?", (_END,)).fetchone()
     return row[0] if row is not None else 0
 
 
@@ -229,7 +233,7 @@ def read_page(connection: sqlite3.Connection, which: Filter, limit: int, after_i
         if after is None:
             return []  # it was pruned, and so was everything older
     statement, parameters = make_page_query(which, limit, after)
-    return [StoredEntry(*row) for row in connection.execute(statement, parameters)]
+    return [_read_entry(row) for row in connection.execute(statement, parameters)]
 
 
 class News(NamedTuple):
@@ -244,10 +248,10 @@ class News(NamedTuple):
 def read_news(connection: sqlite3.Connection, which: Filter, sequence: int) -> News:
     """Look at the next entries that were written after a sequence; the times of the filter do not count."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM journal WHERE sequence > ? ORDER BY sequence LIMIT ?",  # noqa: S608
-        (sequence, SCANNED_ENTRIES),
+        f"SELECT {_COLUMNS} FROM journal WHERE sequence > ? AND sequence < ? ORDER BY sequence LIMIT ?",  # noqa: S608
+        (sequence, _END, SCANNED_ENTRIES),
     ).fetchall()
-    entries = [StoredEntry(*row) for row in rows if which.matches(row[5], row[6])]
+    entries = [_read_entry(row) for row in rows if which.matches(row[5], row[6])]
     return News(entries, rows[-1][1] if rows else sequence, len(rows) == SCANNED_ENTRIES)
 
 
@@ -261,5 +265,18 @@ def read_last(connection: sqlite3.Connection, kind: Kind, plugin_ids: Collection
     for plugin_id in plugin_ids:
         row = connection.execute(statement, (plugin_id, kind, _LATEST_ENTRIES)).fetchone()
         if row is not None:
-            found[plugin_id] = StoredEntry(*row)
+            found[plugin_id] = _read_entry(row)
     return found
+
+
+def _read_entry(row: tuple[Any, ...]) -> StoredEntry:
+    """An entry; what a failing disk has made invalid in one is replaced, so that all others can be read."""
+    try:
+        entry = msgspec.convert(row, StoredEntry, builtin_types=(bytes,))
+    except msgspec.ValidationError:
+        return StoredEntry(row[0], row[1], 0.0, 0.0, 1, "service", "", _UNKNOWN)
+    try:
+        msgspec.json.decode(entry.facts, type=Facts)
+    except msgspec.DecodeError:
+        return entry._replace(facts=_UNKNOWN)
+    return entry
