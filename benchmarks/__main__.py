@@ -27,6 +27,7 @@ from benchmarks.groups.operations import measure_operations
 from benchmarks.groups.reads import measure_reads
 from benchmarks.groups.remembering import measure_remembering
 from benchmarks.groups.resync import measure_resync
+from benchmarks.groups.store import measure_store
 from benchmarks.machine import describe_machine
 from benchmarks.table import format_goals, format_line, format_page
 from benchmarks.testbed import Testbed
@@ -60,6 +61,7 @@ GROUPS: Mapping[str, Group] = {
     "crash_loop": Group(measure_crash_loop, (10,)),
     "remembering": Group(measure_remembering, (100, 1000)),
     "journal": Group(measure_journal, (100,)),
+    "store": Group(measure_store, (100,)),
     "memory_limit": Group(measure_memory_limit, (10,)),
 }
 

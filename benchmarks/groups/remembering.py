@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store.intents import save_intent
 from plugvisor.store.schema import open_database
 from plugvisor.store.store import FILE_NAME
+from plugvisor.store.tables.intents import save_intent
 
 from benchmarks.load import run_load
 from benchmarks.result import Goal, Result, Sample
@@ -36,8 +36,8 @@ MOST_PLUGINS_FOR_READS = 200
 
 
 def make_unusable(folder: Path) -> None:
-    """Put a folder where the database should be: nothing is remembered."""
-    (folder / FILE_NAME).mkdir()
+    """Put a link where the database should be, which is refused: nothing is remembered."""
+    (folder / FILE_NAME).symlink_to("nothing")
 
 
 def measure_remembering(testbed: Testbed) -> Iterator[Result]:

@@ -14,8 +14,8 @@ from plugvisor.api.resources.journal.streams import JournalStreams
 from plugvisor.errors import StoreUnavailable, TooManyStreams
 from plugvisor.manager.journal.recorder import Recorder
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.store.journal import Filter, prune
 from plugvisor.store.store import Store
+from plugvisor.store.tables.journal import Filter, prune
 
 from tests.helpers.scenarios import run_scenario, wait_until
 
@@ -135,7 +135,7 @@ def test_nothing_is_missed_and_nothing_comes_twice_while_much_happens(
     monkeypatch.setattr(module, "KEPT_EVENTS", 10)
     monkeypatch.setattr(module, "PIECE_EVENTS", 3)
     monkeypatch.setattr("plugvisor.manager.journal.recorder.GATHER_SECONDS", 0)
-    monkeypatch.setattr("plugvisor.store.journal.SCANNED_ENTRIES", 7)
+    monkeypatch.setattr("plugvisor.store.tables.journal.SCANNED_ENTRIES", 7)
 
     async def scenario(desk: Desk) -> None:
         saved: list[tuple[int, int]] = []

@@ -55,6 +55,7 @@ def test_disable_and_enable(
     expect(head.locator(".word")).to_have_text(appearance.text("disabled"))
     expect(page.locator(".intent")).to_have_text(make_pattern(appearance, "wanted_disabled", "admin"))
     expect(page.locator(".intent button")).to_be_hidden()
+    expect(page.locator(".needs")).to_be_hidden()
     expect(head.get_by_role("button", name=appearance.text("start"))).to_have_attribute("aria-disabled", "true")
     check_accessibility(page)
     page.get_by_role("link", name=appearance.text("back")).click()

@@ -165,8 +165,11 @@ priority = {priority}
                     with contextlib.suppress(FileNotFoundError), database.open("r+b") as file:
                         file.write(random.randbytes(64 * 1024))
                 case "reload":
+                    # only root can make a folder again that is the service's, and does at the next `plugvisor up`
+                    is_shared = "PLUGVISOR_SERVICE_USER" in self._stack.environ
                     with contextlib.suppress(OSError):
-                        folder.rename(folder.with_name(f"state-{time.monotonic_ns()}"))
+                        path = database if is_shared else folder
+                        path.rename(path.with_name(f"away-{time.monotonic_ns()}"))
             wait_for(self._has_store, "the store to be back", HEAL_SECONDS)
             # a service that was killed meanwhile has lost what was in its memory alone
             self._intents.forget()
@@ -174,7 +177,7 @@ priority = {priority}
     def _has_store(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
             response = self._stack.http.get("/available")
-            return bool(response.status_code == 503 or response.json()["store"]["status"] == "ok")
+            return response.status_code == 200 and bool(response.json()["store"]["status"] == "ok")
         return False
 
     def _change_manifest(self, operation: Operation) -> None:

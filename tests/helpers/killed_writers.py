@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store import intents
 from plugvisor.store.schema import open_database
 from plugvisor.store.store import FILE_NAME, Store
+from plugvisor.store.tables import intents
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,8 +12,8 @@ from plugvisor.engines.supervisord.extension.intents.request_file import REQUEST
 from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.models.stored.intent import Intent
 from plugvisor.store.folder import FILE_NAME
-from plugvisor.store.intents import save_disabled, save_intent
 from plugvisor.store.schema import open_database
+from plugvisor.store.tables.intents import save_disabled, save_intent
 
 from tests.stack.test_emptied_run_folder import use_two_users
 

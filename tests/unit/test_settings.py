@@ -115,15 +115,16 @@ def test_the_home_folder_is_used_if_there_is_no_runtime_folder() -> None:
             assert Settings.from_env({"HOME": unusable}).run_dir == temporary, unusable
 
 
-def test_what_is_remembered_is_in_the_home_folder(tmp_path: Path) -> None:
-    state = tmp_path / ".local" / "state" / "plugvisor"
-    environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
-    assert Settings.from_env(environ).state_dir == state
-    assert Settings.from_env(environ | {"XDG_STATE_HOME": f"{tmp_path}/s"}).state_dir == tmp_path / "s" / "plugvisor"
-    (tmp_path / "file").touch()
-    for unusable in (f"{tmp_path}/file", "relative", ""):
-        settings = Settings.from_env(environ | {"HOME": unusable})
-        assert settings.state_dir == settings.run_dir, "which is this user's own"
+def test_what_is_remembered_is_in_the_home_folder() -> None:
+    with tempfile.TemporaryDirectory() as name:  # a short path: a run folder has sockets
+        home = Path(name)
+        environ = {"HOME": name, "XDG_RUNTIME_DIR": name}
+        assert Settings.from_env(environ).state_dir == home / ".local" / "state" / "plugvisor"
+        assert Settings.from_env(environ | {"XDG_STATE_HOME": f"{name}/s"}).state_dir == home / "s" / "plugvisor"
+        (home / "file").touch()
+        for unusable in (f"{name}/file", "relative", ""):
+            settings = Settings.from_env(environ | {"HOME": unusable})
+            assert settings.state_dir == settings.run_dir == home / "plugvisor", "which is this user's own"
 
 
 def test_a_misspelt_variable_is_named_without_its_value() -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from plugvisor.store.folder import FILE_NAME, check_folder, has_database, lock_folder
-from plugvisor.store.intents import StoredIntents, load
 from plugvisor.store.reader import open_reader
 from plugvisor.store.schema import MIGRATIONS, check_version, open_database
+from plugvisor.store.tables.intents import StoredIntents, load
 from plugvisor.users import become_user
 
 if TYPE_CHECKING:

@@ -252,6 +252,7 @@ class Manager:
         try:
             return await self._operations.name_errors(verb, plugin_id, waiting)
         except StartFailed as error:
+            await self.intents.wait_stored(plugin_id)
             failure = self._starts.failures.get(plugin_id)
             if failure is None or self._engine.get(plugin_id).state is not ProcessState.FATAL:
                 raise

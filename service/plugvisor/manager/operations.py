@@ -23,8 +23,6 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 10.0
-_SHARED = ("stop",)
-"""To ask for these twice is to ask for them once: a second click on the button succeeds as the first does."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class _UnderWay:
     verb: str
     task: asyncio.Task[Any]
     accepted: asyncio.Event
+    is_shared: bool
 
     async def wait(self, seconds: float | None) -> Any:
         try:
@@ -68,12 +67,16 @@ class Operations:
         plugin_id: str,
         operation: Callable[[asyncio.Event], Coroutine[None, None, Any]],
         wait_seconds: float | None = None,
+        *,
+        is_shared: bool = False,
     ) -> Any:
-        """Run an operation in the plugin's turn, or share the one of a shared verb that was asked for last.
+        """Run an operation in the plugin's turn.
 
         Args:
             operation: sets the event it is given when it can no longer be rejected.
             wait_seconds: wait at most this long after that; None: until it has ended.
+            is_shared: to ask for it twice is to ask for it once: a second click on the button succeeds as the first
+                does, if nothing else was asked for in between.
 
         Returns:
             its result; None if it goes on.
@@ -82,10 +85,10 @@ class Operations:
             PlugvisorError: what the operation raised, its text begun with "cannot <verb> '<plugin>': ".
         """
         under_way = self._last.get(plugin_id)
-        if under_way is None or under_way.verb != verb or verb not in _SHARED:
+        if under_way is None or under_way.verb != verb or not (is_shared and under_way.is_shared):
             accepted = asyncio.Event()
             task = asyncio.create_task(self._take_turn(verb, plugin_id, operation(accepted)))
-            under_way = self._last[plugin_id] = _UnderWay(verb, task, accepted)
+            under_way = self._last[plugin_id] = _UnderWay(verb, task, accepted, is_shared)
             self._tasks.add(task)
             task.add_done_callback(partial(self._forget, plugin_id))
         return await under_way.wait(wait_seconds)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from plugvisor.store.schema import check_version
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from pathlib import Path
 
+    Future = asyncio.Future[Any]
 
 BUSY_SECONDS = 2.0
 """How long a reader waits while the database is recovered, by itself or by another process."""
@@ -28,22 +30,23 @@ class Readers:
 
     Args:
         path: of the database's file.
-        settle: called in a thread with a question, its answer and its error.
+        settle: called in a thread with the future of a question, its answer and its error.
     """
 
-    def __init__(self, path: Path, settle: Callable[[Any, Any, Exception | None], object]) -> None:
+    def __init__(self, path: Path, settle: Callable[[Future, Any, Exception | None], object]) -> None:
         self._path = path
         self._settle = settle
-        self._questions: queue.SimpleQueue[tuple[Any, Callable[[sqlite3.Connection], Any]] | None] = queue.SimpleQueue()
+        self._questions: queue.SimpleQueue[tuple[Future, Callable[[sqlite3.Connection], Any]] | None]
+        self._questions = queue.SimpleQueue()
 
     def start(self) -> None:
         """Start the threads; raises `RuntimeError` if there cannot be more."""
         for number in range(THREADS):
             threading.Thread(target=self._run, name=f"store-reader-{number}", daemon=True).start()
 
-    def ask(self, key: Any, query: Callable[[sqlite3.Connection], Any]) -> None:
-        """Ask a question; `settle` gets the key with the answer."""
-        self._questions.put((key, query))
+    def ask(self, future: Future, query: Callable[[sqlite3.Connection], Any]) -> None:
+        """Ask a question; `settle` gets the future with the answer."""
+        self._questions.put((future, query))
 
     def close(self) -> None:
         """End the threads when they are idle."""
@@ -52,14 +55,16 @@ class Readers:
 
     def _run(self) -> None:
         while (question := self._questions.get()) is not None:
-            key, query = question
+            future, query = question
+            if future.cancelled():  # whoever asked waits no longer
+                continue
             answer, failure = None, None
             try:
                 with closing(open_reader(self._path)) as connection:
                     answer = query(connection)
             except Exception as error:  # noqa: BLE001 - of whatever kind: whoever waits must be told
                 failure = error
-            self._settle(key, answer, failure)
+            self._settle(future, answer, failure)
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
@@ -89,16 +94,12 @@ def _is_whole(path: Path) -> bool:
 
 def _open(path: Path, parameters: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.as_uri()}?{parameters}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    # a text that a failing disk has changed makes one row invalid, and not all of them unreadable
+    connection.text_factory = lambda text: text.decode(errors="replace")
     try:
-        connection.text_factory = _decode
         connection.execute("PRAGMA query_only = ON")
         check_version(connection)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _decode(text: bytes) -> str:
-    """One text that a failing disk has changed must not keep all others from being read."""
-    return text.decode("utf-8", "replace")

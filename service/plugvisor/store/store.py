@@ -19,7 +19,7 @@ from plugvisor.store.folder import FILE_NAME
 from plugvisor.store.reader import Readers
 from plugvisor.store.schema import NewerSchema
 from plugvisor.store.work_queue import Item
-from plugvisor.store.writer import Writer
+from plugvisor.store.writer import STALL_SECONDS, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,6 +139,8 @@ class Store:
         except TimeoutError:
             item.is_abandoned = True
             self._report()
+            # the thread may have begun with it a little later: it is stalled a little later, too
+            asyncio.get_running_loop().call_later(STALL_SECONDS, self._report)
             raise StoreUnavailable("it cannot be remembered now: the disk does not answer") from None
 
     def post(self, work: Callable[[sqlite3.Connection], object]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from plugvisor.errors import (
@@ -327,12 +328,23 @@ def test_a_late_report_of_supervisorctl_does_not_undo_what_came_after_it(tmp_pat
     async def scenario(setup: Setup) -> None:
         await setup.manager.start("echo", by="ops")
         at = setup.intents.all["echo"].at
-        setup.engine.set("echo", RUNNING, asked=Asked("stopped", "boot-1", at - 1))
-        assert setup.intents.all["echo"].by == "ops"
-        await setup.intents.wait_stored("echo")
-        assert setup.stored("asked") == {"echo": ("boot-1",)}
-        # a clock that was set back does not count
-        setup.engine.set("echo", RUNNING, asked=Asked("stopped", "boot-2", at - 1000))
+        for number, seconds in enumerate((0.01, 1, 1_000_000)):  # the last as one in a database that was restored
+            setup.engine.set("echo", RUNNING, asked=Asked("stopped", f"boot-{number}", at - seconds))
+            assert setup.intents.all["echo"].by == "ops"
+            await setup.intents.wait_stored("echo")
+            assert setup.stored("asked") == {"echo": (f"boot-{number}",)}
+
+    run(tmp_path, scenario)
+
+
+def test_a_clock_that_was_set_back_hides_no_request_of_supervisorctl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        now = setup.intents.all["echo"].at - 1000
+        monkeypatch.setattr(time, "time", lambda: now)
+        setup.engine.set("echo", RUNNING, asked=Asked("stopped", "boot-1", now - 1))
         assert setup.intents.all["echo"].by == "supervisorctl"
 
     run(tmp_path, scenario)
@@ -385,6 +397,23 @@ def test_a_disabled_plugin_that_is_started_all_the_same_is_stopped_by_the_next_d
     run(tmp_path, scenario)
 
 
+def test_a_stop_during_a_disable_is_an_intent_or_an_error(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="ops")
+        held = setup.engine.hold("wait_stopped", "echo")
+        disabling = asyncio.create_task(setup.manager.switch.disable("echo", "ops"))
+        await setup.engine.wait_called("wait_stopped", "echo")
+        stopping = asyncio.create_task(setup.manager.stop("echo", by="other"))
+        await let_tasks_run()
+        held.set()
+        with pytest.raises(NotRunning):
+            await stopping
+        assert (await disabling).finished
+        assert setup.wanted() == {"echo": ("running", "ops")}
+
+    run(tmp_path, scenario)
+
+
 def test_a_dependency_that_is_disabled(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         await setup.manager.switch.disable("base", "ops")
@@ -407,6 +436,36 @@ def test_an_invalid_plugin_that_is_disabled(tmp_path: Path) -> None:
         await setup.manager.refresh()
         assert not setup.manager.catalog["base"].problem
         assert not setup.manager.catalog["base"].enabled
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("queued", ["boot", "asked"])
+def test_a_queued_plugin_that_is_disabled_is_stopped(tmp_path: Path, queued: Literal["boot", "asked"]) -> None:
+    async def scenario(setup: Setup) -> None:
+        held = setup.engine.hold("start", "base")
+        setup.engine.set("base", STOPPED, queued="asked")
+        setup.engine.set("top", STOPPED, queued=queued)
+        outcome = await setup.manager.switch.disable("top", "ops")
+        assert (outcome.process.state, outcome.process.queued) == (STOPPED, "")
+        held.set()
+        await wait_until(lambda: setup.engine.get("base").state is STARTING)
+        await let_tasks_run()
+        assert setup.engine.get("top").state is STOPPED
+        assert ("fail", "top") not in setup.engine.calls
+
+    run(tmp_path, scenario)
+
+
+def test_what_waits_for_a_plugin_that_is_disabled_is_given_up(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.write("base", 'depends_on.echo.condition = "started"')
+        setup.engine.hold("start", "echo")
+        await setup.manager.start("top", by="ops")
+        await setup.manager.switch.disable("base", "ops")
+        await wait_until(lambda: setup.engine.get("top").state is ProcessState.FATAL)
+        assert "its dependency 'base' is disabled" in setup.engine.get("top").spawn_error
+        assert setup.engine.get("base").state is STOPPED
 
     run(tmp_path, scenario)
 
@@ -569,12 +628,55 @@ def test_a_store_that_can_be_read_later_loses_nothing(
             await wait_until(lambda: again.wanted().get("echo") == ("stopped", "ops"))
             assert again.wanted() == {"echo": ("stopped", "ops"), "top": ("stopped", "supervisorctl")}
             assert again.intents.all["echo"].by == "ops", "what was asked for before is not new"
-            setup.engine.set("echo", STOPPED, asked=Asked("running", "boot-2", 6.0))
+            setup.engine.set("echo", STOPPED, asked=Asked("running", "boot-2", time.time()))
             assert again.intents.all["echo"].by == "supervisorctl"
             await again.manager.reload("echo", by="ops")
             await again.manager.stop("echo", by="ops")
             assert not again.manager.catalog["base"].enabled
             await wait_until(lambda: setup.engine.starts == {"echo": False, "top": False, "base": False})
+
+    run(tmp_path, scenario)
+
+
+def test_a_change_that_fails_before_the_store_can_be_read_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("echo", by="first")
+        await setup.manager.start("base", by="first")
+        await setup.close()
+        again = Setup(setup.folder, engine=setup.engine)
+        trouble = Trouble(monkeypatch, again.store)
+        async with again.open():
+            setup.engine.errors["begin_stop"] = NotRunning("it has just ended")
+            with pytest.raises(NotRunning):
+                await again.manager.stop("echo", by="ops")
+            del setup.engine.errors["begin_stop"]
+            await again.manager.stop("base", by="ops")
+            setup.engine.errors["start"] = StartFailed("it could not be spawned")
+            with pytest.raises(StartFailed):
+                await again.manager.start("base", by="ops")
+            trouble.is_there = False
+            await wait_until(lambda: again.wanted().get("base") == ("running", "ops"))
+            assert again.wanted() == {"echo": ("running", "first"), "base": ("running", "ops")}
+            assert again.intents.all["echo"].by == "first"
+
+    run(tmp_path, scenario)
+
+
+def test_the_last_request_counts_if_the_store_can_be_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.close()
+        again = Setup(setup.folder, engine=setup.engine)
+        trouble = Trouble(monkeypatch, again.store)
+        async with again.open():
+            await again.manager.start("echo", by="ops")
+            at = again.intents.all["echo"].at
+            setup.engine.set("echo", STOPPED, asked=Asked("stopped", "boot-1", at + 0.01))
+            trouble.is_there = False
+            await wait_until(lambda: again.wanted() == {"echo": ("stopped", "supervisorctl")})
 
     run(tmp_path, scenario)
 

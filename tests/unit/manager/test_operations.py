@@ -85,17 +85,21 @@ def test_different_plugins_do_not_wait_for_each_other() -> None:
 
 def test_a_second_stop_shares_the_first_and_nothing_else_does() -> None:
     async def scenario(operations: Operations) -> None:
-        made = [Operation() for _ in range(6)]
-        verbs = ("stop", "stop", "start", "start", "stop", "reload")
-        tasks = [asyncio.create_task(operations.run(verb, "a", each)) for verb, each in zip(verbs, made, strict=True)]
+        asked = [("stop", True), ("stop", True), ("start", False), ("start", False)]
+        asked += [("stop", False), ("stop", True), ("stop", False), ("reload", False)]
+        made = [Operation() for _ in asked]
+        tasks = [
+            asyncio.create_task(operations.run(verb, "a", each, is_shared=is_shared))
+            for (verb, is_shared), each in zip(asked, made, strict=True)
+        ]
         for operation in made:
             await let_tasks_run()
             operation.go()
         await asyncio.gather(*tasks)
-        assert [operation.began for operation in made] == [True, False, True, True, True, True]
+        assert [operation.began for operation in made] == [True, False, True, True, True, True, True, True]
         afterwards = Operation()
         afterwards.go()
-        await operations.run("stop", "a", afterwards)
+        await operations.run("stop", "a", afterwards, is_shared=True)
         assert afterwards.began, "what has ended is not shared"
 
     run(scenario)
@@ -210,7 +214,7 @@ def test_an_error_names_what_could_not_be_done_once_however_many_share_it() -> N
         operation = Operation(NotRunning("it is not running"))
         operation.go()
         results = await asyncio.gather(
-            *[operations.run("stop", "a", operation) for _ in range(3)], return_exceptions=True
+            *[operations.run("stop", "a", operation, is_shared=True) for _ in range(3)], return_exceptions=True
         )
         assert {str(result) for result in results} == {"cannot stop 'a': it is not running"}
         failing = operation(asyncio.Event())

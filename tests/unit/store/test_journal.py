@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.models.stored.journal import KINDS, LONGEST_COUNT_SECONDS
-from plugvisor.store.journal import (
+from plugvisor.store.schema import open_database
+from plugvisor.store.tables.journal import (
     Filter,
     StoredEntry,
     find_pruned,
@@ -24,7 +25,6 @@ from plugvisor.store.journal import (
     save,
     sum_up,
 )
-from plugvisor.store.schema import open_database
 
 if TYPE_CHECKING:
     import sqlite3
@@ -167,7 +167,7 @@ def test_no_filter_makes_it_look_at_everything(
 
 
 def test_news_come_in_pieces(database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugvisor.store.journal.SCANNED_ENTRIES", 100)
+    monkeypatch.setattr("plugvisor.store.tables.journal.SCANNED_ENTRIES", 100)
     entries = fill(database, 250)
     which = Filter("a", ("state", "check"))
     found: list[StoredEntry] = []

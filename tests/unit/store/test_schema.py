@@ -8,8 +8,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plugvisor.store import intents, schema
+from plugvisor.store import schema
 from plugvisor.store.schema import MIGRATIONS, NewerSchema, list_columns, open_database
+from plugvisor.store.tables import intents
 
 from tests.helpers.old_schemas import list_versions, load_version, make_version
 

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.errors import IdentityExists, StoreUnavailable
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store import identities, intents, journal, outbox, writer
+from plugvisor.store import writer
 from plugvisor.store.broken import MOST_KEPT, set_aside
 from plugvisor.store.database import Database
 from plugvisor.store.folder import LOCK_NAME
 from plugvisor.store.schema import MIGRATIONS, open_database
 from plugvisor.store.store import FILE_NAME, Store
+from plugvisor.store.tables import identities, intents, journal, outbox
 from plugvisor.store.work_queue import MOST_POSTED, Item, WorkQueue
 
 from tests.helpers.disks import fill, mount_tmpfs, needs_mounts, remount
@@ -207,6 +208,24 @@ def test_a_caller_that_goes_away_takes_nothing_with_it(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_question_is_dropped_when_nobody_waits_for_its_answer(tmp_path: Path) -> None:
+    goes_on, asked = threading.Event(), threading.Event()
+
+    async def test() -> None:
+        async with opened(tmp_path) as store:
+            held = [asyncio.create_task(store.read(lambda _: goes_on.wait(DEADLINE_SECONDS))) for _ in range(2)]
+            given_up = asyncio.create_task(store.read(lambda _: asked.set()))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await asyncio.wait((given_up,))
+            goes_on.set()
+            await asyncio.gather(*held)
+            assert await asyncio.gather(*(store.list_intents() for _ in range(4))) == [set()] * 4
+
+    run(test)
+    assert not asked.is_set()
+
+
 def test_callbacks_that_fail_harm_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         async with opened(tmp_path) as store:
@@ -363,6 +382,35 @@ def test_what_can_be_read_of_a_broken_file_is_taken_over(tmp_path: Path) -> None
             assert await store.list_intents() == {"web", "worker"}
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE intent SET wanted = CAST(x'ff' AS TEXT)",
+        "UPDATE intent SET at = 1e300",
+        "UPDATE intent SET at = x'00'",
+        "UPDATE asked SET token = x'00'",
+    ],
+)
+def test_a_row_that_makes_no_sense_takes_no_other_with_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    async def test() -> None:
+        path = make_store(tmp_path, "damaged", "web")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for name in ("damaged", "web"):
+                intents.save_disabled(connection, name, "ops", 1.0)
+                intents.save_intent(connection, name, Intent("stopped", "ops", 1.0), "boot-1")
+            connection.execute(f"{damage} WHERE plugin_id = 'damaged'")
+        async with opened(tmp_path) as store:
+            tables = [set(table) for table in await store.read(intents.load)]
+            assert sorted(map(len, tables)) == [1, 2, 2]
+            assert all("web" in table for table in tables)
+            assert store.set_aside == ""
+
+    run(test)
+    assert "in the database is invalid" in caplog.text
 
 
 def test_a_few_broken_files_are_kept(tmp_path: Path) -> None:
@@ -706,6 +754,7 @@ def test_a_disk_that_does_not_answer_holds_up_nobody(tmp_path: Path) -> None:
             await asyncio.sleep(0)
             assert "does not answer" in await fails(store.remember("given up"))
             assert "does not answer" in await fails(stuck)
+            await until(lambda: store.changes)  # which can be a second later
             assert store.problem == "the disk does not answer"
             assert await store.list_intents() == set()
             store.remember_soon("kept")

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 from plugvisor.models.stored.intent import Intent
 from plugvisor.store.folder import FILE_NAME
-from plugvisor.store.intents import StoredIntents, save_disabled, save_intent
 from plugvisor.store.schema import open_database
+from plugvisor.store.tables.intents import StoredIntents, save_disabled, save_intent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +74,7 @@ def test_what_a_killed_process_has_committed_is_read(tmp_path: Path) -> None:
 import os, signal
 from pathlib import Path
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store.intents import save_intent
+from plugvisor.store.tables.intents import save_intent
 from plugvisor.store.schema import open_database
 connection = open_database(Path({str(path)!r}))
 save_intent(connection, "late", Intent("running", "ops", 1.0))

@@ -28,7 +28,7 @@ export class Needs {
 
   update(item) {
     const { queued, unmet = [] } = item;
-    const isDetailed = !unmet.length && (queued || (this.#withDetail && !isFailing(item) && !isUnhealthy(item)));
+    const isDetailed = !unmet.length && (queued || (this.#withDetail && !isFailing(item) && !isUnhealthy(item) && !item.disabled));
     const detail = isDetailed ? item.detail ?? "" : "";
     const shown = JSON.stringify([queued, unmet.map((id) => [id, this.#store.plugins.get(id)?.name]), detail]);
     if (shown === this.#shown) return;

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import socket
 
     from plugvisor.settings import Settings
-    from plugvisor.store.intents import StoredIntents
+    from plugvisor.store.tables.intents import StoredIntents
 
 _LOCK_DESCRIPTOR = 3  # supervisord closes all from 5 on when it reloads itself (`ServerOptions.cleanup_fds`)
 _SECRET_VARIABLES = ("PLUGVISOR_ADMIN_CODE", "PLUGVISOR_TOKEN")
@@ -175,8 +175,8 @@ def write_starts(settings: Settings, stored: StoredIntents | None) -> str:
     wanted = {name: intent.wanted == "running" for name, intent in stored.intents.items() if settings.remember}
     with contextlib.suppress(OSError, ValueError):  # supervisord logs it
         for name, asked in read_requests(path).items():
-            is_newer = name not in stored.intents or stored.intents[name].at < asked["at"]
-            if is_newer and stored.asked.get(name) != asked["token"]:
+            is_undone = name in stored.intents and stored.intents[name].is_after(asked["at"])
+            if not is_undone and stored.asked.get(name) != asked["token"]:
                 wanted[name] = asked["wanted"] == "running"
     try:
         Publisher(settings.run_dir).write_starts(wanted | dict.fromkeys(stored.disabled, False))

@@ -90,6 +90,11 @@ class Scheduler:
         plugin = self._keeper.catalog.get(plugin_id)
         return plugin is not None and not plugin.enabled
 
+    def _is_disabled(self, plugin_id: str) -> bool:
+        """Whether an operator has disabled a queued plugin."""
+        plugin = self._keeper.catalog.get(plugin_id)
+        return plugin is not None and bool(plugin.disabled_by)
+
     def _find_blocking(self, plugin_id: str) -> Need | None:
         """The dependency that a queued plugin waits for; None if it can be started, or must be given up."""
         if self._is_unusable(plugin_id):
@@ -128,6 +133,9 @@ class Scheduler:
             return
         awaited: Collection[str] = ()
         try:
+            if self._is_disabled(plugin_id):
+                await self._engine.begin_stop(plugin_id)  # which is no failure
+                return
             if process.queued == "asked":
                 awaited = requirements = self._keeper.get_requirements(plugin_id, queued=True)
                 if not self._is_unusable(plugin_id):  # else the reading below says so

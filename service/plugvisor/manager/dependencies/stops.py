@@ -33,9 +33,16 @@ class Stops:
         self._operations = operations
         self._intents = intents
 
-    async def stop(self, plugin_id: str, wait_seconds: float | None, by: str = "") -> Outcome:
-        """Stop one plugin; see `Manager.stop`."""
-        process = await self._operations.run("stop", plugin_id, partial(self._stop, plugin_id, by), wait_seconds)
+    async def stop(
+        self, plugin_id: str, wait_seconds: float | None, by: str = "", *, is_shared: bool = True
+    ) -> Outcome:
+        """Stop one plugin; see `Manager.stop`.
+
+        Args:
+            is_shared: a client that asks for a stop meanwhile shares this one.
+        """
+        stop = partial(self._stop, plugin_id, by)
+        process = await self._operations.run("stop", plugin_id, stop, wait_seconds, is_shared=is_shared)
         outcome = Outcome(process, finished=True) if process else report_stop(self._engine.get(plugin_id))
         return replace(outcome, remembered=await self._intents.wait_stored(plugin_id))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.admin_code import make_admin_code
 from plugvisor.models.stored.identity import Identity
-from plugvisor.store.identities import StoredCode
+from plugvisor.store.tables.identities import StoredCode
 
 if TYPE_CHECKING:
     from plugvisor.admin_code import AdminCode

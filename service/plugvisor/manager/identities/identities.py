@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from plugvisor.errors import IdentityExists, IdentityNotFound, InvalidRequest, StoreUnavailable
 from plugvisor.manager.identities.admin import Admin, hash_token
-from plugvisor.store import identities as stored
-from plugvisor.store.identities import StoredIdentity
+from plugvisor.store.tables import identities as stored
+from plugvisor.store.tables.identities import StoredIdentity
 
 if TYPE_CHECKING:
     import sqlite3

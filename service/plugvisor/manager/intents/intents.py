@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from plugvisor.errors import StartFailed, StopTimeout, StoreUnavailable
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store import intents as stored
+from plugvisor.store.tables import intents as stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -30,8 +30,6 @@ STORE_SECONDS = 1.0
 """How long an answer waits for the store."""
 RETRY_SECONDS = 1.0
 """How soon what could not be stored is stored again."""
-OVERLAP_SECONDS = 10.0
-"""So late may a request of supervisorctl be reported: a later one of a client is not undone by it."""
 _NOTHING: Mapping[str, Intent] = {}
 
 
@@ -106,6 +104,7 @@ class Intents:
             self._merge(self._intents, known.intents)
             self._merge(self._disabled, known.disabled)
             self._merge(self._asked, known.asked)
+            self._changed_before.clear()
             self._is_loaded = True
         self._announce(None)
 
@@ -132,6 +131,14 @@ class Intents:
         """Store what a client wants while it is being done; forget it again if nothing came of it."""
         if not (self._remembers and by):
             yield
+            return
+        if not self._is_loaded:  # nothing can be stored yet, and what it would have to go back to is not known
+            try:
+                yield
+            except (StartFailed, StopTimeout):
+                self.set(plugin_id, wanted, by)
+                raise
+            self.set(plugin_id, wanted, by)
             return
         before = self._intents.get(plugin_id)
         intent = Intent(wanted, by, time.time())
@@ -168,17 +175,13 @@ class Intents:
             for name, process in processes:
                 if process.asked is not None and process.asked.token != self._asked.get(name):
                     self._take_over(name, process.asked)
-            if plugin_id is None:
-                self._changed_before.clear()
 
     def _take_over(self, plugin_id: str, asked: Asked) -> None:
         self._asked[plugin_id] = asked.token
         for callback in self.on_asked:
             callback(plugin_id, asked)
         known = self._intents.get(plugin_id)
-        is_undone = known is not None and asked.at < known.at <= asked.at + OVERLAP_SECONDS
-        is_stale = is_undone or (id(self._intents), plugin_id) in self._changed_before
-        if is_stale or not self._remembers:
+        if not self._remembers or (known is not None and known.is_after(asked.at)):
             self._begin_write(plugin_id)
         else:
             self._change(self._intents, plugin_id, Intent(asked.wanted, SUPERVISORCTL, asked.at))

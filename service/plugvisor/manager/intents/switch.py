@@ -61,7 +61,8 @@ class Switch:
         # first: a stop that ends with the machine's power is no reason to start it again
         remembered = await self._intents.wait_stored(plugin_id)
         try:
-            outcome = await self._stops.stop(plugin_id, wait_seconds)
+            # a client that shared it would have no intent
+            outcome = await self._stops.stop(plugin_id, wait_seconds, is_shared=False)
         except NotRunning:
             outcome = Outcome(self._engine.get(plugin_id), finished=True)
         return Outcome(outcome.process, outcome.finished, remembered=remembered)

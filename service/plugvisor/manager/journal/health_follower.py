@@ -12,7 +12,7 @@ from plugvisor.errors import StoreUnavailable, SupervisorUnavailable
 from plugvisor.manager.journal.process_follower import find_start
 from plugvisor.models.health import CheckStatus, Health
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.store.journal import read_last
+from plugvisor.store.tables.journal import read_last
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.checks.monitor import HealthMonitor
     from plugvisor.manager.journal.recorder import Recorder
-    from plugvisor.store.journal import StoredEntry
     from plugvisor.store.store import Store
+    from plugvisor.store.tables.journal import StoredEntry
 
 
 class HealthFollower:

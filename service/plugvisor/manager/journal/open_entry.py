@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET
 
-from plugvisor.store.journal import StoredEntry
+from plugvisor.store.tables.journal import StoredEntry
 
 if TYPE_CHECKING:
     from plugvisor.models.stored.journal import Facts, NewEntry

@@ -14,7 +14,7 @@ from plugvisor.errors import StoreUnavailable, SupervisorUnavailable
 from plugvisor.models.plugin import LastExit
 from plugvisor.models.process import ProcessState
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.store.journal import read_last
+from plugvisor.store.tables.journal import read_last
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.models.process import Exit, Process
-    from plugvisor.store.journal import StoredEntry
     from plugvisor.store.store import Store
+    from plugvisor.store.tables.journal import StoredEntry
 
 LIMITS = {"memory limit": "memory", "processes limit": "processes"}
 """By the reason for which a process was ended, the limit that it has exceeded."""

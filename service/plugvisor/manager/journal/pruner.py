@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import StoreUnavailable
-from plugvisor.store import journal as stored
+from plugvisor.store.tables import journal as stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from plugvisor.errors import StoreUnavailable
 from plugvisor.manager.journal.open_entry import OpenEntry, make_key
 from plugvisor.models.stored.journal import LONGEST_COUNT_SECONDS, Facts, NewEntry
-from plugvisor.store import journal as stored
+from plugvisor.store.tables import journal as stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from plugvisor.manager.journal.open_entry import Key
-    from plugvisor.store.journal import StoredEntry
     from plugvisor.store.store import Store
+    from plugvisor.store.tables.journal import StoredEntry
 
 logger = logging.getLogger(__name__)
 

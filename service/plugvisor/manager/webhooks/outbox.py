@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.errors import StoreUnavailable
 from plugvisor.manager.webhooks.deliveries import Delivery, Message, Queue
-from plugvisor.store import outbox as stored
+from plugvisor.store.tables import outbox as stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import StoreUnavailable
-from plugvisor.store import outbox as stored
+from plugvisor.store.tables import outbox as stored
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -11,8 +11,8 @@ import pytest
 from plugvisor.manager.journal.process_follower import ProcessFollower
 from plugvisor.models.process import AppliedLimits, Exit, ProcessState
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.store.journal import StoredEntry, save
 from plugvisor.store.store import Store
+from plugvisor.store.tables.journal import StoredEntry, save
 
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import let_tasks_run, run_scenario

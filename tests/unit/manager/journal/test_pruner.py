@@ -9,8 +9,8 @@ from plugvisor.manager.journal import pruner as module
 from plugvisor.manager.journal.pruner import TRUST_SECONDS, Pruner
 from plugvisor.manager.journal.recorder import Recorder
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.store.journal import sum_up
 from plugvisor.store.store import Store
+from plugvisor.store.tables.journal import sum_up
 
 from tests.helpers.scenarios import run_scenario, wait_until
 

@@ -11,8 +11,8 @@ from plugvisor.manager.journal import recorder as module
 from plugvisor.manager.journal.recorder import WINDOW_SECONDS, Recorder
 from plugvisor.models.plugin import LastExit
 from plugvisor.models.stored.journal import LONGEST_COUNT_SECONDS, Facts, NewEntry
-from plugvisor.store.journal import Filter, StoredEntry, read_page
 from plugvisor.store.store import Store
+from plugvisor.store.tables.journal import Filter, StoredEntry, read_page
 
 from tests.helpers.scenarios import run_scenario, wait_until
 

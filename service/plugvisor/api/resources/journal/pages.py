@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 from plugvisor.api.responses import NO_STORE, JsonResponse
 from plugvisor.api.timestamps import format_time
 from plugvisor.models.stored.journal import Facts, Journal, JournalEntry
-from plugvisor.store.journal import Filter, read_page
+from plugvisor.store.tables.journal import Filter, read_page
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from plugvisor.api.parameters import JournalQuery
     from plugvisor.api.state import State
-    from plugvisor.store.journal import StoredEntry
+    from plugvisor.store.tables.journal import StoredEntry
 
 _facts = msgspec.json.Decoder(Facts)
 

@@ -26,7 +26,7 @@ from plugvisor.api.resources.journal.pages import show_entry
 from plugvisor.api.timestamps import format_time
 from plugvisor.errors import StoreUnavailable
 from plugvisor.models.stored.journal import JournalGap
-from plugvisor.store.journal import Filter, find_pruned, read_news
+from plugvisor.store.tables.journal import Filter, find_pruned, read_news
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from plugvisor.api.state import State
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.models.stored.journal import Kind
-    from plugvisor.store.journal import StoredEntry
     from plugvisor.store.store import Store
+    from plugvisor.store.tables.journal import StoredEntry
 
 HEARTBEAT_SECONDS = 15.0
 MOST_STREAMS = 256

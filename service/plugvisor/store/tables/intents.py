@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
-from plugvisor.models.stored.intent import Intent
-from plugvisor.models.stored.timestamp import Timestamp
+from plugvisor.models.stored.intent import Intent, Moment, Wanted
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -29,25 +31,31 @@ class StoredIntents(NamedTuple):
 
 
 def load(connection: sqlite3.Connection) -> StoredIntents:
-    """Read everything; what a failing disk has made invalid takes nothing else with it."""
-    intents: dict[str, Intent] = {}
-    for name, wanted, by, at in connection.execute("SELECT * FROM intent"):
+    """Read everything; what is invalid in the database is left out, and logged."""
+    intents = _select(connection, "intent", tuple[str, Wanted, str, Moment])
+    return StoredIntents(
+        {name: Intent(wanted, by, at) for name, wanted, by, at in intents},
+        {
+            name: _read_disabled(by, at)
+            for name, by, at in connection.execute("SELECT * FROM disabled")
+            if isinstance(name, str)
+        },
+        dict(_select(connection, "asked", tuple[str, str])),
+    )
+
+
+def _select(connection: sqlite3.Connection, table: str, row_type: type[T]) -> Iterator[T]:
+    for row in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608 - one of ours
         try:
-            intents[msgspec.convert(name, str)] = msgspec.convert({"wanted": wanted, "by": by, "at": at}, Intent)
+            yield msgspec.convert(row, row_type)
         except msgspec.ValidationError as error:
-            logger.error("what is wanted of %r is invalid in the database: %s", name, error)
-    disabled = {}
-    for name, by, at in connection.execute("SELECT * FROM disabled"):
-        if isinstance(name, str):
-            disabled[name] = _read_disabled(by, at)
-    asked = {name: token for name, token in connection.execute("SELECT * FROM asked") if isinstance(name, str)}
-    return StoredIntents(intents, disabled, asked)
+            logger.error("a row of %r in the database is invalid: %s", table, error)
 
 
 def _read_disabled(by: object, at: object) -> tuple[str, float]:
     """Who has disabled a plugin, and when; it is disabled even if that is unknown."""
     try:
-        return msgspec.convert((by or None, at), tuple[str, Timestamp])
+        return msgspec.convert((by or None, at), tuple[str, Moment])
     except msgspec.ValidationError:
         return _SOMEBODY
 
