@@ -16,16 +16,19 @@ Key = tuple[Any, ...]
 LONGEST_DETAIL = 2000
 """In characters."""
 _REQUESTS = ("operation", "identity", "installation")
+_FORBIDDEN = "forbidden"
 
 
 def make_key(entry: NewEntry) -> Key | None:
     """What entries have in common that are counted as one; None for a request, each of which is an entry.
 
+    But those that a role does not permit are counted, or whoever has a token could fill the journal with them.
+
     Not their details, nor when a process has ended: those differ from one time to the next.
     """
-    if entry.kind in _REQUESTS:
-        return None
     facts = entry.facts
+    if entry.kind in _REQUESTS and facts.outcome != _FORBIDDEN:
+        return None
     ended = facts.last_exit
     return (
         entry.kind,
@@ -33,6 +36,8 @@ def make_key(entry: NewEntry) -> Key | None:
         facts.status,
         facts.state,
         facts.health,
+        facts.identity,
+        facts.address,
         facts.verb,
         facts.outcome,
         facts.subject,
@@ -49,7 +54,7 @@ def _encode(facts: Facts) -> bytes:
 class OpenEntry:
     """An entry that is written, or waits for that."""
 
-    __slots__ = ("_at", "_kind", "_plugin_id", "_text", "_times", "_until", "id")
+    __slots__ = ("_at", "_kind", "_plugin_id", "_text", "_until", "id", "times")
 
     def __init__(self, entry: NewEntry, at: float) -> None:
         self.id = 0
@@ -57,7 +62,7 @@ class OpenEntry:
         self._kind = entry.kind
         self._plugin_id = entry.plugin_id.encode("utf-8", "replace").decode()  # a client's, perhaps
         self._at = self._until = at
-        self._times = 1
+        self.times = 1
         self._text = _encode(entry.facts)  # here, where the error of what is no text concerns this one
 
     def accepts(self, at: float, window_seconds: float, longest_seconds: float) -> bool:
@@ -68,8 +73,8 @@ class OpenEntry:
         """It has happened once more; what is said of it is what was said last."""
         self._text = _encode(facts)
         self._until = at
-        self._times += 1
+        self.times += 1
 
     def freeze(self) -> StoredEntry:
         """The entry as it is now."""
-        return StoredEntry(self.id, 0, self._at, self._until, self._times, self._kind, self._plugin_id, self._text)
+        return StoredEntry(self.id, 0, self._at, self._until, self.times, self._kind, self._plugin_id, self._text)
