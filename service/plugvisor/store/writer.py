@@ -200,6 +200,7 @@ class Writer:
             if not self.database.is_current():
                 raise _Moved  # noqa: TRY301 - as an error of the commit
             connection.execute("COMMIT")
+            self.database.note_commit()
         except BaseException:
             with suppress(sqlite3.Error):
                 if connection.in_transaction:
