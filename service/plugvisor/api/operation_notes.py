@@ -14,12 +14,13 @@ from plugvisor.models.outcome import RefreshResult
 from plugvisor.models.stored.journal import Facts, NewEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from msgspec import UnsetType
     from starlette.requests import Request
     from starlette.types import Scope
 
     from plugvisor.api.responses import Header
-    from plugvisor.models.outcome import BulkItem
     from plugvisor.models.stored.journal import Kind
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -101,8 +102,7 @@ def note_operation(request: Request[Any], method: str, path: str, outcome: str, 
     subject = hide_tokens(parameters.get("name", ""))[:_LONGEST_ID] or scope.get("subject", UNSET)
     changes, detail = _shorten(scope["changes"]) if "changes" in scope else (UNSET, _find_detail(scope))
     note(parameters.get("plugin_id", ""), outcome, subject=subject, changes=changes, detail=detail)
-    results: list[BulkItem] = scope.get("results", [])
-    for result in results:
-        code = result.problem.code if result.problem is not UNSET else "ok"
+    outcomes: Mapping[str, str] = scope.get("outcomes", {})
+    for name, code in outcomes.items():
         if code != "plugin_not_found":
-            note(result.plugin_id, code)
+            note(name, code)
