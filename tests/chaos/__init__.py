@@ -20,7 +20,8 @@ rest. What must hold, and is checked all the while against the system's own list
 8. A plugin never starts before what it requires: at boot, by a start, by a reload, and by what depends on it. Two kinds
    of starts do not wait: a restart of what has ended by itself, and what supervisorctl starts.
 9. At rest, the intent that is shown of a plugin is that of the last start, stop or reload which succeeded, and the
-   store's file says the same. A store that was broken works again within 15 seconds.
+   store's file says the same. A store that was broken works again within 15 seconds. After the last round everything
+   is stopped and started again: what was wanted runs, and what was stopped or disabled does not.
 
 The seed decides what is done, not how the processes are scheduled, so a failure may need more than one try to come
 again: `--first-round N` begins at the round that failed, `--shrink` looks for fewer operations that fail too. As root,
@@ -35,8 +36,8 @@ faults           what no client can do: signals, a deleted run folder, edited ma
 requirements     which plugins require which
 activity         what is being done to each plugin, from which follows what may be alive
 promises/        `process_watcher` looks at the system's processes all the while (1, 2); `start_order` compares every
-                 launch, by `supervisord_log`, with what was required (8); `intents` remembers what was answered
-                 (9); `rest` is what must hold at rest (4, 6, 7)
+                 launch, by `supervisord_log`, with what was required (8); `intents` remembers what was answered,
+                 `boot` compares that with what is started (9); `rest` is what must hold at rest (4, 6, 7)
 run              playing rounds on one Plugvisor
 side_by_side     on several; `__main__` is the command
 """

@@ -16,6 +16,7 @@ import pytest
 from tests.chaos.activity import Activity
 from tests.chaos.clients import Clients
 from tests.chaos.faults import REPORTS, TRACES, Faults
+from tests.chaos.promises.boot import BootCheck
 from tests.chaos.promises.intents import IntentRecord
 from tests.chaos.promises.process_watcher import ProcessWatcher
 from tests.chaos.promises.rest import RestCheck
@@ -103,6 +104,10 @@ def run_rounds(
                 report(f"round {number}: {clients.done.total()} operations, {watcher.looks} looks")
                 if watcher.violations or time.monotonic() - began > seconds or is_over():
                     break
+            if not watcher.violations:
+                boot = BootCheck(stack, activity, watcher)
+                stack.down()
+                boot.check()
         except (Exception, pytest.fail.Exception):  # noqa: BLE001 - or nobody would learn what was found until then
             watcher.report(f"the test itself: {traceback.format_exc()}")
         took = time.monotonic() - began

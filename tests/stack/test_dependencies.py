@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.helpers.event_client import open_events
 from tests.helpers.ports import find_free_port
-from tests.helpers.stack import QUICK
+from tests.helpers.stack import ADMIN_CODE, QUICK
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -54,6 +54,16 @@ def write_chain(stack: PlugvisorStack, **options: Any) -> None:
     """Ten plugins with ready checks, each of which depends on the one before."""
     for number, name in enumerate(CHAIN):
         write(stack, name, *CHAIN[max(0, number - 1) : number], checked=True, **options)
+
+
+def list_operations(stack: PlugvisorStack, request_id: str) -> dict[str, tuple[str, str, str]]:
+    """What the journal says of a request, by plugin: the verb, the outcome and the identity."""
+    entries = stack.http.get("/journal?kind=operation", headers={"Authorization": f"Bearer {ADMIN_CODE}"}).json()
+    return {
+        entry["plugin_id"]: (entry["verb"], entry["outcome"], entry["identity"])
+        for entry in entries["entries"]
+        if entry["request_id"] == request_id
+    }
 
 
 def read_record(stack: PlugvisorStack, what: str) -> list[str]:
@@ -163,6 +173,8 @@ def test_stops(plugvisor: PlugvisorStack) -> None:
     assert (response.status_code, response.json()["message"]) == (202, "Plugin is stopping")
     wait_for(lambda: "other" in read_record(plugvisor, "stop"), "the other chain to stop")
     assert plugvisor.status("middle")["status"] == "running", "it waits for its own dependent"
+    noted = wait_for(lambda: list_operations(plugvisor, response.headers["X-Request-Id"]), "the journal")
+    assert noted == dict.fromkeys(("base", "middle", "other", "top"), ("stop", "ok", "admin"))
     linger.unlink()
     response = plugvisor.post("/plugin/base/stop?dependents=true")
     assert response.json()["status"] == "stopped"

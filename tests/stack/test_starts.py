@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from contextlib import closing
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.helpers.stack import PlugvisorStack
 
+AUTO = ("auto", "manual")
 QUICK = "supervisor.startsecs = 0\nauto_start = "
 KEPT = "those are started that were to be started the last time"
 
@@ -29,7 +31,7 @@ KEPT = "those are started that were to be started the last time"
 def write_plugins(plugvisor: PlugvisorStack) -> None:
     """Plugins that start by themselves and others, named by that, and by what is remembered of them."""
     plugvisor.write_plugin("zz-last", runtime=f"{QUICK}true\nsupervisor.priority = 1000")
-    for auto in ("auto", "manual"):
+    for auto in AUTO:
         for name in ("unknown", "wanted", "unwanted", "disabled"):
             plugvisor.write_plugin(f"{auto}-{name}", runtime=f"{QUICK}{str(auto == 'auto').lower()}")
 
@@ -39,7 +41,7 @@ def remember(plugvisor: PlugvisorStack) -> Path:
     folder = plugvisor.root / "state"
     folder.mkdir(mode=0o700)
     with closing(open_database(folder / FILE_NAME)) as connection:
-        for auto in ("auto", "manual"):
+        for auto in AUTO:
             save_intent(connection, f"{auto}-wanted", Intent("running", "ops", 1.0))
             save_intent(connection, f"{auto}-unwanted", Intent("stopped", "ops", 1.0))
             save_intent(connection, f"{auto}-disabled", Intent("running", "ops", 1.0))
@@ -109,6 +111,34 @@ def test_what_was_asked_for_while_no_service_ran(plugvisor: PlugvisorStack) -> N
     plugvisor.up()
     assert list_running(plugvisor) == [name for name in BY_MANIFEST if name != "auto-disabled"]
     assert not (plugvisor.run_dir / REQUESTS_FILE).exists()
+
+
+def test_for_a_supervisord_that_others_start(plugvisor: PlugvisorStack) -> None:
+    write_plugins(plugvisor)
+    remember(plugvisor)
+    done = plugvisor.command("render")
+    assert (done.returncode, done.stderr) == (0, "")
+    starts = {f"{auto}-{name}": name == "wanted" for auto in AUTO for name in ("wanted", "unwanted", "disabled")}
+    assert json.loads((plugvisor.run_dir / "launch" / STARTS_FILE).read_text()) == starts
+
+
+def test_a_dependency_that_is_not_wanted(plugvisor: PlugvisorStack) -> None:
+    """It is started on behalf of another plugin, as one without `auto_start` is, unless it is disabled."""
+    for name in ("stopped", "disabled"):
+        plugvisor.write_plugin(name, runtime=f"{QUICK}true")
+        plugvisor.write_plugin(f"needs-{name}", runtime=f"{QUICK}true\ndepends_on.{name}.required = true")
+    folder = plugvisor.root / "state"
+    folder.mkdir(mode=0o700)
+    with closing(open_database(folder / FILE_NAME)) as connection:
+        save_intent(connection, "stopped", Intent("stopped", "ops", 1.0))
+        save_disabled(connection, "disabled", "ops", 1.0)
+    plugvisor.up()
+    plugvisor.wait_for_status("needs-stopped", "running")
+    assert plugvisor.status("stopped")["status"] == "running"
+    assert plugvisor.status("stopped")["intent"]["wanted"] == "stopped"
+    plugvisor.wait_for_status("needs-disabled", "error")
+    assert plugvisor.status("needs-disabled")["detail"] == "it was not started: its dependency 'disabled' is disabled"
+    assert plugvisor.status("disabled")["status"] == "stopped"
 
 
 def test_the_store_cannot_be_read(plugvisor: PlugvisorStack) -> None:

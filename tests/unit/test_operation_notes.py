@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import UNSET
 from plugvisor.api.operation_notes import MOST_LISTED, find_request_id, note_operation
-from plugvisor.api.problems import make_problem
-from plugvisor.errors import Forbidden
 from plugvisor.manager.identities.identities import make_token
-from plugvisor.models.outcome import BulkItem, RefreshResult
+from plugvisor.models.outcome import RefreshResult
 from plugvisor.models.stored.identity import Identity
 from starlette.requests import Request
 
@@ -98,6 +96,5 @@ def test_only_plugins_that_exist_are_in_what_is_forbidden() -> None:
         assert (entry.plugin_id, entry.facts.outcome) == (noted, "forbidden")
     [entry] = note("/identities/{name}", "forbidden", path_params={"name": "made-up"})
     assert entry.facts.subject is UNSET
-    forbidden = make_problem(Forbidden("no", ""))
-    results = [BulkItem(plugin_id=name, ok=False, problem=forbidden) for name in ("web", "made-up")]
-    assert [entry.plugin_id for entry in note("/plugins/start", results=results)] == ["", "web"]
+    entries = note("/plugins/start", outcomes={"web": "forbidden", "made-up": "forbidden"})
+    assert [entry.plugin_id for entry in entries] == ["", "web"]

@@ -22,9 +22,9 @@ import msgspec
 
 from plugvisor.api.event_log import Event, EventLog
 from plugvisor.api.http.stream_limit import StreamLimit
-from plugvisor.api.timestamps import format_time
 from plugvisor.errors import PluginNotFound, SupervisorUnavailable
 from plugvisor.models.events import SupervisorLost
+from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

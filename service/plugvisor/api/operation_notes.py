@@ -14,12 +14,13 @@ from plugvisor.models.outcome import RefreshResult
 from plugvisor.models.stored.journal import Facts, NewEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from msgspec import UnsetType
     from starlette.requests import Request
     from starlette.types import Scope
 
     from plugvisor.api.responses import Header
-    from plugvisor.models.outcome import BulkItem
     from plugvisor.models.stored.journal import Kind
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -105,7 +106,7 @@ def note_operation(request: Request[Any], method: str, path: str, outcome: str, 
     if outcome == "forbidden":  # or else a client could make up names without end
         plugin_id, subject = plugin_id if plugin_id in catalog else "", UNSET
     note(plugin_id, outcome, subject=subject, changes=changes, detail=detail)
-    results: list[BulkItem] = scope.get("results", [])
-    for result in results:
-        if result.plugin_id in catalog:
-            note(result.plugin_id, result.problem.code if result.problem is not UNSET else "ok")
+    outcomes: Mapping[str, str] = scope.get("outcomes", {})
+    for name, code in outcomes.items():
+        if name in catalog:
+            note(name, code)

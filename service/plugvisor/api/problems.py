@@ -97,6 +97,11 @@ def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
     return Problem(type="about:blank", title=status.phrase, status=status, detail=detail, code=code)
 
 
+def find_code(result: object) -> str:
+    """What became of a plugin, in a word: the code of the problem if the result is an exception, else `ok`."""
+    return make_problem(result).code if isinstance(result, Exception) else "ok"
+
+
 def make_response(error: Exception, plugin_id: str | None = None) -> JsonResponse:
     """The response that an exception becomes."""
     headers: list[Header] = []

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET
 
-from plugvisor.api.timestamps import format_time
 from plugvisor.errors import PluginNotFound
 from plugvisor.manager.status import describe, report
 from plugvisor.models.enforced_limits import EnforcedLimits
@@ -28,6 +27,7 @@ from plugvisor.models.plugin import (
 )
 from plugvisor.models.process import LIMIT_KEYS, NEVER_ADDED
 from plugvisor.models.stored.intent import DisabledInfo, IntentInfo
+from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -36,7 +36,7 @@ class Verb:
 _EVERY = tuple(variable.name for variable in VARIABLES)
 _RENDER = (
     "PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_RUN_DIR", "PLUGVISOR_LOG_DIR", "PLUGVISOR_RUNNER", "PLUGVISOR_SERVICE_USER",
-    "PLUGVISOR_PLUGIN_USER", "PLUGVISOR_LOG_TO_STDOUT",
+    "PLUGVISOR_PLUGIN_USER", "PLUGVISOR_LOG_TO_STDOUT", "PLUGVISOR_STATE_DIR", "PLUGVISOR_REMEMBER",
 )  # fmt: skip
 
 _ASK = ("PLUGVISOR_HOST", "PLUGVISOR_PORT", "PLUGVISOR_TOKEN", "PLUGVISOR_ADMIN_CODE", "PLUGVISOR_ADMIN_CODE_FILE",
@@ -72,9 +72,9 @@ supervisord run this; by hand it is for a supervisord of your own that has Plugv
         "manifests:run_render",
         "only write the program files",
         """\
-Write the supervisord program of every plugin into <run_dir>/conf.d and <run_dir>/launch, and nothing
-else. A running supervisord takes them over with `plugvisor ctl update`. Exit status 1 if a manifest
-is invalid.""",
+Write the supervisord program of every plugin into <run_dir>/conf.d and <run_dir>/launch, and which of
+them supervisord is to start, and nothing else. A running supervisord takes them over with `plugvisor
+ctl update`. Exit status 1 if a manifest is invalid.""",
         _RENDER,
     ),
     Verb(

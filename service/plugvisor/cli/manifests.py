@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs
+from plugvisor.cli.stored_intents import read_stored_intents
+from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs, write_starts
 from plugvisor.engines.supervisord.program import find_missing_commands, render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
 
 def run_render(_arguments: argparse.Namespace) -> int:
-    """Write the program files."""
+    """Write the program files, and which plugins supervisord is to start."""
     settings = Settings.from_env(os.environ)
     prepare_folders(settings)
     status = _print_verdicts(render_programs(settings, keep_broken=True))
-    for sentence in (*list_foreign_files(settings), *find_unknown_variables(os.environ)):
+    starts_warning = write_starts(settings, read_stored_intents(settings))
+    warnings = [*list_foreign_files(settings), *find_unknown_variables(os.environ), starts_warning]
+    for sentence in filter(None, warnings):
         print(f"warning: {sentence}", file=sys.stderr)
     return status
 

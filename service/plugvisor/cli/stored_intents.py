@@ -1,4 +1,4 @@
-"""What is remembered of the plugins, for `plugvisor up`, which runs before there is a service."""
+"""What is remembered of the plugins, for `plugvisor up` and `render`, which run before there is a service."""
 
 from __future__ import annotations
 

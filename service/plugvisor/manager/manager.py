@@ -153,25 +153,34 @@ class Manager:
             process = await self._wait("start", plugin_id, wait_seconds)
         return await self._answer(plugin_id, process, finished=not process.queued)
 
-    async def stop(
-        self, plugin_id: str, wait_seconds: float | None = None, *, dependents: bool = False, by: str = ""
-    ) -> Outcome:
+    async def stop(self, plugin_id: str, wait_seconds: float | None = None, *, by: str = "") -> Outcome:
         """Stop a plugin; return when nothing of it is alive: SIGTERM, then SIGKILL after `stopwaitsecs`.
 
         Args:
             wait_seconds: return after this time even if it is STOPPING; it is stopped all the same.
-            dependents: stop the plugins that require it first.
-            by: as of `start`; it is remembered of the dependents, too.
+            by: as of `start`.
 
         Raises:
             PluginNotFound, NotRunning
-            StopTimeout: it, or a dependent, is still alive after SIGKILL and the deadline.
+            StopTimeout: it is still alive after SIGKILL and the deadline.
         """
         self._keeper.get(plugin_id)
-        if dependents:
-            stopping = self._stops.stop_with_dependents(plugin_id, wait_seconds, by)
-            return await self._operations.run_detached(stopping)
         return await self._stops.stop(plugin_id, wait_seconds, by)
+
+    async def stop_with_dependents(
+        self, plugin_id: str, dependents: Sequence[str], wait_seconds: float | None = None, *, by: str = ""
+    ) -> dict[str, Outcome | BaseException]:
+        """Stop some plugins that require another one, and then that; returns what became of each.
+
+        What became of that one is the failure of a dependent, if there is one. Raises `PluginNotFound`.
+
+        Args:
+            dependents: of `list_running_dependents`; at least one.
+            wait_seconds: as of `stop`.
+            by: as of `start`; it is remembered of the dependents, too.
+        """
+        stopping = self._stops.stop_with_dependents(plugin_id, dependents, wait_seconds, by)
+        return await self._operations.run_detached(stopping)
 
     async def stop_many(
         self, plugin_ids: Sequence[str], wait_seconds: float | None = None, *, by: str = ""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import stat
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +24,16 @@ from plugvisor.engines.supervisord.boot import (
     make_environ,
     prepare_admin_code,
     render_programs,
+    write_starts,
 )
+from plugvisor.engines.supervisord.extension.intents.request_file import REQUESTS_FILE
+from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.engines.supervisord.program import conf_path, launch_path
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError
+from plugvisor.models.stored.intent import Intent
 from plugvisor.settings import Settings
+from plugvisor.store.tables.intents import StoredIntents
 
 from tests.helpers.waiting import DEADLINE_SECONDS
 
@@ -227,6 +235,60 @@ def test_the_operators_own_file_is_used_where_it_is(
     assert prepare_admin_code(settings, environ).value == "a-code-in-a-file"
     assert environ["PLUGVISOR_ADMIN_CODE_FILE"] == str(tmp_path / "code"), "supervisord has another working directory"
     assert not (settings.run_dir / "admin_code").exists()
+
+
+# -- which plugins are started
+
+
+def read_starts(settings: Settings) -> dict[str, bool]:
+    starts: dict[str, bool] = json.loads((settings.run_dir / "launch" / STARTS_FILE).read_text())
+    return starts
+
+
+def ask(settings: Settings, wanted: str, token: str, at: float) -> None:
+    """Have an operator have asked for a plugin by supervisorctl."""
+    request = {"wanted": wanted, "token": token, "at": at}
+    (settings.run_dir / REQUESTS_FILE).write_text(json.dumps({"web": request}))
+
+
+NOW = time.time()
+RUNNING = Intent("running", "ops", NOW - 100)
+
+
+@pytest.mark.parametrize(
+    ("known", "at", "token", "expected"),
+    [
+        (None, NOW - 200, "boot-1", {"web": False}),
+        (RUNNING, NOW - 50, "boot-1", {"web": False}),
+        (RUNNING, NOW - 200, "boot-1", {"web": True}),
+        (RUNNING, NOW - 50, "taken-over", {"web": True}),
+        (Intent("running", "ops", NOW + 100_000), NOW - 50, "boot-1", {"web": False}),
+    ],
+    ids=["no intent", "after it", "before it", "taken over", "the clock was set back"],
+)
+def test_a_request_of_supervisorctl_that_no_service_has_taken_over(
+    settings: Settings, known: Intent | None, at: float, token: str, expected: dict[str, bool]
+) -> None:
+    ask(settings, "stopped", token, at)
+    stored = StoredIntents({"web": known} if known else {}, {}, {"web": "taken-over"})
+    assert write_starts(settings, stored) == ""
+    assert read_starts(settings) == expected
+
+
+def test_what_is_disabled_is_not_started_whatever_was_asked_for(settings: Settings) -> None:
+    ask(settings, "running", "boot-1", NOW)
+    stored = StoredIntents({"web": RUNNING, "other": RUNNING}, {"web": ("ops", 1.0)}, {})
+    write_starts(settings, stored)
+    assert read_starts(settings) == {"web": False, "other": True}
+    write_starts(replace(settings, remember=False), stored)
+    assert read_starts(settings) == {"web": False}
+    assert not (settings.run_dir / REQUESTS_FILE).exists()
+
+
+def test_a_store_that_cannot_be_read_changes_nothing(settings: Settings) -> None:
+    write_starts(settings, StoredIntents({"web": RUNNING}, {}, {}))
+    assert "cannot read what is remembered" in write_starts(settings, None)
+    assert read_starts(settings) == {"web": True}
 
 
 # -- running a plugin by hand

@@ -13,6 +13,7 @@ from plugvisor.errors import DependencyFailed, InvalidManifest, NotRunning, Star
 from plugvisor.manager.catalog_keeper import CatalogKeeper
 from plugvisor.manager.dependencies import scheduler as module
 from plugvisor.manager.manager import Manager
+from plugvisor.manager.outcome import Outcome
 from plugvisor.models.process import NOT_STARTED, ProcessState
 
 from tests.helpers.fake_engine import FakeEngine
@@ -504,13 +505,19 @@ def test_a_stop_with_dependents_goes_by_chains(tmp_path: Path) -> None:
         for name in setup.manager.catalog:
             setup.engine.set(name, RUNNING)
         held = setup.engine.hold("wait_stopped", "slow")
-        stopping = asyncio.create_task(setup.manager.stop("base", dependents=True))
+        dependents = setup.manager.list_running_dependents(["base"])
+        stopping = asyncio.create_task(setup.manager.stop_with_dependents("base", dependents))
         await wait_until(lambda: setup.get("middle").state is STOPPED, "the other chain to stop")
         assert setup.get("base").state is RUNNING, "it waits for the slow one"
-        outcome = await setup.manager.stop("base", wait_seconds=0, dependents=True)
+        dependents = setup.manager.list_running_dependents(["base"])
+        results = await setup.manager.stop_with_dependents("base", dependents, wait_seconds=0)
+        assert isinstance(outcome := results["base"], Outcome)
         assert not outcome.finished
         held.set()
-        assert (await stopping).finished
+        results = await stopping
+        assert isinstance(outcome := results["base"], Outcome)
+        assert outcome.finished
+        assert sorted(results) == ["base", "middle", "slow", "top"]
         order = [name for method, name in setup.engine.calls if method == "begin_stop"]
         assert order.index("top") < order.index("middle") < order.index("base")
         assert order.index("slow") < order.index("base")

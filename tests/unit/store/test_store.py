@@ -410,7 +410,7 @@ def test_a_row_that_makes_no_sense_takes_no_other_with_it(
             assert store.set_aside == ""
 
     run(test)
-    assert "in the database is invalid" in caplog.text
+    assert "is invalid in the database" in caplog.text
 
 
 def test_a_few_broken_files_are_kept(tmp_path: Path) -> None:

@@ -139,7 +139,10 @@ async def _start_in_order(request: Request[State], verb: Verb, query: WaitQuery,
 
 def _answer(request: Request[State], results: list[BulkItem]) -> Response:
     request.scope["log_note"] = summarize(results)
-    request.scope["results"] = results
+    problems = {result.plugin_id: result.problem for result in results}
+    request.scope["outcomes"] = {
+        name: "ok" if problem is msgspec.UNSET else problem.code for name, problem in problems.items()
+    }
     return respond(BulkResult(ok=all(result.ok for result in results), results=results))
 
 

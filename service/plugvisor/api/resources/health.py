@@ -11,11 +11,11 @@ from plugvisor import VERSION
 from plugvisor.api.problems import make_unavailable, respond_with_problem
 from plugvisor.api.responses import NO_STORE, respond
 from plugvisor.api.state import get_plugin
-from plugvisor.api.timestamps import format_time
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.plugin import CheckResult, PluginHealth
 from plugvisor.models.process import NEVER_ADDED, Process, Status
 from plugvisor.models.server import Liveness, Readiness, ServerInfo, StoreStatus, SupervisorInfo
+from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
     from starlette.requests import Request

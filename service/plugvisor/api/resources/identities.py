@@ -10,7 +10,6 @@ from msgspec import UNSET
 from plugvisor.api.parameters import parse_time
 from plugvisor.api.responses import NO_STORE, respond
 from plugvisor.api.state import get_identity
-from plugvisor.api.timestamps import format_time
 from plugvisor.errors import IdentityExists, InvalidRequest
 from plugvisor.models.stored.identity import (
     EVERY_PLUGIN,
@@ -21,6 +20,7 @@ from plugvisor.models.stored.identity import (
     IssuedToken,
     WhoAmI,
 )
+from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
     from msgspec import UnsetType

@@ -8,9 +8,9 @@ from msgspec import UNSET
 
 from plugvisor.api.responses import NO_STORE, respond
 from plugvisor.api.state import get_plugin
-from plugvisor.api.timestamps import format_time
 from plugvisor.api.views import find_manifest_error
 from plugvisor.models.plugin import ManifestFields, PluginManifest
+from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
     from starlette.requests import Request

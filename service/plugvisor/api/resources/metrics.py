@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from plugvisor.api.responses import respond
 from plugvisor.api.state import get_plugin
-from plugvisor.api.timestamps import format_time, to_microseconds
 from plugvisor.models.process import NEVER_ADDED, Status
 from plugvisor.models.usage import AllUsage, CurrentUsage, PluginUsage, TotalUsage, UsageHistory
+from plugvisor.timestamps import format_time, to_microseconds
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from plugvisor.api.auth.permissions import require_plugins
+from plugvisor.api.problems import find_code
 from plugvisor.api.responses import REVALIDATE, JsonResponse, respond
 from plugvisor.api.state import get_identity
 from plugvisor.api.views import make_outcome
@@ -57,9 +58,16 @@ async def stop_plugin(request: Request[State], query: StopQuery) -> Response:
     """Stop a plugin."""
     plugin_id = request.path_params["plugin_id"]
     manager, identity = request.state["manager"], get_identity(request)
-    if query.dependents:
-        require_plugins(identity, manager.list_running_dependents([plugin_id]))
-    outcome = await manager.stop(plugin_id, query.wait_seconds, dependents=query.dependents, by=identity.name)
+    dependents = manager.list_running_dependents([plugin_id]) if query.dependents else []
+    if dependents:
+        require_plugins(identity, dependents)
+        results = await manager.stop_with_dependents(plugin_id, dependents, query.wait_seconds, by=identity.name)
+        outcome = results.pop(plugin_id)
+        request.scope["outcomes"] = {name: find_code(result) for name, result in results.items()}
+        if isinstance(outcome, BaseException):
+            raise outcome
+    else:
+        outcome = await manager.stop(plugin_id, query.wait_seconds, by=identity.name)
     return answer_outcome(plugin_id, outcome, "Plugin stopped successfully", "Plugin is stopping")
 
 

@@ -46,20 +46,19 @@ class Stops:
         outcome = Outcome(process, finished=True) if process else report_stop(self._engine.get(plugin_id))
         return replace(outcome, remembered=await self._intents.wait_stored(plugin_id))
 
-    async def stop_with_dependents(self, plugin_id: str, wait_seconds: float | None, by: str) -> Outcome:
-        """Stop a plugin and, before it, those that require it; see `Manager.stop`."""
-        others = self.list_running_dependents([plugin_id])
-        if not others:
-            return await self.stop(plugin_id, wait_seconds, by)
-        results = await self.stop_many([*others, plugin_id], wait_seconds, by)
+    async def stop_with_dependents(
+        self, plugin_id: str, dependents: Sequence[str], wait_seconds: float | None, by: str
+    ) -> dict[str, Outcome | BaseException]:
+        """Stop a plugin and, before it, some that require it; see `Manager.stop_with_dependents`."""
+        self._keeper.get(plugin_id)
+        results = await self.stop_many([*dependents, plugin_id], wait_seconds, by)
         if failure := find_failure(results.values()):
-            raise failure
-        outcome = results[plugin_id]
-        if not isinstance(outcome, NotRunning):
-            return outcome  # type: ignore[return-value] # what is no outcome was raised
-        self._intents.set(plugin_id, "stopped", by)  # its dependents ran
-        remembered = await self._intents.wait_stored(plugin_id)
-        return Outcome(self._engine.get(plugin_id), finished=True, remembered=remembered)
+            results[plugin_id] = failure
+        elif isinstance(results[plugin_id], NotRunning):
+            self._intents.set(plugin_id, "stopped", by)  # its dependents ran
+            remembered = await self._intents.wait_stored(plugin_id)
+            results[plugin_id] = Outcome(self._engine.get(plugin_id), finished=True, remembered=remembered)
+        return results
 
     async def stop_many(
         self, plugin_ids: Collection[str], wait_seconds: float | None, by: str = ""

@@ -54,7 +54,7 @@ def _encode(facts: Facts) -> bytes:
 class OpenEntry:
     """An entry that is written, or waits for that."""
 
-    __slots__ = ("_at", "_kind", "_plugin_id", "_text", "_times", "_until", "id")
+    __slots__ = ("_at", "_kind", "_plugin_id", "_text", "_until", "id", "times")
 
     def __init__(self, entry: NewEntry, at: float) -> None:
         self.id = 0
@@ -62,7 +62,7 @@ class OpenEntry:
         self._kind = entry.kind
         self._plugin_id = entry.plugin_id.encode("utf-8", "replace").decode()  # a client's, perhaps
         self._at = self._until = at
-        self._times = 1
+        self.times = 1
         self._text = _encode(entry.facts)  # here, where the error of what is no text concerns this one
 
     def accepts(self, at: float, window_seconds: float, longest_seconds: float) -> bool:
@@ -73,8 +73,8 @@ class OpenEntry:
         """It has happened once more; what is said of it is what was said last."""
         self._text = _encode(facts)
         self._until = at
-        self._times += 1
+        self.times += 1
 
     def freeze(self) -> StoredEntry:
         """The entry as it is now."""
-        return StoredEntry(self.id, 0, self._at, self._until, self._times, self._kind, self._plugin_id, self._text)
+        return StoredEntry(self.id, 0, self._at, self._until, self.times, self._kind, self._plugin_id, self._text)

@@ -8,13 +8,13 @@ import pytest
 from msgspec import UNSET
 from plugvisor.errors import StoreUnavailable
 from plugvisor.manager.journal import recorder as module
-from plugvisor.manager.journal.recorder import WINDOW_SECONDS, Recorder
+from plugvisor.manager.journal.recorder import OFTEN_TIMES, WINDOW_SECONDS, Recorder
 from plugvisor.models.plugin import LastExit
 from plugvisor.models.stored.journal import LONGEST_COUNT_SECONDS, Facts, NewEntry
 from plugvisor.store.store import Store
 from plugvisor.store.tables.journal import Filter, StoredEntry, read_page
 
-from tests.helpers.scenarios import run_scenario, wait_until
+from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -138,6 +138,51 @@ def test_an_hour_of_a_hundred_crash_loops_is_small(tmp_path: Path) -> None:
         assert len(entries) == 300
         assert min(entry.times for entry in entries) >= 599
         assert desk.recorder.size_bytes < 1_000_000
+
+    run(tmp_path, scenario)
+
+
+def test_a_count_waits_longer_once_it_is_no_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(module, "OFTEN_GATHER_SECONDS", 3600.0)
+
+    async def scenario(desk: Desk) -> None:
+        for times in range(1, OFTEN_TIMES + 1):
+            desk.recorder.note(make_state("STARTING"))
+            assert [entry.times for entry in await desk.read()] == [times]
+        desk.saved.clear()
+        desk.recorder.note(make_state("STARTING"))
+        await let_tasks_run()
+        await desk.store.write(lambda _connection: None)
+        assert desk.saved == []
+        desk.recorder.note(make_state("FATAL"))  # what is news takes it along
+        await desk.read()
+        assert [entry.times for entry in desk.saved] == [OFTEN_TIMES + 1, 1]
+        desk.recorder.note(make_state("STARTING"))
+
+    run(tmp_path, scenario)
+
+    async def reading(desk: Desk) -> None:
+        assert [entry.times for entry in await desk.read()] == [OFTEN_TIMES + 2, 1]  # the last when it closed
+
+    run(tmp_path, reading)
+
+
+def test_an_unavailable_store_is_not_asked_more_often_for_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 3600.0)
+
+    async def scenario(desk: Desk) -> None:
+        desk.store.is_failing = True
+        desk.recorder.note(make_state("STARTING"))
+        await wait_until(lambda: desk.recorder.failures, "the failure")
+        await let_tasks_run()
+        desk.recorder.note(make_state("RUNNING"))
+        await let_tasks_run()
+        assert desk.recorder.failures == 1
+        desk.store.is_failing = False
 
     run(tmp_path, scenario)
 

@@ -9,9 +9,9 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 
 from plugvisor.api.responses import NO_STORE, JsonResponse
-from plugvisor.api.timestamps import format_time
 from plugvisor.models.stored.journal import Facts, Journal, JournalEntry
 from plugvisor.store.tables.journal import Filter, read_page
+from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
     import sqlite3

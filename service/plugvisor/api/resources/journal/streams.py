@@ -23,10 +23,10 @@ from plugvisor.api.auth.sessions import open_session
 from plugvisor.api.http.stream_limit import StreamLimit
 from plugvisor.api.resources.events import HEADERS
 from plugvisor.api.resources.journal.pages import show_entry
-from plugvisor.api.timestamps import format_time
 from plugvisor.errors import StoreUnavailable
 from plugvisor.models.stored.journal import JournalGap
 from plugvisor.store.tables.journal import Filter, find_pruned, read_news
+from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
     import sqlite3

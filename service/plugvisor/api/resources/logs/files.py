@@ -9,12 +9,12 @@ import msgspec
 
 from plugvisor.api.http.threads import start_thread_pool
 from plugvisor.api.responses import NO_STORE, JsonResponse
-from plugvisor.api.timestamps import format_time
 from plugvisor.errors import InvalidRequest, PluginNotFound
 from plugvisor.logs.files import LogFiles
 from plugvisor.logs.lines import LEVELS, SPELLINGS
 from plugvisor.logs.tail import Query, read_tail
 from plugvisor.models.log import Log, LogFile, LogFileList
+from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
     from pathlib import Path
