@@ -114,6 +114,7 @@ VALID = {"name": "invalid", "role": "operator"}
         *(({**VALID, "name": name}, 422, "name") for name in ("a\n", "supervisorctl", "plugvisor")),
         *(({**VALID, "role": role}, 422, "role") for role in ("", "Admin", "root", None, ["admin"])),
         *(({**VALID, "plugins": value}, 422, "plugins") for value in ([], [""], ["a" * 65], ["a"] * 65)),
+        *(({**VALID, "plugins": [value]}, 422, "plugins") for value in ("web-*,db", "web-* db", "db\n")),
         *(({**VALID, "plugins": value}, 422, "plugins") for value in ("web-*", [1], None)),
         ({**VALID, "role": "viewer", "plugins": ["web-*"]}, 422, "plugins"),
         ({**VALID, "role": "admin", "plugins": ["web-*"]}, 422, "plugins"),
@@ -134,6 +135,20 @@ def test_an_invalid_body_is_named_and_changes_nothing(
     assert response.status_code == status
     assert response.json().get("parameter") == parameter
     assert shared.get("/identities").json() == before
+
+
+@pytest.mark.parametrize(
+    ("member", "rule"),
+    [
+        ({"name": "Ops"}, "`name` must be 1 to 64 lower-case letters, digits, "),
+        ({"plugins": ["db", "web-* mail"]}, "`plugins` must be ids or patterns like web-*, "),
+    ],
+)
+def test_a_rejected_text_is_worded(shared: PlugvisorStack, member: dict[str, Any], rule: str) -> None:
+    """As a rule for people, not as a regular expression."""
+    detail = shared.post("/identities", json={**VALID, **member}).json()["detail"]
+    assert detail.startswith(rule)
+    assert "regex" not in detail
 
 
 def test_a_name_is_taken_once_and_admin_stays(shared: PlugvisorStack) -> None:

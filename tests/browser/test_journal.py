@@ -82,6 +82,7 @@ def test_the_whole_journal(
     page = open_page(stack.url, appearance)
     page.get_by_role("link", name=appearance.text("journal")).click()
     expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.locator("#view")).to_contain_text(appearance.text("signInForJournal"))
     page.locator("#view").get_by_role("button", name=appearance.text("signIn")).click()
     page.get_by_role("dialog").get_by_label(appearance.text("adminCode")).fill(ADMIN_CODE)
     page.keyboard.press("Enter")

@@ -62,7 +62,7 @@ def fail(plugvisor: PlugvisorStack, command: str, **environ: str) -> str:
 
 
 def test_an_identity_from_its_first_to_its_last_day(shared: PlugvisorStack) -> None:
-    done = run(shared, "identity add ops --role operator --expires 90d --plugins web-* db")
+    done = run(shared, "identity add ops --role operator --expires 90d --plugins web-* --plugins db")
     assert TOKEN.fullmatch(done.stdout)
     assert re.fullmatch(
         r"'ops' is added; .*once\nops: operator of web-\* db, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n", done.stderr
@@ -87,6 +87,19 @@ def test_an_identity_from_its_first_to_its_last_day(shared: PlugvisorStack) -> N
     removed = run(shared, "identity remove ops")
     assert (removed.stdout, "'ops' is removed" in removed.stderr) == ("", True)
     assert "is wrong" in fail(shared, "whoami", PLUGVISOR_TOKEN=rotated)
+
+
+def test_patterns_can_stand_before_the_name(shared: PlugvisorStack) -> None:
+    issue(shared, "identity add --role operator --plugins web-*,mail --plugins db several")
+    listed = json.loads(run(shared, "identity list --json").stdout)["identities"]
+    assert [each["plugins"] for each in listed if each["name"] == "several"] == [["web-*", "mail", "db"]]
+    run(shared, "identity remove several")
+
+
+def test_an_expired_identity_is_listed_as_such(shared: PlugvisorStack) -> None:
+    issue(shared, "identity add brief --role viewer --expires 1s")
+    wait_for(lambda: ", expired" in run(shared, "identity list").stdout, "its end")
+    run(shared, "identity remove brief")
 
 
 def test_what_the_service_rejects(shared: PlugvisorStack) -> None:

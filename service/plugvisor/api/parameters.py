@@ -153,8 +153,20 @@ def decode_body(kind: type[Q], body: bytes, example: str) -> Q:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         found = _MEMBER.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
         parameter = found and (found[1] or found[2])
+        if parameter and "matching regex" in str(error):
+            raise InvalidRequest(f"`{parameter}` {_find_rule(kind, parameter)}", parameter) from None
         or_empty = "" if any(field.required for field in msgspec.structs.fields(kind)) else ", or empty"
         raise InvalidRequest(f"the body must be JSON like {example}{or_empty}: {error}", parameter) from None
+
+
+def _find_rule(kind: type[Struct], name: str) -> str:
+    """The words for the pattern of a member, or of its items: the `rule` of its declaration."""
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    declared: Any = next(field.type for field in info.fields if field.encode_name == name)
+    while not (extra := getattr(declared, "extra", None)) or "rule" not in extra:
+        declared = declared.type if isinstance(declared, msgspec.inspect.Metadata) else declared.item_type
+    return str(extra["rule"])
 
 
 def _decode(kind: type[Q], query_string: bytes) -> Q:

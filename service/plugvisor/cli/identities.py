@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,7 +23,7 @@ def run_add(arguments: argparse.Namespace) -> int:
     """Add an identity; its token is all that standard output gets."""
     body: dict[str, object] = {"name": arguments.name, "role": arguments.role}
     if arguments.plugins:
-        body["plugins"] = arguments.plugins
+        body["plugins"] = [pattern for given in arguments.plugins for pattern in given.split(",")]
     if arguments.expires:
         body["expires_at"] = read_future("--expires", arguments.expires)
     _show_token(Client.from_env(os.environ).call("POST", "/identities", body), "is added; its token is shown this once")
@@ -57,7 +59,7 @@ def run_list(arguments: argparse.Namespace) -> int:
             identity["name"],
             identity["role"],
             _show_plugins(identity),
-            _show_optional_time(identity, "expires_at", "never"),
+            _show_expiry(identity),
             _show_optional_time(identity, "created_at", "-"),
             make_printable(identity.get("created_by", "-")),
         )
@@ -89,6 +91,13 @@ def _describe(identity: Mapping[str, Any]) -> str:
     plugins = f" of {_show_plugins(identity)}" if identity["plugins"] != ["*"] else ""
     until = _show_optional_time(identity, "expires_at", "")
     return f"{identity['name']}: {identity['role']}{plugins}{f', until {until}' if until else ''}"
+
+
+def _show_expiry(identity: Mapping[str, Any]) -> str:
+    if "expires_at" not in identity:
+        return "never"
+    has_expired = datetime.fromisoformat(identity["expires_at"]).timestamp() <= time.time()
+    return show_time(identity["expires_at"]) + (", expired" if has_expired else "")
 
 
 def _show_plugins(identity: Mapping[str, Any]) -> str:

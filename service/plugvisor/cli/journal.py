@@ -140,7 +140,8 @@ def describe(entry: Mapping[str, Any]) -> str:
     words += [f"{len(ids)} {change}" for change, ids in entry.get("changes", {}).items() if ids]
     if "last_exit" in entry and "detail" not in entry:  # else that says it
         ended = entry["last_exit"]
-        words.append(f"exit code {ended['code']}" if "code" in ended else str(ended.get("signal", "")))
+        how = f"exit code {ended['code']}" if "code" in ended else str(ended.get("signal", ""))
+        words.append(f"after {how}" if entry.get("status") == "starting" else how)
     if "identity" in entry:
         words.append(f"by {entry['identity']}" + (f" from {entry['address']}" if "address" in entry else ""))
     if "detail" in entry:

@@ -130,7 +130,14 @@ standard error: TOKEN=$(plugvisor identity add NAME --role viewer).""",
         [
             _IDENTITY,
             ("--role", {"required": True, "choices": ("viewer", "operator", "admin"), "help": "what it may do"}),
-            ("--plugins", {"nargs": "+", "metavar": "PATTERN", "help": "ids that it may change, like 'web-*'"}),
+            (
+                "--plugins",
+                {
+                    "action": "append",
+                    "metavar": "PATTERN",
+                    "help": "of the plugins that it may change, like 'web-*'; can be repeated",
+                },
+            ),
             ("--expires", {"metavar": "WHEN", "help": "90d, 12h, or the beginning of a day: 2026-12-31"}),
         ],
     ),
@@ -172,15 +179,18 @@ is the admin code, until another one is configured.""",
         "journal:run_journal",
         "show what has happened, and who did it",
         """\
-Print the entries of the journal, oldest first. With --follow, go on with each new one until Ctrl-C, also
+Print the newest entries of the journal, oldest first. With --follow, also print each new one until Ctrl-C,
 across restarts of the service.""",
         _ASK,
         [
             ("--plugin", {"metavar": "ID", "help": "of one plugin only"}),
-            ("--kind", {"metavar": "KIND", "action": "append", "help": "of one kind only; can be repeated"}),
+            (
+                "--kind",
+                {"metavar": "KIND", "action": "append", "help": "of one kind only, such as operation; can be repeated"},
+            ),
             ("--since", {"metavar": "WHEN", "help": "not older than this: 1h, 2d, or 2026-12-31T18:00"}),
-            ("--limit", {"metavar": "N", "type": int, "default": 100, "help": "at most so many; default: 100"}),
-            ("--follow", {"action": "store_true", "help": "go on with what happens"}),
+            ("--limit", {"metavar": "N", "type": int, "default": 100, "help": "the newest N only; default: 100"}),
+            ("--follow", {"action": "store_true", "help": "then print new entries as they come"}),
             ("--json", {"action": "store_true", "help": "print JSON, one object a line"}),
         ],
     ),

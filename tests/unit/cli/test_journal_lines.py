@@ -25,6 +25,10 @@ AT = datetime(2026, 11, 29, 18, 5, 7).astimezone().isoformat()
             "error (EXITED), SIGKILL",
         ),
         (
+            {"kind": "state", "status": "starting", "state": "STARTING", "last_exit": {"signal": "SIGTERM", "at": AT}},
+            "starting (STARTING), after SIGTERM",
+        ),
+        (
             {
                 "kind": "state",
                 "status": "error",

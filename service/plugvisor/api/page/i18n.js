@@ -53,6 +53,7 @@ cancel||取消
 dismiss||关闭
 refresh|Look for changes|重新扫描
 refreshed|Added {0}, changed {1}, removed {2}, invalid {3}|新增 {0}，更改 {1}，移除 {2}，无效 {3}
+signInForJournal|Sign in to see the journal|登录后查看活动记录
 signInForLog|Sign in to see its log|登录后查看日志
 signIn|Sign in|登录
 signOut|Sign out|退出登录
@@ -71,8 +72,8 @@ notYours|You may see this, but not change it.|你可以查看，但无权更改�
 expires|until {0}|有效期至 {0}
 locked|Not signed in|未登录
 lockedTitle|Sign in to see the plugins|登录后查看插件
-wanted_running|Started by {0}, {1}. A restart starts it again.|由 {0} 启动，{1}。重启后会再次启动。
-wanted_stopped|Stopped by {0}, {1}. It stays so after a restart.|由 {0} 停止，{1}。重启后保持停止。
+wanted_running|Started by {0}, {1}. Starts again after a restart.|由 {0} 启动，{1}。重启后会再次启动。
+wanted_stopped|Stopped by {0}, {1}. Stays stopped after a restart.|由 {0} 停止，{1}。重启后保持停止。
 wanted_disabled|Disabled by {0}, {1}. It cannot be started until it is enabled.|由 {0} 禁用，{1}。启用之前无法启动。
 forgetText|Then plugin.toml decides again|之后重新由 plugin.toml 决定
 forgetfulTitle|Changes are not remembered.|更改不会被记住。
@@ -182,7 +183,7 @@ figures|Last minutes|最近几分钟
 threads||线程
 chart|{0}: now {1}, at most {2} in the last minutes|{0}：当前 {1}，最近几分钟最高 {2}
 most|max {0}|最高 {0}
-signInForFigures|Sign in to see usage, program, journal and log.|登录后可见指标、程序、活动记录和日志。
+signInForFigures|Sign in to see usage, journal and log.|登录后查看指标、活动记录和日志
 log||日志
 searchLog|Search the log|搜索日志
 level||级别

@@ -130,7 +130,7 @@ function describe({ kind, status, health, last_exit, identity, verb, outcome, mi
     changes && describeRefresh(changes),
     outcome && outcome !== "ok" && h("span.problem", outcome),
     detail && h("span.detail", { lang: "en" }, detail),
-    milliseconds !== undefined && h("span.hint", `${formatNumber(milliseconds)} ms`),
+    milliseconds !== undefined && h("span.hint", `${formatNumber(milliseconds)}\u00a0ms`),
   ];
 }
 
@@ -182,7 +182,7 @@ export class JournalView {
     this.#entries?.close();
     if (!getCode()) {
       const button = h("button.primary", { onclick: signIn }, t("signIn"));
-      return this.#content.replaceChildren(h("section.card.empty", h("p", t("signInForFigures")), button));
+      return this.#content.replaceChildren(h("section.card.empty", h("p", t("signInForJournal")), button));
     }
     const { plugin_id, kind, hours } = this.#filter;
     const since = hours && Math.floor(Date.now() / 1000 - hours * 3600);

@@ -94,7 +94,7 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
         "plugvisor_plugin_uptime_seconds", "Time since the plugin's process was started.", labels=label
     )
     cpu = CounterMetricFamily(
-        "plugvisor_plugin_cpu_seconds", "CPU time of the plugin's processes, as far as it was seen.", labels=label
+        "plugvisor_plugin_cpu_seconds", "CPU time of the plugin's processes, as sampled.", labels=label
     )
     memory = GaugeMetricFamily(
         "plugvisor_plugin_memory_bytes", "Resident memory of the plugin's processes.", labels=label
@@ -170,7 +170,7 @@ def describe_traffic(traffic: Traffic) -> list[Metric]:
     )
     failures = CounterMetricFamily(
         "plugvisor_supervisord_call_failures",
-        "Calls to supervisord that were not answered, or not with sense.",
+        "Calls to supervisord without a valid answer.",
         labels=["method"],
     )
     for method, durations in traffic.calls.items():
@@ -183,7 +183,7 @@ def describe_traffic(traffic: Traffic) -> list[Metric]:
 def describe_failures(gate: Gate) -> Metric:
     """The metric of the requests without the right admin code."""
     failures = CounterMetricFamily(
-        "plugvisor_auth_failures", "Requests without the right admin code, where it is needed.", labels=["reason"]
+        "plugvisor_auth_failures", "Requests without a valid token or admin code.", labels=["reason"]
     )
     for reason, count in gate.failures.items():
         failures.add_metric([reason], count)

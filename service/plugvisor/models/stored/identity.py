@@ -38,8 +38,24 @@ class Identity:
         return self.plugins == EVERY_PLUGIN or any(fnmatchcase(plugin_id, pattern) for pattern in self.plugins)
 
 
-Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="lower case")]
-Pattern = Annotated[str, Meta(min_length=1, max_length=64, description="an id, in which * is any text")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=NAME_PATTERN,
+        description="lower case",
+        extra={"rule": "must be 1 to 64 lower-case letters, digits, `.`, `_` or `-`, the first a letter or digit"},
+    ),
+]
+# Blanks and commas are what somebody writes between patterns, as if several could be one.
+Pattern = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\s,]+$(?!\n)",
+        max_length=64,
+        description="an id, in which * is any text",
+        extra={"rule": "must be ids or patterns like web-*, each of its own, without blanks and commas"},
+    ),
+]
 Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=64)]
 
 

@@ -388,5 +388,8 @@ def test_a_new_database_gets_what_happens_from_then_on(tmp_path: Path) -> None:
         assert any(b"plugvisor.db.broken" in entry.facts for entry in entries)
         assert desk.recorder.entries == 2
         assert min(entry.sequence for entry in entries) == 2
+        for callback in desk.store.on_replaced:  # it is deleted later
+            callback()
+        assert b"removed or replaced" in (await desk.read())[-1].facts
 
     run(tmp_path, scenario)
