@@ -233,10 +233,11 @@ def test_who_has_no_token_leaves_nothing(shared: PlugvisorStack) -> None:
     assert read(shared, plugin_id="refused") == {"entries": []}
 
 
-def test_who_may_not_do_it_is_named(shared: PlugvisorStack) -> None:
+def test_who_may_not_do_it_is_named(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
     token = shared.post("/identities", json={"name": "reader", "role": "viewer"}).json()["token"]
-    assert shared.post("/plugin/any/start", token).status_code == 403
-    entry = wait_for_entry(shared, "any", verb="start")
+    assert shared.post(f"/plugin/{plugin_id}/start", token).status_code == 403
+    entry = wait_for_entry(shared, plugin_id, verb="start")
     assert (entry["identity"], entry["outcome"]) == ("reader", "forbidden")
     assert shared.http.get("/journal", headers={"Authorization": f"Bearer {token}"}).status_code == 200
     shared.http.delete("/identities/reader", headers=AUTH)

@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from plugvisor.engines.supervisord.extension.intents.starts import LARGEST_BYTES, STARTS_FILE
+from plugvisor.engines.supervisord.extension.intents.boot_starts import LARGEST_BYTES, STARTS_FILE
 
 from tests.helpers.supervisord import RUNNING, STOPPED, make_supervisord
 from tests.helpers.waiting import wait_for

@@ -21,7 +21,7 @@ import msgspec
 from plugvisor.api import parameters
 from plugvisor.api.parameters import decode_body, decode_query
 from plugvisor.engines.supervisord import program
-from plugvisor.engines.supervisord.extension.intents.starts import parse_starts
+from plugvisor.engines.supervisord.extension.intents.boot_starts import parse_starts
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.errors import InvalidRequest, SupervisorUnavailable

@@ -235,7 +235,7 @@ def test_one_that_is_deleted_begins_anew_and_says_so(plugvisor: PlugvisorStack) 
             path.unlink()
         replaced = client.wait("entry", subject="store", verb="replaced")
         assert replaced.number > last.number
-        assert "a new one was begun" in replaced.data["detail"]
+        assert "was removed or replaced" in replaced.data["detail"]
     plugvisor.post("/plugin/one/stop")
     wait_for(lambda: [entry for entry in read(plugvisor) if entry.get("verb") == "stop"], "the stop in the journal")
     assert ("service", "started") not in list_service(plugvisor)

@@ -9,8 +9,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor.engines.supervisord.extension.intents.boot_starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.intents.request_file import REQUESTS_FILE
-from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.models.stored.intent import Intent
 from plugvisor.store.folder import FILE_NAME
 from plugvisor.store.schema import open_database

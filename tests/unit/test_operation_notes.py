@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import UNSET
 from plugvisor.api.operation_notes import MOST_LISTED, find_request_id, note_operation
 from plugvisor.manager.identities.identities import make_token
 from plugvisor.models.outcome import RefreshResult
@@ -14,6 +16,9 @@ from starlette.requests import Request
 
 if TYPE_CHECKING:
     from plugvisor.models.stored.journal import NewEntry
+
+
+MANAGER = SimpleNamespace(catalog={"web": None, "db": None})
 
 
 class Notes:
@@ -27,11 +32,16 @@ class Notes:
         self.entries.append(entry)
 
 
-def note(path: str, **more: Any) -> list[NewEntry]:
+def note(path: str, outcome: str = "ok", **more: Any) -> list[NewEntry]:
     notes = Notes()
-    scope = {"type": "http", "client": ("192.0.2.7", 1), "state": {"recorder": notes}, "request_id": "x"}
+    scope = {
+        "type": "http",
+        "client": ("192.0.2.7", 1),
+        "state": {"recorder": notes, "manager": MANAGER},
+        "request_id": "x",
+    }
     request: Request[Any] = Request({**scope, "identity": Identity("ops", "operator"), **more})
-    note_operation(request, "POST", path, "ok", time.perf_counter())
+    note_operation(request, "POST", path, outcome, time.perf_counter())
     return notes.entries
 
 
@@ -66,7 +76,7 @@ def test_a_token_in_the_place_of_a_name_is_not_kept() -> None:
 def test_it_is_noted_when_it_began() -> None:
     began = time.perf_counter() - 5
     notes = Notes()
-    scope = {"type": "http", "client": None, "state": {"recorder": notes}, "request_id": "x"}
+    scope = {"type": "http", "client": None, "state": {"recorder": notes, "manager": MANAGER}, "request_id": "x"}
     request: Request[Any] = Request({**scope, "identity": Identity("ops", "operator")})
     note_operation(request, "POST", "/plugins/stop", "ok", began)
     [entry] = notes.entries
@@ -78,3 +88,13 @@ def test_it_is_noted_when_it_began() -> None:
 def test_an_id_that_is_not_usable_is_replaced(given: str) -> None:
     assert find_request_id(given) != given
     assert find_request_id(given) != find_request_id(given)
+
+
+def test_only_plugins_that_exist_are_in_what_is_forbidden() -> None:
+    for plugin_id, noted in (("web", "web"), ("made-up", "")):
+        [entry] = note("/plugin/{plugin_id}/start", "forbidden", path_params={"plugin_id": plugin_id})
+        assert (entry.plugin_id, entry.facts.outcome) == (noted, "forbidden")
+    [entry] = note("/identities/{name}", "forbidden", path_params={"name": "made-up"})
+    assert entry.facts.subject is UNSET
+    outcomes = dict.fromkeys(("web", "made-up"), "forbidden")
+    assert [entry.plugin_id for entry in note("/plugins/start", outcomes=outcomes)] == ["", "web"]

@@ -85,6 +85,7 @@ def note_operation(request: Request[Any], method: str, path: str, outcome: str, 
     at = time.time() - seconds  # before what comes of it
     verb = find_verb(method, path)
     address = request.client.host if request.client else UNSET
+    catalog = request.state["manager"].catalog
 
     def note(plugin_id: str, outcome: str, **more: Any) -> None:
         facts = Facts(
@@ -101,8 +102,11 @@ def note_operation(request: Request[Any], method: str, path: str, outcome: str, 
 
     subject = hide_tokens(parameters.get("name", ""))[:_LONGEST_ID] or scope.get("subject", UNSET)
     changes, detail = _shorten(scope["changes"]) if "changes" in scope else (UNSET, _find_detail(scope))
-    note(parameters.get("plugin_id", ""), outcome, subject=subject, changes=changes, detail=detail)
+    plugin_id = parameters.get("plugin_id", "")
+    if outcome == "forbidden":  # or else a client could make up names without end
+        plugin_id, subject = plugin_id if plugin_id in catalog else "", UNSET
+    note(plugin_id, outcome, subject=subject, changes=changes, detail=detail)
     outcomes: Mapping[str, str] = scope.get("outcomes", {})
     for name, code in outcomes.items():
-        if code != "plugin_not_found":
+        if name in catalog:
             note(name, code)

@@ -93,7 +93,7 @@ class Engine(Protocol):
         """Write what the next start of a plugin uses; raises `StartFailed`."""
 
     def publish_starts(self, starts: Mapping[str, bool]) -> None:
-        """Write which plugins are started when the engine is, and which are not; of all others the manifest says it."""
+        """Write which plugins are started with the engine, and which are not; the manifests decide on all others."""
 
     # -- changing
 

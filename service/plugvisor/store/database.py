@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _File = tuple[int, int]
 """Device and inode."""
+_Version = tuple[int, int]
+"""Size and time of the last change: of the file itself, to which only a checkpoint of this connection writes."""
 
 
 class Database:
@@ -45,6 +47,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._files: tuple[_File | None, ...] = ()
+        self._written: _Version | None = None
         self._last: _File | None = None
         self._untaken = ""  # the name of a broken file of which nothing was taken over yet
 
@@ -71,6 +74,8 @@ class Database:
             UnsafeFolder
             FolderInUse
         """
+        is_overwritten = self._connection is not None and self._is_overwritten()
+        is_suspect = is_suspect or is_overwritten
         self.close()
         make_folder(self._path.parent)
         mode = check_folder(self._path.parent)
@@ -89,15 +94,25 @@ class Database:
             connection = self._connect(mode, is_new=True, is_suspect=False)
         self._connection = connection
         self._files = self._find_files()
+        self.note_commit()
         if self._untaken:
             take_over(self._path.with_name(self._untaken), connection)
             self._untaken = ""
+            self.note_commit()
         opened, self._last = self._last, self._files[0]
-        return opened is not None and (is_new or opened != self._last)
+        return opened is not None and (is_new or is_overwritten or opened != self._last)
 
     def is_current(self) -> bool:
         """Whether what is open is what has the database's name, and so is what will be found after a restart."""
-        return self._connection is not None and self._find_files() == self._files
+        return self._connection is not None and self._find_files() == self._files and not self._is_overwritten()
+
+    def note_commit(self) -> None:
+        """Take note that this connection may have written to the file; called after each of its transactions."""
+        self._written = _find_version(self._path)
+
+    def _is_overwritten(self) -> bool:
+        """Whether somebody else has written to the file, as `cp` does: it may be another database, or part of one."""
+        return _find_version(self._path) != self._written
 
     def close(self) -> None:
         """Close the connection; the lock is kept."""
@@ -148,6 +163,11 @@ class Database:
         found = [_find(path) for path in (self._path, *self._companions, self._lock_path)]
         self.size_bytes = sum(status.st_size for status in found[:2] if status is not None)
         return tuple(None if status is None else (status.st_dev, status.st_ino) for status in found)
+
+
+def _find_version(path: Path) -> _Version | None:
+    status = _find(path)
+    return None if status is None else (status.st_size, status.st_mtime_ns)
 
 
 def _find(path: Path) -> os.stat_result | None:

@@ -97,15 +97,9 @@ def _open(path: Path, parameters: str) -> sqlite3.Connection:
     # a text that a failing disk has changed makes one row invalid, and not all of them unreadable
     connection.text_factory = lambda text: text.decode(errors="replace")
     try:
-        connection.text_factory = _decode
         connection.execute("PRAGMA query_only = ON")
         check_version(connection)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _decode(text: bytes) -> str:
-    """One text that a failing disk has changed must not keep all others from being read."""
-    return text.decode("utf-8", "replace")

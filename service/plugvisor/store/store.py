@@ -85,7 +85,7 @@ class Store:
 
     @property
     def dropped(self) -> int:
-        """How much of what nobody waits for was not written, because there was too much of it meanwhile."""
+        """How much posted work was dropped, because too much of it could not be written."""
         return self._writer.queue.dropped
 
     @property

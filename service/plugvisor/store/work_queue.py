@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 0.05
 """How long what nobody waits for may wait for a transaction."""
 MOST_POSTED = 2000
-"""How much that nobody waits for is kept while it cannot be written; the oldest is dropped."""
+"""At most this much posted work is kept while it cannot be written; the oldest is dropped."""
 
 
 class Item:
@@ -28,7 +28,7 @@ class Item:
         self.future = future
         """Of the one who waits; None if nobody does."""
         self.is_abandoned = False
-        """Whether the one who waited was told that nothing is written."""
+        """Whether its caller no longer waits, and expects that nothing is written."""
 
 
 class WorkQueue:

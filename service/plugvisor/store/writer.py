@@ -200,6 +200,7 @@ class Writer:
             if not self.database.is_current():
                 raise _Moved  # noqa: TRY301 - as an error of the commit
             connection.execute("COMMIT")
+            self.database.note_commit()
         except BaseException:
             with suppress(sqlite3.Error):
                 if connection.in_transaction:
@@ -214,7 +215,7 @@ class Writer:
         self._settle([Outcome(item, None, error) for item in items])
 
     def _keep(self, items: Sequence[Item]) -> None:
-        """Keep what nobody waits for; the others are told."""
+        """Keep what was posted, and fail the rest."""
         self.queue.put_back([item for item in items if item.future is None])
         why = f"it cannot be remembered now: {self.problem}"
         self._settle([Outcome(item, None, StoreUnavailable(why)) for item in items if item.future is not None])

@@ -26,8 +26,8 @@ from plugvisor.engines.supervisord.boot import (
     render_programs,
     write_starts,
 )
+from plugvisor.engines.supervisord.extension.intents.boot_starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.intents.request_file import REQUESTS_FILE
-from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.engines.supervisord.program import conf_path, launch_path
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
+from plugvisor.engines.supervisord.extension.intents.boot_starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 from plugvisor.engines.supervisord.program import GENERATED, Program, conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher

@@ -460,6 +460,28 @@ def test_a_queued_plugin_that_is_disabled_is_stopped(tmp_path: Path, queued: Lit
     run(tmp_path, scenario)
 
 
+def test_a_queued_plugin_that_is_disabled_while_its_manifest_is_read_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(setup: Setup) -> None:
+        reads, render = [], setup.engine.render
+
+        def disable_meanwhile(*arguments: Any) -> Any:
+            if not reads:
+                reads.append(loop.call_soon_threadsafe(setup.intents.disable, "echo", "ops"))
+            return render(*arguments)
+
+        loop = asyncio.get_running_loop()
+        setup.write("echo", "priority = 1")
+        monkeypatch.setattr(setup.engine, "render", disable_meanwhile)
+        setup.engine.set("echo", STOPPED, queued="asked")
+        await wait_until(lambda: not setup.engine.get("echo").queued)
+        assert reads
+        assert setup.engine.get("echo").state is STOPPED
+
+    run(tmp_path, scenario)
+
+
 def test_what_waits_for_a_plugin_that_is_disabled_is_given_up(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         setup.write("base", 'depends_on.echo.condition = "started"')

@@ -512,6 +512,57 @@ def test_a_file_that_takes_its_place_is_used(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_file_that_is_overwritten_is_noticed(tmp_path: Path, waits: bool) -> None:
+    """As by `cp`: the database has the same name and the same inode, and is another one."""
+    path = make_store(tmp_path / "other", *(f"p{number}" for number in range(500)))
+
+    async def test() -> None:
+        async with opened(tmp_path / "here") as store:
+            await store.remember("web")
+            store.path.write_bytes(path.read_bytes())
+            if waits:
+                await until(lambda: store.replaced)
+            await store.remember("worker")
+            assert store.replaced == 1
+            assert "worker" in await store.list_intents()
+            assert "worker" in read_intents(store.path)
+        with closing(sqlite3.connect(tmp_path / "here" / FILE_NAME)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+    run(test)
+
+
+def test_a_checkpoint_of_another_process_loses_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as store:
+            await store.remember("web")
+            with closing(sqlite3.connect(store.path)) as other:
+                other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            await store.remember("worker")
+            assert await store.list_intents() == {"web", "worker"}
+            assert (store.set_aside, store.changes) == ("", [])
+
+    run(test)
+
+
+def test_its_own_checkpoints_are_no_change_of_the_file(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as store:
+            before = store.path.stat().st_mtime_ns
+            for _ in range(3):
+                await store.write(
+                    lambda connection: connection.execute(
+                        "INSERT OR REPLACE INTO intent VALUES (?, 'running', 'ops', 1)", ("x" * 8_000_000,)
+                    ).close()
+                )
+                await store.remember("web")
+            assert store.path.stat().st_mtime_ns > before
+            assert (store.replaced, store.changes) == (0, [])
+
+    run(test)
+
+
 def test_a_file_that_is_renamed_stays_whole(tmp_path: Path) -> None:
     async def test() -> None:
         async with opened(tmp_path) as store:

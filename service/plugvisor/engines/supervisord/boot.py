@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from plugvisor.admin_code import AdminCode, keep_admin_code, make_admin_code, read_admin_code
+from plugvisor.engines.supervisord.extension.intents.boot_starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.intents.request_file import REQUESTS_FILE, read_requests
-from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.patches.held_socket import HELD_DESCRIPTOR
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.program import render_program

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.engines.supervisord.extension.generated import is_foreign
-from plugvisor.engines.supervisord.extension.intents.starts import STARTS_FILE
+from plugvisor.engines.supervisord.extension.intents.boot_starts import STARTS_FILE
 from plugvisor.engines.supervisord.extension.processes.launch_file import (
     LaunchFileError,
     parse_launch,

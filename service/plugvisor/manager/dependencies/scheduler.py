@@ -90,11 +90,6 @@ class Scheduler:
         plugin = self._keeper.catalog.get(plugin_id)
         return plugin is not None and not plugin.enabled
 
-    def _is_disabled(self, plugin_id: str) -> bool:
-        """Whether an operator has disabled a queued plugin."""
-        plugin = self._keeper.catalog.get(plugin_id)
-        return plugin is not None and bool(plugin.disabled_by)
-
     def _find_blocking(self, plugin_id: str) -> Need | None:
         """The dependency that a queued plugin waits for; None if it can be started, or must be given up."""
         if self._is_unusable(plugin_id):
@@ -133,9 +128,6 @@ class Scheduler:
             return
         awaited: Collection[str] = ()
         try:
-            if self._is_disabled(plugin_id):
-                await self._engine.begin_stop(plugin_id)  # which is no failure
-                return
             if process.queued == "asked":
                 awaited = requirements = self._keeper.get_requirements(plugin_id, queued=True)
                 if not self._is_unusable(plugin_id):  # else the reading below says so
@@ -151,6 +143,10 @@ class Scheduler:
             raise
 
     async def _give_up(self, plugin_id: str, error: Exception) -> None:
+        plugin = self._keeper.catalog.get(plugin_id)
+        if plugin is not None and plugin.disabled_by:
+            await self._engine.begin_stop(plugin_id)  # it has not failed
+            return
         if isinstance(error, DependencyFailed):
             self._starts.failures[plugin_id] = DependencyFailed(str(error), error.dependency)
         is_expected = isinstance(error, PlugvisorError)

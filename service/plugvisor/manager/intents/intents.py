@@ -48,7 +48,7 @@ class Intents:
         self.on_change: list[Callable[[str | None], object]] = []
         """Called with the id of a plugin whose intent has changed or that was disabled or enabled; None: all may be."""
         self.on_stored: list[Callable[[], object]] = []
-        """Called when the store has, or could not, take a change."""
+        """Called when a change was stored, or could not be."""
         self.on_asked: list[Callable[[str, Asked], object]] = []
         """Called with each request of supervisorctl, once, and the id of its plugin."""
         self._store = store
@@ -59,7 +59,6 @@ class Intents:
         self._is_loaded = False
         self._loading = asyncio.Lock()
         self._failure = ""  # why it could not be read at the last try: that is logged once
-        self._changed_before: set[tuple[int, str]] = set()  # what was changed before the store could be read
         self._writes: dict[str, asyncio.Task[bool]] = {}
         """The last write of each plugin, until it has succeeded."""
         self._timer: asyncio.TimerHandle | None = None
@@ -70,7 +69,7 @@ class Intents:
 
     @property
     def all(self) -> Mapping[str, Intent]:
-        """By id, what is wanted of each plugin of which somebody has said it."""
+        """The intents, by plugin id."""
         return self._intents if self._remembers else _NOTHING
 
     @property
@@ -80,7 +79,7 @@ class Intents:
 
     @property
     def starts(self) -> dict[str, bool] | None:
-        """Whether each plugin is started at boot, of all those whose manifest does not decide; None: not known yet."""
+        """Whether each plugin is started at boot whose manifest does not decide that; None: not known yet."""
         if not self._is_loaded:
             return None
         starts = {plugin_id: intent.wanted == "running" for plugin_id, intent in self.all.items()}
@@ -101,10 +100,9 @@ class Intents:
                 self._failure = str(error)
                 self._retry_later()
                 return
-            self._merge(self._intents, known.intents)
-            self._merge(self._disabled, known.disabled)
-            self._merge(self._asked, known.asked)
-            self._changed_before.clear()
+            _add_missing(self._intents, known.intents)
+            _add_missing(self._disabled, known.disabled)
+            _add_missing(self._asked, known.asked)
             self._is_loaded = True
         self._announce(None)
 
@@ -205,8 +203,6 @@ class Intents:
             table.pop(plugin_id, None)
         else:
             table[plugin_id] = value
-        if not self._is_loaded:
-            self._changed_before.add((id(table), plugin_id))
         self.version += 1
         self._begin_write(plugin_id)
 
@@ -257,11 +253,6 @@ class Intents:
             for plugin_id in {*self._intents, *self._disabled, *self._asked}:
                 self._begin_write(plugin_id)
 
-    def _merge(self, table: dict[str, T], known: Mapping[str, T]) -> None:
-        for plugin_id, value in known.items():
-            if (id(table), plugin_id) not in self._changed_before:
-                table[plugin_id] = value
-
     def _retry_later(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._begin_retry)
@@ -278,3 +269,9 @@ class Intents:
                 self._begin_write(plugin_id)
         elif failed:
             self._retry_later()
+
+
+def _add_missing(table: dict[str, T], known: Mapping[str, T]) -> None:
+    """Add what is stored to what has been asked for before it could be read, which is newer."""
+    for plugin_id, value in known.items():
+        table.setdefault(plugin_id, value)

@@ -16,16 +16,19 @@ Key = tuple[Any, ...]
 LONGEST_DETAIL = 2000
 """In characters."""
 _REQUESTS = ("operation", "identity", "installation")
+_FORBIDDEN = "forbidden"
 
 
 def make_key(entry: NewEntry) -> Key | None:
     """What entries have in common that are counted as one; None for a request, each of which is an entry.
 
+    But those that a role does not permit are counted, or whoever has a token could fill the journal with them.
+
     Not their details, nor when a process has ended: those differ from one time to the next.
     """
-    if entry.kind in _REQUESTS:
-        return None
     facts = entry.facts
+    if entry.kind in _REQUESTS and facts.outcome != _FORBIDDEN:
+        return None
     ended = facts.last_exit
     return (
         entry.kind,
@@ -33,6 +36,8 @@ def make_key(entry: NewEntry) -> Key | None:
         facts.status,
         facts.state,
         facts.health,
+        facts.identity,
+        facts.address,
         facts.verb,
         facts.outcome,
         facts.subject,

@@ -68,6 +68,7 @@ class Recorder:
         self._open: OrderedDict[Key, OpenEntry] = OrderedDict()  # the one that was counted up last is the last
         self._waiting: dict[OpenEntry, None] = {}
         self._lost = 0
+        self._set_aside = ""
         self._timer: asyncio.TimerHandle | None = None
         self._has_failed = False
         self._writing: asyncio.Task[None] | None = None
@@ -83,6 +84,7 @@ class Recorder:
         """Go on from what the journal has; nothing is raised."""
         self._store.on_replaced.append(self._on_replaced)
         self._store.on_change.append(self._on_store)
+        self._set_aside = self._store.set_aside
         with contextlib.suppress(StoreUnavailable):
             self.sequence = await self._store.read(stored.read_last_sequence)
         self._count_later()
@@ -197,10 +199,10 @@ class Recorder:
         self.entries = 0
         for entry in (*self._open.values(), *self._waiting):
             entry.id = 0
-        name = self._store.set_aside
-        detail = (
-            f"the database was broken and is kept as {name}; a new one was begun" if name else "a new one was begun"
-        )
+        detail = "the database was removed or replaced"
+        if self._store.set_aside != self._set_aside:
+            self._set_aside = self._store.set_aside
+            detail = f"the database was broken and is kept as {self._set_aside}; a new one was begun"
         self.note(NewEntry("service", Facts(subject="store", verb="replaced", detail=detail)))
         self._count_later()
 

@@ -1,14 +1,15 @@
 """What an operator wants of a plugin, which outlives every restart."""
 
 import time
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from plugvisor.models.body import Body, Time
-from plugvisor.models.stored.timestamp import Timestamp
 
 Wanted = Literal["running", "stopped"]
+Moment = Annotated[float, Meta(ge=0, lt=253_402_300_800)]
+"""In seconds since 1970, before the year 10000: a later one cannot be shown."""
 
 
 class Intent(Struct, frozen=True):
@@ -17,8 +18,7 @@ class Intent(Struct, frozen=True):
     wanted: Wanted
     by: str
     """An identity's name."""
-    at: Timestamp
-    """In seconds since 1970."""
+    at: Moment
 
     def is_after(self, at: float) -> bool:
         """Whether it was asked for after this time; never if it is from the future: the clock was set back since."""

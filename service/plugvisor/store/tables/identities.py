@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import msgspec
 
 from plugvisor.models.stored.identity import RESERVED_NAMES, Identity, Name, Patterns, Role
-from plugvisor.models.stored.timestamp import Timestamp  # noqa: TC001 - msgspec reads it
+from plugvisor.models.stored.intent import Moment  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,9 +27,9 @@ class _Row(NamedTuple):
     role: Role
     plugins: str
     token_sha256: Digest
-    created_at: Timestamp
+    created_at: Moment
     created_by: str
-    expires_at: Timestamp | None
+    expires_at: Moment | None
 
 
 class StoredIdentity(NamedTuple):

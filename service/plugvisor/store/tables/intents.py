@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
-from plugvisor.models.stored.intent import Intent, Wanted
-from plugvisor.models.stored.timestamp import Timestamp
+from plugvisor.models.stored.intent import Intent, Moment, Wanted
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,21 +31,17 @@ class StoredIntents(NamedTuple):
 
 
 def load(connection: sqlite3.Connection) -> StoredIntents:
-    """Read everything; a row that a failing disk has made invalid takes no other with it, and is logged."""
-    intents = _select(connection, "intent", tuple[str, Wanted, str, Timestamp])
+    """Read everything; what is invalid in the database is left out, and logged."""
+    intents = _select(connection, "intent", tuple[str, Wanted, str, Moment])
     return StoredIntents(
         {name: Intent(wanted, by, at) for name, wanted, by, at in intents},
-        {name: _read_disabled(by, at) for name, by, at in _select(connection, "disabled", tuple[str, Any, Any])},
+        {
+            name: _read_disabled(by, at)
+            for name, by, at in connection.execute("SELECT * FROM disabled")
+            if isinstance(name, str)
+        },
         dict(_select(connection, "asked", tuple[str, str])),
     )
-
-
-def _read_disabled(by: Any, at: Any) -> tuple[str, float]:
-    """Who has disabled a plugin, and when; it is disabled even if that is unknown."""
-    try:
-        return msgspec.convert((by or None, at), tuple[str, Timestamp])
-    except msgspec.ValidationError:
-        return _SOMEBODY
 
 
 def _select(connection: sqlite3.Connection, table: str, row_type: type[T]) -> Iterator[T]:
@@ -55,6 +50,14 @@ def _select(connection: sqlite3.Connection, table: str, row_type: type[T]) -> It
             yield msgspec.convert(row, row_type)
         except msgspec.ValidationError as error:
             logger.error("a row of %r is invalid in the database: %s", table, error)
+
+
+def _read_disabled(by: object, at: object) -> tuple[str, float]:
+    """Who has disabled a plugin, and when; it is disabled even if that is unknown."""
+    try:
+        return msgspec.convert((by or None, at), tuple[str, Moment])
+    except msgspec.ValidationError:
+        return _SOMEBODY
 
 
 def save_intent(connection: sqlite3.Connection, plugin_id: str, intent: Intent | None, token: str = "") -> None:

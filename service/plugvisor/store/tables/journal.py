@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 
+from plugvisor.models.stored.intent import Moment  # noqa: TC001 - msgspec reads it
 from plugvisor.models.stored.journal import KINDS, LONGEST_COUNT_SECONDS, Facts, Kind
-from plugvisor.models.stored.timestamp import Timestamp  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,8 +30,8 @@ class StoredEntry(NamedTuple):
 
     id: int
     sequence: int
-    at: Timestamp
-    until: Timestamp
+    at: Moment
+    until: Moment
     times: Annotated[int, msgspec.Meta(ge=1)]
     kind: Kind
     plugin_id: str

@@ -215,6 +215,16 @@ def test_each_request_is_an_entry(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_requests_that_are_forbidden_are_counted(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        for number, identity in enumerate(("eve", "mallory", "eve", "eve")):
+            facts = Facts(identity=identity, verb="stop", outcome="forbidden", request_id=str(number))
+            desk.recorder.note(NewEntry("operation", facts, "web"))
+        assert sorted(entry.times for entry in await desk.read()) == [1, 3]
+
+    run(tmp_path, scenario)
+
+
 def test_an_exit_at_another_time_is_the_same(tmp_path: Path) -> None:
     async def scenario(desk: Desk) -> None:
         for second in (1, 2):
@@ -378,5 +388,8 @@ def test_a_new_database_gets_what_happens_from_then_on(tmp_path: Path) -> None:
         assert any(b"plugvisor.db.broken" in entry.facts for entry in entries)
         assert desk.recorder.entries == 2
         assert min(entry.sequence for entry in entries) == 2
+        for callback in desk.store.on_replaced:  # it is deleted later
+            callback()
+        assert b"removed or replaced" in (await desk.read())[-1].facts
 
     run(tmp_path, scenario)

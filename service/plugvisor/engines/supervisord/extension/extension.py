@@ -16,9 +16,9 @@ from plugvisor.engines.supervisord.extension.changes import Changes
 from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
 from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
+from plugvisor.engines.supervisord.extension.intents.boot_starts import BootStarts
 from plugvisor.engines.supervisord.extension.intents.interface import note_requests
 from plugvisor.engines.supervisord.extension.intents.requests import Requests
-from plugvisor.engines.supervisord.extension.intents.starts import Starts
 from plugvisor.engines.supervisord.extension.limits.launch_limits import PluginLimits
 from plugvisor.engines.supervisord.extension.patches.adoption import adopt_programs
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
@@ -68,7 +68,7 @@ class Extension:
         launch_dir = os.path.join(self.run_dir, "launch")
         as_reader = guard.as_service if guard else contextlib.nullcontext
         self._launch_files = LaunchFiles(launch_dir, as_reader)
-        starts = Starts(launch_dir, as_reader, self.logger.warn)
+        starts = BootStarts(launch_dir, as_reader, self.logger.warn)
         self._end_by: float | None = None
         self._service_group: Any = None
         self._service_socket: Any = None

@@ -25,11 +25,11 @@ LARGEST_BYTES = 1024 * 1024
 Stamp = tuple[int, int, int]
 
 
-class Starts:
+class BootStarts:
     """The file, which is read again when it has changed.
 
     Args:
-        as_reader: a context in which this process has the rights with which to read it.
+        as_reader: enters a context in which this process may read it.
         warn: called with what is wrong with the file, once until it can be read.
     """
 
