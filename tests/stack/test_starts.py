@@ -123,7 +123,7 @@ def test_for_a_supervisord_that_others_start(plugvisor: PlugvisorStack) -> None:
 
 
 def test_a_dependency_that_is_not_wanted(plugvisor: PlugvisorStack) -> None:
-    """It is started on behalf of another plugin, as one without `auto_start` is, unless it is disabled."""
+    """What requires a plugin that somebody has stopped waits for its start; one that is disabled is a failure."""
     for name in ("stopped", "disabled"):
         plugvisor.write_plugin(name, runtime=f"{QUICK}true")
         plugvisor.write_plugin(f"needs-{name}", runtime=f"{QUICK}true\ndepends_on.{name}.required = true")
@@ -133,10 +133,13 @@ def test_a_dependency_that_is_not_wanted(plugvisor: PlugvisorStack) -> None:
         save_intent(connection, "stopped", Intent("stopped", "ops", 1.0))
         save_disabled(connection, "disabled", "ops", 1.0)
     plugvisor.up()
-    plugvisor.wait_for_status("needs-stopped", "running")
-    assert plugvisor.status("stopped")["status"] == "running"
-    assert plugvisor.status("stopped")["intent"]["wanted"] == "stopped"
     plugvisor.wait_for_status("needs-disabled", "error")
+    waiting = plugvisor.status("needs-stopped")
+    assert (waiting["status"], waiting["queued"], waiting["unmet"]) == ("starting", True, ["stopped"])
+    assert waiting["detail"] == "it waits for 'stopped', which 'ops' has stopped"
+    assert plugvisor.status("stopped")["status"] == "stopped"
+    plugvisor.post("/plugin/stopped/start").raise_for_status()
+    plugvisor.wait_for_status("needs-stopped", "running")
     assert plugvisor.status("needs-disabled")["detail"] == "it was not started: its dependency 'disabled' is disabled"
     assert plugvisor.status("disabled")["status"] == "stopped"
 

@@ -57,7 +57,7 @@ class Manager:
         self._operations = Operations()
         self._keeper = keeper = CatalogKeeper(plugins_dir, engine, intents.disabled)
         self.monitor = HealthMonitor(engine, keeper.get_published)
-        conditions = Conditions(keeper, engine, self.monitor)
+        conditions = Conditions(keeper, engine, self.monitor, intents)
         self._facts = FactsKeeper(keeper, engine, self.monitor, conditions)
         self._starts = Starts(engine, Preparation(keeper, engine, conditions), intents)
         self._scheduler = Scheduler(keeper, engine, conditions, self._operations, self._starts)
@@ -278,6 +278,7 @@ class Manager:
         self._keeper.follow_disabled(plugin_id)
         if plugin_id is None:
             self.intents.follow(self._engine)
+        self._scheduler.follow(plugin_id)  # what waits for a plugin that was stopped
 
     def _follow_health(self, plugin_id: str) -> None:
         self._facts.follow_health(plugin_id)

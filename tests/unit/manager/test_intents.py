@@ -400,6 +400,52 @@ def test_a_disabled_plugin_that_is_started_all_the_same_is_stopped_by_the_next_d
     run(tmp_path, scenario)
 
 
+def test_what_requires_a_plugin_that_was_stopped_waits_at_boot(tmp_path: Path) -> None:
+    """Directly or not: `top` requires `base`, and that requires `echo`."""
+
+    async def scenario(setup: Setup) -> None:
+        setup.write("base", "auto_start = false\ndepends_on.echo.condition = 'started'")
+        await setup.manager.refresh()
+        await setup.manager.start("echo", by="ops")
+        await setup.manager.stop("echo", by="ops")
+        setup.engine.set("top", STOPPED, queued="boot")
+        await let_tasks_run()
+        assert not setup.engine.get("base").queued
+        assert setup.engine.get("top").queued == "boot"
+        await setup.manager.start("echo", by="other")
+        await wait_until(lambda: setup.engine.get("base").state is STARTING)
+
+    run(tmp_path, scenario)
+
+
+def test_what_waits_goes_on_when_the_stop_is_forgotten(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("base", by="ops")
+        await setup.manager.stop("base", by="ops")
+        setup.engine.set("top", STOPPED, queued="boot")
+        await let_tasks_run()
+        facts = setup.manager.facts("top")
+        assert facts is not None
+        assert facts.note == "it waits for 'base', which 'ops' has stopped"
+        assert setup.engine.get("base").state is STOPPED
+        await setup.manager.switch.forget_intent("base")
+        await wait_until(lambda: setup.engine.get("base").state is STARTING)
+
+    run(tmp_path, scenario)
+
+
+def test_a_start_ends_the_stops_of_what_it_starts_too(tmp_path: Path) -> None:
+    """Or the plugin would wait at the next boot for what its start has brought up."""
+
+    async def scenario(setup: Setup) -> None:
+        await setup.manager.start("base", by="ops")
+        await setup.manager.stop("base", by="ops")
+        await setup.manager.start("top", by="other")
+        await wait_until(lambda: setup.wanted() == {"top": ("running", "other")})
+
+    run(tmp_path, scenario)
+
+
 def test_a_stop_during_a_disable_is_an_intent_or_an_error(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         await setup.manager.start("echo", by="ops")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
     from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.manager.intents.intents import Intents
     from plugvisor.models.lifecycle import Requirement
 
 _RUNS = (ProcessState.STARTING, ProcessState.RUNNING)
@@ -49,7 +50,8 @@ class Conditions:
     Every method may raise `SupervisorUnavailable`.
     """
 
-    def __init__(self, keeper: CatalogKeeper, engine: Engine, monitor: HealthMonitor) -> None:
+    def __init__(self, keeper: CatalogKeeper, engine: Engine, monitor: HealthMonitor, intents: Intents) -> None:
+        self._intents = intents
         self._keeper = keeper
         self._engine = engine
         self._monitor = monitor
@@ -92,6 +94,20 @@ class Conditions:
             and not _is_restarted(process)
         ]
 
+    def find_unwanted(self, plugin_id: str) -> str | None:
+        """A plugin that must be started for a queued one, and that an operator has stopped; None if there is none."""
+        visited: set[str] = set()
+        to_visit = [plugin_id]
+        while to_visit:
+            requirements = self._keeper.get_requirements(to_visit.pop(), queued=True)
+            for name in self.list_to_start(requirements):
+                if self._find_stopper(name):
+                    return name
+                if name not in visited:
+                    visited.add(name)
+                    to_visit.append(name)
+        return None
+
     def check(self, requirements: Mapping[str, Requirement]) -> None:
         """Raise `DependencyFailed` if a condition cannot be met any more."""
         for need in self.judge(requirements):
@@ -119,11 +135,7 @@ class Conditions:
 
     def describe_wait(self, needs: Sequence[Need]) -> str:
         """What a queued plugin waits for."""
-        waits = [
-            f"{need.dependency!r} {_AWAITED[need.requirement.condition]}{self._describe_health(need)}"
-            for need in needs
-            if need.verdict is not Verdict.MET
-        ]
+        waits = [self._describe_awaited(need) for need in needs if need.verdict is not Verdict.MET]
         return f"it waits for {_join(waits)}" if waits else ""
 
     def describe_lack(self, needs: Sequence[Need]) -> str:
@@ -138,6 +150,16 @@ class Conditions:
                     lack = "has not completed"
                 texts.append(f"its dependency {need.dependency!r} {lack}")
         return "; ".join(texts)
+
+    def _describe_awaited(self, need: Need) -> str:
+        if need.verdict is Verdict.FAILED and (stopper := self._find_stopper(need.dependency)):
+            return f"{need.dependency!r}, which {stopper!r} has stopped"
+        return f"{need.dependency!r} {_AWAITED[need.requirement.condition]}{self._describe_health(need)}"
+
+    def _find_stopper(self, plugin_id: str) -> str:
+        """Who wants a plugin to be stopped; empty if nobody does."""
+        intent = self._intents.all.get(plugin_id)
+        return intent.by if intent is not None and intent.wanted == "stopped" else ""
 
     def _describe_health(self, need: Need) -> str:
         """Why a dependency that runs is not ready, in parentheses, if a check of it is down."""

@@ -47,6 +47,7 @@ class Scheduler:
         self._starts = starts
         self._is_open = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._held: dict[str, str] = {}  # queued at boot, and the plugin that they wait for, which is not wanted
         self._again: set[str] = set()  # something has changed while the plugin's task was under way
 
     def open(self) -> None:
@@ -66,8 +67,9 @@ class Scheduler:
             self.look_at_all()
         elif self._is_open and self._engine.is_live:
             self._look_at(plugin_id)
-            for dependent in self._keeper.get_dependents(plugin_id):
-                self._look_at(dependent)
+            held = [name for name, unwanted in self._held.items() if unwanted == plugin_id]
+            for name in {*self._keeper.get_dependents(plugin_id), *held}:
+                self._look_at(name)
 
     def look_at_all(self) -> None:
         """Look at every queued plugin."""
@@ -124,7 +126,11 @@ class Scheduler:
     async def _serve(self, plugin_id: str, _accepted: asyncio.Event) -> None:
         """Start a queued plugin, queue what it needs, or give it up; in its turn, before which all may have changed."""
         process = self._engine.get(plugin_id)
+        self._held.pop(plugin_id, None)
         if not process.queued:
+            return
+        if process.queued == "boot" and (unwanted := self._conditions.find_unwanted(plugin_id)) is not None:
+            self._held[plugin_id] = unwanted  # nobody has asked for a start since it was stopped
             return
         awaited: Collection[str] = ()
         try:

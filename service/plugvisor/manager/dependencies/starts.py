@@ -45,6 +45,7 @@ class Starts:
         """
         self.failures.pop(plugin_id, None)
         to_queue = await self._preparation.prepare(plugin_id, awaited)
+        self._want(to_queue[:-1], by)
         async with self._intents.attempt(plugin_id, "running", by):
             return await (self._preparation.queue(to_queue) if to_queue else self._engine.start(plugin_id))
 
@@ -53,9 +54,17 @@ class Starts:
         # What can be rejected is rejected before the stop: a broken manifest, a full disk.
         self.failures.pop(plugin_id, None)
         to_queue = await self._preparation.prepare(plugin_id)
+        self._want(to_queue[:-1], by)
         async with self._intents.attempt(plugin_id, "running", by):
             if to_queue:
                 return await self._preparation.queue(to_queue, restart=plugin_id)
             await self._engine.begin_restart(plugin_id)
         accepted.set()
         return await self._engine.wait_spawned(plugin_id)
+
+    def _want(self, plugin_ids: Collection[str], by: str) -> None:
+        """Plugins are started because somebody wants one that requires them: an earlier stop counts no more."""
+        for plugin_id in plugin_ids if by else ():
+            intent = self._intents.all.get(plugin_id)
+            if intent is not None and intent.wanted == "stopped":
+                self._intents.drop(plugin_id)

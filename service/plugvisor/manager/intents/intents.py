@@ -157,6 +157,10 @@ class Intents:
         """Have the manifest decide about a plugin again; raises `StoreUnavailable`, and then nothing has changed."""
         await self._change_surely(self._intents, plugin_id)
 
+    def drop(self, plugin_id: str) -> None:
+        """Have the manifest decide about a plugin again, and store that soon."""
+        self._change(self._intents, plugin_id, None)
+
     async def enable(self, plugin_id: str) -> None:
         """Disable a plugin no more; raises `StoreUnavailable`, and then nothing has changed."""
         await self._change_surely(self._disabled, plugin_id)
