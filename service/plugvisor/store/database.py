@@ -107,7 +107,7 @@ class Database:
         return self._connection is not None and self._find_files() == self._files and not self._is_overwritten()
 
     def note_commit(self) -> None:
-        """Take note that this connection may have written to the file; called after each of its transactions."""
+        """Record how the file is now; called after each transaction, which may have written to it."""
         self._written = _find_version(self._path)
 
     def _is_overwritten(self) -> bool:

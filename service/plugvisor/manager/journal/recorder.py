@@ -195,10 +195,8 @@ class Recorder:
     # -- the store
 
     def _on_replaced(self) -> None:
-        """There is another database; it is empty, or an older one."""
+        """There is another database: empty, an older copy, or the same one after all. `save` finds what is in it."""
         self.entries = 0
-        for entry in (*self._open.values(), *self._waiting):
-            entry.id = 0
         detail = "the database was removed or replaced"
         if self._store.set_aside != self._set_aside:
             self._set_aside = self._store.set_aside
