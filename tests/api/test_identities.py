@@ -93,6 +93,18 @@ def test_the_journal_says_who_has_changed_an_identity_and_who_was_not_allowed_to
     ]
 
 
+def test_the_journal_says_what_an_identity_was_given(shared: PlugvisorStack) -> None:
+    until = datetime(2100, 1, 1, tzinfo=UTC).astimezone().isoformat(timespec="microseconds")
+    shared.add_identity("given", "operator", plugins=["web-*", "db"], expires_at=until)
+
+    def list_details() -> list[str]:
+        entries = shared.get("/journal?kind=identity").json()["entries"]
+        return [entry["detail"] for entry in entries if entry.get("subject") == "given"]
+
+    wait_for(list_details, "the entry")
+    assert list_details() == [f"given: operator of web-* db, until {until}"]
+
+
 def test_the_name_of_who_adds_one_is_kept(shared: PlugvisorStack) -> None:
     boss = shared.add_identity("boss", "admin")
     assert shared.post("/identities", boss, json={"name": "by-boss", "role": "viewer"}).status_code == 200
@@ -114,7 +126,7 @@ VALID = {"name": "invalid", "role": "operator"}
         *(({**VALID, "name": name}, 422, "name") for name in ("a\n", "supervisorctl", "plugvisor")),
         *(({**VALID, "role": role}, 422, "role") for role in ("", "Admin", "root", None, ["admin"])),
         *(({**VALID, "plugins": value}, 422, "plugins") for value in ([], [""], ["a" * 65], ["a"] * 65)),
-        *(({**VALID, "plugins": [value]}, 422, "plugins") for value in ("web-*,db", "web-* db", "db\n")),
+        *(({**VALID, "plugins": [value]}, 422, "plugins") for value in ("web-*,db", "web-* db", "db\n", "[a]", "ä*")),
         *(({**VALID, "plugins": value}, 422, "plugins") for value in ("web-*", [1], None)),
         ({**VALID, "role": "viewer", "plugins": ["web-*"]}, 422, "plugins"),
         ({**VALID, "role": "admin", "plugins": ["web-*"]}, 422, "plugins"),

@@ -62,6 +62,7 @@ async def add_identity(request: Request[State], body: NewIdentity) -> Response:
     if body.role != "operator" and body.plugins != EVERY_PLUGIN:
         raise InvalidRequest("`plugins` can restrict the role operator alone", "plugins")
     identity = Identity(body.name, body.role, body.plugins, _read_expiry(body.expires_at))
+    request.scope["log_note"] = _word(identity)
     token = await request.state["identities"].add(identity, get_identity(request).name)
     return _issue(identity, token)
 
@@ -108,6 +109,13 @@ def _describe(identity: Identity, created_at: float | None = None, created_by: s
         created_by=created_by,
         expires_at=_format(identity.expires_at),
     )
+
+
+def _word(identity: Identity) -> str:
+    """What an identity is given, for the journal and the log."""
+    plugins = "" if identity.plugins == EVERY_PLUGIN else f" of {' '.join(identity.plugins)}"
+    until = "" if identity.expires_at is None else f", until {format_time(identity.expires_at)}"
+    return f"{identity.name}: {identity.role}{plugins}{until}"
 
 
 def _format(timestamp: float | None) -> str | UnsetType:

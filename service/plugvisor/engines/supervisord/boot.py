@@ -91,7 +91,7 @@ def lock_run_dir(settings: Settings) -> None:
     except OSError as error:
         raise ConfigurationError(
             f"cannot start: Plugvisor is running already with the run folder {str(settings.run_dir)!r}; use that one, "
-            "end it first, or set PLUGVISOR_RUN_DIR and PLUGVISOR_PORT for a second one"
+            "end it first, or set PLUGVISOR_RUN_DIR, PLUGVISOR_STATE_DIR and PLUGVISOR_PORT for a second one"
         ) from error
     os.dup2(descriptor, _LOCK_DESCRIPTOR)
     os.set_inheritable(_LOCK_DESCRIPTOR, True)  # dup2 does not if both are the same

@@ -46,14 +46,15 @@ Name = Annotated[
         extra={"rule": "must be 1 to 64 lower-case letters, digits, `.`, `_` or `-`, the first a letter or digit"},
     ),
 ]
-# Blanks and commas are what somebody writes between patterns, as if several could be one.
+# No other characters: "web-*,db" would be one pattern, which no id matches.
 Pattern = Annotated[
     str,
     Meta(
-        pattern=r"^[^\s,]+$(?!\n)",
-        max_length=64,
+        pattern=r"^[A-Za-z0-9_*?-]{1,64}$(?!\n)",
         description="an id, in which * is any text",
-        extra={"rule": "must be ids or patterns like web-*, each of its own, without blanks and commas"},
+        extra={
+            "rule": "must be ids or patterns like web-*, of letters, digits, `_`, `-`, `*` and `?`, at most 64 each"
+        },
     ),
 ]
 Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=64)]
