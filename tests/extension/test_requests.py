@@ -50,6 +50,18 @@ WAYS: dict[str, tuple[str, Callable[[str], list[Any]], str, Callable[[str], list
 }
 
 
+def test_a_request_is_kept_before_it_is_answered(shared: Supervisord, add: Callable[..., str]) -> None:
+    name = add()
+    kept = shared.root / REQUESTS_FILE
+    for _ in range(5):
+        shared.rpc("supervisor.startProcess", name, False)
+        assert json.loads(kept.read_text())[name]["wanted"] == "running"
+        wait_for(lambda: shared.describe(name)["state"] == RUNNING)
+        shared.rpc("supervisor.stopProcess", name, False)
+        assert json.loads(kept.read_text())[name]["wanted"] == "stopped"
+        wait_for(lambda: shared.describe(name)["state"] == STOPPED)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_start_and_a_stop(shared: Supervisord, add: Callable[..., str], reader: StreamReader, way: str) -> None:
     start, start_arguments, stop, stop_arguments = WAYS[way]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 0.05
-"""What changes within this time is published together, and does not delay the answer that has changed it."""
+"""How long after one publication the next may begin; the first is at once, for supervisord may restart at any time."""
 
 
 class BootStarts:
@@ -29,7 +29,7 @@ class BootStarts:
         """Why it could not be written at the last try: that is logged once."""
 
     def publish(self) -> None:
-        """Publish soon, in a thread, if it is another than before."""
+        """Publish, in a thread, if it is another than before."""
         self._is_due = True
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -46,11 +46,11 @@ class BootStarts:
 
     async def _run(self) -> None:
         while self._is_due:
-            await asyncio.sleep(PUBLISH_SECONDS)
             self._is_due = False
             starts = self._intents.starts
             if starts is not None and starts != self._published:
                 await self._write(starts)
+                await asyncio.sleep(PUBLISH_SECONDS)
         self._task = None
 
     async def _write(self, starts: dict[str, bool]) -> None:

@@ -59,6 +59,7 @@ class Requests:
         self._count = 0
         self._last = self._load()
         self._is_saved = True
+        self._has_saved_now = False
         # `plugvisor up` passes its settings on; what is not to be remembered now is not to be found by a later one
         self._is_kept = os.environ.get("PLUGVISOR_REMEMBER") != "false"
         self._group_stops: dict[str, _GroupStop] = {}
@@ -110,6 +111,7 @@ class Requests:
             elif now - stop.ended_at >= SETTLE_SECONDS:
                 self._note(name, "stopped", stop.asked_at)
         self._save()
+        self._has_saved_now = False
         ended = [stop.ended_at for stop in self._group_stops.values() if stop.ended_at is not None]
         return max(0.0, min(ended) + SETTLE_SECONDS - now) if ended else None
 
@@ -134,6 +136,9 @@ class Requests:
         self._is_saved = False
         self._group_stops.pop(name, None)
         self._on_change(name)
+        if not self._has_saved_now:  # before it is answered; of all that are asked for at once, the others in `step`
+            self._has_saved_now = True
+            self._save()
 
     def _load(self) -> dict[str, dict[str, Any]]:
         try:
