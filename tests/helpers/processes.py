@@ -49,10 +49,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def list_children(pid: int) -> list[int]:
-    """The children of a process; none if it is gone."""
+    """The children of a process, whichever of its threads has begun them; none if it is gone."""
+    children: list[int] = []
     with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            children += map(int, (thread / "children").read_text().split())
+    return children
 
 
 def read_command(pid: int) -> str:

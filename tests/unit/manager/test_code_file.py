@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import pytest
@@ -109,6 +110,29 @@ def test_an_unusable_file_changes_nothing_and_is_named_once(
     watch(path, scenario)
     assert caplog.text.count("stays what it was") == 1
     assert "two words" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.write_text("x" * 100_000)],
+    ids=["a pipe", "a device without end", "a large file"],
+)
+def test_what_is_in_the_place_of_the_file_holds_nothing_up(
+    tmp_path: Path, replace: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "code"
+    path.write_text("the-first-code-of-all")
+
+    async def scenario(identities: Identities) -> None:
+        path.unlink()
+        replace(path)
+        await wait_until(lambda: "no regular file" in caplog.text)
+        assert identities.find(b"the-first-code-of-all") is not None
+        path.unlink()
+        path.write_text("the-code-after-that")
+        await wait_until(lambda: identities.find(b"the-code-after-that") is not None)
+
+    watch(path, scenario)
 
 
 def test_without_a_file_there_is_nothing_to_watch() -> None:

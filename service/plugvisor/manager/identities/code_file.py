@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+import stat
+from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.admin_code import WEAK_CODE, AdminCode, read_code_file
 from plugvisor.errors import ConfigurationError
@@ -20,8 +21,17 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 
-Signature = tuple[int, int, int, int] | None
-"""By which a change of a file shows; None if there is no file."""
+LARGEST_BYTES = 4096
+
+
+class Signature(NamedTuple):
+    """By which a change of a file shows."""
+
+    inode: int
+    size: int
+    modified: int
+    changed: int
+    is_regular: bool
 
 
 class CodeFile:
@@ -34,8 +44,8 @@ class CodeFile:
         self._path = path
         self._identities = identities
         self._recorder = recorder
-        self._seen: Signature = None
-        self._taken: Signature = None
+        self._seen: Signature | None = None
+        self._taken: Signature | None = None
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -70,12 +80,16 @@ class CodeFile:
             self._seen = signature
             return None
         self._taken = signature
+        if signature is not None and (signature.size > LARGEST_BYTES or not signature.is_regular):
+            # nobody may ever write to a pipe, and a device may have no end
+            raise ConfigurationError(f"{str(path)!r} is no regular file, or larger than {LARGEST_BYTES} bytes")
         return read_code_file(path)
 
 
-def _sign(path: Path) -> Signature:
+def _sign(path: Path) -> Signature | None:
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    is_regular = stat.S_ISREG(status.st_mode)
+    return Signature(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, is_regular)
