@@ -58,7 +58,7 @@ signInForLog|Sign in to see its log|登录后查看日志
 signIn|Sign in|登录
 signOut|Sign out|退出登录
 adminCode|Token or admin code|令牌或管理员验证码
-signInText|With a token, or the admin code from the terminal. It is kept until this tab is closed.|使用令牌，或终端里的管理员验证码。它保留到此标签页关闭为止。
+signInText|With a token or the admin code from the terminal, kept until this tab is closed.|使用令牌，或终端里的管理员验证码。它保留到此标签页关闭为止。
 wrongCode|Wrong token or code.|令牌或验证码不正确。
 tooMany|Too many wrong codes. Try again in {0} s.|错误次数过多，请 {0} 秒后再试。
 codeRejected|The token or admin code is wrong or no longer valid. Sign in again.|令牌或管理员验证码不正确或已失效，请重新登录。
@@ -78,8 +78,8 @@ wanted_disabled|Disabled by {0}, {1}. It cannot be started until it is enabled.|
 forgetText|Then plugin.toml decides again|之后重新由 plugin.toml 决定
 forgetfulTitle|Changes are not remembered.|更改不会被记住。
 forgetfulText|They work, but may be lost at a restart, and the journal has a gap.|更改有效，但重启后可能丢失，活动记录会有缺口。
-setAsideTitle|What was remembered is lost.|记住的内容已丢失。
-setAsideText|The database was broken; it is now {0}.|数据库已损坏，现为 {0}。
+setAsideTitle|The database was broken.|数据库已损坏。
+setAsideText|It is now {0}; a new one has what could be read.|现为 {0}；能读出的内容已存入新库。
 journal||活动记录
 journalLost|The journal is interrupted.|活动记录已中断。
 older||更早
