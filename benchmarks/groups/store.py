@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store.intents import save_intent
+from plugvisor.store.tables.intents import save_intent
 from plugvisor.store.schema import open_database
 from plugvisor.store.store import Store
 
