@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.models.stored.intent import Intent
-from plugvisor.store.tables.intents import save_intent
 from plugvisor.store.schema import open_database
 from plugvisor.store.store import Store
+from plugvisor.store.tables.intents import save_intent
 
 from benchmarks.result import Result, Sample
 from benchmarks.rounds import run_alternately
