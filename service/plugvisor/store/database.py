@@ -57,6 +57,11 @@ class Database:
         assert self._connection is not None
         return self._connection
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
+
     def open(self, *, is_suspect: bool, is_condemned: bool = False) -> bool:
         """Lock the folder, and open the database or begin one.
 
@@ -106,13 +111,24 @@ class Database:
         """Whether what is open is what has the database's name, and so is what will be found after a restart."""
         return self._connection is not None and self._find_files() == self._files and not self._is_overwritten()
 
+    def receives_commits(self) -> bool:
+        """As `is_current`, of the files alone that a commit writes to.
+
+        Each system call of this thread may wait for the event loop's: there are two.
+        """
+        file, log = _find(self._path), _find(self._companions[0])
+        if file is None or log is None or (_identify(file), _identify(log)) != self._files[:2]:
+            return False
+        self.size_bytes = file.st_size + log.st_size
+        return _find_version(file) == self._written
+
     def note_commit(self) -> None:
         """Record how the file is now; called after each transaction, which may have written to it."""
-        self._written = _find_version(self._path)
+        self._written = _find_version(_find(self._path))
 
     def _is_overwritten(self) -> bool:
         """Whether somebody else has written to the file, as `cp` does: it may be another database, or part of one."""
-        return _find_version(self._path) != self._written
+        return _find_version(_find(self._path)) != self._written
 
     def close(self) -> None:
         """Close the connection; the lock is kept."""
@@ -162,11 +178,14 @@ class Database:
     def _find_files(self) -> tuple[_File | None, ...]:
         found = [_find(path) for path in (self._path, *self._companions, self._lock_path)]
         self.size_bytes = sum(status.st_size for status in found[:2] if status is not None)
-        return tuple(None if status is None else (status.st_dev, status.st_ino) for status in found)
+        return tuple(None if status is None else _identify(status) for status in found)
 
 
-def _find_version(path: Path) -> _Version | None:
-    status = _find(path)
+def _identify(status: os.stat_result) -> _File:
+    return status.st_dev, status.st_ino
+
+
+def _find_version(status: os.stat_result | None) -> _Version | None:
     return None if status is None else (status.st_size, status.st_mtime_ns)
 
 

@@ -128,7 +128,9 @@ class Writer:
 
     def _write(self, items: list[Item]) -> None:
         """Write some work, having opened the database if that is due; what fails because of the disk is kept."""
-        is_open = (self.database.is_current() and not self.is_suspect) or self._open()
+        # a commit checks by itself whether it reaches the file
+        is_current = self.database.is_open if items else self.database.is_current()
+        is_open = (is_current and not self.is_suspect) or self._open()
         attempts = 0
         while is_open:
             attempts += 1
@@ -196,8 +198,10 @@ class Writer:
         connection = self.database.connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [_do(item, connection) for item in items if not item.is_abandoned]
-            if not self.database.is_current():
+            is_alone = len(items) == 1
+            # one may be abandoned while those before it are done
+            outcomes = [_do(item, connection, is_alone=is_alone) for item in items if not item.is_abandoned]
+            if not self.database.receives_commits():
                 raise _Moved  # noqa: TRY301 - as an error of the commit
             connection.execute("COMMIT")
             self.database.note_commit()
@@ -221,18 +225,28 @@ class Writer:
         self._settle([Outcome(item, None, StoreUnavailable(why)) for item in items if item.future is not None])
 
 
-def _do(item: Item, connection: sqlite3.Connection) -> Outcome:
-    """Do some work, or undo it if it fails by itself; raises `sqlite3.Error` if the disk fails."""
-    connection.execute("SAVEPOINT work")
+def _do(item: Item, connection: sqlite3.Connection, *, is_alone: bool) -> Outcome:
+    """Do some work, or undo it if it fails by itself; raises `sqlite3.Error` if the disk fails.
+
+    Args:
+        is_alone: nothing else is in the transaction.
+    """
+    if not is_alone:
+        connection.execute("SAVEPOINT work")
     outcome: Outcome
     try:
         outcome = Outcome(item, item.work(connection), None)
     except Exception as error:
         if is_of_disk(error):
             raise
-        connection.execute("ROLLBACK TO work")
+        if is_alone:
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN")
+        else:
+            connection.execute("ROLLBACK TO work")
         if item.future is None:
             logger.exception("cannot write something to the store")
         outcome = Outcome(item, None, error)
-    connection.execute("RELEASE work")
+    if not is_alone:
+        connection.execute("RELEASE work")
     return outcome
