@@ -16,7 +16,7 @@ from plugvisor.models.stored.journal import LONGEST_COUNT_SECONDS, Facts, NewEnt
 from plugvisor.store.tables import journal as stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from plugvisor.manager.journal.open_entry import Key
     from plugvisor.store.store import Store
@@ -26,10 +26,6 @@ logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.08
 """Entries within this time are written together."""
-OFTEN_TIMES = 10
-"""What has happened so often is no news …"""
-OFTEN_GATHER_SECONDS = 1.0
-"""… and its count is written this late, unless there is news: a transaction costs more than what is in it."""
 RETRY_SECONDS = 1.0
 """How soon what the store has not taken is written again."""
 WINDOW_SECONDS = 300.0
@@ -127,25 +123,15 @@ class Recorder:
         if key is not None:
             self._open.move_to_end(key)
         self._waiting[found] = None
-        self._write_later([found])
+        self._write_later()
 
     # -- writing
 
-    def _write_later(self, entries: Iterable[OpenEntry]) -> None:
-        """Write what waits in a while, which depends on what has begun to wait."""
-        if self._writing is not None or self._is_closed:
-            return
-        if self._has_failed:
-            seconds = RETRY_SECONDS
-        else:
-            is_news = any(entry.times <= OFTEN_TIMES for entry in entries)
-            seconds = GATHER_SECONDS if is_news else OFTEN_GATHER_SECONDS
-        loop = asyncio.get_running_loop()
-        if self._timer is not None:
-            if self._timer.when() <= loop.time() + seconds:
-                return
-            self._timer.cancel()
-        self._timer = loop.call_later(seconds, self._begin_to_write)
+    def _write_later(self) -> None:
+        """Write what waits in a while."""
+        if self._writing is None and self._timer is None and not self._is_closed:
+            seconds = RETRY_SECONDS if self._has_failed else GATHER_SECONDS
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._begin_to_write)
 
     def _begin_to_write(self) -> None:
         self._timer = None
@@ -159,7 +145,7 @@ class Recorder:
             self._has_failed = True
         self._writing = None
         if self._waiting:
-            self._write_later(self._waiting)
+            self._write_later()
 
     async def _write(self) -> bool:
         """Write the first of those that wait; returns whether the store has taken them."""

@@ -8,7 +8,7 @@ import pytest
 from msgspec import UNSET
 from plugvisor.errors import StoreUnavailable
 from plugvisor.manager.journal import recorder as module
-from plugvisor.manager.journal.recorder import OFTEN_TIMES, WINDOW_SECONDS, Recorder
+from plugvisor.manager.journal.recorder import WINDOW_SECONDS, Recorder
 from plugvisor.models.plugin import LastExit
 from plugvisor.models.stored.journal import LONGEST_COUNT_SECONDS, Facts, NewEntry
 from plugvisor.store.store import Store
@@ -140,32 +140,6 @@ def test_an_hour_of_a_hundred_crash_loops_is_small(tmp_path: Path) -> None:
         assert desk.recorder.size_bytes < 1_000_000
 
     run(tmp_path, scenario)
-
-
-def test_a_count_waits_longer_once_it_is_no_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GATHER_SECONDS", 0.0)
-    monkeypatch.setattr(module, "OFTEN_GATHER_SECONDS", 3600.0)
-
-    async def scenario(desk: Desk) -> None:
-        for times in range(1, OFTEN_TIMES + 1):
-            desk.recorder.note(make_state("STARTING"))
-            assert [entry.times for entry in await desk.read()] == [times]
-        desk.saved.clear()
-        desk.recorder.note(make_state("STARTING"))
-        await let_tasks_run()
-        await desk.store.write(lambda _connection: None)
-        assert desk.saved == []
-        desk.recorder.note(make_state("FATAL"))  # what is news takes it along
-        await desk.read()
-        assert [entry.times for entry in desk.saved] == [OFTEN_TIMES + 1, 1]
-        desk.recorder.note(make_state("STARTING"))
-
-    run(tmp_path, scenario)
-
-    async def reading(desk: Desk) -> None:
-        assert [entry.times for entry in await desk.read()] == [OFTEN_TIMES + 2, 1]  # the last when it closed
-
-    run(tmp_path, reading)
 
 
 def test_an_unavailable_store_is_not_asked_more_often_for_what_is_new(
