@@ -75,8 +75,8 @@ class Operations:
         Args:
             operation: sets the event it is given when it can no longer be rejected.
             wait_seconds: wait at most this long after that; None: until it has ended.
-            is_shared: to ask for it twice is to ask for it once: a second click on the button succeeds as the first
-                does, if nothing else was asked for in between.
+            is_shared: who asks for the same while it is under way shares it: a second click on the button succeeds as
+                the first does, if nothing else was asked for in between.
 
         Returns:
             its result; None if it goes on.
@@ -85,7 +85,7 @@ class Operations:
             PlugvisorError: what the operation raised, its text begun with "cannot <verb> '<plugin>': ".
         """
         under_way = self._last.get(plugin_id)
-        if under_way is None or under_way.verb != verb or not (is_shared and under_way.is_shared):
+        if under_way is None or under_way.verb != verb or not under_way.is_shared:
             accepted = asyncio.Event()
             task = asyncio.create_task(self._take_turn(verb, plugin_id, operation(accepted)))
             under_way = self._last[plugin_id] = _UnderWay(verb, task, accepted, is_shared)

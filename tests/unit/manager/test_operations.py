@@ -96,7 +96,7 @@ def test_a_second_stop_shares_the_first_and_nothing_else_does() -> None:
             await let_tasks_run()
             operation.go()
         await asyncio.gather(*tasks)
-        assert [operation.began for operation in made] == [True, False, True, True, True, True, True, True]
+        assert [operation.began for operation in made] == [True, False, True, True, True, True, False, True]
         afterwards = Operation()
         afterwards.go()
         await operations.run("stop", "a", afterwards, is_shared=True)
