@@ -1,4 +1,4 @@
-"""What a request that changes something leaves in the journal, and the id by which it is found there."""
+"""Journal entries of requests that change something, and the ids of these requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VERBS = {("POST", "/identities"): "add", ("DELETE", "/identities/{name}"): "rem
 _FORGET = "forget"
 _LONGEST_ID = 64
 MOST_LISTED = 100
-"""So many ids of each kind of change are listed."""
+"""At most this many ids of each kind of change are listed."""
 
 
 def find_request_id(given: str) -> str:
@@ -44,19 +44,19 @@ def hide_tokens(text: str) -> str:
 
 
 def make_request_id_header(scope: Scope) -> Header:
-    """The header that tells a client the id."""
+    """The response header with the request's id."""
     return b"x-request-id", scope["request_id"].encode()
 
 
 def find_verb(method: str, path: str) -> str:
-    """What a route does, in one word."""
+    """The verb of a route, as the journal has it."""
     if (verb := _VERBS.get((method, path))) is not None:
         return verb
     return _FORGET if method == "DELETE" else path.rpartition("/")[2]
 
 
 def _shorten(changes: RefreshResult) -> tuple[RefreshResult, str | UnsetType]:
-    """What a refresh has found, and how much that is if it is too much to list."""
+    """The changes that a refresh has found, and if there are too many to list, their numbers in words."""
     lists = asdict(changes)
     if max(map(len, lists.values())) <= MOST_LISTED:
         return changes, UNSET

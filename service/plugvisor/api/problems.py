@@ -98,7 +98,7 @@ def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
 
 
 def find_code(result: object) -> str:
-    """What became of a plugin, in a word: the code of the problem if the result is an exception, else `ok`."""
+    """The code of the problem if a result is an exception, else `ok`."""
     return make_problem(result).code if isinstance(result, Exception) else "ok"
 
 

@@ -1,4 +1,4 @@
-"""What an identity may do, and with which plugins."""
+"""Checks the role of an identity, and the plugins that it may change."""
 
 from __future__ import annotations
 

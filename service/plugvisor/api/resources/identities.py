@@ -112,7 +112,7 @@ def _describe(identity: Identity, created_at: float | None = None, created_by: s
 
 
 def _word(identity: Identity) -> str:
-    """What an identity is given, for the journal and the log."""
+    """An identity's role, plugins and expiry, for the journal and the log."""
     plugins = "" if identity.plugins == EVERY_PLUGIN else f" of {' '.join(identity.plugins)}"
     until = "" if identity.expires_at is None else f", until {format_time(identity.expires_at)}"
     return f"{identity.name}: {identity.role}{plugins}{until}"

@@ -1,4 +1,4 @@
-"""What operators want of the plugins: disable, enable, and forget the intent."""
+"""Disabling and enabling plugins, and forgetting their intents."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _facts = msgspec.json.Decoder(Facts)
 
 
 async def list_entries(request: Request[State], query: JournalQuery) -> Response:
-    """What has happened, newest first."""
+    """The journal, newest first."""
     since, until = query.period
     which = Filter(query.plugin_id, query.kinds, since, until)
     after_id, limit = query.after_id, query.limit
