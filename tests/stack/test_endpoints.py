@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.helpers.stack import PlugvisorStack
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d")
-HISTORY = {"restarts", "last_exit", "retry_at"}
+HISTORY = {"restarts", "last_exit", "retry_at", "intent"}
 
 
 def without_history(told: dict[str, Any]) -> dict[str, Any]:
