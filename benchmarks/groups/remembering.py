@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.testbed import Testbed
 
 CONNECTIONS = 32
-ROUNDS = 15
+ROUNDS = 40
 ROUND_SECONDS = 0.4
 OPERATIONS = 200
 OPERATION_SECONDS = 8.0
