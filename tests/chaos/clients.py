@@ -136,7 +136,8 @@ class Clients:
                 response = http.post(path, headers=ADMIN)
             except httpx.TransportError as error:
                 self._activity.forget_end(name, may_start=starts)
-                self._intents.note_unknown(name, interval.began)
+                for other in (name, *(self._activity.requirements.closures[name] if starts else ())):
+                    self._intents.note_unknown(other, interval.began)
                 self._check_transport_error(path, error, interval.began)
                 return
             seconds = time.monotonic() - interval.began
@@ -145,7 +146,9 @@ class Clients:
                 self._intents.note(name, "stopped" if verb == "stop" else "running", interval.began)
             elif response.status_code >= 500 or code == "dependency_failed":  # it may have been begun all the same
                 self._intents.note_unknown(name, interval.began)
-            for other in self._activity.requirements.dependents[name] if dependents else ():
+            # a start also ends the stops of what is started for it
+            others = self._activity.requirements.closures[name] if starts else ()
+            for other in (*others, *(self._activity.requirements.dependents[name] if dependents else ())):
                 self._intents.note_unknown(other, interval.began)
             self.answers[f"{verb} {response.status_code} {code}".strip()] += 1
             if starts and self._may_wait(name) and response.status_code != 200:
@@ -259,7 +262,8 @@ class Clients:
         began = time.monotonic()
         with self._activity.doing(name, starts=verb != "stop", stops=verb == "stop"):
             self._activity.forget_end(name, may_start=verb != "stop")
-            self._intents.note_unknown(name, began)
+            for other in (name, *(self._activity.requirements.closures[name] if verb != "stop" else ())):
+                self._intents.note_unknown(other, began)
             head = f"POST /plugin/{name}/{verb} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {ADMIN_CODE}"
             try:
                 with socket.create_connection(("127.0.0.1", self._stack.port)) as client:

@@ -136,7 +136,7 @@ def test_a_dependency_that_is_not_wanted(plugvisor: PlugvisorStack) -> None:
     plugvisor.wait_for_status("needs-disabled", "error")
     waiting = plugvisor.status("needs-stopped")
     assert (waiting["status"], waiting["queued"], waiting["unmet"]) == ("starting", True, ["stopped"])
-    assert waiting["detail"] == "it waits for 'stopped', which 'ops' has stopped"
+    assert waiting["detail"] == "it waits for 'stopped' (stopped by 'ops')"
     assert plugvisor.status("stopped")["status"] == "stopped"
     plugvisor.post("/plugin/stopped/start").raise_for_status()
     plugvisor.wait_for_status("needs-stopped", "running")

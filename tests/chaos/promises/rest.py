@@ -92,7 +92,9 @@ class RestCheck:
 
     def _nothing_waits(self) -> bool:
         with contextlib.suppress(httpx.TransportError, httpx.HTTPStatusError):
-            return not any(one.get("queued") for one in self._read_statuses().values())
+            # what supervisorctl has added again waits, as at a boot, for what somebody has stopped
+            waiting = [one for one in self._read_statuses().values() if one.get("queued")]
+            return all("(stopped by " in one.get("detail", "") for one in waiting)
         return False
 
     def _check_ends(self) -> None:

@@ -426,7 +426,7 @@ def test_what_waits_goes_on_when_the_stop_is_forgotten(tmp_path: Path) -> None:
         await let_tasks_run()
         facts = setup.manager.facts("top")
         assert facts is not None
-        assert facts.note == "it waits for 'base', which 'ops' has stopped"
+        assert facts.note == "it waits for 'base' (stopped by 'ops')"
         assert setup.engine.get("base").state is STOPPED
         await setup.manager.switch.forget_intent("base")
         await wait_until(lambda: setup.engine.get("base").state is STARTING)

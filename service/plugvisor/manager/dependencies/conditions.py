@@ -153,7 +153,7 @@ class Conditions:
 
     def _describe_awaited(self, need: Need) -> str:
         if need.verdict is Verdict.FAILED and (stopper := self._find_stopper(need.dependency)):
-            return f"{need.dependency!r}, which {stopper!r} has stopped"
+            return f"{need.dependency!r} (stopped by {stopper!r})"
         return f"{need.dependency!r} {_AWAITED[need.requirement.condition]}{self._describe_health(need)}"
 
     def _find_stopper(self, plugin_id: str) -> str:
