@@ -226,7 +226,7 @@ def make_outcome(plugin_id: str, result: Result, message: str) -> Outcome:
 
 
 def make_intent(intent: Intent) -> IntentInfo:
-    """What is wanted of a plugin."""
+    """A plugin's intent, for the list and the statuses."""
     return IntentInfo(wanted=intent.wanted, by=intent.by, at=format_time(intent.at))
 
 

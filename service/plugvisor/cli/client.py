@@ -129,7 +129,7 @@ class EventStream:
 
     def __init__(self, client: Client, exchange: _Exchange, last_id: str) -> None:
         self.last_id = last_id
-        """What to resume from."""
+        """The id of the last event, for `Last-Event-ID`."""
         self._client = client
         self._exchange = exchange
 

@@ -128,7 +128,7 @@ def _print_line(at: str, entry: Mapping[str, Any], words: str) -> None:
 
 
 def describe(entry: Mapping[str, Any]) -> str:
-    """What has happened, and who did it."""
+    """An entry in words: what happened, and who did it."""
     words = []
     names = ("subject", "verb") if entry["kind"] == "service" else ("verb", "subject")
     words.append(" ".join(entry[name] for name in names if name in entry))

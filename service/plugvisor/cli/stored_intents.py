@@ -1,4 +1,4 @@
-"""What is remembered of the plugins, for `plugvisor up` and `render`, which run before there is a service."""
+"""Reads the stored intents for `plugvisor up` and `render`, which run before there is a service."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _write_intents(folder: Path, user: User | None, descriptor: int) -> NoReturn
             data = data[os.write(descriptor, data) :]
         status = 0
     finally:
-        os._exit(status)  # whatever was raised: the parent is told nothing
+        os._exit(status)  # whatever was raised: the parent reads nothing
 
 
 def _read(folder: Path) -> StoredIntents:

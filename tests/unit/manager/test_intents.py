@@ -440,6 +440,11 @@ def test_a_start_ends_the_stops_of_what_it_starts_too(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         await setup.manager.start("base", by="ops")
         await setup.manager.stop("base", by="ops")
+        setup.engine.errors["queue"] = StartFailed("the disk is full")
+        with pytest.raises(StartFailed):
+            await setup.manager.start("top", by="other")
+        assert setup.wanted()["base"] == ("stopped", "ops"), "nothing was started"
+        del setup.engine.errors["queue"]
         await setup.manager.start("top", by="other")
         await wait_until(lambda: setup.wanted() == {"top": ("running", "other")})
 

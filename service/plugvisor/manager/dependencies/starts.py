@@ -45,19 +45,21 @@ class Starts:
         """
         self.failures.pop(plugin_id, None)
         to_queue = await self._preparation.prepare(plugin_id, awaited)
-        self._want(to_queue[:-1], by)
         async with self._intents.attempt(plugin_id, "running", by):
-            return await (self._preparation.queue(to_queue) if to_queue else self._engine.start(plugin_id))
+            process = await (self._preparation.queue(to_queue) if to_queue else self._engine.start(plugin_id))
+        self._want(to_queue[:-1], by)
+        return process
 
     async def reload(self, plugin_id: str, by: str, accepted: asyncio.Event) -> Process:
         """Start a plugin again; see `Manager.reload`."""
         # What can be rejected is rejected before the stop: a broken manifest, a full disk.
         self.failures.pop(plugin_id, None)
         to_queue = await self._preparation.prepare(plugin_id)
-        self._want(to_queue[:-1], by)
         async with self._intents.attempt(plugin_id, "running", by):
             if to_queue:
-                return await self._preparation.queue(to_queue, restart=plugin_id)
+                process = await self._preparation.queue(to_queue, restart=plugin_id)
+                self._want(to_queue[:-1], by)
+                return process
             await self._engine.begin_restart(plugin_id)
         accepted.set()
         return await self._engine.wait_spawned(plugin_id)
