@@ -134,6 +134,7 @@ def test_an_unavailable_supervisord_is_readable_too(friendly: PlugvisorStack) ->
         wait_for(is_unavailable, "supervisord to be missed")
     finally:
         os.kill(friendly.supervisord_pid, signal.SIGCONT)
+    wait_for(lambda: friendly.http.get("/plugins").status_code == 200, "supervisord to answer again")
     response = answers[-1]
     assert "Retry-After" in response.headers
     assert_readable(response, FRIENDS[0])

@@ -360,9 +360,13 @@ def test_a_stream_ends_with_its_identity(shared: PlugvisorStack) -> None:
 
 
 def test_metrics(shared: PlugvisorStack) -> None:
-    text = shared.http.get("/metrics", headers=AUTH).text
-    values = dict(re.findall(r"^(plugvisor_(?:store|journal)_\w+) (\S+)$", text, re.MULTILINE))
-    assert values["plugvisor_store_up"] == "1.0"
-    assert values["plugvisor_store_errors_total"] == "0.0"
-    assert float(values["plugvisor_journal_entries"]) >= 1
-    assert float(values["plugvisor_journal_bytes"]) > 4096
+    def read_values() -> dict[str, float]:
+        text = shared.http.get("/metrics", headers=AUTH).text
+        found = re.findall(r"^(plugvisor_(?:store|journal)_\w+) (\S+)$", text, re.MULTILINE)
+        return {name: float(value) for name, value in found}
+
+    wait_for(lambda: read_values()["plugvisor_journal_entries"] >= 1, "the service's start to be in the journal")
+    values = read_values()
+    assert values["plugvisor_store_up"] == 1
+    assert values["plugvisor_store_errors_total"] == 0
+    assert values["plugvisor_journal_bytes"] > 4096

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.helpers.page import find_row
+from tests.helpers.page import find_row, reload
 from tests.helpers.stack import ADMIN_CODE
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def test_the_introduction_is_shown_until_it_is_dismissed(
     expect(welcome).to_contain_text(appearance.text("welcomeText"))
     welcome.get_by_role("button").click()
     expect(welcome).to_have_count(0)
-    page.reload()
+    reload(page)
     expect(find_row(page, "heartbeat")).to_be_visible()
     expect(welcome).to_have_count(0)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 from tests.helpers.accessibility import check_accessibility
+from tests.helpers.page import reload
 from tests.helpers.stack import ADMIN_CODE
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def test_who_did_what_to_a_plugin(
     page.locator(".head").get_by_role("button", name=appearance.text("reload")).click()
     expect(find_entry(page, appearance.text("reload"), by_admin)).to_have_count(1)
 
-    page.reload()
+    reload(page)
     entries = page.locator(".entries li")
     expect(entries).to_have_count(5)
     page.get_by_role("button", name=appearance.text("older")).click()
@@ -102,7 +103,7 @@ def test_the_whole_journal(
     expect(entries.first).to_contain_text("already_running")
     check_accessibility(page)
 
-    page.reload()
+    reload(page)
     expect(entries).to_have_count(2)
     page.get_by_label(appearance.text("kind"), exact=True).select_option("check")
     expect(page.locator(".journal .note")).to_have_text(appearance.text("nothingHappened"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.helpers.page import Appearance, find_row
+from tests.helpers.page import Appearance, find_row, reload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def test_they_can_be_chosen_and_are_kept(
     expect(html).to_have_attribute("lang", languages[appearance.language])
     page.get_by_role("button", name=appearance.text("language")).click()
     expect(html).to_have_attribute("lang", languages[other.language])
-    page.reload()
+    reload(page)
     expect(html).to_have_attribute("lang", languages[other.language])
     expect(find_row(page, "heartbeat").locator(".word")).to_have_text(other.text("running"))
     assert page.evaluate(background) != before

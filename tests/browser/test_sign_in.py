@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 from plugvisor.api.auth.gate import BURST
 
-from tests.helpers.page import find_row
+from tests.helpers.page import find_row, reload
 from tests.helpers.stack import ADMIN_CODE
 from tests.helpers.waiting import wait_for
 
@@ -75,7 +75,7 @@ def test_an_address_with_the_code_signs_in(
     stored = page.evaluate("[JSON.stringify(localStorage), document.cookie, document.documentElement.outerHTML]")
     assert ADMIN_CODE not in json.dumps(stored)
     assert page.evaluate("Object.values(sessionStorage)") == [ADMIN_CODE]
-    page.reload()
+    reload(page)
     expect(page.get_by_role("button", name=appearance.text("signOut"))).to_be_visible()
     other = page.context.new_page()
     other.goto(stack.url)

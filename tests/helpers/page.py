@@ -71,3 +71,13 @@ def launch_chromium(playwright: Playwright) -> Browser:
 def find_row(page: Page, plugin_id: str) -> Locator:
     """A plugin's row in the list."""
     return page.locator(f'.row[data-id="{plugin_id}"]')
+
+
+def reload(page: Page) -> None:
+    """Load the page again, until it is there: Chromium drops its scripts whenever a network interface changes."""
+    page.reload()
+    for _ in range(5):
+        if not page.locator("#top:empty").count():
+            return
+        page.reload()
+    raise AssertionError("the page stays empty")
