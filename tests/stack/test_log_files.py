@@ -75,12 +75,12 @@ def test_a_plugin_is_added_and_started_while_the_log_folder_is_gone(plugvisor: P
 def test_our_own_logs_go_on(shared: PlugvisorStack, add: Callable[..., str], name: str) -> None:
     plugin_id = add()
     path = shared.log_dir / f"{name}.log"
-    wait_for(path.exists, "the log to be there after another test has deleted it")
-    path.unlink()
 
     def write() -> bool:
         shared.post(f"/plugin/{plugin_id}/start")
         shared.post(f"/plugin/{plugin_id}/stop")
         return path.exists() and plugin_id in path.read_text()
 
+    wait_for(write, "the log to be there after another test has deleted it")
+    path.unlink()
     wait_for(write, "the log to go on")
