@@ -1,4 +1,4 @@
-"""The identities: who may ask, and for what."""
+"""The identities: tokens, roles and the plugins that each may change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
-"""How long what could not be loaded or saved waits, unless the store recovers before."""
+"""The pause before a failed load or save is repeated, unless the store recovers sooner."""
 TOKEN_PREFIX = "pv_"  # noqa: S105 - by which a scanner for secrets finds it
 _ALPHABET = string.ascii_letters + string.digits
 _TOKEN_CHARACTERS = 22

@@ -1,4 +1,4 @@
-"""What operators want of the plugins: what they have started, stopped and disabled."""
+"""The intents: which plugins operators have started, stopped and disabled."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SUPERVISORCTL = "supervisorctl"
 STORE_SECONDS = 1.0
 """How long an answer waits for the store."""
 RETRY_SECONDS = 1.0
-"""How soon what could not be stored is stored again."""
+"""The pause before a failed write is repeated."""
 _NOTHING: Mapping[str, Intent] = {}
 
 

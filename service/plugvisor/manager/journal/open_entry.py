@@ -20,11 +20,11 @@ _FORBIDDEN = "forbidden"
 
 
 def make_key(entry: NewEntry) -> Key | None:
-    """What entries have in common that are counted as one; None for a request, each of which is an entry.
+    """The key shared by entries that are counted as one; None for a request, which is always an entry of its own.
 
-    But those that a role does not permit are counted, or whoever has a token could fill the journal with them.
+    Requests that a role does not permit are counted: otherwise any token could fill the journal with them.
 
-    Not their details, nor when a process has ended: those differ from one time to the next.
+    Details and the time of a process's end are not part of it: they differ each time.
     """
     facts = entry.facts
     if entry.kind in _REQUESTS and facts.outcome != _FORBIDDEN:

@@ -32,7 +32,7 @@ _ENDED = (ProcessState.BACKOFF, ProcessState.EXITED, ProcessState.FATAL)
 
 
 class _Seen(NamedTuple):
-    """What of a process is worth an entry when it changes."""
+    """The fields of a process whose change is an entry."""
 
     state: ProcessState
     launches: int

@@ -27,19 +27,19 @@ logger = logging.getLogger(__name__)
 GATHER_SECONDS = 0.08
 """Entries within this time are written together."""
 RETRY_SECONDS = 1.0
-"""How soon what the store has not taken is written again."""
+"""The pause before a failed write is repeated."""
 WINDOW_SECONDS = 300.0
-"""What happens again within this time counts the entry up that there is."""
+"""An event that repeats within this time is counted on its existing entry."""
 MOST_OPEN = 4096
-"""So many entries can be counted up at a time."""
+"""The most entries that can be counted up at a time."""
 MOST_WAITING = 10_000
-"""So many entries wait for a store that is unavailable; further ones are only counted."""
+"""The most entries that wait for an unavailable store; further ones are only counted."""
 MOST_WRITTEN = 1000
 """In one transaction: other writes wait for it."""
 
 
 class Recorder:
-    """Takes entries from anywhere in the event loop, and has them written together.
+    """Takes entries from anywhere in the event loop and writes them in batches.
 
     What happens again and again is one entry, with a count. It can be counted up while the entries of other states of
     the same plugin are: a plugin that keeps crashing has one entry for each state that it goes through.

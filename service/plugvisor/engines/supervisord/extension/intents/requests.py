@@ -1,4 +1,4 @@
-"""What operators have asked of plugins by supervisor's own interface, for example with supervisorctl.
+"""Requests of operators by supervisor's own interface, for example with supervisorctl.
 
 The service remembers it as what is wanted of the plugin. Only requests are noted, never what becomes of a process: not
 a crash, a restart, the end of supervisord, or what the service itself asks for.
@@ -86,7 +86,7 @@ class Requests:
 
     @contextlib.contextmanager
     def stopping_group(self) -> Iterator[None]:
-        """What is stopped meanwhile is stopped as a group."""
+        """Treat every stop inside this context as part of a stop of the whole group."""
         self._is_group_stop = True
         try:
             yield
