@@ -49,6 +49,12 @@ def read_all(shared: PlugvisorStack, **query: Any) -> list[dict[str, Any]]:
         after = {"after": page["after"]}
 
 
+@pytest.fixture(autouse=True)
+def _shared_has_begun(shared: PlugvisorStack) -> None:
+    """Wait for the entry of the service's start, which is written soon after it."""
+    wait_for(lambda: read(shared, limit=1)["entries"], "the first entry")
+
+
 def wait_for_entry(shared: PlugvisorStack, plugin_id: str, **fields: Any) -> dict[str, Any]:
     """Wait until a plugin has an entry with these fields; returns the newest one."""
 
