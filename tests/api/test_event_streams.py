@@ -148,7 +148,8 @@ def test_clients_that_do_not_read_delay_no_end_either(plugvisor: PlugvisorStack)
             plugvisor.ctl("restart", "plugvisor")
             assert time.monotonic() - began < 4
             wait_for(lambda: listener.ended)
-            assert listener.ended == "cleanly"
+            # its response is complete; a browser drops an event of which it has only a part
+            assert listener.ended in ("cleanly", "in the middle of an event")
     wait_for(plugvisor.is_ready)
 
 
