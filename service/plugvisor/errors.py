@@ -23,6 +23,22 @@ PlugvisorError
 ├── DependencyFailed        start, reload: a plugin that it requires cannot be had
 ├── StartFailed             the process could not be spawned, or ended before it was running
 ├── StopTimeout             still alive after SIGKILL and the deadline
+├── NotInstalled            update, rollback, remove: the plugin's folder was put there by hand, or there is none
+├── AlreadyInstalled        install, without `replace`
+├── NoPreviousVersion       rollback
+├── InvalidPackage          it cannot be unpacked, or what is in it cannot be a plugin here
+├── ChecksumMismatch        the package is another than the client meant
+├── BuildFailed             the environment of a version could not be made
+├── OperationNotFound
+├── NotCancellable          the operation has ended, or has gone too far
+├── OperationCancelled      a client has cancelled the operation that was waited for
+├── OperationInterrupted    the service ended, or lost its worker, before the operation did
+├── TooManyOperations
+├── InstallationOff         there is no folder that plugins can be installed in
+├── StorageFull
+├── NotWritable             a manifest cannot be written by the plugins' user
+├── PreconditionFailed      the manifest is another than the client has read
+├── UnsupportedMediaType
 ├── IdentityNotFound
 ├── IdentityExists          there is one of this name
 ├── StoreUnavailable        what must be remembered cannot be
@@ -32,6 +48,13 @@ PlugvisorError
 `str(error)` is a sentence for a person: what could not be done, why, and what to do about it. It is sent to
 clients, so it contains no path of this machine and no value of an environment variable.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class PlugvisorError(Exception):
@@ -136,6 +159,10 @@ class PluginDisabled(PlugvisorError):
 class InvalidManifest(PlugvisorError):
     """The plugin's manifest is invalid."""
 
+    line: int | None = None
+    """Where, counted from 1, if that is known."""
+    column: int | None = None
+
 
 class AlreadyRunning(PlugvisorError):
     """A process of the plugin is running or starting."""
@@ -156,9 +183,92 @@ class DependencyFailed(PlugvisorError):
 class StartFailed(PlugvisorError):
     """The plugin's process could not be spawned, or ended before it was running."""
 
+    rolled_back: bool | None = None
+    """After an update: whether the version before is current again; None if there was no update."""
+    log: Sequence[str] = ()
+    """The last lines of the version that has not started."""
+
 
 class StopTimeout(PlugvisorError):
     """The plugin's process is still alive after SIGKILL and the deadline."""
+
+
+class NotInstalled(PlugvisorError):
+    """The plugin was put there by hand, or there is none, so that it has no versions."""
+
+
+class AlreadyInstalled(PlugvisorError):
+    """There is a plugin of this id, and the request does not say that it is to be replaced."""
+
+
+class NoPreviousVersion(PlugvisorError):
+    """There is no version to go back to."""
+
+
+class InvalidPackage(PlugvisorError):
+    """A package cannot be unpacked, or what is in it cannot be a plugin here."""
+
+    def __init__(self, message: str, entry: str | None = None) -> None:
+        super().__init__(message)
+        self.entry = entry
+        """The name of the entry that is refused, as text that JSON and a terminal can hold."""
+
+
+class ChecksumMismatch(PlugvisorError):
+    """The SHA-256 of the package is not the one that the client gave."""
+
+
+class BuildFailed(PlugvisorError):
+    """The environment of a version could not be made."""
+
+    def __init__(self, message: str, log: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.log = log
+        """The last lines of the build."""
+
+
+class OperationNotFound(PlugvisorError):
+    """There is no operation with this id, or it is no longer kept."""
+
+
+class NotCancellable(PlugvisorError):
+    """The operation has ended, or has gone too far to be cancelled."""
+
+
+class OperationCancelled(PlugvisorError):
+    """A client has cancelled the operation."""
+
+
+class OperationInterrupted(PlugvisorError):
+    """The service ended, or lost the process that does the work, before the operation did."""
+
+    retry_after_seconds = 2
+
+
+class TooManyOperations(PlugvisorError):
+    """Too many uploads or operations are under way."""
+
+    retry_after_seconds = 10
+
+
+class InstallationOff(PlugvisorError):
+    """There is no folder in which plugins can be installed."""
+
+
+class StorageFull(PlugvisorError):
+    """There is no space for a package, a version, its environment or a manifest."""
+
+
+class NotWritable(PlugvisorError):
+    """A manifest cannot be written by the user that runs the plugins."""
+
+
+class PreconditionFailed(PlugvisorError):
+    """What is to be changed is no longer what the client has read."""
+
+
+class UnsupportedMediaType(PlugvisorError):
+    """The body of a request is of another type than the route takes."""
 
 
 class IdentityNotFound(PlugvisorError):

@@ -58,6 +58,9 @@ VARIABLES = (
         "PLUGVISOR_HOSTS", "none", "comma-separated hosts that clients can name: name[:port], *.domain, or * for any"
     ),
     Variable("PLUGVISOR_PLUGINS_DIR", "plugins", "folder with one folder per plugin"),
+    Variable("PLUGVISOR_INSTALL_DIR", "the plugins folder, if it is writable", "folder that plugins are installed in"),
+    Variable("PLUGVISOR_PACKAGE_MB", "200", "largest package that can be installed, in megabytes"),
+    Variable("PLUGVISOR_BUILD_SECONDS", "600", "how long making the environment of a plugin may take"),
     Variable("PLUGVISOR_RUN_DIR", "a per-user runtime folder", "sockets, pid file and generated programs"),
     Variable("PLUGVISOR_LOG_DIR", "<run_dir>/log", "one log file per plugin, rotated"),
     Variable(
@@ -126,6 +129,11 @@ class Settings:
     """The words of `PLUGVISOR_RUNNER`, with placeholders; None for the built-in runner."""
     supervisor_url: str = field(repr=False)
     """It can contain a password."""
+    install_dir: Path | None = None
+    """Folder that plugins are installed in; None for the plugins folder, if it is writable."""
+    package_mb: int = 200
+    """Of the largest package."""
+    build_seconds: int = 600
     page_dir: Path | None = None
     """Folder of another front end; None for the built-in page."""
     hosts: tuple[str, ...] = ()
@@ -157,6 +165,7 @@ class Settings:
             return environ.get(name) or default
 
         page_dir = get("PLUGVISOR_PAGE_DIR", "")
+        install_dir = get("PLUGVISOR_INSTALL_DIR", "")
         users = read_users(get("PLUGVISOR_SERVICE_USER", ""), get("PLUGVISOR_PLUGIN_USER", ""))
         is_root = os.geteuid() == 0
         default_run_dir = ROOTS_RUN_DIR if users and is_root else find_default_run_dir(environ)
@@ -168,6 +177,9 @@ class Settings:
             host=read_host(get("PLUGVISOR_HOST", "127.0.0.1")),
             port=read_port(get("PLUGVISOR_PORT", "48916")),
             plugins_dir=read_path("PLUGVISOR_PLUGINS_DIR", get("PLUGVISOR_PLUGINS_DIR", "plugins")),
+            install_dir=read_path("PLUGVISOR_INSTALL_DIR", install_dir) if install_dir else None,
+            package_mb=read_count("PLUGVISOR_PACKAGE_MB", get("PLUGVISOR_PACKAGE_MB", "200"), 100_000),
+            build_seconds=read_count("PLUGVISOR_BUILD_SECONDS", get("PLUGVISOR_BUILD_SECONDS", "600"), 86_400),
             run_dir=run_dir,
             log_dir=read_folder("PLUGVISOR_LOG_DIR", get("PLUGVISOR_LOG_DIR", str(default_log_dir))),
             cors_origins=read_origins(environ.get("PLUGVISOR_CORS_ORIGINS", "")),
@@ -196,6 +208,9 @@ class Settings:
             "PLUGVISOR_PORT": str(self.port),
             "PLUGVISOR_HOSTS": ",".join(self.hosts),
             "PLUGVISOR_PLUGINS_DIR": str(self.plugins_dir),
+            "PLUGVISOR_INSTALL_DIR": str(self.install_dir or ""),
+            "PLUGVISOR_PACKAGE_MB": str(self.package_mb),
+            "PLUGVISOR_BUILD_SECONDS": str(self.build_seconds),
             "PLUGVISOR_RUN_DIR": str(self.run_dir),
             "PLUGVISOR_LOG_DIR": str(self.log_dir),
             "PLUGVISOR_CORS_ORIGINS": ",".join(self.cors_origins),

@@ -31,6 +31,8 @@ from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
 from plugvisor.manager.identities.code_file import CodeFile
 from plugvisor.manager.identities.identities import Identities
+from plugvisor.manager.installation.configurations import Configurations
+from plugvisor.manager.installation.installations import Installations
 from plugvisor.manager.intents.intents import Intents
 from plugvisor.manager.journal.journal import Journal
 from plugvisor.manager.limit_watch import LimitWatch
@@ -81,6 +83,9 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         limit_watch = LimitWatch(engine)
         limit_watch.open()
         await journal.open(manager, engine)
+        installations = Installations(manager, engine, store, journal.recorder, settings)
+        configurations = Configurations(manager, engine, installations, journal.recorder, settings)
+        await installations.open()
         journal_streams = JournalStreams(store, journal.recorder)
         webhooks = Webhooks(settings.webhooks, webhook_secret, store, manager, engine)
         await webhooks.open()
@@ -94,6 +99,8 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
             engine=engine,
             manager=manager,
             monitor=manager.monitor,
+            installations=installations,
+            configurations=configurations,
             views=views,
             events=events,
             logs=LogReader(manager, settings.log_dir),
@@ -107,6 +114,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
             webhooks=webhooks,
         )
         await webhooks.close()
+        await installations.close()
         await code_file.close()
         await limit_watch.close()
         await sampler.close()

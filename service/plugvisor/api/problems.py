@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from starlette.exceptions import HTTPException
 
 from plugvisor import errors
@@ -41,6 +41,22 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.DependencyFailed: (HTTPStatus.CONFLICT, "dependency_failed"),
     errors.StartFailed: (HTTPStatus.INTERNAL_SERVER_ERROR, "start_failed"),
     errors.StopTimeout: (HTTPStatus.GATEWAY_TIMEOUT, "stop_timeout"),
+    errors.NotInstalled: (HTTPStatus.CONFLICT, "not_installed"),
+    errors.AlreadyInstalled: (HTTPStatus.CONFLICT, "already_installed"),
+    errors.NoPreviousVersion: (HTTPStatus.CONFLICT, "no_previous_version"),
+    errors.InvalidPackage: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_package"),
+    errors.ChecksumMismatch: (HTTPStatus.UNPROCESSABLE_ENTITY, "checksum_mismatch"),
+    errors.BuildFailed: (HTTPStatus.UNPROCESSABLE_ENTITY, "build_failed"),
+    errors.OperationNotFound: (HTTPStatus.NOT_FOUND, "operation_not_found"),
+    errors.NotCancellable: (HTTPStatus.CONFLICT, "not_cancellable"),
+    errors.OperationCancelled: (HTTPStatus.CONFLICT, "cancelled"),
+    errors.OperationInterrupted: (HTTPStatus.SERVICE_UNAVAILABLE, "interrupted"),
+    errors.TooManyOperations: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_operations"),
+    errors.InstallationOff: (HTTPStatus.NOT_IMPLEMENTED, "not_supported"),
+    errors.StorageFull: (HTTPStatus.INSUFFICIENT_STORAGE, "insufficient_storage"),
+    errors.NotWritable: (HTTPStatus.CONFLICT, "read_only"),
+    errors.PreconditionFailed: (HTTPStatus.PRECONDITION_FAILED, "precondition_failed"),
+    errors.UnsupportedMediaType: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
     errors.IdentityNotFound: (HTTPStatus.NOT_FOUND, "identity_not_found"),
     errors.IdentityExists: (HTTPStatus.CONFLICT, "identity_exists"),
     errors.StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "store_unavailable"),
@@ -58,6 +74,11 @@ _ABOUT_ONE_PLUGIN = (
     errors.DependencyFailed,
     errors.StartFailed,
     errors.StopTimeout,
+    errors.NotInstalled,
+    errors.AlreadyInstalled,
+    errors.NoPreviousVersion,
+    errors.NotWritable,
+    errors.PreconditionFailed,
     errors.Forbidden,
 )
 _HTTP_CODES = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
@@ -88,6 +109,11 @@ def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
             dependency=getattr(error, "dependency", None) or UNSET,
             parameter=getattr(error, "parameter", None) or UNSET,
             role=getattr(error, "role", None) or UNSET,
+            entry=getattr(error, "entry", None) or UNSET,
+            line=getattr(error, "line", None) or UNSET,
+            column=getattr(error, "column", None) or UNSET,
+            rolled_back=_or_unset(getattr(error, "rolled_back", None)),
+            log=tuple(getattr(error, "log", ())) or UNSET,
             retry_after=getattr(error, "retry_after_seconds", UNSET),
         )
     status, code, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", _DEFECT
@@ -95,6 +121,10 @@ def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
         status = HTTPStatus(error.status_code)
         code, detail = _HTTP_CODES.get(status, "invalid_request"), _HTTP_DETAILS.get(status, error.detail)
     return Problem(type="about:blank", title=status.phrase, status=status, detail=detail, code=code)
+
+
+def _or_unset(value: bool | None) -> bool | UnsetType:
+    return UNSET if value is None else value
 
 
 def find_code(result: object) -> str:

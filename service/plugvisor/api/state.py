@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.checks.monitor import HealthMonitor
     from plugvisor.manager.identities.identities import Identities
+    from plugvisor.manager.installation.configurations import Configurations
+    from plugvisor.manager.installation.installations import Installations
     from plugvisor.manager.intents.intents import Intents
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
@@ -46,6 +48,8 @@ class State(TypedDict):
     engine: Engine
     manager: Manager
     monitor: HealthMonitor
+    installations: Installations
+    configurations: Configurations
     views: Views
     events: EventHub
     logs: LogReader

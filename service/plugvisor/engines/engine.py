@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from socket import socket
     from typing import Literal
 
     from plugvisor.logs.files import LogFiles
@@ -171,4 +172,15 @@ class Engine(Protocol):
 
         Args:
             launches: the launch that is meant; `NotRunning` is raised if it is over.
+        """
+
+    # -- installation
+
+    async def open_worker(self, timeout_seconds: float) -> socket:
+        """Have a worker of the install folder started as the plugins' user; returns a connection to it.
+
+        The worker, and all that it has started, is ended when the connection or the time is over.
+
+        Raises:
+            StorageFull, OperationInterrupted: it could not be started.
         """

@@ -6,6 +6,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from plugvisor.models.body import Body, Count, OptionalText, Time
 
+Number = Annotated[int, Meta(ge=1)]
+
 
 class Problem(Body, frozen=True, kw_only=True):
     """An error: `detail` is for a person, all other members are for programs."""
@@ -21,6 +23,15 @@ class Problem(Body, frozen=True, kw_only=True):
         UNSET
     )
     role: Annotated[OptionalText, Meta(description="the role that the request needs")] = UNSET
+    entry: Annotated[OptionalText, Meta(description="the entry of the package that is refused")] = UNSET
+    line: Annotated[Number | UnsetType, Meta(description="where the manifest is invalid")] = UNSET
+    column: Annotated[Number | UnsetType, Meta(description="where in the line, if that is known")] = UNSET
+    rolled_back: Annotated[
+        bool | UnsetType, Meta(description="after an update: whether the version before is current again")
+    ] = UNSET
+    log: Annotated[tuple[str, ...] | UnsetType, Meta(description="the last lines of the build, or of the plugin")] = (
+        UNSET
+    )
     retry_after: Annotated[Count | UnsetType, Meta(description="seconds, as in the header Retry-After")] = UNSET
 
 

@@ -84,6 +84,14 @@ MIGRATIONS = (
         plugin_id TEXT PRIMARY KEY
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE operation (
+        id TEXT PRIMARY KEY,
+        begun_at REAL NOT NULL,
+        state TEXT NOT NULL,
+        body BLOB NOT NULL                -- JSON
+    ) WITHOUT ROWID;
+    """,
 )
 """Number N leads from version N to N + 1."""
 

@@ -36,6 +36,7 @@ from plugvisor.models.process import Process, ProcessState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from socket import socket
     from typing import Literal
 
     from plugvisor.models.manifest import Manifest
@@ -242,6 +243,10 @@ class SupervisordEngine:
         """Run the command of a check."""
         begin = partial(self._change, "plugins.execute", plugin_id, launches, check, float(timeout_seconds))
         return await self._table.executions.run(begin, timeout_seconds + KILL_GRACE_SECONDS)
+
+    async def open_worker(self, timeout_seconds: float) -> socket:
+        """Have a worker of the install folder started."""
+        raise NotImplementedError(timeout_seconds)
 
     async def _change(self, method: str, *parameters: str | float | list[str]) -> None:
         """Call a method of the extension; return when the process table shows what it has done."""

@@ -1,0 +1,1 @@
+"""The endpoints of installation: packages, versions and operations."""

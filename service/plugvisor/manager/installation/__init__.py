@@ -1,0 +1,1 @@
+"""Plugins come and go: installing, updating, rolling back, removing, and writing manifests."""

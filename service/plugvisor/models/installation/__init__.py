@@ -1,0 +1,1 @@
+"""What installing, updating and configuring plugins takes and leads to."""
