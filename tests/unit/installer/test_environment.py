@@ -279,6 +279,12 @@ def test_what_a_failing_build_has_printed_is_in_the_log(builder: Builder) -> Non
     assert any("no wheel" in line for line in refused.log)
 
 
+def test_an_editable_requirement_is_built_like_any_other(builder: Builder) -> None:
+    version = builder.write_version("plugin", "-e ./built")
+    write_source(version / "built", "print('this is a wheel')")
+    assert any("this is a wheel" in line for line in builder.refuse(version).log)
+
+
 def test_of_a_flood_the_first_and_last_lines_are_kept(builder: Builder) -> None:
     version = builder.write_version("plugin", "./built")
     write_source(version / "built", "for number in range(100_000): print('line', number)")
