@@ -178,6 +178,7 @@ class Uploads:
                 with contextlib.suppress(OSError):
                     shutil.rmtree(entry) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
 
     def _open_file(self) -> tuple[int, int]:
         """Open a new file twice, to write and to read; from then on it has no name."""
