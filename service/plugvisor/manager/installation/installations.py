@@ -57,6 +57,11 @@ class Installations:
         self._recorder = recorder
         self._settings = settings
 
+    @property
+    def why_off(self) -> str:
+        """Why nothing can be installed, in words; empty if it can."""
+        return ""
+
     async def open(self) -> None:
         """Begin to recover what a crash has left, as soon as the engine answers; nothing is raised."""
 
