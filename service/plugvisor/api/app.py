@@ -21,7 +21,7 @@ from plugvisor.api.http.body_limit import BodyLimit
 from plugvisor.api.http.fast_paths import FastPaths
 from plugvisor.api.http.static import make_page_routes
 from plugvisor.api.http.threads import DEFAULT_THREADS, start_thread_pool
-from plugvisor.api.problems import respond_to_error
+from plugvisor.api.problems import make_problem, respond_to_error
 from plugvisor.api.resources.journal.streams import JournalStreams
 from plugvisor.api.resources.logs.files import LogReader
 from plugvisor.api.resources.logs.streams import LogStreams
@@ -83,7 +83,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         limit_watch = LimitWatch(engine)
         limit_watch.open()
         await journal.open(manager, engine)
-        installations = Installations(manager, engine, store, journal.recorder, settings)
+        installations = Installations(manager, engine, store, journal.recorder, settings, make_problem=make_problem)
         configurations = Configurations(manager, engine, installations, journal.recorder, settings)
         installations.registry.on_change.append(partial(events.announce_operation, installations.registry))
         await installations.open()
