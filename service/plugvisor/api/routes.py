@@ -137,7 +137,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="DELETE", path="/plugin/{plugin_id}", handler=versions.uninstall_plugin, answers=_OPERATED,
           role="admin", query=queries.UninstallQuery, errors=(PluginNotFound, *_OPERATION_ERRORS)),
     Route(method="GET", path="/plugin/{plugin_id}/versions", handler=versions.list_versions, answers=_json(Versions),
-          role="admin", errors=(PluginNotFound, errors.InstallationOff)),
+          role="admin", errors=(PluginNotFound, errors.NotInstalled)),
     Route(method="GET", path="/operations", handler=operations.list_operations, answers=_json(OperationList),
           role="admin", query=queries.OperationsQuery, errors=(InvalidRequest,)),
     Route(method="GET", path="/operations/{operation_id}", handler=operations.show_operation,

@@ -205,9 +205,10 @@ class InstallFolder:
                 remove_tree(name, self.staging)
 
     def _forget_placed(self, session_name: str, plugin_id: str) -> None:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), open_folder(
-            session_name, self.staging
-        ) as session:
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            open_folder(session_name, self.staging) as session,
+        ):
             for note in os.listdir(session):
                 owner, _, version = note.partition(NOTE)
                 if VERSION.fullmatch(version) and PLUGIN_ID.fullmatch(owner) and plugin_id in ("", owner):
@@ -220,7 +221,9 @@ class InstallFolder:
             return
         with self.open_plugin(plugin_id) as plugin:
             record = read_record(plugin)
-            names = set((record or {}).get("versions", {})) | set(((record or {}).get(BEFORE) or {}).get("versions", {}))
+            names = set((record or {}).get("versions", {})) | set(
+                ((record or {}).get(BEFORE) or {}).get("versions", {})
+            )
             if is_folder(VERSIONS, plugin) and version not in names:
                 with open_folder(VERSIONS, plugin) as versions:
                     if exists(version, versions):
