@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.helpers.event_client import open_events
-from tests.helpers.packages import make_plugin_package
+from tests.helpers.packages import make_endless_package, make_plugin_package
 from tests.helpers.stack import ADMIN_CODE, QUICK, run_stack
 from tests.helpers.waiting import wait_for
 
@@ -167,6 +168,25 @@ def test_one_that_has_ended_cannot_be_cancelled(plugvisor: PlugvisorStack) -> No
     assert (response.status_code, response.json()["code"]) == (409, "not_cancellable")
     for response in (remove(plugvisor, "/operations/gone"), plugvisor.get("/operations/gone")):
         assert (response.status_code, response.json()["code"]) == (404, "operation_not_found")
+
+
+def test_one_that_is_cancelled(plugvisor: PlugvisorStack) -> None:
+    with make_endless_package("cancelled") as package, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(install, plugvisor, package, **WAIT)
+
+        def find() -> str | None:
+            operations = plugvisor.get("/operations", params={"plugin_id": "cancelled"}).json()["operations"]
+            return next((each["id"] for each in operations if each["phase"] == "environment"), None)
+
+        operation_id = wait_for(find, "the environment to be built")
+        response = remove(plugvisor, f"/operations/{operation_id}")
+        assert (response.status_code, response.json()["state"]) == (200, "cancelled"), response.text
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["code"]) == (409, "cancelled")
+    assert answer.json()["operation_id"] == operation_id
+    assert plugvisor.get("/plugin/cancelled/versions").status_code == 404
+    entries = plugvisor.get("/journal", params={"kind": "operation"}).json()["entries"]
+    assert "cancel" in [entry["verb"] for entry in entries]
 
 
 def test_streams_say_how_it_gets_on_and_not_who_does_it(plugvisor: PlugvisorStack) -> None:
