@@ -8,6 +8,7 @@ fake_supervisor  `FakeSupervisor`, the two sockets of a supervisord: XML-RPC and
 hostile_strings  strategies for strings that mean something to a shell, to supervisord or to whoever quotes them
 log_clients      clients that follow a plugin's log, by events or by a WebSocket
 manifests        `make_manifest`, with defaults
+packages         `make_package`, an archive of files; `make_plugin_package`, one that can be installed
 page             Chromium, the page's texts and rows, and `Appearance`: language, theme and width
 page_events      `PageEvents`: what the page shows, from the test in place of `GET /events`; `make_item`
 plugin_code      the code of plugins: one that obeys, one that takes its time, one that ignores SIGTERM
