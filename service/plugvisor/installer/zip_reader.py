@@ -175,9 +175,9 @@ def _describe(file: BinaryIO, record: _Record) -> Entry:
         if kind is Kind.LINK or stat.S_ISREG(mode) or size_bytes:
             raise refuse_entry(name, "is a folder by its name, but not otherwise")
         kind = Kind.FOLDER
-    if kind is Kind.FOLDER:
-        for _ in _read_content(file, record):
-            raise refuse_entry(name, "is a folder with content")
+    # an empty content may be two bytes, compressed
+    if kind is Kind.FOLDER and any(_read_content(file, record)):
+        raise refuse_entry(name, "is a folder with content")
     if kind is not Kind.LINK:
         return Entry(name, kind, size_bytes, is_executable=bool(mode & stat.S_IXUSR))
     target = bytearray()

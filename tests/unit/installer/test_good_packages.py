@@ -171,6 +171,7 @@ def test_what_is_just_allowed_is_unpacked(kind: Kind, tmp_path: Path) -> None:
         "/".join(["n" * 250, "n" * 250, "n" * 250, "n" * 250, "n" * 20]): "1024 bytes",
         "zeros": bytes((1 << 20) - 2 * len(manifest)),
         "two..dots": "",
+        "folder/": "",
         "...": "",
         ".hidden/.venv/x": "only that of the root is ours",
         "C": "no drive",

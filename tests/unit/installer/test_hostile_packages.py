@@ -128,7 +128,7 @@ def test_contents_have_a_limit_of_their_own(surroundings: Surroundings, monkeypa
 
 
 @pytest.fixture
-def whole() -> dict[Kind, bytes]:
+def whole(tmp_path: Path) -> dict[Kind, bytes]:
     """A package of each kind, of some size."""
     source = random.Random(1)
     files: Files = {
@@ -139,7 +139,12 @@ def whole() -> dict[Kind, bytes]:
         "random": source.randbytes(700),
         "last": b"x",
     }
-    return {kind: make_package(files, kind, top="echo") for kind in KINDS}
+    packages = {kind: make_package(files, kind, top="echo") for kind in KINDS}
+    for package in packages.values():
+        (tmp_path / "package").write_bytes(package)
+        with (tmp_path / "package").open("rb") as file:
+            assert check(file.fileno()).entries == len(files)
+    return packages
 
 
 @pytest.mark.parametrize("kind", KINDS)
