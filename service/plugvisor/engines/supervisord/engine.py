@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.supervisord.client import SupervisorClient
 from plugvisor.engines.supervisord.faults import (
+    NO_STREAM,
     RUN_FOLDER,
     ConfigurationRejected,
     ForeignProgram,
@@ -21,6 +22,7 @@ from plugvisor.engines.supervisord.process_errors import KILL_GRACE_SECONDS, che
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.engines.supervisord.program import Program, render_program
 from plugvisor.engines.supervisord.publisher import Publisher, find_roots
+from plugvisor.engines.supervisord.workers import open_worker
 from plugvisor.errors import (
     AlreadyRunning,
     InvalidManifest,
@@ -44,10 +46,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NO_STREAM = (
-    "supervisord answers, but there is no state stream in the run folder; set `stream` in its section "
-    f"[rpcinterface:plugins] to {RUN_FOLDER}/state.sock, and restart it"
-)
 FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
 ORPHAN_SECONDS = 5.0
 """How long orphans may take to be gone: a second of it is for SIGTERM."""
@@ -249,7 +247,7 @@ class SupervisordEngine:
 
     async def open_worker(self, timeout_seconds: float) -> socket:
         """Have a worker of the install folder started."""
-        raise NotImplementedError(timeout_seconds)
+        return await open_worker(self.client, self._settings.run_dir, timeout_seconds)
 
     async def _change(self, method: str, *parameters: str | float | list[str]) -> None:
         """Call a method of the extension; return when the process table shows what it has done."""
