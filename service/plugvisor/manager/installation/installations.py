@@ -63,7 +63,7 @@ class Installations:
         self._find_obstacle = partial(find_obstacle, install_dir, settings.users)
         self._site = Site(manager, engine, Workers(engine, install_dir, settings.build_seconds))
         self._recovery = Recovery(self._site, recorder)
-        self._tasks = OperationTasks(self.registry, recorder, self._check_ready)
+        self._tasks = OperationTasks(self.registry, recorder, self.check_ready)
 
     @property
     def is_on(self) -> bool:
@@ -86,6 +86,14 @@ class Installations:
     def turn(self, plugin_id: str) -> AbstractAsyncContextManager[None]:
         """What changes the files of a plugin in the install folder has its turn: one after the other."""
         return self._site.turn(plugin_id)
+
+    async def check_ready(self) -> None:
+        """Raise `InstallationOff` or `TooManyOperations` if nothing can be installed now."""
+        self.why_off = await asyncio.to_thread(self._find_obstacle)
+        if self.why_off:
+            raise InstallationOff(f"plugins cannot be installed here: {self.why_off}; see PLUGVISOR_INSTALL_DIR")
+        if not await self._recovery.wait(RECOVERY_SECONDS):
+            raise TooManyOperations("what was under way when the service ended is not recovered yet; try again")
 
     # -- use cases
 
@@ -162,16 +170,6 @@ class Installations:
             return describe_versions(plugin_id, None)
         found = await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)
         return describe_versions(plugin_id, found.record)
-
-    # -- parts
-
-    async def _check_ready(self) -> None:
-        """Raise `InstallationOff` or `TooManyOperations` if nothing can be installed now."""
-        self.why_off = await asyncio.to_thread(self._find_obstacle)
-        if self.why_off:
-            raise InstallationOff(f"plugins cannot be installed here: {self.why_off}; see PLUGVISOR_INSTALL_DIR")
-        if not await self._recovery.wait(RECOVERY_SECONDS):
-            raise TooManyOperations("what was under way when the service ended is not recovered yet; try again")
 
 
 async def _check(check: Callable[[], object], verb: Verb, plugin_id: str) -> None:
