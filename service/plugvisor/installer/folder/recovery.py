@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from plugvisor.installer.folder.records import BEFORE, Record, list_versions, read_record, write_record
+from plugvisor.installer.folder.trees import is_folder, open_folder
 from plugvisor.installer.protocol import Refused
-from plugvisor.installer.records import BEFORE, Record, is_record, read_record, write_record
-from plugvisor.installer.trees import is_folder, open_folder
 from plugvisor.layout import CURRENT, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plugvisor.installer.folders import InstallFolder
+    from plugvisor.installer.folder.install_folder import InstallFolder
 
 
 def recover(folder: InstallFolder, say: Callable[[str], object]) -> list[dict[str, Any]]:
@@ -60,14 +60,14 @@ def _recover_plugin(folder: InstallFolder, plugin_id: str) -> bool | None:
         if current is None or _has_version(plugin, current):
             if _read_current(plugin) != (None if current is None else f"{VERSIONS}/{current}"):
                 folder.link(current, plugin)
-            folder.remove_versions(plugin, set(record.get("versions", {})))
+            folder.remove_versions(plugin, list_versions(record))
     return went_back
 
 
 def _find_before(record: Record, plugin: int) -> Record | None:
     """The record to go back to, if its version is there."""
     before = record.get(BEFORE)
-    if record["pending"].get("previous") is None or before is None or not is_record(before):
+    if record["pending"].get("previous") is None or before is None:
         return None
     is_there = before.get("current") is not None and _has_version(plugin, before["current"])
     return _without(before, "pending", BEFORE) if is_there else None

@@ -12,9 +12,16 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from plugvisor.installer.protocol import Refused
-from plugvisor.installer.records import BEFORE, PLUGIN_ID, VERSION, Record, read_record, write_record
-from plugvisor.installer.trees import (
+from plugvisor.installer.folder.records import (
+    BEFORE,
+    PLUGIN_ID,
+    VERSION,
+    Record,
+    list_versions,
+    read_record,
+    write_record,
+)
+from plugvisor.installer.folder.trees import (
     exists,
     is_folder,
     make_name,
@@ -24,7 +31,8 @@ from plugvisor.installer.trees import (
     remove_tree,
     store,
 )
-from plugvisor.layout import CACHE, CURRENT, DATA, OWN, RECORD, STAGING, VERSIONS
+from plugvisor.installer.protocol import Refused
+from plugvisor.layout import CACHE, CURRENT, DATA, ENVIRONMENT, OWN, RECORD, STAGING, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +53,6 @@ class InstallFolder:
         self._path = path
         self._session = make_name()
         self._has_session = False
-        self._root = self.staging = -1
         try:
             os.makedirs(path, exist_ok=True)
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -90,7 +97,7 @@ class InstallFolder:
                 with open_folder(VERSIONS, plugin) as versions:
                     if exists(version, versions):
                         self._discard(version, versions)
-                    os.chmod(staged, 0o755, dir_fd=session)
+                    os.chmod(staged, 0o755, dir_fd=session)  # noqa: S103 - the service reads the manifest
                     os.rename(staged, version, src_dir_fd=session, dst_dir_fd=versions)
 
     def _check_placeable(self, plugin_id: str, version: str) -> None:
@@ -98,7 +105,7 @@ class InstallFolder:
             record = read_record(plugin)
             if record is None and os.listdir(plugin):
                 raise Refused("not_installed", "its folder was put there by hand, not installed")
-            if version in (record or {}).get("versions", {}):
+            if version in list_versions(record):
                 raise Refused("failed", "this version is installed already")
 
     def find_version(self, plugin_id: str, version: str) -> str:
@@ -112,9 +119,9 @@ class InstallFolder:
         return os.path.join(self._path, CACHE)
 
     def seal(self, plugin_id: str, version: str) -> None:
-        """Make a version read-only, and wait until all of it is on the disk."""
+        """Make a version read-only, except for its environment, and wait until all of it is on the disk."""
         with self._open_version(plugin_id, version) as folder:
-            make_read_only(folder)
+            make_read_only(folder, ENVIRONMENT)
             store(folder)
 
     # -- what is current
@@ -221,10 +228,7 @@ class InstallFolder:
             return
         with self.open_plugin(plugin_id) as plugin:
             record = read_record(plugin)
-            names = set((record or {}).get("versions", {})) | set(
-                ((record or {}).get(BEFORE) or {}).get("versions", {})
-            )
-            if is_folder(VERSIONS, plugin) and version not in names:
+            if is_folder(VERSIONS, plugin) and version not in list_versions(record):
                 with open_folder(VERSIONS, plugin) as versions:
                     if exists(version, versions):
                         self._discard(version, versions)

@@ -80,9 +80,11 @@ def remove_tree(name: str, parent: int) -> None:
         os.rmdir(name, dir_fd=parent)
 
 
-def make_read_only(folder: int) -> None:
-    """Take away every right to write in a folder. It must be of this user."""
-    for _, folders, files, descriptor in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
+def make_read_only(folder: int, except_for: str) -> None:
+    """Take away every right to write in a folder of this user, except for one folder in it."""
+    for path, folders, files, descriptor in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
+        if path == "." and except_for in folders:
+            folders.remove(except_for)
         for name in (*folders, *files):
             mode = os.lstat(name, dir_fd=descriptor).st_mode
             if not stat.S_ISLNK(mode) and mode & 0o222:
