@@ -230,7 +230,7 @@ def test_a_version_that_dies_at_once_gives_way_to_the_one_before(shared: Plugvis
 
 def test_a_version_that_is_not_ready_gives_way_to_the_one_before(shared: PlugvisorStack, name: str) -> None:
     start_version(shared, name)
-    check = '\n[plugin_runtime.checks.up]\nlevel = "ready"\nexec = ["false"]\nperiod = 1\ntimeout = 1\nthreshold = 1\nstartup = 0'
+    check = '\n[plugin_runtime.checks.up]\nlevel = "ready"\nexec = ["false"]\nthreshold = 1\nstartup = 0'
     response = install(shared, make_plugin_package(name, version="2", runtime=QUICK + check), replace=True)
     problem = response.json()
     assert (response.status_code, problem["code"], problem["rolled_back"]) == (500, "start_failed", True)
