@@ -6,18 +6,20 @@ import json
 import os
 import stat
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from plugvisor.cli.client import Client
 from plugvisor.cli.packages.follow import finish, follow
+from plugvisor.cli.packages.pack import check_manifest, make_package, name_package
 from plugvisor.cli.packages.upload import send_package
 from plugvisor.errors import CommandRejected, ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-    from pathlib import Path
     from typing import BinaryIO
 
 
@@ -88,6 +90,14 @@ def _install(client: Client, arguments: argparse.Namespace, options: dict[str, s
 @contextmanager
 def _open_package(path: Path) -> Iterator[tuple[BinaryIO, str]]:
     """Open a package, or pack a folder; with the name of the file."""
+    if path.is_dir():
+        manifest = check_manifest(path)
+        with TemporaryDirectory(prefix="plugvisor-") as folder:
+            file = Path(folder, name_package(manifest))
+            make_package(path, file)
+            with file.open("rb") as package:
+                yield package, file.name
+        return
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would not even be opened
             raise ConfigurationError(f"cannot install {str(path)!r}: it is no file")

@@ -124,6 +124,20 @@ List the operations that are under way or were done, the newest first. With an I
         ],
     ),
     Verb(
+        "pack",
+        "packages.pack:run_pack",
+        "make a package of a plugin's folder",
+        """\
+Make a .zip of a plugin's folder, the same each time, byte for byte. Version control, caches, environments and what
+the file .plugvisorignore names are left out. What could not be installed is not packed.""",
+        (),
+        [
+            ("folder", {"metavar": "FOLDER", "type": Path, "help": "the folder with the plugin.toml"}),
+            ("-o --output", {"metavar": "FILE", "type": Path, "help": "the package; default: ID-VERSION.zip, here"}),
+            JSON,
+        ],
+    ),
+    Verb(
         "config get",
         "packages.config:run_get",
         "print a plugin's manifest",
