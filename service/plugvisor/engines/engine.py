@@ -182,5 +182,5 @@ class Engine(Protocol):
         The worker, and all that it has started, is ended when the connection or the time is over.
 
         Raises:
-            StorageFull, OperationInterrupted: it could not be started.
+            OperationInterrupted: it could not be started.
         """

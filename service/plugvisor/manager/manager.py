@@ -15,6 +15,7 @@ from plugvisor.manager.dependencies.scheduler import Scheduler
 from plugvisor.manager.dependencies.starts import Starts
 from plugvisor.manager.dependencies.stops import Stops
 from plugvisor.manager.facts_keeper import FactsKeeper
+from plugvisor.manager.installation.use_cases.replacements import Replacements
 from plugvisor.manager.intents.boot_starts import BootStarts
 from plugvisor.manager.intents.switch import Switch
 from plugvisor.manager.operations import Operations
@@ -65,6 +66,7 @@ class Manager:
         self._stops = Stops(keeper, engine, self._operations, intents)
         self.switch = Switch(keeper, engine, intents, self._operations, self._stops)
         self._refresher = Refresher(keeper, engine, self._operations)
+        self.replacements = Replacements(keeper, engine, self._operations, self._starts, self._readiness)
         self._boot_starts = BootStarts(intents, engine)
         self._restorer = Restorer(keeper, engine, self._operations, self._boot_starts)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plugvisor.errors import (
     AlreadyRunning,
     NotRunning,
+    OperationInterrupted,
     StartFailed,
     StopTimeout,
     SupervisorConfused,
@@ -107,6 +108,7 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
         Fault.NOT_RUNNING: NotRunning,
         Fault.FAILED: SupervisorUnavailable,  # it has no processes or open files left
     },
+    "plugins.open_worker": {Fault.FAILED: OperationInterrupted},
     "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
 SHUTTING_DOWN = "supervisord is shutting down; try again when it has been restarted"
