@@ -74,6 +74,7 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
         if name.startswith("UV_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("HOME", str(tmp_path))
     # the interpreter of the tests and no other, so that no search finds what is on this machine
     binaries = tmp_path / "bin"
     binaries.mkdir()
