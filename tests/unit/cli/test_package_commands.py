@@ -190,6 +190,34 @@ def test_the_service_restarts_meanwhile(
     assert "supervisord does not answer; trying again" in capsys.readouterr().err
 
 
+def test_a_package_from_a_pipe(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose length is not known."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("PLUGVISOR_PORT", str(listener.getsockname()[1]))
+        monkeypatch.setenv("PLUGVISOR_TOKEN", "pv_a-token-for-tests")
+        command = subprocess.Popen(
+            [sys.executable, "-m", "plugvisor", "install", "-", "--no-wait"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False,
+        )  # fmt: skip
+        assert command.stdin
+        command.stdin.write(ZIP)
+        command.stdin.close()
+        connection, _ = listener.accept()
+        received = b""
+        with connection:
+            while not received.endswith(b"\r\n0\r\n\r\n"):
+                received += connection.recv(65536)
+            answer = encode(BEGUN)
+            connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+        assert command.stdout
+        assert command.stdout.read() == b"op-1\n"
+        assert command.wait(DEADLINE_SECONDS) == 0
+        command.stdout.close()
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding: chunked" in head
+    assert body == b"%x\r\n%b\r\n0\r\n\r\n" % (len(ZIP), ZIP)
+
+
 def test_what_is_no_package(server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.zip").write_bytes(b"Rar!")
     os.mkfifo(tmp_path / "pipe")

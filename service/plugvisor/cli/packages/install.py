@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,6 @@ from plugvisor.errors import CommandRejected, ConfigurationError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-    from typing import BinaryIO
 
 
 def run_install(arguments: argparse.Namespace) -> int:
@@ -88,8 +89,12 @@ def _install(client: Client, arguments: argparse.Namespace, options: dict[str, s
 
 
 @contextmanager
-def _open_package(path: Path) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a package, or pack a folder; with the name of the file."""
+def _open_package(path: Path) -> Iterator[tuple[BufferedReader, str]]:
+    """Open a package, or pack a folder; with the name of the file, which is empty for standard input."""
+    if str(path) == "-":
+        assert isinstance(sys.stdin.buffer, BufferedReader)
+        yield sys.stdin.buffer, ""
+        return
     if path.is_dir():
         manifest = check_manifest(path)
         with TemporaryDirectory(prefix="plugvisor-") as folder:

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 _ID: Argument = ("plugin_id", {"metavar": "ID", "help": "the plugin's id"})
 _PACKAGE: Argument = (
     "package",
-    {"metavar": "PACKAGE", "type": Path, "help": "a .zip or .tar.gz file, or a plugin's folder, which is packed first"},
+    {
+        "metavar": "PACKAGE",
+        "type": Path,
+        "help": "a .zip or .tar.gz, - for standard input, or a plugin's folder, which is packed first",
+    },
 )
 _SHA256: Argument = (
     "--sha256",
