@@ -85,7 +85,7 @@ def test_pack(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digest = hashlib.sha256((here / "echo-0.1.0.zip").read_bytes()).hexdigest()
     assert capsys.readouterr().out.splitlines()[1] == f"SHA-256 {digest}"
     names = zipfile.ZipFile("echo-0.1.0.zip").namelist()
-    assert sorted(names) == [".plugvisorignore", "README.md", "main.py", "plugin.toml", "requirements.txt"]
+    assert sorted(names) == [".plugvisorignore", "README.md", "main.py", "plugin.toml"]
     assert main(["pack", "echo", "-o", "other.zip", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["file"], printed["plugin_id"], printed["version"]) == ("other.zip", "echo", "0.1.0")

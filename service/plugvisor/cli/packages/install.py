@@ -48,17 +48,17 @@ def run_rollback(arguments: argparse.Namespace) -> int:
     return report(client, operation, arguments)
 
 
-def report(client: Client, operation: dict[str, Any], arguments: argparse.Namespace, sentence: str = "") -> int:
+def report(client: Client, operation: dict[str, Any], arguments: argparse.Namespace, more: str = "") -> int:
     """Follow an operation, unless its end is not to be waited for; returns the exit status.
 
     Args:
-        sentence: what it does, once it has done it; default: it follows from the operation.
+        more: is added to what it has done.
     """
     if arguments.no_wait:
         print(json.dumps(operation) if arguments.json else operation["id"])
         return 0
     operation = follow(client, operation, quiet=arguments.json)
-    return finish(operation, sentence or describe(operation), as_json=arguments.json)
+    return finish(operation, describe(operation) + more, as_json=arguments.json)
 
 
 def describe(operation: dict[str, Any]) -> str:
@@ -69,10 +69,10 @@ def describe(operation: dict[str, Any]) -> str:
     if operation["verb"] == "uninstall":
         return f"{plugin} is removed"
     if operation.get("unchanged"):
-        return f"{plugin}{new} is current already, from the same package"
+        return f"{plugin}{new} was current already"
     if operation["verb"] == "install":
         return f"{plugin}{new} is installed"
-    what = "went back" if operation["verb"] == "rollback" else "is updated"
+    what = "is rolled back" if operation["verb"] == "rollback" else "is updated"
     return f"{plugin} {what}" + (f" from {previous}" if previous else "") + (f" to {version}" if version else "")
 
 
@@ -85,7 +85,7 @@ def _install(client: Client, arguments: argparse.Namespace, options: dict[str, s
     options |= {"start": "true" if arguments.start else "", "sha256": (arguments.sha256 or "").lower()}
     with _open_package(arguments.package) as (package, name):
         operation = send_package(client, package, name, options, quiet=arguments.json)
-    return report(client, operation, arguments)
+    return report(client, operation, arguments, " and started" if arguments.start else "")
 
 
 @contextmanager
