@@ -135,7 +135,8 @@ class _View:
         if new > len(log):
             self._print(f"… {new - len(log)} lines are missing here")
         for line in log[max(0, len(log) - new) :]:
-            self._print(line)
+            if line != operation.get("problem", {}).get("detail"):  # which is the command's last word
+                self._print(line)
         self._count = count
         if self._is_terminal and operation["state"] == "running":
             print(f"{operation['percent']:3d} %  {operation['phase']}", end="", file=sys.stderr, flush=True)
