@@ -38,7 +38,7 @@ def measure_resync(testbed: Testbed) -> Iterator[Result]:
             os.kill(testbed.plugvisor.pid, signal.SIGSTOP)  # supervisord: its state stream falls silent
             clients.wait_for_loss(number + 1)
             began = time.monotonic()
-            with _measure_latencies(testbed.plugvisor.port) as latencies:
+            with measure_latencies(testbed.plugvisor.port) as latencies:
                 os.kill(testbed.plugvisor.pid, signal.SIGCONT)
                 clients.wait_for_snapshots(number + 2)
             stalls.append(max(latencies) * 1000)
@@ -56,7 +56,7 @@ def measure_resync(testbed: Testbed) -> Iterator[Result]:
 
 
 @contextlib.contextmanager
-def _measure_latencies(port: int) -> Iterator[list[float]]:
+def measure_latencies(port: int) -> Iterator[list[float]]:
     """Send small requests in a thread until the end of `with`; yields the seconds that each took."""
     latencies: list[float] = [0.0]
     is_over = threading.Event()

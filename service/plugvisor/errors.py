@@ -62,6 +62,8 @@ class PlugvisorError(Exception):
 
     plugin_id: str | None = None
     """The plugin that it is about, if the code that raised it knows better than the caller."""
+    operation_id: str | None = None
+    """The operation of installation that has failed with it, if it was waited for."""
 
 
 class ConfigurationError(PlugvisorError):

@@ -9,12 +9,14 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from plugvisor.api import event_hub, event_log
 from plugvisor.api.event_hub import Client, EventHub
 from plugvisor.api.resources.events import EventStream
 from plugvisor.api.views import Views
-from plugvisor.errors import SupervisorUnavailable, TooManyStreams
+from plugvisor.errors import OperationNotFound, SupervisorUnavailable, TooManyStreams
+from plugvisor.models.installation.operation import OperationSummary
 from plugvisor.models.process import Process, ProcessState
 from plugvisor.plugins.catalog import Plugin
 
@@ -376,6 +378,53 @@ def test_everyone_is_told_once_that_supervisord_is_away() -> None:
             engine.resynchronise()
             for page in pages:
                 assert (await page.read(2)).kind == "snapshot"
+
+    on_hub(scenario)
+
+
+class FakeRegistry:
+    """Has the operations that the test says."""
+
+    def __init__(self) -> None:
+        self.operations: dict[str, OperationSummary] = {}
+
+    def summarise(self, operation_id: str) -> OperationSummary:
+        if operation_id not in self.operations:
+            raise OperationNotFound("it is forgotten")
+        return self.operations[operation_id]
+
+
+def test_an_operation_is_for_streams_of_its_plugin_and_of_all() -> None:
+    async def scenario(hub: EventHub, engine: FakeEngine, _: FakeManager) -> None:
+        registry = FakeRegistry()
+        everything, of_a, of_b = pages = Page(hub), Page(hub, "a"), Page(hub, "b")
+        for page in pages:
+            assert (await page.read()).kind == "snapshot"
+        begun = OperationSummary(
+            id="7",
+            verb="install",
+            state="running",
+            phase="received",
+            percent=5,
+            lines=1,
+            begun_at="2026-11-29T10:15:02+01:00",
+        )
+        for summary in (begun, msgspec.structs.replace(begun, plugin_id="a", percent=20)):
+            registry.operations["7"] = summary
+            hub.announce_operation(registry, "7")  # type: ignore[arg-type]
+        hub.announce_operation(registry, "forgotten")  # type: ignore[arg-type]
+        engine.change("b", 7)
+        for page, kinds in (
+            (everything, ["operation", "operation", "status"]),
+            (of_a, ["operation"]),
+            (of_b, ["status"]),
+        ):
+            told = [await page.read() for _ in kinds]
+            assert [each.kind for each in told] == kinds
+        assert registry.operations["7"].percent == 20
+        again = Page(hub, "a", f"{hub._run}-{hub._log.number - 3}")
+        told = await again.read()
+        assert (told.kind, told.data) == ("operation", msgspec.to_builtins(registry.operations["7"]))
 
     on_hub(scenario)
 

@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette import routing
 
+from tests.helpers.packages import make_endless_package, make_plugin_package
 from tests.helpers.stack import ADMIN_CODE, run_stack
 from tests.helpers.waiting import wait_for
 
@@ -42,6 +43,7 @@ STREAMS = {"/events", "/plugin/{plugin_id}/logs/stream", "/journal/stream"}
 """These never end: test_events.py, test_journal.py and the tests of logs are about them."""
 BAD_VALUES = {"wait": "-1", "dependents": "x", "limit": "0", "lines": "x", "level": "x", "search": "x" * 201}
 BAD_VALUES |= {"start_time": "x", "kind": "x", "since": "x", "until": "nan", "after": "-1"}
+BAD_VALUES |= {"sha256": "x", "start": "x", "replace": "x", "purge": "x", "source": "x" * 201}
 ROTATION = "/identities/admin/rotate"
 """Has a test with a Plugvisor of its own: afterwards the admin code of the tests is no longer valid."""
 FAILING = "raise SystemExit(3)"
@@ -186,6 +188,27 @@ def begin_anew(plugvisor: PlugvisorStack) -> None:
     plugvisor.post("/plugin/waiting/start")
 
 
+def install(plugvisor: PlugvisorStack) -> Iterator[httpx.Response]:
+    """Every answer about a plugin that comes and goes; those that answer 202 are waited for by the next."""
+    code = {"Authorization": f"Bearer {ADMIN_CODE}"}
+    packages = [
+        make_plugin_package("installed", version=f"{number}.0.0", runtime="auto_start = false") for number in (1, 2, 3)
+    ]
+    for package, wait in zip(packages, (0, 60, 60), strict=True):
+        yield plugvisor.post(f"/plugins/install?replace=true&wait={wait}", content=package)
+    yield plugvisor.http.get("/operations", headers=code)
+    operation_id = plugvisor.get("/operations").json()["operations"][0]["id"]
+    yield plugvisor.http.get(f"/operations/{operation_id}", headers=code)
+    yield plugvisor.http.get("/plugin/installed/versions", headers=code)
+    for wait in ("0", "60"):
+        yield plugvisor.post(f"/plugin/installed/rollback?wait={wait}")
+    with make_endless_package("endless") as package:
+        endless = plugvisor.post("/plugins/install", content=package).json()
+        yield plugvisor.http.delete(f"/operations/{endless['id']}", headers=code)
+    yield plugvisor.http.delete("/plugin/installed?wait=60", headers=code)
+    yield plugvisor.http.delete("/plugin/installed?purge=true&wait=0", headers=code)
+
+
 def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
     code = {"Authorization": f"Bearer {ADMIN_CODE}"}
     begin_anew(plugvisor)
@@ -220,6 +243,7 @@ def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
                 plugvisor.http.get(f"/plugin/{rest}", headers=code)
                 for rest in ("told/logs", "_server/logs/files", "told/manifest")
             ),
+            *install(plugvisor),
         ]
     }
     plugvisor.start_running("deaf")
@@ -317,7 +341,7 @@ def test_errors_are_as_described(plugvisor: PlugvisorStack, route: Route) -> Non
     if "gone" in path and not path.startswith("/journal"):  # what it says of a plugin stays when that is gone
         response = plugvisor.http.request(route.method, path, headers=code)
         assert check_answer(response)[2] == 404
-        assert response.json().get("plugin_id") == (None if "{name}" in route.path else "gone")
+        assert response.json().get("plugin_id") == ("gone" if "{plugin_id}" in route.path else None)
     if route.body is not None:
         response = plugvisor.http.request(route.method, path, headers=code, content=b"nonsense")
         assert check_answer(response)[2] == 422

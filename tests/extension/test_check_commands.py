@@ -75,7 +75,7 @@ for _ in range(64):
 """
 SHORT_OF_PROCESSES = """\
 import errno, os
-from plugvisor.engines.supervisord.extension.checks import commands
+from plugvisor.engines.supervisord.extension.commands import commands
 from plugvisor.engines.supervisord.extension.rpcinterface import make_rpcinterface
 spawn = commands.spawn
 def spawn_if_there_are_enough(*arguments):

@@ -96,7 +96,8 @@ class EventClient:
 
     def of(self, plugin_id: str) -> list[Received]:
         """The changes of one plugin."""
-        return [event for event in list(self.events) if event.data.get("plugin_id") == plugin_id]
+        changes = [event for event in list(self.events) if event.kind == "status"]
+        return [event for event in changes if event.data["plugin_id"] == plugin_id]
 
     def state_of(self, plugin_id: str) -> str | None:
         """The state of a plugin, for a page that has followed every event."""
@@ -104,7 +105,7 @@ class EventClient:
         for event in list(self.events):
             if event.kind in ("snapshot", "plugins"):
                 state = event.plugins.get(plugin_id, {}).get("state")
-            elif event.data.get("plugin_id") == plugin_id:
+            elif event.kind == "status" and event.data["plugin_id"] == plugin_id:
                 state = event.data["state"]
         return state
 

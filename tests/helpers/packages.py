@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+import socket
 import stat
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +63,15 @@ def make_plugin_package(
         f"[plugin_runtime]\n{runtime}\n"
     )
     return make_package({"plugin.toml": manifest, "main.py": code} | dict(files or {}), kind, top=top)
+
+
+@contextlib.contextmanager
+def make_endless_package(plugin_id: str) -> Iterator[bytes]:
+    """A package whose environment is not ready before it is given up: the index that it names never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        requirements = f"--index-url http://127.0.0.1:{silent.getsockname()[1]}/simple\nnothing-answers==1\n"
+        runtime = "auto_start = false"
+        yield make_plugin_package(plugin_id, runtime=runtime, files={"requirements.txt": requirements})
 
 
 def make_zip(contents: list[tuple[str, str | bytes | File | Link]]) -> bytes:

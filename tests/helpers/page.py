@@ -19,11 +19,15 @@ _ARGUMENTS = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 
-_TABLE = re.search(r"`\n(.*?)`", (PAGE_DIR / "i18n.js").read_text(), re.DOTALL)
-assert _TABLE
+_TABLES = [
+    table
+    for name in ("i18n.js", "administration_texts.js")
+    for table in re.findall(r"`\n(.*?)`", (PAGE_DIR / name).read_text(), re.DOTALL)
+]
 _TEXTS = {
-    key: (english or key.capitalize(), chinese)
-    for key, english, chinese in (line.split("|") for line in _TABLE[1].splitlines())
+    key: (english or key[0].upper() + key[1:], chinese)
+    for table in _TABLES
+    for key, english, chinese in (line.split("|") for line in table.splitlines())
 }
 
 

@@ -37,14 +37,15 @@ class PageEvents:
 
     def show(self, *items: dict[str, Any]) -> None:
         """Send a snapshot; the page has been opened after this object was made."""
-        self._send("snapshot", {"plugins": items, "time": _now()})
+        self.send("snapshot", {"plugins": items, "time": _now()})
 
     def change(self, item: dict[str, Any]) -> None:
         """Send the present status of one plugin."""
         state = {name: value for name, value in item.items() if name not in _FROM_MANIFEST}
-        self._send("status", {**state, "plugin_id": item["id"], "time": _now()})
+        self.send("status", {**state, "plugin_id": item["id"], "time": _now()})
 
-    def _send(self, kind: str, data: dict[str, Any]) -> None:
+    def send(self, kind: str, data: dict[str, Any]) -> None:
+        """Send an event."""
         self._page.evaluate("([kind, data]) => sendEvent(kind, data)", [kind, data])
 
 

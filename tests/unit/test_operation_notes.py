@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import UNSET
-from plugvisor.api.operation_notes import MOST_LISTED, find_request_id, note_operation
+from plugvisor.api.operation_notes import MOST_LISTED, find_request_id, find_verb, note_operation
 from plugvisor.manager.identities.identities import make_token
 from plugvisor.models.outcome import RefreshResult
 from plugvisor.models.stored.identity import Identity
@@ -71,6 +71,27 @@ def test_a_token_in_the_place_of_a_name_is_not_kept() -> None:
     [entry] = note("/plugin/{plugin_id}/start", path_params={"plugin_id": f"{token}x"}, log_note=f"no {token}")
     assert (entry.plugin_id, entry.facts.detail) == ("pv_***", "no pv_***")
     assert find_request_id(token) != token
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "verb"),
+    [
+        ("POST", "/plugins/install", "install"),
+        ("POST", "/plugin/{plugin_id}/rollback", "rollback"),
+        ("DELETE", "/plugin/{plugin_id}", "uninstall"),
+        ("DELETE", "/operations/{operation_id}", "cancel"),
+        ("DELETE", "/plugin/{plugin_id}/intent", "forget"),
+    ],
+)
+def test_the_verb_of_a_route(method: str, path: str, verb: str) -> None:
+    assert find_verb(method, path) == verb
+
+
+def test_a_plugin_that_the_body_names_is_noted() -> None:
+    [entry] = note("/plugins/install", plugin_id="new")
+    assert (entry.plugin_id, entry.facts.subject) == ("new", UNSET)
+    [entry] = note("/plugins/install", "forbidden", plugin_id="new")
+    assert entry.plugin_id == ""
 
 
 def test_it_is_noted_when_it_began() -> None:

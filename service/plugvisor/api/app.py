@@ -21,11 +21,11 @@ from plugvisor.api.http.body_limit import BodyLimit
 from plugvisor.api.http.fast_paths import FastPaths
 from plugvisor.api.http.static import make_page_routes
 from plugvisor.api.http.threads import DEFAULT_THREADS, start_thread_pool
-from plugvisor.api.problems import respond_to_error
+from plugvisor.api.problems import make_problem, respond_to_error
 from plugvisor.api.resources.journal.streams import JournalStreams
 from plugvisor.api.resources.logs.files import LogReader
 from plugvisor.api.resources.logs.streams import LogStreams
-from plugvisor.api.routes import ROUTES, make_routes
+from plugvisor.api.routes import ROUTES, STREAMED_BODIES, make_routes
 from plugvisor.api.state import State
 from plugvisor.api.views import Views
 from plugvisor.engines.supervisord.engine import SupervisordEngine
@@ -69,7 +69,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         code_file = CodeFile(admin_code.path, identities, journal.recorder)
         code_file.open()
         engine = SupervisordEngine(settings)
-        manager = Manager(settings.plugins_dir, engine, intents)
+        manager = Manager(settings.plugins_dir, engine, intents, settings.install_dir)
         await asyncio.gather(engine.open(), manager.load())
         views = Views(manager, engine)
         events = EventHub(manager, engine, views)
@@ -83,8 +83,9 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         limit_watch = LimitWatch(engine)
         limit_watch.open()
         await journal.open(manager, engine)
-        installations = Installations(manager, engine, store, journal.recorder, settings)
+        installations = Installations(manager, engine, store, journal.recorder, settings, make_problem=make_problem)
         configurations = Configurations(manager, engine, installations, journal.recorder, settings)
+        installations.registry.on_change.append(partial(events.announce_operation, installations.registry))
         await installations.open()
         journal_streams = JournalStreams(store, journal.recorder)
         webhooks = Webhooks(settings.webhooks, webhook_secret, store, manager, engine)
@@ -126,7 +127,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
 
     app = Starlette(
         routes=[*make_routes(), *make_page_routes(settings.page_dir)],
-        middleware=[Middleware(BodyLimit), Middleware(FastPaths, make_fast_paths())],
+        middleware=[Middleware(BodyLimit, STREAMED_BODIES), Middleware(FastPaths, make_fast_paths())],
         lifespan=lifespan,
         exception_handlers={HTTPException: respond_to_unmatched, Exception: respond_to_error},
     )
@@ -137,9 +138,9 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         whole = CORSMiddleware(
             whole,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Request-Id"],
-            expose_headers=["ETag", "Retry-After", "X-Request-Id"],
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "Last-Event-ID", "X-Request-Id"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
     return whole
 

@@ -74,6 +74,8 @@ class Route:
     """A JSON body; an empty one is `{}`."""
     example: str = BODY_EXAMPLE
     """A body, for the error that another one leads to."""
+    streamed: Sequence[str] = ()
+    """The media types of a body that the handler takes as it comes, and limits the size of."""
     errors: Sequence[type[PlugvisorError]] = ()
     unusual: Mapping[type[PlugvisorError], type[Body]] = field(default_factory=dict)
     """Errors that are answered with another body than `Problem`."""
@@ -106,7 +108,7 @@ class Endpoint:
             arguments: list[Any] = []
             if self._query is not None:
                 arguments.append(decode_query(self._query, scope["query_string"]))
-            if self._route.method != "GET":
+            if self._route.method != "GET" and not self._route.streamed:
                 # nothing is done for a request that does not arrive whole
                 body = await self._receive_body(request) if has_body(scope) else b""
                 if self._route.body is not None:

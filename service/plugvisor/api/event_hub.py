@@ -3,6 +3,7 @@
     event: snapshot      {"plugins": [as in GET /plugins, with pid and uptime], "time"}
     event: status        {"plugin_id", "status", "state", …, "time"}: one plugin, its health or what it waits for
     event: plugins       as a snapshot: plugins were added, changed or removed
+    event: operation     {"id", "verb", "state", "phase", "percent", …}: an operation of installation has got on
     event: unavailable   {"detail", "time"}: supervisord cannot be reached; a snapshot follows when it can
 
 Every event is rendered once and kept in one log. A client is a position in that log; one whose position is no
@@ -16,13 +17,14 @@ import re
 import secrets
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from plugvisor.api.event_log import Event, EventLog
 from plugvisor.api.http.stream_limit import StreamLimit
-from plugvisor.errors import PluginNotFound, SupervisorUnavailable
+from plugvisor.errors import OperationNotFound, PluginNotFound, SupervisorUnavailable
 from plugvisor.models.events import SupervisorLost
 from plugvisor.timestamps import format_time
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from plugvisor.api.http.stream_limit import Place
     from plugvisor.api.views import Views
     from plugvisor.engines.engine import Engine
+    from plugvisor.manager.installation.registry import Registry
     from plugvisor.manager.manager import Manager
     from plugvisor.models.stored.intent import Intent
 
@@ -140,6 +143,12 @@ class EventHub:
         self._is_closed = True
         for client in self._clients:
             client.turn.set()
+
+    def announce_operation(self, registry: Registry, operation_id: str) -> None:
+        """Send what has become of an operation; one whose plugin is not known yet is for no filtered stream."""
+        with suppress(OperationNotFound):
+            summary = registry.summarise(operation_id)
+            self._send("operation", msgspec.json.encode(summary), summary.plugin_id or "")
 
     # -- who is served when
 

@@ -13,7 +13,7 @@ class Event(NamedTuple):
     """One event as it is sent."""
 
     plugin_id: str | None
-    """The plugin that it is about; None: all."""
+    """The plugin that it is about; None: all; empty: one that is not known."""
     is_catalog: bool
     """Whether it lists all plugins."""
     text: bytes

@@ -26,6 +26,7 @@ from plugvisor.errors import (
     Unauthorized,
 )
 from plugvisor.models.events import LogAppend, LogBegin, Snapshot, SupervisorLost
+from plugvisor.models.installation.operation import OperationSummary
 from plugvisor.models.problem import Problem
 from plugvisor.models.stored.journal import JournalEntry, JournalGap
 
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
 OF_ANY_REQUEST = (MalformedRequest, MisdirectedRequest, RequestTimeout, BodyTooLarge, HeadTooLarge)
 """Errors that are found before any handler is."""
 PROBLEM = "application/problem+json"
-_EVENTS = (Snapshot, SupervisorLost, LogBegin, LogAppend, JournalEntry, JournalGap)
+_EVENTS = (Snapshot, SupervisorLost, OperationSummary, LogBegin, LogAppend, JournalEntry, JournalGap)
 _TEXT: Schema = {"type": "string"}
+_BINARY: Schema = {"type": "string", "format": "binary"}
+"""As OpenAPI 3.0 has it: generators of clients know this, and no empty schema."""
 
 
 @cache
@@ -111,6 +114,9 @@ def _describe_route(route: Route) -> dict[str, Any]:
         described["security"] = [{"token": [route.role]}, *([{}] if route.role_setting else [])]
     if route.body:
         described["requestBody"] = {"content": {"application/json": {"schema": _ref(route.body)}}}
+    if route.streamed:
+        content = {media_type: {"schema": _BINARY} for media_type in route.streamed}
+        described["requestBody"] = {"content": content, "required": True}
     return described
 
 
@@ -172,9 +178,9 @@ Errors are problem details (RFC 9457): `detail` is for a person, all other membe
 path that is not here is 404 `not_found`, a method that a path does not take 405 `method_not_allowed`, a connection too
 many 503 `too_many_connections`, and a defect of the service 500 `internal_error`. HEAD is answered wherever GET is.
 
-The data of the events of `/events` is a `Snapshot` (`snapshot`, `plugins`), a `PluginStatus` (`status`) or a
-`SupervisorLost` (`unavailable`); of a log's events a `LogBegin` (`initial`) or a `LogAppend` (`append`); of the
-journal's a `JournalEntry` (`entry`) or a `JournalGap` (`gap`).
+The data of the events of `/events` is a `Snapshot` (`snapshot`, `plugins`), a `PluginStatus` (`status`), an
+`OperationSummary` (`operation`) or a `SupervisorLost` (`unavailable`); of a log's events a `LogBegin` (`initial`) or a
+`LogAppend` (`append`); of the journal's a `JournalEntry` (`entry`) or a `JournalGap` (`gap`).
 
 The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
 "log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30

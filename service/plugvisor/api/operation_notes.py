@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TOKEN = re.compile(r"pv_[A-Za-z0-9]{22,}", re.ASCII)
-_VERBS = {("POST", "/identities"): "add", ("DELETE", "/identities/{name}"): "remove"}
+_VERBS = {
+    ("POST", "/identities"): "add",
+    ("DELETE", "/identities/{name}"): "remove",
+    ("DELETE", "/plugin/{plugin_id}"): "uninstall",
+    ("DELETE", "/operations/{operation_id}"): "cancel",
+}
 """Those that do not stand at the end of the path."""
 _FORGET = "forget"
 _LONGEST_ID = 64
@@ -102,7 +107,7 @@ def note_operation(request: Request[Any], method: str, path: str, outcome: str, 
 
     subject = hide_tokens(parameters.get("name", ""))[:_LONGEST_ID] or scope.get("subject", UNSET)
     changes, detail = _shorten(scope["changes"]) if "changes" in scope else (UNSET, _find_detail(scope))
-    plugin_id = parameters.get("plugin_id", "")
+    plugin_id = parameters.get("plugin_id", "") or scope.get("plugin_id", "")
     if outcome == "forbidden":  # or else a client could make up names without end
         plugin_id, subject = plugin_id if plugin_id in catalog else "", UNSET
     note(plugin_id, outcome, subject=subject, changes=changes, detail=detail)

@@ -106,6 +106,7 @@ def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
             detail=str(error),
             code=code,
             plugin_id=about or UNSET,
+            operation_id=error.operation_id or UNSET,
             dependency=getattr(error, "dependency", None) or UNSET,
             parameter=getattr(error, "parameter", None) or UNSET,
             role=getattr(error, "role", None) or UNSET,

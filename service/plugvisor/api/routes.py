@@ -11,11 +11,14 @@ from plugvisor import errors
 from plugvisor.api import parameters
 from plugvisor.api.endpoint import Answer, Endpoint, EndpointRoute, Route
 from plugvisor.api.resources import bulk, docs, events, health, identities, intents, manifest, metrics, plugins
+from plugvisor.api.resources.installation import install, operations, queries, versions
 from plugvisor.api.resources.journal import pages
 from plugvisor.api.resources.journal import streams as journal_streams
 from plugvisor.api.resources.logs import files, streams, websocket
 from plugvisor.errors import InvalidRequest, PluginNotFound, StartFailed, StopTimeout, SupervisorUnavailable
 from plugvisor.models import log, outcome, plugin, problem, server, usage
+from plugvisor.models.installation.operation import Operation, OperationList, OperationLog
+from plugvisor.models.installation.versions import Versions
 from plugvisor.models.stored import identity, journal
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 READS = "reads_need_token"
 """The setting by which what is public needs a token."""
 
-OK, ACCEPTED, NOT_MODIFIED = HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NOT_MODIFIED
+OK, CREATED, ACCEPTED, NOT_MODIFIED = HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NOT_MODIFIED
 
 
 def _json(*bodies: type[Body], description: str = "done") -> dict[HTTPStatus, Answer]:
@@ -40,7 +43,12 @@ _OUTCOME = _json(outcome.Outcome)
 _START_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it waits for its dependencies", outcome.Outcome)}
 _LONG_OUTCOME = {**_OUTCOME, ACCEPTED: Answer("it continues", outcome.Outcome)}
 _BULK = _json(outcome.BulkResult)
-_EVENTS = {OK: Answer("an endless stream: snapshot, status, plugins, unavailable", media_type="text/event-stream")}
+_GOES_ON = {ACCEPTED: Answer("it continues", Operation, headers=("Location",))}
+_INSTALLED = {CREATED: Answer("done", Operation, headers=("Location",)), **_GOES_ON}
+_OPERATED = {OK: Answer("done", Operation, headers=("Location",)), **_GOES_ON}
+_EVENTS = {
+    OK: Answer("an endless stream: snapshot, status, plugins, operation, unavailable", media_type="text/event-stream")
+}
 _LOG_EVENTS = {OK: Answer("an endless stream: initial, append", media_type="text/event-stream")}
 _ENTRIES = {OK: Answer("an endless stream: entry, gap", media_type="text/event-stream")}
 _DOCUMENT = {OK: Answer("OpenAPI 3.1")}
@@ -66,6 +74,29 @@ _BULK_ERRORS = (InvalidRequest, SupervisorUnavailable)
 _REFRESHED = (errors.PluginsUnreadable, StartFailed, StopTimeout, SupervisorUnavailable)
 _STORED = (errors.StoreUnavailable,)
 _LOG_ERRORS = (PluginNotFound, InvalidRequest)
+_OPERATION_ERRORS = (
+    InvalidRequest,
+    errors.DependencyFailed,
+    errors.OperationCancelled,
+    errors.OperationInterrupted,
+    errors.TooManyOperations,
+    errors.InstallationOff,
+    errors.StorageFull,
+    errors.NotInstalled,
+    StartFailed,
+    StopTimeout,
+    *_STORED,
+    SupervisorUnavailable,
+)
+_INSTALL_ERRORS = (
+    *_OPERATION_ERRORS,
+    errors.AlreadyInstalled,
+    errors.InvalidPackage,
+    errors.InvalidManifest,
+    errors.ChecksumMismatch,
+    errors.BuildFailed,
+    errors.UnsupportedMediaType,
+)
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
@@ -98,6 +129,21 @@ ROUTES: tuple[Route, ...] = (
           role="operator", query=parameters.StopQuery, body=outcome.PluginIds, errors=_BULK_ERRORS),
     Route(method="POST", path="/plugins/reload", handler=bulk.reload_plugins, answers=_BULK,
           role="operator", query=parameters.WaitQuery, body=outcome.PluginIds, errors=_BULK_ERRORS),
+    Route(method="POST", path="/plugins/install", handler=install.install_plugin, answers=_INSTALLED,
+          role="admin", query=queries.InstallQuery, streamed=install.PACKAGE_TYPES, errors=_INSTALL_ERRORS),
+    Route(method="POST", path="/plugin/{plugin_id}/rollback", handler=versions.roll_back_plugin, answers=_OPERATED,
+          role="admin", query=parameters.WaitQuery,
+          errors=(PluginNotFound, errors.NoPreviousVersion, *_OPERATION_ERRORS)),
+    Route(method="DELETE", path="/plugin/{plugin_id}", handler=versions.uninstall_plugin, answers=_OPERATED,
+          role="admin", query=queries.UninstallQuery, errors=(PluginNotFound, *_OPERATION_ERRORS)),
+    Route(method="GET", path="/plugin/{plugin_id}/versions", handler=versions.list_versions, answers=_json(Versions),
+          role="admin", errors=(PluginNotFound, errors.NotInstalled)),
+    Route(method="GET", path="/operations", handler=operations.list_operations, answers=_json(OperationList),
+          role="admin", query=queries.OperationsQuery, errors=(InvalidRequest,)),
+    Route(method="GET", path="/operations/{operation_id}", handler=operations.show_operation,
+          answers=_json(OperationLog), role="admin", errors=(errors.OperationNotFound,)),
+    Route(method="DELETE", path="/operations/{operation_id}", handler=operations.cancel_operation,
+          answers=_json(Operation), role="admin", errors=(errors.OperationNotFound, errors.NotCancellable)),
     Route(method="GET", path="/health", handler=health.show_liveness, answers=_json(server.Liveness),
           role=None),
     Route(method="GET", path="/available", handler=health.show_readiness, answers=_json(server.Readiness),
@@ -152,6 +198,9 @@ ROUTES: tuple[Route, ...] = (
           role="viewer", role_setting=READS),
 )
 # fmt: on
+
+STREAMED_BODIES = frozenset((route.method, route.path) for route in ROUTES if route.streamed)
+"""Method and path of those whose handlers take the body as it comes."""
 
 
 def make_routes() -> list[BaseRoute]:

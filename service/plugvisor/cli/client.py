@@ -17,11 +17,13 @@ from plugvisor.setting_values import UNIX
 from plugvisor.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 TIMEOUT_SECONDS = 30.0
 STREAM_TIMEOUT_SECONDS = 40.0
 """How long a stream can be silent; the service sends a comment every 15 seconds."""
+UPLOAD_TIMEOUT_SECONDS = 120.0
+"""How long the service may take nothing of a file, or not answer once it has all of it: its disk may be slow."""
 _LONGEST_ANSWER_BYTES = 64 * 1024 * 1024
 _LONGEST_LINE_BYTES = 1024 * 1024
 
@@ -35,6 +37,13 @@ class ServerEvent(NamedTuple):
 
     name: str
     data: Any
+
+
+class Text(NamedTuple):
+    """The body of an answer, and its entity tag, if it has one."""
+
+    content: bytes
+    etag: str
 
 
 class Credential(NamedTuple):
@@ -79,12 +88,28 @@ class Client:
             CommandRejected: the answer is a problem.
             NoAnswer
         """
-        with closing(self._request(method, path, body, {}, TIMEOUT_SECONDS)) as exchange:
-            try:
-                text = exchange.response.read(_LONGEST_ANSWER_BYTES)
-                return json.loads(text) if text else None
-            except (OSError, HTTPException, ValueError, RecursionError) as error:
-                raise self._describe(error) from error
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        content = None if body is None else json.dumps(body).encode()
+        return self._decode(self._read(self._request(method, path, content, headers, TIMEOUT_SECONDS)).content)
+
+    def read_text(self, path: str) -> Text:
+        """Get what is text, not JSON; raises as `call` does."""
+        return self._read(self._request("GET", path, None, {}, TIMEOUT_SECONDS))
+
+    def write_text(self, path: str, content: bytes, headers: Mapping[str, str]) -> Any:
+        """Put a text; returns the JSON of the answer; raises as `call` does."""
+        return self._decode(self._read(self._request("PUT", path, content, dict(headers), TIMEOUT_SECONDS)).content)
+
+    def upload(self, path: str, headers: Mapping[str, str], send: Callable[[socket.socket], object]) -> Any:
+        """Post what is not in memory; returns the JSON of the answer; raises as `call` does.
+
+        Args:
+            headers: with `Content-Length`.
+            send: sends the body; it may return before the end when there is an answer already.
+        """
+        return self._decode(
+            self._read(self._request("POST", path, send, dict(headers), UPLOAD_TIMEOUT_SECONDS)).content
+        )
 
     def stream(self, path: str, last_id: str = "") -> EventStream:
         """Open a stream of server-sent events; raises as `call` does."""
@@ -92,16 +117,22 @@ class Client:
         return EventStream(self, self._request("GET", path, None, headers, STREAM_TIMEOUT_SECONDS), last_id)
 
     def _request(
-        self, method: str, path: str, body: object, headers: dict[str, str], timeout_seconds: float
+        self,
+        method: str,
+        path: str,
+        content: bytes | Callable[[socket.socket], object] | None,
+        headers: dict[str, str],
+        timeout_seconds: float,
     ) -> _Exchange:
         """Send a request; returns what is to be read and closed, if it is no problem."""
         headers = {**headers, "Authorization": f"Bearer {self._credential.token}"}
-        content = None if body is None else json.dumps(body)
-        if content is not None:
-            headers["Content-Type"] = "application/json"
         connection = _connect(self.url, timeout_seconds)
         try:
-            connection.request(method, path, content, headers)
+            if callable(content):
+                connection.request(method, path, None, headers)
+                content(connection.sock)
+            else:
+                connection.request(method, path, content, headers)
             response = connection.getresponse()
             if response.status < 300:
                 return _Exchange(connection, response)
@@ -111,9 +142,26 @@ class Client:
         except (OSError, HTTPException, ValueError, TypeError, KeyError, RecursionError) as error:
             connection.close()
             raise self._describe(error) from error
+        except BaseException:  # Ctrl-C, or the file cannot be read
+            connection.close()
+            raise
         if response.status == HTTPStatus.UNAUTHORIZED:
             words += f"; it came from {self._credential.source}"
         raise CommandRejected(words, response.status, problem.get("retry_after"))
+
+    def _read(self, exchange: _Exchange) -> Text:
+        with closing(exchange):
+            try:
+                content = exchange.response.read(_LONGEST_ANSWER_BYTES)
+            except (OSError, HTTPException) as error:
+                raise self._describe(error) from error
+            return Text(content, exchange.response.headers.get("ETag", ""))
+
+    def _decode(self, text: bytes) -> Any:
+        try:
+            return json.loads(text) if text else None
+        except (ValueError, RecursionError) as error:
+            raise self._describe(error) from error
 
     def _describe(self, error: Exception) -> NoAnswer:
         if isinstance(error, OSError):

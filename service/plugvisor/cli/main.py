@@ -9,15 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from plugvisor import VERSION
-from plugvisor.cli.verbs import processes
+from plugvisor.cli.verbs import packages, processes
 from plugvisor.errors import CommandRejected, ConfigurationError
 from plugvisor.settings import VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = processes.VERBS
-GROUPS = {"identity": "add, list, remove and rotate identities"}
+VERBS = (*processes.VERBS, *packages.VERBS)
+GROUPS = {
+    "identity": "add, list, remove and rotate identities",
+    "config": "print, replace and edit the manifests of plugins",
+}
 """The first words of verbs that have two."""
 
 
@@ -58,10 +61,12 @@ def make_parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(verb=verb)
         for argument, options in verb.arguments:
-            command.add_argument(argument, **options)  # type: ignore[arg-type]
+            command.add_argument(*argument.split(), **options)  # type: ignore[arg-type]
     return parser
 
 
 def _describe_variables(names: Sequence[str]) -> str:
+    if not names:
+        return ""
     lines = [f"  {v.name}\n      {v.meaning} (default: {v.default})" for v in VARIABLES if v.name in names]
     return "\n".join(["environment variables that it reads:", *lines])

@@ -28,3 +28,14 @@ def format_table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def show_size(size_bytes: int) -> str:
+    """A size for a person: `1.2 MB`."""
+    if size_bytes < 1000:
+        return f"{size_bytes} bytes"
+    size, units = size_bytes / 1000, ["kB", "MB", "GB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        del units[0]
+    return f"{size:.1f} {units[0]}"

@@ -11,6 +11,7 @@ from plugvisor.admin_code import WEAK_CODE
 from plugvisor.api.app import create_app
 from plugvisor.api.http.hosts import HostCheck
 from plugvisor.api.http.server import serve
+from plugvisor.api.routes import STREAMED_BODIES
 from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder
@@ -46,7 +47,8 @@ def run_serve(_arguments: argparse.Namespace) -> int:
         if settings.socket_path is not None and inherited is None:  # else it is supervisord's
             settings.socket_path.unlink(missing_ok=True)
 
-    serve(create_app(settings, code, webhook_secret), listener, HostCheck(settings.allowed_hosts), remove_file)
+    app = create_app(settings, code, webhook_secret)
+    serve(app, listener, HostCheck(settings.allowed_hosts), remove_file, STREAMED_BODIES)
     return 0
 
 

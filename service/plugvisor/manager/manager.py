@@ -15,6 +15,7 @@ from plugvisor.manager.dependencies.scheduler import Scheduler
 from plugvisor.manager.dependencies.starts import Starts
 from plugvisor.manager.dependencies.stops import Stops
 from plugvisor.manager.facts_keeper import FactsKeeper
+from plugvisor.manager.installation.use_cases.replacements import Replacements
 from plugvisor.manager.intents.boot_starts import BootStarts
 from plugvisor.manager.intents.switch import Switch
 from plugvisor.manager.operations import Operations
@@ -50,12 +51,12 @@ class Manager:
     Every use case may raise `SupervisorUnavailable`.
     """
 
-    def __init__(self, plugins_dir: Path, engine: Engine, intents: Intents) -> None:
+    def __init__(self, plugins_dir: Path, engine: Engine, intents: Intents, install_dir: Path | None = None) -> None:
         self._engine = engine
         self.intents = intents
         self._is_open = False
         self._operations = Operations()
-        self._keeper = keeper = CatalogKeeper(plugins_dir, engine, intents.disabled)
+        self._keeper = keeper = CatalogKeeper(plugins_dir, engine, intents.disabled, install_dir)
         self.monitor = HealthMonitor(engine, keeper.get_published)
         conditions = Conditions(keeper, engine, self.monitor, intents)
         self._facts = FactsKeeper(keeper, engine, self.monitor, conditions)
@@ -65,6 +66,7 @@ class Manager:
         self._stops = Stops(keeper, engine, self._operations, intents)
         self.switch = Switch(keeper, engine, intents, self._operations, self._stops)
         self._refresher = Refresher(keeper, engine, self._operations)
+        self.replacements = Replacements(keeper, engine, self._operations, self._starts, self._readiness)
         self._boot_starts = BootStarts(intents, engine)
         self._restorer = Restorer(keeper, engine, self._operations, self._boot_starts)
 

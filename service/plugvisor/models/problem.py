@@ -18,6 +18,7 @@ class Problem(Body, frozen=True, kw_only=True):
     detail: Annotated[str, Meta(description="a sentence for a person")]
     code: Annotated[str, Meta(description="stable, for programs")]
     plugin_id: Annotated[OptionalText, Meta(description="the plugin that could not be changed or found")] = UNSET
+    operation_id: Annotated[OptionalText, Meta(description="the operation that has failed, which has a log")] = UNSET
     dependency: Annotated[OptionalText, Meta(description="the plugin that it requires and cannot have")] = UNSET
     parameter: Annotated[OptionalText, Meta(description="the parameter, or member of the body, that is invalid")] = (
         UNSET

@@ -43,6 +43,14 @@ class SupervisorInfo(Body, frozen=True, kw_only=True):
     extension: bool
 
 
+class InstallationInfo(Body, frozen=True, kw_only=True):
+    """Whether plugins can be installed."""
+
+    on: bool
+    reason: Annotated[OptionalText, Meta(description="why they cannot, for a person")] = UNSET
+    package_mb: Annotated[Count, Meta(description="the largest package, in megabytes")]
+
+
 class ServerInfo(Body, frozen=True, kw_only=True):
     """`GET /server/info`."""
 
@@ -53,4 +61,5 @@ class ServerInfo(Body, frozen=True, kw_only=True):
     running_plugins_count: Count
     running_plugins: list[str]
     supervisor: SupervisorInfo
+    installation: InstallationInfo
     time: Time

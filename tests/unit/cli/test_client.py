@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import socketserver
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.cli.client import Client, Credential, NoAnswer, find_credential
 from plugvisor.errors import CommandRejected, ConfigurationError
 from plugvisor.settings import Settings
+
+from tests.helpers.scripted_server import ScriptedServer, make_problem, run_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,59 +22,11 @@ if TYPE_CHECKING:
 CREDENTIAL = Credential("pv_a-token-for-tests", "PLUGVISOR_TOKEN")
 
 
-class ScriptedServer(ThreadingHTTPServer):
-    """Answers each request with the next of `answers`: a status, headers and a body; keeps what it was sent."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), ScriptedHandler)
-        self.answers: list[tuple[int, bytes]] = []
-        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class ScriptedHandler(BaseHTTPRequestHandler):
-    server: ScriptedServer
-
-    def handle_any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.requests.append((self.command, self.path, dict(self.headers.items()), body))
-        status, answer = self.server.answers.pop(0)
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(answer)
-
-    do_GET = do_POST = do_DELETE = handle_any  # noqa: N815 - the names are the base's
-
-    def log_message(self, *_arguments: object) -> None:
-        """Print nothing."""
-
-
-@contextlib.contextmanager
-def run_server(server: socketserver.BaseServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
     made = ScriptedServer()
     with run_server(made):
         yield made
-
-
-def make_problem(**members: object) -> bytes:
-    return json.dumps({"type": "about:blank", "title": "-", "status": 400, "code": "some_code", **members}).encode()
 
 
 # -- requests and answers

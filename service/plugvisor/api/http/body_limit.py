@@ -1,16 +1,17 @@
-"""The limit of a request's body, for every route: in bytes, and in the time in which it arrives."""
+"""The limit of a request's body: in bytes, and in the time in which it arrives."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
-from plugvisor.api.http.limits import MOST_BODY_BYTES, REQUEST_SECONDS
+from plugvisor.api.http.limits import BODY_IDLE_SECONDS, MOST_BODY_BYTES, REQUEST_SECONDS
 from plugvisor.api.problems import make_response
 from plugvisor.errors import BodyTooLarge, MalformedRequest, RequestTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Container
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,15 +20,22 @@ class BodyLimit:
     """Middleware. A body that says that it is too large is rejected before a byte of it is read.
 
     One without a length is rejected when the handler's reading exceeds the limit; either way the answer is 413.
+
+    Args:
+        streamed: method and path of those whose handlers take the body as it comes, and limit its size.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, streamed: Container[tuple[str, str]] = ()) -> None:
         self._app = app
+        self._streamed = streamed
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
         if scope["type"] != "http" or not has_body(scope):
             return self._app(scope, receive, send)
+        if (scope["method"], scope["path"]) in self._streamed:
+            streamed = StreamedBody(receive, send)
+            return self._app(scope, streamed.receive, streamed.send)
         # the parser has checked it, and rejects two different ones
         declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
         if declared > MOST_BODY_BYTES:
@@ -46,6 +54,8 @@ def has_body(scope: Scope) -> bool:
 
 class LimitedBody:
     """`receive` and `send` of one request that has a body."""
+
+    most_bytes: float = MOST_BODY_BYTES
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -72,14 +82,31 @@ class LimitedBody:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError as error:
-            raise RequestTimeout(f"the body did not arrive within {REQUEST_SECONDS:g} seconds") from error
+            raise self._time_out() from error
         self._bytes += len(message.get("body", b""))
-        if self._bytes > MOST_BODY_BYTES:
+        if self._bytes > self.most_bytes:
             raise _too_large()
         if message["type"] == "http.disconnect":
             raise MalformedRequest("the client hung up before its request was complete")
         self._is_complete = not message.get("more_body", False)
         return message
+
+    def _time_out(self) -> RequestTimeout:
+        return RequestTimeout(f"the body did not arrive within {REQUEST_SECONDS:g} seconds")
+
+
+class StreamedBody(LimitedBody):
+    """The same of one whose handler takes the body as it comes: it may take its time, if only some of it arrives."""
+
+    most_bytes = math.inf
+
+    async def receive(self) -> Message:
+        """The next part of the body; raises `RequestTimeout`, `MalformedRequest`."""
+        self._deadline = asyncio.get_running_loop().time() + BODY_IDLE_SECONDS
+        return await super().receive()
+
+    def _time_out(self) -> RequestTimeout:
+        return RequestTimeout(f"nothing more of the body arrived within {BODY_IDLE_SECONDS:g} seconds")
 
 
 def _too_large() -> BodyTooLarge:

@@ -14,6 +14,9 @@ UNREAD_SECONDS = 30.0
 MOST_HEAD_BYTES = 64 * 1024
 """Of a request line and its headers."""
 MOST_BODY_BYTES = 1024 * 1024
+BODY_IDLE_SECONDS = 30.0
+"""Of a body that a handler takes as it comes: how long nothing of it may arrive. Also how long the rest of one that was
+answered before its end is discarded, so that its client gets to read the answer."""
 MOST_PIPELINED = 16
 """Requests that a client may send before the first of them is answered."""
 MOST_CONNECTIONS = 12_000

@@ -14,13 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from plugvisor.api.http.limits import MOST_BODY_BYTES, MOST_HEAD_BYTES, MOST_PIPELINED, REQUEST_SECONDS, UNREAD_SECONDS
+from plugvisor.api.http.limits import (
+    BODY_IDLE_SECONDS,
+    MOST_BODY_BYTES,
+    MOST_HEAD_BYTES,
+    MOST_PIPELINED,
+    REQUEST_SECONDS,
+    UNREAD_SECONDS,
+)
+from plugvisor.api.http.lingering import linger
 from plugvisor.api.http.old_clients import without_chunks
 from plugvisor.api.problems import make_response
 from plugvisor.errors import HeadTooLarge, MalformedRequest, PlugvisorError, RequestTimeout, TooManyConnections
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Container
 
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -54,14 +63,24 @@ class ConnectionTable:
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `check` is to be called about once a second."""
 
-    def __init__(self, *arguments: Any, table: ConnectionTable, host_check: HostCheck, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        table: ConnectionTable,
+        host_check: HostCheck,
+        streamed: Container[tuple[str, str]] = (),
+        **options: Any,
+    ) -> None:
+        """Args: `streamed`: method and path of those whose handlers take the body as it comes."""
         super().__init__(*arguments, **options)
+        self._streamed = streamed
         self._table = table
         self._host_check = host_check
         self._running: RequestResponseCycle | None = None  # what is being answered, or was last
         self._is_last = False  # the request that is running or arriving
         self._refusal: PlugvisorError | None = None
         self._is_refused = False  # what comes now is nothing that could be understood
+        self._is_half_closed = False  # nothing more is sent
         # when the request that is arriving began to; None if none is
         self._began: float | None = None
         self._is_in_head = True
@@ -74,10 +93,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Time out a request that does not arrive, and a client that does not read."""
         if self.flow.read_paused:
             self._began = now  # it is we who do not read
-        elif self._began is not None and not self._is_refused and now - self._began > REQUEST_SECONDS:
+        elif self._began is not None and not self._is_refused and now - self._began > self._most_seconds:
             self._began = None
             if self._is_in_head and not self._head_bytes:
                 self.transport.close()  # it has asked for nothing
+            if not self._is_in_head and self.cycle.response_complete:
+                self.transport.close()  # it has its answer
             self._refuse(RequestTimeout(f"the request did not arrive within {REQUEST_SECONDS:g} seconds"))
         unsent = self.transport.get_write_buffer_size()
         if not unsent or unsent < self._unsent_bytes:
@@ -85,6 +106,14 @@ class BoundedProtocol(HttpToolsProtocol):
         elif now - self._sent_at > UNREAD_SECONDS:
             self._reset()
         self._unsent_bytes = unsent
+
+    @property
+    def _most_seconds(self) -> float:
+        """How long the request that is arriving may take, from its first byte; a streamed body, from its last."""
+        return BODY_IDLE_SECONDS if not self._is_in_head and self._is_streamed(self.cycle) else REQUEST_SECONDS
+
+    def _is_streamed(self, cycle: RequestResponseCycle) -> bool:
+        return (cycle.scope["method"], cycle.scope["path"]) in self._streamed
 
     @property
     def is_expecting(self) -> bool:
@@ -162,7 +191,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of a body; of one that was answered before its end no more is read than of another."""
         self._body_bytes += len(body)
-        if self.cycle.response_complete and self._body_bytes > MOST_BODY_BYTES:
+        if self._is_streamed(self.cycle):
+            if not self.cycle.response_complete:
+                self._began = self.loop.time()
+        elif self.cycle.response_complete and self._body_bytes > MOST_BODY_BYTES:
             self.transport.close()
         super().on_body(body)
 
@@ -171,6 +203,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._began = None
         self._is_in_head = True
         super().on_message_complete()
+        if self._is_half_closed:
+            self.transport.close()
 
     # -- answers
 
@@ -178,7 +212,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._running = cycle
         if cycle.scope["http_version"] == "1.0":
             app = without_chunks(app, cycle)
+        if self._is_streamed(cycle):
+            app = linger(app, cycle, self._half_close)
         super()._start_asgi_task(cycle, app)
+
+    def _half_close(self) -> None:
+        """Say that nothing more is sent, and discard what comes."""
+        self._is_half_closed = True
+        if not self.transport.is_closing():
+            self.transport.write_eof()
 
     def _reset(self) -> None:
         """Disconnect and throw away what waits to be sent: the kernel would keep megabytes of it for minutes."""
@@ -205,6 +247,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: PlugvisorError) -> None:
         """Answer with a problem and hang up, both after the answers to what was asked before."""
+        if self._is_half_closed:
+            self.transport.close()
         if self.transport.is_closing():
             return
         answering = self.cycle is not None and not self.cycle.response_complete

@@ -19,7 +19,7 @@ from plugvisor.api.http.protocol import BoundedProtocol, ConnectionTable
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from types import FrameType
 
     from starlette.types import ASGIApp
@@ -109,14 +109,20 @@ def make_websocket_protocol(**options: Any) -> asyncio.Protocol:
 
 
 def serve(
-    app: ASGIApp, listener: socket.socket, host_check: HostCheck, on_closed: Callable[[], object] = lambda: None
+    app: ASGIApp,
+    listener: socket.socket,
+    host_check: HostCheck,
+    on_closed: Callable[[], object] = lambda: None,
+    streamed: Container[tuple[str, str]] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone.
 
     Args:
         on_closed: called when this process no longer listens, and still answers what it has accepted.
+        streamed: method and path of those whose handlers take the body as it comes.
     """
-    protocol = partial(BoundedProtocol, table=ConnectionTable(claim_descriptors()), host_check=host_check)
+    table = ConnectionTable(claim_descriptors())
+    protocol = partial(BoundedProtocol, table=table, host_check=host_check, streamed=streamed)
     config = uvicorn.Config(
         app,
         log_config=None,  # cli/service.py has set up logging

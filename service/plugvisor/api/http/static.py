@@ -105,23 +105,27 @@ def make_lean(path: Path) -> bytes:
     """A file of the page without what a browser has no use for: comments, blanks, and the length of some names.
 
     No minifier: it relies on how these files are written. In a script every statement ends with a semicolon or a
-    brace, a slash that divides is followed by a blank, and a template is at most within one other. A constant whose
-    name is in capitals is declared at a line's beginning, and its name stands in no string.
+    brace, a slash that divides is followed by a blank, and a template is at most within one other. What is declared at
+    a line's beginning and not exported, if its name has a capital letter after its first, is no property and stands in
+    no string.
     """
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".js":
         text = _TOKEN.sub(lambda token: "" if token["comment"] else token[0], text)
         text = _shorten_names(text, "#", re.findall(r"this\.#(\w+)", text))
-        constants = " ".join(re.findall(r"^const ([A-Z_]+|\[[A-Z_, ]+\]) =", text, re.MULTILINE))
-        text = _shorten_names(text, "", re.findall(r"[A-Z_]{2,}", constants), "$")
+        text = _shorten_names(text, _NO_PROPERTY, re.findall(r"\w+[A-Z_]\w*", " ".join(_DECLARED.findall(text))), "$")
         text = _TOKEN.sub(_make_token_lean, text)
     elif path.suffix == ".css":
-        text = _shorten_names(text, "--", re.findall(r"--(\w+)", text))
+        # what one sheet defines others use
+        defined = (PAGE_DIR / "style.css").read_text(encoding="utf-8") + text
+        text = _shorten_names(text, "--", re.findall(r"--(\w+)", defined))
     for pattern, replacement in _LEAN.get(path.suffix, []):
         text = pattern.sub(replacement, text)
     return text.encode()
 
 
+_DECLARED = re.compile(r"^(?:const|let|function|async function) (\w+|\[[\w, ]+\])(?= =|\()", re.MULTILINE)
+_NO_PROPERTY = r"(?<!(?<!\.\.)\.)"  # three dots are a spread
 _TOKEN = re.compile(
     r"""
     (?P<comment> [ ]*//[^\n]* | /\*.*?\*/ )
@@ -156,7 +160,12 @@ def _make_token_lean(token: re.Match[str]) -> str:
 
 
 def _shorten_names(text: str, prefix: str, names: list[str], short_prefix: str = "") -> str:
-    """Replace these names, each of which stands behind the prefix, by letters; those in quotes are left."""
+    """Replace these names, each of which stands behind the prefix, by letters; those in quotes are left.
+
+    Args:
+        prefix: an expression.
+        short_prefix: stands before the letter, in place of the prefix.
+    """
     letters = dict(zip(dict.fromkeys(names), ascii_letters, strict=False))
 
     def shorten(match: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ import { getCode, setCode } from "./session.js";
 const TOAST_MS = 6000;
 
 /** Shows a modal dialog until it is closed, then restores the focus; resolves to its `returnValue`. */
-function show(dialog) {
+export function show(dialog) {
   const focused = document.activeElement;
   document.body.append(dialog);
   dialog.showModal();

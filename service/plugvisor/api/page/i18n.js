@@ -1,7 +1,16 @@
 // The page's texts in English and Chinese, and the formats of numbers and times. An English text that is its key with a
 // capital letter is left out.
 
-const TEXTS = new Map(`
+const TEXTS = new Map();
+
+/** Adds texts: a line is `key|English|Chinese`. */
+export function addTexts(lines) {
+  for (const [key, english, chinese] of lines.trim().split("\n").map((line) => line.split("|"))) {
+    TEXTS.set(key, [english || key[0].toUpperCase() + key.slice(1), chinese]);
+  }
+}
+
+addTexts(`
 appName|Plugin manager|插件管理
 running||运行中
 starting||启动中
@@ -199,8 +208,8 @@ theme|Theme: {0}|主题：{0}
 auto|system|跟随系统
 light|light|浅色
 dark|dark|深色
-sort|Sort by|排序`.trim().split("\n").map((line) => line.split("|")).map(([key, english, chinese]) =>
-  [key, [english || key[0].toUpperCase() + key.slice(1), chinese]]));
+sort|Sort by|排序
+`);
 
 /** `en` or `zh`: the language chosen in the page, else the browser's first that the page has. */
 export let language =

@@ -24,6 +24,8 @@ let view;
 /** The id of the plugin that is shown, `JOURNAL`, or empty for the list. */
 let route;
 let isLocked = false;
+/** The module of what only admins can do, once there is one. */
+let administration;
 
 // -- views
 
@@ -43,6 +45,7 @@ function open() {
   view?.close();
   view = isLocked ? makeLockedView() : route === JOURNAL ? new JournalView(app) : route ? new PluginView(app, route) : new ListView(app);
   main.replaceChildren(view.node);
+  administer();
   journalLink.ariaCurrent = route === JOURNAL ? "page" : null;
   showTitle();
   // the focus moves to the heading of an opened plugin, and back to its row
@@ -50,6 +53,12 @@ function open() {
   scrollTo(0, 0);
   if (route) (view.whole?.hidden ? view.gone.firstChild : view.title).focus();
   else [...document.querySelectorAll(".row")].find((row) => row.dataset.id === before)?.querySelector("a").focus();
+}
+
+/** Adds to the view what only admins can do, or removes it. */
+async function administer() {
+  if (store.identity?.role === "admin") administration ??= await import("./administration.js").catch(() => undefined);
+  administration?.administer(app, view, route);
 }
 
 function showTitle() {
@@ -156,6 +165,7 @@ onSession((isRejected) => {
 store.addEventListener("connection", showConnection);
 store.addEventListener("identity", ({ detail: { problem } }) => {
   showSession();
+  administer();
   // without a connection the banner says so
   if (problem && problem.code !== "network") toast(textOf(problem), true);
 });

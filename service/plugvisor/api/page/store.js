@@ -123,6 +123,7 @@ export class PluginStore extends EventTarget {
       setTimeout(() => { this.wasRestarted = false; this.#notify("connection"); }, RESTARTED_MS);
     }
     this.#run = run;
+    if (kind === "operation") return this.#notify(kind, data);
     if (kind === "unavailable") return this.#connect(kind, data.detail);
     if (kind === "status") {
       const { plugin_id: id, time, ...state } = data;

@@ -14,7 +14,7 @@ from plugvisor.api.state import get_plugin
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.plugin import CheckResult, PluginHealth
 from plugvisor.models.process import NEVER_ADDED, Process, Status
-from plugvisor.models.server import Liveness, Readiness, ServerInfo, StoreStatus, SupervisorInfo
+from plugvisor.models.server import InstallationInfo, Liveness, Readiness, ServerInfo, StoreStatus, SupervisorInfo
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ async def show_server(request: Request[State]) -> Response:
     catalog, engine = request.state["manager"].catalog, request.state["engine"]
     processes = engine.read()
     supervisor = await request.state["engine"].describe()
+    why_off = request.state["installations"].why_off
     running = [name for name in catalog if processes.get(name, NEVER_ADDED).status is Status.RUNNING]
     return respond(
         ServerInfo(
@@ -72,6 +73,9 @@ async def show_server(request: Request[State]) -> Response:
             running_plugins=running,
             supervisor=SupervisorInfo(
                 version=supervisor.version, pid=supervisor.pid, state=supervisor.state, extension=engine.is_live
+            ),
+            installation=InstallationInfo(
+                on=not why_off, reason=why_off or UNSET, package_mb=request.state["settings"].package_mb
             ),
             time=format_time(),
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plugvisor.errors import (
     AlreadyRunning,
     NotRunning,
+    OperationInterrupted,
     StartFailed,
     StopTimeout,
     SupervisorConfused,
@@ -107,11 +108,16 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
         Fault.NOT_RUNNING: NotRunning,
         Fault.FAILED: SupervisorUnavailable,  # it has no processes or open files left
     },
+    "plugins.open_worker": {Fault.FAILED: OperationInterrupted},
     "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
 SHUTTING_DOWN = "supervisord is shutting down; try again when it has been restarted"
 RUN_FOLDER = "<run folder>"
 """In a message, for the path that clients are not told."""
+NO_STREAM = (
+    "supervisord answers, but there is no state stream in the run folder; set `stream` in its section "
+    f"[rpcinterface:plugins] to {RUN_FOLDER}/state.sock, and restart it"
+)
 _NO_EXTENSION = f"""\
 this supervisord lacks Plugvisor's extension; add these lines to its configuration, and restart it with supervisor \
 4.3.0 in the Python that has Plugvisor:

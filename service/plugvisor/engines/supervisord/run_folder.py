@@ -8,6 +8,7 @@ service's group the access that the service needs:
       webhook_secret  root:service  0640
       asked.json      root:root     0600  what operators asked for by supervisorctl
       users.conf      root:service  0644  which users supervisord is to use
+      install-*.sock  root:service  0660  the workers of the install folder
       conf.d/         root:service  2770  the service publishes programs
       launch/         root:service  2770  likewise; their environments may hold secrets
     <log_dir>         root:service  2750  supervisord writes, the service reads
@@ -174,7 +175,7 @@ def _folder_errors(variable: str, path: Path) -> Iterator[None]:
 
 
 _OWN_NAMES = re.compile(
-    r"conf\.d|launch|log|lock|admin_code|webhook_secret|users\.conf|supervisord\.pid|(state|supervisor)\.sock"
+    r"conf\.d|launch|log|lock|admin_code|webhook_secret|users\.conf|supervisord\.pid|(state|supervisor|install-[0-9]+)\.sock"
     r"|.+\.log(\.[0-9]+)?|.+\.tmp|asked\.json|plugvisor\.(db|lock).*|lost\+found"
 )
 """Names that one of the folders can contain before it is shared; a new volume contains `lost+found`."""

@@ -2,69 +2,103 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
+from plugvisor.errors import InstallationOff, PluginNotFound, PlugvisorError, TooManyOperations
+from plugvisor.manager.installation.operation_tasks import OperationTasks, UnderWay, name_error
+from plugvisor.manager.installation.records import describe_versions, read_record
 from plugvisor.manager.installation.registry import Registry
+from plugvisor.manager.installation.site import Site, find_obstacle
 from plugvisor.manager.installation.uploads import Uploads
+from plugvisor.manager.installation.use_cases.install import Install, InstallOptions
+from plugvisor.manager.installation.use_cases.recovery import Recovery
+from plugvisor.manager.installation.use_cases.removal import Rollback, Uninstallation, find_previous, find_removable
+from plugvisor.manager.installation.workers import Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
     from plugvisor.engines.engine import Engine
+    from plugvisor.manager.installation.registry import MakeProblem
     from plugvisor.manager.installation.uploads import Package
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
-    from plugvisor.models.installation.operation import Operation
+    from plugvisor.models.installation.operation import Operation, Verb
     from plugvisor.models.installation.versions import Versions
     from plugvisor.settings import Settings
     from plugvisor.store.store import Store
 
+__all__ = ["InstallOptions", "Installations", "UnderWay"]
 
-@dataclass(frozen=True)
-class InstallOptions:
-    """What a client wants of an installation."""
-
-    start: bool = False
-    replace: bool = False
-    plugin_id: str = ""
-    """The package must be of this plugin; empty: of any."""
-
-
-class UnderWay:
-    """An operation that was begun, and is stored."""
-
-    operation_id: str
-
-    async def wait(self, seconds: float | None) -> Operation | None:
-        """Wait until it has ended, or the time is over; a caller that goes away cancels nothing.
-
-        Returns:
-            None if it goes on.
-
-        Raises:
-            PlugvisorError: why it has failed.
-        """
-        raise NotImplementedError
+RECOVERY_SECONDS = 10.0
+"""How long an operation waits for the recovery at the start."""
 
 
 class Installations:
-    """Does in the install folder what clients ask for; every use case may raise `InstallationOff`."""
+    """Does in the install folder what clients ask for; every use case may raise `InstallationOff`.
 
-    def __init__(self, manager: Manager, engine: Engine, store: Store, recorder: Recorder, settings: Settings) -> None:
-        self.registry = Registry(store)
+    Args:
+        make_problem: see `Registry`.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        engine: Engine,
+        store: Store,
+        recorder: Recorder,
+        settings: Settings,
+        *,
+        make_problem: MakeProblem,
+    ) -> None:
+        self.registry = Registry(store, make_problem)
         self.uploads = Uploads(settings.state_dir / "uploads", settings.package_mb * 1_000_000)
+        self.why_off = "it is not known yet whether plugins can be installed"
+        """Why plugins cannot be installed, for a person; empty if they can."""
         self._manager = manager
-        self._engine = engine
-        self._recorder = recorder
-        self._settings = settings
+        install_dir = settings.install_dir or settings.plugins_dir
+        self._find_obstacle = partial(find_obstacle, install_dir, settings.users)
+        self._site = Site(manager, engine, Workers(engine, install_dir, settings.build_seconds))
+        self._recovery = Recovery(self._site, recorder)
+        self._tasks = OperationTasks(self.registry, recorder, self.check_ready)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether plugins can be installed."""
+        return not self.why_off
 
     async def open(self) -> None:
         """Begin to recover what a crash has left, as soon as the engine answers; nothing is raised."""
+        await self.uploads.open()
+        await self.registry.load()
+        self.why_off = await asyncio.to_thread(self._find_obstacle)
+        self._recovery.open(is_on=self.is_on)
 
     async def close(self) -> None:
         """Wait for what is under way, and end what would take too long."""
+        await self._recovery.close()
+        await self._tasks.close()
+        await self.registry.close()
+
+    def turn(self, plugin_id: str) -> AbstractAsyncContextManager[None]:
+        """What changes the files of a plugin in the install folder has its turn: one after the other."""
+        return self._site.turn(plugin_id)
+
+    async def check_ready(self) -> None:
+        """Raise `InstallationOff` or `TooManyOperations` if nothing can be installed now."""
+        self.why_off = await asyncio.to_thread(self._find_obstacle)
+        if self.why_off:
+            raise InstallationOff(f"plugins cannot be installed here: {self.why_off}; see PLUGVISOR_INSTALL_DIR")
+        if not await self._recovery.wait(RECOVERY_SECONDS):
+            raise TooManyOperations("what was under way when the service ended is not recovered yet; try again")
+
+    # -- use cases
 
     async def install(self, package: Package, options: InstallOptions, by: str) -> UnderWay:
-        """Begin to install or update a plugin; the package is closed at the end.
+        """Begin to install or update a plugin; the package is closed at the end, and if this raises.
 
         `UnderWay.wait` raises what the worker refuses, `InvalidManifest`, `AlreadyInstalled`, `NotInstalled`,
         `DependencyFailed`, `BuildFailed`, `StartFailed`, `StorageFull`, `OperationCancelled`, `OperationInterrupted`.
@@ -75,25 +109,47 @@ class Installations:
         Raises:
             TooManyOperations, StoreUnavailable
         """
-        raise NotImplementedError
+        return await self._tasks.begin(
+            "install",
+            by,
+            lambda operation: Install(self._site, operation, package, options, by).run(),
+            on_end=package.close,
+            plugin_id=options.plugin_id,
+            sha256=package.sha256,
+        )
 
     async def rollback(self, plugin_id: str, by: str) -> UnderWay:
-        """Begin to make the version before the current one current; raises `PluginNotFound`, `NotInstalled`,
-        `NoPreviousVersion`, `TooManyOperations`, `StoreUnavailable`.
+        """Begin to make the version before the current one current.
+
+        Raises:
+            PluginNotFound, NotInstalled, NoPreviousVersion, TooManyOperations, StoreUnavailable
         """
-        raise NotImplementedError
+        if plugin_id not in self._manager.catalog:
+            raise PluginNotFound(plugin_id)
+        await _check(partial(find_previous, self._site.install_dir, plugin_id), "rollback", plugin_id)
+        return await self._tasks.begin(
+            "rollback", by, lambda operation: Rollback(self._site, operation).run(), plugin_id=plugin_id
+        )
 
     async def uninstall(self, plugin_id: str, by: str, *, purge: bool, dependents: bool) -> UnderWay:
         """Begin to stop a plugin and to remove its versions.
 
         Args:
-            purge: its data, too.
-            dependents: stop the plugins that require it first; without it they make this fail as they do a stop.
+            purge: its data, too; one whose versions were removed before is found, too.
+            dependents: stop the plugins that require it first; else they go on without it, as after a stop.
 
         Raises:
             PluginNotFound, NotInstalled, TooManyOperations, StoreUnavailable
         """
-        raise NotImplementedError
+        is_listed = plugin_id in self._manager.catalog
+        find = partial(find_removable, self._site.install_dir, plugin_id, is_listed=is_listed, purge=purge)
+        await _check(find, "uninstall", plugin_id)
+        return await self._tasks.begin(
+            "uninstall",
+            by,
+            lambda operation: Uninstallation(self._site, operation, by, purge=purge, dependents=dependents).run(),
+            plugin_id=plugin_id,
+        )
 
     async def cancel(self, operation_id: str) -> Operation:
         """Cancel an operation that has not changed what is current yet; returns when nothing of it is left.
@@ -101,8 +157,25 @@ class Installations:
         Raises:
             OperationNotFound, NotCancellable
         """
-        raise NotImplementedError
+        operation = self.registry.find(operation_id)
+        await self._tasks.cancel(operation)
+        return operation.describe()
 
     async def list_versions(self, plugin_id: str) -> Versions:
-        """What is installed of a plugin; raises `PluginNotFound`, `StorageFull`."""
-        raise NotImplementedError
+        """What is installed of a plugin; raises `PluginNotFound`, `NotInstalled`."""
+        plugin = self._manager.catalog.get(plugin_id)
+        if plugin is None:
+            raise PluginNotFound(plugin_id)
+        if plugin.folder != self._site.install_dir / plugin_id:
+            return describe_versions(plugin_id, None)
+        found = await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)
+        return describe_versions(plugin_id, found.record)
+
+
+async def _check(check: Callable[[], object], verb: Verb, plugin_id: str) -> None:
+    """Find out whether an operation makes sense before it is begun."""
+    try:
+        await asyncio.to_thread(check)
+    except PlugvisorError as error:
+        name_error(error, verb, plugin_id)
+        raise

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
-MOST_KEPT = 1000
+MOST_KEPT = 200
+"""With the log of each."""
 
 
 class StoredOperation(NamedTuple):
@@ -25,9 +27,9 @@ def load(connection: sqlite3.Connection) -> list[StoredOperation]:
     return [StoredOperation(*row) for row in connection.execute("SELECT * FROM operation ORDER BY begun_at DESC, id")]
 
 
-def save(connection: sqlite3.Connection, operation: StoredOperation) -> None:
-    """Add or replace an operation, and forget the oldest beyond those that are kept."""
-    connection.execute("INSERT OR REPLACE INTO operation VALUES (?, ?, ?, ?)", operation)
+def save(connection: sqlite3.Connection, operations: Iterable[StoredOperation]) -> None:
+    """Add or replace operations, and forget the oldest beyond those that are kept."""
+    connection.executemany("INSERT OR REPLACE INTO operation VALUES (?, ?, ?, ?)", operations)
     connection.execute(
         "DELETE FROM operation WHERE state != 'running' AND id NOT IN "
         "(SELECT id FROM operation ORDER BY begun_at DESC, id LIMIT ?)",

@@ -11,7 +11,8 @@ from supervisor.xmlrpc import Faults, RPCError
 from plugvisor.engines.supervisord.extension.processes.queued_start import NEVER_STARTED
 
 if TYPE_CHECKING:
-    from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
+    from plugvisor.engines.supervisord.extension.commands.checks import CheckCommands
+    from plugvisor.engines.supervisord.extension.commands.workers import Workers
     from plugvisor.engines.supervisord.extension.processes.orphans import Orphans
     from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
     from plugvisor.engines.supervisord.extension.programs import Programs
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 AWAITED_SECONDS = 1.0
 """How long a pending start waits for a call that waits for the stop, and may have gone away."""
 LONGEST_CHECK_SECONDS = 86_400
+LONGEST_WORK_SECONDS = 7 * 86_400
 _ALIVE = (ProcessStates.STARTING, ProcessStates.RUNNING)
 _NOT_SPAWNED = (ProcessStates.BACKOFF, ProcessStates.FATAL)
 
@@ -32,9 +34,17 @@ class Changes:
     """
 
     def __init__(
-        self, options: Any, programs: Programs, orphans: Orphans, reporter: StateReporter, checks: CheckCommands
+        self,
+        options: Any,
+        programs: Programs,
+        orphans: Orphans,
+        reporter: StateReporter,
+        *,
+        checks: CheckCommands,
+        workers: Workers,
     ) -> None:
         self._checks = checks
+        self._workers = workers
         self._options = options
         self._programs = programs
         self._orphans = orphans
@@ -140,6 +150,13 @@ class Changes:
             raise RPCError(Faults.NOT_RUNNING, name)
         self._checks.begin(process, check, timeout_seconds, number)
         return self._reporter.flush()
+
+    def open_worker(self, timeout_seconds: float) -> str:
+        """See `PluginsNamespace.open_worker`."""
+        self._check_mood()
+        if not 0 < timeout_seconds <= LONGEST_WORK_SECONDS:
+            raise TypeError("a worker has a time of at most a week")  # wrong parameters
+        return self._workers.open(timeout_seconds)
 
     def remove(self, name: str) -> int:
         """See `PluginsNamespace.remove`."""

@@ -13,7 +13,9 @@ from supervisor import events
 from supervisor.states import SupervisorStates
 
 from plugvisor.engines.supervisord.extension.changes import Changes
-from plugvisor.engines.supervisord.extension.checks.commands import CheckCommands
+from plugvisor.engines.supervisord.extension.commands.checks import CheckCommands
+from plugvisor.engines.supervisord.extension.commands.commands import Commands
+from plugvisor.engines.supervisord.extension.commands.workers import Workers
 from plugvisor.engines.supervisord.extension.critical import CriticalPrograms
 from plugvisor.engines.supervisord.extension.folder_keeper import FolderKeeper
 from plugvisor.engines.supervisord.extension.intents.boot_starts import BootStarts
@@ -24,7 +26,8 @@ from plugvisor.engines.supervisord.extension.patches.adoption import adopt_progr
 from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
 from plugvisor.engines.supervisord.extension.patches.event_loop import SLICE_SECONDS, EventLoop, is_plugin
 from plugvisor.engines.supervisord.extension.patches.log_files import follow_log_files
-from plugvisor.engines.supervisord.extension.patches.operators import SERVICE, Operators
+from plugvisor.engines.supervisord.extension.patches.operators import Operators
+from plugvisor.engines.supervisord.extension.patches.service_socket import ServiceSocket
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
 from plugvisor.engines.supervisord.extension.patches.stops import install_stops
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, LaunchFiles
@@ -70,8 +73,7 @@ class Extension:
         self._launch_files = LaunchFiles(launch_dir, as_reader)
         starts = BootStarts(launch_dir, as_reader, self.logger.warn)
         self._end_by: float | None = None
-        self._service_group: Any = None
-        self._service_socket: Any = None
+        self._service_socket = ServiceSocket(supervisord)
         prepare_for_shortages()
         follow_log_files()
         install_stops()
@@ -90,7 +92,7 @@ class Extension:
         self._end_earlier_orphans()
         self._operators = Operators(supervisord, programs_dir)
         adopt_programs(supervisord.process_groups, launch_dir, self, starts.find, self._launch_files.has_dependencies)
-        self._hold_socket()
+        self._service_socket.hold()
         self._programs = Programs(supervisord, programs_dir, self._operators)
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
@@ -109,10 +111,15 @@ class Extension:
         self.requests = Requests(self.run_dir, self.boot_id, self.logger, self._programs.find, self._reporter.note)
         note_requests(self.requests)
         self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
-        self._checks = CheckCommands(
-            supervisord, self.run_dir, self.boot_id, self._orphans, self._reporter.report_check
+        self._commands = Commands(supervisord, self.run_dir, self.boot_id, self._orphans)
+        self.changes = Changes(
+            supervisord.options,
+            self._programs,
+            self._orphans,
+            self._reporter,
+            checks=CheckCommands(self._commands, self._reporter.report_check),
+            workers=Workers(self._commands, self.run_dir, guard.plugins_uid if guard else None, readers_gid),
         )
-        self.changes = Changes(supervisord.options, self._programs, self._orphans, self._reporter, self._checks)
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
         events.subscribe(events.ProcessGroupEvent, self._on_group)
         events.subscribe(events.SupervisorStoppingEvent, self._on_stopping)
@@ -163,7 +170,7 @@ class Extension:
         """It is being reaped: its pipes are closed next."""
         self._loop.unwatch(process.dispatchers)
         self._orphans.note_ended(process.name)
-        self._checks.end(process.name)
+        self._commands.end(process.name)
 
     # -- once in each round of the loop
 
@@ -171,7 +178,7 @@ class Extension:
         """Everything has been reaped: go on with orphans and pending starts, and report."""
         self._follow_clock()
         self._keeper.check()
-        steps = (self._checks.step, self._go_on_with_orphans, self._shutdown.step, self.requests.step)
+        steps = (self._commands.step, self._go_on_with_orphans, self._shutdown.step, self.requests.step)
         waits_seconds = [seconds for step in steps if (seconds := step()) is not None]
         self._read_programs()
         self._reporter.report()
@@ -234,7 +241,7 @@ class Extension:
     def _on_group(self, event: Any) -> None:
         self._reporter.note(event.group)
         self._loop.update_groups()
-        self._hold_socket()
+        self._service_socket.hold()
         process = self._programs.find(event.group)
         self.changes.forget_start(event.group, process)  # of one that supervisorctl has removed
         if process is not None:
@@ -250,19 +257,11 @@ class Extension:
             self._guard.forbid_restart()
         self.requests.settle()
         self.changes.forget_starts()
-        self._checks.end()
+        self._commands.end()
         self._shutdown.begin()
         self._reporter.close()
 
     # -- the beginning and the end
-
-    def _hold_socket(self) -> None:
-        """Keep the service's socket open while no process of it runs, if supervisord has opened it."""
-        group = self._supervisord.process_groups.get(SERVICE)
-        if group is not self._service_group:
-            manager = getattr(group, "socket_manager", None)
-            self._service_group = group
-            self._service_socket = manager.get_socket() if manager is not None else None  # counted
 
     def _end_earlier_orphans(self) -> None:
         """End the orphans of a supervisord that was killed; nothing is served yet, so this may block."""
@@ -287,7 +286,7 @@ class Extension:
 
     def _close(self) -> None:
         self._loop.close()
-        self._service_socket = None  # before supervisord closes every descriptor and restarts
+        self._service_socket.release()  # before supervisord closes every descriptor and restarts
         self._keeper.close()
         self.limits.groups.close()
         if self._supervisord.options.mood == SupervisorStates.RESTARTING and self.stdout is not None:
@@ -296,5 +295,5 @@ class Extension:
     def _find_launch(self, name: str) -> ProcessTag | None:
         process = self._programs.find(name)
         if process is None:
-            return self._checks.find_launch(name)
+            return self._commands.find_launch(name)
         return process.tag if process.pid else None

@@ -70,7 +70,7 @@ def make_rpcinterface(
 class PluginsNamespace:
     """The XML-RPC methods `plugins.*`; supervisord publishes every method whose name does not begin with `_`.
 
-    Each returns the sequence number of the last line it wrote to the state stream.
+    Each that changes a program returns the sequence number of the last line it wrote to the state stream.
     """
 
     def __init__(self, changes: Changes) -> None:
@@ -159,6 +159,14 @@ class PluginsNamespace:
         @return int result             the sequence number of the last line
         """
         return self._changes.execute(name, launches, check, timeout_seconds, number)
+
+    def open_worker(self, timeout_seconds: float) -> str:
+        """Start a worker of the install folder, as the plugins' user.
+
+        @param double timeout_seconds  after which it is killed, with all that it has started
+        @return string result          the name of the socket, in the run folder, that it accepts one connection on
+        """
+        return self._changes.open_worker(timeout_seconds)
 
     def remove(self, name: str) -> int:
         """Forget a stopped program.

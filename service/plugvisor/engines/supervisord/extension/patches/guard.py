@@ -27,7 +27,7 @@ class Guard:
 
     def __init__(self, supervisord: Any, service_uid: int, plugins_uid: int) -> None:
         self._options = supervisord.options
-        self._plugins_uid = plugins_uid
+        self.plugins_uid = plugins_uid
         self._plugins_gid = pwd.getpwuid(plugins_uid).pw_gid
         self._service_uid = service_uid
         self._service_gid = pwd.getpwuid(service_uid).pw_gid
@@ -46,7 +46,7 @@ class Guard:
 
     def as_plugins(self) -> AbstractContextManager[None]:
         """Be the plugins' user for a moment: it may look at their processes, root without CAP_SYS_PTRACE may not."""
-        return _being(self._plugins_uid, self._plugins_gid)
+        return _being(self.plugins_uid, self._plugins_gid)
 
     def forbid_restart(self) -> None:
         """End supervisord instead of restarting it: it would read files that the service wrote, without this guard."""
@@ -72,7 +72,7 @@ class Guard:
         return (
             re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", group.name) is not None
             and process.name == group.name
-            and process.uid == self._plugins_uid
+            and process.uid == self.plugins_uid
             and process.stdout_logfile == os.path.join(self._log_dir, f"{group.name}.log")
             and not isinstance(process.stderr_logfile, str)
         )

@@ -1,0 +1,1 @@
+"""Verbs for packages: made by their authors, installed by operators."""

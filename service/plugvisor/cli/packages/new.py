@@ -1,0 +1,45 @@
+"""`plugvisor new`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from plugvisor.cli.packages.templates import TEMPLATES
+from plugvisor.errors import ConfigurationError
+from plugvisor.plugins.manifest import ManifestError, parse_manifest
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+
+def run_new(arguments: argparse.Namespace) -> int:
+    """Make the folder of a plugin that works."""
+    plugin_id: str = arguments.plugin_id
+    files = {
+        name: text.replace("{id}", plugin_id).replace("{name}", make_name(plugin_id))
+        for name, text in TEMPLATES[arguments.template].items()
+    }
+    try:
+        parse_manifest(files["plugin.toml"].encode(errors="surrogateescape"))
+    except ManifestError as error:
+        raise ConfigurationError(f"cannot make {plugin_id!r}: {error}") from error
+    folder: Path = arguments.into / plugin_id
+    try:
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except FileExistsError as error:
+        raise ConfigurationError(f"cannot make {str(folder)!r}: it is there already") from error
+    except OSError as error:
+        raise ConfigurationError(f"cannot make {str(folder)!r}: {error.strerror}") from error
+    print(f"{folder}: {', '.join(files)}")
+    print(f"plugvisor install {folder} --start    packs and installs it", file=sys.stderr)
+    return 0
+
+
+def make_name(plugin_id: str) -> str:
+    """A name for people: `Web cache` of `web-cache`."""
+    words = plugin_id.replace("_", " ").replace("-", " ").strip()
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,64 @@
+"""What every use case of installation works with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.installation.workers import Workers
+    from plugvisor.manager.manager import Manager
+    from plugvisor.users import Users
+
+
+@dataclass(frozen=True)
+class Site:
+    """The install folder, and who works in it and with it."""
+
+    manager: Manager
+    engine: Engine
+    workers: Workers
+    _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    @property
+    def install_dir(self) -> Path:
+        """The folder."""
+        return self.workers.install_dir
+
+    @asynccontextmanager
+    async def turn(self, plugin_id: str) -> AsyncIterator[None]:
+        """What changes the files of a plugin has its turn: one after the other."""
+        # ids that differ in case alone share it, for their folders may be the same
+        async with self._turns.setdefault(plugin_id.casefold(), asyncio.Lock()):
+            yield
+
+
+def find_obstacle(folder: Path, users: Users | None) -> str:
+    """Why plugins cannot be installed in a folder, for a person; empty if they can, as far as is known. This blocks."""
+    try:
+        status = os.stat(folder)
+        is_read_only = bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError as error:
+        return f"the install folder cannot be used: {error.strerror}"
+    if not stat.S_ISDIR(status.st_mode):
+        return "the install folder is no folder"
+    if is_read_only:
+        return "the install folder is on a read-only file system"
+    if users is None:
+        return "" if os.access(folder, os.W_OK | os.X_OK) else "the install folder cannot be written to"
+    user = users.plugins
+    if status.st_uid == user.uid:
+        bits = status.st_mode >> 6
+    elif status.st_gid in os.getgrouplist(user.name, user.gid):
+        bits = status.st_mode >> 3
+    else:
+        bits = status.st_mode
+    return "" if bits & 0o3 == 0o3 else f"the user {user.name!r} of the plugins cannot write to the install folder"

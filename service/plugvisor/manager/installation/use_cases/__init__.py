@@ -1,0 +1,1 @@
+"""What installing, updating, rolling back and removing consist of."""

@@ -1,0 +1,209 @@
+"""Installs a package, or updates a plugin with it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from plugvisor import layout
+from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled
+from plugvisor.manager.installation.records import find_installed, find_version, is_whole, read_record
+from plugvisor.manager.installation.use_cases.manifest_check import check_manifest, check_program
+from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version, confirm
+from plugvisor.models.installation.record import Record, VersionRecord
+
+if TYPE_CHECKING:
+    from plugvisor.manager.installation.live_operation import LiveOperation
+    from plugvisor.manager.installation.site import Site
+    from plugvisor.manager.installation.uploads import Package
+    from plugvisor.manager.installation.worker import Unpacked, Worker
+    from plugvisor.models.manifest import Manifest
+
+RECEIVED_PERCENT, VERIFIED_PERCENT, BUILD_PERCENT, BUILT_PERCENT, SWAP_PERCENT = 5, 25, 30, 80, 85
+_MOST_CHARACTERS = 200
+"""Of the texts in a record."""
+
+
+@dataclass(frozen=True)
+class InstallOptions:
+    """What a client wants of an installation."""
+
+    start: bool = False
+    replace: bool = False
+    plugin_id: str = ""
+    """The package must be of this plugin; empty: of any."""
+
+
+class Install:
+    """One installation."""
+
+    def __init__(
+        self, site: Site, operation: LiveOperation, package: Package, options: InstallOptions, by: str
+    ) -> None:
+        self._site = site
+        self._operation = operation
+        self._package = package
+        self._options = options
+        self._by = by
+        self._starter = by if options.start else ""
+
+    async def run(self) -> None:
+        """Do all of it; raises what `Installations.install` says."""
+        self._operation.reach("received", RECEIVED_PERCENT, f"received {self._package.source or 'a package'}")
+        if not await self._reuse():
+            await self._install()
+
+    # -- a package that is here already
+
+    async def _reuse(self) -> bool:
+        """Use what is kept of the same package, if there is something; returns whether there was."""
+        plugin_ids = [self._options.plugin_id] if self._options.plugin_id else list(self._site.manager.catalog)
+        find = partial(find_installed, self._site.install_dir, plugin_ids, self._package.sha256)
+        plugin_id = await asyncio.to_thread(find)
+        if plugin_id is None:
+            return False
+        async with self._site.turn(plugin_id):
+            return await self._reuse_of(plugin_id)
+
+    async def _reuse_of(self, plugin_id: str) -> bool:
+        record = (await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)).record
+        version = find_version(record, self._package.sha256) if record is not None else None
+        if record is None or record.current is None or version is None:
+            return False
+        if not await asyncio.to_thread(is_whole, self._site.install_dir, plugin_id, version):
+            return False
+        entry = record.versions[version]
+        self._operation.set(plugin_id=plugin_id, version=entry.version, environment=entry.environment)
+        if version == record.current:
+            self._operation.set(unchanged=True)
+            self._operation.note("the same package is current already")
+            if self._options.start:
+                await self._start(plugin_id)
+            return True
+        self._check_replace(plugin_id)
+        self._note_update(record)
+        self._operation.reach("environment", BUILT_PERCENT, "the same package is here already")
+        change = VersionChange(self._site, self._operation, record, add_version(record, version, entry), self._starter)
+        async with self._site.workers.open() as worker:
+            await change.begin(worker)
+        await change.finish()
+        return True
+
+    # -- one that is not
+
+    async def _install(self) -> None:
+        async with AsyncExitStack() as turn:
+            async with AsyncExitStack() as building:
+                await building.enter_async_context(self._site.workers.builds)
+                worker = await building.enter_async_context(self._site.workers.make_builder())
+                unpacked = await worker.unpack(self._package.descriptor)
+                manifest = await self._verify(unpacked)
+                await turn.enter_async_context(self._site.turn(manifest.id))
+                record = await self._find_place(manifest.id)
+                version = layout.name_version(manifest.version, self._package.sha256)
+                await worker.place(unpacked.staged, manifest.id, version)
+                entry = await self._build(worker, manifest, version)
+                after = add_version(record, version, entry)
+                if record.current is None:
+                    change = None
+                    await self._put_in(worker, after, version)
+                else:
+                    change = VersionChange(self._site, self._operation, record, after, self._starter)
+                    await change.begin(worker)
+            if change is not None:
+                await change.finish()
+            elif self._options.start:
+                await self._start(manifest.id)
+
+    async def _verify(self, unpacked: Unpacked) -> Manifest:
+        """Check the manifest, before anything of the package is executed."""
+        catalog = self._site.manager.catalog
+        check = partial(check_manifest, unpacked.manifest, catalog, self._site.install_dir)
+        manifest, warnings = await asyncio.to_thread(check)
+        wanted = self._options.plugin_id
+        if wanted and manifest.id != wanted:
+            raise InvalidPackage(f"the package is of the plugin {manifest.id!r}, not of {wanted!r}")
+        self._operation.set(plugin_id=manifest.id, version=manifest.version[:_MOST_CHARACTERS])
+        text = f"unpacked {unpacked.entries} entries, {unpacked.size_bytes} bytes: {manifest.id} {manifest.version}"
+        self._operation.reach("verified", VERIFIED_PERCENT, text)
+        for warning in warnings:
+            self._operation.note(f"warning: {warning}")
+        return manifest
+
+    async def _find_place(self, plugin_id: str) -> Record:
+        """What is installed of the plugin; raises `AlreadyInstalled`, `NotInstalled`."""
+        folder = self._site.install_dir / plugin_id
+        for other in self._site.manager.catalog.values():
+            if other.id.casefold() != plugin_id.casefold():
+                continue
+            if other.id != plugin_id:
+                raise AlreadyInstalled(f"its id differs from that of the plugin {other.id!r} in case alone")
+            if other.folder is not None and other.folder != folder:
+                raise NotInstalled(
+                    f"it was put there by hand, in the folder {other.name_of_folder!r}; remove that folder first"
+                )
+        found = await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)
+        if found.record is None and found.is_there:
+            raise NotInstalled(f"the folder {plugin_id!r} was put there by hand; remove it first")
+        record = found.record or Record(id=plugin_id)
+        if record.current is not None:
+            self._check_replace(plugin_id)
+            self._note_update(record)
+        return record
+
+    async def _build(self, worker: Worker, manifest: Manifest, version: str) -> VersionRecord:
+        """Make the version's environment, and check that what its manifest names is there."""
+        self._operation.reach("environment", BUILD_PERCENT)
+        percent = BUILD_PERCENT
+
+        def on_line(line: str) -> None:
+            nonlocal percent
+            percent = min(percent + 1, BUILT_PERCENT)
+            self._operation.reach("environment", percent, line)
+
+        python, seconds = manifest.python.version, self._site.workers.build_seconds
+        built = await worker.build(manifest.id, version, python, seconds, on_line)
+        folder = self._site.install_dir / manifest.id / layout.VERSIONS / version
+        await asyncio.to_thread(check_program, manifest, folder, self._site.engine)
+        self._operation.set(environment=built.environment)
+        text = f"made an environment with Python {built.python}" if built.environment else "no environment is needed"
+        self._operation.reach("environment", BUILT_PERCENT, text)
+        return VersionRecord(
+            version=manifest.version[:_MOST_CHARACTERS],
+            sha256=self._package.sha256,
+            source=self._package.source[:_MOST_CHARACTERS],
+            installed_at=time.time(),
+            installed_by=self._by[:_MOST_CHARACTERS],
+            environment=built.environment,
+            python=built.python[:_MOST_CHARACTERS],
+        )
+
+    async def _put_in(self, worker: Worker, record: Record, version: str) -> None:
+        """Make the first version of a plugin current, and have the plugin listed."""
+        self._operation.commit()
+        self._operation.reach("swap", SWAP_PERCENT)
+        await worker.swap(record.id, version, confirm(record))
+        await self._site.manager.refresh({record.id}.__contains__)
+        self._operation.note("it is installed")
+
+    async def _start(self, plugin_id: str) -> None:
+        """Start a plugin that does not run, and wait until it works; it stays installed if it does not."""
+        self._operation.commit()
+        self._operation.reach("start", SWAP_PERCENT, "it is started")
+        await self._site.manager.replacements.start(plugin_id, self._by)
+
+    # -- parts
+
+    def _check_replace(self, plugin_id: str) -> None:
+        if not self._options.replace:
+            raise AlreadyInstalled(f"the plugin {plugin_id!r} is installed already; `replace` updates it")
+
+    def _note_update(self, record: Record) -> None:
+        version = record.versions.get(record.current or "")
+        self._operation.set(verb="update", previous_version=(version and version.version) or UNSET)

@@ -1,0 +1,51 @@
+"""The last lines that a plugin has printed since a moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from plugvisor.logs.tail import decode_line, read_backwards
+
+if TYPE_CHECKING:
+    from plugvisor.logs.files import LogFiles
+
+MOST_LINES = 50
+LONGEST_LINE = 1000
+"""In characters."""
+
+
+class Mark(NamedTuple):
+    """A place in a log."""
+
+    inode: int
+    """Of the file that was the current one; 0 if there was none."""
+    position: int
+    """In bytes."""
+
+
+def mark_end(log: LogFiles) -> Mark:
+    """The place at which a log ends now. This blocks."""
+    file = log.open_file()
+    if file is None:
+        return Mark(0, 0)
+    try:
+        return Mark(file.inode, file.size)
+    finally:
+        file.close()
+
+
+def read_since(log: LogFiles, mark: Mark) -> list[str]:
+    """The last lines after a place, oldest first. This blocks."""
+    lines: list[str] = []
+    with log.open_all() as files:
+        for file in files:
+            begin = mark.position if file.inode == mark.inode and file.size >= mark.position else 0
+            size = file.size - begin
+            for line in read_backwards([file]):
+                if size <= 0 or len(lines) == MOST_LINES:
+                    break
+                size -= len(line) + 1
+                lines.append(decode_line(line)[:LONGEST_LINE])
+            if file.inode == mark.inode or len(lines) == MOST_LINES:
+                break
+    return lines[::-1]

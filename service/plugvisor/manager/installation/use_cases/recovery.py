@@ -1,0 +1,137 @@
+"""Recovers what a crash has left in the install folder, when the service starts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from plugvisor.errors import PlugvisorError, SupervisorUnavailable
+from plugvisor.models.stored.journal import Facts, NewEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from plugvisor.manager.installation.site import Site
+    from plugvisor.manager.installation.use_cases.replacements import Replaced
+    from plugvisor.manager.installation.worker import Tidied
+    from plugvisor.manager.journal.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0
+"""The pause before a recovery that has failed is tried again."""
+
+
+class Recovery:
+    """Goes back from updates that have not been confirmed; no operation begins before that."""
+
+    def __init__(self, site: Site, recorder: Recorder) -> None:
+        self._site = site
+        self._recorder = recorder
+        self._done = asyncio.Event()
+        self._live = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self, *, is_on: bool) -> None:
+        """Begin, as soon as the engine answers.
+
+        Args:
+            is_on: whether there is a folder in which anything can be recovered.
+        """
+        if not is_on:
+            self._done.set()
+            return
+        self._site.engine.on_change.append(self._follow)
+        self._follow(None)
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Recover nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            with suppress(ValueError):
+                self._site.engine.on_change.remove(self._follow)
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until it is done, or the time is over; returns whether it is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._done.wait()
+        return self._done.is_set()
+
+    # -- parts
+
+    def _follow(self, _plugin_id: str | None) -> None:
+        if self._site.engine.is_live:
+            self._live.set()
+
+    async def _run(self) -> None:
+        tidied: list[Tidied] = []
+        is_tidy, reported = False, ""
+        while True:
+            await self._live.wait()
+            try:
+                if not is_tidy:
+                    tidied, is_tidy = await self._tidy(), True
+                await self._catch_up(tidied)
+            except Exception as error:
+                if str(error) != reported:
+                    reported = str(error)
+                    is_expected = isinstance(error, PlugvisorError)
+                    logger.error("the install folder cannot be recovered yet: %s", error, exc_info=not is_expected)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                break
+        self._site.engine.on_change.remove(self._follow)
+        self._done.set()
+
+    async def _tidy(self) -> list[Tidied]:
+        async with self._site.workers.open() as worker:
+            tidied = await worker.tidy()
+        for each in tidied:
+            if each.went_back:
+                logger.warning("an update of %r was interrupted: the version before is current again", each.plugin_id)
+                self._note(each.plugin_id, "ok", "an update was interrupted: the version before is current again")
+        return tidied
+
+    async def _catch_up(self, tidied: Iterable[Tidied]) -> None:
+        """Have the catalog, and what runs, be what is current."""
+        manager = self._site.manager
+        listed = [name for name, plugin in manager.catalog.items() if plugin.folder is None]
+        concerned = {*listed, *(each.plugin_id for each in tidied)}
+        if concerned:
+            await manager.refresh(concerned.__contains__)
+        for plugin_id in await self._list_outdated():
+            try:
+                replaced = await manager.replacements.replace("recover", plugin_id, _do_nothing)
+                if replaced.is_started:
+                    logger.warning("%r was started again: it ran from a version that is not current", plugin_id)
+            except SupervisorUnavailable:
+                raise
+            except PlugvisorError as error:
+                logger.error("%s", error)
+                self._note(plugin_id, "start_failed", str(error))
+
+    async def _list_outdated(self) -> list[str]:
+        """The installed plugins whose process was launched, or would be, from another version than the current one."""
+        directories = await asyncio.to_thread(self._site.engine.read_directories)
+        return [
+            plugin.id
+            for plugin in self._site.manager.catalog.values()
+            if plugin.directory is not None
+            and plugin.directory != plugin.folder
+            and directories.get(plugin.id, plugin.directory) != plugin.directory
+        ]
+
+    def _note(self, plugin_id: str, outcome: str, detail: str) -> None:
+        facts = Facts(verb="recover", outcome=outcome, detail=detail or UNSET)
+        self._recorder.note(NewEntry("installation", facts, plugin_id))
+
+
+async def _do_nothing(_replaced: Replaced) -> None:
+    pass

@@ -1,0 +1,154 @@
+"""Changes what a plugin is started from, in its turn, and restarts it if it runs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from plugvisor.errors import AlreadyRunning, NotRunning, PluginDisabled, StartFailed
+from plugvisor.manager.readiness import find_start_seconds
+from plugvisor.models.process import ProcessState
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.catalog_keeper import CatalogKeeper
+    from plugvisor.manager.dependencies.starts import Starts
+    from plugvisor.manager.operations import Operations
+    from plugvisor.manager.readiness import Readiness
+    from plugvisor.models.process import Process
+
+_AT_REST = (ProcessState.STOPPED, ProcessState.EXITED, ProcessState.FATAL)
+_STOPPED = (ProcessState.STOPPED, ProcessState.STOPPING)
+
+
+class Replaced(NamedTuple):
+    """How a plugin was when what it is started from was replaced."""
+
+    ran: bool
+    """Whether it ran, or was about to."""
+    is_started: bool
+    """Whether it was started from what is new."""
+
+
+class Replacements:
+    """Every method may raise what a reload does, its text begun with "cannot <verb> '<plugin>': "."""
+
+    def __init__(
+        self, keeper: CatalogKeeper, engine: Engine, operations: Operations, starts: Starts, readiness: Readiness
+    ) -> None:
+        self._keeper = keeper
+        self._engine = engine
+        self._operations = operations
+        self._starts = starts
+        self._readiness = readiness
+
+    async def replace(
+        self, verb: str, plugin_id: str, swap: Callable[[Replaced], Awaitable[None]], by: str = ""
+    ) -> Replaced:
+        """Replace what a plugin is started from; if it runs, restart it, and return when that was begun.
+
+        What is disabled is not started. If this raises, the plugin may be started or not, and `restore` is due if
+        `swap` has returned.
+
+        Args:
+            swap: replaces it, and is given what will be done then.
+            by: the identity that wants it to be started even if it does not run; empty: nobody does.
+        """
+        replaced: Replaced = await self._operations.run(verb, plugin_id, partial(self._replace, plugin_id, swap, by))
+        return replaced
+
+    async def restore(self, verb: str, plugin_id: str, swap: Callable[[], Awaitable[None]], *, ran: bool) -> None:
+        """Replace it by what was there before, after `replace` has failed, or what it has started.
+
+        Args:
+            ran: whether it is to run; unless somebody has stopped it meanwhile.
+        """
+        await self._operations.run(verb, plugin_id, partial(self._restore, plugin_id, swap, ran))
+
+    async def start(self, plugin_id: str, by: str) -> None:
+        """Start a plugin, unless it runs; return when it works, or waits for its dependencies."""
+        start = partial(self._starts.start, plugin_id, by)
+        with suppress(AlreadyRunning):
+            await self._operations.run("start", plugin_id, start)
+        await self.wait_ready("start", plugin_id)
+
+    async def wait_ready(self, verb: str, plugin_id: str) -> bool:
+        """Wait until a plugin that was started works; returns whether that is known: it may be queued, or was stopped.
+
+        Raises:
+            StartFailed: it does not.
+        """
+        try:
+            return await self._operations.name_errors(verb, plugin_id, self._wait_ready(plugin_id))
+        except StartFailed:
+            if self._is_stopped(plugin_id):
+                return False
+            raise
+
+    # -- in the plugin's turn
+
+    async def _replace(
+        self, plugin_id: str, swap: Callable[[Replaced], Awaitable[None]], by: str, accepted: asyncio.Event
+    ) -> Replaced:
+        ran = not self._is_at_rest(plugin_id)
+        is_disabled = bool(self._keeper.get(plugin_id).disabled_by)
+        replaced = Replaced(ran, (ran or bool(by)) and not is_disabled)
+        await swap(replaced)
+        if replaced.is_started:
+            await self._starts.reload(plugin_id, by, accepted)
+        else:
+            await self._publish(plugin_id)
+        return replaced
+
+    async def _restore(
+        self, plugin_id: str, swap: Callable[[], Awaitable[None]], ran: bool, accepted: asyncio.Event
+    ) -> None:
+        was_stopped = self._is_stopped(plugin_id)
+        await swap()
+        if ran and not was_stopped:
+            try:
+                await self._starts.reload(plugin_id, "", accepted)
+            except PluginDisabled:  # meanwhile
+                await self._publish(plugin_id)
+            return
+        await self._publish(plugin_id)
+        if not self._is_at_rest(plugin_id):
+            with suppress(NotRunning):
+                await self._engine.begin_stop(plugin_id)
+                await self._engine.wait_stopped(plugin_id)
+
+    async def _publish(self, plugin_id: str) -> None:
+        """Read a plugin again, and have the engine write what its next start uses."""
+        await self._keeper.read([plugin_id])
+        plugin = self._keeper.get(plugin_id)
+        if plugin.program is not None:
+            await self._keeper.publish([plugin])
+
+    # -- parts
+
+    async def _wait_ready(self, plugin_id: str) -> bool:
+        if self._engine.get(plugin_id).queued:
+            return False
+        manifest = self._keeper.get_published(plugin_id)
+        seconds = find_start_seconds(manifest)
+        process = await self._readiness.wait(plugin_id, seconds, lambda: self._keeper.get_published(plugin_id))
+        if process.is_starting or self._readiness.is_awaited(plugin_id, manifest):
+            raise StartFailed(f"it is not ready after {seconds:.0f} seconds")
+        return True
+
+    def _is_at_rest(self, plugin_id: str) -> bool:
+        process = self._engine.get(plugin_id)
+        return process.state in _AT_REST and not _is_coming(process)
+
+    def _is_stopped(self, plugin_id: str) -> bool:
+        """Whether somebody has stopped it, and not started it again."""
+        process = self._engine.get(plugin_id)
+        return process.state in _STOPPED and not _is_coming(process)
+
+
+def _is_coming(process: Process) -> bool:
+    return bool(process.queued) or process.start_pending or process.retry_at is not None

@@ -1,0 +1,172 @@
+"""Makes another version of a plugin current, and goes back if it does not work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from plugvisor.errors import PlugvisorError, StartFailed, SupervisorUnavailable
+from plugvisor.manager.installation.use_cases.last_lines import Mark, mark_end, read_since
+from plugvisor.models.installation.record import Pending, Record
+
+if TYPE_CHECKING:
+    from plugvisor.manager.installation.live_operation import LiveOperation
+    from plugvisor.manager.installation.site import Site
+    from plugvisor.manager.installation.use_cases.replacements import Replaced
+    from plugvisor.manager.installation.worker import Worker
+    from plugvisor.models.installation.record import VersionRecord
+
+logger = logging.getLogger(__name__)
+
+SWAP_PERCENT, START_PERCENT, READY_PERCENT = 85, 90, 97
+SILENCE_TRIES = 30
+SILENCE_SECONDS = 1.0
+"""How often, and after which pause, a plugin is looked at again while the engine is silent."""
+
+
+def add_version(record: Record, version: str, entry: VersionRecord) -> Record:
+    """The record as it is while a version that is made current has not shown yet that it works.
+
+    `previous` stays what it was: it is right again when `current` goes back.
+    """
+    return replace(
+        record,
+        current=version,
+        versions={**record.versions, version: entry},
+        pending=Pending(version=version, previous=record.current),
+    )
+
+
+def confirm(record: Record) -> Record:
+    """The record after that: only the current version and the one before it are kept."""
+    pending = record.pending
+    previous = record.previous if pending is None or pending.previous is None else pending.previous
+    kept = {name: entry for name, entry in record.versions.items() if name in (record.current, previous)}
+    return replace(record, previous=previous if previous in kept else None, versions=kept, pending=None)
+
+
+class VersionChange:
+    """One change from a version that is current to another one, whose folder is whole.
+
+    Args:
+        before: the record as it is.
+        after: of `add_version`.
+        by: the identity that wants the plugin to be started even if it does not run; empty: nobody does.
+    """
+
+    def __init__(self, site: Site, operation: LiveOperation, before: Record, after: Record, by: str = "") -> None:
+        self._site = site
+        self._operation = operation
+        self._before = before
+        self._after = after
+        self._by = by
+        self._id = before.id
+        self._verb = "roll back" if operation.verb == "rollback" else operation.verb
+        self._log = site.engine.open_log(before.id)
+        self._mark = Mark(0, 0)
+        self._replaced: Replaced | None = None
+        """Set when the swap has begun."""
+
+    async def begin(self, worker: Worker) -> None:
+        """Swap, and restart the plugin if it runs; `finish` is due then, for which the worker is not needed.
+
+        Raises:
+            PlugvisorError: what was current is current again, as far as the message does not say otherwise.
+        """
+        self._mark = await asyncio.to_thread(mark_end, self._log)
+
+        async def swap(replaced: Replaced) -> None:
+            self._operation.commit()
+            self._operation.reach("swap", SWAP_PERCENT)
+            self._replaced = replaced
+            await worker.swap(
+                self._id, current_of(self._after), self._after if replaced.is_started else confirm(self._after)
+            )
+            if replaced.is_started:
+                self._operation.reach("start", START_PERCENT, "it is started from the new version")
+
+        try:
+            await self._site.manager.replacements.replace(self._verb, self._id, swap, self._by)
+        except PlugvisorError as error:
+            await self._go_back(error)
+            raise
+
+    async def finish(self) -> None:
+        """Wait until the plugin works, if it was started, and keep what is needed alone.
+
+        Raises:
+            StartFailed: it does not work; what was current is current again.
+        """
+        if self._replaced is not None and self._replaced.is_started:
+            try:
+                is_known = await self._wait_ready()
+            except PlugvisorError as error:
+                await self._go_back(error)
+                raise
+            self._operation.reach("start", READY_PERCENT, "it works" if is_known else "it was stopped, or is to wait")
+        record = confirm(self._after)
+
+        async def settle(worker: Worker) -> None:
+            await worker.write_record(record)
+            await worker.prune(self._id, list(record.versions))
+
+        await self._site.workers.persist(settle)
+
+    async def _wait_ready(self) -> bool:
+        """As `Replacements.wait_ready`, across a short silence of the engine."""
+        replacements = self._site.manager.replacements
+        for _ in range(SILENCE_TRIES):
+            with suppress(SupervisorUnavailable):
+                return await replacements.wait_ready(self._verb, self._id)
+            await asyncio.sleep(SILENCE_SECONDS)
+        return await replacements.wait_ready(self._verb, self._id)
+
+    async def _go_back(self, error: PlugvisorError) -> None:
+        """Make the version before current again, and start it if it ran; adds to the error what came of that."""
+        replaced = self._replaced
+        if replaced is None:
+            return  # nothing was changed
+        lines = await asyncio.to_thread(read_since, self._log, self._mark) if replaced.is_started else []
+        self._operation.note(f"{error}; the version before is made current again")
+        has_swapped = False
+
+        async def swap_back() -> None:
+            nonlocal has_swapped
+            await self._site.workers.persist(
+                lambda worker: worker.swap(self._id, current_of(self._before), self._before)
+            )
+            has_swapped = True
+
+        note = ""
+        try:
+            await self._site.manager.replacements.restore(self._verb, self._id, swap_back, ran=replaced.ran)
+            if replaced.ran:
+                await self._wait_ready()
+        except PlugvisorError as failure:
+            logger.error("cannot go back to the version before of %r: %s", self._id, failure)
+            note = f"; then {failure}"
+        if has_swapped:
+            await self._prune()
+        outcome = "is current again" if has_swapped else "is made current again when the service is restarted"
+        error.args = (f"{error}; the version before {outcome}{note}",)
+        if isinstance(error, StartFailed):
+            error.rolled_back = has_swapped
+            error.log = lines
+
+    async def _prune(self) -> None:
+        """Remove the version that has failed."""
+        try:
+            async with self._site.workers.open() as worker:
+                await worker.prune(self._id, list(self._before.versions))
+        except PlugvisorError as error:  # the next start of the service does it
+            logger.warning("cannot remove a version of %r: %s", self._id, error)
+
+
+def current_of(record: Record) -> str:
+    """The version that a record makes current."""
+    assert record.current is not None
+    return record.current
