@@ -12,7 +12,6 @@ import stat
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,11 +20,13 @@ from plugvisor.installer.environment import BuildRefused, Built, build
 
 from tests.helpers.disks import mount_tmpfs, needs_mounts
 from tests.helpers.ports import find_free_port
+from tests.helpers.processes import is_alive
 from tests.helpers.waiting import wait_for
 from tests.helpers.wheels import write_source, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 
@@ -86,13 +87,6 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
 def run_in(version: Path, code: str) -> str:
     command = [version / ".venv/bin/python", "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def is_alive(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    return False
 
 
 # -- what is made
