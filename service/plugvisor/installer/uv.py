@@ -24,6 +24,8 @@ _FIRST_LOG_LINES = 10
 _INTERPRETER = re.compile(r"[a-z]+-(\d[^-\s]*)-")
 """In what `uv python list` prints: `cpython-3.11.2-linux-x86_64-gnu    /usr/bin/python3.11`."""
 _FETCHED = re.compile(r"Failed to fetch: (\S+)")
+_FOLDERS = re.compile(r"(?<=[\s`'\"(])/(?:[^\s/`'\"]+/)+")
+"""Of a path of this machine, which is in the log alone."""
 _FOUND_SECONDS = 10.0
 _LOCK_SECONDS = 10
 _DROPPED_PREFIXES = ("PYTHON", "VIRTUAL_ENV", "CONDA_")
@@ -163,7 +165,7 @@ def _find_reason(lines: list[str]) -> str:
         if line.startswith("The build backend returned an error"):
             return "a requirement cannot be built from its source; what the build has printed is in the log"
     reason = [*causes[-1:]] if errors[-1].startswith("No solution found") else [errors[-1], *causes[-1:]]
-    return ": ".join(reason)[:REASON_CHARACTERS]
+    return _FOLDERS.sub("…/", ": ".join(reason))[:REASON_CHARACTERS]
 
 
 def _shorten(lines: list[str]) -> list[str]:

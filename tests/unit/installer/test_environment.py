@@ -11,11 +11,13 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from plugvisor.installer import build_output, build_process
+from plugvisor.installer import build_output, build_process, uv
 from plugvisor.installer.environment import BuildRefused, Built, build
 
 from tests.helpers.disks import mount_tmpfs, needs_mounts
@@ -25,7 +27,7 @@ from tests.helpers.waiting import wait_for
 from tests.helpers.wheels import write_source, write_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PYTHON = ".".join(map(str, sys.version_info[:2]))
@@ -82,6 +84,16 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
     binaries.joinpath("python3").symlink_to(os.path.realpath(sys.executable))
     monkeypatch.setenv("PATH", str(binaries))
     return Builder(tmp_path)
+
+
+@contextlib.contextmanager
+def set_at_the_end() -> Iterator[threading.Event]:
+    """An event that is set at the end, whatever happens."""
+    event = threading.Event()
+    try:
+        yield event
+    finally:
+        event.set()
 
 
 def run_in(version: Path, code: str) -> str:
@@ -168,6 +180,25 @@ def test_what_is_damaged_in_the_cache_is_fetched_anew(builder: Builder) -> None:
         builder.build(version)
         assert run_in(version, "import lib; print(lib.VERSION)") == "1.0"
     assert builder.lines.count("damaged in the cache, and fetched anew: lib") == 1
+
+
+def test_a_build_that_hangs_holds_no_other_up(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one that must replace a damaged file of the cache, which the other one uses."""
+    monkeypatch.setattr(uv, "_LOCK_SECONDS", 1)
+    write_wheel(builder.wheels, "lib", "1.0")
+    builder.build(builder.write_version("first", "lib"))
+    for cached in builder.folder.glob("cache/archive-v0/*/lib.py"):
+        cached.unlink()
+    started = builder.folder / "started"
+    hanging = builder.write_version("hanging", "./built")
+    write_source(hanging / "built", f"Path('{started}').touch(); time.sleep(600)")
+    with ThreadPoolExecutor() as pool, set_at_the_end() as ended:
+        refused = pool.submit(builder.refuse, hanging, is_cancelled=ended.is_set)
+        wait_for(started.exists, "the build that hangs")
+        version = builder.write_version("second", "lib")
+        builder.build(version)
+        assert not refused.done()
+    assert run_in(version, "import lib; print(lib.VERSION)") == "1.0"
 
 
 # -- what cannot be made
