@@ -121,6 +121,8 @@ class Worker:
                 is_cancelled=self._is_cancelled,
             )
         except BuildRefused as error:
+            if self._is_cancelled():
+                raise Interrupted from error
             raise Refused("build_failed", str(error), log=error.log) from error
         self._folder.seal(plugin_id, version)
         return {"environment": built.environment, "python": built.python}
