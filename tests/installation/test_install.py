@@ -21,7 +21,7 @@ from tests.helpers.installation import (
     wait_for_end,
 )
 from tests.helpers.packages import make_endless_package, make_plugin_package
-from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.processes import find_processes, is_alive
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -123,8 +123,7 @@ def test_a_plugin_that_was_put_there_by_hand_is_left_alone(shared: PlugvisorStac
     for query in ({}, {"replace": True}):
         response = install(shared, make_plugin_package(name), **query)
         assert (response.status_code, response.json()["code"]) == (409, "not_installed")
-    for ask in (lambda: shared.post(f"/plugin/{name}/rollback"), lambda: _delete(shared, name)):
-        response = ask()
+    for response in (shared.post(f"/plugin/{name}/rollback"), shared.delete(f"/plugin/{name}")):
         assert (response.status_code, response.json()["code"]) == (409, "not_installed")
     assert sorted(path.name for path in folder.iterdir()) == before
     assert shared.get(f"/plugin/{name}/versions").json() == {"plugin_id": name, "installed": False, "versions": []}
@@ -154,7 +153,7 @@ def test_a_manifest_that_cannot_be_used(shared: PlugvisorStack, name: str, manif
 
 
 def test_a_dependency_that_is_missing_is_said_and_no_obstacle(shared: PlugvisorStack, name: str) -> None:
-    runtime = f'{QUICK}\n[plugin_runtime.depends_on]\nnobody = "started"'
+    runtime = f'{QUICK}\ndepends_on.nobody.condition = "started"'
     operation = installed(shared, make_plugin_package(name, runtime=runtime))
     log = shared.get(f"/operations/{operation['id']}").json()["log"]
     assert any("depends on 'nobody', and there is no such plugin" in line for line in log)
@@ -226,12 +225,12 @@ def test_a_version_that_dies_at_once_gives_way_to_the_one_before(shared: Plugvis
     assert read_record(shared.plugins_dir, name) == before
     assert list_folders(shared.plugins_dir, name) == [before["current"]]
     assert shared.status(name)["status"] == "running"
-    assert shared.start_running if shared.status(name)["pid"] else pytest.fail("it does not run")
+    assert is_alive(shared.status(name)["pid"])
 
 
 def test_a_version_that_is_not_ready_gives_way_to_the_one_before(shared: PlugvisorStack, name: str) -> None:
     start_version(shared, name)
-    check = '\n[plugin_runtime.checks.up]\nlevel = "ready"\nexec = ["false"]\nperiod = 1\ntimeout = 1\nthreshold = 1'
+    check = '\n[plugin_runtime.checks.up]\nlevel = "ready"\nexec = ["false"]\nthreshold = 1\nstartup = 0'
     response = install(shared, make_plugin_package(name, version="2", runtime=QUICK + check), replace=True)
     problem = response.json()
     assert (response.status_code, problem["code"], problem["rolled_back"]) == (500, "start_failed", True)
@@ -327,7 +326,107 @@ def test_a_package_that_is_kept_is_used_again(shared: PlugvisorStack, name: str)
     assert find_current(shared.plugins_dir, name).startswith("1-")
 
 
-def _delete(shared: PlugvisorStack, name: str, **query: str) -> httpx.Response:
-    from tests.helpers.stack import ADMIN_CODE
+def test_a_removed_plugin_leaves_its_data_alone(shared: PlugvisorStack, name: str) -> None:
+    pid = start_version(shared, name)
+    folder = shared.plugins_dir / name
+    (folder / "data" / "kept").write_text("kept")
+    assert shared.delete(f"/plugin/{name}").status_code == 200
+    assert not is_alive(pid)
+    assert sorted(path.name for path in folder.iterdir()) == ["data", "installed.json"]
+    assert name not in [plugin["id"] for plugin in shared.get("/plugins").json()["plugins"]]
+    assert shared.delete(f"/plugin/{name}").json()["code"] == "plugin_not_found"
+    shared.post("/plugins/refresh")
+    assert name not in [plugin["id"] for plugin in shared.get("/plugins").json()["plugins"]]
 
-    return shared.http.delete(f"/plugin/{name}", params=query, headers={"Authorization": f"Bearer {ADMIN_CODE}"})
+    installed(shared, make_plugin_package(name, version="1", runtime=QUICK))
+    assert (folder / "data" / "kept").read_text() == "kept"
+    assert "intent" not in shared.status(name)
+    assert shared.delete(f"/plugin/{name}").status_code == 200
+    assert shared.delete(f"/plugin/{name}", params={"purge": "true"}).status_code == 200
+    assert not folder.exists()
+
+
+def test_a_plugin_is_removed_with_its_data(shared: PlugvisorStack, name: str) -> None:
+    start_version(shared, name)
+    response = shared.delete(f"/plugin/{name}", params={"purge": "true"})
+    assert (response.status_code, response.json()["verb"]) == (200, "uninstall")
+    assert not (shared.plugins_dir / name).exists()
+    assert shared.delete(f"/plugin/{name}", params={"purge": "true"}).json()["code"] == "plugin_not_found"
+
+
+def test_dependents_are_stopped_first_if_that_is_wanted(shared: PlugvisorStack, name: str) -> None:
+    start_version(shared, name)
+    runtime = f'{QUICK}\ndepends_on.{name}.condition = "started"'
+    installed(shared, make_plugin_package(f"{name}-user", runtime=runtime), start=True)
+    shared.wait_for_status(f"{name}-user", "running")
+    assert shared.delete(f"/plugin/{name}", params={"dependents": "true"}).status_code == 200
+    assert shared.status(f"{name}-user")["status"] == "stopped"
+
+
+def test_a_removal_during_an_update_has_its_turn_after_it(shared: PlugvisorStack, name: str) -> None:
+    start_version(shared, name)
+    check = '\n[plugin_runtime.checks.up]\nlevel = "ready"\nexec = ["test", "-e", "../../data/go"]\nstartup = 600'
+    package = make_plugin_package(name, version="2", runtime=QUICK + check)
+    operation_id = begin_install(shared, package, replace=True)
+    wait_for(lambda: shared.get(f"/operations/{operation_id}").json()["phase"] == "start", "the start")
+    response = shared.delete(f"/plugin/{name}", params={"wait": "0"})
+    assert response.status_code == 202
+    assert shared.status(name)["status"] == "running"
+    (shared.plugins_dir / name / "data" / "go").touch()
+    assert wait_for_end(shared, operation_id)["state"] == "succeeded"
+    assert wait_for_end(shared, response.json()["id"])["state"] == "succeeded"
+    assert find_current(shared.plugins_dir, name) == ""
+
+
+# -- cancelled
+
+
+def test_a_build_is_cancelled(shared: PlugvisorStack, name: str) -> None:
+    with make_endless_package(name) as package:
+        operation_id = begin_install(shared, package)
+        wait_for(lambda: shared.get(f"/operations/{operation_id}").json()["phase"] == "environment", "the build")
+        response = shared.delete(f"/operations/{operation_id}")
+    assert (response.status_code, response.json()["state"]) == (200, "cancelled")
+    assert shared.delete(f"/operations/{operation_id}").json()["code"] == "not_cancellable"
+    wait_for(lambda: not (shared.plugins_dir / name / "versions").exists(), "the version to be removed")
+    assert not find_processes(shared.plugins_dir / ".cache")
+    installed(shared, make_plugin_package(name, runtime=QUICK))
+
+
+def test_a_cancelled_update_leaves_what_runs_alone(shared: PlugvisorStack, name: str) -> None:
+    pid = start_version(shared, name)
+    before = read_record(shared.plugins_dir, name)
+    with make_endless_package(name) as package:
+        operation_id = begin_install(shared, package, replace=True)
+        wait_for(lambda: shared.get(f"/operations/{operation_id}").json()["phase"] == "environment", "the build")
+        assert shared.delete(f"/operations/{operation_id}").json()["state"] == "cancelled"
+    assert read_record(shared.plugins_dir, name) == before
+    assert shared.status(name)["pid"] == pid
+
+
+def test_what_waits_for_its_turn_is_cancelled_too(shared: PlugvisorStack, name: str) -> None:
+    with make_endless_package(name) as package:
+        first = begin_install(shared, package)
+        wait_for(lambda: shared.get(f"/operations/{first}").json()["phase"] == "environment", "the build")
+        second = begin_install(shared, make_plugin_package(name))
+        wait_for(lambda: shared.get(f"/operations/{second}").json()["phase"] == "verified", "the other one")
+        assert shared.delete(f"/operations/{second}").json()["state"] == "cancelled"
+        assert shared.get(f"/operations/{first}").json()["state"] == "running"
+        assert shared.delete(f"/operations/{first}").json()["state"] == "cancelled"
+
+
+# -- what is remembered
+
+
+def test_the_journal_has_each_outcome(shared: PlugvisorStack, name: str) -> None:
+    start_version(shared, name, runtime=LASTING)
+    install(shared, make_plugin_package(name, DIES, version="2", runtime=LASTING), replace=True)
+    shared.delete(f"/plugin/{name}")
+
+    def look() -> list[tuple[str, str, str | None]]:
+        query = {"kind": "installation", "plugin_id": name}
+        entries = shared.get("/journal", params=query).json()["entries"]
+        return [(entry["verb"], entry["outcome"], entry.get("subject")) for entry in reversed(entries)]
+
+    expected = [("install", "ok", "1"), ("update", "start_failed", "2"), ("uninstall", "ok", None)]
+    wait_for(lambda: look() == expected, f"the entries, not {look()}")

@@ -107,7 +107,8 @@ class Worker:
 
     def build(self, plugin_id: str, version: str, python: str, seconds: float) -> dict[str, Any]:
         """Make a version's environment, and seal the version."""
-        from plugvisor.installer.environment import BuildRefused, build  # noqa: PLC0415
+        from plugvisor.installer.environment import build  # noqa: PLC0415
+        from plugvisor.installer.uv import BuildRefused  # noqa: PLC0415
 
         path = self._folder.find_version(plugin_id, version)
         try:
@@ -137,13 +138,13 @@ class Worker:
     def prune(self, plugin_id: str, keep: list[str]) -> dict[str, Any]:
         """See `InstallFolder.prune`."""
         self._folder.prune(plugin_id, keep)
-        self._empty_trash()
+        self._delete_discarded()
         return {}
 
     def remove(self, plugin_id: str, record: dict[str, Any], purge: bool) -> dict[str, Any]:
         """See `InstallFolder.remove`."""
         self._folder.remove(plugin_id, record, purge=purge)
-        self._empty_trash()
+        self._delete_discarded()
         return {}
 
     def manifest(self, directory: str, text: str, expected_sha256: str) -> dict[str, Any]:
@@ -158,11 +159,11 @@ class Worker:
     def _is_cancelled(self) -> bool:
         return self._interruptions.is_asked or self._connection.is_over()
 
-    def _empty_trash(self) -> None:
+    def _delete_discarded(self) -> None:
         """Nothing leads to what was removed any more: if some of it stays, the request is done all the same."""
         try:
             with self._interruptions.interruptible():
-                self._folder.empty_trash()
+                self._folder.staging.delete_discarded()
         except OSError as error:
             self._connection.say(f"some of it could not be removed: {error.strerror}")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.supervisord.client import SupervisorClient
 from plugvisor.engines.supervisord.faults import (
+    NO_STREAM,
     RUN_FOLDER,
     ConfigurationRejected,
     ForeignProgram,
@@ -45,10 +46,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NO_STREAM = (
-    "supervisord answers, but there is no state stream in the run folder; set `stream` in its section "
-    f"[rpcinterface:plugins] to {RUN_FOLDER}/state.sock, and restart it"
-)
 FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
 ORPHAN_SECONDS = 5.0
 """How long orphans may take to be gone: a second of it is for SIGTERM."""

@@ -40,10 +40,11 @@ def is_record(value: object) -> bool:
 
 
 def list_versions(record: Record | None) -> set[str]:
-    """The versions that a record names, or the one before it."""
+    """The versions that are whole, by a record or the one before it; none if it is that of what was removed."""
     if record is None:
         return set()
-    return set(record.get("versions", {})) | list_versions(record.get(BEFORE))
+    is_installed = record.get("current") is not None
+    return set(record.get("versions", {}) if is_installed else ()) | list_versions(record.get(BEFORE))
 
 
 def read_record(plugin: int) -> Record | None:

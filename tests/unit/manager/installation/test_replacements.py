@@ -238,7 +238,7 @@ def test_what_is_disabled_meanwhile_is_not_started(tmp_path: Path) -> None:
 
 
 def test_what_is_not_ready_in_time_has_failed(tmp_path: Path) -> None:
-    check = '[plugin_runtime.checks.up]\nlevel = "ready"\nexec = ["true"]\nperiod = 1\ntimeout = 1\nthreshold = 1'
+    check = '[plugin_runtime.checks.up]\nlevel = "ready"\nexec = ["true"]\nthreshold = 1\nstartup = 0'
 
     async def scenario(setup: Setup) -> None:
         setup.engine.set("echo", RUNNING)
