@@ -224,6 +224,21 @@ def test_the_journal_has_the_request_and_what_came_of_it(plugvisor: PlugvisorSta
     assert f"operation {operation['id']}" in plugvisor.service_log
 
 
+def test_what_is_counted(plugvisor: PlugvisorStack) -> None:
+    def count(name: str) -> float:
+        lines = [line.rpartition(" ") for line in plugvisor.get("/metrics").text.splitlines()]
+        return sum(float(value) for found, _, value in lines if found == name)
+
+    succeeded, failed = (
+        f'plugvisor_operations_total{{state="{state}",verb="install"}}' for state in ("succeeded", "failed")
+    )
+    before = count(succeeded), count(failed)
+    install_new(plugvisor, "counted")
+    assert install(plugvisor, b"no package", **WAIT).status_code == 422
+    assert (count(succeeded), count(failed)) == (before[0] + 1, before[1] + 1)
+    assert "plugvisor_operations_running 0.0" in plugvisor.get("/metrics").text
+
+
 def test_whether_plugins_can_be_installed(plugvisor: PlugvisorStack) -> None:
     assert plugvisor.get("/server/info").json()["installation"] == {"on": True, "package_mb": 200}
     with run_stack() as other:
