@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,8 +62,9 @@ def run_edit(arguments: argparse.Namespace) -> int:
     file.write_bytes(before.content)
     while True:
         try:
-            status = subprocess.run([*editor, str(file)], check=False).returncode
+            status = _run_editor([*editor, str(file)])
         except OSError as error:
+            shutil.rmtree(folder)
             raise ConfigurationError(f"cannot run the editor {editor[0]!r}: {error.strerror}; set EDITOR") from error
         text = file.read_bytes()
         if status != 0 or text == before.content:
@@ -80,6 +82,15 @@ def run_edit(arguments: argparse.Namespace) -> int:
         shutil.rmtree(folder)
         _report(client, arguments, written)
         return 0
+
+
+def _run_editor(command: list[str]) -> int:
+    """Run an editor, whose affair Ctrl-C is; returns its exit status."""
+    handler = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(command, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _path_of(plugin_id: str) -> str:
