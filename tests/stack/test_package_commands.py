@@ -89,6 +89,25 @@ def test_a_plugin_from_its_first_to_its_last_day(shared: PlugvisorStack, tmp_pat
     assert not (shared.plugins_dir / "web").exists()
 
 
+def test_a_manifest_is_changed(shared: PlugvisorStack, tmp_path: Path) -> None:
+    run(shared, "new", "greeter", "--into", tmp_path)
+    run(shared, "install", tmp_path / "greeter", "--start")
+    text, file = run(shared, "config", "get", "greeter"), tmp_path / "changed.toml"
+    assert text == (tmp_path / "greeter/plugin.toml").read_text()
+    file.write_text(text.replace("hello", "good morning"))
+    assert run(shared, "config", "set", "greeter", file, "--reload").endswith("'greeter' is running\n")
+    config = json.loads(run(shared, "config", "get", "greeter", "--json"))
+    assert config["config"]["plugin_runtime"]["environment"] == {"GREETING": "good morning"}
+    assert not config["reload_needed"]
+    assert run(shared, "config", "get", "greeter", "--earlier", "1") == text
+    assert "no longer the one" in fail(shared, "config", "set", "greeter", file, "--if-match", '"another"')
+    file.write_text("[plugin]\nid = 1\n")
+    assert "line 2" in fail(shared, "config", "set", "greeter", file)
+    edited = shared.command("config", "edit", "greeter", EDITOR="sed -i s/morning/evening/")
+    assert edited.returncode == 0, edited.stderr
+    assert "good evening" in run(shared, "config", "get", "greeter")
+
+
 def test_ctrl_c_ends_a_build(shared: PlugvisorStack, tmp_path: Path) -> None:
     file = tmp_path / "endless.zip"
     with make_endless_package("endless") as package:

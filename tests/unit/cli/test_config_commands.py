@@ -167,8 +167,11 @@ def test_an_error_is_corrected(server: ScriptedServer, tmp_path: Path, edit: Cal
 def test_no_editor(
     server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("VISUAL", "no-such-editor")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("VISUAL", "vi 'x")
+    assert main(["config", "edit", "echo"]) == 2
+    assert "cannot use VISUAL" in capsys.readouterr().err
+    monkeypatch.setenv("VISUAL", "no-such-editor")
     server.answers = [(200, TEXT)]
     assert main(["config", "edit", "echo"]) == 2
     assert "cannot run the editor 'no-such-editor'" in capsys.readouterr().err

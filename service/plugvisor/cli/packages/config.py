@@ -55,7 +55,7 @@ def run_set(arguments: argparse.Namespace) -> int:
 def run_edit(arguments: argparse.Namespace) -> int:
     """Have an editor change a manifest; nobody's change is overwritten, and no text is lost."""
     client = Client.from_env(os.environ)
-    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    editor = _find_editor()
     before = client.read_text(_path_of(arguments.plugin_id))
     folder = Path(tempfile.mkdtemp(prefix="plugvisor-"))  # which nobody else can enter: there may be secrets in it
     file = folder / "plugin.toml"
@@ -82,6 +82,15 @@ def run_edit(arguments: argparse.Namespace) -> int:
         shutil.rmtree(folder)
         _report(client, arguments, written)
         return 0
+
+
+def _find_editor() -> list[str]:
+    """The words of `$VISUAL` or `$EDITOR`."""
+    name = "VISUAL" if os.environ.get("VISUAL") else "EDITOR"
+    try:
+        return shlex.split(os.environ.get(name, "")) or ["vi"]
+    except ValueError as error:
+        raise ConfigurationError(f"cannot use {name}: a quotation mark in it is not closed") from error
 
 
 def _run_editor(command: list[str]) -> int:
