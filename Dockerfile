@@ -1,4 +1,5 @@
-# Plugvisor, with its sample plugins in /plugins: mount a folder over it to run your own. See docs/container.md.
+# Plugvisor, with its sample plugins in /plugins: mount a folder over it to run your own. Those that are installed while
+# it runs are in /installed. See docs/container.md.
 ARG BASE=python:3.13-slim
 
 # The packages that the service needs, from the lock files alone, so that a change of the source downloads nothing.
@@ -41,12 +42,15 @@ RUN apt-get update \
     && mkdir -m 2750 /var/log/plugvisor \
     && mkdir -m 2770 /var/lib/plugvisor \
     && chgrp plugvisor /var/log/plugvisor /var/lib/plugvisor \
+    && mkdir -m 755 /installed \
+    && chown plugin:plugin /installed \
     && ln -s /opt/plugvisor/bin/plugvisor /opt/plugvisor/bin/supervisorctl /usr/local/bin/ \
     && find / -xdev -type f -perm /6000 -exec chmod ug-s {} +
 
 ENV LANG=C.UTF-8 \
     PLUGVISOR_HOST=0.0.0.0 \
     PLUGVISOR_PLUGINS_DIR=/plugins \
+    PLUGVISOR_INSTALL_DIR=/installed \
     PLUGVISOR_SERVICE_USER=plugvisor \
     PLUGVISOR_PLUGIN_USER=plugin \
     PLUGVISOR_RUNNER="python /opt/plugvisor/share/runner.py {entry}"

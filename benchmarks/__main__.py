@@ -17,6 +17,7 @@ from benchmarks.groups.bulk import measure_bulk
 from benchmarks.groups.crash_loop import measure_crash_loop
 from benchmarks.groups.crashes import measure_crashes
 from benchmarks.groups.dependencies import measure_dependencies
+from benchmarks.groups.environments import measure_environments
 from benchmarks.groups.events import measure_events
 from benchmarks.groups.idle import measure_idle
 from benchmarks.groups.journal import measure_journal
@@ -65,6 +66,7 @@ GROUPS: Mapping[str, Group] = {
     "store": Group(measure_store, (100,)),
     "memory_limit": Group(measure_memory_limit, (10,)),
     "uploads": Group(measure_uploads, (100,)),
+    "environments": Group(measure_environments, (10,)),
 }
 
 RESULTS_DIR = Path(__file__).parent

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 
 CURRENT = "current"
 VERSIONS = "versions"
@@ -23,9 +24,12 @@ CACHE = ".cache"
 OWN = frozenset((CURRENT, VERSIONS, DATA, RECORD))
 """All that a plugin's folder in the install folder holds; anything else was put there by somebody else."""
 
+DEPENDENCIES = ("requirements.txt", "pyproject.toml")
+"""What an environment is made from."""
 DIGEST_CHARACTERS = 12
 LARGEST_RECORD_BYTES = 64 * 1024
 _UNSAFE = re.compile(r"[^0-9A-Za-z.+_-]+")
+_VERSION_NAME = re.compile(rf".+-[0-9a-f]{{{DIGEST_CHARACTERS}}}")
 
 
 def name_version(version: str, sha256: str) -> str:
@@ -51,8 +55,15 @@ def find_version(folder: str) -> str | None:
 
 def find_root(directory: str) -> str:
     """The plugin's folder that a working folder belongs to: itself, unless it is a version's."""
-    parent = os.path.dirname(directory)
-    return os.path.dirname(parent) if os.path.basename(parent) == VERSIONS else directory
+    parent, name = os.path.split(directory)
+    # `versions` may also be the plugins folder
+    is_version = os.path.basename(parent) == VERSIONS and _VERSION_NAME.fullmatch(name)
+    return os.path.dirname(parent) if is_version else directory
+
+
+def is_version(directory: str) -> bool:
+    """Whether a working folder is that of an installed plugin's version."""
+    return find_root(directory) != directory
 
 
 def is_uninstalled(folder: str) -> bool:
@@ -69,3 +80,26 @@ def find_data(version_folder: str) -> str:
 def find_environment(version_folder: str) -> str:
     """Where a version's environment is, if it has one."""
     return os.path.join(version_folder, ENVIRONMENT)
+
+
+def find_programs(directory: str) -> str | None:
+    """The folder with the programs of a version's environment; None if the folder has none, or is no version's."""
+    path = os.path.join(find_environment(directory), "bin")
+    return path if is_version(directory) and os.path.isdir(path) else None
+
+
+def awaits_environment(directory: str) -> bool:
+    """Whether a package was unpacked here whose environment, if it needs one, has not been made yet.
+
+    A version that is whole is read-only.
+    """
+    if is_version(directory):
+        if find_programs(directory) is not None or find_version(find_root(directory)) == directory:
+            return False
+    elif os.path.basename(os.path.dirname(directory)) != STAGING:
+        return False
+    try:
+        is_whole = not os.stat(directory).st_mode & stat.S_IWUSR
+    except OSError:
+        return False
+    return not is_whole and any(os.path.lexists(os.path.join(directory, name)) for name in DEPENDENCIES)

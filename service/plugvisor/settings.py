@@ -89,7 +89,8 @@ VARIABLES = (
 
 _PREFIX = "PLUGVISOR_"
 INTERNAL_VARIABLES = {
-    f"{_PREFIX}{name}" for name in ("PYTHON", "PROGRAMS", "MINFDS", "CTL_URL", "CTL_USERNAME", "CTL_PASSWORD", "PLUGIN")
+    f"{_PREFIX}{name}"
+    for name in ("PYTHON", "PROGRAMS", "MINFDS", "CTL_URL", "CTL_USERNAME", "CTL_PASSWORD", "PLUGIN", "DATA_DIR")
 }
 """Variables that Plugvisor's own processes pass to each other."""
 

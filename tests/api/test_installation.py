@@ -200,8 +200,7 @@ def test_streams_say_how_it_gets_on_and_not_who_does_it(plugvisor: PlugvisorStac
         assert told[-1] == {name: operation[name] for name in told[-1]}
         assert all(each.keys().isdisjoint({"by", "log", "problem", "sha256"}) for each in told)
         assert [each["percent"] for each in told] == sorted(each["percent"] for each in told)
-        plugvisor.post("/plugin/by-hand/disable")
-        plugvisor.post("/plugin/by-hand/enable")
+        plugvisor.start_running("by-hand")
         other.wait("status", plugin_id="by-hand")
         assert "operation" not in other.kinds
     with open_events(plugvisor.port, plugin_id="followed") as own:

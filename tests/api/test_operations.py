@@ -32,6 +32,7 @@ RUNNING = OperationLog(
     lines=1,
     begun_at="2026-11-29T10:15:02+01:00",
     by="ops",
+    plugin_id="web",
     log=("a line that only the log has",),
 )
 DONE = Operation(
@@ -95,12 +96,13 @@ def test_one_that_goes_on_is_answered_without_its_log() -> None:
     body = json.loads(bytes(response.body))
     assert "log" not in body
     assert body | {"log": list(RUNNING.log)} == json.loads(msgspec.json.encode(RUNNING))
-    assert scope["plugin_id"] == ""
+    assert scope["plugin_id"] == "web"
 
 
 def test_one_that_has_failed_is_named_in_the_problem() -> None:
     with pytest.raises(BuildFailed) as raised:
         answer(BuildFailed("it cannot be built", log=["no"]))
+    assert raised.value.plugin_id == "web"
     problem = make_problem(raised.value)
     assert (problem.operation_id, problem.log) == ("7", ("no",))
 

@@ -28,6 +28,7 @@ SAMPLES = {"failing", "heartbeat", "hello_http", "leaky", "stubborn", "tiny_stor
 HARDENED = (
     *("--read-only", "--tmpfs", "/run/plugvisor:mode=0711,size=64m", "--tmpfs", "/tmp:mode=1777,size=256m"),
     *("--volume", "/var/log/plugvisor", "--volume", "/var/lib/plugvisor", "--volume", "/home/plugin"),
+    *("--volume", "/installed"),
     *("--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID", "--cap-add", "KILL"),
     *("--security-opt", "no-new-privileges:true", "--pids-limit", "512"),
     *("--memory", "1g", "--memory-swap", "1g", "--cpus", "1"),

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import functools
+import gzip
 import inspect
 import json
 import math
@@ -25,6 +26,8 @@ from plugvisor.engines.supervisord.extension.intents.boot_starts import parse_st
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.errors import InvalidRequest, SupervisorUnavailable
+from plugvisor.installer.names import PackageRefused
+from plugvisor.installer.unpack import check, unpack
 from plugvisor.logs.files import LogFiles
 from plugvisor.logs.follow import Follower, Position
 from plugvisor.logs.lines import LEVELS, find_moment, parse_line
@@ -197,6 +200,32 @@ def fuzz_response(data: bytes) -> None:
     get_loop().run_until_complete(receive())
 
 
+def fuzz_package(data: bytes) -> None:
+    """A package is refused in a sentence, or unpacked into its folder and nowhere else.
+
+    What is no zip is tried as a tar, whose compression would hide it from whoever mutates it.
+    """
+    if not data.startswith(b"PK"):
+        data = gzip.compress(data, compresslevel=1)
+    with tempfile.TemporaryDirectory(dir=find_folder()) as outside, tempfile.TemporaryFile() as package:
+        folder = os.path.join(outside, "folder")
+        os.mkdir(folder)
+        package.write(data)
+        package.flush()
+        outcomes = []
+        for read in (check, lambda descriptor: unpack(descriptor, folder)):
+            try:
+                outcomes.append(repr(read(package.fileno())))
+            except PackageRefused as refusal:
+                outcomes.append(refusal.message)
+        assert outcomes[0] == outcomes[1]
+        assert outcomes[0].isprintable()
+        assert os.listdir(outside) == ["folder"]
+        for link in (path for path in Path(folder).rglob("*") if path.is_symlink()):
+            assert outcomes[0].startswith("Summary"), "links are made when all is checked"
+            assert link.resolve(strict=True).is_relative_to(os.path.realpath(folder))
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "manifest": fuzz_manifest,
     "launch": fuzz_launch,
@@ -206,6 +235,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "log_files": fuzz_log_files,
     "request": fuzz_request,
     "response": fuzz_response,
+    "package": fuzz_package,
 }
 
 

@@ -15,6 +15,7 @@ plugin_code      the code of plugins: one that obeys, one that takes its time, o
 ports            `find_free_port`, which no other worker gets
 printer_plugin   `PRINTER`, a plugin that prints what a test has it print
 processes        processes as the system sees them: which are alive, which belong to a folder, what they have used
+raw_archives     zips and tars byte for byte, with lies in them
 raw_http         requests byte for byte, and their responses
 scenarios        `run_scenario`, which runs a coroutine to its end; `wait_until` inside of it
 stack            `PlugvisorStack`: `plugvisor up` in a folder of its own, with real plugins and sockets; `run_stack`

@@ -115,6 +115,14 @@ class FakeEngine:
         """The folders of what was published."""
         return {plugin_id: folder for plugin_id, (_, folder) in self.published.items()}
 
+    def read_directories(self) -> Mapping[str, Path | None]:
+        """The same: a program's folder is that which it works in."""
+        return self.read_published()
+
+    def is_published(self, program: tuple[Manifest, Path]) -> bool:
+        """Whether a program was published last."""
+        return self.published.get(program[0].id) == program
+
     def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
         """Those of these plugins that are not published."""
         return [plugin_id for plugin_id in plugin_ids if plugin_id not in self.published]

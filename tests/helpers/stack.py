@@ -151,6 +151,11 @@ class PlugvisorStack:
         headers = {"Authorization": f"Bearer {code}"} if code is not None else {}
         return self.http.post(path, headers=headers, **arguments)
 
+    def delete(self, path: str, code: str | None = ADMIN_CODE, **arguments: Any) -> httpx.Response:
+        """DELETE with the admin code, or with another token, or with none."""
+        headers = {"Authorization": f"Bearer {code}"} if code is not None else {}
+        return self.http.delete(path, headers=headers, **arguments)
+
     def add_identity(self, name: str, role: str, **more: Any) -> str:
         """Add an identity; returns its token."""
         response = self.post("/identities", json={"name": name, "role": role, **more})

@@ -69,7 +69,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         code_file = CodeFile(admin_code.path, identities, journal.recorder)
         code_file.open()
         engine = SupervisordEngine(settings)
-        manager = Manager(settings.plugins_dir, engine, intents)
+        manager = Manager(settings.plugins_dir, engine, intents, settings.install_dir)
         await asyncio.gather(engine.open(), manager.load())
         views = Views(manager, engine)
         events = EventHub(manager, engine, views)

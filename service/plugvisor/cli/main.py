@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(verb=verb)
         for argument, options in verb.arguments:
-            command.add_argument(argument, **options)  # type: ignore[arg-type]
+            command.add_argument(*argument.split(), **options)  # type: ignore[arg-type]
     return parser
 
 

@@ -41,10 +41,12 @@ def run_check(arguments: argparse.Namespace) -> int:
     settings = Settings.from_env(os.environ | ({"PLUGVISOR_PLUGINS_DIR": arguments.dir} if arguments.dir else {}))
     # an author may check manifests without any run folder: the programs are rendered, but never written
     settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
+    install_dir = None if arguments.dir else settings.install_dir
+    render = partial(render_program, settings=settings)
     try:
-        catalog = resolve(load_catalog(settings.plugins_dir, {}, partial(render_program, settings=settings)))
+        catalog = resolve(load_catalog(settings.plugins_dir, {}, render, None, install_dir))
     except OSError as error:
-        raise ConfigurationError(f"cannot read the folder {str(settings.plugins_dir)!r}: {error.strerror}") from error
+        raise ConfigurationError(f"cannot read the folder {str(error.filename)!r}: {error.strerror}") from error
     for sentence in find_unknown_variables(os.environ):
         print(f"warning: {sentence}", file=sys.stderr)
     return _print_verdicts(catalog)

@@ -81,11 +81,20 @@ class Engine(Protocol):
 
     # -- publishing: these block, and are called in a thread
 
-    def render(self, manifest: Manifest, folder: Path) -> Program:
-        """Make a plugin's program; raises `ManifestError` if it cannot be run here."""
+    def render(self, manifest: Manifest, directory: Path) -> Program:
+        """Make a plugin's program, which works in a folder; raises `ManifestError` if it cannot be run here.
+
+        In a version's folder whose environment has not been made yet, nothing is an error that this may change.
+        """
 
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each published plugin came from; None if that is not known."""
+
+    def read_directories(self) -> Mapping[str, Path | None]:
+        """The folder that each published plugin's process works in, as `Plugin.directory`; None if not known."""
+
+    def is_published(self, program: Program) -> bool:
+        """Whether the next start of a plugin uses this program as it is published now."""
 
     def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
         """Those of these plugins that are not published; called once a second."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from plugvisor.installer.build_output import BuildOutput
 
-MEMORY_BYTES = 1024**3
-"""Of the command itself: `uv` keeps all that a failing source distribution prints."""
+MEMORY_BYTES = 512 * 1024**2
+"""Of the command itself: `uv` keeps in memory all that the build of a source distribution prints."""
 
 _POLL_SECONDS = 0.1
 _PIECE_BYTES = 64 * 1024
@@ -98,7 +98,7 @@ def _read_until_exit(
             if is_cancelled():
                 raise BuildStopped("it was cancelled")
             if _read_memory(process.pid) > MEMORY_BYTES:
-                raise BuildStopped("a requirement that is built from its source writes too much output")
+                raise BuildStopped("it takes too much memory, as when the build of a requirement floods its output")
 
 
 def _read_rest(pipe: IO[bytes], output: BuildOutput) -> None:
@@ -113,9 +113,10 @@ def _read_rest(pipe: IO[bytes], output: BuildOutput) -> None:
 
 
 def _read_memory(pid: int) -> int:
-    """The resident memory of a process in bytes; 0 if this system does not show it."""
+    """The memory that is a process's own, in bytes; 0 if this system does not show it."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
+            _, resident, shared, *_ = map(int, file.read().split())
+    except (OSError, ValueError):
         return 0
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")

@@ -59,6 +59,20 @@ def decode_name(name: bytes) -> str:
         raise refuse_entry(name, "has a name that is not UTF-8") from None
 
 
+def decode_target(name: str, target: bytes) -> str:
+    """The target of a link, which is the entry `name`.
+
+    Raises:
+        PackageRefused
+    """
+    if len(target) > LONGEST_NAME_BYTES:
+        raise refuse_entry(name, f"is a link whose target is longer than {LONGEST_NAME_BYTES} bytes")
+    try:
+        return target.decode("utf-8")
+    except UnicodeDecodeError:
+        raise refuse_entry(name, "is a link whose target is not UTF-8") from None
+
+
 def parse_name(name: str) -> tuple[str, ...]:
     """Split an entry's name into its parts; the root itself, as `tar` writes it, has none.
 
@@ -99,8 +113,6 @@ def parse_target(name: str, target: str) -> list[str]:
         raise refuse_entry(name, "is a link that leads nowhere")
     if target.startswith("/") or _DRIVE.match(target):
         raise refuse_entry(name, f"is a link that leads out of the package, to '{show_name(target)}'")
-    if len(target.encode("utf-8")) > LONGEST_NAME_BYTES:
-        raise refuse_entry(name, f"is a link whose target is longer than {LONGEST_NAME_BYTES} bytes")
     parts = [part for part in target.split("/") if part not in ("", ".")]
     for part in parts:
         _check_length(name, part)

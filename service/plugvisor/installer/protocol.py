@@ -13,10 +13,10 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 LARGEST_LINE_BYTES = 1024 * 1024
-IDLE_SECONDS = 1.0
+IDLE_SECONDS = 0.25
 LONGEST_TEXT = 2_000
 
 
@@ -51,8 +51,8 @@ class Connection:
         self._buffer = bytearray()
         self._descriptors: list[int] = []
 
-    def read(self) -> dict[str, Any] | None:
-        """Wait for a request; returns None at the end of the connection, or of the process that started this one.
+    def read(self, is_asked_to_end: Callable[[], bool]) -> dict[str, Any] | None:
+        """Wait for a request; returns None when there will be none, or the process that started this one has ended.
 
         Raises:
             ValueError: it is no JSON object, or too long.
@@ -64,9 +64,9 @@ class Connection:
             try:
                 data, ancillary, _, _ = self.socket.recvmsg(65536, socket.CMSG_SPACE(array.array("i").itemsize))
             except TimeoutError:
-                if os.getppid() == self._parent:
-                    continue
-                return None
+                if is_asked_to_end() or os.getppid() != self._parent:
+                    return None
+                continue
             self._take_descriptors(ancillary)
             if not data:
                 return None

@@ -7,7 +7,7 @@ import zlib
 from typing import BinaryIO
 
 from plugvisor.installer.archive import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader, find_size_limit
-from plugvisor.installer.names import PackageRefused, decode_name, refuse_entry
+from plugvisor.installer.names import PackageRefused, decode_name, decode_target, refuse_entry
 
 _BLOCK_BYTES = 512
 _ZEROS = bytes(_BLOCK_BYTES)
@@ -53,10 +53,12 @@ class _Stream:
 
     def expect_end(self) -> None:
         """Check that only zeros follow, and then nothing."""
-        while self._piece:
-            if any(self._piece):
+        while True:
+            if bytes(self._piece).strip(b"\0"):
                 raise PackageRefused("something follows the end of the package")
-            self._piece = memoryview(self._inflate())
+            self._piece = memoryview(self._inflate())  # to the very end, which has the checksum
+            if not self._piece:
+                break
         if self._inflater.unused_data or self._file.read(1):
             raise PackageRefused("something follows the end of the package")
 
@@ -75,7 +77,7 @@ class _Stream:
             ) from None
         self._left -= len(piece)
         if self._left < 0:
-            raise PackageRefused("cannot unpack the package: its contents are too large, or too large for its size")
+            raise PackageRefused("the package is too large when it is decompressed")
         return piece
 
 
@@ -155,7 +157,8 @@ def _find_names(header: bytes, extended: dict[bytes, bytes]) -> tuple[str, str]:
         raise refuse_entry(shown, "is a sparse file")
     if b"size" in records and _parse_decimal(records[b"size"]) != _parse_number(header[124:136]):
         raise refuse_entry(shown, "has two sizes")
-    return decode_name(shown), decode_name(targets[0] if targets else target)
+    decoded = decode_name(shown)
+    return decoded, decode_target(decoded, targets[0] if targets else target)
 
 
 # -- extended headers

@@ -5,18 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from plugvisor.installer.archive import Entry, Kind, Piece, Pieces, Reader, find_size_limit
+from plugvisor.installer.archive import (
+    LARGEST_PACKAGE_BYTES,
+    MOST_EXPANSION,
+    Entry,
+    Kind,
+    Pieces,
+    Reader,
+    find_size_limit,
+)
 from plugvisor.installer.contents import LARGEST_MANIFEST_BYTES, MANIFEST, Contents
-from plugvisor.installer.names import PackageRefused
+from plugvisor.installer.names import PackageRefused, refuse_entry
 from plugvisor.installer.tar_reader import read_tar
 from plugvisor.installer.writer import Writer
 from plugvisor.installer.zip_reader import read_zip
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+_TOO_LARGE = (
+    f"makes the contents too large: at most {LARGEST_PACKAGE_BYTES >> 20} MiB are allowed, "
+    f"and {MOST_EXPANSION} times the size of the package"
+)
 Report = Callable[[int], None]
 
 
@@ -95,7 +104,9 @@ class _Unpacking:
         path = self._contents.add(entry)
         self._entries += bool(path)
         if entry.kind is Kind.FILE:
-            pieces = self._count(pieces)
+            self._size_bytes += entry.size_bytes
+            if self._size_bytes > self._allowed_bytes:
+                raise refuse_entry(entry.name, _TOO_LARGE)
             if path[-1:] == (MANIFEST,) and len(path) <= 2 and entry.size_bytes <= LARGEST_MANIFEST_BYTES:
                 content = b"".join(pieces)
                 pieces = iter((content,))
@@ -120,10 +131,3 @@ class _Unpacking:
             for path, target in links:
                 self._writer.make_link(path[len(root) :], target)
         return Summary(self._entries, self._size_bytes, self._manifests[(*root, MANIFEST)])
-
-    def _count(self, pieces: Pieces) -> Iterator[Piece]:
-        for piece in pieces:
-            self._size_bytes += len(piece)
-            if self._size_bytes > self._allowed_bytes:
-                raise PackageRefused("cannot unpack the package: its contents are too large, or too large for its size")
-            yield piece

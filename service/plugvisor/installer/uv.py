@@ -21,14 +21,13 @@ LOG_LINES = 50
 REASON_CHARACTERS = 1_000
 
 _FIRST_LOG_LINES = 10
-
 _INTERPRETER = re.compile(r"[a-z]+-(\d[^-\s]*)-")
 """In what `uv python list` prints: `cpython-3.11.2-linux-x86_64-gnu    /usr/bin/python3.11`."""
 _FETCHED = re.compile(r"Failed to fetch: (\S+)")
 _FOUND_SECONDS = 10.0
 _LOCK_SECONDS = 10
-_OURS = ("PYTHON", "VIRTUAL_ENV", "CONDA_")
-_NOT_THE_OPERATORS = frozenset(
+_DROPPED_PREFIXES = ("PYTHON", "VIRTUAL_ENV", "CONDA_")
+_DROPPED_VARIABLES = frozenset(
     f"UV_{name}"
     for name in (
         *("PYTHON", "SYSTEM_PYTHON", "BREAK_SYSTEM_PACKAGES", "MANAGED_PYTHON", "NO_MANAGED_PYTHON"),
@@ -123,8 +122,9 @@ class Uv:
         except BuildStopped as error:
             raise BuildRefused(str(error), _shorten(output.finish())) from error
         lines = output.finish()
-        if status and any("(os error 28)" in line for line in lines):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        for code in (errno.ENOSPC, errno.EDQUOT):
+            if status and any(f"(os error {code})" in line for line in lines):
+                raise OSError(code, os.strerror(code))
         return status, lines
 
 
@@ -144,7 +144,9 @@ def _find_python() -> str:
 
 def _make_variables(environ: Mapping[str, str]) -> dict[str, str]:
     variables = {
-        name: value for name, value in environ.items() if not name.startswith(_OURS) and name not in _NOT_THE_OPERATORS
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(_DROPPED_PREFIXES) and name not in _DROPPED_VARIABLES
     }
     return variables | {"GIT_TERMINAL_PROMPT": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 

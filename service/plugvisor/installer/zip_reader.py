@@ -11,8 +11,15 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from plugvisor.installer.archive import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader, find_size_limit
-from plugvisor.installer.names import LONGEST_NAME_BYTES, PackageRefused, decode_name, refuse_entry, show_name
+from plugvisor.installer.archive import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader
+from plugvisor.installer.names import (
+    LONGEST_NAME_BYTES,
+    PackageRefused,
+    decode_name,
+    decode_target,
+    refuse_entry,
+    show_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,9 +64,9 @@ def read_zip(file: BinaryIO, archive_bytes: int) -> Reader:
     """
     directory, end, count = _find_directory(file, archive_bytes)
     records = sorted(_read_directory(file, directory, end, count), key=lambda record: record.offset)
-    if sum(record.size_bytes for record in records) > find_size_limit(archive_bytes):
-        raise PackageRefused("cannot unpack the package: its contents are too large for its size")
     expected = 0
+    if records and records[-1].offset >= directory:
+        raise refuse_entry(records[-1].name, "is not where the directory says")
     for record, limit in zip(records, [*(record.offset for record in records[1:]), directory], strict=True):
         if record.offset != expected:
             what = "overlaps another entry" if record.offset < expected else "has something hidden in front of it"
@@ -156,7 +163,9 @@ def _describe(file: BinaryIO, record: _Record) -> Entry:
     name, size_bytes = record.name, record.size_bytes
     if record.flags & _ENCRYPTED:
         raise refuse_entry(name, "is encrypted")
-    if record.flags & ~_KNOWN_FLAGS or record.method not in (_STORED, _DEFLATED):
+    if record.flags & ~_KNOWN_FLAGS:
+        raise refuse_entry(name, "has an unknown flag")
+    if record.method not in (_STORED, _DEFLATED):
         raise refuse_entry(name, f"is compressed by method {record.method}; only store and deflate are allowed")
     mode = record.attributes >> 16  # 0 if the archive was made elsewhere than on Unix
     kind = _KINDS.get(stat.S_IFMT(mode))
@@ -166,18 +175,17 @@ def _describe(file: BinaryIO, record: _Record) -> Entry:
         if kind is Kind.LINK or stat.S_ISREG(mode) or size_bytes:
             raise refuse_entry(name, "is a folder by its name, but not otherwise")
         kind = Kind.FOLDER
-    if kind is Kind.FOLDER:
-        for _ in _read_content(file, record):
-            raise refuse_entry(name, "is a folder with content")
+    # an empty content may be two bytes, compressed
+    if kind is Kind.FOLDER and any(_read_content(file, record)):
+        raise refuse_entry(name, "is a folder with content")
     if kind is not Kind.LINK:
         return Entry(name, kind, size_bytes, is_executable=bool(mode & stat.S_IXUSR))
-    if size_bytes > LONGEST_NAME_BYTES:
-        raise refuse_entry(name, f"is a link whose target is longer than {LONGEST_NAME_BYTES} bytes")
-    try:
-        target = b"".join(_read_content(file, record)).decode("utf-8")
-    except UnicodeDecodeError:
-        raise refuse_entry(name, "is a link whose target is not UTF-8") from None
-    return Entry(name, kind, target=target)
+    target = bytearray()
+    for piece in _read_content(file, record):
+        target += piece
+        if len(target) > LONGEST_NAME_BYTES:
+            break
+    return Entry(name, kind, target=decode_target(name, bytes(target)))
 
 
 def _read_content(file: BinaryIO, record: _Record) -> Pieces:

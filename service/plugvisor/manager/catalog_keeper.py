@@ -31,7 +31,13 @@ class CatalogKeeper:
         disabled: the plugins that are disabled, and by whom; `follow_disabled` is called when that has changed.
     """
 
-    def __init__(self, plugins_dir: Path, engine: Engine, disabled: Mapping[str, tuple[str, float]] = _NONE) -> None:
+    def __init__(
+        self,
+        plugins_dir: Path,
+        engine: Engine,
+        disabled: Mapping[str, tuple[str, float]] = _NONE,
+        install_dir: Path | None = None,
+    ) -> None:
         self.catalog: Catalog = {}
         self.version = 0
         """Another number whenever the catalog may be another."""
@@ -39,7 +45,7 @@ class CatalogKeeper:
         """Called whenever the catalog may have changed."""
         self._engine = engine
         self._disabled = disabled
-        self._reader = CatalogReader(plugins_dir, engine)
+        self._reader = CatalogReader(plugins_dir, engine, install_dir)
         self._read: Catalog = {}
         """Each plugin by itself, of which the catalog is made."""
         self._published: dict[str, Manifest] = {}

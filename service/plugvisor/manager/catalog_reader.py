@@ -20,10 +20,11 @@ logger = logging.getLogger(__name__)
 
 
 class CatalogReader:
-    """Reads the plugins folder; a manifest that has not changed is not parsed again."""
+    """Reads the plugins folder and the install folder; a manifest that has not changed is not parsed again."""
 
-    def __init__(self, plugins_dir: Path, engine: Engine) -> None:
+    def __init__(self, plugins_dir: Path, engine: Engine, install_dir: Path | None = None) -> None:
         self._plugins_dir = plugins_dir
+        self._install_dir = install_dir
         self._engine = engine
         self._manifests: ManifestCache = {}
 
@@ -40,14 +41,16 @@ class CatalogReader:
 
         def load() -> Catalog:
             published = known | dict(self._engine.read_published())
-            return load_catalog(self._plugins_dir, published, self._engine.render, self._manifests)
+            return load_catalog(self._plugins_dir, published, self._engine.render, self._manifests, self._install_dir)
 
         try:
             return await asyncio.to_thread(load)
         except OSError as error:
-            logger.error("cannot read the plugins folder: %s", error)
+            is_plugins_dir = str(error.filename) == str(self._plugins_dir)
+            which = "plugins folder" if is_plugins_dir else "install folder"
+            logger.error("cannot read the %s: %s", which, error)
             raise PluginsUnreadable(
-                f"cannot read the plugins folder: {error.strerror}; nothing was changed; put it back and refresh again"
+                f"cannot read the {which}: {error.strerror}; nothing was changed; put it back and refresh again"
             ) from error
 
     def read_again(self, known: Plugin) -> Plugin:
@@ -59,7 +62,8 @@ class CatalogReader:
             return plugin
         # a second claim to an id that is taken stays what it was
         moved = ManifestError(f"its id is now {plugin.id!r}; refresh to take that over")
-        return make_broken(known.id, known.folder, plugin.manifest_error or known.manifest_error or moved)
+        error = plugin.manifest_error or known.manifest_error or moved
+        return make_broken(known.id, known.folder, error, version_folder=plugin.version_folder)
 
     def _list_known(self, before: Catalog) -> dict[str, Path | None]:
         """The folders of the plugins that the engine has; what was published may have been deleted."""

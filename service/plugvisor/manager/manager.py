@@ -51,12 +51,12 @@ class Manager:
     Every use case may raise `SupervisorUnavailable`.
     """
 
-    def __init__(self, plugins_dir: Path, engine: Engine, intents: Intents) -> None:
+    def __init__(self, plugins_dir: Path, engine: Engine, intents: Intents, install_dir: Path | None = None) -> None:
         self._engine = engine
         self.intents = intents
         self._is_open = False
         self._operations = Operations()
-        self._keeper = keeper = CatalogKeeper(plugins_dir, engine, intents.disabled)
+        self._keeper = keeper = CatalogKeeper(plugins_dir, engine, intents.disabled, install_dir)
         self.monitor = HealthMonitor(engine, keeper.get_published)
         conditions = Conditions(keeper, engine, self.monitor, intents)
         self._facts = FactsKeeper(keeper, engine, self.monitor, conditions)

@@ -18,6 +18,14 @@ _PORT = "(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}
 _LONGEST_STRING = 4096
 _Word = Annotated[str, Meta(pattern=r"^[^\x00]*$", max_length=_LONGEST_STRING)]
 
+_NUMBER = r"[0-9]{1,4}(?:\.[0-9]{1,4}){0,3}"
+_PRE_RELEASE = "(?:(?:a|b|rc)[0-9]{1,4})?"
+_CLAUSE = (
+    rf" *(?:(?:==|!=) *{_NUMBER}(?:\.\*|{_PRE_RELEASE})|(?:<=|>=|<|>) *{_NUMBER}{_PRE_RELEASE}"
+    rf"|~= *[0-9]{{1,4}}(?:\.[0-9]{{1,4}}){{1,3}}{_PRE_RELEASE}) *"
+)
+"""A part of a range of versions by PEP 440, as far as there are such versions of Python."""
+
 MEMORY_PATTERN = f"^[1-9][0-9]{{0,15}}[KMG]?{_END}"
 """An amount of memory as a file may have it: K, M and G are powers of 1024."""
 
@@ -110,6 +118,20 @@ class Restart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
         int, Meta(ge=0, le=1_000_000, description="How many restarts within `window` are made; 0: any number.")
     ] = 0
     window: Annotated[Seconds, Meta(description="The time in which restarts are counted, in seconds.")] = 600.0
+
+
+class PythonRequirement(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`[plugin_runtime.python]`: the Python that the plugin needs."""
+
+    version: Annotated[
+        str,
+        Meta(
+            pattern=f"^{_CLAUSE}(?:,{_CLAUSE}){{0,9}}{_END}",
+            max_length=200,
+            description="A range of versions by PEP 440, such as `>=3.12`.",
+            extra={"rule": "must be a range of versions by PEP 440, such as >=3.12"},
+        ),
+    ] = ""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

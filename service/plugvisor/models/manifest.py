@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self, TypedDict
 from msgspec import Meta, Struct, field, json
 from msgspec.structs import force_setattr
 
-from plugvisor.models.lifecycle import Check, Limits, Requirement, Restart
+from plugvisor.models.lifecycle import Check, Limits, PythonRequirement, Requirement, Restart
 
 FILE_NAME = "plugin.toml"
 RESERVED_IDS = {"plugvisor": "the service's own program", "all": "supervisorctl, to which it means every program"}
@@ -209,6 +209,9 @@ class Manifest(Struct, frozen=True):
     ] = field(default_factory=dict)
     restart: Annotated[Restart, Meta(description="When a process that has ended is started again.")] = Restart()
     limits: Annotated[Limits, Meta(description="What the plugin's processes may use.")] = Limits()
+    python: Annotated[
+        PythonRequirement, Meta(description="The Python that runs the plugin, or that its environment is made with.")
+    ] = PythonRequirement()
     critical: Annotated[bool, Meta(description="Whether everything is shut down when the plugin becomes FATAL.")] = (
         False
     )
@@ -237,6 +240,7 @@ TABLES = {
         "depends_on",
         "restart",
         "limits",
+        "python",
         "critical",
     ),
 }

@@ -50,7 +50,9 @@ def resolve(read: Catalog, before: Catalog | None = None) -> Catalog:
         if plugin_id in graph or plugin_id in dependents:
             conflict, notes = _judge_versions(plugin, read)
             if (problem := cycles.get(plugin_id) or conflict) and not plugin.problem:
-                broken = make_broken(plugin_id, plugin.folder, ManifestError(problem), plugin.manifest)
+                broken = make_broken(
+                    plugin_id, plugin.folder, ManifestError(problem), plugin.manifest, plugin.version_folder
+                )
                 fresh = replace(broken, disabled_by=plugin.disabled_by)
             if notes or plugin_id in dependents:
                 fresh = replace(fresh, dependents=tuple(dependents.get(plugin_id, ())), notes=notes)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
+from plugvisor.layout import find_root
 from plugvisor.models.manifest import FILE_NAME, LONGEST_STRING_BYTES, RESERVED_IDS, TABLES, Manifest, ManifestError
 from plugvisor.plugins.lifecycle import add_dependencies, check_lifecycle, unify_forms
 from plugvisor.plugins.metadata import read_metadata
@@ -56,7 +57,7 @@ def read_manifest(folder: Path, cache: ManifestCache | None = None) -> Manifest:
             if cache is not None:
                 cache[folder] = known
                 for warning in known[1].warnings if isinstance(known[1], Manifest) else ():
-                    logger.warning("%s: %s", ascii(folder.name), warning)
+                    logger.warning("%s: %s", ascii(os.path.basename(find_root(str(folder)))), warning)
     except ManifestError:
         raise
     except Exception as error:

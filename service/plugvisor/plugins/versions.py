@@ -1,4 +1,4 @@
-"""Whether the version of a plugin fits those that depend on it: PEP 440, by `packaging`."""
+"""Versions and ranges of them by PEP 440: whether a plugin's version fits those that depend on it."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ def judge_version(dependency: Dependency, version: str) -> Verdict:
 def is_range(text: str) -> bool:
     """Whether a text is a range of versions."""
     return _parse_range(text) is not None
+
+
+def is_in_range(version: str, text: str) -> bool:
+    """Whether a version, which may be a pre-release, is in a range; neither is if it cannot be read."""
+    parsed, versions = _parse_version(version), _parse_range(text)
+    return parsed is not None and versions is not None and versions.contains(parsed, prereleases=True)
 
 
 # packaging takes 20 µs for a range, and a catalog has the same ones again and again.

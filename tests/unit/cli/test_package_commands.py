@@ -93,10 +93,8 @@ def test_a_package_is_sent_and_followed(
     assert sent.headers["Authorization"] == "Bearer pv_a-token-for-tests"
     assert [first[:2], last[:2]] == [("GET", "/operations/op-1")] * 2
     printed = capsys.readouterr()
-    assert printed.out == "'echo' 1.1.0 is installed\n"
-    assert printed.err.splitlines() == [
-        " 30 %  environment", "       unpacked", "100 %  swap", "       a line\\x1b[2J",
-    ]  # fmt: skip
+    assert printed.out == "'echo' 1.1.0 is installed and started\n"
+    assert printed.err.splitlines() == ["  unpacked", "  a line\\x1b[2J"]
 
 
 def test_an_update_is_of_that_plugin(server: ScriptedServer, package: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,9 +122,9 @@ def test_what_was_put_there_by_hand_is_not_updated(
 @pytest.mark.parametrize(
     ("members", "sentence"),
     [
-        ({"unchanged": True}, "'echo' 1.1.0 is current already, from the same package\n"),
-        ({"verb": "rollback", "previous_version": "1.2.0"}, "'echo' went back from 1.2.0 to 1.1.0\n"),
-        ({"verb": "rollback", "version": ""}, "'echo' went back\n"),
+        ({"unchanged": True}, "'echo' 1.1.0 was current already\n"),
+        ({"verb": "rollback", "previous_version": "1.2.0"}, "'echo' is rolled back from 1.2.0 to 1.1.0\n"),
+        ({"verb": "rollback", "version": ""}, "'echo' is rolled back\n"),
     ],
 )
 def test_what_was_done(
@@ -176,9 +174,7 @@ def test_lines_that_the_service_has_dropped(
 ) -> None:
     server.answers = [(202, encode(BEGUN)), make_operation("x", "y", lines=1000)]
     assert main(["install", str(package)]) == 0
-    assert capsys.readouterr().err.splitlines()[1:] == [
-        "       … 998 lines are missing here", "       x", "       y",
-    ]  # fmt: skip
+    assert capsys.readouterr().err.splitlines() == ["  … 998 lines are missing here", "  x", "  y"]
 
 
 def test_the_service_restarts_meanwhile(
@@ -188,6 +184,34 @@ def test_the_service_restarts_meanwhile(
     server.answers = [(202, encode(BEGUN)), (503, busy), make_operation()]
     assert main(["install", str(package)]) == 0
     assert "supervisord does not answer; trying again" in capsys.readouterr().err
+
+
+def test_a_package_from_a_pipe(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose length is not known."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("PLUGVISOR_PORT", str(listener.getsockname()[1]))
+        monkeypatch.setenv("PLUGVISOR_TOKEN", "pv_a-token-for-tests")
+        command = subprocess.Popen(
+            [sys.executable, "-m", "plugvisor", "install", "-", "--no-wait"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False,
+        )  # fmt: skip
+        assert command.stdin
+        command.stdin.write(ZIP)
+        command.stdin.close()
+        connection, _ = listener.accept()
+        received = b""
+        with connection:
+            while not received.endswith(b"\r\n0\r\n\r\n"):
+                received += connection.recv(65536)
+            answer = encode(BEGUN)
+            connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+        assert command.stdout
+        assert command.stdout.read() == b"op-1\n"
+        assert command.wait(DEADLINE_SECONDS) == 0
+        command.stdout.close()
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding: chunked" in head
+    assert body == b"%x\r\n%b\r\n0\r\n\r\n" % (len(ZIP), ZIP)
 
 
 def test_what_is_no_package(server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,7 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
         if name.startswith("UV_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("HOME", str(tmp_path))
     # the interpreter of the tests and no other, so that no search finds what is on this machine
     binaries = tmp_path / "bin"
     binaries.mkdir()
@@ -139,8 +140,9 @@ def test_of_two_lists_the_requirements_are_used(builder: Builder) -> None:
     assert "requirements.txt is used; pyproject.toml is not" in builder.lines
 
 
-def test_scripts_and_lists_of_the_package_itself_work(builder: Builder) -> None:
-    version = builder.write_version("plugin")
+@pytest.mark.parametrize("name", ["plugin", 'a folder\'s "name"', "long" * 40])
+def test_scripts_and_lists_of_the_package_itself_work(builder: Builder, name: str) -> None:
+    version = builder.write_version(name)
     write_wheel(version / "wheels", "lib", "1.0", entry_points="tool = lib:main")
     version.joinpath("more.txt").write_text("lib==1.0\n")
     version.joinpath("requirements.txt").write_text("--no-index\n--find-links ./wheels\n-r more.txt\n")
@@ -292,7 +294,7 @@ def test_a_flood_does_not_fill_the_memory(builder: Builder, monkeypatch: pytest.
     monkeypatch.setattr(build_process, "MEMORY_BYTES", 128 * 1024**2)
     version = builder.write_version("plugin", "./built")
     write_source(version / "built", "while True: print('x' * 1000)")
-    assert "writes too much output" in str(builder.refuse(version))
+    assert "it takes too much memory" in str(builder.refuse(version))
 
 
 def test_nothing_of_a_cancelled_build_is_left(builder: Builder) -> None:

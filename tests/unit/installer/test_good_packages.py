@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from plugvisor.installer.unpack import Summary, check, unpack
 
-from tests.helpers.packages import Kind, make_package
+from tests.helpers.packages import File, Kind, Link, make_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,3 +158,83 @@ def test_a_package_may_have_one_folder_around_it(kind: Kind, top: str, tmp_path:
     summary = unpack_bytes(make_package(files, kind, top=top), tmp_path / "out")
     assert summary.manifest == MANIFEST.encode()
     assert sorted(describe(tmp_path / "out")) == ["echo", "echo/echo", "plugin.toml", "x", "x/plugin.toml"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_what_is_just_allowed_is_unpacked(kind: Kind, tmp_path: Path) -> None:
+    """10,000 entries, 64 levels, 255 bytes in a part and 1,024 in a name, 1 MiB of zeros, a manifest of 256 KiB."""
+    manifest = MANIFEST.encode().ljust(256 * 1024, b"\n")
+    files: dict[str, str | bytes | File | Link] = {
+        "plugin.toml": manifest,
+        "/".join("d" * 64): "deep",
+        "名" * 85: "255 bytes",
+        "/".join(["n" * 250, "n" * 250, "n" * 250, "n" * 250, "n" * 20]): "1024 bytes",
+        "zeros": bytes((1 << 20) - 2 * len(manifest)),
+        "two..dots": "",
+        "folder/": "",
+        "...": "",
+        ".hidden/.venv/x": "only that of the root is ours",
+        "C": "no drive",
+        "\u200d👩\u200d💻": "joined by what cannot be seen",
+    }
+    chain = {f"l{number:02}": Link(f"l{number + 1:02}") for number in range(40)}
+    files |= {**chain, "l40": "forty links lead here"}
+    files |= {f"{number}": "" for number in range(10_000 - len(files))}
+    summary = unpack_bytes(make_package(files, kind), tmp_path / "out")
+    assert (summary.entries, summary.manifest) == (10_000, manifest)
+    assert (tmp_path / "out" / "l00").read_text() == "forty links lead here"
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_modes_are_reduced(kind: Kind, tmp_path: Path) -> None:
+    modes = {0o4755: 0o755, 0o2755: 0o755, 0o777: 0o755, 0o700: 0o755, 0o100: 0o755}
+    modes |= {0o666: 0o644, 0o600: 0o644, 0o000: 0o644, 0o1644: 0o644, 0o611: 0o644}
+    files = {f"{mode:o}": File("x", mode) for mode in modes}
+    mask = os.umask(0o077)
+    try:
+        unpack_bytes(make_package({"plugin.toml": MANIFEST, **files, "folder/x": ""}, kind), tmp_path / "out")
+    finally:
+        os.umask(mask)
+    assert {name: oct(stat.S_IMODE((tmp_path / "out" / name).stat().st_mode)) for name in files} == {
+        f"{mode:o}": oct(reduced) for mode, reduced in modes.items()
+    }
+    assert stat.S_IMODE((tmp_path / "out" / "folder").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_what_macos_adds_is_left_out(kind: Kind, tmp_path: Path) -> None:
+    files = {"__MACOSX/echo/._plugin.toml": "", "._echo": "", "echo/plugin.toml": MANIFEST}
+    summary = unpack_bytes(make_package(files, kind), tmp_path / "out")
+    assert (os.listdir(tmp_path / "out"), summary.entries) == (["plugin.toml"], 1)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_links_inside_are_kept(kind: Kind, tmp_path: Path) -> None:
+    """Before what they lead to, to folders, up, around, and by another one."""
+    files = {"a/up": Link(".."), "by": Link("a/up/b"), "b": Link("c"), "c": Link("./a/../file"), "here": Link(".")}
+    unpack_bytes(make_package({**files, "file": "content", "plugin.toml": MANIFEST}, kind, top="top"), tmp_path / "out")
+    assert (tmp_path / "out" / "by").read_text() == "content"
+    assert os.readlink(tmp_path / "out" / "c") == "./a/../file"
+
+
+def test_progress_is_reported_to_the_end(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.write_bytes(make_package({"plugin.toml": MANIFEST, **{f"{n}": os.urandom(1000) for n in range(300)}}))
+    reported: list[int] = []
+    (tmp_path / "out").mkdir()
+    with package.open("rb") as file:
+        unpack(file.fileno(), str(tmp_path / "out"), reported.append)
+    assert reported == sorted(set(reported))
+    assert len(reported) > 50
+    assert 85 < reported[-1] <= 100
+
+
+def test_what_a_report_raises_ends_it(tmp_path: Path) -> None:
+    def cancel(_percent: int) -> None:
+        raise InterruptedError
+
+    package = tmp_path / "package"
+    package.write_bytes(make_package({"plugin.toml": MANIFEST}))
+    (tmp_path / "out").mkdir()
+    with package.open("rb") as file, pytest.raises(InterruptedError):
+        unpack(file.fileno(), str(tmp_path / "out"), cancel)

@@ -48,5 +48,6 @@ def make_fields(manifest: Manifest) -> ManifestFields:
         depends_on=dict(sorted(manifest.depends_on.items())),
         restart=manifest.restart,
         limits=manifest.limits,
+        python=manifest.python,
         critical=manifest.critical,
     )

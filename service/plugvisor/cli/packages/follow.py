@@ -50,6 +50,8 @@ def follow(client: Client, operation: Operation, *, quiet: bool) -> Operation:
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         except KeyboardInterrupt:
+            if view is not None:
+                view.clear()
             if has_cancelled:
                 _say(f"the operation goes on; `plugvisor operations {operation['id']}` shows it")
                 raise
@@ -119,24 +121,30 @@ def _say(sentence: str) -> None:
 
 
 class _View:
-    """Prints what is new of an operation: phases with their percentage, and lines of its log."""
+    """Prints the lines of an operation's log as they come; on a terminal, what it is at stands below them."""
 
     def __init__(self) -> None:
-        self._phase = ""
         self._count = 0
+        self._is_terminal = sys.stderr.isatty()
 
     def show(self, operation: Mapping[str, Any]) -> None:
         """Print what has not been printed yet; lines that the service has dropped are counted."""
-        if operation["phase"] != self._phase:
-            self._phase = operation["phase"]
-            print(f"{operation['percent']:3d} %  {self._phase}", file=sys.stderr, flush=True)
+        self.clear()
         log, count = operation.get("log", ()), operation["lines"]
         new = count - self._count
         if new > len(log):
             self._print(f"… {new - len(log)} lines are missing here")
         for line in log[max(0, len(log) - new) :]:
-            self._print(line)
+            if line != operation.get("problem", {}).get("detail"):  # which is the command's last word
+                self._print(line)
         self._count = count
+        if self._is_terminal and operation["state"] == "running":
+            print(f"{operation['percent']:3d} %  {operation['phase']}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Remove what stands below the lines."""
+        if self._is_terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def _print(self, line: str) -> None:
-        print(f"       {make_printable(line, sys.stderr.encoding)}", file=sys.stderr, flush=True)
+        print(f"  {make_printable(line, sys.stderr.encoding)}", file=sys.stderr, flush=True)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from plugvisor.cli.client import Client
 from plugvisor.cli.packages.follow import finish, follow
+from plugvisor.cli.packages.pack import check_manifest, make_package, name_package
 from plugvisor.cli.packages.upload import send_package
 from plugvisor.errors import CommandRejected, ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-    from pathlib import Path
-    from typing import BinaryIO
 
 
 def run_install(arguments: argparse.Namespace) -> int:
@@ -45,17 +48,17 @@ def run_rollback(arguments: argparse.Namespace) -> int:
     return report(client, operation, arguments)
 
 
-def report(client: Client, operation: dict[str, Any], arguments: argparse.Namespace, sentence: str = "") -> int:
+def report(client: Client, operation: dict[str, Any], arguments: argparse.Namespace, more: str = "") -> int:
     """Follow an operation, unless its end is not to be waited for; returns the exit status.
 
     Args:
-        sentence: what it does, once it has done it; default: it follows from the operation.
+        more: is added to what it has done.
     """
     if arguments.no_wait:
         print(json.dumps(operation) if arguments.json else operation["id"])
         return 0
     operation = follow(client, operation, quiet=arguments.json)
-    return finish(operation, sentence or describe(operation), as_json=arguments.json)
+    return finish(operation, describe(operation) + more, as_json=arguments.json)
 
 
 def describe(operation: dict[str, Any]) -> str:
@@ -66,10 +69,10 @@ def describe(operation: dict[str, Any]) -> str:
     if operation["verb"] == "uninstall":
         return f"{plugin} is removed"
     if operation.get("unchanged"):
-        return f"{plugin}{new} is current already, from the same package"
+        return f"{plugin}{new} was current already"
     if operation["verb"] == "install":
         return f"{plugin}{new} is installed"
-    what = "went back" if operation["verb"] == "rollback" else "is updated"
+    what = "is rolled back" if operation["verb"] == "rollback" else "is updated"
     return f"{plugin} {what}" + (f" from {previous}" if previous else "") + (f" to {version}" if version else "")
 
 
@@ -82,12 +85,24 @@ def _install(client: Client, arguments: argparse.Namespace, options: dict[str, s
     options |= {"start": "true" if arguments.start else "", "sha256": (arguments.sha256 or "").lower()}
     with _open_package(arguments.package) as (package, name):
         operation = send_package(client, package, name, options, quiet=arguments.json)
-    return report(client, operation, arguments)
+    return report(client, operation, arguments, " and started" if arguments.start else "")
 
 
 @contextmanager
-def _open_package(path: Path) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a package, or pack a folder; with the name of the file."""
+def _open_package(path: Path) -> Iterator[tuple[BufferedReader, str]]:
+    """Open a package, or pack a folder; with the name of the file, which is empty for standard input."""
+    if str(path) == "-":
+        assert isinstance(sys.stdin.buffer, BufferedReader)
+        yield sys.stdin.buffer, ""
+        return
+    if path.is_dir():
+        manifest = check_manifest(path)
+        with TemporaryDirectory(prefix="plugvisor-") as folder:
+            file = Path(folder, name_package(manifest))
+            make_package(path, file)
+            with file.open("rb") as package:
+                yield package, file.name
+        return
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would not even be opened
             raise ConfigurationError(f"cannot install {str(path)!r}: it is no file")

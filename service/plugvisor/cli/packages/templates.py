@@ -27,14 +27,11 @@ plugvisor pack .                # makes the package, to be installed elsewhere
 ```
 
 What it writes into `PLUGVISOR_DATA_DIR` is kept across versions. All else here is read-only once it is installed.
+With a `requirements.txt`, it gets an environment of its own.
 """
 _IGNORE = """\
 # What is not packed, as in .gitignore; version control, caches and environments never are.
 data/
-"""
-_REQUIREMENTS = """\
-# A line here, and the plugin gets an environment of its own with it:
-# httpx==0.28.1
 """
 _PYTHON = '''\
 """{name}: prints a line every five seconds, and counts its starts."""
@@ -119,13 +116,11 @@ TEMPLATES = {
     "python": {
         "plugin.toml": _make_manifest('command = ["python", "main.py"]'),
         "main.py": _PYTHON,
-        "requirements.txt": _REQUIREMENTS,
         **_COMMON,
     },
     "class": {
         "plugin.toml": _make_manifest('entry = "main:Plugin"'),
         "main.py": _CLASS,
-        "requirements.txt": _REQUIREMENTS,
         **_COMMON,
     },
     "shell": {"plugin.toml": _make_manifest('command = ["sh", "main.sh"]'), "main.sh": _SHELL, **_COMMON},

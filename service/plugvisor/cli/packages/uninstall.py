@@ -28,8 +28,7 @@ def run_uninstall(arguments: argparse.Namespace) -> int:
         return 1
     query = {name: "true" for name in ("purge", "dependents") if getattr(arguments, name)}
     operation = client.call("DELETE", f"/plugin/{quote_id(plugin_id)}?{urlencode({**query, 'wait': '0'})}")
-    what = "with its data" if arguments.purge else "its data is kept"
-    return report(client, operation, arguments, f"{plugin_id!r} is removed, {what}")
+    return report(client, operation, arguments, ", with its data" if arguments.purge else "; its data is kept")
 
 
 def _make_plan(client: Client, arguments: argparse.Namespace) -> Sequence[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
-    from typing import BinaryIO
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from io import BufferedReader
 
     from plugvisor.cli.client import Client
 
@@ -26,11 +27,12 @@ _TYPES = {b"PK\x03\x04": "application/zip", b"\x1f\x8b": "application/gzip"}
 """By the first bytes of the file."""
 
 
-def send_package(client: Client, package: BinaryIO, name: str, options: Mapping[str, str], *, quiet: bool) -> Any:
+def send_package(client: Client, package: BufferedReader, name: str, options: Mapping[str, str], *, quiet: bool) -> Any:
     """Ask the service to install a package; returns the operation, which has only begun.
 
     Args:
-        name: of the package's file.
+        package: a file or a pipe.
+        name: of the package's file; empty if it has none.
         options: of the request; an empty one is left out.
         quiet: do not show how much of it is sent.
 
@@ -38,56 +40,78 @@ def send_package(client: Client, package: BinaryIO, name: str, options: Mapping[
         ConfigurationError: it is no package, or cannot be read.
         CommandRejected, NoAnswer: as `Client.call` does.
     """
-    content_type = _find_type(package, name)
+    headers = {"Content-Type": _find_type(package, name)}
     source = name if name.isprintable() and len(name) <= _LONGEST_SOURCE else ""
     query = urlencode({key: value for key, value in {**options, "source": source}.items() if value})
-    size_bytes = os.fstat(package.fileno()).st_size
-    progress = _Progress(name, size_bytes) if not quiet and sys.stderr.isatty() else None
-    send = partial(
-        _send, file=package, size_bytes=size_bytes, on_sent=progress.show if progress else lambda _sent: None
-    )
-    headers = {"Content-Type": content_type, "Content-Length": str(size_bytes)}
+    status = os.fstat(package.fileno())
+    size_bytes = status.st_size if stat.S_ISREG(status.st_mode) else None
+    if size_bytes is None:
+        headers["Transfer-Encoding"] = "chunked"
+        parts = _read_chunks(package)
+    else:
+        headers["Content-Length"] = str(size_bytes)
+        parts = _read_parts(package, size_bytes)
+    progress = None if quiet or size_bytes is None or not sys.stderr.isatty() else _Progress(name, size_bytes)
     try:
+        send = partial(_send, parts=parts, on_sent=progress.add if progress else None)
         return client.upload(f"/plugins/install?{query}", headers, send)
     finally:
         if progress:
             progress.close()
 
 
-def _find_type(package: BinaryIO, name: str) -> str:
+def _find_type(package: BufferedReader, name: str) -> str:
+    what = repr(name) if name else "the package"
     try:
-        beginning = package.read(4)
-        package.seek(0)
+        beginning = package.peek(4)
     except OSError as error:
-        raise ConfigurationError(f"cannot read {name!r}: {error.strerror}") from error
+        raise ConfigurationError(f"cannot read {what}: {error.strerror}") from error
     for magic, content_type in _TYPES.items():
         if beginning.startswith(magic):
             return content_type
-    raise ConfigurationError(f"cannot install {name!r}: it is neither a .zip nor a .tar.gz file")
+    raise ConfigurationError(f"cannot install {what}: it is neither a .zip nor a .tar.gz file")
 
 
-def _send(connection: socket.socket, file: BinaryIO, size_bytes: int, on_sent: Callable[[int], object]) -> None:
-    """Send a file until its end, or until there is an answer: the service may reject it before it has all of it."""
-    sent = 0
-    while sent < size_bytes:
-        try:
-            part = memoryview(file.read(min(_PART_BYTES, size_bytes - sent)))
-        except OSError as error:
-            raise ConfigurationError(f"cannot read the package: {error.strerror}") from error
+def _read_parts(package: BufferedReader, size_bytes: int) -> Iterator[bytes]:
+    left = size_bytes
+    while left > 0:
+        part = _read(package, min(left, _PART_BYTES))
         if not part:
             raise ConfigurationError("cannot read the package: it became shorter while it was sent")
-        sent += len(part)
-        while part:
+        left -= len(part)
+        yield part
+
+
+def _read_chunks(package: BufferedReader) -> Iterator[bytes]:
+    """The body of a request that does not say how long it is."""
+    while part := _read(package, _PART_BYTES):
+        yield b"%x\r\n%b\r\n" % (len(part), part)
+    yield b"0\r\n\r\n"
+
+
+def _read(package: BufferedReader, most_bytes: int) -> bytes:
+    try:
+        return package.read(most_bytes)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the package: {error.strerror}") from error
+
+
+def _send(connection: socket.socket, parts: Iterable[bytes], on_sent: Callable[[int], object] | None) -> None:
+    """Send parts until their end, or until there is an answer: the service may reject what it has not read yet."""
+    for part in parts:
+        rest = memoryview(part)
+        while rest:
             readable, writable, _ = select.select([connection], [connection], [], UPLOAD_TIMEOUT_SECONDS)
             if readable:
                 return
             if not writable:
                 raise TimeoutError
             try:
-                part = part[connection.send(part) :]
+                rest = rest[connection.send(rest) :]
             except (BrokenPipeError, ConnectionResetError):
                 return  # the answer, if it has arrived, says why
-        on_sent(sent)
+        if on_sent:
+            on_sent(len(part))
 
 
 class _Progress:
@@ -96,11 +120,13 @@ class _Progress:
     def __init__(self, name: str, size_bytes: int) -> None:
         self._name = make_printable(name, sys.stderr.encoding)
         self._size_bytes = size_bytes
+        self._sent_bytes = 0
         self._percent = -1
 
-    def show(self, sent_bytes: int) -> None:
-        """Replace the line if the number in it has changed."""
-        percent = 100 * sent_bytes // self._size_bytes
+    def add(self, sent_bytes: int) -> None:
+        """Count more; the line is replaced if the number in it has changed."""
+        self._sent_bytes += sent_bytes
+        percent = 100 * self._sent_bytes // self._size_bytes
         if percent != self._percent:
             self._percent = percent
             print(f"\r{self._name}: {percent:3d} % sent", end="", file=sys.stderr, flush=True)

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 _ID: Argument = ("plugin_id", {"metavar": "ID", "help": "the plugin's id"})
 _PACKAGE: Argument = (
     "package",
-    {"metavar": "PACKAGE", "type": Path, "help": "a .zip or .tar.gz file, or a plugin's folder, which is packed first"},
+    {
+        "metavar": "PACKAGE",
+        "type": Path,
+        "help": "a .zip or .tar.gz, - for standard input, or a plugin's folder, which is packed first",
+    },
 )
 _SHA256: Argument = (
     "--sha256",
@@ -121,6 +125,20 @@ List the operations that are under way or were done, the newest first. With an I
             _ID,
             ("--template", {"choices": tuple(TEMPLATES), "default": "python", "help": "what it is; default: python"}),
             ("--into", {"metavar": "FOLDER", "type": Path, "default": Path(), "help": "where; default: here"}),
+        ],
+    ),
+    Verb(
+        "pack",
+        "packages.pack:run_pack",
+        "make a package of a plugin's folder",
+        """\
+Make a .zip of a plugin's folder, the same each time, byte for byte. Version control, caches, environments and what
+the file .plugvisorignore names are left out. What could not be installed is not packed.""",
+        (),
+        [
+            ("folder", {"metavar": "FOLDER", "type": Path, "help": "the folder with the plugin.toml"}),
+            ("-o --output", {"metavar": "FILE", "type": Path, "help": "the package; default: ID-VERSION.zip, here"}),
+            JSON,
         ],
     ),
     Verb(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _EVERY = tuple(variable.name for variable in VARIABLES)
 _RENDER = (
     "PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_RUN_DIR", "PLUGVISOR_LOG_DIR", "PLUGVISOR_RUNNER", "PLUGVISOR_SERVICE_USER",
-    "PLUGVISOR_PLUGIN_USER", "PLUGVISOR_LOG_TO_STDOUT", "PLUGVISOR_STATE_DIR", "PLUGVISOR_REMEMBER",
+    "PLUGVISOR_PLUGIN_USER", "PLUGVISOR_INSTALL_DIR", "PLUGVISOR_LOG_TO_STDOUT", "PLUGVISOR_STATE_DIR",
+    "PLUGVISOR_REMEMBER",
 )  # fmt: skip
 
 _IDENTITY: Argument = ("name", {"metavar": "NAME", "help": "the identity's name"})
@@ -57,7 +58,7 @@ ctl update`. Exit status 1 if a manifest is invalid.""",
         """\
 Say of each plugin whether its manifest is valid, and if not why, with file and line. Exit status 1
 if any is invalid.""",
-        ("PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_RUNNER"),
+        ("PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_INSTALL_DIR", "PLUGVISOR_RUNNER"),
         [("dir", {"nargs": "?", "help": "the folder whose folders are plugins; default: the plugins folder"})],
     ),
     Verb(

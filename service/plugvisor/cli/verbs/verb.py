@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Argument = tuple[str, dict[str, object]]
-    """The name and the options of an argument, as `argparse` takes them."""
+    """The names of an argument, separated by blanks, and its options, as `argparse` takes them."""
 
 
 @dataclass(frozen=True)

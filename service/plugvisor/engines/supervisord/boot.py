@@ -126,12 +126,15 @@ def render_programs(settings: Settings, *, keep_broken: bool) -> Catalog:
     render = partial(render_program, settings=settings)
     try:
         published = publisher.read_folders()
-        catalog = resolve(load_catalog(settings.plugins_dir, published, render))
+        catalog = resolve(load_catalog(settings.plugins_dir, published, render, None, settings.install_dir))
     except OSError as error:
         advice = "create it, or set" if isinstance(error, FileNotFoundError) else "set"
+        which, name, held = "plugins", "PLUGVISOR_PLUGINS_DIR", "holds your plugins"
+        if str(error.filename) == str(settings.install_dir):
+            which, name, held = "install", "PLUGVISOR_INSTALL_DIR", "plugins are installed in"
         raise ConfigurationError(
-            f"cannot read the plugins folder {str(settings.plugins_dir)!r}: {error.strerror}; "
-            f"{advice} PLUGVISOR_PLUGINS_DIR to the folder that holds your plugins"
+            f"cannot read the {which} folder {str(error.filename)!r}: {error.strerror}; "
+            f"{advice} {name} to the folder that {held}"
         ) from error
     with run_dir_errors(settings):
         for plugin in list(catalog.values()):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.supervisord.client import SupervisorClient
 from plugvisor.engines.supervisord.faults import (
+    NO_STREAM,
     RUN_FOLDER,
     ConfigurationRejected,
     ForeignProgram,
@@ -20,7 +21,7 @@ from plugvisor.engines.supervisord.faults import (
 from plugvisor.engines.supervisord.process_errors import KILL_GRACE_SECONDS, check_gone, check_started
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.engines.supervisord.program import Program, render_program
-from plugvisor.engines.supervisord.publisher import Publisher
+from plugvisor.engines.supervisord.publisher import Publisher, find_roots
 from plugvisor.engines.supervisord.workers import open_worker
 from plugvisor.errors import (
     AlreadyRunning,
@@ -45,10 +46,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NO_STREAM = (
-    "supervisord answers, but there is no state stream in the run folder; set `stream` in its section "
-    f"[rpcinterface:plugins] to {RUN_FOLDER}/state.sock, and restart it"
-)
 FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
 ORPHAN_SECONDS = 5.0
 """How long orphans may take to be gone: a second of it is for SIGTERM."""
@@ -69,7 +66,6 @@ class SupervisordEngine:
         self._settings = settings
         self._table = ProcessTable(str(settings.run_dir / "state.sock"))
         self._publisher = Publisher(settings.run_dir)
-        self._foreign_files: list[Path] = []
         self._diagnosis: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -121,24 +117,28 @@ class SupervisordEngine:
 
     # -- publishing; these read and write files
 
-    def render(self, manifest: Manifest, folder: Path) -> Program:
+    def render(self, manifest: Manifest, directory: Path) -> Program:
         """Make a plugin's program."""
         if manifest.id in self._table.foreign:
             raise ManifestError(FOREIGN_PROGRAM)
-        return render_program(manifest, folder, self._settings)
+        return render_program(manifest, directory, self._settings)
 
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each published plugin came from."""
+        return find_roots(self.read_directories())
+
+    def read_directories(self) -> Mapping[str, Path | None]:
+        """The folder that each published plugin's process works in."""
         try:
-            foreign, published = self._publisher.list_foreign(), self._publisher.read_folders()
+            self._publisher.report_foreign()
+            return self._publisher.read_directories()
         except OSError as error:  # supervisord is restoring the run folder
             logger.warning("cannot read what is published: %s", error)
             return {}
-        for path in foreign:
-            if path not in self._foreign_files:
-                logger.warning("left alone: %s was not written by Plugvisor", path)
-        self._foreign_files = foreign
-        return published
+
+    def is_published(self, program: Program) -> bool:
+        """Whether a program is published as it is."""
+        return self._publisher.is_published(program)
 
     def find_unpublished(self, plugin_ids: Sequence[str]) -> list[str]:
         """Those of these plugins whose files are not there."""

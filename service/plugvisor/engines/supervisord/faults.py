@@ -114,6 +114,10 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
 SHUTTING_DOWN = "supervisord is shutting down; try again when it has been restarted"
 RUN_FOLDER = "<run folder>"
 """In a message, for the path that clients are not told."""
+NO_STREAM = (
+    "supervisord answers, but there is no state stream in the run folder; set `stream` in its section "
+    f"[rpcinterface:plugins] to {RUN_FOLDER}/state.sock, and restart it"
+)
 _NO_EXTENSION = f"""\
 this supervisord lacks Plugvisor's extension; add these lines to its configuration, and restart it with supervisor \
 4.3.0 in the Python that has Plugvisor:

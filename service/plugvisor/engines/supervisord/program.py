@@ -22,7 +22,9 @@ from supervisor.options import ServerOptions, UnhosedConfigParser
 
 from plugvisor.engines.supervisord.extension.generated import GENERATED, is_foreign
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
+from plugvisor.layout import awaits_environment, find_data, find_environment, find_programs, is_version
 from plugvisor.models.manifest import Manifest, ManifestError
+from plugvisor.plugins.python_version import find_conflict
 
 if TYPE_CHECKING:
     from plugvisor.plugins.catalog import Plugin
@@ -37,6 +39,9 @@ RUNNER = Path(__file__).parents[2] / "runner" / "__main__.py"
 ORDINARY_VARIABLES = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE",
 )  # fmt: skip
+
+DATA_VARIABLE = "PLUGVISOR_DATA_DIR"
+"""The variable with which an installed plugin finds its data folder."""
 
 LOG_FILE_BYTES = 10 * 1024 * 1024
 LOG_FILE_BACKUPS = 3
@@ -74,11 +79,13 @@ def find_foreign(run_dir: Path, plugin_id: str) -> Path | None:
 
 
 def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Program:
-    """Make the program of a plugin.
+    """Make the program of a plugin, which works in a folder.
+
+    While the environment of a version has yet to be made, a program is not missed.
 
     Raises:
-        ManifestError: the command is not found, a file of somebody else's is in the place of the program's,
-            or supervisord's parser does not accept the section.
+        ManifestError: the command is not found or another Python is needed, a file of somebody else's is in the place
+            of the program's, or supervisord's parser does not accept the section.
     """
     if (foreign := find_foreign(settings.run_dir, manifest.id)) is not None:
         raise ManifestError(
@@ -86,12 +93,8 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
             "move it elsewhere, or choose another id"
         )
     argv = build_argv(manifest, folder, settings.runner)
-    try:
-        find_executable(manifest, folder, argv[0])
-    except ManifestError as error:
-        if manifest.command:
-            raise
-        raise ManifestError(f"its `entry` cannot be run by PLUGVISOR_RUNNER: {error.problem}") from error
+    if not awaits_environment(str(folder)):
+        _check_executable(manifest, folder, argv[0])
     # supervisord makes a log folder that is gone again, but its parser rejects one
     checked = settings if os.path.isdir(settings.log_dir) else replace(settings, log_dir=Path("/"))
     check_section(render_section(_LONGEST_ID, manifest, checked), settings)
@@ -107,28 +110,44 @@ def build_argv(manifest: Manifest, folder: Path, runner: tuple[str, ...] | None)
     if manifest.command:
         return manifest.command
     if runner is None:
-        return (sys.executable, str(RUNNER), manifest.entry)
+        programs = find_programs(str(folder))
+        return (sys.executable if programs is None else f"{programs}/python", str(RUNNER), manifest.entry)
     return tuple(word.format(entry=manifest.entry, id=manifest.id, dir=folder) for word in runner)
+
+
+def _check_executable(manifest: Manifest, folder: Path, name: str) -> None:
+    try:
+        path = find_executable(manifest, folder, name)
+    except ManifestError as error:
+        if manifest.command:
+            raise
+        raise ManifestError(f"its `entry` cannot be run by PLUGVISOR_RUNNER: {error.problem}") from error
+    programs = find_programs(str(folder))
+    if conflict := find_conflict(manifest, path if programs is None else f"{programs}/python"):
+        raise ManifestError(conflict)
 
 
 def find_missing_commands(plugin: Plugin) -> list[str]:
     """A sentence for each command of a check that cannot be executed now; a plugin may make it when it runs."""
-    if plugin.manifest is None or plugin.folder is None:
+    if plugin.manifest is None or plugin.directory is None:
         return []
     sentences = []
     for name, check in plugin.manifest.checks.items():
         if check.exec:
             try:
-                find_executable(plugin.manifest, plugin.folder, check.exec[0], f"`exec` of check {name!r}")
+                find_executable(plugin.manifest, plugin.directory, check.exec[0], f"`exec` of check {name!r}")
             except ManifestError as error:
                 sentences.append(error.problem)
     return sentences
 
 
-def find_executable(manifest: Manifest, folder: Path, name: str, key: str = "`command`") -> None:
+def find_executable(manifest: Manifest, folder: Path, name: str, key: str = "`command`") -> str:
     """Look a program up as exec will, so that a missing one is an error before anything is stopped or started.
 
     The error does not repeat the name: of the string `API_KEY=secret python main.py` it is the first word.
+
+    Returns:
+        its path.
 
     Raises:
         ManifestError
@@ -139,12 +158,15 @@ def find_executable(manifest: Manifest, folder: Path, name: str, key: str = "`co
             raise ManifestError(f"the program that {key} names does not exist")
         if shutil.which(path) is None:
             raise ManifestError(f"the program that {key} names is no executable file; try chmod +x")
-        return
+        return str(path)
     search_path = manifest.environment.get("PATH", os.environ.get("PATH", os.defpath))
     # relative entries, the empty one too, are relative to the plugin's folder
-    entries = (os.path.join(folder, entry) for entry in search_path.split(os.pathsep))
-    if not any(shutil.which(os.path.join(entry, name)) for entry in entries):
+    entries = [os.path.join(folder, entry) for entry in search_path.split(os.pathsep)]
+    programs = find_programs(str(folder))
+    paths = (os.path.join(entry, name) for entry in ([] if programs is None else [programs]) + entries)
+    if (found := next(filter(shutil.which, paths), None)) is None:
         raise ManifestError(f"the program that {key} names is not found on PATH; install it, or write its whole path")
+    return found
 
 
 def render_section(plugin_id: str, manifest: Manifest, settings: Settings) -> str:
@@ -204,7 +226,12 @@ def check_section(section: str, settings: Settings) -> None:
 
 def render_launch(manifest: Manifest, folder: Path, argv: tuple[str, ...], settings: Settings) -> bytes:
     """The text of `<run_dir>/launch/<id>.sh`."""
+    programs = find_programs(str(folder))
     environment = {**_describe_account(settings), **manifest.environment}
+    if is_version(str(folder)):
+        environment[DATA_VARIABLE] = find_data(str(folder))
+    if programs is not None:
+        environment["VIRTUAL_ENV"] = find_environment(str(folder))
     launch = Launch(
         str(folder),
         list(argv),
@@ -216,6 +243,7 @@ def render_launch(manifest: Manifest, folder: Path, argv: tuple[str, ...], setti
         depends_on=sorted(manifest.depends_on),
         checks_digest=manifest.checks_digest,
         critical=manifest.critical,
+        path_first=programs or "",
     )
     return launch.render(sys.executable)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import stat
 import time
@@ -19,9 +20,12 @@ from plugvisor.engines.supervisord.extension.processes.launch_file import (
     read_launch_file,
 )
 from plugvisor.engines.supervisord.program import Program, conf_path, find_foreign, launch_path
+from plugvisor.layout import find_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+logger = logging.getLogger(__name__)
 
 RESTORE_SECONDS = 3.0
 """How long to wait for folders that supervisord restores."""
@@ -34,7 +38,7 @@ class _Seen(NamedTuple):
 
     stamps: list[Stamp]
     is_foreign: bool
-    folder: Path | None
+    directory: Path | None
 
 
 class Publisher:
@@ -47,6 +51,7 @@ class Publisher:
         self._complete: tuple[list[Stamp], int] | None = None  # when nothing was missing
         self._written: dict[str, tuple[Program, list[Stamp]]] = {}
         self._seen: dict[str, _Seen] = {}
+        self._reported: list[Path] = []
 
     def prepare(self) -> None:
         """Make the folders for the generated files."""
@@ -55,8 +60,19 @@ class Publisher:
 
     def read_folders(self) -> dict[str, Path | None]:
         """The folder that each published plugin came from; None if its launch file is missing or damaged."""
+        return find_roots(self.read_directories())
+
+    def read_directories(self) -> dict[str, Path | None]:
+        """The folder that each published plugin's process works in: of an installed one, that of a version."""
         published = ((name, self._look(name)) for name in self._list_names(*self._section_parts))
-        return {name: seen.folder for name, seen in published if not seen.is_foreign}
+        return {name: seen.directory for name, seen in published if not seen.is_foreign}
+
+    def is_published(self, program: Program) -> bool:
+        """Whether a program's files are those that were published last."""
+        data = program.launch, program.section.encode()
+        return all(
+            _read(path, len(text) + 1) == text for path, text in zip(self._list_paths(program.id), data, strict=True)
+        )
 
     def list_foreign(self) -> list[Path]:
         """The program and launch files that Plugvisor has not written; it leaves them alone."""
@@ -65,6 +81,14 @@ class Publisher:
         without_section = set(self._list_names(*self._launch_parts)).difference(names)
         launches = [path for name in without_section if is_foreign(path := self._list_paths(name)[0])]
         return sorted(map(Path, [*sections, *launches]))
+
+    def report_foreign(self) -> None:
+        """Log which files Plugvisor has not written, each once."""
+        foreign = self.list_foreign()
+        for path in foreign:
+            if path not in self._reported:
+                logger.warning("left alone: %s was not written by Plugvisor", path)
+        self._reported = foreign
 
     def find_missing(self, plugin_ids: Sequence[str]) -> list[str]:
         """Those of these plugins whose files are not there; costs little if nothing has changed since none was.
@@ -138,7 +162,7 @@ class Publisher:
         stamps = [_read_stamp(path) for path in paths]
         seen = self._seen.get(plugin_id)
         if seen is None or seen.stamps != stamps or NO_FILE in stamps:
-            seen = self._seen[plugin_id] = _Seen(stamps, is_foreign(paths[1]), _read_folder(paths[0]))
+            seen = self._seen[plugin_id] = _Seen(stamps, is_foreign(paths[1]), _read_directory(paths[0]))
         return seen
 
     def _list_paths(self, plugin_id: str) -> list[str]:
@@ -147,11 +171,19 @@ class Publisher:
         return [f"{folder}/{plugin_id}{ending}" for folder, ending in (self._launch_parts, self._section_parts)]
 
 
+def find_roots(directories: Mapping[str, Path | None]) -> dict[str, Path | None]:
+    """The plugins' folders that working folders belong to."""
+    return {
+        name: Path(find_root(str(directory))) if directory is not None else None
+        for name, directory in directories.items()
+    }
+
+
 def _split(path: Path) -> tuple[str, str]:
     return str(path.parent), path.name
 
 
-def _read_folder(launch: str) -> Path | None:
+def _read_directory(launch: str) -> Path | None:
     try:
         return Path(parse_launch(read_launch_file(launch)).directory)
     except (OSError, LaunchFileError):

@@ -35,10 +35,10 @@ class LiveOperation:
     """An operation and its log. Everything that it has done and found out is set here, and announced.
 
     Args:
-        on_change: called after each change.
+        on_change: called after each change, and with whether it is one of fields that must not be lost.
     """
 
-    def __init__(self, body: OperationLog, begun_at: float, on_change: Callable[[LiveOperation], object]) -> None:
+    def __init__(self, body: OperationLog, begun_at: float, on_change: Callable[[LiveOperation, bool], object]) -> None:
         self.begun_at = begun_at
         """In seconds since 1970."""
         self.is_final = body.state != "running"
@@ -97,7 +97,7 @@ class LiveOperation:
     def note(self, line: str) -> None:
         """Add a line to its log."""
         self._add_line(line)
-        self._on_change(self)
+        self._on_change(self, False)
 
     def reach(self, phase: Phase, percent: int, line: str = "") -> None:
         """A phase begins, or goes on; neither it nor the percentage ever goes back."""
@@ -106,12 +106,12 @@ class LiveOperation:
         self._fields["percent"] = max(self._fields["percent"], percent)
         if line:
             self._add_line(line)
-        self._on_change(self)
+        self._on_change(self, False)
 
     def set(self, **fields: Any) -> None:
         """Set fields of `Operation`."""
         self._fields |= fields
-        self._on_change(self)
+        self._on_change(self, True)
 
     def commit(self) -> None:
         """From now on it cannot be cancelled; raises `OperationCancelled` if it was."""
@@ -128,7 +128,7 @@ class LiveOperation:
         if problem is not None:
             self._fields["problem"] = problem
             self._add_line(problem.detail)
-        self._on_change(self)
+        self._on_change(self, False)
 
     def cut_log(self, most_lines: int) -> None:
         """Keep only the newest lines of its log."""

@@ -149,9 +149,11 @@ class Registry:
 
     # -- announcing
 
-    def _on_operation(self, operation: LiveOperation) -> None:
+    def _on_operation(self, operation: LiveOperation, must_last: bool) -> None:
         if operation.id in self._operations:
             self._announce(operation)
+            if must_last:
+                self.save_later(operation)
 
     def _announce(self, operation: LiveOperation) -> None:
         """Announce a change: now, or if that was done a moment ago, in a moment."""

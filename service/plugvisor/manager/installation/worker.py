@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import asyncio
+import base64
+import contextlib
+import logging
+import socket
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
+
+from plugvisor.errors import (
+    BuildFailed,
+    InstallationOff,
+    InvalidPackage,
+    NotInstalled,
+    NotWritable,
+    OperationInterrupted,
+    PlugvisorError,
+    PreconditionFailed,
+    StorageFull,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from plugvisor.engines.engine import Engine
     from plugvisor.models.installation.record import Record
+
+logger = logging.getLogger(__name__)
+
+LARGEST_LINE_BYTES = 1024 * 1024
+T = TypeVar("T")
+CONNECTION_SECONDS = 10.0
+"""How long the worker may take to start and to end, beside what it does."""
+LONGEST_MESSAGE = 2_000
+LONGEST_LOGGED = 500
+MOST_LOG_LINES = 200
+LINES_AT_ONCE = 100
+"""After so many lines that have come together, something else gets its turn."""
 
 
 class Unpacked(NamedTuple):
@@ -39,32 +70,109 @@ class Tidied(NamedTuple):
     """Whether an update that had not been confirmed was undone."""
 
 
+class _Error(msgspec.Struct):
+    code: str
+    message: str
+    entry: str | None = None
+    log: list[str] = []
+
+
+class _Answer(msgspec.Struct):
+    line: str | None = None
+    ok: msgspec.Raw = msgspec.Raw()
+    error: _Error | None = None
+
+
+class _Unpacked(msgspec.Struct):
+    staged: str
+    manifest: str
+    entries: int
+    size_bytes: int
+
+
+class _Built(msgspec.Struct):
+    environment: bool
+    python: str
+
+
+class _TidiedPlugin(msgspec.Struct):
+    id: str
+    went_back: bool
+
+
+class _Tidied(msgspec.Struct):
+    plugins: list[_TidiedPlugin]
+
+
+class _Done(msgspec.Struct):
+    pass
+
+
+_answers = msgspec.json.Decoder(_Answer)
+_ERRORS: dict[str, type[PlugvisorError]] = {
+    "no_space": StorageFull,
+    "not_installed": NotInstalled,
+    "read_only": NotWritable,
+    "precondition_failed": PreconditionFailed,
+    "off": InstallationOff,
+}
+
+
 class Worker:
     """A worker that has been started; used as an asynchronous context manager, at whose end it ends.
 
-    Every method may raise `StorageFull`, `OperationInterrupted` (the worker is gone) and `InvalidPackage`.
+    Every method may raise `InstallationOff` (the folder cannot be used), `StorageFull` and `OperationInterrupted`
+    (the worker is gone, or has failed). If one is cancelled, the worker can only be ended.
     It is in the install folder that everything takes place; names are single parts of a path.
+
+    Args:
+        timeout_seconds: after which supervisord ends the worker.
     """
 
-    def __init__(self, engine: Engine, install_dir: Path, timeout_seconds: float) -> None: ...
+    def __init__(self, engine: Engine, install_dir: Path, timeout_seconds: float) -> None:
+        self._engine = engine
+        self._install_dir = install_dir
+        self._timeout_seconds = timeout_seconds
+        self._connection: socket.socket
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
 
     async def __aenter__(self) -> Self:
-        """Have it started."""
-        raise NotImplementedError
+        """Have it started; raises `OperationInterrupted`, `SupervisorUnavailable`."""
+        self._connection = await self._engine.open_worker(self._timeout_seconds)
+        self._reader, self._writer = await asyncio.open_connection(sock=self._connection, limit=LARGEST_LINE_BYTES)
+        try:
+            await self._ask("open", _Done, install_dir=str(self._install_dir))
+        except BaseException:
+            self._writer.transport.abort()
+            raise
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it, with all that it has started; what it has staged is removed."""
-        raise NotImplementedError
+        """End it, with all that it has started; what it has staged is removed when this returns."""
+        try:
+            with contextlib.suppress(OSError, TimeoutError):
+                self._writer.write_eof()
+                async with asyncio.timeout(CONNECTION_SECONDS):
+                    while await self._reader.read(LARGEST_LINE_BYTES):
+                        pass
+        finally:
+            self._writer.transport.abort()
 
     async def unpack(self, descriptor: int) -> Unpacked:
         """Unpack and check a package; raises `InvalidPackage`."""
-        raise NotImplementedError
+        with _worker_errors():
+            # nothing waits to be written: the worker has answered, and so read, what came before
+            socket.send_fds(self._connection, [_encode("unpack", {})], [descriptor])
+            unpacked = await self._read_answer(_Unpacked)
+            manifest = base64.b64decode(unpacked.manifest)
+        return Unpacked(unpacked.staged, manifest, unpacked.entries, unpacked.size_bytes)
 
     async def place(self, staged: str, plugin_id: str, version: str) -> None:
         """Make what was staged a version's folder, which is not whole yet; raises `NotInstalled`."""
-        raise NotImplementedError
+        await self._ask("place", _Done, staged=staged, plugin_id=plugin_id, version=version)
 
     async def build(
         self, plugin_id: str, version: str, python: str, seconds: float, on_line: Callable[[str], object]
@@ -78,33 +186,98 @@ class Worker:
         Raises:
             BuildFailed
         """
-        raise NotImplementedError
+        built = await self._ask(
+            "build", _Built, on_line, plugin_id=plugin_id, version=version, python=python, seconds=seconds
+        )
+        return Built(built.environment, built.python)
 
     async def swap(self, plugin_id: str, version: str, record: Record) -> None:
         """Write the record, then have `current` lead to a version, in one step; durable when this returns."""
-        raise NotImplementedError
+        await self._ask("swap", _Done, plugin_id=plugin_id, version=version, record=msgspec.to_builtins(record))
 
     async def write_record(self, record: Record) -> None:
         """Replace `installed.json`."""
-        raise NotImplementedError
+        await self._ask("record", _Done, plugin_id=record.id, record=msgspec.to_builtins(record))
 
     async def prune(self, plugin_id: str, keep: list[str]) -> None:
-        """Remove a plugin's versions except some."""
-        raise NotImplementedError
+        """Remove a plugin's versions except some, and except the current one."""
+        await self._ask("prune", _Done, plugin_id=plugin_id, keep=keep)
 
     async def remove(self, plugin_id: str, record: Record, *, purge: bool) -> None:
-        """Remove `current` and every version; with `purge` the data and the folder too."""
-        raise NotImplementedError
+        """Remove `current` and every version; with `purge` the data and the folder too. Raises `NotInstalled`."""
+        await self._ask("remove", _Done, plugin_id=plugin_id, record=msgspec.to_builtins(record), purge=purge)
 
     async def write_manifest(self, directory: str, text: bytes, expected_sha256: str) -> None:
-        """Replace the `plugin.toml` in a folder, in one step.
+        """Replace the `plugin.toml` in a folder, in one step; the install folder need not be usable.
 
         Raises:
             PreconditionFailed: it is not what was expected.
             NotWritable
         """
-        raise NotImplementedError
+        encoded = base64.b64encode(text).decode()
+        await self._ask("manifest", _Done, directory=directory, text=encoded, expected_sha256=expected_sha256)
 
     async def tidy(self) -> list[Tidied]:
-        """Remove what crashes have left, and go back from every update that had not been confirmed."""
-        raise NotImplementedError
+        """Remove what crashes have left, and go back from every update that had not been confirmed.
+
+        No other worker may be alive.
+        """
+        tidied = await self._ask("tidy", _Tidied)
+        return [Tidied(plugin.id, plugin.went_back) for plugin in tidied.plugins]
+
+    async def _ask(
+        self, do: str, kind: type[T], on_line: Callable[[str], object] | None = None, **parameters: Any
+    ) -> T:
+        with _worker_errors():
+            self._writer.write(_encode(do, parameters))
+            await self._writer.drain()
+            return await self._read_answer(kind, on_line)
+
+    async def _read_answer(self, kind: type[T], on_line: Callable[[str], object] | None = None) -> T:
+        count = 0
+        while True:
+            data = await self._reader.readline()
+            if not data.endswith(b"\n"):
+                raise OperationInterrupted("the process that installs has ended")
+            answer = _answers.decode(data)
+            if answer.error is not None:
+                raise _translate(answer.error)
+            if bytes(answer.ok):
+                return msgspec.json.decode(answer.ok, type=kind)
+            if answer.line is not None and on_line is not None:
+                on_line(answer.line)
+            elif answer.line is not None:
+                logger.warning("the worker of the install folder says: %r", answer.line[:LONGEST_LOGGED])
+            count += 1
+            if count % LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+
+def _encode(do: str, parameters: dict[str, Any]) -> bytes:
+    return msgspec.json.encode({"do": do, **parameters}) + b"\n"
+
+
+def _translate(error: _Error) -> PlugvisorError:
+    message = error.message[:LONGEST_MESSAGE]
+    match error.code:
+        case "invalid_package":
+            return InvalidPackage(message, error.entry)
+        case "build_failed":
+            return BuildFailed(message, error.log[-MOST_LOG_LINES:])
+        case "failed":
+            for line in error.log:
+                logger.error("the worker of the install folder has failed: %s", ascii(line)[:LONGEST_LOGGED])
+            return OperationInterrupted(message)
+    return _ERRORS.get(error.code, OperationInterrupted)(message)
+
+
+@contextlib.contextmanager
+def _worker_errors() -> Iterator[None]:
+    """Turn what comes of a worker that is gone, or makes no sense, into `OperationInterrupted`."""
+    try:
+        yield
+    except OSError as error:
+        raise OperationInterrupted("the process that installs has ended") from error
+    except (ValueError, msgspec.MsgspecError) as error:
+        logger.error("the worker of the install folder makes no sense: %s", error)
+        raise OperationInterrupted("the process that installs makes no sense") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,18 @@ def test_an_operation_is_stored_when_it_begins_and_when_it_has_ended(tmp_path: P
         assert read_states(tmp_path) == {operation.id: "succeeded"}
 
     run(tmp_path, scenario)
+
+
+def test_what_is_found_out_is_stored_at_once(tmp_path: Path) -> None:
+    async def begin(registry: Registry, _store: Store) -> None:
+        operation = await registry.begin("install", "ada")
+        operation.set(plugin_id="echo")
+        await registry.wait_saved()
+        with sqlite3.connect(f"file:{tmp_path}/{FILE_NAME}?mode=ro", uri=True) as connection:
+            [(state, body)] = connection.execute("SELECT state, body FROM operation")
+        assert (state, json.loads(body)["plugin_id"]) == ("running", "echo")
+
+    run(tmp_path, begin)
 
 
 def test_an_operation_that_cannot_be_stored_does_not_begin(tmp_path: Path) -> None:

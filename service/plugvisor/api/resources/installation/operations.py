@@ -47,16 +47,17 @@ async def answer_operation(
     Raises:
         PlugvisorError: why it has failed.
     """
-    operation_id = under_way.operation_id
+    operation_id, registry = under_way.operation_id, request.state["installations"].registry
     request.scope["log_note"] = f"operation {operation_id}"
     try:
         operation = await under_way.wait(wait_seconds)
     except PlugvisorError as error:
         error.operation_id = operation_id
+        error.plugin_id = request.scope["plugin_id"] = registry.get(operation_id).plugin_id or ""
         raise
     status = done
     if operation is None:
-        operation = _without_log(request.state["installations"].registry.get(operation_id))
+        operation = _without_log(registry.get(operation_id))
         status = HTTPStatus.ACCEPTED
     request.scope["plugin_id"] = operation.plugin_id or ""
     return respond(operation, status, [(b"location", f"/operations/{operation_id}".encode())])

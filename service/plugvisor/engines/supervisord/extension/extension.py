@@ -118,9 +118,7 @@ class Extension:
             self._orphans,
             self._reporter,
             checks=CheckCommands(self._commands, self._reporter.report_check),
-            workers=Workers(
-                supervisord, self._commands, self.run_dir, guard.plugins_uid if guard else None, readers_gid
-            ),
+            workers=Workers(self._commands, self.run_dir, guard.plugins_uid if guard else None, readers_gid),
         )
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
         events.subscribe(events.ProcessGroupEvent, self._on_group)

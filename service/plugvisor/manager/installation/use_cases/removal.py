@@ -129,10 +129,7 @@ class Uninstallation:
             self._operation.note("it did not run")
 
     async def _remove(self, record: Record) -> None:
-        kept = {record.current: record.versions[record.current]} if record.current in record.versions else {}
-        gone = Record(id=record.id, versions=kept or record.versions)
-
         async def remove(worker: Worker) -> None:
-            await worker.remove(record.id, gone, purge=self._purge)
+            await worker.remove(record.id, Record(id=record.id), purge=self._purge)
 
         await self._site.workers.persist(remove)

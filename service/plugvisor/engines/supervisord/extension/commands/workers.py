@@ -13,8 +13,7 @@ import re
 import socket
 import sys
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from supervisor.xmlrpc import Faults, RPCError
 
@@ -25,11 +24,9 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.commands.commands import Commands
 
 MOST_WORKERS = 8
-_SOURCE = str(Path(__file__).parents[5])
-_CODE = "import sys; sys.path.append(sys.argv.pop()); from plugvisor.installer.__main__ import main; main()"
-"""The same Plugvisor as this one. Without `site`, which only costs time: a worker needs the standard library alone."""
 _INHERITED = re.compile(
-    r"PATH|HOME|USER|LOGNAME|TMPDIR|TZ|LANG|LANGUAGE|LC_ALL|LC_CTYPE|SSL_CERT_(FILE|DIR)|UV_\w+|(?i:(http|https|all|ftp|no)_proxy)"
+    r"PATH|HOME|USER|LOGNAME|TMPDIR|TZ|LANG|LANGUAGE|LC_ALL|LC_CTYPE|PYTHONPATH"
+    r"|UV_\w+|SSL_CERT_(FILE|DIR)|(?i:(http|https|all|ftp|no)_proxy)"
 )
 """What an operator sets for supervisord to say how environments are made; nothing of supervisord's own."""
 _SOCKET_NAME = re.compile(r"install-[0-9]+\.sock")
@@ -44,8 +41,8 @@ class Workers:
         service_gid: the group that may connect, besides this user.
     """
 
-    def __init__(self, supervisord: Any, commands: Commands, run_dir: str, uid: int | None, service_gid: int | None):
-        self._logger = supervisord.options.logger
+    def __init__(self, commands: Commands, run_dir: str, uid: int | None, service_gid: int | None) -> None:
+        self._logger = commands.logger
         self._commands = commands
         self._run_dir = run_dir
         self._uid = uid
@@ -88,7 +85,7 @@ class Workers:
         if self._uid is not None:
             user = pwd.getpwuid(self._uid)
             environment = {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
-        return Launch("/", [sys.executable, "-I", "-S", "-c", _CODE, _SOURCE], environment, names)
+        return Launch("/", [sys.executable, "-P", "-m", "plugvisor.installer"], environment, names)
 
     def _listen(self, listener: socket.socket, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -60,6 +60,8 @@ class Launch(NamedTuple):
     """By it the service recognises the checks that a process was launched with; empty without checks."""
     critical: bool = False
     """Whether supervisord ends if it becomes FATAL."""
+    path_first: str = ""
+    """A folder in which programs are looked up before those on PATH, which begins with it; empty if there is none."""
 
     def render(self, python: str) -> bytes:
         """The text of the file; `python` is the interpreter that has Plugvisor."""
@@ -72,7 +74,11 @@ class Launch(NamedTuple):
     def build_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of the process; `environ` is that of its parent."""
         inherited = {name: environ[name] for name in self.inherited if name in environ}
-        return {**inherited, **self.environment}
+        environment = {**inherited, **self.environment}
+        if self.path_first:
+            path = environment.get("PATH", os.defpath)
+            environment["PATH"] = f"{self.path_first}{os.pathsep}{path}" if path else self.path_first
+        return environment
 
 
 def read_launch_file(path: str) -> bytes:
@@ -139,6 +145,7 @@ def parse_launch(data: bytes) -> Launch:
 
 def _check(launch: Launch) -> None:
     texts = [launch.directory, *launch.arguments, *launch.environment.values(), *launch.environment, *launch.inherited]
+    texts.append(launch.path_first)
     texts += [*launch.depends_on, *(word for command in launch.checks.values() for word in command)]
     numbers = [*launch.restart.values(), *launch.limits.values()]
     if not launch.arguments or not all(

@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from plugvisor.installer.folder.plugin_folder import has_version, open_plugin, read_current
+from plugvisor.installer.folder.records import BEFORE, PLUGIN_ID, Record, list_versions, read_record, write_record
 from plugvisor.installer.protocol import Refused
-from plugvisor.installer.records import BEFORE, Record, is_record, read_record, write_record
-from plugvisor.installer.trees import is_folder, open_folder
-from plugvisor.layout import CURRENT, VERSIONS
+from plugvisor.layout import VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plugvisor.installer.folders import InstallFolder
+    from plugvisor.installer.folder.install_folder import InstallFolder
 
 
 def recover(folder: InstallFolder, say: Callable[[str], object]) -> list[dict[str, Any]]:
@@ -29,9 +29,9 @@ def recover(folder: InstallFolder, say: Callable[[str], object]) -> list[dict[st
     Returns:
         the id of each plugin with an update that had not been confirmed, and whether it went back.
     """
-    folder.forget_placed()
+    folder.forget_placed(of_all=True)
     recovered = []
-    for plugin_id in folder.list_plugins():
+    for plugin_id in filter(PLUGIN_ID.fullmatch, os.listdir(folder.root)):
         try:
             went_back = _recover_plugin(folder, plugin_id)
         except Refused:
@@ -41,12 +41,12 @@ def recover(folder: InstallFolder, say: Callable[[str], object]) -> list[dict[st
             continue
         if went_back is not None:
             recovered.append({"id": plugin_id, "went_back": went_back})
-    folder.empty_staging()
+    folder.staging.delete_all(lambda error: say(f"what was staged cannot be removed: {error.strerror}"))
     return recovered
 
 
 def _recover_plugin(folder: InstallFolder, plugin_id: str) -> bool | None:
-    with folder.open_plugin(plugin_id) as plugin:
+    with open_plugin(plugin_id, folder.root) as plugin:
         record = read_record(plugin)
         if record is None:
             return None
@@ -55,37 +55,24 @@ def _recover_plugin(folder: InstallFolder, plugin_id: str) -> bool | None:
             before = _find_before(record, plugin)
             went_back = before is not None
             record = before if before is not None else _without(record, "pending", BEFORE)
-            write_record(record, plugin, folder.staging)
+            write_record(record, plugin, folder.staging.descriptor)
         current = record.get("current")
-        if current is None or _has_version(plugin, current):
-            if _read_current(plugin) != (None if current is None else f"{VERSIONS}/{current}"):
+        if current is None or has_version(current, plugin):
+            if read_current(plugin) != (None if current is None else f"{VERSIONS}/{current}"):
                 folder.link(current, plugin)
-            folder.remove_versions(plugin, set(record.get("versions", {})))
+            if not went_back:  # else a process may run from the other one until it is restarted
+                folder.remove_versions(plugin, list_versions(record))
     return went_back
 
 
 def _find_before(record: Record, plugin: int) -> Record | None:
     """The record to go back to, if its version is there."""
     before = record.get(BEFORE)
-    if record["pending"].get("previous") is None or before is None or not is_record(before):
+    if record["pending"].get("previous") is None or before is None:
         return None
-    is_there = before.get("current") is not None and _has_version(plugin, before["current"])
+    is_there = before.get("current") is not None and has_version(before["current"], plugin)
     return _without(before, "pending", BEFORE) if is_there else None
 
 
 def _without(record: Record, *names: str) -> Record:
     return {name: value for name, value in record.items() if name not in names}
-
-
-def _has_version(plugin: int, version: str) -> bool:
-    if not is_folder(VERSIONS, plugin):
-        return False
-    with open_folder(VERSIONS, plugin) as versions:
-        return is_folder(version, versions)
-
-
-def _read_current(plugin: int) -> str | None:
-    try:
-        return os.readlink(CURRENT, dir_fd=plugin)
-    except FileNotFoundError:
-        return None

@@ -5,6 +5,7 @@ While an update is not confirmed, the record also holds the whole one before it,
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -12,8 +13,8 @@ import re
 import stat
 from typing import Any
 
+from plugvisor.installer.folder.trees import make_name
 from plugvisor.installer.protocol import Refused
-from plugvisor.installer.trees import make_name
 from plugvisor.layout import LARGEST_RECORD_BYTES, RECORD
 
 PLUGIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -28,12 +29,22 @@ def is_record(value: object) -> bool:
     """Whether a value has the form of `models/installation/record.py`, as far as the worker needs it."""
     if not isinstance(value, dict) or not isinstance(value.get("versions", {}), dict):
         return False
+    if value.get(BEFORE) is not None and not is_record(value[BEFORE]):
+        return False
     pending = value.get("pending")
     if pending is not None and not (isinstance(pending, dict) and isinstance(pending.get("version"), str)):
         return False
     names = [value.get("current"), value.get("previous"), (pending or {}).get("previous"), *value.get("versions", {})]
     names += [pending["version"]] if pending else []
     return all(name is None or (isinstance(name, str) and VERSION.fullmatch(name)) for name in names)
+
+
+def list_versions(record: Record | None) -> set[str]:
+    """The versions that are whole, by a record or the one before it; none if it is that of what was removed."""
+    if record is None:
+        return set()
+    is_installed = record.get("current") is not None
+    return set(record.get("versions", {}) if is_installed else ()) | list_versions(record.get(BEFORE))
 
 
 def read_record(plugin: int) -> Record | None:
@@ -53,9 +64,10 @@ def read_record(plugin: int) -> Record | None:
         data = file.read(LARGEST_RECORD_BYTES + 1) if is_file else b""
     try:
         record: Record = json.loads(data) if len(data) <= LARGEST_RECORD_BYTES else {}
+        is_valid = bool(record) and is_record(record)
     except (ValueError, RecursionError):
-        record = {}
-    if not record or not is_record(record):
+        is_valid = False
+    if not is_valid:
         raise Refused("not_installed", f"its {RECORD} is damaged")
     return record
 
@@ -67,12 +79,10 @@ def write_record(record: Record, plugin: int, staging: int) -> None:
         raise ValueError("this is no record, or too large")
     name = make_name()
     try:
-        try:
-            _write(name, data, staging)
-        except OSError:
-            os.unlink(name, dir_fd=staging)
-            raise
+        _write(name, data, staging)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=staging)
         if error.errno not in NO_SPACE or not _overwrite(data, plugin):
             raise
     else:
@@ -100,7 +110,7 @@ def _overwrite(data: bytes, plugin: int) -> bool:
         descriptor = os.open(RECORD, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=plugin)
     except OSError:
         return False
-    with open(descriptor, "wb", buffering=0) as file:
+    with open(descriptor, "wb", buffering=0):
         size = os.fstat(descriptor).st_size
         if len(data) > size:
             return False

@@ -47,7 +47,9 @@ def exists(name: str, parent: int) -> bool:
 
 def move_folder(name: str, parent: int, to: str, target: int) -> None:
     """Rename a folder, which for that must be writable."""
-    os.chmod(name, 0o700, dir_fd=parent)
+    mode = stat.S_IMODE(os.lstat(name, dir_fd=parent).st_mode)
+    if mode & 0o700 != 0o700:
+        os.chmod(name, mode | 0o700, dir_fd=parent)
     os.rename(name, to, src_dir_fd=parent, dst_dir_fd=target)
 
 
@@ -66,7 +68,8 @@ def remove_tree(name: str, parent: int) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=parent)
             continue
-        os.chmod(name, 0o700, dir_fd=parent)
+        with contextlib.suppress(PermissionError):  # of another user's, which may be empty
+            os.chmod(name, 0o700, dir_fd=parent)
         with open_folder(name, parent) as folder:
             folders = []
             for entry in os.listdir(folder):
@@ -80,9 +83,11 @@ def remove_tree(name: str, parent: int) -> None:
         os.rmdir(name, dir_fd=parent)
 
 
-def make_read_only(folder: int) -> None:
-    """Take away every right to write in a folder. It must be of this user."""
-    for _, folders, files, descriptor in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
+def make_read_only(folder: int, except_for: str) -> None:
+    """Take away every right to write in a folder of this user, except for one folder in it."""
+    for path, folders, files, descriptor in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
+        if path == "." and except_for in folders:
+            folders.remove(except_for)
         for name in (*folders, *files):
             mode = os.lstat(name, dir_fd=descriptor).st_mode
             if not stat.S_ISLNK(mode) and mode & 0o222:

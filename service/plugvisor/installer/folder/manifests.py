@@ -9,8 +9,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from plugvisor.installer.folder.records import write_all
 from plugvisor.installer.protocol import Refused
-from plugvisor.installer.records import write_all
 from plugvisor.layout import find_root
 
 if TYPE_CHECKING:

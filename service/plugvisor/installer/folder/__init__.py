@@ -1,0 +1,1 @@
+"""The install folder, which the worker alone changes."""

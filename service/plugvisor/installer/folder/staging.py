@@ -1,0 +1,116 @@
+"""The staging folder: what workers unpack, and what was removed and is not deleted yet.
+
+Each worker has a session, a folder in it. A version that was placed and is not whole yet has a note there, an empty
+folder named `<plugin>@<version>`: what a worker that was killed has placed is found by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from plugvisor.installer.folder.records import PLUGIN_ID, VERSION
+from plugvisor.installer.folder.trees import is_folder, make_name, move_folder, open_folder, remove_tree
+from plugvisor.layout import STAGING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_SEPARATOR = "@"
+
+
+class Note(NamedTuple):
+    """A version that was placed."""
+
+    session: str
+    plugin_id: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return f"{self.plugin_id}{_SEPARATOR}{self.version}"
+
+
+class Staging:
+    """The staging folder, for one worker.
+
+    Args:
+        root: a descriptor of the install folder.
+    """
+
+    def __init__(self, root: int) -> None:
+        if not is_folder(STAGING, root):
+            os.mkdir(STAGING, 0o700, dir_fd=root)
+        self.descriptor = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+        self._session = make_name()
+        self._has_session = False
+
+    def make_folder(self) -> tuple[str, str]:
+        """Make an empty folder; returns its name, and its path in the install folder."""
+        name = make_name()
+        with self.open_session() as session:
+            os.mkdir(name, 0o700, dir_fd=session)
+        return name, os.path.join(STAGING, self._session, name)
+
+    @contextlib.contextmanager
+    def open_session(self) -> Iterator[int]:
+        """A descriptor of this worker's session."""
+        if not self._has_session:
+            os.mkdir(self._session, 0o700, dir_fd=self.descriptor)
+            self._has_session = True
+        with open_folder(self._session, self.descriptor) as session:
+            yield session
+
+    def note(self, plugin_id: str, version: str) -> None:
+        """Note that a version is about to be placed."""
+        with self.open_session() as session:
+            os.mkdir(Note(self._session, plugin_id, version).name, 0o700, dir_fd=session)
+            os.fsync(session)
+
+    def list_notes(self, *, of_all: bool) -> list[Note]:
+        """The notes of this worker, or of all workers."""
+        notes = []
+        for session_name in os.listdir(self.descriptor) if of_all else [self._session]:
+            with contextlib.suppress(OSError), open_folder(session_name, self.descriptor) as session:
+                for name in os.listdir(session):
+                    plugin_id, _, version = name.partition(_SEPARATOR)
+                    if PLUGIN_ID.fullmatch(plugin_id) and VERSION.fullmatch(version):
+                        notes.append(Note(session_name, plugin_id, version))
+        return notes
+
+    def forget(self, note: Note) -> None:
+        """Remove a note; raises `OSError`."""
+        with open_folder(note.session, self.descriptor) as session:
+            os.rmdir(note.name, dir_fd=session)
+
+    def discard(self, name: str, parent: int) -> None:
+        """Move something here, so that it is gone from its place in one step."""
+        to = f"{self._session}-{make_name()}"
+        if is_folder(name, parent):
+            move_folder(name, parent, to, self.descriptor)
+        else:
+            os.rename(name, to, src_dir_fd=parent, dst_dir_fd=self.descriptor)
+
+    def delete_discarded(self) -> None:
+        """Delete what this worker has moved here; an interruption leaves it to the next start. Raises `OSError`."""
+        for name in os.listdir(self.descriptor):
+            if name.startswith(f"{self._session}-"):
+                remove_tree(name, self.descriptor)
+
+    def delete_own(self) -> None:
+        """Delete all that this worker has put here; raises `OSError`."""
+        for name in os.listdir(self.descriptor):
+            if name.startswith(self._session):
+                remove_tree(name, self.descriptor)
+        self._has_session = False
+
+    def delete_all(self, on_error: Callable[[OSError], object]) -> None:
+        """Delete all that is here; no other worker may be alive."""
+        for name in os.listdir(self.descriptor):
+            try:
+                remove_tree(name, self.descriptor)
+            except OSError as error:
+                on_error(error)
+        self._has_session = False

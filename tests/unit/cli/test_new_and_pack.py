@@ -1,0 +1,106 @@
+"""`plugvisor new` and `pack`: what an author begins with, and what comes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from plugvisor.cli.main import main
+from plugvisor.cli.packages.templates import TEMPLATES
+from plugvisor.engines.supervisord.program import RUNNER
+
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMANDS = {
+    "python": [sys.executable, "main.py"],
+    "shell": ["sh", "main.sh"],
+    "class": [sys.executable, str(RUNNER), "main:Plugin"],
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_plugin_works(here: Path, template: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "web-cache", "--template", template]) == 0
+    assert main(["check", str(here)]) == 0
+    assert "warning" not in capsys.readouterr().out
+    assert 'name = "Web cache"' in (here / "web-cache/plugin.toml").read_text()
+    data, log = here / "data", here / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            COMMANDS[template],
+            cwd=here / "web-cache",
+            env=os.environ | {"PLUGVISOR_DATA_DIR": str(data), "GREETING": "你好"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_for(lambda: data.is_dir() and any(data.iterdir()), "the plugin to write its data")
+        wait_for(lambda: log.stat().st_size > 0, "the plugin to print")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert log.read_text().endswith("stopped\n"), log.read_text()
+
+
+def test_what_is_there_is_left_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "echo").mkdir()
+    (here / "echo/main.py").write_text("mine")
+    assert main(["new", "echo"]) == 2
+    assert capsys.readouterr().err == "plugvisor: cannot make 'echo': it is there already\n"
+    assert [path.name for path in (here / "echo").iterdir()] == ["main.py"]
+
+
+@pytest.mark.parametrize("plugin_id", ["../x", "a b", "", "plugvisor", "a\udcff", 'x"'])
+def test_an_id_that_no_plugin_can_have(here: Path, plugin_id: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", plugin_id]) == 2
+    assert capsys.readouterr().err.startswith("plugvisor: cannot make ")
+    assert list(here.iterdir()) == []
+
+
+def test_pack(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["new", "echo"])
+    (here / "echo/data").mkdir()
+    (here / "echo/data/starts.txt").write_text("1")
+    capsys.readouterr()
+    assert main(["pack", "echo"]) == 0
+    digest = hashlib.sha256((here / "echo-0.1.0.zip").read_bytes()).hexdigest()
+    assert capsys.readouterr().out.splitlines()[1] == f"SHA-256 {digest}"
+    names = zipfile.ZipFile("echo-0.1.0.zip").namelist()
+    assert sorted(names) == [".plugvisorignore", "README.md", "main.py", "plugin.toml"]
+    assert main(["pack", "echo", "-o", "other.zip", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["file"], printed["plugin_id"], printed["version"]) == ("other.zip", "echo", "0.1.0")
+    assert printed["sha256"] == digest, "the same, byte for byte"
+    assert printed["size_bytes"] == (here / "other.zip").stat().st_size
+
+
+def test_what_could_not_be_installed_is_not_packed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["new", "echo"])
+    os.mkfifo(here / "echo/pipe")
+    assert main(["pack", "echo"]) == 2
+    assert "'pipe'" in capsys.readouterr().err
+    (here / "echo/pipe").unlink()
+    (here / "echo/plugin.toml").write_text("[plugin]\nid = 1\n")
+    assert main(["pack", "echo"]) == 2
+    assert "line 2" in capsys.readouterr().err
+    assert main(["pack", "nowhere"]) == 2
+    assert not list(here.glob("*.zip"))
