@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LOG_LINES = 50
 REASON_CHARACTERS = 1_000
+TEMPORARY = "tmp"
+"""A folder in an environment while it is made."""
 
 _FIRST_LOG_LINES = 10
 _INTERPRETER = re.compile(r"[a-z]+-(\d[^-\s]*)-")
@@ -74,6 +76,10 @@ class Uv:
             raise BuildRefused(f"there is no Python {python} here; found: {found}", _shorten(lines))
         if status:
             raise BuildRefused(_find_reason(lines), _shorten(lines))
+        # builds write there, not in /tmp, which may be in memory; what a crash leaves is removed with the version
+        temporary = os.path.join(environment, TEMPORARY)
+        os.mkdir(temporary, 0o700)
+        self._variables["TMPDIR"] = temporary
 
     def install(self, environment: str, source: str, *options: str) -> None:
         """Install what a file requires, as clones of the cache's files, or else as links to them."""

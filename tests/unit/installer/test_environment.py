@@ -310,6 +310,15 @@ def test_an_editable_requirement_is_built_like_any_other(builder: Builder) -> No
     assert any("this is a wheel" in line for line in builder.refuse(version).log)
 
 
+def test_a_build_writes_what_is_temporary_beside_the_version(builder: Builder) -> None:
+    version = builder.write_version("plugin", "./built")
+    write_source(version / "built", "import tempfile; print('in', tempfile.mkstemp())")
+    assert any(".venv/tmp/" in line for line in builder.refuse(version).log)
+    version = builder.write_version("other")
+    builder.build(version)
+    assert not version.joinpath(".venv/tmp").exists()
+
+
 def test_of_a_flood_the_first_and_last_lines_are_kept(builder: Builder) -> None:
     version = builder.write_version("plugin", "./built")
     write_source(version / "built", "for number in range(100_000): print('line', number)")
