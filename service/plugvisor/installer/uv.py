@@ -162,7 +162,12 @@ def _make_variables(environ: Mapping[str, str]) -> dict[str, str]:
 def _find_reason(lines: list[str]) -> str:
     """What uv says, in one sentence: the error and the innermost cause."""
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    causes = [line.strip().removeprefix("cause: ") for line in lines if line.startswith("  cause: ")]
+    causes: list[str] = []
+    for line in lines:
+        if line.startswith("  cause: "):
+            causes.append(line.removeprefix("  cause: "))
+        elif causes and line.startswith("         And because "):
+            causes[-1] += f" {line.strip()}"
     if not errors:
         return "uv has failed without an error"
     for line in (errors[-1], *causes):

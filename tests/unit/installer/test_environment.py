@@ -231,6 +231,15 @@ def test_the_reason_is_in_the_message(builder: Builder, requirement: str, reason
     assert refused.log == builder.lines[-len(refused.log) :]
 
 
+def test_why_requirements_do_not_go_together_is_said_to_the_end(builder: Builder) -> None:
+    write_wheel(builder.wheels, "old", "1", requires="lib<2")
+    write_wheel(builder.wheels, "new", "1", requires="lib>=2")
+    for version in ("1.0", "2.0"):
+        write_wheel(builder.wheels, "lib", version)
+    refused = builder.refuse(builder.write_version("plugin", "old", "new"))
+    assert "incompatible. And because you require" in str(refused)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
