@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -180,6 +181,20 @@ def test_what_is_damaged_in_the_cache_is_fetched_anew(builder: Builder) -> None:
         builder.build(version)
         assert run_in(version, "import lib; print(lib.VERSION)") == "1.0"
     assert builder.lines.count("damaged in the cache, and fetched anew: lib") == 1
+
+
+def test_a_package_whose_own_list_is_wrong_is_installed_with_a_warning(builder: Builder) -> None:
+    wheel = write_wheel(builder.wheels, "lib", "1.0")
+    with zipfile.ZipFile(wheel) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    contents["lib.py"] = b"VERSION = 'x.x'"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    version = builder.write_version("plugin", "lib")
+    builder.build(version)
+    assert "warning: files are not what these packages list: lib" in builder.lines
+    assert run_in(version, "import lib; print(lib.VERSION)") == "x.x"
 
 
 def test_a_build_that_hangs_holds_no_other_up(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
