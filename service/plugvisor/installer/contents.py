@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from plugvisor.installer.archive import MOST_ENTRIES, Entry, Kind
+from plugvisor.installer.archives.entries import MOST_ENTRIES, Entry, Kind
 from plugvisor.installer.names import PackageRefused, fold_part, parse_name, parse_target, refuse_entry, show_name
 from plugvisor.layout import ENVIRONMENT
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from plugvisor.installer.archive import (
+from plugvisor.installer.archives.entries import (
     LARGEST_PACKAGE_BYTES,
     MOST_EXPANSION,
     Entry,
@@ -16,11 +16,11 @@ from plugvisor.installer.archive import (
     Reader,
     find_size_limit,
 )
+from plugvisor.installer.archives.tar_reader import read_tar
+from plugvisor.installer.archives.zip_reader import read_zip
 from plugvisor.installer.contents import LARGEST_MANIFEST_BYTES, MANIFEST, Contents
 from plugvisor.installer.names import PackageRefused, refuse_entry
-from plugvisor.installer.tar_reader import read_tar
 from plugvisor.installer.writer import Writer
-from plugvisor.installer.zip_reader import read_zip
 
 _TOO_LARGE = (
     f"makes the contents too large: at most {LARGEST_PACKAGE_BYTES >> 20} MiB are allowed, "

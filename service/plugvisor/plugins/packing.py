@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pathspec import GitIgnoreSpec
 
-from plugvisor.installer.archive import LARGEST_PACKAGE_BYTES, MOST_ENTRIES, PIECE_BYTES
+from plugvisor.installer.archives.entries import LARGEST_PACKAGE_BYTES, MOST_ENTRIES, PIECE_BYTES
 from plugvisor.installer.names import PackageRefused, decode_name, refuse_entry
 from plugvisor.installer.unpack import check
 

@@ -6,7 +6,7 @@ import stat
 import zlib
 from typing import BinaryIO
 
-from plugvisor.installer.archive import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader, find_size_limit
+from plugvisor.installer.archives.entries import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader, find_size_limit
 from plugvisor.installer.names import PackageRefused, decode_name, decode_target, refuse_entry
 
 _BLOCK_BYTES = 512

@@ -1,10 +1,4 @@
-"""What the readers of archives share: an entry, and the limits.
-
-The standard library's `zipfile` and `tarfile` are not used to read packages. `zipfile` keeps the whole directory of an
-archive in memory, and compares nothing but names between it and the entries; `tarfile` reads headers of any
-size into memory, takes damage behind the first entry for the end, and has had endless loops in its headers. What a
-package may be is much less than what they accept.
-"""
+"""An entry of an archive, and how much an archive may hold."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from plugvisor.installer.archive import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader
+from plugvisor.installer.archives.entries import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader
 from plugvisor.installer.names import (
     LONGEST_NAME_BYTES,
     PackageRefused,
