@@ -18,7 +18,12 @@ _MOST_OVERHEAD_BYTES = 32 * 1024 * 1024
 _PACKED_BYTES = 64 * 1024
 
 _KINDS = {b"0": Kind.FILE, b"\0": Kind.FILE, b"7": Kind.FILE, b"5": Kind.FOLDER, b"2": Kind.LINK}
-_OTHERS = {b"1": "a hard link; pack the file itself instead", b"3": "a device", b"4": "a device", b"6": "a FIFO"}
+_OTHERS = {
+    b"1": "a hard link; pack the file itself (tar --hard-dereference)",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a FIFO",
+}
 _OTHERS |= {b"S": "a sparse file", b"M": "a part of a file"}
 _PAX, _PAX_FOR_ALL, _GNU_NAME, _GNU_TARGET = b"x", b"g", b"L", b"K"
 _SPARSE = b"GNU.sparse."
