@@ -1,4 +1,4 @@
-"""An entry of an archive, and how much an archive may hold."""
+"""What both readers yield, and the limits of a package."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from enum import Enum
 
 MOST_ENTRIES = 10_000
 LARGEST_PACKAGE_BYTES = 1 << 30
-"""Of the contents of all files together."""
+"""All files together."""
 MOST_EXPANSION = 100
-"""How many times larger than the archive the contents may be."""
+"""The largest ratio of the contents to the archive."""
 ALWAYS_ALLOWED_BYTES = 1 << 20
-"""Contents up to this size may be expanded more: a short text that repeats itself is no bomb."""
+"""Contents up to this size may have a larger ratio: short, repetitive text is no bomb."""
 PIECE_BYTES = 256 * 1024
 
 
 class Kind(Enum):
-    """What an entry is; anything else is refused."""
+    """The type of an entry; all others are rejected."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -26,23 +26,23 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry, as its header describes it; its name is not checked yet."""
+    """An entry as described by its header; its name is not checked yet."""
 
     name: str
     kind: Kind
     size_bytes: int = 0
-    """Of a file's content; the reader sees to it that exactly so much comes."""
+    """Of a file's content. The reader yields exactly this many bytes, or raises."""
     is_executable: bool = False
     target: str = ""
-    """Of a link."""
+    """Of a link, not checked yet."""
 
 
 Piece = bytes | memoryview
 Pieces = Iterator[Piece]
-"""The content of a file, at most `PIECE_BYTES` at a time. It must be read to its end before the next entry."""
+"""The content of a file, at most `PIECE_BYTES` at a time. Read it to its end before the next entry."""
 Reader = Iterator[tuple[Entry, Pieces]]
 
 
 def find_size_limit(archive_bytes: int) -> int:
-    """How large the contents of an archive of that size may be."""
+    """Return how large the contents of an archive of this size may be."""
     return min(LARGEST_PACKAGE_BYTES, max(ALWAYS_ALLOWED_BYTES, MOST_EXPANSION * archive_bytes))
