@@ -265,7 +265,7 @@ def test_a_staging_folder_that_is_a_link(root: Path, tmp_path: Path, name: str) 
     (root / name).symlink_to(victim)
     if name == ".staging":
         with pytest.raises(Refused) as raised:
-            InstallFolder(str(root))
+            recover(InstallFolder(str(root)), print)
         assert raised.value.code == "off"
     else:
         recover(InstallFolder(str(root)), print)
@@ -286,6 +286,15 @@ def test_an_install_folder_that_is_a_file(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"Not a directory|File exists") as raised:
         InstallFolder(str(tmp_path / "file"))
     assert raised.value.code == "off"
+
+
+def test_a_folder_in_which_nobody_installs_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "echo").mkdir()
+    (tmp_path / "echo" / "plugin.toml").touch()
+    folder = InstallFolder(str(tmp_path))
+    assert recover(folder, print) == []
+    folder.close()
+    assert os.listdir(tmp_path) == ["echo"]
 
 
 # -- removing
