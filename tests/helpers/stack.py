@@ -163,6 +163,11 @@ class PlugvisorStack:
         token: str = response.json()["token"]
         return token
 
+    def remove_identity(self, name: str) -> None:
+        """Remove an identity, if it is there."""
+        response = self.http.delete(f"/identities/{name}", headers={"Authorization": f"Bearer {ADMIN_CODE}"})
+        assert response.status_code in (200, 404), response.text
+
     def status(self, plugin_id: str) -> dict[str, Any]:
         """A plugin's status, as the API reports it."""
         response = self.http.get("/plugin/status", params={"plugin_id": plugin_id})
@@ -201,12 +206,12 @@ class PlugvisorStack:
         """What supervisorctl prints; `command("ctl", …)` starts it as an operator does, which takes longer."""
         return run_supervisorctl(f"unix://{self.run_dir}/supervisor.sock", *arguments)
 
-    def rpc(self, method: str, *parameters: Any) -> Any:
+    def rpc(self, method: str, *parameters: Any, namespace: str = "supervisor") -> Any:
         """Call a method of supervisord's XML-RPC, past the service."""
         # verify=False: reading the system's certificates takes 25 ms
         transport = httpx.HTTPTransport(uds=str(self.run_dir / "supervisor.sock"), verify=False)
         with httpx.Client(transport=transport, timeout=DEADLINE_SECONDS, trust_env=False, verify=False) as http:
-            body = xmlrpc.client.dumps(parameters, f"supervisor.{method}")
+            body = xmlrpc.client.dumps(parameters, f"{namespace}.{method}")
             [value], _ = xmlrpc.client.loads(http.post("http://supervisor/RPC2", content=body).content)
             return value
 

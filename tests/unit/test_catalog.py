@@ -158,7 +158,7 @@ def test_an_invalid_plugin_is_listed_and_harms_no_other(folders: Folders) -> Non
     assert catalog["good"] == Plugin("good", folders.root / "good", manifest, program)
     errors = [(key, plugin.manifest_error) for key, plugin in catalog.items() if plugin.manifest_error]
     assert {key: str(error) for key, error in errors} == {key: text for key, text in problems.items() if text}
-    assert catalog["bad toml"].manifest_error == ManifestError("Expected ']' at the end of a table declaration", 1)
+    assert catalog["bad toml"].manifest_error == ManifestError("Expected ']' at the end of a table declaration", 1, 8)
     assert not any(error.__traceback__ or error.__cause__ for _, error in errors)
 
 

@@ -1,6 +1,7 @@
 """Reading `plugin.toml`: every rule, and the line that an error names."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -259,10 +260,11 @@ def test_an_error_repeats_nothing_that_may_be_a_secret(text: str) -> None:
         "{P}[plugin_runtime.environment]\nX = ''\nA = [ # HERE\n1\n]\n",
     ],
 )
-def test_the_line_of_a_key_wherever_it_stands(text: str) -> None:
+def test_the_position_of_a_key_wherever_it_stands(text: str) -> None:
     text = text.format(P=PLUGIN)
-    line = next(number for number, line in enumerate(text.split("\n"), 1) if "HERE" in line)
-    error = ManifestError("a variable must be a string: write it in quotes", line)
+    number, line = next((number, line) for number, line in enumerate(text.split("\n"), 1) if "HERE" in line)
+    [key] = re.finditer(r"""(?:plugin_runtime\.)?(?:environment\.)?(?:\bA|"\\u0041") = [1[]""", line)
+    error = ManifestError("a variable must be a string: write it in quotes", number, key.start() + 1)
     assert error_of(text) == error_of(text.replace("\n", "\r\n")) == error
 
 
@@ -365,7 +367,7 @@ def test_the_same_bytes_are_parsed_once(tmp_path: Path, monkeypatch: pytest.Monk
     for _ in range(2):
         with pytest.raises(ManifestError) as caught:
             read_manifest(tmp_path, cache)
-        assert caught.value == ManifestError("[plugin] must be a table", 1)
+        assert caught.value == ManifestError("[plugin] must be a table", 1, 1)
     assert [len(data) for data in parsed] == [len(PLUGIN), len(PLUGIN), 10]
 
 
@@ -401,3 +403,20 @@ def test_no_manifest_takes_much_memory_or_time() -> None:
     )
     assert process.returncode == 0, process.stderr
     assert len(process.stdout.splitlines()) == len(costly)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("[plugin]\nid = \n", 2, 6),
+        ("[plugin]\r\nid = 'a'\r\n[plugin", 3, 8),
+        ("x = 'é' y", 1, 9),
+        (b"a = 'x'\nb = '\xc3\xa9\xff'", 2, 7),
+        ("a = 1\n  b" + ".c" * 70 + " = 1", 2, 3),
+        ("\n  [ plugin ]", 2, 3),
+        ("[[plugin]]", 1, 1),
+    ],
+)
+def test_the_position_of_what_is_no_toml_or_no_manifest(text: str | bytes, line: int, column: int) -> None:
+    error = error_of(text)
+    assert (error.line, error.column) == (line, column), error

@@ -42,7 +42,7 @@ def test_a_range_is_read(text: str) -> None:
 def test_what_is_no_range_is_invalid(text: str) -> None:
     with pytest.raises(ManifestError) as caught:
         make_manifest(text)
-    assert caught.value == ManifestError("`version` must be a range of versions by PEP 440, such as >=3.12", 5)
+    assert caught.value == ManifestError("`version` must be a range of versions by PEP 440, such as >=3.12", 5, 1)
 
 
 # -- finding out

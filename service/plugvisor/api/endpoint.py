@@ -74,6 +74,8 @@ class Route:
     """A JSON body; an empty one is `{}`."""
     example: str = BODY_EXAMPLE
     """A body, for the error that another one leads to."""
+    texts: Sequence[str] = ()
+    """The media types of a body that the handler takes as bytes, beside the JSON of `body`."""
     streamed: Sequence[str] = ()
     """The media types of a body that the handler takes as it comes, and limits the size of."""
     errors: Sequence[type[PlugvisorError]] = ()
@@ -111,7 +113,9 @@ class Endpoint:
             if self._route.method != "GET" and not self._route.streamed:
                 # nothing is done for a request that does not arrive whole
                 body = await self._receive_body(request) if has_body(scope) else b""
-                if self._route.body is not None:
+                if self._route.texts:
+                    arguments.append(body)
+                elif self._route.body is not None:
                     arguments.append(decode_body(self._route.body, body, self._route.example))
             response = await self._handler(request, *arguments)
         except PlugvisorError as error:

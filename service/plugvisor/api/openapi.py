@@ -113,7 +113,8 @@ def _describe_route(route: Route) -> dict[str, Any]:
         # a list of roles is not for `http` alone since OpenAPI 3.1 (4.8.30)
         described["security"] = [{"token": [route.role]}, *([{}] if route.role_setting else [])]
     if route.body:
-        described["requestBody"] = {"content": {"application/json": {"schema": _ref(route.body)}}}
+        text = {media_type: {"schema": _TEXT} for media_type in route.texts}
+        described["requestBody"] = {"content": {**text, "application/json": {"schema": _ref(route.body)}}}
     if route.streamed:
         content = {media_type: {"schema": _BINARY} for media_type in route.streamed}
         described["requestBody"] = {"content": content, "required": True}

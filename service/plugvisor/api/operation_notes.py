@@ -30,6 +30,7 @@ _VERBS = {
     ("DELETE", "/identities/{name}"): "remove",
     ("DELETE", "/plugin/{plugin_id}"): "uninstall",
     ("DELETE", "/operations/{operation_id}"): "cancel",
+    ("PUT", "/plugin/{plugin_id}/config/toml"): "configure",
 }
 """Those that do not stand at the end of the path."""
 _FORGET = "forget"

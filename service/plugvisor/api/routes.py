@@ -11,12 +11,13 @@ from plugvisor import errors
 from plugvisor.api import parameters
 from plugvisor.api.endpoint import Answer, Endpoint, EndpointRoute, Route
 from plugvisor.api.resources import bulk, docs, events, health, identities, intents, manifest, metrics, plugins
-from plugvisor.api.resources.installation import install, operations, queries, versions
+from plugvisor.api.resources.installation import config, install, operations, queries, versions
 from plugvisor.api.resources.journal import pages
 from plugvisor.api.resources.journal import streams as journal_streams
 from plugvisor.api.resources.logs import files, streams, websocket
 from plugvisor.errors import InvalidRequest, PluginNotFound, StartFailed, StopTimeout, SupervisorUnavailable
 from plugvisor.models import log, outcome, plugin, problem, server, usage
+from plugvisor.models.installation.config import Config, ConfigText, ConfigWritten
 from plugvisor.models.installation.operation import Operation, OperationList, OperationLog
 from plugvisor.models.installation.versions import Versions
 from plugvisor.models.stored import identity, journal
@@ -97,6 +98,22 @@ _INSTALL_ERRORS = (
     errors.BuildFailed,
     errors.UnsupportedMediaType,
 )
+_CONFIG_TEXT = {
+    OK: Answer("the text", media_type="application/toml", headers=("ETag",)),
+    NOT_MODIFIED: Answer("it is that of `If-None-Match`", media_type="", headers=("ETag",)),
+}
+_CONFIG_ERRORS = (PluginNotFound, errors.InvalidManifest, InvalidRequest)
+_WRITE_ERRORS = (
+    *_CONFIG_ERRORS,
+    errors.InstallationOff,
+    errors.NotWritable,
+    errors.OperationInterrupted,
+    errors.PreconditionFailed,
+    errors.StorageFull,
+    *_STORED,
+    SupervisorUnavailable,
+    errors.UnsupportedMediaType,
+)
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
@@ -134,10 +151,16 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/plugin/{plugin_id}/rollback", handler=versions.roll_back_plugin, answers=_OPERATED,
           role="admin", query=parameters.WaitQuery,
           errors=(PluginNotFound, errors.NoPreviousVersion, *_OPERATION_ERRORS)),
-    Route(method="DELETE", path="/plugin/{plugin_id}", handler=versions.uninstall_plugin, answers=_OPERATED,
-          role="admin", query=queries.UninstallQuery, errors=(PluginNotFound, *_OPERATION_ERRORS)),
     Route(method="GET", path="/plugin/{plugin_id}/versions", handler=versions.list_versions, answers=_json(Versions),
           role="admin", errors=(PluginNotFound, errors.NotInstalled)),
+    Route(method="GET", path="/plugin/{plugin_id}/config", handler=config.show_config, answers=_json(Config),
+          role="admin", errors=(PluginNotFound,)),
+    Route(method="GET", path="/plugin/{plugin_id}/config/toml", handler=config.show_config_text, answers=_CONFIG_TEXT,
+          role="admin", query=queries.ConfigQuery, headers=_TAG, errors=_CONFIG_ERRORS),
+    Route(method="PUT", path="/plugin/{plugin_id}/config/toml", handler=config.replace_config,
+          answers={OK: Answer("done", ConfigWritten, headers=("ETag",))},
+          role="admin", headers={"If-Match": "the `ETag` of the text that is to be replaced"},
+          body=ConfigText, texts=config.TEXT_TYPES, example=config.EXAMPLE, errors=_WRITE_ERRORS),
     Route(method="GET", path="/operations", handler=operations.list_operations, answers=_json(OperationList),
           role="admin", query=queries.OperationsQuery, errors=(InvalidRequest,)),
     Route(method="GET", path="/operations/{operation_id}", handler=operations.show_operation,
@@ -173,6 +196,9 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/plugin/metrics/{plugin_id}/history", handler=metrics.list_usage_history,
           answers=_json(usage.UsageHistory), role="viewer", query=parameters.HistoryQuery,
           errors=(*_FOUND, InvalidRequest)),
+    # after those of one part: a plugin may be named as that is, and `Allow` is about the first path that matches
+    Route(method="DELETE", path="/plugin/{plugin_id}", handler=versions.uninstall_plugin, answers=_OPERATED,
+          role="admin", query=queries.UninstallQuery, errors=(PluginNotFound, *_OPERATION_ERRORS)),
     Route(method="GET", path="/journal", handler=pages.list_entries, answers=_json(journal.Journal),
           role="viewer", query=parameters.JournalQuery, errors=(InvalidRequest, errors.StoreUnavailable)),
     Route(method="GET", path="/journal/stream", handler=journal_streams.stream_entries, answers=_ENTRIES,

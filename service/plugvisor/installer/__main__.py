@@ -155,7 +155,9 @@ class Worker:
         return {}
 
     def tidy(self) -> dict[str, Any]:
-        """See `recover`."""
+        """See `recover`; another worker may be about to end."""
+        if not self._folder.staging.wait_alone():
+            raise Refused("failed", "an earlier worker of the install folder has not ended yet")
         return {"plugins": recover(self._folder, self._connection.say)}
 
     def _is_cancelled(self) -> bool:

@@ -142,7 +142,7 @@ class CatalogKeeper:
         self._replace([read], [await asyncio.to_thread(read_and_publish)])
         plugin = self.catalog.get(plugin_id, known)  # a refresh may have found its folder gone meanwhile
         if plugin.program is None or plugin.manifest is None:
-            raise InvalidManifest(describe_problem(plugin))
+            raise _refuse(plugin)
         _check_not_switched_off(plugin)
         if not plugin.manifest.enabled:
             raise PluginDisabled("its manifest says `enabled = false` under [plugin_runtime]; change that first")
@@ -240,6 +240,13 @@ class CatalogKeeper:
             for dependency in manifest.depends_on:
                 self._dependents.setdefault(dependency, set()).add(manifest.id)
         self._all_dependents = set().union(*self._dependents.values())
+
+
+def _refuse(plugin: Plugin) -> InvalidManifest:
+    refused = InvalidManifest(describe_problem(plugin))
+    if (error := plugin.manifest_error) is not None:
+        refused.line, refused.column = error.line, error.column
+    return refused
 
 
 def _check_not_switched_off(plugin: Plugin) -> None:

@@ -247,6 +247,10 @@ class Manager:
         """
         return await self._operations.run_detached(self._refresher.refresh(accepts))
 
+    async def reread(self, plugin_id: str) -> None:
+        """Read a plugin's manifest again, if it is listed; nothing of it is applied, and nothing raised."""
+        await self._keeper.read([plugin_id])
+
     async def run_detached(self, work: Coroutine[None, None, T]) -> T:
         """Run what consists of several operations; a client that disconnects does not cancel it."""
         return await self._operations.run_detached(work)

@@ -57,12 +57,14 @@ class ManifestError(Exception):
     Attributes:
         problem: what is wrong, without the file and the line.
         line: counted from 1; None if no line is meant.
+        column: of the line, counted from 1; None if it is not known.
     """
 
-    def __init__(self, problem: str, line: int | None = None) -> None:
-        super().__init__(problem, line)
+    def __init__(self, problem: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(problem, line, column)
         self.problem = problem
         self.line = line
+        self.column = column
 
     def __str__(self) -> str:
         where = FILE_NAME if self.line is None else f"{FILE_NAME} line {self.line}"
@@ -76,7 +78,7 @@ class ManifestError(Exception):
 
     def without_traceback(self) -> Self:
         """A copy to keep: a traceback keeps every value of its functions alive, and grows with each `raise`."""
-        return type(self)(self.problem, self.line)
+        return type(self)(self.problem, self.line, self.column)
 
 
 class SupervisorOptions(Struct, frozen=True, forbid_unknown_fields=True):

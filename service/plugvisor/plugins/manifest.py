@@ -18,7 +18,7 @@ from plugvisor.models.manifest import FILE_NAME, LONGEST_STRING_BYTES, RESERVED_
 from plugvisor.plugins.lifecycle import add_dependencies, check_lifecycle, unify_forms
 from plugvisor.plugins.metadata import read_metadata
 from plugvisor.plugins.misspelt import find_misspelt
-from plugvisor.plugins.positions import find_line
+from plugvisor.plugins.positions import Position, find_position, locate
 from plugvisor.plugins.validation import find_invalid
 
 if TYPE_CHECKING:
@@ -106,30 +106,36 @@ def _read_file(path: Path) -> bytes:
 
 def parse_manifest(data: bytes) -> Manifest:
     """Validate the bytes of a manifest; raises `ManifestError` for the first thing that is wrong with it."""
+    return _Reader(*parse_document(data)).read()
+
+
+def parse_document(data: bytes) -> tuple[dict[str, Any], str]:
+    """The tables of any TOML file, and its text; raises `ManifestError`."""
     try:
         text = data.decode("utf-8-sig")  # an editor may have put a byte order mark before it
     except UnicodeDecodeError as error:
-        raise ManifestError("it is not UTF-8", data.count(b"\n", 0, error.start) + 1) from error
+        before = data[: error.start].decode("utf-8-sig")
+        raise ManifestError("it is not UTF-8", *locate(before, len(before))) from error
     if text.count(".") >= 64 and (deep_key := _DEEP_KEY.search(text)):
-        raise ManifestError("it is nested too deeply", text.count("\n", 0, deep_key.start()) + 1)
+        raise ManifestError("it is nested too deeply", *locate(text, deep_key.start()))
     try:
-        document = tomllib.loads(text)
+        return tomllib.loads(text), text
     except RecursionError as error:
         raise ManifestError("it is nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
-        raise ManifestError(*_split_position(str(error), text)) from error
+        problem, position = _take_apart(str(error), text)
+        raise ManifestError(problem, *(position or ())) from error
     except ValueError as error:  # int() refuses thousands of digits, in words about itself
         raise ManifestError("a number in it has too many digits") from error
-    return _Reader(document, text).read()
 
 
-def _split_position(message: str, text: str) -> tuple[str, int | None]:
+def _take_apart(message: str, text: str) -> tuple[str, Position | None]:
     """Take tomllib's message apart: `Invalid value (at line 3, column 5)`, and hide the keys that it may repeat."""
-    line = None
-    if match := re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message):
+    position = None
+    if match := re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message):
         message = message[: match.start()]
-        line = int(match[1]) if match[1] else text.count("\n") + 1
-    return re.sub(r"""\(['"].*\)|(?<= key )['"].*""", "…", message, flags=re.DOTALL), line
+        position = Position(int(match[1]), int(match[2])) if match[1] else locate(text, len(text))
+    return re.sub(r"""\(['"].*\)|(?<= key )['"].*""", "…", message, flags=re.DOTALL), position
 
 
 @dataclass
@@ -149,7 +155,8 @@ class _Reader:
         except msgspec.ValidationError as error:
             table_of = {key: table for table, keys in TABLES.items() for key in keys}
             invalid = find_invalid(values, Manifest, table_of)
-            raise ManifestError(invalid.problem, find_line(self.text, invalid.table, invalid.key)) from error
+            position = find_position(self.text, invalid.table, invalid.key)
+            raise ManifestError(invalid.problem, *(position or ())) from error
         self._check(manifest)
         return manifest
 
@@ -196,7 +203,7 @@ class _Reader:
                 self._fail("plugin_runtime.environment", name, problem)
 
     def _fail(self, table: str, key: str | None, problem: str) -> NoReturn:
-        raise ManifestError(problem, find_line(self.text, table, key))
+        raise ManifestError(problem, *(find_position(self.text, table, key) or ()))
 
 
 def _is_too_long(string: str) -> bool:

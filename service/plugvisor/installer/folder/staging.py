@@ -7,7 +7,9 @@ folder named `<plugin>@<version>`: what a worker that was killed has placed is f
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +21,8 @@ from plugvisor.layout import STAGING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+OTHERS_SECONDS = 5.0
+POLL_SECONDS = 0.02
 _SEPARATOR = "@"
 
 
@@ -54,12 +58,32 @@ class Staging:
             with contextlib.suppress(FileExistsError):  # another worker was as quick
                 os.mkdir(STAGING, 0o700, dir_fd=self._root)
         try:
-            return os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._root)
+            descriptor = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._root)
         except OSError as error:
             raise Refused("off", f"the staging folder cannot be used: {error.strerror}") from error
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # until this process ends
+        return descriptor
 
     def _list(self) -> list[str]:
         return os.listdir(self.descriptor) if exists(STAGING, self._root) else []
+
+    def wait_alone(self) -> bool:
+        """Wait a while until every other worker has ended, as after a crash of the service; returns whether it has."""
+        if not exists(STAGING, self._root):
+            return True
+        deadline = time.monotonic() + OTHERS_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            time.sleep(POLL_SECONDS)
+        return False
+
+    def release(self) -> None:
+        """Close the descriptor, and so give up the lock."""
+        descriptor = self.__dict__.pop("descriptor", None)
+        if descriptor is not None:
+            os.close(descriptor)
 
     def make_folder(self) -> tuple[str, str]:
         """Make an empty folder; returns its name, and its path in the install folder."""

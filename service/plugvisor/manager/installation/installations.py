@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from plugvisor.engines.engine import Engine
+    from plugvisor.manager.installation.live_operation import LiveOperation
     from plugvisor.manager.installation.registry import MakeProblem
     from plugvisor.manager.installation.uploads import Package
+    from plugvisor.manager.installation.worker import Worker
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
     from plugvisor.models.installation.operation import Operation, Verb
@@ -58,6 +60,8 @@ class Installations:
         self.uploads = Uploads(settings.state_dir / "uploads", settings.package_mb * 1_000_000)
         self.why_off = "it is not known yet whether plugins can be installed"
         """Why plugins cannot be installed, for a person; empty if they can."""
+        self.on_purged: list[Callable[[str], object]] = []
+        """Called in a thread, with the id of a plugin whose data was removed."""
         self._manager = manager
         install_dir = settings.install_dir or settings.plugins_dir
         self._find_obstacle = partial(find_obstacle, install_dir, settings.users)
@@ -86,6 +90,10 @@ class Installations:
     def turn(self, plugin_id: str) -> AbstractAsyncContextManager[None]:
         """What changes the files of a plugin in the install folder has its turn: one after the other."""
         return self._site.turn(plugin_id)
+
+    def open_worker(self) -> AbstractAsyncContextManager[Worker]:
+        """A worker for what takes a moment; `StorageFull`, `OperationInterrupted` and others may be raised."""
+        return self._site.workers.open()
 
     async def check_ready(self) -> None:
         """Raise `InstallationOff` or `TooManyOperations` if nothing can be installed now."""
@@ -144,12 +152,13 @@ class Installations:
         is_listed = plugin_id in self._manager.catalog
         find = partial(find_removable, self._site.install_dir, plugin_id, is_listed=is_listed, purge=purge)
         await _check(find, "uninstall", plugin_id)
-        return await self._tasks.begin(
-            "uninstall",
-            by,
-            lambda operation: Uninstallation(self._site, operation, by, purge=purge, dependents=dependents).run(),
-            plugin_id=plugin_id,
-        )
+
+        async def run(operation: LiveOperation) -> None:
+            await Uninstallation(self._site, operation, by, purge=purge, dependents=dependents).run()
+            for forget in self.on_purged if purge else ():
+                await asyncio.to_thread(forget, plugin_id)
+
+        return await self._tasks.begin("uninstall", by, run, plugin_id=plugin_id)
 
     async def cancel(self, operation_id: str) -> Operation:
         """Cancel an operation that has not changed what is current yet; returns when nothing of it is left.

@@ -1,6 +1,6 @@
 """A plugin's manifest, parsed and as text."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -23,7 +23,8 @@ class Config(Body, frozen=True, kw_only=True):
     etag: Annotated[str, Meta(description="of the text, for `If-Match`")]
     config: Annotated[dict[str, Any] | UnsetType, Meta(description="every table; absent if it is no TOML")] = UNSET
     problem: Annotated[OptionalText, Meta(description="why it is invalid")] = UNSET
-    line: Count | UnsetType = UNSET
+    line: Annotated[Count | UnsetType, Meta(description="where, if that is known")] = UNSET
+    column: Count | UnsetType = UNSET
     writable: Annotated[bool, Meta(description="whether PUT can replace it")]
     reload_needed: Annotated[bool, Meta(description="the plugin's process was started with another manifest")]
     earlier: tuple[EarlierManifest, ...]
@@ -44,6 +45,3 @@ class ConfigText(Body, frozen=True, kw_only=True):
     """A new text, for clients that send JSON."""
 
     toml: Annotated[str, Meta(max_length=256 * 1024)]
-
-
-ConfigMediaType = Literal["application/toml"]

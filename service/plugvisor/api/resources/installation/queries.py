@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from plugvisor.api.parameters import DEFAULT_ENTRIES, MOST_ENTRIES, Query, StopQuery, WaitQuery
 from plugvisor.errors import InvalidRequest
+from plugvisor.manager.installation.earlier_manifests import MOST_KEPT
 
 LONGEST_SOURCE = 200
 """In characters."""
@@ -35,6 +36,14 @@ class InstallQuery(WaitQuery, frozen=True, kw_only=True):
         if not self.source.isprintable():
             raise InvalidRequest("`source` must be a file's name, without control characters", "source")
         return self.source
+
+
+class ConfigQuery(Query, frozen=True, kw_only=True):
+    """Which text of a manifest."""
+
+    earlier: Annotated[
+        int, Meta(ge=0, le=MOST_KEPT, description="a text that was replaced: 1 is the newest; 0: the present one")
+    ] = 0
 
 
 class UninstallQuery(StopQuery, frozen=True, kw_only=True):

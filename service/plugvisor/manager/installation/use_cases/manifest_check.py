@@ -30,7 +30,7 @@ def check_manifest(data: bytes, catalog: Catalog, folder: Path) -> tuple[Manifes
     try:
         manifest = parse_manifest(data)
     except ManifestError as error:
-        raise _refuse(error) from error
+        raise refuse(error) from error
     after = resolve({**catalog, manifest.id: Plugin(manifest.id, folder, manifest, program=manifest)})
     if after[manifest.id].problem:
         raise InvalidManifest(f"its manifest is invalid: {after[manifest.id].problem}")
@@ -47,10 +47,11 @@ def check_program(manifest: Manifest, folder: Path, engine: Engine) -> None:
     try:
         engine.render(manifest, folder)
     except ManifestError as error:
-        raise _refuse(error) from error
+        raise refuse(error) from error
 
 
-def _refuse(error: ManifestError) -> InvalidManifest:
+def refuse(error: ManifestError) -> InvalidManifest:
+    """The error for clients."""
     refused = InvalidManifest(f"its manifest is invalid: {error}")
-    refused.line = error.line
+    refused.line, refused.column = error.line, error.column
     return refused
