@@ -83,7 +83,7 @@ class Contents:
 def read_contents(root: Path) -> Contents:
     """What is installed, once it has been recovered; fails if it is not whole."""
     plugin = root / "echo"
-    assert not os.listdir(root / ".staging")
+    assert not list(root.glob(".staging/*"))
     if not plugin.exists():
         return Contents(is_there=False)
     record = json.loads((plugin / "installed.json").read_text())

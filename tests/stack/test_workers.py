@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+import socket
 import stat
+import xmlrpc.client
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,9 +85,13 @@ def test_a_worker_that_cannot_be_started_changes_nothing(plugvisor: PlugvisorSta
     plugvisor.up()
     wait_for(lambda: install(plugvisor, "1.0.0", "start=false&replace=true").status_code == 201, "the recovery")
     before = sorted(path.name for path in folder.rglob("*"))
-    for _ in range(8):
-        plugvisor.rpc("open_worker", 60.0, namespace="plugins")
-    response = install(plugvisor, "2.0.0")
+    with contextlib.ExitStack() as stack:
+        with pytest.raises(xmlrpc.client.Fault, match="too many workers"):
+            while True:
+                name = plugvisor.rpc("open_worker", 60.0, namespace="plugins")
+                connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+                connection.connect(str(plugvisor.run_dir / name))
+        response = install(plugvisor, "2.0.0")
     assert response.status_code == 503, response.text
     assert response.json()["code"] == "interrupted"
     assert sorted(path.name for path in folder.rglob("*")) == before

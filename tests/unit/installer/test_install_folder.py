@@ -218,6 +218,7 @@ def replace_by_link(path: Path, target: Path) -> None:
 def test_no_link_is_followed(folder: InstallFolder, root: Path, tmp_path: Path, name: str, what: str) -> None:
     place(folder, 2)
     folder.close()
+    folder = InstallFolder(str(root))
     victim = tmp_path / "victim"
     (victim / ONE).mkdir(parents=True)
     (victim / "installed.json").write_text(json.dumps(make_record(1)))
