@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor.installer.folder import staging
 from plugvisor.installer.folder.install_folder import InstallFolder
 from plugvisor.installer.folder.recovery import recover
 from plugvisor.installer.folder.trees import remove_tree
@@ -192,7 +194,8 @@ def test_names_are_single_parts_of_a_path(folder: InstallFolder, root: Path, nam
         lambda: folder.find_version(name, ONE),
         lambda: folder.write_record(name, make_record(1)),
         lambda: folder.remove(name, make_record(None), purge=True),
-        lambda: folder.place(name, "echo", "../x"),
+        lambda: folder.place("x", "echo", "../x"),
+        lambda: folder.place(name if name != "x" * 65 else "../x", "other", ONE),
         lambda: folder.place("x", name, ONE),
         lambda: folder.seal("echo", "../data"),
     ):
@@ -272,6 +275,20 @@ def test_a_staging_folder_that_is_a_link(root: Path, tmp_path: Path, name: str) 
         recover(InstallFolder(str(root)), print)
         assert not os.listdir(root / ".staging")
     assert os.listdir(victim) == ["precious"]
+
+
+def test_a_lock_of_somebody_elses_is_not_waited_for_without_an_end(
+    folder: InstallFolder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "OTHERS_SECONDS", 0.05)
+    assert not InstallFolder(str(root)).staging.wait_alone()
+    folder.release()
+    descriptor = os.open(root / ".staging", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(Refused, match="another process holds"):
+        InstallFolder(str(root)).stage()
+    os.close(descriptor)
+    InstallFolder(str(root)).stage()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

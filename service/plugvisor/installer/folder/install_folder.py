@@ -67,6 +67,8 @@ class InstallFolder:
         """
         check_id(plugin_id)
         check_version(version)
+        if not staged.isalnum():
+            raise ValueError("this is no name of what was staged")
         self.forget_placed(plugin_id, of_all=True)
         if exists(plugin_id, self.root):
             self._check_placeable(plugin_id, version)

@@ -61,7 +61,9 @@ class Staging:
             descriptor = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._root)
         except OSError as error:
             raise Refused("off", f"the staging folder cannot be used: {error.strerror}") from error
-        fcntl.flock(descriptor, fcntl.LOCK_SH)  # until this process ends
+        if not _wait_for_lock(descriptor, fcntl.LOCK_SH):  # until this process ends
+            os.close(descriptor)
+            raise Refused("failed", "another process holds the install folder")
         return descriptor
 
     def _list(self) -> list[str]:
@@ -69,15 +71,7 @@ class Staging:
 
     def wait_alone(self) -> bool:
         """Wait a while until every other worker has ended, as after a crash of the service; returns whether it has."""
-        if not exists(STAGING, self._root):
-            return True
-        deadline = time.monotonic() + OTHERS_SECONDS
-        while time.monotonic() < deadline:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            time.sleep(POLL_SECONDS)
-        return False
+        return not exists(STAGING, self._root) or _wait_for_lock(self.descriptor, fcntl.LOCK_EX)
 
     def release(self) -> None:
         """Close the descriptor, and so give up the lock."""
@@ -154,3 +148,15 @@ class Staging:
             except OSError as error:
                 on_error(error)
         self._has_session = False
+
+
+def _wait_for_lock(descriptor: int, kind: int) -> bool:
+    """Lock a folder; returns False if somebody else, who may be a plugin, does not let go of it."""
+    deadline = time.monotonic() + OTHERS_SECONDS
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)
