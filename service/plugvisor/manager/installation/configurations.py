@@ -257,7 +257,7 @@ class Configurations:
             async with self._installations.open_worker() as worker:
                 await worker.write_manifest(str(directory), text, hashlib.sha256(before).hexdigest())
         except PlugvisorError:
-            # it may have come as far as that
+            # the answer may be all that was lost
             if await asyncio.to_thread(self._holds, directory, text):
                 logger.warning("the manifest of %r was written by a worker that has failed then", plugin_id)
             else:
