@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 import time
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from plugvisor.errors import (
     PluginNotFound,
     PlugvisorError,
     PreconditionFailed,
+    TooManyOperations,
 )
 from plugvisor.manager.installation.earlier_manifests import EarlierManifests
 from plugvisor.manager.installation.manifest_file import (
@@ -40,6 +42,8 @@ from plugvisor.plugins.positions import find_position
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.installation.installations import Installations
     from plugvisor.manager.journal.recorder import Recorder
@@ -50,6 +54,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TURN_SECONDS = 10.0
+"""How long a manifest waits for what is done with the plugin's versions."""
 _KEY = re.compile("`(command|entry)`")
 """What an engine's words name."""
 
@@ -117,6 +123,7 @@ class Configurations:
 
         Raises:
             PluginNotFound, PreconditionFailed, NotWritable, StorageFull, StoreUnavailable, OperationInterrupted
+            TooManyOperations: an operation on the plugin's versions takes its time.
             InvalidManifest: nothing was changed.
         """
         self._find(plugin_id)
@@ -205,7 +212,7 @@ class Configurations:
 
     async def _write(self, plugin_id: str, text: bytes, if_match: str | None, by: str) -> ConfigWritten:
         began = time.monotonic()
-        async with self._installations.turn(plugin_id):
+        async with self._take_turn(plugin_id):
             plugin = self._find(plugin_id)
             directory = await asyncio.to_thread(_find_directory, plugin)
             before, checked = await asyncio.to_thread(
@@ -236,6 +243,16 @@ class Configurations:
             message=f"{'the manifest was replaced' if before != text else 'nothing has changed'}; {next_step}",
             warnings=tuple(checked.warnings),
         )
+
+    @asynccontextmanager
+    async def _take_turn(self, plugin_id: str) -> AsyncIterator[None]:
+        async with AsyncExitStack() as turn:
+            try:
+                async with asyncio.timeout(TURN_SECONDS):
+                    await turn.enter_async_context(self._installations.turn(plugin_id))
+            except TimeoutError as error:
+                raise TooManyOperations(f"{plugin_id!r} is being installed, updated or removed; try again") from error
+            yield
 
     def _prepare(
         self, plugin: Plugin, text: bytes, if_match: str | None, catalog: Catalog, directory: Path

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plugvisor.errors import NotWritable, OperationInterrupted, StorageFull, StoreUnavailable
-from plugvisor.manager.installation import earlier_manifests
+from plugvisor.errors import NotWritable, OperationInterrupted, StorageFull, StoreUnavailable, TooManyOperations
+from plugvisor.manager.installation import configurations, earlier_manifests
 from plugvisor.manager.installation.configurations import Configurations
 from plugvisor.manager.installation.earlier_manifests import MOST_KEPT, EarlierManifests
 from plugvisor.manager.installation.manifest_file import is_writable, make_etag, make_json, matches, read_file
@@ -181,6 +181,20 @@ def test_a_client_that_disconnects_cancels_nothing(tmp_path: Path) -> None:
             await task
         async with setup.installations.turn("echo"):  # it comes after it
             pass
+        assert setup.text == NEW
+
+    run(tmp_path, scenario)
+
+
+def test_a_manifest_does_not_wait_for_a_long_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configurations, "TURN_SECONDS", 0.05)
+
+    async def scenario(setup: Setup) -> None:
+        async with setup.installations.turn("echo"):
+            with pytest.raises(TooManyOperations, match="'echo' is being installed, updated or removed"):
+                await setup.write()
+        assert (setup.text, setup.kept) == (MANIFEST, [])
+        await setup.write()
         assert setup.text == NEW
 
     run(tmp_path, scenario)
