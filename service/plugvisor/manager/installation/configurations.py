@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import re
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -23,32 +22,29 @@ from plugvisor.errors import (
     PreconditionFailed,
     TooManyOperations,
 )
+from plugvisor.manager.installation.config_check import check_text, parse_text
 from plugvisor.manager.installation.earlier_manifests import EarlierManifests
 from plugvisor.manager.installation.manifest_file import (
-    check_size,
     is_writable,
     make_etag,
-    make_json,
     matches,
     read_file,
 )
-from plugvisor.manager.installation.use_cases.manifest_check import check_manifest, refuse
+from plugvisor.manager.installation.use_cases.manifest_check import refuse
 from plugvisor.models.installation.config import Config, ConfigWritten, EarlierManifest
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import ProcessState
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.plugins.manifest import parse_document, parse_manifest
-from plugvisor.plugins.positions import find_position
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from plugvisor.engines.engine import Engine
+    from plugvisor.manager.installation.config_check import Checked
     from plugvisor.manager.installation.installations import Installations
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
-    from plugvisor.models.manifest import Manifest
     from plugvisor.plugins.catalog import Catalog, Plugin
     from plugvisor.settings import Settings
 
@@ -56,16 +52,6 @@ logger = logging.getLogger(__name__)
 
 TURN_SECONDS = 10.0
 """How long a manifest waits for what is done with the plugin's versions."""
-_KEY = re.compile("`(command|entry)`")
-"""What an engine's words name."""
-
-
-class _Checked(NamedTuple):
-    """A manifest that can be used."""
-
-    manifest: Manifest
-    program: Any
-    warnings: list[str]
 
 
 class Configurations:
@@ -157,8 +143,8 @@ class Configurations:
         try:
             text = self._read(plugin)
             etag = make_etag(text)
-            config = _parse(text)
-            checked = self._check(plugin, text, catalog, directory)
+            config = parse_text(text)
+            checked = check_text(plugin, text, catalog, directory, self._engine)
             is_outdated = is_running and not self._engine.is_published(checked.program)
         except InvalidManifest as error:
             problem = error
@@ -181,32 +167,6 @@ class Configurations:
                 for number, kept in enumerate(self._earlier.read_all(plugin.id), 1)
             ),
         )
-
-    def _check(self, plugin: Plugin, text: bytes, catalog: Catalog, directory: Path) -> _Checked:
-        """Check a manifest as `plugvisor check` does; raises `InvalidManifest`."""
-        try:
-            check_size(text)
-            manifest = parse_manifest(text)
-            if plugin.id.endswith("\\"):
-                raise plugin.manifest_error or ManifestError("its id is not its own")
-            if manifest.id != plugin.id:
-                problem = f"the id cannot be changed here: `id` must be {plugin.id!r}"
-                raise _locate(text, "plugin", "id", problem)
-            assert plugin.folder is not None
-            _, warnings = check_manifest(text, catalog, plugin.folder)
-            return _Checked(manifest, self._render(manifest, directory, text), warnings)
-        except ManifestError as error:
-            raise refuse(error) from error
-
-    def _render(self, manifest: Manifest, directory: Path, text: bytes) -> Any:
-        try:
-            return self._engine.render(manifest, directory)
-        except ManifestError as error:
-            if (named := _KEY.search(error.problem)) is not None:
-                raise _locate(text, "plugin", named[1], error.problem) from error
-            if manifest.python.version and manifest.python.version.strip() in error.problem:
-                raise _locate(text, "plugin_runtime.python", "version", error.problem) from error
-            raise
 
     # -- writing
 
@@ -256,7 +216,7 @@ class Configurations:
 
     def _prepare(
         self, plugin: Plugin, text: bytes, if_match: str | None, catalog: Catalog, directory: Path
-    ) -> tuple[bytes, _Checked]:
+    ) -> tuple[bytes, Checked]:
         """The present text, and the new one checked."""
         try:
             before = read_file(directory, self._users)
@@ -266,7 +226,7 @@ class Configurations:
             raise NotWritable(f"its manifest cannot be replaced: {error.problem}; do that by hand") from error
         if if_match is not None and not matches(if_match, make_etag(before)):
             raise PreconditionFailed("the manifest is no longer the one that was read; read it again")
-        return before, self._check(plugin, text, catalog, directory)
+        return before, check_text(plugin, text, catalog, directory, self._engine)
 
     async def _replace(self, plugin_id: str, directory: Path, before: bytes, text: bytes, by: str) -> None:
         name = await asyncio.to_thread(self._earlier.keep, plugin_id, before, by)
@@ -295,16 +255,3 @@ def _find_directory(plugin: Plugin) -> Path:
     assert plugin.folder is not None
     version = layout.find_version(str(plugin.folder))
     return plugin.folder if version is None else Path(version)
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    """Every table, as JSON can hold it; raises `InvalidManifest`."""
-    try:
-        document: dict[str, Any] = make_json(parse_document(text)[0])
-    except ManifestError as error:
-        raise refuse(error) from error
-    return document
-
-
-def _locate(text: bytes, table: str, key: str, problem: str) -> ManifestError:
-    return ManifestError(problem, *(find_position(text.decode("utf-8-sig"), table, key) or ()))
