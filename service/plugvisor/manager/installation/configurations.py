@@ -194,7 +194,7 @@ class Configurations:
         if is_outdated:
             next_step = "the plugin's process was started with another one: reload it"
         else:
-            next_step = "the process has it" if is_running else "it applies from the next start on"
+            next_step = "the plugin's process needs no reload" if is_running else "it applies from the next start on"
         return ConfigWritten(
             plugin_id=plugin_id,
             etag=make_etag(text),
