@@ -105,13 +105,13 @@ _CONFIG_TEXT = {
 _CONFIG_ERRORS = (PluginNotFound, errors.InvalidManifest, InvalidRequest)
 _WRITE_ERRORS = (
     *_CONFIG_ERRORS,
-    errors.InstallationOff,
     errors.NotWritable,
     errors.OperationInterrupted,
     errors.PreconditionFailed,
     errors.StorageFull,
     *_STORED,
     SupervisorUnavailable,
+    errors.TooManyOperations,
     errors.UnsupportedMediaType,
 )
 
