@@ -187,8 +187,12 @@ def test_one_that_is_cancelled(plugvisor: PlugvisorStack) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "cancelled")
     assert answer.json()["operation_id"] == operation_id
     assert plugvisor.get("/plugin/cancelled/versions").status_code == 404
-    entries = plugvisor.get("/journal", params={"kind": "operation"}).json()["entries"]
-    assert "cancel" in [entry["verb"] for entry in entries]
+
+    def list_verbs() -> list[str]:
+        entries = plugvisor.get("/journal", params={"kind": "operation"}).json()["entries"]
+        return [entry["verb"] for entry in entries]
+
+    wait_for(lambda: "cancel" in list_verbs(), "the entry of the request")
 
 
 def test_streams_say_how_it_gets_on_and_not_who_does_it(plugvisor: PlugvisorStack) -> None:
