@@ -147,6 +147,17 @@ def test_a_plugin_may_be_named_as_a_path_is(plugvisor: PlugvisorStack, plugin_id
     assert remove(plugvisor, f"/plugin/{plugin_id}").status_code == 200
 
 
+@pytest.mark.parametrize("plugin_id", ["%2e%2e", "%00", ".staging", "%ff", "a%0a", "x" * 300])
+def test_what_is_no_id_is_no_plugin(plugvisor: PlugvisorStack, plugin_id: str) -> None:
+    for response in (
+        remove(plugvisor, f"/plugin/{plugin_id}", purge="true"),
+        plugvisor.post(f"/plugin/{plugin_id}/rollback"),
+        plugvisor.get(f"/plugin/{plugin_id}/versions"),
+    ):
+        assert (response.status_code, response.json()["code"]) == (404, "plugin_not_found"), response.text
+    assert (plugvisor.plugins_dir / "by-hand" / "main.py").exists()
+
+
 def test_what_was_put_there_by_hand_stays(plugvisor: PlugvisorStack) -> None:
     assert plugvisor.get("/plugin/by-hand/versions").json() == {
         "plugin_id": "by-hand",
