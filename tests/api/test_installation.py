@@ -277,6 +277,17 @@ def test_clients_are_answered_when_the_service_ends() -> None:
         assert "Traceback" not in own.service_log
 
 
+def test_a_token_in_the_place_of_a_name_is_not_kept(plugvisor: PlugvisorStack) -> None:
+    token = plugvisor.add_identity("careless", "viewer")
+    package = make_plugin_package("careless", runtime=QUICK)
+    assert install(plugvisor, package, source=f"{token}.zip", **WAIT).status_code == 201
+    shown = plugvisor.get("/plugin/careless/versions").text
+    assert '"source":"pv_***.zip"' in shown
+    files = [path for path in plugvisor.root.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if token.encode() in path.read_bytes()]
+
+
 def test_whether_plugins_can_be_installed(plugvisor: PlugvisorStack) -> None:
     assert plugvisor.get("/server/info").json()["installation"] == {"on": True, "package_mb": 200}
     with run_stack() as other:
