@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from plugvisor.errors import SupervisorUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.installation.workers import Workers
     from plugvisor.manager.manager import Manager
     from plugvisor.users import Users
+
+
+T = TypeVar("T")
+
+SILENCE_SECONDS = 1.0
+"""The pause before something is tried again while the engine is silent."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,14 @@ class Site:
         # ids that differ in case alone share it, for their folders may be the same
         async with self._turns.setdefault(plugin_id.casefold(), asyncio.Lock()):
             yield
+
+
+async def outlast_silence(action: Callable[[], Awaitable[T]]) -> T:
+    """Do what may be repeated, again if the engine is silent: what has begun must end one way or the other."""
+    while True:
+        with suppress(SupervisorUnavailable):
+            return await action()
+        await asyncio.sleep(SILENCE_SECONDS)
 
 
 def find_obstacle(folder: Path, users: Users | None) -> str:

@@ -14,8 +14,9 @@ from msgspec import UNSET
 from plugvisor import layout
 from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled
 from plugvisor.manager.installation.records import find_installed, find_version, is_whole, read_record
+from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.manifest_check import check_manifest, check_program
-from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version, confirm
+from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version, confirm, settle
 from plugvisor.models.installation.record import Record, VersionRecord
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class Install:
         entry = record.versions[version]
         self._operation.set(plugin_id=plugin_id, version=entry.version, environment=entry.environment)
         if version == record.current:
+            if record.pending is not None:  # it was not confirmed, for want of space
+                await settle(self._site, record)
             self._operation.set(unchanged=True)
             self._operation.note("the same package is current already")
             if self._options.start:
@@ -189,7 +192,7 @@ class Install:
         self._operation.commit()
         self._operation.reach("swap", SWAP_PERCENT)
         await worker.swap(record.id, version, confirm(record))
-        await self._site.manager.refresh({record.id}.__contains__)
+        await outlast_silence(lambda: self._site.manager.refresh({record.id}.__contains__))
         self._operation.note("it is installed")
 
     async def _start(self, plugin_id: str) -> None:

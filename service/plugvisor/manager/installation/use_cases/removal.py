@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from plugvisor.errors import NoPreviousVersion, NotRunning, PluginNotFound, StoreUnavailable
 from plugvisor.manager.installation.records import find_record, is_whole, read_record
+from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version
 from plugvisor.models.installation.record import Record
 
@@ -108,7 +109,7 @@ class Uninstallation:
             self._operation.reach("swap", REMOVE_PERCENT, f"{what} removed")
             await self._remove(record)
             self._operation.reach("swap", REFRESH_PERCENT)
-            await manager.refresh({plugin_id}.__contains__)
+            await outlast_silence(lambda: manager.refresh({plugin_id}.__contains__))
             manager.intents.drop(plugin_id)
             with suppress(StoreUnavailable):  # it is enabled in memory, and may be disabled after a restart
                 await manager.intents.enable(plugin_id)
