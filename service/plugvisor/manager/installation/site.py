@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -35,6 +36,8 @@ class Site:
     engine: Engine
     workers: Workers
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _queues: Counter[str] = field(default_factory=Counter)
+    """How many have their turn, or wait for it."""
 
     @property
     def install_dir(self) -> Path:
@@ -44,9 +47,17 @@ class Site:
     @asynccontextmanager
     async def turn(self, plugin_id: str) -> AsyncIterator[None]:
         """What changes the files of a plugin has its turn: one after the other."""
-        # ids that differ in case alone share it, for their folders may be the same
-        async with self._turns.setdefault(plugin_id.casefold(), asyncio.Lock()):
-            yield
+        key = plugin_id.casefold()  # ids that differ in case alone share it, for their folders may be the same
+        self._queues[key] += 1
+        try:
+            async with self._turns.setdefault(key, asyncio.Lock()):
+                yield
+        finally:
+            self._queues[key] -= 1
+
+    def is_free(self, plugin_id: str) -> bool:
+        """Whether nobody has a plugin's turn, or waits for it."""
+        return not self._queues[plugin_id.casefold()]
 
 
 async def outlast_silence(action: Callable[[], Awaitable[T]]) -> T:

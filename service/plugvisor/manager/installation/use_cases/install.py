@@ -102,27 +102,41 @@ class Install:
 
     async def _install(self) -> None:
         async with AsyncExitStack() as turn:
-            async with AsyncExitStack() as building:
-                await building.enter_async_context(self._site.workers.builds)
-                worker = await building.enter_async_context(self._site.workers.make_builder())
-                unpacked = await worker.unpack(self._package.descriptor)
-                manifest = await self._verify(unpacked)
+            has_turn, change = False, None
+            if self._options.plugin_id:
+                await turn.enter_async_context(self._site.turn(self._options.plugin_id))
+                has_turn = True
+            while True:
+                async with self._site.workers.builds, self._site.workers.make_builder() as worker:
+                    unpacked = await worker.unpack(self._package.descriptor)
+                    manifest = await self._verify(unpacked)
+                    if has_turn or self._site.is_free(manifest.id):
+                        if not has_turn:
+                            await turn.enter_async_context(self._site.turn(manifest.id))
+                        change = await self._put_in(worker, unpacked, manifest)
+                        break
+                # others may build meanwhile
+                self._operation.note("another operation on this plugin has its turn first")
                 await turn.enter_async_context(self._site.turn(manifest.id))
-                record = await self._find_place(manifest.id)
-                version = layout.name_version(manifest.version, self._package.sha256)
-                await worker.place(unpacked.staged, manifest.id, version)
-                entry = await self._build(worker, manifest, version)
-                after = add_version(record, version, entry)
-                if record.current is None:
-                    change = None
-                    await self._put_in(worker, after, version)
-                else:
-                    change = VersionChange(self._site, self._operation, record, after, self._starter)
-                    await change.begin(worker)
+                has_turn = True
             if change is not None:
                 await change.finish()
             elif self._options.start:
                 await self._start(manifest.id)
+
+    async def _put_in(self, worker: Worker, unpacked: Unpacked, manifest: Manifest) -> VersionChange | None:
+        """Make a version of what was unpacked, and make it current; returns what is still to be finished."""
+        record = await self._find_place(manifest.id)
+        version = layout.name_version(manifest.version, self._package.sha256)
+        await worker.place(unpacked.staged, manifest.id, version)
+        entry = await self._build(worker, manifest, version)
+        after = add_version(record, version, entry)
+        if record.current is None:
+            await self._make_current(worker, after, version)
+            return None
+        change = VersionChange(self._site, self._operation, record, after, self._starter)
+        await change.begin(worker)
+        return change
 
     async def _verify(self, unpacked: Unpacked) -> Manifest:
         """Check the manifest, before anything of the package is executed."""
@@ -187,7 +201,7 @@ class Install:
             python=built.python[:_MOST_CHARACTERS],
         )
 
-    async def _put_in(self, worker: Worker, record: Record, version: str) -> None:
+    async def _make_current(self, worker: Worker, record: Record, version: str) -> None:
         """Make the first version of a plugin current, and have the plugin listed."""
         self._operation.commit()
         self._operation.reach("swap", SWAP_PERCENT)
