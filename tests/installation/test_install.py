@@ -436,7 +436,9 @@ def test_what_waits_for_its_turn_keeps_nobody_else_from_building(shared: Plugvis
         wait_for(lambda: shared.get(f"/operations/{first}").json()["phase"] == "environment", "the build")
         others = [begin_install(shared, make_plugin_package(name, version=version)) for version in "23"]
         for other in others:
-            wait_for(lambda other=other: "has its turn" in str(shared.get(f"/operations/{other}").json()["log"]), other)
+            wait_for(
+                lambda other=other: "another operation" in str(shared.get(f"/operations/{other}").json()["log"]), other
+            )
         installed(shared, make_plugin_package(f"{name}-else", runtime=QUICK))
         assert shared.delete(f"/operations/{first}").json()["state"] == "cancelled"
     assert sorted(wait_for_end(shared, other)["state"] for other in others) == ["failed", "succeeded"]

@@ -77,7 +77,7 @@ def test_a_disk_that_is_full_when_a_version_has_failed(small: PlugvisorStack) ->
     operation_id = begin_install(small, make_plugin_package("echo", version="2", runtime=runtime), replace=True)
     wait_for(lambda: small.get(f"/operations/{operation_id}").json()["phase"] == "start", "the start")
     filler = fill(small.plugins_dir)
-    line = "the version before is made current again"
+    line = "going back to the version before"
     wait_for(lambda: any(line in each for each in small.get(f"/operations/{operation_id}").json()["log"]), line)
     filler.unlink()
     problem = wait_for_end(small, operation_id)["problem"]

@@ -56,7 +56,11 @@ class Install:
 
     async def run(self) -> None:
         """Do all of it; raises what `Installations.install` says."""
-        self._operation.reach("received", RECEIVED_PERCENT, f"received {self._package.source or 'a package'}")
+        self._operation.reach(
+            "received",
+            RECEIVED_PERCENT,
+            f"received {self._package.source or 'the package'}, SHA-256 {self._package.sha256}",
+        )
         if not await self._reuse():
             await self._install()
 
@@ -85,13 +89,13 @@ class Install:
             if record.pending is not None:  # it was not confirmed, for want of space
                 await settle(self._site, record)
             self._operation.set(unchanged=True)
-            self._operation.note("the same package is current already")
+            self._operation.note("this package is current already: nothing is changed")
             if self._options.start:
                 await self._start(plugin_id)
             return True
         self._check_replace(plugin_id)
         self._note_update(record)
-        self._operation.reach("environment", BUILT_PERCENT, "the same package is here already")
+        self._operation.reach("environment", BUILT_PERCENT, "this package is kept as an earlier version")
         change = VersionChange(self._site, self._operation, record, add_version(record, version, entry), self._starter)
         async with self._site.workers.open() as worker:
             await change.begin(worker)
@@ -116,7 +120,7 @@ class Install:
                         change = await self._put_in(worker, unpacked, manifest)
                         break
                 # others may build meanwhile
-                self._operation.note("another operation on this plugin has its turn first")
+                self._operation.note("waiting for another operation on this plugin")
                 await turn.enter_async_context(self._site.turn(manifest.id))
                 has_turn = True
             if change is not None:
@@ -147,7 +151,7 @@ class Install:
         if wanted and manifest.id != wanted:
             raise InvalidPackage(f"the package is of the plugin {manifest.id!r}, not of {wanted!r}")
         self._operation.set(plugin_id=manifest.id, version=manifest.version[:_MOST_CHARACTERS])
-        text = f"unpacked {unpacked.entries} entries, {unpacked.size_bytes} bytes: {manifest.id} {manifest.version}"
+        text = f"unpacked {manifest.id} {manifest.version}: {unpacked.entries} entries, {unpacked.size_bytes} bytes"
         self._operation.reach("verified", VERIFIED_PERCENT, text)
         for warning in warnings:
             self._operation.note(f"warning: {warning}")
@@ -189,7 +193,7 @@ class Install:
         folder = self._site.install_dir / manifest.id / layout.VERSIONS / version
         await asyncio.to_thread(check_program, manifest, folder, self._site.engine)
         self._operation.set(environment=built.environment)
-        text = f"made an environment with Python {built.python}" if built.environment else "no environment is needed"
+        text = f"made the environment, with Python {built.python}" if built.environment else "it needs no environment"
         self._operation.reach("environment", BUILT_PERCENT, text)
         return VersionRecord(
             version=manifest.version[:_MOST_CHARACTERS],
@@ -207,13 +211,14 @@ class Install:
         self._operation.reach("swap", SWAP_PERCENT)
         await worker.swap(record.id, version, confirm(record))
         await outlast_silence(lambda: self._site.manager.refresh({record.id}.__contains__))
-        self._operation.note("it is installed")
+        self._operation.note(f"{record.id} is installed")
 
     async def _start(self, plugin_id: str) -> None:
         """Start a plugin that does not run, and wait until it works; it stays installed if it does not."""
         self._operation.commit()
-        self._operation.reach("start", SWAP_PERCENT, "it is started")
+        self._operation.reach("start", SWAP_PERCENT, f"starting {plugin_id}")
         await self._site.manager.replacements.start(plugin_id, self._by)
+        self._operation.note(f"{plugin_id} is started")
 
     # -- parts
 

@@ -75,6 +75,7 @@ class VersionChange:
         self._by = by
         self._id = before.id
         self._verb = "roll back" if operation.verb == "rollback" else operation.verb
+        self._version = after.versions[current_of(after)].version
         self._log = site.engine.open_log(before.id)
         self._mark = Mark(0, 0)
         self._replaced: Replaced | None = None
@@ -96,7 +97,7 @@ class VersionChange:
                 self._id, current_of(self._after), self._after if replaced.is_started else confirm(self._after)
             )
             if replaced.is_started:
-                self._operation.reach("start", START_PERCENT, "it is started from the new version")
+                self._operation.reach("start", START_PERCENT, f"starting version {self._version}")
 
         try:
             await self._site.manager.replacements.replace(self._verb, self._id, swap, self._by)
@@ -116,7 +117,10 @@ class VersionChange:
             except PlugvisorError as error:
                 await self._go_back(error)
                 raise
-            self._operation.reach("start", READY_PERCENT, "it works" if is_known else "it was stopped, or is to wait")
+            text = f"version {self._version} works" if is_known else "it waits for its dependencies, or was stopped"
+            self._operation.reach("start", READY_PERCENT, text)
+        else:
+            self._operation.note(f"version {self._version} is current; the plugin did not run, and is not started")
         try:
             await settle(self._site, self._after)
         except PlugvisorError as error:
@@ -132,7 +136,7 @@ class VersionChange:
         if replaced is None:
             return  # nothing was changed
         lines = await asyncio.to_thread(read_since, self._log, self._mark) if replaced.is_started else []
-        self._operation.note(f"{error}; the version before is made current again")
+        self._operation.note(f"version {self._version} does not work: going back to the version before")
         has_swapped = False
 
         async def swap_back() -> None:
