@@ -260,6 +260,18 @@ def test_a_version_that_cannot_be_started_at_all_stops_nothing(shared: Plugvisor
     assert shared.status(name)["pid"] == pid
 
 
+def test_a_version_that_must_not_be_started_stops_nothing(shared: PlugvisorStack, name: str) -> None:
+    """What it depends on is missing, which is known before the version before is stopped."""
+    pid, before = start_version(shared, name), read_record(shared.plugins_dir, name)
+    runtime = f'{QUICK}\ndepends_on.nobody.condition = "started"'
+    response = install(shared, make_plugin_package(name, version="2", runtime=runtime), replace=True)
+    assert (response.status_code, response.json()["code"]) == (409, "dependency_failed")
+    assert shared.status(name)["pid"] == pid
+    assert read_record(shared.plugins_dir, name) == before
+    assert list_folders(shared.plugins_dir, name) == [before["current"]]
+    assert shared.post(f"/plugin/{name}/reload").status_code == 200
+
+
 def test_an_update_with_start_goes_back_to_a_stopped_plugin(shared: PlugvisorStack, name: str) -> None:
     installed(shared, make_plugin_package(name, version="1", runtime=LASTING))
     package = make_plugin_package(name, DIES, version="2", runtime=LASTING)

@@ -148,9 +148,7 @@ class VersionChange:
 
         note = ""
         try:
-            restore = partial(
-                self._site.manager.replacements.restore, self._verb, self._id, swap_back, ran=replaced.ran
-            )
+            restore = partial(self._site.manager.replacements.restore, self._verb, self._id, swap_back, replaced)
             await outlast_silence(restore)
             if replaced.ran:
                 await self._wait_ready()
