@@ -348,6 +348,8 @@ def test_check(plugvisor: PlugvisorStack, tmp_path: Path) -> None:
             "off: ok, plugin 'off', disabled",
             "2 plugins, 0 invalid",
         ]
+    done = plugvisor.command("check", str(plugvisor.plugins_dir / "good"))
+    assert (done.returncode, done.stdout) == (0, "good: ok, plugin 'good'\n1 plugin, 0 invalid\n"), "only that one"
     plugvisor.write_plugin("syntax", runtime="what is this")
     plugvisor.write_plugin("types", runtime="\n\nenabled = 'yes'")
     before = find_files(plugvisor.root)
