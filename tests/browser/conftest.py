@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.helpers.fake_installation import FakeInstallation
 from tests.helpers.page import OPPOSITES, Appearance, launch_chromium
 from tests.helpers.page_events import PageEvents
 from tests.helpers.plugin_code import OBEDIENT
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
+    AddIdentity = Callable[..., str]
     OpenWith = Callable[..., tuple[Page, PageEvents]]
+    OpenInstalling = Callable[..., tuple[Page, FakeInstallation]]
 
 IS_REQUIRED = os.environ.get("PLUGVISOR_TEST_REQUIRE_BROWSER") == "1"
 """Set by .ci/run, where these tests must not be skipped."""
@@ -174,6 +177,20 @@ def add(stack: PlugvisorStack) -> Iterator[Callable[..., Path]]:
 
 
 @pytest.fixture
+def add_identity(stack: PlugvisorStack) -> Iterator[AddIdentity]:
+    """Adds an identity and returns its token; what was added is removed."""
+    names: list[str] = []
+
+    def add_identity(name: str, role: str, *plugins: str) -> str:
+        names.append(name)
+        return stack.add_identity(name, role, plugins=plugins or ("*",))
+
+    yield add_identity
+    for name in names:
+        stack.remove_identity(name)
+
+
+@pytest.fixture
 def open_signed_in(
     stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
 ) -> Callable[..., Page]:
@@ -203,3 +220,23 @@ def open_with(stack: PlugvisorStack, open_page: Callable[..., Page], appearance:
         return page, events
 
     return open_with
+
+
+@pytest.fixture
+def open_installing(stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance) -> OpenInstalling:
+    """Opens the page, signed in, with these plugins and a fake of installation, some fields of which can be set."""
+
+    def open_installing(*items: dict[str, Any], plugin_id: str = "", **fields: Any) -> tuple[Page, FakeInstallation]:
+        page = open_page("about:blank", appearance)
+        events = PageEvents(page)
+        fake = FakeInstallation(page, events)
+        for name, value in fields.items():
+            setattr(fake, name, value)
+        page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+        events.show(*items)
+        if plugin_id:
+            page.evaluate("(id) => { location.hash = `#/plugin/${id}`; }", plugin_id)
+            page.locator(".installed").wait_for()
+        return page, fake
+
+    return open_installing

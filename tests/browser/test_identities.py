@@ -23,30 +23,6 @@ if TYPE_CHECKING:
     AddIdentity = Callable[..., str]
 
 
-@pytest.fixture
-def add_identity(stack: PlugvisorStack) -> Iterator[AddIdentity]:
-    """Adds an identity and returns its token; what was added is removed."""
-    names: list[str] = []
-
-    def add_identity(name: str, role: str, *plugins: str) -> str:
-        body = {"name": name, "role": role, "plugins": plugins or ("*",)}
-        response = stack.post("/identities", json=body)
-        assert response.status_code == 200, response.text
-        names.append(name)
-        token: str = response.json()["token"]
-        return token
-
-    yield add_identity
-    for name in names:
-        remove_identity(stack, name)
-
-
-def remove_identity(stack: PlugvisorStack, name: str) -> None:
-    """Remove an identity, if it is there."""
-    response = stack.http.delete(f"/identities/{name}", headers={"Authorization": f"Bearer {ADMIN_CODE}"})
-    assert response.status_code in (200, 404), response.text
-
-
 def test_an_operator_signs_in_with_a_token(
     stack: PlugvisorStack,
     open_page: Callable[..., Page],
@@ -105,7 +81,7 @@ def test_an_identity_that_is_removed_is_signed_out(
 ) -> None:
     page = open_page(stack.url, appearance, code=add_identity("gone", "viewer"))
     expect(page.locator(".who")).to_contain_text("gone")
-    remove_identity(stack, "gone")
+    stack.remove_identity("gone")
     expect(page.locator(".toast")).to_have_text(appearance.text("codeRejected"))
     expect(page.locator(".who")).to_have_text("")
     expect(page.get_by_role("button", name=appearance.text("signIn"), exact=True)).to_be_visible()

@@ -33,7 +33,8 @@ class FakeInstallation:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.headers: dict[str, str] = {}
         """Of the last request that changed something."""
-        self.body = b""
+        self.holds = False
+        """Whether requests that change something get no answer."""
         self._events = events
         page.route(_PATHS, self._answer)
 
@@ -41,6 +42,10 @@ class FakeInstallation:
     def etag(self) -> str:
         """That of the manifest's text."""
         return f'"{hashlib.sha256(self.text.encode()).hexdigest()}"'
+
+    def show(self, *items: dict[str, Any]) -> None:
+        """Send a snapshot of these plugins."""
+        self._events.show(*items)
 
     def begin(self, verb: str = "install", plugin_id: str | None = "demo", **fields: Any) -> dict[str, Any]:
         """Begin an operation, without telling the page."""
@@ -70,7 +75,8 @@ class FakeInstallation:
         if request.method != "GET":
             self.requests.append((request.method, "/" + "/".join(parts), query))
             self.headers = request.headers
-            self.body = request.post_data_buffer or b""
+            if self.holds:
+                return
         problem = self.problems.get(key)
         if problem is not None:
             route.fulfill(status=problem["status"], json={"title": "", "type": "about:blank", **problem})

@@ -163,6 +163,11 @@ class PlugvisorStack:
         token: str = response.json()["token"]
         return token
 
+    def remove_identity(self, name: str) -> None:
+        """Remove an identity, if it is there."""
+        response = self.http.delete(f"/identities/{name}", headers={"Authorization": f"Bearer {ADMIN_CODE}"})
+        assert response.status_code in (200, 404), response.text
+
     def status(self, plugin_id: str) -> dict[str, Any]:
         """A plugin's status, as the API reports it."""
         response = self.http.get("/plugin/status", params={"plugin_id": plugin_id})

@@ -36,6 +36,17 @@ COMMANDS = {
     "identity rotate": (r"standard output, this once", ASKING),
     "whoami": (r"whose token", ASKING),
     "journal": (r"oldest first", ASKING),
+    "install": (r"first Ctrl-C cancels it", ASKING),
+    "update": (r"the version before takes its place", ASKING),
+    "rollback": (r"second rollback", ASKING),
+    "uninstall": (r"is kept", ASKING),
+    "versions": (r"which is current", ASKING),
+    "operations": (r"newest first", ASKING),
+    "new": (r"that works", set()),
+    "pack": (r"byte for byte", set()),
+    "config get": (r"Print the manifest", ASKING),
+    "config set": (r"if it is invalid, nothing changes", ASKING),
+    "config edit": (r"nothing changes and your text is kept", ASKING),
 }
 
 

@@ -96,10 +96,10 @@ class Editor {
       this.#setBase(await this.#fetchText(), config);
       this.#setText(this.#base);
       this.#showEditing();
-      if (config.problem) this.#showProblem({ detail: config.problem, line: config.line });
       this.#text.focus();
       this.#text.setSelectionRange(0, 0);
       this.#text.scrollTop = 0;
+      if (config.problem) this.#showProblem({ detail: config.problem, line: config.line });
     } catch (problem) {
       this.#showProblem(problem);
     }

@@ -116,13 +116,14 @@ class InstallDialog {
     event.preventDefault();
     if (this.#send.ariaDisabled === "true" || !(await signIn())) return;
     const options = {
-      wait: 0, source: this.#file.name.replace(/[\x00-\x1f\x7f-\x9f]/g, "").slice(-200), sha256: this.#sha256, plugin_id: this.#id ?? "",
+      wait: 0, source: this.#file.name.replace(/[\p{C}\p{Z}]/gu, " ").slice(-200), sha256: this.#sha256, plugin_id: this.#id ?? "",
       start: !this.#id && this.#start.checked, replace: this.#replace.checked || this.#replaces,
     };
     this.#problem.replaceChildren();
     this.#send.ariaDisabled = "true";
     this.#chooser.disabled = true;
     this.#bar.hidden = false;
+    this.#showProgress(0);
     try {
       await this.#begin(options);
       this.#dialog.close();

@@ -83,7 +83,7 @@ export class Operations extends EventTarget {
     const hadFocus = card.node.contains(document.activeElement);
     this.#cards.delete(id);
     this.#arrange();
-    if (hadFocus) (this.node.querySelector("button") ?? document.querySelector("#view h1, #view input"))?.focus();
+    if (hadFocus) (this.node.querySelector("button") ?? document.querySelector("#view h1[tabindex], #view input"))?.focus();
   }
 
   #arrange() {
@@ -180,10 +180,12 @@ class Card {
     this.#details.hidden = !lines;
     setText(this.#cancel, t("cancel"));
     this.#cancel.ariaLabel = `${t("cancel")}: ${this.title}`;
+    const hadFocus = document.activeElement === this.#cancel;
     this.#cancel.hidden = this.hasEnded || !BUILDING.includes(verb) || PHASES.indexOf(phase) > PHASES.indexOf(LAST_CANCELLABLE);
     setText(this.#dismiss, t("dismiss"));
     this.#dismiss.ariaLabel = `${t("dismiss")}: ${this.title}`;
     this.#dismiss.hidden = !this.hasEnded;
+    if (hadFocus && this.hasEnded) this.#dismiss.focus();
     this.#showPhases();
     this.#showLog();
   }
