@@ -448,18 +448,20 @@ def test_versions(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) ->
 
 def test_operations(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
     failed = {**DONE, "id": "op-2", "state": "failed", "problem": json.loads(make_problem(detail="it failed"))}
-    answer = 200, encode({"operations": [BEGUN, failed]})
-    server.answers = [answer, answer, make_operation("a line", **failed)]
+    cancelled = {**DONE, "id": "op-3", "state": "cancelled", "problem": json.loads(make_problem(code="cancelled"))}
+    answer = 200, encode({"operations": [BEGUN, failed, cancelled]})
+    server.answers = [answer, answer, make_operation("a line", "it failed", **failed)]
     assert main(["operations"]) == 0
-    head, running, second = capsys.readouterr().out.splitlines()
+    head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == ["ID", "BEGUN", "VERB", "PLUGIN", "VERSION", "BY", "STATE"]
-    assert running.endswith("received, 5 %")
-    assert second.endswith("failed: some_code")
+    for row, end in zip(rows, ["  received, 5 %", "  failed: some_code", "  cancelled"], strict=True):
+        assert row.endswith(end)
     assert main(["operations", "--plugin", "echo", "--json"]) == 0
-    assert [each["id"] for each in json.loads(capsys.readouterr().out)["operations"]] == ["op-2"]
+    assert [each["id"] for each in json.loads(capsys.readouterr().out)["operations"]] == ["op-2", "op-3"]
     assert main(["operations", "op-2"]) == 0
-    first, *_, last = capsys.readouterr().out.splitlines()
-    assert (first, last) == ("  a line", "it failed")
+    first, detail, row = capsys.readouterr().out.splitlines()
+    assert (first, detail) == ("  a line", "it failed")
+    assert row.split()[0] == "op-2"
     assert main(["operations", "--cancel"]) == 2
 
 
