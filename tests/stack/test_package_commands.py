@@ -173,3 +173,21 @@ def test_the_samples_can_be_installed(shared: PlugvisorStack, tmp_path: Path, na
     listed = {plugin["id"]: plugin for plugin in shared.get("/plugins").json()["plugins"]}
     assert "manifest_error" not in listed[name]
     run(shared, "uninstall", name, "--yes", "--purge")
+
+
+def test_what_requires_it(shared: PlugvisorStack, tmp_path: Path) -> None:
+    """It goes on without it, or is stopped first."""
+    file = tmp_path / "base.zip"
+    file.write_bytes(make_plugin_package("base"))
+    run(shared, "install", file, "--start")
+    shared.write_plugin("needs-base", runtime="auto_start = false\ndepends_on.base = {condition = 'started'}")
+    shared.post("/plugins/refresh")
+    shared.start_running("needs-base")
+    asked = shared.command("uninstall", "base")
+    assert asked.returncode == 2
+    assert "does not stop needs-base, which requires it, without --dependents" in asked.stderr
+    run(shared, "uninstall", "base", "--yes")
+    assert shared.status("needs-base")["status"] == "running"
+    run(shared, "install", file, "--start")
+    run(shared, "uninstall", "base", "--yes", "--dependents")
+    assert shared.status("needs-base")["status"] == "stopped"

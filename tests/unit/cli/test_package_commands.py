@@ -393,7 +393,7 @@ def test_nothing_is_removed_without_an_answer(
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert main(["uninstall", "echo"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "This leaves front and web without a plugin that they require; --dependents stops them first; "
+        "This does not stop front and web, which require it, without --dependents; "
         "stops echo, if it runs; removes its versions 1.1.0 and 1.0.0; keeps its data; --purge removes it too.",
         "plugvisor: cannot ask, because standard input is no terminal: add --yes",
     ]
