@@ -232,6 +232,16 @@ def test_a_package_from_a_pipe(package: Path, monkeypatch: pytest.MonkeyPatch) -
     assert body == b"%x\r\n%b\r\n0\r\n\r\n" % (len(ZIP), ZIP)
 
 
+@pytest.mark.parametrize("words", ["install -", "uninstall echo", "config set echo -"])
+def test_no_standard_input(server: ScriptedServer, words: str) -> None:
+    server.answers = [make_versions("1.1.0"), (200, encode({"plugins": [LISTED]}))]
+    command = ["/bin/sh", "-c", f"exec '{sys.executable}' -m plugvisor {words} <&-"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("plugvisor: cannot ")
+    assert not [request for request in server.requests if request.method != "GET"]
+
+
 def test_what_is_no_package(server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.zip").write_bytes(b"Rar!")
     os.mkfifo(tmp_path / "pipe")

@@ -86,7 +86,7 @@ def _join(names: Sequence[str]) -> str:
 def _ask(plugin_id: str, plan: Sequence[str]) -> bool:
     """Say what will be done, and ask whether that is meant."""
     print(f"This {'; '.join(plan)}.", file=sys.stderr)
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError("cannot ask, because standard input is no terminal: add --yes")
     print(f"Remove {plugin_id!r}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
