@@ -475,8 +475,15 @@ def test_operations(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) 
     assert main(["operations", "--cancel"]) == 2
 
 
-def test_an_operation_is_cancelled_and_followed(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
-    server.answers = [(200, encode(BEGUN)), make_operation(state="running"), make_operation(state="cancelled")]
-    assert main(["operations", "op-1", "--cancel", "--follow"]) == 130
-    assert [request.method for request in server.requests] == ["DELETE", "GET", "GET"]
-    assert capsys.readouterr().err.endswith("plugvisor: cancelled; nothing has changed\n")
+def test_an_operation_is_cancelled(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.answers = [(200, encode(BEGUN)), make_operation(state="cancelled")]
+    assert main(["operations", "op-1", "--cancel", "--follow"]) == 0
+    assert [request.method for request in server.requests] == ["DELETE", "GET"]
+    assert capsys.readouterr().out.endswith("  cancelled\n")
+
+
+def test_somebody_else_cancels_it(server: ScriptedServer, package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    problem = json.loads(make_problem(detail="it was cancelled", code="cancelled"))
+    server.answers = [(202, encode(BEGUN)), make_operation(state="cancelled", problem=problem)]
+    assert main(["install", str(package)]) == 1
+    assert capsys.readouterr().err == "plugvisor: it was cancelled\n"
