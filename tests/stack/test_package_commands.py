@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plugvisor.cli.packages.templates import TEMPLATES
 
 from tests.helpers.packages import make_endless_package, make_plugin_package
 from tests.helpers.plugin_code import OBEDIENT
@@ -87,6 +88,16 @@ def test_a_plugin_from_its_first_to_its_last_day(shared: PlugvisorStack, tmp_pat
     assert (shared.plugins_dir / "web/data/starts.txt").exists()
     assert run(shared, "uninstall", "web", "--yes", "--purge") == "'web' is removed, with its data\n"
     assert not (shared.plugins_dir / "web").exists()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_template_can_be_installed(shared: PlugvisorStack, tmp_path: Path, template: str) -> None:
+    run(shared, "new", f"a-{template}", "--template", template, "--into", tmp_path)
+    run(shared, "install", tmp_path / f"a-{template}", "--start")
+    data = shared.plugins_dir / f"a-{template}/data"
+    wait_for(lambda: any(data.iterdir()), "the plugin to write its data")
+    run(shared, "uninstall", f"a-{template}", "--yes")
+    assert any(data.iterdir())
 
 
 def test_a_manifest_is_changed(shared: PlugvisorStack, tmp_path: Path) -> None:
