@@ -29,6 +29,7 @@ from benchmarks.groups.reads import measure_reads
 from benchmarks.groups.remembering import measure_remembering
 from benchmarks.groups.resync import measure_resync
 from benchmarks.groups.store import measure_store
+from benchmarks.groups.updates import measure_updates
 from benchmarks.groups.uploads import measure_uploads
 from benchmarks.machine import describe_machine
 from benchmarks.table import format_goals, format_line, format_page
@@ -65,6 +66,7 @@ GROUPS: Mapping[str, Group] = {
     "journal": Group(measure_journal, (100,)),
     "store": Group(measure_store, (100,)),
     "memory_limit": Group(measure_memory_limit, (10,)),
+    "updates": Group(measure_updates, (10,)),
     "uploads": Group(measure_uploads, (100,)),
     "environments": Group(measure_environments, (10,)),
 }

@@ -10,6 +10,8 @@ import pytest
 
 from tests.helpers.event_client import open_events
 from tests.helpers.packages import make_endless_package, make_plugin_package
+from tests.helpers.processes import count_spooled
+from tests.helpers.raw_http import connect, parse, post, receive
 from tests.helpers.stack import ADMIN_CODE, QUICK, run_stack
 from tests.helpers.waiting import wait_for
 
@@ -222,6 +224,42 @@ def test_the_journal_has_the_request_and_what_came_of_it(plugvisor: PlugvisorSta
     outcome = wait_for(lambda: find("installation"), "what came of it")
     assert (outcome["verb"], outcome["outcome"], outcome["subject"]) == ("install", "ok", "1.0.0")
     assert f"operation {operation['id']}" in plugvisor.service_log
+
+
+def test_what_is_counted(plugvisor: PlugvisorStack) -> None:
+    def count(name: str) -> float:
+        lines = [line.rpartition(" ") for line in plugvisor.get("/metrics").text.splitlines()]
+        return sum(float(value) for found, _, value in lines if found == name)
+
+    succeeded, failed = (
+        f'plugvisor_operations_total{{state="{state}",verb="install"}}' for state in ("succeeded", "failed")
+    )
+    before = count(succeeded), count(failed)
+    install_new(plugvisor, "counted")
+    assert install(plugvisor, b"no package", **WAIT).status_code == 422
+    assert (count(succeeded), count(failed)) == (before[0] + 1, before[1] + 1)
+    assert "plugvisor_operations_running 0.0" in plugvisor.get("/metrics").text
+
+
+def test_clients_are_answered_when_the_service_ends() -> None:
+    """One that is sending its package, and one that waits for its operation."""
+    with run_stack() as own, make_endless_package("unfinished") as package, ThreadPoolExecutor() as pool:
+        own.up()
+        waiting = pool.submit(install, own, package, wait="300")
+        wait_for(lambda: own.get("/operations").json()["operations"], "the operation to begin")
+        with connect(own) as client:
+            pid = own.service_pid
+            before = count_spooled(pid)
+            client.sendall(post(b"/plugins/install", b"Transfer-Encoding: chunked\r\n") + b"3\r\nabc\r\n")
+            wait_for(lambda: count_spooled(pid) > before, "the package to arrive")
+            own.ctl("restart", "plugvisor")
+            [answer] = parse(receive(client)[0])
+        assert (answer.status, answer.code) == (503, "interrupted")
+        response = waiting.result()
+        assert (response.status_code, response.json()["state"]) == (202, "running")
+        wait_for(own.is_ready, "the service")
+        assert wait_for_end(own, response.json()["id"])["state"] == "interrupted"
+        assert "Traceback" not in own.service_log
 
 
 def test_whether_plugins_can_be_installed(plugvisor: PlugvisorStack) -> None:

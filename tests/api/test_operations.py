@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from plugvisor.api.http.long_requests import LongRequests
 from plugvisor.api.parameters import decode_query
 from plugvisor.api.problems import make_problem
 from plugvisor.api.resources.installation.operations import answer_operation, list_operations
@@ -67,7 +68,8 @@ class FakeUnderWay:
 
 def make_request(*operations: Operation) -> Request[Any]:
     registry = SimpleNamespace(get=lambda _id: RUNNING, list_all=lambda: operations)
-    return Request({"type": "http", "state": {"installations": SimpleNamespace(registry=registry)}})
+    state = {"installations": SimpleNamespace(registry=registry), "long_requests": LongRequests()}
+    return Request({"type": "http", "state": state})
 
 
 def answer(

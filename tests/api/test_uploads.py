@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import pytest
 from plugvisor.api.http.limits import BODY_IDLE_SECONDS, REQUEST_SECONDS
 from plugvisor.manager.installation.uploads import MOST_UPLOADS
 
-from tests.helpers.processes import resident_megabytes
+from tests.helpers.processes import count_spooled, resident_megabytes
 from tests.helpers.raw_http import AUTHORIZED, connect, parse, post, receive, send, service_pid
 from tests.helpers.stack import PlugvisorStack, run_stack
 from tests.helpers.waiting import wait_for
@@ -61,15 +60,6 @@ def take(client: socket) -> Answer:
         assert chunk, data
         data += chunk
     return answers[0]
-
-
-def count_spooled(pid: int) -> int:
-    """How many packages the service has open."""
-    names = []
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            names.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-    return len([name for name in names if "/state/uploads/" in name])
 
 
 @contextlib.contextmanager

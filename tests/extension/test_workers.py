@@ -10,13 +10,15 @@ import signal
 import socket
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers.processes import is_alive, list_children
+from tests.helpers.packages import make_plugin_package
+from tests.helpers.processes import is_alive, list_children, read_command
 from tests.helpers.supervisord import make_supervisord
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
+from tests.helpers.wheels import write_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,10 +62,18 @@ class Client:
         self.socket.connect(str(self.path))
         self._file = self.socket.makefile("rb")
 
-    def ask(self, do: str, **parameters: object) -> dict[str, object]:
+    def ask(self, do: str, **parameters: object) -> dict[str, Any]:
         """The answer to a request."""
+        self.send(do, **parameters)
+        return self.read()
+
+    def send(self, do: str, **parameters: object) -> None:
+        """Send a request."""
         self.socket.sendall(json.dumps({"do": do, **parameters}).encode() + b"\n")
-        answer: dict[str, object] = json.loads(self._file.readline())
+
+    def read(self) -> dict[str, Any]:
+        """Read an answer."""
+        answer: dict[str, Any] = json.loads(self._file.readline())
         return answer
 
     def close(self) -> None:
@@ -173,6 +183,27 @@ def test_it_ends_with_supervisord(how: str) -> None:
         client.close()
         own.start()
         assert not client.path.exists()
+
+
+def test_what_a_worker_that_is_killed_has_started_is_ended(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write_source(source, "import signal; signal.signal(15, signal.SIG_IGN); subprocess.run(['sleep', '1000'])")
+    files = {"requirements.txt": "./built\n"}
+    files |= {f"built/{path.name}": path.read_text() for path in source.iterdir()}
+    package = tmp_path / "package"
+    package.write_bytes(make_plugin_package("echo", files=files))
+    with make_supervisord() as own:
+        own.start()
+        with connect(own) as client:
+            client.ask("open", install_dir=str(own.root / "installed"))
+            with package.open("rb") as file:
+                socket.send_fds(client.socket, [b'{"do": "unpack"}\n'], [file.fileno()])
+                staged = client.read()["ok"]["staged"]
+            client.ask("place", staged=staged, plugin_id="echo", version="1-0")
+            client.send("build", plugin_id="echo", version="1-0", python="", seconds=DEADLINE_SECONDS)
+            wait_for(lambda: any("sleep" in read_command(pid) for pid in own.find(".worker-1")), "the build")
+            os.kill(client.pid, signal.SIGKILL)
+            wait_for(lambda: not own.find(".worker-1"), "all of it to end")
 
 
 @pytest.mark.parametrize("what", ["processes", "files", "folder"])

@@ -203,10 +203,10 @@ def fuzz_response(data: bytes) -> None:
 def fuzz_package(data: bytes) -> None:
     """A package is refused in a sentence, or unpacked into its folder and nowhere else.
 
-    What is no zip is tried as a tar, whose compression would hide it from whoever mutates it.
+    What is no zip is tried as a tar: compressed, and with right checksums, which would hide it from whoever mutates it.
     """
     if not data.startswith(b"PK"):
-        data = gzip.compress(data, compresslevel=1)
+        data = gzip.compress(b"".join(map(fix_checksum, cut_blocks(data))), compresslevel=1)
     with tempfile.TemporaryDirectory(dir=find_folder()) as outside, tempfile.TemporaryFile() as package:
         folder = os.path.join(outside, "folder")
         os.mkdir(folder)
@@ -296,6 +296,20 @@ def get_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     atexit.register(loop.close)
     return loop
+
+
+def cut_blocks(data: bytes) -> Iterator[bytes]:
+    """The blocks of a tar."""
+    for start in range(0, len(data), 512):
+        yield data[start : start + 512]
+
+
+def fix_checksum(block: bytes) -> bytes:
+    """A block of a tar; if it is a header, with the checksum that it must have."""
+    if len(block) < 512 or block[257:262] != b"ustar":
+        return block
+    total = sum(block[:148]) + sum(block[156:]) + 8 * ord(" ")
+    return block[:148] + b"%06o\0 " % total + block[156:]
 
 
 def show_line(line: bytes) -> str:

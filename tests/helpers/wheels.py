@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import textwrap
 import zipfile
 from typing import TYPE_CHECKING
@@ -25,10 +26,8 @@ def get_requires_for_build_wheel(settings=None):
 """
 
 
-def write_wheel(
-    folder: Path, name: str, version: str, files: Mapping[str, bytes] | None = None, entry_points: str = ""
-) -> Path:
-    """Write a wheel whose module, `<name>.py`, has the version as `VERSION`, unless `files` says otherwise."""
+def make_wheel(name: str, version: str, files: Mapping[str, bytes] | None = None, entry_points: str = "") -> bytes:
+    """A wheel whose module, `<name>.py`, has the version as `VERSION`, unless `files` says otherwise."""
     info = f"{name}-{version}.dist-info"
     contents = dict(files or {f"{name}.py": f"VERSION = '{version}'\ndef main(): print(VERSION)\n".encode()})
     contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
@@ -37,11 +36,20 @@ def write_wheel(
         contents[f"{info}/entry_points.txt"] = f"[console_scripts]\n{entry_points}\n".encode()
     rows = [f"{path},sha256={_digest(content)},{len(content)}" for path, content in contents.items()]
     contents[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    wheel = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w") as archive:
         for path, content in contents.items():
             archive.writestr(path, content)
+    return output.getvalue()
+
+
+def write_wheel(
+    folder: Path, name: str, version: str, files: Mapping[str, bytes] | None = None, entry_points: str = ""
+) -> Path:
+    """Write a wheel into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    wheel.write_bytes(make_wheel(name, version, files, entry_points))
     return wheel
 
 
@@ -51,14 +59,21 @@ def unpack_wheel(wheel: Path, folder: Path) -> None:
         archive.extractall(folder)
 
 
-def write_source(folder: Path, code: str) -> None:
-    """Write a source tree whose build runs some code, and then fails."""
-    folder.mkdir(parents=True)
-    folder.joinpath("backend.py").write_text(BACKEND.format(code=textwrap.indent(textwrap.dedent(code), "    ")))
-    folder.joinpath("pyproject.toml").write_text(
+def make_source(code: str, prefix: str = "") -> dict[str, str]:
+    """The files of a source tree whose build runs some code, and then fails."""
+    project = (
         '[project]\nname = "built"\nversion = "1"\n'
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     )
+    backend = BACKEND.format(code=textwrap.indent(textwrap.dedent(code), "    "))
+    return {f"{prefix}backend.py": backend, f"{prefix}pyproject.toml": project}
+
+
+def write_source(folder: Path, code: str) -> None:
+    """Write a source tree whose build runs some code, and then fails."""
+    folder.mkdir(parents=True)
+    for name, text in make_source(code).items():
+        folder.joinpath(name).write_text(text)
 
 
 def _digest(content: bytes) -> str:

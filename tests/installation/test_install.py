@@ -371,7 +371,8 @@ def test_a_removal_during_an_update_has_its_turn_after_it(shared: PlugvisorStack
     wait_for(lambda: shared.get(f"/operations/{operation_id}").json()["phase"] == "start", "the start")
     response = shared.delete(f"/plugin/{name}", params={"wait": "0"})
     assert response.status_code == 202
-    assert shared.status(name)["status"] == "running"
+    shared.wait_for_status(name, "running")
+    assert shared.get(f"/operations/{response.json()['id']}").json()["percent"] == 0
     (shared.plugins_dir / name / "data" / "go").touch()
     assert wait_for_end(shared, operation_id)["state"] == "succeeded"
     assert wait_for_end(shared, response.json()["id"])["state"] == "succeeded"

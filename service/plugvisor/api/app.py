@@ -19,6 +19,7 @@ from plugvisor.api.endpoint import Endpoint
 from plugvisor.api.event_hub import EventHub
 from plugvisor.api.http.body_limit import BodyLimit
 from plugvisor.api.http.fast_paths import FastPaths
+from plugvisor.api.http.long_requests import LongRequests
 from plugvisor.api.http.static import make_page_routes
 from plugvisor.api.http.threads import DEFAULT_THREADS, start_thread_pool
 from plugvisor.api.problems import make_problem, respond_to_error
@@ -74,6 +75,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         views = Views(manager, engine)
         events = EventHub(manager, engine, views)
         log_streams = LogStreams()
+        long_requests = LongRequests()
         sampler = Sampler(partial(find_pids, manager, engine))
         traffic = Traffic()
         engine.client.on_call.append(traffic.count_call)
@@ -104,6 +106,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
             configurations=configurations,
             views=views,
             events=events,
+            long_requests=long_requests,
             logs=LogReader(manager, settings.log_dir),
             log_streams=log_streams,
             sampler=sampler,
@@ -111,7 +114,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
             gate=Gate(identities),
             sessions=Sessions(identities),
             routes=ROUTES,
-            endless=[events, log_streams, journal_streams],
+            endless=[events, log_streams, journal_streams, long_requests],
             webhooks=webhooks,
         )
         await webhooks.close()

@@ -151,8 +151,6 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/plugin/{plugin_id}/rollback", handler=versions.roll_back_plugin, answers=_OPERATED,
           role="admin", query=parameters.WaitQuery,
           errors=(PluginNotFound, errors.NoPreviousVersion, *_OPERATION_ERRORS)),
-    Route(method="DELETE", path="/plugin/{plugin_id}", handler=versions.uninstall_plugin, answers=_OPERATED,
-          role="admin", query=queries.UninstallQuery, errors=(PluginNotFound, *_OPERATION_ERRORS)),
     Route(method="GET", path="/plugin/{plugin_id}/versions", handler=versions.list_versions, answers=_json(Versions),
           role="admin", errors=(PluginNotFound, errors.NotInstalled)),
     Route(method="GET", path="/plugin/{plugin_id}/config", handler=config.show_config, answers=_json(Config),
@@ -198,6 +196,9 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/plugin/metrics/{plugin_id}/history", handler=metrics.list_usage_history,
           answers=_json(usage.UsageHistory), role="viewer", query=parameters.HistoryQuery,
           errors=(*_FOUND, InvalidRequest)),
+    # after those of one part: a plugin may be named as that is, and `Allow` is about the first path that matches
+    Route(method="DELETE", path="/plugin/{plugin_id}", handler=versions.uninstall_plugin, answers=_OPERATED,
+          role="admin", query=queries.UninstallQuery, errors=(PluginNotFound, *_OPERATION_ERRORS)),
     Route(method="GET", path="/journal", handler=pages.list_entries, answers=_json(journal.Journal),
           role="viewer", query=parameters.JournalQuery, errors=(InvalidRequest, errors.StoreUnavailable)),
     Route(method="GET", path="/journal/stream", handler=journal_streams.stream_entries, answers=_ENTRIES,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plugvisor.api.auth.sessions import Sessions
     from plugvisor.api.endpoint import Route
     from plugvisor.api.event_hub import EventHub
+    from plugvisor.api.http.long_requests import LongRequests
     from plugvisor.api.resources.journal.streams import JournalStreams
     from plugvisor.api.resources.logs.files import LogReader
     from plugvisor.api.resources.logs.streams import LogStreams
@@ -52,6 +53,7 @@ class State(TypedDict):
     configurations: Configurations
     views: Views
     events: EventHub
+    long_requests: LongRequests
     logs: LogReader
     log_streams: LogStreams
     sampler: Sampler

@@ -121,6 +121,8 @@ class Worker:
                 is_cancelled=self._is_cancelled,
             )
         except BuildRefused as error:
+            if self._is_cancelled():
+                raise Interrupted from error
             raise Refused("build_failed", str(error), log=error.log) from error
         self._folder.seal(plugin_id, version)
         return {"environment": built.environment, "python": built.python}
@@ -153,7 +155,9 @@ class Worker:
         return {}
 
     def tidy(self) -> dict[str, Any]:
-        """See `recover`."""
+        """See `recover`; another worker may be about to end."""
+        if not self._folder.staging.wait_alone():
+            raise Refused("failed", "an earlier worker of the install folder has not ended yet")
         return {"plugins": recover(self._folder, self._connection.say)}
 
     def _is_cancelled(self) -> bool:

@@ -84,7 +84,7 @@ def build(
 
 def _make_cache(cache: str) -> None:
     try:
-        os.makedirs(cache, exist_ok=True)
+        os.makedirs(cache, 0o700, exist_ok=True)  # everyone can write the locks that uv keeps in it
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise

@@ -50,7 +50,7 @@ def unpack(package: int, folder: str, report: Report | None = None) -> Summary:
     Args:
         package: the descriptor of a regular file.
         folder: exists, and is empty.
-        report: is called with how much has been read, in percent, whenever that changes; what it raises is passed on.
+        report: is called now and then with how much has been read, in percent; what it raises is passed on.
 
     Raises:
         PackageRefused
@@ -69,13 +69,16 @@ def _read(package: int, writer: Writer | None, report: Report | None) -> Summary
     with open(package, "rb", closefd=False) as file:
         archive_bytes = os.fstat(package).st_size
         unpacking = _Unpacking(find_size_limit(archive_bytes), writer)
-        percent = 0
         for entry, pieces in _choose_reader(file, archive_bytes):
-            unpacking.take(entry, pieces)
-            if report and (reached := 100 * file.tell() // archive_bytes) > percent:
-                percent = reached
-                report(percent)
+            unpacking.take(entry, _watch(pieces, file, archive_bytes, report) if report else pieces)
         return unpacking.finish()
+
+
+def _watch(pieces: Pieces, file: BinaryIO, archive_bytes: int, report: Report) -> Pieces:
+    """Report the progress through the archive behind each piece of a file."""
+    for piece in pieces:
+        yield piece
+        report(100 * file.tell() // archive_bytes)
 
 
 def _choose_reader(file: BinaryIO, archive_bytes: int) -> Reader:

@@ -24,6 +24,7 @@ for title, (one, two) in {
     "case": ("main.py", "MAIN.py"),
     "case of a folder": ("folder/x", "Folder/y"),
     "composition": ("caf\u00e9", "cafe\u0301"),
+    "order of composition": ("\u03b1\u0345\u0301", "\u0391\u0301\u0345"),
     "sharp s": ("straße", "STRASSE"),
     "Kelvin sign": ("k", "\u212a"),
     "long s": ("s", "\u017f"),

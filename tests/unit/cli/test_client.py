@@ -16,17 +16,9 @@ from plugvisor.settings import Settings
 from tests.helpers.scripted_server import ScriptedServer, make_problem, run_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 CREDENTIAL = Credential("pv_a-token-for-tests", "PLUGVISOR_TOKEN")
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    made = ScriptedServer()
-    with run_server(made):
-        yield made
 
 
 # -- requests and answers

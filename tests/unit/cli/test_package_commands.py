@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -17,11 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from plugvisor.cli.main import main
 
-from tests.helpers.scripted_server import Request, ScriptedServer, make_problem, run_server
+from tests.helpers.scripted_server import Request, ScriptedServer, make_problem
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 ZIP = b"PK\x03\x04 the rest of it"
@@ -31,15 +31,6 @@ BEGUN = {
 }  # fmt: skip
 DONE = {**BEGUN, "plugin_id": "echo", "version": "1.1.0", "state": "succeeded", "phase": "swap", "percent": 100}
 LISTED = {"id": "echo", "status": "running", "depends_on": []}
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
-    made = ScriptedServer()
-    monkeypatch.setenv("PLUGVISOR_PORT", str(made.server_address[1]))
-    monkeypatch.setenv("PLUGVISOR_TOKEN", "pv_a-token-for-tests")
-    with run_server(made):
-        yield made
 
 
 @pytest.fixture
@@ -167,6 +158,33 @@ def test_a_failed_start_shows_the_last_lines(
         "  KeyError\\x1b",
         "plugvisor: it ended at once",
     ]
+
+
+def test_what_a_terminal_shows(server: ScriptedServer, package: Path) -> None:
+    """What the operation is at stands below its lines, and is gone at the end."""
+    building = {"state": "running", "phase": "environment", "percent": 30}
+    server.answers = [
+        (202, encode(BEGUN)), make_operation("one", **building), make_operation("one", **building),
+        make_operation("one", "two"),
+    ]  # fmt: skip
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "plugvisor", "install", str(package)]
+    with os.fdopen(controller, "rb", buffering=0) as output:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, timeout=DEADLINE_SECONDS,
+            check=False,
+        )  # fmt: skip
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while part := output.read(65536):
+                shown += part
+    assert done.returncode == 0
+    lines = shown.decode().replace("\r\n", "\n").split("\n")
+    assert lines[0].startswith("\recho 1.1.0.zip: 100 % sent")
+    assert lines[1:] == [
+        "\r\x1b[K  one", " 30 %  environment\r\x1b[K 30 %  environment\r\x1b[K  two", "",
+    ]  # fmt: skip
 
 
 def test_lines_that_the_service_has_dropped(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 from typing import TYPE_CHECKING
 
 import pytest
-from plugvisor.installer.folder import install_folder
 from plugvisor.installer.folder.install_folder import InstallFolder
 from plugvisor.installer.folder.recovery import recover
 
@@ -31,12 +29,7 @@ if TYPE_CHECKING:
 
 GONE = Contents(is_there=False)
 
-
-@pytest.fixture(autouse=True)
-def nothing_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing waits for the disk, which would take most of the time."""
-    monkeypatch.setattr(install_folder, "store", lambda _folder: None)
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+pytestmark = pytest.mark.usefixtures("nothing_is_stored")
 
 
 def install(folder: InstallFolder, number: int = 1) -> None:

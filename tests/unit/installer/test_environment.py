@@ -12,7 +12,6 @@ import stat
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,11 +20,13 @@ from plugvisor.installer.environment import BuildRefused, Built, build
 
 from tests.helpers.disks import mount_tmpfs, needs_mounts
 from tests.helpers.ports import find_free_port
+from tests.helpers.processes import is_alive
 from tests.helpers.waiting import wait_for
 from tests.helpers.wheels import write_source, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 
@@ -86,13 +87,6 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
 def run_in(version: Path, code: str) -> str:
     command = [version / ".venv/bin/python", "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def is_alive(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    return False
 
 
 # -- what is made
@@ -277,6 +271,12 @@ def test_what_a_failing_build_has_printed_is_in_the_log(builder: Builder) -> Non
     assert line.startswith("         cannot find libfoo xxx")
     assert len(line) == build_output.LINE_CHARACTERS
     assert any("no wheel" in line for line in refused.log)
+
+
+def test_an_editable_requirement_is_built_like_any_other(builder: Builder) -> None:
+    version = builder.write_version("plugin", "-e ./built")
+    write_source(version / "built", "print('this is a wheel')")
+    assert any("this is a wheel" in line for line in builder.refuse(version).log)
 
 
 def test_of_a_flood_the_first_and_last_lines_are_kept(builder: Builder) -> None:

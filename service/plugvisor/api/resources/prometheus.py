@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from plugvisor.api.auth.gate import Gate
     from plugvisor.api.state import State
     from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.manager.installation.registry import Registry
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.webhooks.webhooks import Webhooks
@@ -49,6 +50,7 @@ async def make_metrics(state: State) -> Response:
     metrics = [*describe_traffic(state["traffic"]), describe_failures(state["gate"])]
     metrics += describe_store(state["store"], state["recorder"])
     metrics += describe_webhooks(state["webhooks"])
+    metrics += describe_operations(state["installations"].registry)
     try:
         processes, sample = state["engine"].read(), await state["sampler"].read()
     except SupervisorUnavailable:
@@ -214,6 +216,19 @@ def describe_webhooks(webhooks: Webhooks) -> list[Metric]:
         failed.add_metric(labels, queue.failed)
         dropped.add_metric(labels, queue.dropped)
     return [queued, sent, failed, dropped] if webhooks.queues else []
+
+
+def describe_operations(registry: Registry) -> list[Metric]:
+    """The metrics of installation."""
+    running = sum(operation.state == "running" for operation in registry.list_all())
+    ended = CounterMetricFamily(
+        "plugvisor_operations",
+        "Installations, updates, rollbacks and removals that have ended.",
+        labels=["verb", "state"],
+    )
+    for labels, count in registry.ended.items():
+        ended.add_metric(labels, count)
+    return [GaugeMetricFamily("plugvisor_operations_running", "Operations that are under way.", running), ended]
 
 
 def _add_histogram(family: HistogramMetricFamily, labels: tuple[str, ...], parts: list[Durations]) -> None:

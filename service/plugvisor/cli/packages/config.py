@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,15 +55,16 @@ def run_set(arguments: argparse.Namespace) -> int:
 def run_edit(arguments: argparse.Namespace) -> int:
     """Have an editor change a manifest; nobody's change is overwritten, and no text is lost."""
     client = Client.from_env(os.environ)
-    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    editor = _find_editor()
     before = client.read_text(_path_of(arguments.plugin_id))
     folder = Path(tempfile.mkdtemp(prefix="plugvisor-"))  # which nobody else can enter: there may be secrets in it
     file = folder / "plugin.toml"
     file.write_bytes(before.content)
     while True:
         try:
-            status = subprocess.run([*editor, str(file)], check=False).returncode
+            status = _run_editor([*editor, str(file)])
         except OSError as error:
+            shutil.rmtree(folder)
             raise ConfigurationError(f"cannot run the editor {editor[0]!r}: {error.strerror}; set EDITOR") from error
         text = file.read_bytes()
         if status != 0 or text == before.content:
@@ -80,6 +82,24 @@ def run_edit(arguments: argparse.Namespace) -> int:
         shutil.rmtree(folder)
         _report(client, arguments, written)
         return 0
+
+
+def _find_editor() -> list[str]:
+    """The words of `$VISUAL` or `$EDITOR`."""
+    name = "VISUAL" if os.environ.get("VISUAL") else "EDITOR"
+    try:
+        return shlex.split(os.environ.get(name, "")) or ["vi"]
+    except ValueError as error:
+        raise ConfigurationError(f"cannot use {name}: a quotation mark in it is not closed") from error
+
+
+def _run_editor(command: list[str]) -> int:
+    """Run an editor, whose affair Ctrl-C is; returns its exit status."""
+    handler = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(command, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _path_of(plugin_id: str) -> str:

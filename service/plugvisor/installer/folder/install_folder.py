@@ -10,7 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 
-from plugvisor.installer.folder.plugin_folder import BY_HAND, has_version, open_plugin, open_version, read_current
+from plugvisor.installer.folder.plugin_folder import (
+    BY_HAND,
+    check_id,
+    check_version,
+    has_version,
+    open_plugin,
+    open_version,
+    read_current,
+)
 from plugvisor.installer.folder.records import BEFORE, VERSION, Record, list_versions, read_record, write_record
 from plugvisor.installer.folder.staging import Note, Staging
 from plugvisor.installer.folder.trees import exists, is_folder, make_name, make_read_only, open_folder, store
@@ -56,6 +64,8 @@ class InstallFolder:
         Raises:
             Refused: the plugin's folder was put there by somebody else.
         """
+        check_id(plugin_id)
+        check_version(version)
         self.forget_placed(plugin_id, of_all=True)
         if exists(plugin_id, self.root):
             self._check_placeable(plugin_id, version)
@@ -149,6 +159,7 @@ class InstallFolder:
 
     def remove(self, plugin_id: str, record: Record, *, purge: bool) -> None:
         """Remove what is current and every version, or with `purge` the whole folder; it may be gone already."""
+        check_id(plugin_id)
         if not exists(plugin_id, self.root):
             return
         with open_plugin(plugin_id, self.root) as plugin:

@@ -24,11 +24,22 @@ _KINDS = {VERSIONS: stat.S_IFDIR, DATA: stat.S_IFDIR, CURRENT: stat.S_IFLNK, REC
 _LONGEST_NAME = 100
 
 
+def check_id(plugin_id: str) -> None:
+    """Raise `ValueError` if this is no plugin's id."""
+    if not PLUGIN_ID.fullmatch(plugin_id):
+        raise ValueError("this is no plugin's id")
+
+
+def check_version(version: str) -> None:
+    """Raise `ValueError` if this is no name of a version's folder."""
+    if not VERSION.fullmatch(version):
+        raise ValueError("this is no name of a version's folder")
+
+
 @contextlib.contextmanager
 def open_plugin(plugin_id: str, root: int) -> Iterator[int]:
     """A descriptor of a plugin's folder, which holds nothing but what an installation makes; raises `Refused`."""
-    if not PLUGIN_ID.fullmatch(plugin_id):
-        raise ValueError("this is no plugin's id")
+    check_id(plugin_id)
     with contextlib.ExitStack() as stack:
         try:
             plugin = stack.enter_context(open_folder(plugin_id, root))
@@ -47,8 +58,7 @@ def open_plugin(plugin_id: str, root: int) -> Iterator[int]:
 @contextlib.contextmanager
 def open_version(version: str, plugin: int) -> Iterator[int]:
     """A descriptor of a version's folder; raises `Refused`."""
-    if not VERSION.fullmatch(version):
-        raise ValueError("this is no name of a version's folder")
+    check_version(version)
     with contextlib.ExitStack() as stack:
         try:
             versions = stack.enter_context(open_folder(VERSIONS, plugin))

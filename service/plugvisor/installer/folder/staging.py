@@ -7,7 +7,9 @@ folder named `<plugin>@<version>`: what a worker that was killed has placed is f
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.installer.folder.records import PLUGIN_ID, VERSION
@@ -17,6 +19,8 @@ from plugvisor.layout import STAGING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+OTHERS_SECONDS = 5.0
+POLL_SECONDS = 0.02
 _SEPARATOR = "@"
 
 
@@ -44,8 +48,19 @@ class Staging:
         if not is_folder(STAGING, root):
             os.mkdir(STAGING, 0o700, dir_fd=root)
         self.descriptor = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+        fcntl.flock(self.descriptor, fcntl.LOCK_SH)  # until this process ends
         self._session = make_name()
         self._has_session = False
+
+    def wait_alone(self) -> bool:
+        """Wait a while until every other worker has ended, as after a crash of the service; returns whether it has."""
+        deadline = time.monotonic() + OTHERS_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            time.sleep(POLL_SECONDS)
+        return False
 
     def make_folder(self) -> tuple[str, str]:
         """Make an empty folder; returns its name, and its path in the install folder."""

@@ -78,9 +78,14 @@ class LiveOperation:
         return self._fields["plugin_id"] or ""
 
     @property
+    def state(self) -> str:
+        """Whether it is under way, or how it has ended."""
+        return str(self._fields["state"])
+
+    @property
     def is_running(self) -> bool:
         """Whether it has not ended."""
-        return bool(self._fields["state"] == "running")
+        return self.state == "running"
 
     @property
     def milliseconds(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ class Registry:
         """Called with the id of an operation that has changed: at most four times a second for each, and at its end."""
         self.on_interrupted: list[Callable[[LiveOperation], object]] = []
         """Called with each operation that an earlier run of the service has not ended."""
+        self.ended: Counter[tuple[str, str]] = Counter()
+        """How many operations have ended since the service began, by verb and state."""
         self._store = store
         self._make_problem = make_problem
         self._operations: dict[str, LiveOperation] = {}
@@ -235,6 +238,7 @@ class Registry:
             callback(operation)
 
     def _finish(self, operation: LiveOperation) -> None:
+        self.ended[operation.verb, operation.state] += 1
         self._forget_oldest()
         self.save_later(operation)
 

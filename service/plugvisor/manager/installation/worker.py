@@ -167,7 +167,7 @@ class Worker:
             # nothing waits to be written: the worker has answered, and so read, what came before
             socket.send_fds(self._connection, [_encode("unpack", {})], [descriptor])
             unpacked = await self._read_answer(_Unpacked)
-            manifest = base64.b64decode(unpacked.manifest)
+            manifest = base64.b64decode(unpacked.manifest, validate=True)
         return Unpacked(unpacked.staged, manifest, unpacked.entries, unpacked.size_bytes)
 
     async def place(self, staged: str, plugin_id: str, version: str) -> None:
@@ -246,8 +246,8 @@ class Worker:
                 return msgspec.json.decode(answer.ok, type=kind)
             if answer.line is not None and on_line is not None:
                 on_line(answer.line)
-            elif answer.line is not None:
-                logger.warning("the worker of the install folder says: %r", answer.line[:LONGEST_LOGGED])
+            elif answer.line is not None and count < MOST_LOG_LINES:
+                logger.warning("the worker of the install folder says: %s", ascii(answer.line)[:LONGEST_LOGGED])
             count += 1
             if count % LINES_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -265,7 +265,7 @@ def _translate(error: _Error) -> PlugvisorError:
         case "build_failed":
             return BuildFailed(message, error.log[-MOST_LOG_LINES:])
         case "failed":
-            for line in error.log:
+            for line in error.log[-MOST_LOG_LINES:]:
                 logger.error("the worker of the install folder has failed: %s", ascii(line)[:LONGEST_LOGGED])
             return OperationInterrupted(message)
     return _ERRORS.get(error.code, OperationInterrupted)(message)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from plugvisor.api.operation_notes import hide_tokens
 from plugvisor.api.resources.installation.operations import answer_operation
 from plugvisor.api.state import get_identity
-from plugvisor.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from plugvisor.errors import BodyTooLarge, InvalidRequest, OperationInterrupted, UnsupportedMediaType
 from plugvisor.manager.installation.installations import InstallOptions
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from plugvisor.api.resources.installation.queries import InstallQuery
     from plugvisor.api.state import State
+    from plugvisor.manager.installation.uploads import Upload
 
 PACKAGE_TYPES = (
     "application/zip",
@@ -38,19 +39,27 @@ async def install_plugin(request: Request[State], query: InstallQuery) -> Respon
     _check_head(request.headers, installations.uploads.most_bytes)
     await installations.check_ready()
     async with await installations.uploads.begin() as upload:
-        is_empty = True
-        async for part in request.stream():
-            if part:
-                is_empty = False
-                await upload.write(part)
-        if is_empty:
-            raise InvalidRequest("the body must be a package, and it is empty")
+        await _receive(request, upload)
         # it may have taken its time, and the token may have been removed meanwhile
         request.state["gate"].check_again(identity)
         package = await upload.finish(source, sha256)
     options = InstallOptions(start=query.start, replace=query.replace, plugin_id=query.plugin_id)
     under_way = await installations.install(package, options, identity.name)
     return await answer_operation(request, under_way, query.wait_seconds or 0.0, HTTPStatus.CREATED)
+
+
+async def _receive(request: Request[State], upload: Upload) -> None:
+    is_empty = True
+    try:
+        async with request.state["long_requests"].until_shutdown():
+            async for part in request.stream():
+                if part:
+                    is_empty = False
+                    await upload.write(part)
+    except TimeoutError:
+        raise OperationInterrupted("the service is about to end; send the package again") from None
+    if is_empty:
+        raise InvalidRequest("the body must be a package, and it is empty")
 
 
 def _check_head(headers: Headers, most_bytes: int) -> None:

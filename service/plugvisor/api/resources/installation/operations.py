@@ -50,7 +50,10 @@ async def answer_operation(
     operation_id, registry = under_way.operation_id, request.state["installations"].registry
     request.scope["log_note"] = f"operation {operation_id}"
     try:
-        operation = await under_way.wait(wait_seconds)
+        async with request.state["long_requests"].until_shutdown():
+            operation = await under_way.wait(wait_seconds)
+    except TimeoutError:  # it goes on while the service ends, or is recovered from when it is back
+        operation = None
     except PlugvisorError as error:
         error.operation_id = operation_id
         error.plugin_id = request.scope["plugin_id"] = registry.get(operation_id).plugin_id or ""

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from plugvisor.errors import PlugvisorError, SupervisorUnavailable
+from plugvisor.errors import (
+    NotInstalled,
+    PluginsUnreadable,
+    PlugvisorError,
+    StartFailed,
+    StopTimeout,
+    SupervisorUnavailable,
+)
+from plugvisor.manager.installation.records import find_record
 from plugvisor.models.stored.journal import Facts, NewEntry
 
 if TYPE_CHECKING:
@@ -24,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
 """The pause before a recovery that has failed is tried again."""
+_OF_ONE_PLUGIN = (PluginsUnreadable, StartFailed, StopTimeout)
+"""What keeps one plugin from being refreshed, and must not keep the others from being recovered."""
 
 
 class Recovery:
@@ -79,6 +89,7 @@ class Recovery:
                 if not is_tidy:
                     tidied, is_tidy = await self._tidy(), True
                 await self._catch_up(tidied)
+                await self._prune(each.plugin_id for each in tidied if each.went_back)
             except Exception as error:
                 if str(error) != reported:
                     reported = str(error)
@@ -105,7 +116,10 @@ class Recovery:
         listed = [name for name, plugin in manager.catalog.items() if plugin.folder is None]
         concerned = {*listed, *(each.plugin_id for each in tidied)}
         if concerned:
-            await manager.refresh(concerned.__contains__)
+            try:
+                await manager.refresh(concerned.__contains__)
+            except _OF_ONE_PLUGIN as error:
+                logger.error("%s", error)
         for plugin_id in await self._list_outdated():
             try:
                 replaced = await manager.replacements.replace("recover", plugin_id, _do_nothing)
@@ -116,6 +130,16 @@ class Recovery:
             except PlugvisorError as error:
                 logger.error("%s", error)
                 self._note(plugin_id, "start_failed", str(error))
+
+    async def _prune(self, plugin_ids: Iterable[str]) -> None:
+        """Remove the versions that were gone back from: nothing runs from them any more."""
+        for plugin_id in plugin_ids:
+            try:
+                record = await asyncio.to_thread(find_record, self._site.install_dir, plugin_id)
+                async with self._site.workers.open() as worker:
+                    await worker.prune(plugin_id, list(record.versions))
+            except NotInstalled as error:  # somebody has put something else in its place
+                logger.error("cannot remove a version of %r: %s", plugin_id, error)
 
     async def _list_outdated(self) -> list[str]:
         """The installed plugins whose process was launched, or would be, from another version than the current one."""
