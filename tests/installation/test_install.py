@@ -188,6 +188,15 @@ def test_two_clients_install_the_same_id_at_once(shared: PlugvisorStack, name: s
     assert [response.status_code for response in responses] == [201, 201]
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_several_clients_install_the_same_package_at_once(shared: PlugvisorStack, name: str, replace: bool) -> None:
+    package = make_plugin_package(name, runtime=QUICK)
+    with ThreadPoolExecutor(4) as pool:
+        operations = list(pool.map(lambda _: installed(shared, package, replace=replace), range(4)))
+    assert sorted(operation.get("unchanged", False) for operation in operations) == [False, True, True, True]
+    assert len(list_folders(shared.plugins_dir, name)) == 1
+
+
 # -- update
 
 

@@ -1,4 +1,4 @@
-"""The operations of installation: what is under way, what was done, and who is told."""
+"""The operations of installation: those under way and those that have ended, kept in memory and stored."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ async def outlast_silence(action: Callable[[], Awaitable[T]]) -> T:
 
 
 def find_obstacle(folder: Path, users: Users | None) -> str:
-    """Why plugins cannot be installed in a folder, for a person; empty if they can, as far as is known. This blocks."""
+    """Why plugins cannot be installed in a folder, for a person; empty if nothing is known. This blocks."""
     try:
         status = os.stat(folder)
         is_read_only = bool(os.statvfs(folder).f_flag & os.ST_RDONLY)

@@ -34,7 +34,7 @@ def make_recovery(manager: Manager, engine: FakeEngine, folder: Path) -> Recover
     return Recovery(site, cast("Recorder", SimpleNamespace(note=lambda _: None)))
 
 
-def test_where_nothing_was_installed_nothing_is_done(tmp_path: Path) -> None:
+def test_nothing_is_done_if_nothing_was_installed(tmp_path: Path) -> None:
     """Not even to a plugin whose folder is gone, which waits for a refresh; and no worker is started."""
 
     async def scenario() -> None:

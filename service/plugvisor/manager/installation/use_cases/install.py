@@ -117,6 +117,8 @@ class Install:
                     if has_turn or self._site.is_free(manifest.id):
                         if not has_turn:
                             await turn.enter_async_context(self._site.turn(manifest.id))
+                        if await self._reuse_of(manifest.id):  # another operation has just installed it
+                            return
                         change = await self._put_in(worker, unpacked, manifest)
                         break
                 # others may build meanwhile

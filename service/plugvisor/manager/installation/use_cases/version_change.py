@@ -85,7 +85,7 @@ class VersionChange:
         """Swap, and restart the plugin if it runs; `finish` is due then, for which the worker is not needed.
 
         Raises:
-            PlugvisorError: what was current is current again, as far as the message does not say otherwise.
+            PlugvisorError: what was current is current again, unless the message says otherwise.
         """
         self._mark = await asyncio.to_thread(mark_end, self._log)
 
