@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ sys.path.insert(0, str(ROOT))
 
 from playwright.sync_api import expect, sync_playwright  # noqa: E402 - the project's folder comes first
 
+from tests.helpers.installation import install, installed  # noqa: E402
+from tests.helpers.packages import make_plugin_package  # noqa: E402
 from tests.helpers.page import find_row, launch_chromium  # noqa: E402
 from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack  # noqa: E402
 
@@ -69,6 +72,28 @@ def open_page(browser: Browser, url: str, language: str, theme: str, size: tuple
     return page
 
 
+def show_installation(plugvisor: PlugvisorStack, browser: Browser, folder: Path) -> None:
+    """Take the screenshots of an update that fails, and of a manifest with an error."""
+    runtime = "auto_start = false\nsupervisor.startsecs = 1\nsupervisor.startretries = 0"
+    installed(plugvisor, make_plugin_package("importer", WORKER, version="1.0.0", runtime=runtime), start=True)
+    page = open_page(browser, plugvisor.url, "en-GB", "light", (1200, 900))
+    page.goto(f"{plugvisor.url}/#/plugin/importer")
+    expect(page.locator(".versions li")).to_have_count(1)
+    failing = 'print("reading settings.toml", flush=True)\nraise SystemExit("settings.toml: no [source]")\n'
+    install(plugvisor, make_plugin_package("importer", failing, version="1.1.0", runtime=runtime), replace=True)
+    expect(page.locator(".operation details pre")).to_contain_text("settings.toml")
+    page.screenshot(path=folder / "update.png", clip={"x": 0, "y": 0, "width": 1200, "height": 620})
+    page.get_by_role("button", name="Edit plugin.toml…").click()
+    area = page.get_by_role("textbox", name="plugin.toml")
+    expect(area).to_have_value(re.compile("startretries"))
+    area.fill(area.input_value().replace("startretries = 0", "startretries = = 3"))
+    page.get_by_role("button", name="Review changes").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".band")).to_be_visible()
+    page.get_by_role("dialog").screenshot(path=folder / "editor.png")
+    plugvisor.delete("/plugin/importer?purge=true&wait=20")
+
+
 def main() -> None:
     """Take every screenshot."""
     folder = Path(os.environ.get("PLUGVISOR_SCREENSHOTS_DIR", ROOT / "docs" / "images"))
@@ -110,6 +135,7 @@ def main() -> None:
         phone = open_page(browser, plugvisor.url, "zh-CN", "light", (390, 780))
         expect(find_row(phone, "catalog").locator(".figure").first).to_contain_text("%")
         phone.screenshot(path=folder / "phone.png")
+        show_installation(plugvisor, browser, folder)
         browser.close()
 
 

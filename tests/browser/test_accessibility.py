@@ -8,7 +8,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.helpers.accessibility import check_accessibility
+from tests.helpers.fake_installation import FakeInstallation, make_version
 from tests.helpers.page import ALL_PAIRS, Appearance, find_row
+from tests.helpers.page_events import PageEvents, make_item
 from tests.helpers.stack import ADMIN_CODE
 
 if TYPE_CHECKING:
@@ -90,3 +92,47 @@ def test_the_widest_header_in_the_narrowest_window(
     for button in page.locator("#top button").all():
         expect(button).to_be_in_viewport(ratio=1)
     check_accessibility(page)
+
+
+@pytest.mark.parametrize(
+    "appearance", [*ALL_PAIRS, Appearance("en", width=320), Appearance("zh", "dark", 320)], ids=str
+)
+def test_what_only_an_admin_sees(stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance) -> None:
+    page = open_page("about:blank", appearance)
+    events = PageEvents(page)
+    fake = FakeInstallation(page, events)
+    version = make_version("1.3.0", current=True, environment=True, python="3.11.2", source="x" * 200)
+    fake.versions = {"installed": True, "versions": [version, make_version("1.2.0", previous=True)]}
+    fake.text = "[plugin]\n" + "x" * 500 + "\n"
+    running = fake.begin("update", phase="environment", percent=40, version="1.3.0", previous_version="1.2.0")
+    fake.begin("install", None, by="x" * 64)
+    page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+    events.show(make_item("demo", name="x" * 64))
+    expect(page.locator(".operation")).to_have_count(2)
+    check_accessibility(page)
+    log = ["Traceback", "x" * 300]
+    problem = {"status": 500, "code": "start_failed", "detail": "x" * 300, "rolled_back": True, "log": log}
+    fake.advance(running, "x" * 300, state="failed", problem=problem | {"entry": "x" * 300})
+    expect(page.locator(".operation details")).to_be_visible()
+    page.get_by_role("button", name=appearance.text("showLog")).click()
+    check_accessibility(page)
+    page.evaluate("location.hash = '#/plugin/demo'")
+    card = page.locator(".installed")
+    expect(card.locator("li")).to_have_count(2)
+    check_accessibility(page)
+    for name in ("updatePackage", "rollBack", "removePlugin"):
+        card.get_by_role("button", name=appearance.text(name)).click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        check_accessibility(page)
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+    card.get_by_role("button", name=appearance.text("editManifest")).click()
+    area = page.get_by_role("textbox", name="plugin.toml")
+    expect(area).to_have_value(fake.text)
+    check_accessibility(page)
+    area.fill(fake.text.replace("x", "y"))
+    page.get_by_role("button", name=appearance.text("review")).click()
+    expect(page.locator(".diff")).to_be_focused()
+    check_accessibility(page)
+    for button in page.locator("dialog .buttons button").all():
+        expect(button).to_be_in_viewport(ratio=1)

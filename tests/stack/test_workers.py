@@ -101,4 +101,5 @@ def test_a_worker_that_cannot_be_started_changes_nothing(plugvisor: PlugvisorSta
         response = install(plugvisor, "2.0.0")
     assert response.status_code == 503, response.text
     assert response.json()["code"] == "interrupted"
+    assert response.json()["detail"].endswith("the process that installs cannot be started: too many workers")
     assert sorted(path.name for path in folder.rglob("*")) == before

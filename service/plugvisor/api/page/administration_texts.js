@@ -1,11 +1,6 @@
 // The texts of what only admins can do; see i18n.js.
 
 export const TEXTS = `
-install||安装
-update||更新
-rollback|Roll back|回滚
-uninstall|Remove|移除
-configure||配置
 operations||操作
 aPlugin|a plugin|插件
 running_install|Installing {0}|正在安装 {0}

@@ -100,6 +100,11 @@ kind||类别
 add||添加
 remove||移除
 rotate||更换
+install||安装
+update||更新
+rollback|Roll back|回滚
+uninstall|Remove|移除
+configure||配置
 store||存储
 it_started|started|已启动
 it_stopped|stopped|已停止

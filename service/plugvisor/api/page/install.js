@@ -71,8 +71,12 @@ class InstallDialog {
     if (on && file) this.choose(file);
   }
 
+  /** Shows the dialog until it is closed. */
   async run() {
+    const stop = new AbortController();
+    addEventListener("beforeunload", (event) => this.#upload && event.preventDefault(), { signal: stop.signal });
     await show(this.#dialog);
+    stop.abort();
     this.#upload?.abort();
   }
 

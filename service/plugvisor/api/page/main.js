@@ -153,7 +153,7 @@ function translate() {
 
 addEventListener("hashchange", open);
 addEventListener("keydown", (event) => {
-  if (event.key !== "/" || document.activeElement.matches("input, select") || !view.search) return;
+  if (event.key !== "/" || document.activeElement.matches("input, select, textarea") || !view.search) return;
   event.preventDefault();
   view.search.focus();
 });

@@ -69,6 +69,7 @@ export class Operations extends EventTarget {
     if (own) card.own = own;
     const hadEnded = card.hasEnded;
     card.take(operation);
+    if (own && !card.hasEnded) announce(card.title);
     if (card.hasEnded && !hadEnded) {
       announce(card.title);
       if (!card.own && operation.state === "succeeded") setTimeout(() => this.#remove(operation.id), SUCCESS_MS);

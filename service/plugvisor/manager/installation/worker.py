@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from plugvisor.models.installation.record import Record
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LARGEST_LINE_BYTES = 1024 * 1024
-T = TypeVar("T")
 CONNECTION_SECONDS = 10.0
 """How long the worker may take to start and to end, beside what it does."""
 LONGEST_MESSAGE = 2_000
