@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.helpers.installation import install as begin
+from tests.helpers.installation import installed
 from tests.helpers.installed import install, make_current, place_version
+from tests.helpers.packages import make_package
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.stack import ADMIN_CODE, QUICK
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
+from tests.helpers.wheels import make_wheel
 from tests.stack.test_emptied_run_folder import use_two_users
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.helpers.packages import Files
     from tests.helpers.stack import PlugvisorStack
 
 PROBE = f"""\
@@ -71,6 +76,47 @@ def test_its_environment_comes_first(shared: PlugvisorStack, what: str) -> None:
         "one", str(environment), str(version), str(data), str(environment), str(environment / "bin" / "python"),
     ]  # fmt: skip
     wait_for((data / "checked").exists, "the command of its check, run with the environment")
+
+
+def make_tool_package(plugin_id: str, command: str, *, python: str = "", requires: bool = True) -> bytes:
+    """A package whose wheel has the command `only-there`."""
+    manifest = manifest_of(plugin_id, "1", f'command = ["{command}"]')
+    if python:
+        manifest += f'[plugin_runtime.python]\nversion = "{python}"\n'
+    tool = b"import sys, time\ndef main():\n    print('ready in', sys.prefix, flush=True)\n    time.sleep(600)\n"
+    wheel = make_wheel("tool", "1.0", {"tool.py": tool}, entry_points="only-there = tool:main")
+    files: Files = {"plugin.toml": manifest, "wheels/tool-1.0-py3-none-any.whl": wheel}
+    if requires:
+        files |= {"requirements.txt": "--no-index\n--find-links ./wheels\ntool\n"}
+    else:
+        files |= {"pyproject.toml": '[project]\nname = "x"\nversion = "1"\n'}
+    return make_package(files)
+
+
+def test_a_command_that_only_its_environment_has(shared: PlugvisorStack) -> None:
+    installed(shared, make_tool_package("tool", "only-there", python=">=3.9"), start=True)
+    wait_for(lambda: "ready in" in shared.read_log("tool"), "the plugin")
+    directory = shared.plugins_dir / "tool" / "current"
+    assert f"ready in {directory.resolve() / '.venv'}" in shared.read_log("tool")
+    config = shared.get("/plugin/tool/config").json()
+    assert (config["writable"], config["reload_needed"], "problem" in config) == (True, False, False)
+    # what the environment does not have is missed, now that it is made
+    text = shared.get("/plugin/tool/config/toml").text
+    for new in (text.replace("only-there", "nowhere"), text.replace(">=3.9", ">=3.99")):
+        headers = {"Authorization": f"Bearer {ADMIN_CODE}"}
+        response = shared.http.put("/plugin/tool/config/toml", content=new, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_manifest")
+
+
+@pytest.mark.parametrize("requires", [True, False])
+def test_a_command_that_even_its_environment_lacks_is_found_before_it_is_current(
+    shared: PlugvisorStack, requires: bool
+) -> None:
+    plugin_id = f"lacks-{requires}".lower()
+    response = begin(shared, make_tool_package(plugin_id, "nowhere", requires=requires), wait=20)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_manifest"), response.text
+    assert "the program that `command` names is not found" in response.json()["detail"]
+    assert not (shared.plugins_dir / plugin_id / "current").exists()
 
 
 def test_a_swap_is_applied_by_a_reload_and_not_by_a_restart(shared: PlugvisorStack) -> None:
