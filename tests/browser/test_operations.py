@@ -114,6 +114,7 @@ def test_an_event_that_comes_before_the_answer(open_installing: OpenInstalling, 
         first = {**operation}
         fake.advance(operation, phase="verified")
         fake.advance(operation, state="failed", problem=problem)
+        page.locator(".operation .problem").wait_for()
         route.fulfill(status=202, json=first)
 
     page.route("**/plugins/install?**", answer)
