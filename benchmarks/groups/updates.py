@@ -109,7 +109,7 @@ class _Updater:
             raise RuntimeError(f"cannot measure: the response was {text!r}")
         old = before[-1][0] if before else 0
         deadline = time.monotonic() + FOLLOWING_SECONDS
-        while (stamps := self._read_stamps()) and stamps[-1][0] == old and time.monotonic() < deadline:
+        while (not (stamps := self._read_stamps()) or stamps[-1][0] == old) and time.monotonic() < deadline:
             time.sleep(0.01)
         last = max((at for pid, at in stamps if pid == old), default=0)
         first = min((at for pid, at in stamps if pid != old and at > last), default=0)

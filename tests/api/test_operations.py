@@ -125,6 +125,8 @@ def test_operations_of_a_plugin(query: bytes, ids: list[str]) -> None:
         (b"sha256=" + b"g" * 64, lambda query: query.digest, "sha256"),
         (b"sha256=" + b"a" * 63, lambda query: query.digest, "sha256"),
         (b"sha256=" + b"a" * 63 + b"%D9%A1", lambda query: query.digest, "sha256"),
+        (b"plugin_id=../x", lambda query: query.expected_id, "plugin_id"),
+        (b"plugin_id=x%0A", lambda query: query.expected_id, "plugin_id"),
         (b"source=%1b[31m.zip", lambda query: query.file_name, "source"),
         (b"source=a%00", lambda query: query.file_name, "source"),
         (b"source=%E2%80%AEpiz.exe", lambda query: query.file_name, "source"),
@@ -141,9 +143,9 @@ def test_what_a_package_is() -> None:
         InstallQuery, b"sha256=" + b"Ab" * 32 + b"&source=%E7%BD%91%201.zip&replace=true&start=false&plugin_id=web"
     )
     assert (query.digest, query.file_name) == ("ab" * 32, "网 1.zip")
-    assert (query.replace, query.start, query.plugin_id) == (True, False, "web")
+    assert (query.replace, query.start, query.expected_id) == (True, False, "web")
     nothing = decode_query(InstallQuery, b"sha256=&source=")
-    assert (nothing.digest, nothing.file_name, nothing.replace, nothing.wait_seconds) == (None, "", False, None)
+    assert (nothing.digest, nothing.file_name, nothing.expected_id, nothing.wait_seconds) == (None, "", "", None)
 
 
 def test_what_an_uninstallation_takes() -> None:

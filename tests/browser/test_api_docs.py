@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from plugvisor.api.routes import ROUTES
 
 from tests.helpers.accessibility import check_accessibility
+from tests.helpers.packages import make_plugin_package
 from tests.helpers.stack import ADMIN_CODE
 
 if TYPE_CHECKING:
@@ -64,6 +65,30 @@ def test_an_operation_is_tried(stack: PlugvisorStack, docs: Page, add: Callable[
     head, body = send(operation)
     assert head.startswith("200 ")
     assert json.loads(body)["pid"] == stack.status("other")["pid"]
+
+
+def test_a_package_is_a_file(docs: Page, tmp_path: Path) -> None:
+    package = tmp_path / "tried.zip"
+    package.write_bytes(make_plugin_package("tried", runtime="auto_start = false"))
+    docs.get_by_label("Admin code").fill(ADMIN_CODE)
+    operation = open_operation(docs, "POST", "/plugins/install")
+    operation.get_by_label("body (a file)").set_input_files(package)
+    operation.get_by_label("wait (query").fill("60")
+    head, body = send(operation)
+    assert head.startswith("201 "), body
+    assert json.loads(body)["plugin_id"] == "tried"
+
+
+def test_a_body_may_be_of_several_types(docs: Page) -> None:
+    docs.get_by_label("Admin code").fill(ADMIN_CODE)
+    operation = open_operation(docs, "PUT", "/plugin/{plugin_id}/config/toml")
+    operation.get_by_label("plugin_id").fill("gone")
+    types = operation.get_by_label("type of the body")
+    assert {"application/json", "application/toml"} <= {*types.locator("option").all_inner_texts()}
+    types.select_option("application/toml")
+    operation.get_by_label("body", exact=True).fill("[plugin]")
+    head, body = send(operation)
+    assert head.startswith("404 "), body
 
 
 def test_text_of_a_plugin_is_not_markup(docs: Page, add: Callable[..., Path]) -> None:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.container.engine import HARDENED, Container
+from tests.container.engine import HARDENED, Container, run_docker
 from tests.helpers.packages import make_plugin_package
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.waiting import DEADLINE_SECONDS
@@ -61,6 +61,9 @@ def test_a_plugin_from_its_installation_to_its_end(run: Callable[..., Container]
         "nobody but the plugins' user can change anything"
     )
     assert container.execute("sh", "-c", LIST_WRITABLE, user="plugin") == ""
+    for user in ("root", "plugvisor"):
+        for path in ("/installed/new", "/installed/web/new", "/installed/web/data/new"):
+            assert "Permission denied" in run_docker("exec", "--user", user, container.name, "touch", path)[1], user
 
     assert "from 1.0.0 to 2.0.0" in succeed(container, "update", "web", "-", package=make_package("2.0.0"))
     assert "greeting 2.0.0" in container.read_log("web")

@@ -116,6 +116,7 @@ def test_it_gets_what_says_how_environments_are_made_and_nothing_else() -> None:
     with make_supervisord() as own:
         own.start(PLUGVISOR_ADMIN_CODE="secret", SECRET="1", XUV_TOKEN="2", **wanted)
         with connect(own) as client:
+            client.ask("open", install_dir="/")  # it has been executed
             environ = read_environ(client.pid)
         assert environ.pop("PLUGVISOR_PLUGIN").split(":")[:2] == [str(own.root), ".worker-1"]
         assert wanted.items() <= environ.items()
@@ -229,6 +230,7 @@ def test_with_two_users_it_is_the_plugins_user_and_only_the_services_group_may_c
         own.root.chmod(0o711)
         own.start()
         with connect(own) as client:
+            client.ask("open", install_dir="/")  # it has been executed
             status = Path(f"/proc/{client.pid}").stat()
             assert (status.st_uid, status.st_gid) == (plugins.pw_uid, plugins.pw_gid)
             status = client.path.stat()

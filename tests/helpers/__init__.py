@@ -5,6 +5,7 @@ connection_load  `ConnectionLoad`: new connections at a steady rate, and what be
 event_client     `EventClient`, which keeps every event of `GET /events` or of a log stream
 fake_engine      `FakeEngine`, an engine in memory that does what the test says
 fake_supervisor  `FakeSupervisor`, the two sockets of a supervisord: XML-RPC and the state stream
+hostile_packages `HOSTILE`: packages that must be refused, and what the errors say
 hostile_strings  strategies for strings that mean something to a shell, to supervisord or to whoever quotes them
 log_clients      clients that follow a plugin's log, by events or by a WebSocket
 manifests        `make_manifest`, with defaults

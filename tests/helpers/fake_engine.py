@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from plugvisor.engines.engine import EngineInfo, Execution
-from plugvisor.errors import NotRunning, StartFailed, SupervisorUnavailable
+from plugvisor.errors import NotRunning, OperationInterrupted, StartFailed, SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
 from tests.helpers.scenarios import wait_until
@@ -15,6 +15,7 @@ from tests.helpers.scenarios import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from socket import socket
     from typing import Literal
 
     from plugvisor.logs.files import LogFiles
@@ -218,3 +219,7 @@ class FakeEngine:
         """Run the command of a check, which ends as `executions` says."""
         await self._do("execute", plugin_id)
         return self.executions.get(check, Execution(code=0))
+
+    async def open_worker(self, timeout_seconds: float) -> socket:
+        """This engine has no workers."""
+        raise OperationInterrupted(f"no worker lives for {timeout_seconds} seconds here")

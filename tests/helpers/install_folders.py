@@ -83,7 +83,7 @@ class Contents:
 def read_contents(root: Path) -> Contents:
     """What is installed, once it has been recovered; fails if it is not whole."""
     plugin = root / "echo"
-    assert not os.listdir(root / ".staging")
+    assert not list(root.glob(".staging/*"))
     if not plugin.exists():
         return Contents(is_there=False)
     record = json.loads((plugin / "installed.json").read_text())
@@ -104,10 +104,21 @@ def read_contents(root: Path) -> Contents:
     )
 
 
+@contextlib.contextmanager
+def open_install_folder(root: Path) -> Iterator[InstallFolder]:
+    """An install folder, whose descriptors are closed even after a crash."""
+    folder = InstallFolder(str(root))
+    try:
+        yield folder
+    finally:
+        folder.release()
+
+
 def recover_contents(root: Path) -> Contents:
     """What is installed after a recovery."""
     said: list[str] = []
-    recover(InstallFolder(str(root)), said.append)
+    with open_install_folder(root) as folder:
+        recover(folder, said.append)
     assert not said
     return read_contents(root)
 

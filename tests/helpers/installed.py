@@ -11,6 +11,8 @@ from plugvisor import layout
 if TYPE_CHECKING:
     from pathlib import Path
 
+RECORD = {"version": "1", "sha256": "0" * 64, "source": "", "installed_at": 1.0, "installed_by": "admin"}
+
 
 def place_version(install_dir: Path, plugin_id: str, version: str, manifest: str) -> Path:
     """Make the folder of a version, which is not current yet; returns it."""
@@ -26,7 +28,9 @@ def place_version(install_dir: Path, plugin_id: str, version: str, manifest: str
 def make_current(version_folder: Path) -> None:
     """Have `current` lead to a version, in one step."""
     folder = version_folder.parent.parent
-    (folder / layout.RECORD).write_text(json.dumps({"id": folder.name, "current": version_folder.name}))
+    versions = {path.name: RECORD for path in version_folder.parent.iterdir()}
+    record = {"id": folder.name, "current": version_folder.name, "versions": versions}
+    (folder / layout.RECORD).write_text(json.dumps(record))
     link = folder / ".link"
     link.symlink_to(f"{layout.VERSIONS}/{version_folder.name}")
     link.replace(folder / layout.CURRENT)
@@ -40,7 +44,7 @@ def install(install_dir: Path, plugin_id: str, version: str, manifest: str) -> P
 
 
 def make_environment(version_folder: Path, version: str = "3.12.1") -> Path:
-    """Make the environment of a version, as far as files tell: its `python` is a script. Returns its programs."""
+    """Make the environment of a version, whose `python` is a script; returns the folder of its programs."""
     programs = version_folder / layout.ENVIRONMENT / "bin"
     programs.mkdir(parents=True)
     (programs.parent / "pyvenv.cfg").write_text(f"home = /usr/bin\nversion_info = {version}\n")

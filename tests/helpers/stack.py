@@ -206,12 +206,12 @@ class PlugvisorStack:
         """What supervisorctl prints; `command("ctl", …)` starts it as an operator does, which takes longer."""
         return run_supervisorctl(f"unix://{self.run_dir}/supervisor.sock", *arguments)
 
-    def rpc(self, method: str, *parameters: Any) -> Any:
+    def rpc(self, method: str, *parameters: Any, namespace: str = "supervisor") -> Any:
         """Call a method of supervisord's XML-RPC, past the service."""
         # verify=False: reading the system's certificates takes 25 ms
         transport = httpx.HTTPTransport(uds=str(self.run_dir / "supervisor.sock"), verify=False)
         with httpx.Client(transport=transport, timeout=DEADLINE_SECONDS, trust_env=False, verify=False) as http:
-            body = xmlrpc.client.dumps(parameters, f"supervisor.{method}")
+            body = xmlrpc.client.dumps(parameters, f"{namespace}.{method}")
             [value], _ = xmlrpc.client.loads(http.post("http://supervisor/RPC2", content=body).content)
             return value
 

@@ -26,11 +26,14 @@ def get_requires_for_build_wheel(settings=None):
 """
 
 
-def make_wheel(name: str, version: str, files: Mapping[str, bytes] | None = None, entry_points: str = "") -> bytes:
+def make_wheel(
+    name: str, version: str, files: Mapping[str, bytes] | None = None, *, entry_points: str = "", requires: str = ""
+) -> bytes:
     """A wheel whose module, `<name>.py`, has the version as `VERSION`, unless `files` says otherwise."""
     info = f"{name}-{version}.dist-info"
     contents = dict(files or {f"{name}.py": f"VERSION = '{version}'\ndef main(): print(VERSION)\n".encode()})
-    contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    contents[f"{info}/METADATA"] = f"{metadata}Requires-Dist: {requires}\n".encode() if requires else metadata.encode()
     contents[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     if entry_points:
         contents[f"{info}/entry_points.txt"] = f"[console_scripts]\n{entry_points}\n".encode()
@@ -43,13 +46,11 @@ def make_wheel(name: str, version: str, files: Mapping[str, bytes] | None = None
     return output.getvalue()
 
 
-def write_wheel(
-    folder: Path, name: str, version: str, files: Mapping[str, bytes] | None = None, entry_points: str = ""
-) -> Path:
+def write_wheel(folder: Path, name: str, version: str, files: Mapping[str, bytes] | None = None, **more: str) -> Path:
     """Write a wheel into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
-    wheel.write_bytes(make_wheel(name, version, files, entry_points))
+    wheel.write_bytes(make_wheel(name, version, files, **more))
     return wheel
 
 

@@ -21,6 +21,7 @@ from tests.helpers.installation import (
     wait_for_end,
 )
 from tests.helpers.packages import make_endless_package, make_plugin_package
+from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.processes import find_processes, is_alive
 from tests.helpers.waiting import wait_for
 
@@ -187,6 +188,15 @@ def test_two_clients_install_the_same_id_at_once(shared: PlugvisorStack, name: s
     assert [response.status_code for response in responses] == [201, 201]
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_several_clients_install_the_same_package_at_once(shared: PlugvisorStack, name: str, replace: bool) -> None:
+    package = make_plugin_package(name, runtime=QUICK)
+    with ThreadPoolExecutor(4) as pool:
+        operations = list(pool.map(lambda _: installed(shared, package, replace=replace), range(4)))
+    assert sorted(operation.get("unchanged", False) for operation in operations) == [False, True, True, True]
+    assert len(list_folders(shared.plugins_dir, name)) == 1
+
+
 # -- update
 
 
@@ -228,6 +238,19 @@ def test_a_version_that_dies_at_once_gives_way_to_the_one_before(shared: Plugvis
     assert is_alive(shared.status(name)["pid"])
 
 
+def test_a_version_before_that_does_not_start_either_is_said(shared: PlugvisorStack, name: str) -> None:
+    code = f'import os\nif os.path.exists("../../data/broken"):\n    raise SystemExit(4)\n{OBEDIENT}'
+    installed(shared, make_plugin_package(name, code, version="1", runtime=LASTING), start=True)
+    shared.wait_for_status(name, "running")
+    (shared.plugins_dir / name / "data" / "broken").touch()
+    problem = install(shared, make_plugin_package(name, DIES, version="2", runtime=LASTING), replace=True).json()
+    assert (problem["code"], problem["rolled_back"]) == ("start_failed", True)
+    assert "exit code 3" in problem["detail"]
+    assert "the version before is current again; then " in problem["detail"]
+    assert "exit code 4" in problem["detail"]
+    assert find_current(shared.plugins_dir, name).startswith("1-")
+
+
 def test_a_version_that_is_not_ready_gives_way_to_the_one_before(shared: PlugvisorStack, name: str) -> None:
     start_version(shared, name)
     check = '\n[plugin_runtime.checks.up]\nlevel = "ready"\nexec = ["false"]\nthreshold = 1\nstartup = 0'
@@ -244,6 +267,18 @@ def test_a_version_that_cannot_be_started_at_all_stops_nothing(shared: Plugvisor
     response = install(shared, package, replace=True)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_manifest")
     assert shared.status(name)["pid"] == pid
+
+
+def test_a_version_that_must_not_be_started_stops_nothing(shared: PlugvisorStack, name: str) -> None:
+    """What it depends on is missing, which is known before the version before is stopped."""
+    pid, before = start_version(shared, name), read_record(shared.plugins_dir, name)
+    runtime = f'{QUICK}\ndepends_on.nobody.condition = "started"'
+    response = install(shared, make_plugin_package(name, version="2", runtime=runtime), replace=True)
+    assert (response.status_code, response.json()["code"]) == (409, "dependency_failed")
+    assert shared.status(name)["pid"] == pid
+    assert read_record(shared.plugins_dir, name) == before
+    assert list_folders(shared.plugins_dir, name) == [before["current"]]
+    assert shared.post(f"/plugin/{name}/reload").status_code == 200
 
 
 def test_an_update_with_start_goes_back_to_a_stopped_plugin(shared: PlugvisorStack, name: str) -> None:
@@ -414,6 +449,20 @@ def test_what_waits_for_its_turn_is_cancelled_too(shared: PlugvisorStack, name: 
         assert shared.delete(f"/operations/{second}").json()["state"] == "cancelled"
         assert shared.get(f"/operations/{first}").json()["state"] == "running"
         assert shared.delete(f"/operations/{first}").json()["state"] == "cancelled"
+
+
+def test_what_waits_for_its_turn_keeps_nobody_else_from_building(shared: PlugvisorStack, name: str) -> None:
+    with make_endless_package(name) as package:
+        first = begin_install(shared, package)
+        wait_for(lambda: shared.get(f"/operations/{first}").json()["phase"] == "environment", "the build")
+        others = [begin_install(shared, make_plugin_package(name, version=version)) for version in "23"]
+        for other in others:
+            wait_for(
+                lambda other=other: "another operation" in str(shared.get(f"/operations/{other}").json()["log"]), other
+            )
+        installed(shared, make_plugin_package(f"{name}-else", runtime=QUICK))
+        assert shared.delete(f"/operations/{first}").json()["state"] == "cancelled"
+    assert sorted(wait_for_end(shared, other)["state"] for other in others) == ["failed", "succeeded"]
 
 
 # -- what is remembered

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.helpers.stack import PlugvisorStack
 
 NEVER_READY = f'{QUICK}\n[plugin_runtime.checks.up]\nlevel = "ready"\nexec = ["false"]\nperiod = 1\nstartup = 600'
-KILLS = 12
+KILLS = 8
 
 
 @pytest.fixture

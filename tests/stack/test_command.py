@@ -36,6 +36,17 @@ COMMANDS = {
     "identity rotate": (r"standard output, this once", ASKING),
     "whoami": (r"whose token", ASKING),
     "journal": (r"oldest first", ASKING),
+    "install": (r"first Ctrl-C cancels it", ASKING),
+    "update": (r"the version before takes its place", ASKING),
+    "rollback": (r"second rollback", ASKING),
+    "uninstall": (r"is kept", ASKING),
+    "versions": (r"which is current", ASKING),
+    "operations": (r"newest first", ASKING),
+    "new": (r"that works", set()),
+    "pack": (r"byte for byte", set()),
+    "config get": (r"Print the manifest", ASKING),
+    "config set": (r"if it is invalid, nothing changes", ASKING),
+    "config edit": (r"nothing changes and your text is kept", ASKING),
 }
 
 
@@ -348,6 +359,8 @@ def test_check(plugvisor: PlugvisorStack, tmp_path: Path) -> None:
             "off: ok, plugin 'off', disabled",
             "2 plugins, 0 invalid",
         ]
+    done = plugvisor.command("check", str(plugvisor.plugins_dir / "good"))
+    assert (done.returncode, done.stdout) == (0, "good: ok, plugin 'good'\n1 plugin, 0 invalid\n"), "only that one"
     plugvisor.write_plugin("syntax", runtime="what is this")
     plugvisor.write_plugin("types", runtime="\n\nenabled = 'yes'")
     before = find_files(plugvisor.root)

@@ -44,7 +44,8 @@ def check(response: httpx.Response, status: int, code: str, *words: str) -> None
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json()
     fields = {"plugin_id"} if code in ABOUT_A_PLUGIN else {"parameter"} if code == "invalid_request" else set()
-    assert problem.keys() == {"type", "title", "status", "detail", "code"} | fields
+    positions = {"line", "column"} if code == "invalid_manifest" and " line " in problem["detail"] else set()
+    assert problem.keys() == {"type", "title", "status", "detail", "code"} | fields | positions
     assert (response.status_code, problem["status"], problem["code"]) == (status, status, code), problem
     assert problem["title"] == HTTPStatus(status).phrase
     assert problem["type"] == "about:blank"

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plugvisor.cli.packages.templates import TEMPLATES
 
 from tests.helpers.packages import make_endless_package, make_plugin_package
 from tests.helpers.plugin_code import OBEDIENT
@@ -87,6 +88,16 @@ def test_a_plugin_from_its_first_to_its_last_day(shared: PlugvisorStack, tmp_pat
     assert (shared.plugins_dir / "web/data/starts.txt").exists()
     assert run(shared, "uninstall", "web", "--yes", "--purge") == "'web' is removed, with its data\n"
     assert not (shared.plugins_dir / "web").exists()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_template_can_be_installed(shared: PlugvisorStack, tmp_path: Path, template: str) -> None:
+    run(shared, "new", f"a-{template}", "--template", template, "--into", tmp_path)
+    run(shared, "install", tmp_path / f"a-{template}", "--start")
+    data = shared.plugins_dir / f"a-{template}/data"
+    wait_for(lambda: any(data.iterdir()), "the plugin to write its data")
+    run(shared, "uninstall", f"a-{template}", "--yes")
+    assert any(data.iterdir())
 
 
 def test_a_manifest_is_changed(shared: PlugvisorStack, tmp_path: Path) -> None:
@@ -173,3 +184,21 @@ def test_the_samples_can_be_installed(shared: PlugvisorStack, tmp_path: Path, na
     listed = {plugin["id"]: plugin for plugin in shared.get("/plugins").json()["plugins"]}
     assert "manifest_error" not in listed[name]
     run(shared, "uninstall", name, "--yes", "--purge")
+
+
+def test_what_requires_it(shared: PlugvisorStack, tmp_path: Path) -> None:
+    """It goes on without it, or is stopped first."""
+    file = tmp_path / "base.zip"
+    file.write_bytes(make_plugin_package("base"))
+    run(shared, "install", file, "--start")
+    shared.write_plugin("needs-base", runtime="auto_start = false\ndepends_on.base = {condition = 'started'}")
+    shared.post("/plugins/refresh")
+    shared.start_running("needs-base")
+    asked = shared.command("uninstall", "base")
+    assert asked.returncode == 2
+    assert "does not stop needs-base, which requires it, without --dependents" in asked.stderr
+    run(shared, "uninstall", "base", "--yes")
+    assert shared.status("needs-base")["status"] == "running"
+    run(shared, "install", file, "--start")
+    run(shared, "uninstall", "base", "--yes", "--dependents")
+    assert shared.status("needs-base")["status"] == "stopped"

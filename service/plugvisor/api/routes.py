@@ -77,23 +77,20 @@ _STORED = (errors.StoreUnavailable,)
 _LOG_ERRORS = (PluginNotFound, InvalidRequest)
 _OPERATION_ERRORS = (
     InvalidRequest,
-    errors.DependencyFailed,
     errors.OperationCancelled,
     errors.OperationInterrupted,
     errors.TooManyOperations,
     errors.InstallationOff,
     errors.StorageFull,
     errors.NotInstalled,
-    StartFailed,
-    StopTimeout,
+    *_REFRESHED,
     *_STORED,
-    SupervisorUnavailable,
 )
 _INSTALL_ERRORS = (
+    *_STARTED,
     *_OPERATION_ERRORS,
     errors.AlreadyInstalled,
     errors.InvalidPackage,
-    errors.InvalidManifest,
     errors.ChecksumMismatch,
     errors.BuildFailed,
     errors.UnsupportedMediaType,
@@ -105,13 +102,13 @@ _CONFIG_TEXT = {
 _CONFIG_ERRORS = (PluginNotFound, errors.InvalidManifest, InvalidRequest)
 _WRITE_ERRORS = (
     *_CONFIG_ERRORS,
-    errors.InstallationOff,
     errors.NotWritable,
     errors.OperationInterrupted,
     errors.PreconditionFailed,
     errors.StorageFull,
     *_STORED,
     SupervisorUnavailable,
+    errors.TooManyOperations,
     errors.UnsupportedMediaType,
 )
 
@@ -150,7 +147,7 @@ ROUTES: tuple[Route, ...] = (
           role="admin", query=queries.InstallQuery, streamed=install.PACKAGE_TYPES, errors=_INSTALL_ERRORS),
     Route(method="POST", path="/plugin/{plugin_id}/rollback", handler=versions.roll_back_plugin, answers=_OPERATED,
           role="admin", query=parameters.WaitQuery,
-          errors=(PluginNotFound, errors.NoPreviousVersion, *_OPERATION_ERRORS)),
+          errors=(*_STARTED, *_OPERATION_ERRORS, errors.NoPreviousVersion)),
     Route(method="GET", path="/plugin/{plugin_id}/versions", handler=versions.list_versions, answers=_json(Versions),
           role="admin", errors=(PluginNotFound, errors.NotInstalled)),
     Route(method="GET", path="/plugin/{plugin_id}/config", handler=config.show_config, answers=_json(Config),

@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 30.0
 STREAM_TIMEOUT_SECONDS = 40.0
 """How long a stream can be silent; the service sends a comment every 15 seconds."""
 UPLOAD_TIMEOUT_SECONDS = 120.0
-"""How long the service may take nothing of a file, or not answer once it has all of it: its disk may be slow."""
+"""How long the service may take to read more of a file, or to answer when it has all of it: its disk may be slow."""
 _LONGEST_ANSWER_BYTES = 64 * 1024 * 1024
 _LONGEST_LINE_BYTES = 1024 * 1024
 
@@ -104,7 +104,7 @@ class Client:
         """Post what is not in memory; returns the JSON of the answer; raises as `call` does.
 
         Args:
-            headers: with `Content-Length`.
+            headers: with `Content-Length` or `Transfer-Encoding`.
             send: sends the body; it may return before the end when there is an answer already.
         """
         return self._decode(

@@ -14,12 +14,14 @@ from plugvisor.engines.supervisord.boot import list_foreign_files, render_progra
 from plugvisor.engines.supervisord.program import find_missing_commands, render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError
-from plugvisor.plugins.catalog import load_catalog
+from plugvisor.models.manifest import FILE_NAME
+from plugvisor.plugins.catalog import load_catalog, load_plugin
 from plugvisor.plugins.dependencies import find_warnings, resolve
 from plugvisor.settings import Settings, find_unknown_variables
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping, Sequence
 
     from plugvisor.plugins.catalog import Catalog
 
@@ -28,7 +30,8 @@ def run_render(_arguments: argparse.Namespace) -> int:
     """Write the program files, and which plugins supervisord is to start."""
     settings = Settings.from_env(os.environ)
     prepare_folders(settings)
-    status = _print_verdicts(render_programs(settings, keep_broken=True))
+    catalog = render_programs(settings, keep_broken=True)
+    status = _print_verdicts(catalog, find_warnings(catalog))
     starts_warning = write_starts(settings, read_stored_intents(settings))
     warnings = [*list_foreign_files(settings), *find_unknown_variables(os.environ), starts_warning]
     for sentence in filter(None, warnings):
@@ -37,25 +40,33 @@ def run_render(_arguments: argparse.Namespace) -> int:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Report on each plugin in a folder."""
+    """Report on each plugin in a folder, or on the one that the folder is."""
     settings = Settings.from_env(os.environ | ({"PLUGVISOR_PLUGINS_DIR": arguments.dir} if arguments.dir else {}))
     # an author may check manifests without any run folder: the programs are rendered, but never written
     settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
     install_dir = None if arguments.dir else settings.install_dir
     render = partial(render_program, settings=settings)
     try:
-        catalog = resolve(load_catalog(settings.plugins_dir, {}, render, None, install_dir))
+        if arguments.dir and (settings.plugins_dir / FILE_NAME).is_file():
+            plugin = load_plugin(settings.plugins_dir, render)
+            catalog, found = {plugin.id: plugin}, {}  # where those are that it depends on is not known
+        else:
+            catalog = resolve(load_catalog(settings.plugins_dir, {}, render, None, install_dir))
+            found = find_warnings(catalog)
     except OSError as error:
         raise ConfigurationError(f"cannot read the folder {str(error.filename)!r}: {error.strerror}") from error
     for sentence in find_unknown_variables(os.environ):
         print(f"warning: {sentence}", file=sys.stderr)
-    return _print_verdicts(catalog)
+    return _print_verdicts(catalog, found)
 
 
-def _print_verdicts(catalog: Catalog) -> int:
-    """Print whether each plugin is valid; returns the exit status."""
+def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]]) -> int:
+    """Print whether each plugin is valid; returns the exit status.
+
+    Args:
+        found: of `find_warnings`.
+    """
     count = invalid = 0
-    found = find_warnings(catalog)
     for plugin in catalog.values():
         count += 1
         where = plugin.name_of_folder or plugin.id

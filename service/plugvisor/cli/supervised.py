@@ -76,7 +76,8 @@ def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode, store_w
         page = settings.public_url or ("<address of your proxy>" if settings.socket_path else settings.url)
         print(f"  page        {page}/#code={code.value}")
     print(f"  admin code  {code.value if code.is_new else 'as you set it'}")
-    print(f"  plugins     {len(catalog)} in {settings.plugins_dir}")
+    folders = dict.fromkeys([settings.plugins_dir, settings.install_dir or settings.plugins_dir])
+    print(f"  plugins     {len(catalog)} in {' and '.join(map(str, folders))}")
     print(f"  logs        {settings.log_dir}")
     found = find_warnings(catalog)
     for plugin in catalog.values():

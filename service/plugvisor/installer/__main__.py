@@ -48,7 +48,7 @@ class Worker:
             pass  # the other side is gone
         finally:
             if self._opened is not None:
-                with contextlib.suppress(OSError):  # the next start of the service tries again
+                with contextlib.suppress(OSError, Refused):  # the next start of the service tries again
                     self._opened.close()
 
     def _answer(self, do: Callable[..., dict[str, Any]], request: dict[str, Any]) -> None:

@@ -1,19 +1,19 @@
-"""What a package holds, as a tree: no path twice or in two spellings, and no link that leads out."""
+"""The contents of a package, as a tree: no path twice or in two spellings, and no link that leads out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from plugvisor.installer.archive import MOST_ENTRIES, Entry, Kind
+from plugvisor.installer.archives.entries import MOST_ENTRIES, Entry, Kind
 from plugvisor.installer.names import PackageRefused, fold_part, parse_name, parse_target, refuse_entry, show_name
 from plugvisor.layout import ENVIRONMENT
 
 MANIFEST = "plugin.toml"
 LARGEST_MANIFEST_BYTES = 256 * 1024
 _MOST_HOPS = 40
-"""How many links may be followed from one; what Linux allows."""
+"""How many links may be on the way from one link; the limit of Linux."""
 _MAC_FOLDER, _MAC_PREFIX = "__MACOSX", "._"
-"""What macOS adds beside a folder that it packs."""
+"""Files that macOS adds beside the folder that it packs."""
 
 
 @dataclass(slots=True, eq=False)
@@ -24,25 +24,25 @@ class Node:
     kind: Kind
     parent: Node | None = None
     is_listed: bool = False
-    """Whether it has an entry of its own; a folder may be there only for what is in it."""
+    """Whether it has an entry of its own; a folder may exist only because of what is in it."""
     size_bytes: int = 0
     children: dict[str, Node] = field(default_factory=dict)
-    """By their names, folded."""
+    """By folded names."""
 
 
 class Contents:
-    """All that has been found in a package so far."""
+    """All entries of a package so far."""
 
     def __init__(self) -> None:
         self._archive = Node("", Kind.FOLDER, is_listed=True)
         self._links: dict[Node, tuple[Entry, list[str]]] = {}
         self._followed: dict[Node, tuple[Node, int] | None] = {}
-        """Where links lead, and by how many others; None while one is being followed."""
+        """The end of each link and the number of links to it; None while it is being followed."""
         self._entries = self._nodes = 0
         self._parent: tuple[tuple[str, ...], Node] = (), self._archive
 
     def add(self, entry: Entry) -> tuple[str, ...]:
-        """Check an entry, and return its path; an empty one if there is nothing to unpack.
+        """Check and add an entry; returns its path, which is empty if the entry is not to be unpacked.
 
         Raises:
             PackageRefused
@@ -67,10 +67,10 @@ class Contents:
         return parts
 
     def find_root(self) -> tuple[str, ...]:
-        """Return the path of the folder that is the plugin's: the archive's root, or its only folder.
+        """Return the path of the plugin's folder: the archive's root, or the only folder in it.
 
         Raises:
-            PackageRefused: none of them holds a manifest.
+            PackageRefused: there is no manifest in either, or something in the folder is not allowed.
         """
         top = self._archive
         children = list(top.children.values())
@@ -90,7 +90,7 @@ class Contents:
         return () if top is self._archive else (top.name,)
 
     def check_links(self, root: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
-        """Return the path and the target of each link, all of which lead to something in `root`.
+        """Check that every link leads to something in `root`; returns their paths and targets.
 
         Raises:
             PackageRefused
@@ -109,7 +109,7 @@ class Contents:
         return node
 
     def _put(self, parent: Node, name: str, kind: Kind, entry: Entry) -> Node:
-        """Find or make a child, for the sake of an entry."""
+        """Find or make a child; errors name `entry`."""
         key = fold_part(name)
         node = parent.children.get(key)
         if node is None:
@@ -126,7 +126,7 @@ class Contents:
     # -- links
 
     def _follow(self, link: Node, top: Node, depth: int) -> tuple[Node, int]:
-        """Return where a link leads, as the kernel would go, and how many links are on the way."""
+        """Return where the kernel would get to from a link, and how many links are on the way."""
         entry, parts = self._links[link]
         target = show_name(entry.target)
         known = self._followed.get(link, ())

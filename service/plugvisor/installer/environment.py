@@ -12,7 +12,7 @@ import shutil
 import tomllib
 from typing import TYPE_CHECKING, NamedTuple
 
-from plugvisor.installer.uv import BuildRefused, Uv
+from plugvisor.installer.uv import TEMPORARY, BuildRefused, Uv
 from plugvisor.layout import find_environment
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def build(
         say(f"Python {version}")
         uv.install(environment, source)
         uv.replace_damaged(environment, source)
+        shutil.rmtree(os.path.join(environment, TEMPORARY), ignore_errors=True)
         _protect(environment)
     except BaseException:
         shutil.rmtree(environment, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The names of a package's entries, and how a refusal shows them."""
+"""The names of a package's entries: which are valid, and how errors show them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 import unicodedata
 
 LONGEST_PART_BYTES = 255
-"""What file systems allow."""
+"""The limit of file systems."""
 LONGEST_NAME_BYTES = 1024
 MOST_PARTS = 64
-"""Each level of folders takes a descriptor, here and wherever the tree is walked."""
+"""Each level takes a descriptor, here and in every program that walks the tree."""
 
 _SHOWN_CHARACTERS = 200
 _DRIVE = re.compile(r"[A-Za-z]:")
 _BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Controls that make a name read as another one."""
+"""Controls that make one name look like another."""
 
 
 class PackageRefused(Exception):
-    """A package is damaged, or holds what a package must not.
+    """A package is damaged, or contains what a package must not contain.
 
     Attributes:
         message: a sentence for a person.
-        entry: the name of the entry, printable; empty if it is the package as a whole.
+        entry: the name of the entry, printable; empty if the error is about the whole package.
     """
 
     def __init__(self, message: str, entry: str = "") -> None:
@@ -32,13 +32,13 @@ class PackageRefused(Exception):
 
 
 def refuse_entry(name: str | bytes, what: str) -> PackageRefused:
-    """A refusal of one entry: `what` follows its name in the sentence."""
+    """Return the error about one entry; `what` follows its name in the sentence."""
     shown = show_name(name)
     return PackageRefused(f"the entry '{shown}' {what}", shown)
 
 
 def show_name(name: str | bytes) -> str:
-    """A name as printable text, with escapes, cut to a length that can be read."""
+    """Return a name as printable text, escaped and cut to 200 characters."""
     text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
     head = text[: _SHOWN_CHARACTERS + 1]
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in head)
@@ -46,7 +46,7 @@ def show_name(name: str | bytes) -> str:
 
 
 def decode_name(name: bytes) -> str:
-    """A name of at most `LONGEST_NAME_BYTES` in UTF-8.
+    """Decode a name, which has at most `LONGEST_NAME_BYTES` and is UTF-8.
 
     Raises:
         PackageRefused
@@ -60,7 +60,7 @@ def decode_name(name: bytes) -> str:
 
 
 def decode_target(name: str, target: bytes) -> str:
-    """The target of a link, which is the entry `name`.
+    """Decode the target of a link; `name` is that of the entry.
 
     Raises:
         PackageRefused
@@ -74,10 +74,10 @@ def decode_target(name: str, target: bytes) -> str:
 
 
 def parse_name(name: str) -> tuple[str, ...]:
-    """Split an entry's name into its parts; the root itself, as `tar` writes it, has none.
+    """Split an entry's name into its parts; the root (`./`, as `tar` writes it) has none.
 
-    Only one spelling of each path is accepted: relative, with `/`, without `.` (but one in front) and `..`, and
-    without characters that cannot be seen.
+    Each path has one valid spelling: relative, with `/`, without `..`, control characters and `.`, except for one
+    `./` in front.
 
     Raises:
         PackageRefused
@@ -103,7 +103,7 @@ def parse_name(name: str) -> tuple[str, ...]:
 
 
 def parse_target(name: str, target: str) -> list[str]:
-    """Split the target of a link, which is the entry `name`, into parts; `.` and empty ones are left out.
+    """Split the target of a link into parts, without empty ones and `.`; `name` is that of the entry.
 
     Raises:
         PackageRefused
@@ -120,7 +120,10 @@ def parse_target(name: str, target: str) -> list[str]:
 
 
 def fold_part(part: str) -> str:
-    """What is equal for two parts that some file system takes for the same: in case, and in how they are composed."""
+    """Return a key that is equal for parts which are the same file on some file system.
+
+    They differ in case, or in how accented letters are composed.
+    """
     if part.isascii():
         return part.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", part).casefold())
@@ -129,7 +132,7 @@ def fold_part(part: str) -> str:
 def _check_characters(name: str, text: str) -> None:
     if "\\" in text:
         raise refuse_entry(name, "has a backslash in its name or target; use '/'")
-    # the quick test holds for nearly every name
+    # the first test is fast, and true of nearly every name
     if not text.isprintable() and any(map(_is_control, text)):
         raise refuse_entry(name, "has a control character in its name or target")
 

@@ -1,4 +1,4 @@
-"""Unpacking a package, of which nothing is trusted."""
+"""Unpacks untrusted packages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from plugvisor.installer.archive import (
+from plugvisor.installer.archives.entries import (
     LARGEST_PACKAGE_BYTES,
     MOST_EXPANSION,
     Entry,
@@ -16,11 +16,11 @@ from plugvisor.installer.archive import (
     Reader,
     find_size_limit,
 )
+from plugvisor.installer.archives.tar_reader import read_tar
+from plugvisor.installer.archives.zip_reader import read_zip
 from plugvisor.installer.contents import LARGEST_MANIFEST_BYTES, MANIFEST, Contents
 from plugvisor.installer.names import PackageRefused, refuse_entry
-from plugvisor.installer.tar_reader import read_tar
 from plugvisor.installer.writer import Writer
-from plugvisor.installer.zip_reader import read_zip
 
 _TOO_LARGE = (
     f"makes the contents too large: at most {LARGEST_PACKAGE_BYTES >> 20} MiB are allowed, "
@@ -31,12 +31,12 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was in a package."""
+    """The contents of a package."""
 
     entries: int
     """Files, folders and links."""
     size_bytes: int
-    """Of all files."""
+    """Of all files together."""
     manifest: bytes
     """The text of `plugin.toml`."""
 
@@ -44,13 +44,13 @@ class Summary:
 def unpack(package: int, folder: str, report: Report | None = None) -> Summary:
     """Unpack a zip or a compressed tar into an empty folder, which becomes the plugin's.
 
-    Files get the modes 644 and 755, folders 755, and all of them the time at which they are unpacked. If this raises,
-    some of the files may be there; nothing outside of the folder is touched in any case. What is written is not synced.
+    Files get the mode 644 or 755, folders 755; their times are not kept. After an error, the folder may contain some of
+    the files. Nothing outside the folder is touched, and nothing is synced to disk.
 
     Args:
         package: the descriptor of a regular file.
         folder: exists, and is empty.
-        report: is called now and then with how much has been read, in percent; what it raises is passed on.
+        report: is called with the progress in percent after each piece of a file; what it raises is passed on.
 
     Raises:
         PackageRefused
@@ -61,7 +61,7 @@ def unpack(package: int, folder: str, report: Report | None = None) -> Summary:
 
 
 def check(package: int) -> Summary:
-    """Raise what `unpack` would raise of a package, and write nothing."""
+    """Check a package as `unpack` does, without writing anything."""
     return _read(package, None, None)
 
 
@@ -75,7 +75,7 @@ def _read(package: int, writer: Writer | None, report: Report | None) -> Summary
 
 
 def _watch(pieces: Pieces, file: BinaryIO, archive_bytes: int, report: Report) -> Pieces:
-    """Report the progress through the archive behind each piece of a file."""
+    """Report the progress through the archive after each piece of a file."""
     for piece in pieces:
         yield piece
         report(100 * file.tell() // archive_bytes)
@@ -93,7 +93,7 @@ def _choose_reader(file: BinaryIO, archive_bytes: int) -> Reader:
 
 
 class _Unpacking:
-    """One package on its way to the disk, or nowhere."""
+    """A package that is being unpacked, or only checked if there is no writer."""
 
     def __init__(self, allowed_bytes: int, writer: Writer | None) -> None:
         self._allowed_bytes = allowed_bytes
@@ -103,7 +103,7 @@ class _Unpacking:
         self._manifests: dict[tuple[str, ...], bytes] = {}
 
     def take(self, entry: Entry, pieces: Pieces) -> None:
-        """Check and write one entry; read its content to the end."""
+        """Check and write one entry."""
         path = self._contents.add(entry)
         self._entries += bool(path)
         if entry.kind is Kind.FILE:
@@ -113,7 +113,7 @@ class _Unpacking:
             if path[-1:] == (MANIFEST,) and len(path) <= 2 and entry.size_bytes <= LARGEST_MANIFEST_BYTES:
                 content = b"".join(pieces)
                 pieces = iter((content,))
-                # that of the root, and the first in a folder: if there is another folder, only the root's counts
+                # of several folders none is the plugin's, so that the first one is enough
                 if len(path) == 1 or len(self._manifests) < 2:
                     self._manifests[path] = content
         if self._writer is None or not path or entry.kind is Kind.LINK:
@@ -125,7 +125,10 @@ class _Unpacking:
             self._writer.write_file(path, pieces, is_executable=entry.is_executable)
 
     def finish(self) -> Summary:
-        """Check the whole, strip the folder around it, and make its links, which until now nothing could follow."""
+        """Check the package as a whole, strip the folder around it, and make the links.
+
+        Until then there is no link that anything could follow.
+        """
         root = self._contents.find_root()
         links = self._contents.check_links(root)
         if self._writer is not None:

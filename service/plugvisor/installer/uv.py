@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 LOG_LINES = 50
 REASON_CHARACTERS = 1_000
+TEMPORARY = "tmp"
+"""A folder in an environment while it is made."""
 
 _FIRST_LOG_LINES = 10
 _INTERPRETER = re.compile(r"[a-z]+-(\d[^-\s]*)-")
 """In what `uv python list` prints: `cpython-3.11.2-linux-x86_64-gnu    /usr/bin/python3.11`."""
 _FETCHED = re.compile(r"Failed to fetch: (\S+)")
+_FOLDERS = re.compile(r"(?<=[\s`'\"(])/(?:[^\s/`'\"]+/)+")
+"""Of a path of this machine, which is in the log alone."""
 _FOUND_SECONDS = 10.0
 _LOCK_SECONDS = 10
 _DROPPED_PREFIXES = ("PYTHON", "VIRTUAL_ENV", "CONDA_")
@@ -72,6 +76,10 @@ class Uv:
             raise BuildRefused(f"there is no Python {python} here; found: {found}", _shorten(lines))
         if status:
             raise BuildRefused(_find_reason(lines), _shorten(lines))
+        # builds write there, not in /tmp, which may be in memory; what a crash leaves is removed with the version
+        temporary = os.path.join(environment, TEMPORARY)
+        os.mkdir(temporary, 0o700)
+        self._variables["TMPDIR"] = temporary
 
     def install(self, environment: str, source: str, *options: str) -> None:
         """Install what a file requires, as clones of the cache's files, or else as links to them."""
@@ -154,7 +162,12 @@ def _make_variables(environ: Mapping[str, str]) -> dict[str, str]:
 def _find_reason(lines: list[str]) -> str:
     """What uv says, in one sentence: the error and the innermost cause."""
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    causes = [line.strip().removeprefix("cause: ") for line in lines if line.startswith("  cause: ")]
+    causes: list[str] = []
+    for line in lines:
+        if line.startswith("  cause: "):
+            causes.append(line.removeprefix("  cause: "))
+        elif causes and line.startswith("         And because "):
+            causes[-1] += f" {line.strip()}"
     if not errors:
         return "uv has failed without an error"
     for line in (errors[-1], *causes):
@@ -163,7 +176,7 @@ def _find_reason(lines: list[str]) -> str:
         if line.startswith("The build backend returned an error"):
             return "a requirement cannot be built from its source; what the build has printed is in the log"
     reason = [*causes[-1:]] if errors[-1].startswith("No solution found") else [errors[-1], *causes[-1:]]
-    return ": ".join(reason)[:REASON_CHARACTERS]
+    return _FOLDERS.sub("…/", ": ".join(reason))[:REASON_CHARACTERS]
 
 
 def _shorten(lines: list[str]) -> list[str]:

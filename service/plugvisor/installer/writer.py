@@ -1,4 +1,4 @@
-"""Writing what was unpacked, below one folder and without following any link on the way."""
+"""Writes files below one folder, without following links on the way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from plugvisor.installer.archive import Piece
+    from plugvisor.installer.archives.entries import Piece
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -18,9 +18,9 @@ Path = tuple[str, ...]
 
 
 class Writer:
-    """Makes files, folders and links by the descriptors of the folders that they are in.
+    """Makes files, folders and links relative to the descriptors of their folders.
 
-    Every method raises `OSError`, also if somebody has put a link, or anything else, in the way.
+    Every method raises `OSError`, also if another process has put a link or anything else in the way.
     """
 
     def __init__(self, folder: str) -> None:
@@ -36,11 +36,11 @@ class Writer:
             os.close(self._folders.pop())
 
     def make_folder(self, path: Path) -> None:
-        """Make a folder and those that it is in, as far as they are not there."""
+        """Make a folder and its parents, unless they exist."""
         self._enter(path)
 
     def write_file(self, path: Path, pieces: Iterable[Piece], *, is_executable: bool) -> None:
-        """Make a file, and the folders that it is in."""
+        """Make a file and its parents."""
         descriptor = os.open(path[-1], _NEW_FILE, 0o600, dir_fd=self._enter(path[:-1]))
         try:
             for piece in pieces:
@@ -52,14 +52,14 @@ class Writer:
             os.close(descriptor)
 
     def make_link(self, path: Path, target: str) -> None:
-        """Make a symbolic link, and the folders that it is in."""
+        """Make a symbolic link and its parents."""
         os.symlink(target, path[-1], dir_fd=self._enter(path[:-1]))
 
     def strip(self, top: str) -> None:
-        """Put all that is in the folder `top`, the only one, in its place."""
+        """Replace `top`, the only folder, by what is in it."""
         self._leave(0)
         root = self._folders[0]
-        aside = f".{os.urandom(8).hex()}"  # it may hold something of its own name
+        aside = f".{os.urandom(8).hex()}"  # it may contain its own name
         os.rename(top, aside, src_dir_fd=root, dst_dir_fd=root)
         self._enter((aside,))
         for name in os.listdir(self._folders[-1]):
@@ -68,7 +68,7 @@ class Writer:
         os.rmdir(aside, dir_fd=root)
 
     def _enter(self, path: Path) -> int:
-        """Return the descriptor of a folder; neighbours in an archive are mostly neighbours on disk."""
+        """Return the descriptor of a folder, which is made if necessary, and stays open for the next entry."""
         if path == self._path:
             return self._folders[-1]
         depth = 0

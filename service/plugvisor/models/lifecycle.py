@@ -24,7 +24,7 @@ _CLAUSE = (
     rf" *(?:(?:==|!=) *{_NUMBER}(?:\.\*|{_PRE_RELEASE})|(?:<=|>=|<|>) *{_NUMBER}{_PRE_RELEASE}"
     rf"|~= *[0-9]{{1,4}}(?:\.[0-9]{{1,4}}){{1,3}}{_PRE_RELEASE}) *"
 )
-"""A part of a range of versions by PEP 440, as far as there are such versions of Python."""
+"""A part of a range of versions by PEP 440, in the forms that versions of Python have."""
 
 MEMORY_PATTERN = f"^[1-9][0-9]{{0,15}}[KMG]?{_END}"
 """An amount of memory as a file may have it: K, M and G are powers of 1024."""

@@ -81,7 +81,8 @@ def _adapt_lifecycle(definitions: dict[str, Any], command_line: dict[str, Any]) 
     # no value stands for an absent key
     action = check["properties"]["on_failure"]
     check["properties"]["on_failure"] = {"description": action["description"], "enum": list(get_args(Action))}
-    for schema in (*(check["properties"][kind] for kind in kinds), *limits.values()):
+    python = definitions["PythonRequirement"]["properties"]
+    for schema in (*(check["properties"][kind] for kind in kinds), *limits.values(), *python.values()):
         schema.pop("default", None)
     limits["memory"] = _either(limits["memory"], {"type": "string", "pattern": MEMORY_PATTERN})
 

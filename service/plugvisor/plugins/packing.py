@@ -1,4 +1,4 @@
-"""Packing a folder: a zip that is the same, byte for byte, whenever and from wherever it is made."""
+"""Packs a plugin's folder into a zip that is the same each time, byte for byte."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pathspec import GitIgnoreSpec
 
-from plugvisor.installer.archive import LARGEST_PACKAGE_BYTES, MOST_ENTRIES, PIECE_BYTES
+from plugvisor.installer.archives.entries import LARGEST_PACKAGE_BYTES, MOST_ENTRIES, PIECE_BYTES
 from plugvisor.installer.names import PackageRefused, decode_name, refuse_entry
 from plugvisor.installer.unpack import check
 
@@ -27,10 +27,10 @@ ALWAYS_IGNORED = (
     *("__pycache__/", "*.pyc", "*.pyo", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", ".hypothesis/"),
     ".DS_Store",
 )
-"""Patterns that come before those of `.plugvisorignore`, which can take them back with `!`."""
+"""Patterns before those of `.plugvisorignore`, which can revoke them with `!`."""
 
 _TIME = (1980, 1, 1, 0, 0, 0)
-"""The first one that a zip can say."""
+"""The earliest that a zip can contain."""
 _UNIX = 3
 
 
@@ -40,21 +40,21 @@ class Packed:
 
     entries: int
     size_bytes: int
-    """Of all files, unpacked."""
+    """Of all files together, unpacked."""
     package_bytes: int
     sha256: str
     manifest: bytes
-    """The text of `plugin.toml`, which was not parsed."""
+    """The text of `plugin.toml`, not parsed."""
 
 
 def pack(folder: Path, file: Path) -> Packed:
-    """Pack a plugin's folder into a zip, which replaces `file` when it is whole.
+    """Pack a plugin's folder into a zip, which replaces `file` when it is complete.
 
-    Left out are caches, environments, what belongs to a version control system, and what `.plugvisorignore` names, in
-    the syntax of `.gitignore`; and empty folders, so that a fresh clone gives the same package. Links stay links.
+    It contains no caches, environments, version control data and files that match `.plugvisorignore`, which has the
+    syntax of `.gitignore`; nor empty folders, so that a fresh clone gives the same package. Links are packed as links.
 
     Raises:
-        PackageRefused: there is something in the folder that a package must not hold; it could not be installed.
+        PackageRefused: the package could not be installed.
         OSError
     """
     paths = list(_find_files(folder, _read_patterns(folder), file))
@@ -95,7 +95,7 @@ def _read_patterns(folder: Path) -> GitIgnoreSpec:
 
 
 def _find_files(folder: Path, patterns: GitIgnoreSpec, output: Path) -> Iterator[str]:
-    """The paths of all files and links to pack, sorted; of a folder that is left out, nothing is looked at."""
+    """Yield the paths of all files and links to pack, sorted; ignored folders are not read."""
     skipped = os.path.relpath(os.path.realpath(output), os.path.realpath(folder))
     folders = [""]
     found = []

@@ -51,7 +51,7 @@ def find_conflict(manifest: Manifest, interpreter: str) -> str:
 
 
 def find_python_version(interpreter: str) -> PythonVersion | None:
-    """The version of an interpreter, as far as files and names tell it; None if they do not."""
+    """The version of an interpreter, by files and names; None if neither shows it."""
     folder = os.path.dirname(os.path.dirname(interpreter))
     if (configured := _CONFIGURED.search(_read(os.path.join(folder, "pyvenv.cfg")))) is not None:
         return PythonVersion(configured[1].decode(), is_exact=True)

@@ -54,6 +54,12 @@ CASES.add(
     "does not have the 4 bytes",
     "x",
 )
+CASES.add(
+    "gap",
+    lambda: write_zip([ZIP_MANIFEST], before_directory=bytes(20 * MEBIBYTE)),
+    "hidden after it",
+    "plugin.toml",
+)
 CASES.add("overlapping entries", make_overlapping_zip, "overlaps what follows it", "0")
 CASES.add_files("count", {f"{number}": b"" for number in range(10_001)}, "at most 10000", "")
 CASES.add(

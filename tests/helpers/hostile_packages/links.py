@@ -40,6 +40,8 @@ FILES: Files = {"plugin.toml": MANIFEST, "folder/x": b""}
 CASES.add_files("link, circle of two", {**FILES, "a": Link("b"), "b": Link("a")}, "in a circle", "a")
 CHAIN = {f"l{number}": Link(f"l{number + 1}") for number in range(3000)}
 CASES.add_files("link, by too many", {**FILES, **CHAIN, "l3000": b""}, "too many others", "l41")
+BACKWARDS = dict(reversed(CHAIN.items()))
+CASES.add_files("link, by too many, backwards", {**FILES, "l3000": b"", **BACKWARDS}, "too many others", "l2959")
 CASES.add_files(
     "link, out of the top folder", {"top/plugin.toml": MANIFEST, "top/l": Link("../top/x")}, "leads out", "top/l"
 )

@@ -87,6 +87,8 @@ add_zip(
 )
 add_zip("something in front", b"#!/bin/sh\n" + GOOD, "neither a .zip nor")
 add_zip("something in front of an entry like it", GOOD[:40] + GOOD, "not where its end says")
+FIRST = ZipEntry(b"plugin.toml", gap=b"PK\3\4 hidden")
+add_zip("something in front of the first entry", write_zip([FIRST]), "hidden in front of it", "plugin.toml")
 add_zip("something after the end", GOOD + b"\n", "something follows its end")
 add_zip("a second zip after the end", GOOD + GOOD, "not where its end says")
 add_zip(

@@ -232,6 +232,16 @@ def test_a_package_from_a_pipe(package: Path, monkeypatch: pytest.MonkeyPatch) -
     assert body == b"%x\r\n%b\r\n0\r\n\r\n" % (len(ZIP), ZIP)
 
 
+@pytest.mark.parametrize("words", ["install -", "uninstall echo", "config set echo -"])
+def test_no_standard_input(server: ScriptedServer, words: str) -> None:
+    server.answers = [make_versions("1.1.0"), (200, encode({"plugins": [LISTED]}))]
+    command = ["/bin/sh", "-c", f"exec '{sys.executable}' -m plugvisor {words} <&-"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("plugvisor: cannot ")
+    assert not [request for request in server.requests if request.method != "GET"]
+
+
 def test_what_is_no_package(server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.zip").write_bytes(b"Rar!")
     os.mkfifo(tmp_path / "pipe")
@@ -393,7 +403,7 @@ def test_nothing_is_removed_without_an_answer(
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert main(["uninstall", "echo"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "This leaves front and web without a plugin that they require; --dependents stops them first; "
+        "This does not stop front and web, which require it, without --dependents; "
         "stops echo, if it runs; removes its versions 1.1.0 and 1.0.0; keeps its data; --purge removes it too.",
         "plugvisor: cannot ask, because standard input is no terminal: add --yes",
     ]
@@ -448,23 +458,32 @@ def test_versions(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) ->
 
 def test_operations(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
     failed = {**DONE, "id": "op-2", "state": "failed", "problem": json.loads(make_problem(detail="it failed"))}
-    answer = 200, encode({"operations": [BEGUN, failed]})
-    server.answers = [answer, answer, make_operation("a line", **failed)]
+    cancelled = {**DONE, "id": "op-3", "state": "cancelled", "problem": json.loads(make_problem(code="cancelled"))}
+    answer = 200, encode({"operations": [BEGUN, failed, cancelled]})
+    server.answers = [answer, answer, make_operation("a line", "it failed", **failed)]
     assert main(["operations"]) == 0
-    head, running, second = capsys.readouterr().out.splitlines()
+    head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == ["ID", "BEGUN", "VERB", "PLUGIN", "VERSION", "BY", "STATE"]
-    assert running.endswith("received, 5 %")
-    assert second.endswith("failed: some_code")
+    for row, end in zip(rows, ["  received, 5 %", "  failed: some_code", "  cancelled"], strict=True):
+        assert row.endswith(end)
     assert main(["operations", "--plugin", "echo", "--json"]) == 0
-    assert [each["id"] for each in json.loads(capsys.readouterr().out)["operations"]] == ["op-2"]
+    assert [each["id"] for each in json.loads(capsys.readouterr().out)["operations"]] == ["op-2", "op-3"]
     assert main(["operations", "op-2"]) == 0
-    first, *_, last = capsys.readouterr().out.splitlines()
-    assert (first, last) == ("  a line", "it failed")
+    first, detail, row = capsys.readouterr().out.splitlines()
+    assert (first, detail) == ("  a line", "it failed")
+    assert row.split()[0] == "op-2"
     assert main(["operations", "--cancel"]) == 2
 
 
-def test_an_operation_is_cancelled_and_followed(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
-    server.answers = [(200, encode(BEGUN)), make_operation(state="running"), make_operation(state="cancelled")]
-    assert main(["operations", "op-1", "--cancel", "--follow"]) == 130
-    assert [request.method for request in server.requests] == ["DELETE", "GET", "GET"]
-    assert capsys.readouterr().err.endswith("plugvisor: cancelled; nothing has changed\n")
+def test_an_operation_is_cancelled(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.answers = [(200, encode(BEGUN)), make_operation(state="cancelled")]
+    assert main(["operations", "op-1", "--cancel", "--follow"]) == 0
+    assert [request.method for request in server.requests] == ["DELETE", "GET"]
+    assert capsys.readouterr().out.endswith("  cancelled\n")
+
+
+def test_somebody_else_cancels_it(server: ScriptedServer, package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    problem = json.loads(make_problem(detail="it was cancelled", code="cancelled"))
+    server.answers = [(202, encode(BEGUN)), make_operation(state="cancelled", problem=problem)]
+    assert main(["install", str(package)]) == 1
+    assert capsys.readouterr().err == "plugvisor: it was cancelled\n"

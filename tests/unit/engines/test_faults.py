@@ -7,6 +7,7 @@ import inspect
 
 import pytest
 from plugvisor.engines.supervisord.extension.changes import Changes
+from plugvisor.engines.supervisord.extension.commands.workers import Workers
 from plugvisor.engines.supervisord.extension.programs import Programs
 from plugvisor.engines.supervisord.extension.rpcinterface import PluginsNamespace
 from plugvisor.engines.supervisord.faults import (
@@ -20,6 +21,7 @@ from plugvisor.engines.supervisord.faults import (
 from plugvisor.errors import (
     AlreadyRunning,
     NotRunning,
+    OperationInterrupted,
     StartFailed,
     StopTimeout,
     SupervisorConfused,
@@ -51,6 +53,7 @@ MEANINGS: dict[str, dict[str, type[Exception]]] = {
     "plugins.restart": ADDING | {"FAILED": StopTimeout},
     "plugins.end": {"FAILED": StopTimeout},
     "plugins.execute": {"BAD_NAME": NotRunning, "NOT_RUNNING": NotRunning, "FAILED": SupervisorUnavailable},
+    "plugins.open_worker": {"FAILED": OperationInterrupted},
     "plugins.remove": {"BAD_NAME": NoSuchProgram, "STILL_RUNNING": StillRunning},
 }
 OURS = sorted(name for name in vars(PluginsNamespace) if not name.startswith("_"))
@@ -62,7 +65,7 @@ def parse_methods(owner: type) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-CHANGES, PROGRAMS = parse_methods(Changes), parse_methods(Programs)
+CHANGES, PROGRAMS, WORKERS = parse_methods(Changes), parse_methods(Programs), parse_methods(Workers)
 
 
 def find_raised(methods: dict[str, ast.FunctionDef], name: str, seen: set[str]) -> set[str]:
@@ -79,6 +82,8 @@ def find_raised(methods: dict[str, ast.FunctionDef], name: str, seen: set[str]) 
                 found |= find_raised(methods, called, seen)
             case ast.Attribute(value=ast.Attribute(value=ast.Name(id="self"), attr="_programs"), attr=called):
                 found |= find_raised(PROGRAMS, called, seen)
+            case ast.Attribute(value=ast.Attribute(value=ast.Name(id="self"), attr="_workers"), attr=called):
+                found |= find_raised(WORKERS, called, seen)
     return found
 
 

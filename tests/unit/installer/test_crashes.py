@@ -18,6 +18,7 @@ from tests.helpers.install_folders import (
     make_no_space,
     make_record,
     name_version,
+    open_install_folder,
     place,
     read_contents,
     recover_contents,
@@ -94,19 +95,30 @@ SCENARIOS = {
 
 def prepare(root: Path, steps: tuple[Callable[[InstallFolder], None], ...]) -> None:
     """Bring an install folder into the state before a change."""
-    folder = InstallFolder(str(root))
-    for step in steps:
-        step(folder)
-    folder.close()
+    with open_install_folder(root) as folder:
+        for step in steps:
+            step(folder)
+        folder.close()
     if steps:
         (root / "echo" / "data" / "kept").touch()
 
 
-def crash_at(monkeypatch: pytest.MonkeyPatch, step: int, change: Callable[[], object]) -> bool:
+def recover_silently(folder: InstallFolder) -> None:
+    recover(folder, lambda _: None)
+
+
+def crash_at(
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    change: Callable[[InstallFolder], object],
+    folder: InstallFolder,
+    then: Callable[[InstallFolder], object] = lambda _: None,
+) -> bool:
     """Make a change, and crash at a step; returns whether it was done before."""
     with fail_from(monkeypatch, step, Crash, CHANGES):
         try:
-            change()
+            change(folder)
+            then(folder)
         except Crash:
             return False
     return True
@@ -122,12 +134,8 @@ def test_a_crash_leaves_one_of_two_whole_versions(
         root = tmp_path / str(number)
         prepare(root, steps)
 
-        def make_change(root: Path = root) -> None:
-            folder = InstallFolder(str(root))
-            change(folder)
-            folder.close()
-
-        is_done = crash_at(monkeypatch, number, make_change)
+        with open_install_folder(root) as folder:
+            is_done = crash_at(monkeypatch, number, change, folder, InstallFolder.close)
         seen.append(recover_contents(root))
         assert seen[-1] in allowed, number
         if is_done:
@@ -145,9 +153,10 @@ def test_a_crash_of_the_recovery_is_recovered(tmp_path: Path, monkeypatch: pytes
         for second in itertools.count():
             root = tmp_path / f"{number}-{second}"
             prepare(root, steps)
-            crash_at(monkeypatch, number, lambda root=root: change(InstallFolder(str(root))))  # type: ignore[misc]
-            recovering = lambda root=root: recover(InstallFolder(str(root)), lambda _: None)  # noqa: E731
-            is_done = crash_at(monkeypatch, second, recovering)
+            with open_install_folder(root) as folder:
+                crash_at(monkeypatch, number, change, folder)
+            with open_install_folder(root) as folder:
+                is_done = crash_at(monkeypatch, second, recover_silently, folder)
             assert recover_contents(root) in allowed, (number, second)
             if is_done:
                 break

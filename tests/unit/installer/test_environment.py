@@ -11,11 +11,14 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from plugvisor.installer import build_output, build_process
+from plugvisor.installer import build_output, build_process, uv
 from plugvisor.installer.environment import BuildRefused, Built, build
 
 from tests.helpers.disks import mount_tmpfs, needs_mounts
@@ -25,7 +28,7 @@ from tests.helpers.waiting import wait_for
 from tests.helpers.wheels import write_source, write_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PYTHON = ".".join(map(str, sys.version_info[:2]))
@@ -82,6 +85,16 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
     binaries.joinpath("python3").symlink_to(os.path.realpath(sys.executable))
     monkeypatch.setenv("PATH", str(binaries))
     return Builder(tmp_path)
+
+
+@contextlib.contextmanager
+def set_at_the_end() -> Iterator[threading.Event]:
+    """An event that is set at the end, whatever happens."""
+    event = threading.Event()
+    try:
+        yield event
+    finally:
+        event.set()
 
 
 def run_in(version: Path, code: str) -> str:
@@ -170,6 +183,39 @@ def test_what_is_damaged_in_the_cache_is_fetched_anew(builder: Builder) -> None:
     assert builder.lines.count("damaged in the cache, and fetched anew: lib") == 1
 
 
+def test_a_package_whose_own_list_is_wrong_is_installed_with_a_warning(builder: Builder) -> None:
+    wheel = write_wheel(builder.wheels, "lib", "1.0")
+    with zipfile.ZipFile(wheel) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    contents["lib.py"] = b"VERSION = 'x.x'"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    version = builder.write_version("plugin", "lib")
+    builder.build(version)
+    assert "warning: files are not what these packages list: lib" in builder.lines
+    assert run_in(version, "import lib; print(lib.VERSION)") == "x.x"
+
+
+def test_a_build_that_hangs_holds_no_other_up(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one that must replace a damaged file of the cache, which the other one uses."""
+    monkeypatch.setattr(uv, "_LOCK_SECONDS", 1)
+    write_wheel(builder.wheels, "lib", "1.0")
+    builder.build(builder.write_version("first", "lib"))
+    for cached in builder.folder.glob("cache/archive-v0/*/lib.py"):
+        cached.unlink()
+    started = builder.folder / "started"
+    hanging = builder.write_version("hanging", "./built")
+    write_source(hanging / "built", f"Path('{started}').touch(); time.sleep(600)")
+    with ThreadPoolExecutor() as pool, set_at_the_end() as ended:
+        refused = pool.submit(builder.refuse, hanging, is_cancelled=ended.is_set)
+        wait_for(started.exists, "the build that hangs")
+        version = builder.write_version("second", "lib")
+        builder.build(version)
+        assert not refused.done()
+    assert run_in(version, "import lib; print(lib.VERSION)") == "1.0"
+
+
 # -- what cannot be made
 
 
@@ -198,6 +244,15 @@ def test_the_reason_is_in_the_message(builder: Builder, requirement: str, reason
     assert str(refused).startswith("cannot make the environment: ")
     assert reason in str(refused)
     assert refused.log == builder.lines[-len(refused.log) :]
+
+
+def test_why_requirements_do_not_go_together_is_said_to_the_end(builder: Builder) -> None:
+    write_wheel(builder.wheels, "old", "1", requires="lib<2")
+    write_wheel(builder.wheels, "new", "1", requires="lib>=2")
+    for version in ("1.0", "2.0"):
+        write_wheel(builder.wheels, "lib", version)
+    refused = builder.refuse(builder.write_version("plugin", "old", "new"))
+    assert "incompatible. And because you require" in str(refused)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +332,15 @@ def test_an_editable_requirement_is_built_like_any_other(builder: Builder) -> No
     version = builder.write_version("plugin", "-e ./built")
     write_source(version / "built", "print('this is a wheel')")
     assert any("this is a wheel" in line for line in builder.refuse(version).log)
+
+
+def test_a_build_writes_what_is_temporary_beside_the_version(builder: Builder) -> None:
+    version = builder.write_version("plugin", "./built")
+    write_source(version / "built", "import tempfile; print('in', tempfile.mkstemp())")
+    assert any(".venv/tmp/" in line for line in builder.refuse(version).log)
+    version = builder.write_version("other")
+    builder.build(version)
+    assert not version.joinpath(".venv/tmp").exists()
 
 
 def test_of_a_flood_the_first_and_last_lines_are_kept(builder: Builder) -> None:

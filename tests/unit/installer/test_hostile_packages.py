@@ -14,8 +14,8 @@ from typing import get_args
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plugvisor.installer import archive
-from plugvisor.installer.archive import find_size_limit
+from plugvisor.installer.archives import entries
+from plugvisor.installer.archives.entries import find_size_limit
 from plugvisor.installer.names import PackageRefused
 from plugvisor.installer.unpack import check, unpack
 
@@ -116,7 +116,7 @@ def test_a_bomb_takes_little_memory_and_disk(name: str, surroundings: Surroundin
 
 def test_contents_have_a_limit_of_their_own(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
     """However large the package is; 1 GiB takes too long for a test."""
-    monkeypatch.setattr(archive, "LARGEST_PACKAGE_BYTES", 1 << 20)
+    monkeypatch.setattr(entries, "LARGEST_PACKAGE_BYTES", 1 << 20)
     for kind in KINDS:
         large = os.urandom(1 << 20)
         surroundings.write_package(make_package({"plugin.toml": MANIFEST, "large": large}, kind))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor.installer.folder import staging
 from plugvisor.installer.folder.install_folder import InstallFolder
 from plugvisor.installer.folder.recovery import recover
 from plugvisor.installer.folder.trees import remove_tree
@@ -192,7 +194,8 @@ def test_names_are_single_parts_of_a_path(folder: InstallFolder, root: Path, nam
         lambda: folder.find_version(name, ONE),
         lambda: folder.write_record(name, make_record(1)),
         lambda: folder.remove(name, make_record(None), purge=True),
-        lambda: folder.place(name, "echo", "../x"),
+        lambda: folder.place("x", "echo", "../x"),
+        lambda: folder.place(name if name != "x" * 65 else "../x", "other", ONE),
         lambda: folder.place("x", name, ONE),
         lambda: folder.seal("echo", "../data"),
     ):
@@ -218,6 +221,7 @@ def replace_by_link(path: Path, target: Path) -> None:
 def test_no_link_is_followed(folder: InstallFolder, root: Path, tmp_path: Path, name: str, what: str) -> None:
     place(folder, 2)
     folder.close()
+    folder = InstallFolder(str(root))
     victim = tmp_path / "victim"
     (victim / ONE).mkdir(parents=True)
     (victim / "installed.json").write_text(json.dumps(make_record(1)))
@@ -265,12 +269,26 @@ def test_a_staging_folder_that_is_a_link(root: Path, tmp_path: Path, name: str) 
     (root / name).symlink_to(victim)
     if name == ".staging":
         with pytest.raises(Refused) as raised:
-            InstallFolder(str(root))
+            recover(InstallFolder(str(root)), print)
         assert raised.value.code == "off"
     else:
         recover(InstallFolder(str(root)), print)
         assert not os.listdir(root / ".staging")
     assert os.listdir(victim) == ["precious"]
+
+
+def test_a_lock_of_somebody_elses_is_not_waited_for_without_an_end(
+    folder: InstallFolder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "OTHERS_SECONDS", 0.05)
+    assert not InstallFolder(str(root)).staging.wait_alone()
+    folder.release()
+    descriptor = os.open(root / ".staging", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(Refused, match="another process holds"):
+        InstallFolder(str(root)).stage()
+    os.close(descriptor)
+    InstallFolder(str(root)).stage()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -286,6 +304,15 @@ def test_an_install_folder_that_is_a_file(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"Not a directory|File exists") as raised:
         InstallFolder(str(tmp_path / "file"))
     assert raised.value.code == "off"
+
+
+def test_a_folder_in_which_nobody_installs_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "echo").mkdir()
+    (tmp_path / "echo" / "plugin.toml").touch()
+    folder = InstallFolder(str(tmp_path))
+    assert recover(folder, print) == []
+    folder.close()
+    assert os.listdir(tmp_path) == ["echo"]
 
 
 # -- removing

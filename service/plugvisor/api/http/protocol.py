@@ -97,7 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._began = None
             if self._is_in_head and not self._head_bytes:
                 self.transport.close()  # it has asked for nothing
-            if not self._is_in_head and self.cycle.response_complete:
+            if self._is_in_body and self.cycle.response_complete:
                 self.transport.close()  # it has its answer
             self._refuse(RequestTimeout(f"the request did not arrive within {REQUEST_SECONDS:g} seconds"))
         unsent = self.transport.get_write_buffer_size()
@@ -110,7 +110,11 @@ class BoundedProtocol(HttpToolsProtocol):
     @property
     def _most_seconds(self) -> float:
         """How long the request that is arriving may take, from its first byte; a streamed body, from its last."""
-        return BODY_IDLE_SECONDS if not self._is_in_head and self._is_streamed(self.cycle) else REQUEST_SECONDS
+        return BODY_IDLE_SECONDS if self._is_in_body and self._is_streamed(self.cycle) else REQUEST_SECONDS
+
+    @property
+    def _is_in_body(self) -> bool:
+        return not self._is_in_head and self.cycle is not None
 
     def _is_streamed(self, cycle: RequestResponseCycle) -> bool:
         return (cycle.scope["method"], cycle.scope["path"]) in self._streamed

@@ -107,6 +107,8 @@ def _path_of(plugin_id: str) -> str:
 
 
 def _read(path: Path) -> bytes:
+    if str(path) == "-" and sys.stdin is None:
+        raise ConfigurationError("cannot read the manifest: there is no standard input")
     try:
         with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
             text = file.read(_LARGEST_BYTES + 1)
@@ -137,7 +139,7 @@ def _report(client: Client, arguments: argparse.Namespace, written: Any) -> None
 
 
 def _wants_to_go_on() -> bool:
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         return False
     print("Edit it again? [Y/n] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("", "y", "yes")

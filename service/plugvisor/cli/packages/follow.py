@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ LONGEST_PAUSE_SECONDS = 0.5
 RETRY_SECONDS = 0.5
 GIVE_UP_SECONDS = 60.0
 """How long the service may not answer: it may be restarting, and then says that the operation was interrupted."""
-INTERRUPTED = 128 + signal.SIGINT
 
 
 def follow(client: Client, operation: Operation, *, quiet: bool) -> Operation:
@@ -35,6 +33,9 @@ def follow(client: Client, operation: Operation, *, quiet: bool) -> Operation:
 
     Args:
         quiet: show nothing.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C has cancelled it, or ended the command alone; which of both was said.
     """
     path = path_of(operation["id"])
     view = None if quiet else _View()
@@ -45,6 +46,8 @@ def follow(client: Client, operation: Operation, *, quiet: bool) -> Operation:
             operation = _read_patiently(client, path)
             if view is not None:
                 view.show(operation)
+            if operation["state"] == "cancelled" and has_cancelled:
+                break
             if operation["state"] != "running":
                 return operation
             time.sleep(pause)
@@ -57,6 +60,8 @@ def follow(client: Client, operation: Operation, *, quiet: bool) -> Operation:
                 raise
             has_cancelled = True
             _cancel(client, path)
+    _say("cancelled; nothing has changed")
+    raise KeyboardInterrupt
 
 
 def finish(operation: Operation, sentence: str, *, as_json: bool) -> int:
@@ -66,7 +71,7 @@ def finish(operation: Operation, sentence: str, *, as_json: bool) -> int:
         sentence: what it has done, if it has succeeded.
 
     Raises:
-        CommandRejected: it has failed.
+        CommandRejected: it has failed, or somebody has cancelled it.
     """
     if as_json:
         print(json.dumps(operation))
@@ -75,9 +80,6 @@ def finish(operation: Operation, sentence: str, *, as_json: bool) -> int:
         if not as_json:
             print(make_printable(sentence))
         return 0
-    if state == "cancelled":
-        _say("cancelled; nothing has changed")
-        return INTERRUPTED
     if not as_json and problem.get("code") == "start_failed" and problem.get("log"):
         print("the last lines of the version that has not started:", file=sys.stderr)
         for line in problem["log"]:

@@ -92,6 +92,8 @@ def _install(client: Client, arguments: argparse.Namespace, options: dict[str, s
 def _open_package(path: Path) -> Iterator[tuple[BufferedReader, str]]:
     """Open a package, or pack a folder; with the name of the file, which is empty for standard input."""
     if str(path) == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise ConfigurationError("cannot read the package: standard input is neither a file nor a pipe")
         assert isinstance(sys.stdin.buffer, BufferedReader)
         yield sys.stdin.buffer, ""
         return

@@ -47,10 +47,11 @@ def _make_plan(client: Client, arguments: argparse.Namespace) -> Sequence[str]:
         )
     requiring = _find_requiring(client.call("GET", "/plugins")["plugins"], plugin_id)
     plan = []
+    names_and_verb = f"{_join(requiring)}, which {'requires' if len(requiring) == 1 else 'require'} it"
     if requiring and arguments.dependents:
-        plan.append(f"stops {_join(requiring)}, which need it")
+        plan.append(f"first stops {names_and_verb}")
     elif requiring:
-        plan.append(f"leaves {_join(requiring)} without a plugin that they require; --dependents stops them first")
+        plan.append(f"does not stop {names_and_verb}, without --dependents")
     plan.append(f"stops {plugin_id}, if it runs")
     names = [version["version"] or version["sha256"][:12] for version in versions["versions"]]
     plan.append(f"removes {'its version' if len(names) == 1 else 'its versions'} {_join(names)}")
@@ -85,7 +86,7 @@ def _join(names: Sequence[str]) -> str:
 def _ask(plugin_id: str, plan: Sequence[str]) -> bool:
     """Say what will be done, and ask whether that is meant."""
     print(f"This {'; '.join(plan)}.", file=sys.stderr)
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError("cannot ask, because standard input is no terminal: add --yes")
     print(f"Remove {plugin_id!r}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

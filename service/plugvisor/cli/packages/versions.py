@@ -71,7 +71,7 @@ def _make_operation_row(operation: Mapping[str, Any]) -> tuple[str, ...]:
     state = operation["state"]
     if state == "running":
         state = f"{operation['phase']}, {operation['percent']} %"
-    elif "problem" in operation:
+    elif operation.get("problem", {}).get("code", state) != state:
         state += f": {operation['problem']['code']}"
     return (
         operation["id"],
@@ -95,9 +95,11 @@ def _run_one(client: Client, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(operation))
         return 0
+    detail = operation.get("problem", {}).get("detail", "")
     for line in operation["log"]:
-        print(f"  {make_printable(line)}")
+        if line != detail:
+            print(f"  {make_printable(line)}")
+    if detail:
+        print(make_printable(detail))
     print("  ".join(_make_operation_row(operation)))
-    if "problem" in operation:
-        print(make_printable(operation["problem"]["detail"]))
     return 0

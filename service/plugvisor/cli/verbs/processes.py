@@ -59,7 +59,7 @@ ctl update`. Exit status 1 if a manifest is invalid.""",
 Say of each plugin whether its manifest is valid, and if not why, with file and line. Exit status 1
 if any is invalid.""",
         ("PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_INSTALL_DIR", "PLUGVISOR_RUNNER"),
-        [("dir", {"nargs": "?", "help": "the folder whose folders are plugins; default: the plugins folder"})],
+        [("dir", {"nargs": "?", "help": "the folder of a plugin, or of plugins; default: the plugins folder"})],
     ),
     Verb(
         "health",

@@ -17,7 +17,11 @@ CONNECT_SECONDS = 5.0
 
 async def open_worker(client: SupervisorClient, run_dir: Path, timeout_seconds: float) -> socket.socket:
     """Have a worker started, and connect to it; `Engine.open_worker` says more."""
-    name = Path(str(await client.call("plugins.open_worker", float(timeout_seconds)))).name
+    try:
+        name = Path(str(await client.call("plugins.open_worker", float(timeout_seconds)))).name
+    except OperationInterrupted as error:
+        why = str(error).partition(": ")[2]  # after the fault's name
+        raise OperationInterrupted(f"the process that installs cannot be started: {why}") from error
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)

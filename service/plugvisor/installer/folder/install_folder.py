@@ -37,14 +37,15 @@ class InstallFolder:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self.root = -1
         try:
             os.makedirs(path, exist_ok=True)
             self.root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=self.root, effective_ids=True):
                 raise Refused("off", "the plugins' user may not write to the install folder")
-            self.staging = Staging(self.root)
         except OSError as error:
             raise Refused("off", f"the install folder cannot be used: {error.strerror}") from error
+        self.staging = Staging(self.root)
 
     @property
     def cache(self) -> str:
@@ -66,6 +67,8 @@ class InstallFolder:
         """
         check_id(plugin_id)
         check_version(version)
+        if not staged.isalnum():
+            raise ValueError("this is no name of what was staged")
         self.forget_placed(plugin_id, of_all=True)
         if exists(plugin_id, self.root):
             self._check_placeable(plugin_id, version)
@@ -207,5 +210,15 @@ class InstallFolder:
 
     def close(self) -> None:
         """Remove what this worker has staged, and placed for nothing; raises `OSError`."""
-        self.forget_placed(of_all=False)
-        self.staging.delete_own()
+        try:
+            self.forget_placed(of_all=False)
+            self.staging.delete_own()
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Close all descriptors."""
+        self.staging.release()
+        if self.root >= 0:
+            os.close(self.root)
+        self.root = -1

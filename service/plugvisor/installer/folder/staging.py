@@ -10,10 +10,12 @@ import contextlib
 import fcntl
 import os
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.installer.folder.records import PLUGIN_ID, VERSION
-from plugvisor.installer.folder.trees import is_folder, make_name, move_folder, open_folder, remove_tree
+from plugvisor.installer.folder.trees import exists, is_folder, make_name, move_folder, open_folder, remove_tree
+from plugvisor.installer.protocol import Refused
 from plugvisor.layout import STAGING
 
 if TYPE_CHECKING:
@@ -45,22 +47,37 @@ class Staging:
     """
 
     def __init__(self, root: int) -> None:
-        if not is_folder(STAGING, root):
-            os.mkdir(STAGING, 0o700, dir_fd=root)
-        self.descriptor = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
-        fcntl.flock(self.descriptor, fcntl.LOCK_SH)  # until this process ends
+        self._root = root
         self._session = make_name()
         self._has_session = False
 
+    @cached_property
+    def descriptor(self) -> int:
+        """The folder's; it is made when it is needed: the install folder may be one in which nobody installs."""
+        if not exists(STAGING, self._root):
+            with contextlib.suppress(FileExistsError):  # another worker was as quick
+                os.mkdir(STAGING, 0o700, dir_fd=self._root)
+        try:
+            descriptor = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._root)
+        except OSError as error:
+            raise Refused("off", f"the staging folder cannot be used: {error.strerror}") from error
+        if not _wait_for_lock(descriptor, fcntl.LOCK_SH):  # until this process ends
+            os.close(descriptor)
+            raise Refused("failed", "another process holds the install folder")
+        return descriptor
+
+    def _list(self) -> list[str]:
+        return os.listdir(self.descriptor) if exists(STAGING, self._root) else []
+
     def wait_alone(self) -> bool:
         """Wait a while until every other worker has ended, as after a crash of the service; returns whether it has."""
-        deadline = time.monotonic() + OTHERS_SECONDS
-        while time.monotonic() < deadline:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            time.sleep(POLL_SECONDS)
-        return False
+        return not exists(STAGING, self._root) or _wait_for_lock(self.descriptor, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Close the descriptor, and so give up the lock."""
+        descriptor = self.__dict__.pop("descriptor", None)
+        if descriptor is not None:
+            os.close(descriptor)
 
     def make_folder(self) -> tuple[str, str]:
         """Make an empty folder; returns its name, and its path in the install folder."""
@@ -87,7 +104,9 @@ class Staging:
     def list_notes(self, *, of_all: bool) -> list[Note]:
         """The notes of this worker, or of all workers."""
         notes = []
-        for session_name in os.listdir(self.descriptor) if of_all else [self._session]:
+        for session_name in self._list():
+            if not of_all and session_name != self._session:
+                continue
             with contextlib.suppress(OSError), open_folder(session_name, self.descriptor) as session:
                 for name in os.listdir(session):
                     plugin_id, _, version = name.partition(_SEPARATOR)
@@ -110,22 +129,34 @@ class Staging:
 
     def delete_discarded(self) -> None:
         """Delete what this worker has moved here; an interruption leaves it to the next start. Raises `OSError`."""
-        for name in os.listdir(self.descriptor):
+        for name in self._list():
             if name.startswith(f"{self._session}-"):
                 remove_tree(name, self.descriptor)
 
     def delete_own(self) -> None:
         """Delete all that this worker has put here; raises `OSError`."""
-        for name in os.listdir(self.descriptor):
+        for name in self._list():
             if name.startswith(self._session):
                 remove_tree(name, self.descriptor)
         self._has_session = False
 
     def delete_all(self, on_error: Callable[[OSError], object]) -> None:
         """Delete all that is here; no other worker may be alive."""
-        for name in os.listdir(self.descriptor):
+        for name in self._list():
             try:
                 remove_tree(name, self.descriptor)
             except OSError as error:
                 on_error(error)
         self._has_session = False
+
+
+def _wait_for_lock(descriptor: int, kind: int) -> bool:
+    """Lock a folder; returns False if somebody else, who may be a plugin, does not let go of it."""
+    deadline = time.monotonic() + OTHERS_SECONDS
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import re
 import time
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -20,46 +20,38 @@ from plugvisor.errors import (
     PluginNotFound,
     PlugvisorError,
     PreconditionFailed,
+    TooManyOperations,
 )
+from plugvisor.manager.installation.config_check import check_text, parse_text
 from plugvisor.manager.installation.earlier_manifests import EarlierManifests
 from plugvisor.manager.installation.manifest_file import (
-    check_size,
     is_writable,
     make_etag,
-    make_json,
     matches,
     read_file,
 )
-from plugvisor.manager.installation.use_cases.manifest_check import check_manifest, refuse
+from plugvisor.manager.installation.use_cases.manifest_check import refuse
 from plugvisor.models.installation.config import Config, ConfigWritten, EarlierManifest
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import ProcessState
 from plugvisor.models.stored.journal import Facts, NewEntry
-from plugvisor.plugins.manifest import parse_document, parse_manifest
-from plugvisor.plugins.positions import find_position
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from plugvisor.engines.engine import Engine
+    from plugvisor.manager.installation.config_check import Checked
     from plugvisor.manager.installation.installations import Installations
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
-    from plugvisor.models.manifest import Manifest
     from plugvisor.plugins.catalog import Catalog, Plugin
     from plugvisor.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_KEY = re.compile("`(command|entry)`")
-"""What an engine's words name."""
-
-
-class _Checked(NamedTuple):
-    """A manifest that can be used."""
-
-    manifest: Manifest
-    program: Any
-    warnings: list[str]
+TURN_SECONDS = 10.0
+"""How long a manifest waits for what is done with the plugin's versions."""
 
 
 class Configurations:
@@ -117,6 +109,7 @@ class Configurations:
 
         Raises:
             PluginNotFound, PreconditionFailed, NotWritable, StorageFull, StoreUnavailable, OperationInterrupted
+            TooManyOperations: an operation on the plugin's versions takes its time.
             InvalidManifest: nothing was changed.
         """
         self._find(plugin_id)
@@ -150,8 +143,8 @@ class Configurations:
         try:
             text = self._read(plugin)
             etag = make_etag(text)
-            config = _parse(text)
-            checked = self._check(plugin, text, catalog, directory)
+            config = parse_text(text)
+            checked = check_text(plugin, text, catalog, directory, self._engine)
             is_outdated = is_running and not self._engine.is_published(checked.program)
         except InvalidManifest as error:
             problem = error
@@ -175,37 +168,11 @@ class Configurations:
             ),
         )
 
-    def _check(self, plugin: Plugin, text: bytes, catalog: Catalog, directory: Path) -> _Checked:
-        """Check a manifest as `plugvisor check` does; raises `InvalidManifest`."""
-        try:
-            check_size(text)
-            manifest = parse_manifest(text)
-            if plugin.id.endswith("\\"):
-                raise plugin.manifest_error or ManifestError("its id is not its own")
-            if manifest.id != plugin.id:
-                problem = f"the id cannot be changed here: `id` must be {plugin.id!r}"
-                raise _locate(text, "plugin", "id", problem)
-            assert plugin.folder is not None
-            _, warnings = check_manifest(text, catalog, plugin.folder)
-            return _Checked(manifest, self._render(manifest, directory, text), warnings)
-        except ManifestError as error:
-            raise refuse(error) from error
-
-    def _render(self, manifest: Manifest, directory: Path, text: bytes) -> Any:
-        try:
-            return self._engine.render(manifest, directory)
-        except ManifestError as error:
-            if (named := _KEY.search(error.problem)) is not None:
-                raise _locate(text, "plugin", named[1], error.problem) from error
-            if manifest.python.version and manifest.python.version.strip() in error.problem:
-                raise _locate(text, "plugin_runtime.python", "version", error.problem) from error
-            raise
-
     # -- writing
 
     async def _write(self, plugin_id: str, text: bytes, if_match: str | None, by: str) -> ConfigWritten:
         began = time.monotonic()
-        async with self._installations.turn(plugin_id):
+        async with self._take_turn(plugin_id):
             plugin = self._find(plugin_id)
             directory = await asyncio.to_thread(_find_directory, plugin)
             before, checked = await asyncio.to_thread(
@@ -227,7 +194,7 @@ class Configurations:
         if is_outdated:
             next_step = "the plugin's process was started with another one: reload it"
         else:
-            next_step = "the process has it" if is_running else "it applies from the next start on"
+            next_step = "the plugin's process needs no reload" if is_running else "it applies from the next start on"
         return ConfigWritten(
             plugin_id=plugin_id,
             etag=make_etag(text),
@@ -237,9 +204,19 @@ class Configurations:
             warnings=tuple(checked.warnings),
         )
 
+    @asynccontextmanager
+    async def _take_turn(self, plugin_id: str) -> AsyncIterator[None]:
+        async with AsyncExitStack() as turn:
+            try:
+                async with asyncio.timeout(TURN_SECONDS):
+                    await turn.enter_async_context(self._installations.turn(plugin_id))
+            except TimeoutError as error:
+                raise TooManyOperations(f"{plugin_id!r} is being installed, updated or removed; try again") from error
+            yield
+
     def _prepare(
         self, plugin: Plugin, text: bytes, if_match: str | None, catalog: Catalog, directory: Path
-    ) -> tuple[bytes, _Checked]:
+    ) -> tuple[bytes, Checked]:
         """The present text, and the new one checked."""
         try:
             before = read_file(directory, self._users)
@@ -249,7 +226,7 @@ class Configurations:
             raise NotWritable(f"its manifest cannot be replaced: {error.problem}; do that by hand") from error
         if if_match is not None and not matches(if_match, make_etag(before)):
             raise PreconditionFailed("the manifest is no longer the one that was read; read it again")
-        return before, self._check(plugin, text, catalog, directory)
+        return before, check_text(plugin, text, catalog, directory, self._engine)
 
     async def _replace(self, plugin_id: str, directory: Path, before: bytes, text: bytes, by: str) -> None:
         name = await asyncio.to_thread(self._earlier.keep, plugin_id, before, by)
@@ -257,7 +234,7 @@ class Configurations:
             async with self._installations.open_worker() as worker:
                 await worker.write_manifest(str(directory), text, hashlib.sha256(before).hexdigest())
         except PlugvisorError:
-            # it may have come as far as that
+            # the answer may be all that was lost
             if await asyncio.to_thread(self._holds, directory, text):
                 logger.warning("the manifest of %r was written by a worker that has failed then", plugin_id)
             else:
@@ -278,16 +255,3 @@ def _find_directory(plugin: Plugin) -> Path:
     assert plugin.folder is not None
     version = layout.find_version(str(plugin.folder))
     return plugin.folder if version is None else Path(version)
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    """Every table, as JSON can hold it; raises `InvalidManifest`."""
-    try:
-        document: dict[str, Any] = make_json(parse_document(text)[0])
-    except ManifestError as error:
-        raise refuse(error) from error
-    return document
-
-
-def _locate(text: bytes, table: str, key: str, problem: str) -> ManifestError:
-    return ManifestError(problem, *(find_position(text.decode("utf-8-sig"), table, key) or ()))

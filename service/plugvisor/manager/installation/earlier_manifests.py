@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
@@ -40,7 +40,7 @@ class EarlierText(NamedTuple):
 class _Head(msgspec.Struct):
     """The first line of a file, before the text."""
 
-    at: float
+    at: Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]  # the end of the year 9999
     by: str
 
 

@@ -32,10 +32,10 @@ _OPERATION = Operation.__struct_fields__
 
 
 class LiveOperation:
-    """An operation and its log. Everything that it has done and found out is set here, and announced.
+    """An operation and its log; each change is announced.
 
     Args:
-        on_change: called after each change, and with whether it is one of fields that must not be lost.
+        on_change: called after each change, with whether it must be stored at once.
     """
 
     def __init__(self, body: OperationLog, begun_at: float, on_change: Callable[[LiveOperation, bool], object]) -> None:
@@ -44,11 +44,11 @@ class LiveOperation:
         self.is_final = body.state != "running"
         """Whether it can no longer be cancelled: it has ended, or has changed what is current."""
         self.error: Exception | None = None
-        """Why it has failed, unless it was an earlier run of the service that knew."""
+        """Why it has failed; None of an operation of an earlier run of the service."""
         self.is_cancelled = False
-        """Whether somebody has asked for that in time."""
+        """Whether a client has cancelled it."""
         self.settled = asyncio.Event()
-        """Set when it has ended, and that is stored or cannot be for now."""
+        """Set when it has ended, and the store has taken that or has failed once."""
         self._fields: dict[str, Any] = {name: getattr(body, name) for name in _OPERATION}
         self._lines = deque(body.log)
         self._characters = sum(map(len, body.log))

@@ -53,7 +53,7 @@ def check_size(data: bytes) -> None:
 
 
 def is_writable(directory: Path, users: Users | None, *, is_version: bool) -> bool:
-    """Whether the user of the plugins can replace the manifest in a folder, as far as is known.
+    """Whether the user of the plugins can replace the manifest in a folder, by its rights.
 
     Args:
         is_version: it is that of an installed version, which is made writable for that moment.

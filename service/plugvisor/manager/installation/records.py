@@ -13,7 +13,7 @@ from plugvisor import layout
 from plugvisor.errors import NotInstalled
 from plugvisor.models.installation.record import Record
 from plugvisor.models.installation.versions import InstalledVersion, Versions
-from plugvisor.models.manifest import FILE_NAME
+from plugvisor.models.manifest import FILE_NAME, PluginId
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ def read_record(install_dir: Path, plugin_id: str) -> Found:
         NotInstalled: there is a record, and it cannot be used.
     """
     try:
+        msgspec.convert(plugin_id, PluginId)  # a client may have sent anything
         folder = os.open(install_dir / plugin_id, _FOLDER)
+    except msgspec.ValidationError:
+        return Found(is_there=False, record=None)
     except FileNotFoundError:
         return Found(is_there=False, record=None)
     except OSError:

@@ -1,4 +1,4 @@
-"""The operations of installation: what is under way, what was done, and who is told."""
+"""The operations of installation: those under way and those that have ended, kept in memory and stored."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ class Registry:
         """By operation, what ends the time in which it is not announced again."""
         self._changed: set[str] = set()
         """What has changed in that time."""
+        self._beginning: set[str] = set()
+        """What is being stored for the first time."""
         self._unsaved: set[str] = set()
         self._saving: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -116,8 +118,12 @@ class Registry:
         now = time.time()
         body = make_body(secrets.token_hex(8), verb, by, now, fields.items())
         operation = LiveOperation(body, now, self._on_operation)
-        await self._store.write(partial(stored.save, operations=[operation.freeze()]))
-        self._operations[operation.id] = operation
+        self._beginning.add(operation.id)
+        try:
+            await self._store.write(partial(stored.save, operations=[operation.freeze()]))
+            self._operations[operation.id] = operation
+        finally:
+            self._beginning.discard(operation.id)
         self._forget_oldest()
         self._announce(operation)
         return operation
@@ -209,6 +215,7 @@ class Registry:
         except StoreUnavailable as error:
             logger.warning("it is not known which operations there were: %s", error)
             return False
+        rows = [row for row in rows if row.id not in self._beginning]
         known = [operation for row in rows if (operation := self._thaw(row)) is not None]
         newer = self._operations
         self._operations = {each.id: each for each in reversed(known) if each.id not in newer} | newer

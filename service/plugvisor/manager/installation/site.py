@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from contextlib import asynccontextmanager
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from plugvisor.errors import SupervisorUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.installation.workers import Workers
     from plugvisor.manager.manager import Manager
     from plugvisor.users import Users
+
+
+T = TypeVar("T")
+
+SILENCE_SECONDS = 1.0
+"""The pause before something is tried again while the engine is silent."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,8 @@ class Site:
     engine: Engine
     workers: Workers
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _queues: Counter[str] = field(default_factory=Counter)
+    """How many have their turn, or wait for it."""
 
     @property
     def install_dir(self) -> Path:
@@ -36,13 +47,29 @@ class Site:
     @asynccontextmanager
     async def turn(self, plugin_id: str) -> AsyncIterator[None]:
         """What changes the files of a plugin has its turn: one after the other."""
-        # ids that differ in case alone share it, for their folders may be the same
-        async with self._turns.setdefault(plugin_id.casefold(), asyncio.Lock()):
-            yield
+        key = plugin_id.casefold()  # ids that differ in case alone share it, for their folders may be the same
+        self._queues[key] += 1
+        try:
+            async with self._turns.setdefault(key, asyncio.Lock()):
+                yield
+        finally:
+            self._queues[key] -= 1
+
+    def is_free(self, plugin_id: str) -> bool:
+        """Whether nobody has a plugin's turn, or waits for it."""
+        return not self._queues[plugin_id.casefold()]
+
+
+async def outlast_silence(action: Callable[[], Awaitable[T]]) -> T:
+    """Do what may be repeated, again if the engine is silent: what has begun must end one way or the other."""
+    while True:
+        with suppress(SupervisorUnavailable):
+            return await action()
+        await asyncio.sleep(SILENCE_SECONDS)
 
 
 def find_obstacle(folder: Path, users: Users | None) -> str:
-    """Why plugins cannot be installed in a folder, for a person; empty if they can, as far as is known. This blocks."""
+    """Why plugins cannot be installed in a folder, for a person; empty if nothing is known. This blocks."""
     try:
         status = os.stat(folder)
         is_read_only = bool(os.statvfs(folder).f_flag & os.ST_RDONLY)

@@ -206,6 +206,6 @@ def _explain(error: OSError) -> StorageFull:
 
 
 def _forget_error(writing: asyncio.Future[None]) -> None:
-    """Whoever waits for it has the error; if nobody does, the upload has ended."""
+    """Retrieve the error of a write that is no longer awaited, which asyncio would log."""
     if not writing.cancelled():
         writing.exception()

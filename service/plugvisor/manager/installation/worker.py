@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from plugvisor.models.installation.record import Record
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LARGEST_LINE_BYTES = 1024 * 1024
-T = TypeVar("T")
 CONNECTION_SECONDS = 10.0
 """How long the worker may take to start and to end, beside what it does."""
 LONGEST_MESSAGE = 2_000
@@ -140,7 +140,11 @@ class Worker:
     async def __aenter__(self) -> Self:
         """Have it started; raises `OperationInterrupted`, `SupervisorUnavailable`."""
         self._connection = await self._engine.open_worker(self._timeout_seconds)
-        self._reader, self._writer = await asyncio.open_connection(sock=self._connection, limit=LARGEST_LINE_BYTES)
+        try:
+            self._reader, self._writer = await asyncio.open_connection(sock=self._connection, limit=LARGEST_LINE_BYTES)
+        except BaseException:
+            self._connection.close()
+            raise
         try:
             await self._ask("open", _Done, install_dir=str(self._install_dir))
         except BaseException:

@@ -37,7 +37,7 @@ class Workers:
         self.install_dir = install_dir
         self.build_seconds = build_seconds
         self.builds = asyncio.Semaphore(MOST_BUILDS)
-        """Who has it may unpack and build."""
+        """Held while a package is unpacked and its environment is made."""
         self._others = asyncio.Semaphore(_MOST_OTHERS)
         self._engine = engine
 

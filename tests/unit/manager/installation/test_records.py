@@ -10,6 +10,7 @@ import pytest
 from plugvisor.errors import NotInstalled
 from plugvisor.layout import LARGEST_RECORD_BYTES
 from plugvisor.manager.installation.records import (
+    Found,
     describe_versions,
     find_installed,
     find_record,
@@ -89,6 +90,16 @@ def test_a_record_that_cannot_be_used_is_an_error(tmp_path: Path, record: str) -
 def test_any_time_can_be_shown(tmp_path: Path, installed_at: float) -> None:
     write(tmp_path, {**RECORD, "versions": {"x": {**VERSION, "installed_at": installed_at}}})
     assert describe_versions("echo", find_record(tmp_path, "echo")).versions[0].installed_at
+
+
+@pytest.mark.parametrize("plugin_id", ["..", ".", ".staging", "a/b", "a\0", "a\n", "", "x" * 65])
+def test_what_is_no_id_is_not_there(tmp_path: Path, plugin_id: str) -> None:
+    """Not even if it leads to a record."""
+    install_dir = tmp_path / "plugins"
+    install_dir.mkdir()
+    for folder in (tmp_path, install_dir):
+        (folder / "installed.json").write_text(json.dumps(RECORD | {"id": plugin_id}))
+    assert read_record(install_dir, plugin_id) == Found(is_there=False, record=None)
 
 
 def test_no_link_is_followed(tmp_path: Path) -> None:

@@ -167,7 +167,10 @@ def test_a_manifest_that_cannot_be_used_stops_nothing(tmp_path: Path) -> None:
         with pytest.raises(InvalidManifest):
             await setup.replacements.replace("update", "echo", setup.swap("2", "[plugin"))
         assert setup.engine.calls == [("swap", "2")]
+        await setup.replacements.restore("update", "echo", setup.swap("1"), NEW)
+        assert setup.engine.calls == [("swap", "2"), ("swap", "1")]
         assert setup.engine.get("echo").state is RUNNING
+        assert setup.published == "1"
 
     run(tmp_path, scenario)
 
@@ -185,7 +188,7 @@ def test_what_has_failed_is_replaced_by_what_was_there(tmp_path: Path) -> None:
             await setup.replacements.wait_ready("update", "echo")
         setup.engine.errors.clear()
         setup.engine.calls.clear()
-        await setup.replacements.restore("update", "echo", setup.swap("1"), ran=True)
+        await setup.replacements.restore("update", "echo", setup.swap("1"), NEW)
         assert setup.engine.calls == [("swap", "1"), ("begin_restart", "echo"), ("wait_spawned", "echo")]
         assert setup.published == "1"
 
@@ -204,7 +207,7 @@ def test_what_somebody_has_stopped_meanwhile_has_not_failed_and_is_not_started(
         assert not await setup.replacements.wait_ready("update", "echo")
         setup.engine.errors.clear()
         setup.engine.calls.clear()
-        await setup.replacements.restore("update", "echo", setup.swap("1"), ran=True)
+        await setup.replacements.restore("update", "echo", setup.swap("1"), NEW)
         assert ("begin_restart", "echo") not in setup.engine.calls
         assert setup.published == "1"
 
@@ -217,7 +220,7 @@ def test_what_did_not_run_before_is_stopped_again(tmp_path: Path) -> None:
         setup.engine.set("echo", BACKOFF, pid=7)
         setup.engine.set("echo", RUNNING)
         setup.engine.calls.clear()
-        await setup.replacements.restore("update", "echo", setup.swap("1"), ran=False)
+        await setup.replacements.restore("update", "echo", setup.swap("1"), Replaced(ran=False, is_started=True))
         assert setup.engine.calls == [("swap", "1"), ("begin_stop", "echo"), ("wait_stopped", "echo")]
 
     run(tmp_path, scenario)
@@ -230,7 +233,7 @@ def test_what_is_disabled_meanwhile_is_not_started(tmp_path: Path) -> None:
         setup.engine.set("echo", FATAL)
         setup.intents.disable("echo", "ada")
         setup.engine.calls.clear()
-        await setup.replacements.restore("update", "echo", setup.swap("1"), ran=True)
+        await setup.replacements.restore("update", "echo", setup.swap("1"), NEW)
         assert setup.engine.calls == [("swap", "1")]
         assert setup.published == "1"
 

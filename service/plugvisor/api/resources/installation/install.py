@@ -34,6 +34,7 @@ _MEGABYTE = 1_000_000
 async def install_plugin(request: Request[State], query: InstallQuery) -> Response:
     """Install or update a plugin; the body is its package, a .zip or a .tar.gz."""
     installations, identity = request.state["installations"], get_identity(request)
+    options = InstallOptions(start=query.start, replace=query.replace, plugin_id=query.expected_id)
     request.scope["plugin_id"] = query.plugin_id
     sha256, source = query.digest, hide_tokens(query.file_name)
     _check_head(request.headers, installations.uploads.most_bytes)
@@ -43,7 +44,6 @@ async def install_plugin(request: Request[State], query: InstallQuery) -> Respon
         # it may have taken its time, and the token may have been removed meanwhile
         request.state["gate"].check_again(identity)
         package = await upload.finish(source, sha256)
-    options = InstallOptions(start=query.start, replace=query.replace, plugin_id=query.plugin_id)
     under_way = await installations.install(package, options, identity.name)
     return await answer_operation(request, under_way, query.wait_seconds or 0.0, HTTPStatus.CREATED)
 

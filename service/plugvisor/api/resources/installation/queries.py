@@ -3,11 +3,13 @@
 import re
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from plugvisor.api.parameters import DEFAULT_ENTRIES, MOST_ENTRIES, Query, StopQuery, WaitQuery
 from plugvisor.errors import InvalidRequest
 from plugvisor.manager.installation.earlier_manifests import MOST_KEPT
+from plugvisor.models.manifest import PluginId
 
 LONGEST_SOURCE = 200
 """In characters."""
@@ -29,6 +31,14 @@ class InstallQuery(WaitQuery, frozen=True, kw_only=True):
         if self.sha256 and not re.fullmatch("[0-9A-Fa-f]{64}", self.sha256):
             raise InvalidRequest("`sha256` must be 64 hexadecimal digits", "sha256")
         return self.sha256.lower() or None
+
+    @property
+    def expected_id(self) -> str:
+        """The plugin that it must be a package of; empty: any. Raises `InvalidRequest`."""
+        try:
+            return msgspec.convert(self.plugin_id, PluginId) if self.plugin_id else ""
+        except msgspec.ValidationError:
+            raise InvalidRequest("`plugin_id` must be the id of a plugin", "plugin_id") from None
 
     @property
     def file_name(self) -> str:

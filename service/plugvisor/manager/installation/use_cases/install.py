@@ -14,8 +14,9 @@ from msgspec import UNSET
 from plugvisor import layout
 from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled
 from plugvisor.manager.installation.records import find_installed, find_version, is_whole, read_record
+from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.manifest_check import check_manifest, check_program
-from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version, confirm
+from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version, confirm, settle
 from plugvisor.models.installation.record import Record, VersionRecord
 
 if TYPE_CHECKING:
@@ -55,7 +56,11 @@ class Install:
 
     async def run(self) -> None:
         """Do all of it; raises what `Installations.install` says."""
-        self._operation.reach("received", RECEIVED_PERCENT, f"received {self._package.source or 'a package'}")
+        self._operation.reach(
+            "received",
+            RECEIVED_PERCENT,
+            f"received {self._package.source or 'the package'}, SHA-256 {self._package.sha256}",
+        )
         if not await self._reuse():
             await self._install()
 
@@ -81,14 +86,16 @@ class Install:
         entry = record.versions[version]
         self._operation.set(plugin_id=plugin_id, version=entry.version, environment=entry.environment)
         if version == record.current:
+            if record.pending is not None:  # it was not confirmed, for want of space
+                await settle(self._site, record)
             self._operation.set(unchanged=True)
-            self._operation.note("the same package is current already")
+            self._operation.note("this package is current already: nothing is changed")
             if self._options.start:
                 await self._start(plugin_id)
             return True
         self._check_replace(plugin_id)
         self._note_update(record)
-        self._operation.reach("environment", BUILT_PERCENT, "the same package is here already")
+        self._operation.reach("environment", BUILT_PERCENT, "this package is kept as an earlier version")
         change = VersionChange(self._site, self._operation, record, add_version(record, version, entry), self._starter)
         async with self._site.workers.open() as worker:
             await change.begin(worker)
@@ -99,27 +106,43 @@ class Install:
 
     async def _install(self) -> None:
         async with AsyncExitStack() as turn:
-            async with AsyncExitStack() as building:
-                await building.enter_async_context(self._site.workers.builds)
-                worker = await building.enter_async_context(self._site.workers.make_builder())
-                unpacked = await worker.unpack(self._package.descriptor)
-                manifest = await self._verify(unpacked)
+            has_turn, change = False, None
+            if self._options.plugin_id:
+                await turn.enter_async_context(self._site.turn(self._options.plugin_id))
+                has_turn = True
+            while True:
+                async with self._site.workers.builds, self._site.workers.make_builder() as worker:
+                    unpacked = await worker.unpack(self._package.descriptor)
+                    manifest = await self._verify(unpacked)
+                    if has_turn or self._site.is_free(manifest.id):
+                        if not has_turn:
+                            await turn.enter_async_context(self._site.turn(manifest.id))
+                        if await self._reuse_of(manifest.id):  # another operation has just installed it
+                            return
+                        change = await self._put_in(worker, unpacked, manifest)
+                        break
+                # others may build meanwhile
+                self._operation.note("waiting for another operation on this plugin")
                 await turn.enter_async_context(self._site.turn(manifest.id))
-                record = await self._find_place(manifest.id)
-                version = layout.name_version(manifest.version, self._package.sha256)
-                await worker.place(unpacked.staged, manifest.id, version)
-                entry = await self._build(worker, manifest, version)
-                after = add_version(record, version, entry)
-                if record.current is None:
-                    change = None
-                    await self._put_in(worker, after, version)
-                else:
-                    change = VersionChange(self._site, self._operation, record, after, self._starter)
-                    await change.begin(worker)
+                has_turn = True
             if change is not None:
                 await change.finish()
             elif self._options.start:
                 await self._start(manifest.id)
+
+    async def _put_in(self, worker: Worker, unpacked: Unpacked, manifest: Manifest) -> VersionChange | None:
+        """Make a version of what was unpacked, and make it current; returns what is still to be finished."""
+        record = await self._find_place(manifest.id)
+        version = layout.name_version(manifest.version, self._package.sha256)
+        await worker.place(unpacked.staged, manifest.id, version)
+        entry = await self._build(worker, manifest, version)
+        after = add_version(record, version, entry)
+        if record.current is None:
+            await self._make_current(worker, after, version)
+            return None
+        change = VersionChange(self._site, self._operation, record, after, self._starter)
+        await change.begin(worker)
+        return change
 
     async def _verify(self, unpacked: Unpacked) -> Manifest:
         """Check the manifest, before anything of the package is executed."""
@@ -130,7 +153,7 @@ class Install:
         if wanted and manifest.id != wanted:
             raise InvalidPackage(f"the package is of the plugin {manifest.id!r}, not of {wanted!r}")
         self._operation.set(plugin_id=manifest.id, version=manifest.version[:_MOST_CHARACTERS])
-        text = f"unpacked {unpacked.entries} entries, {unpacked.size_bytes} bytes: {manifest.id} {manifest.version}"
+        text = f"unpacked {manifest.id} {manifest.version}: {unpacked.entries} entries, {unpacked.size_bytes} bytes"
         self._operation.reach("verified", VERIFIED_PERCENT, text)
         for warning in warnings:
             self._operation.note(f"warning: {warning}")
@@ -172,7 +195,7 @@ class Install:
         folder = self._site.install_dir / manifest.id / layout.VERSIONS / version
         await asyncio.to_thread(check_program, manifest, folder, self._site.engine)
         self._operation.set(environment=built.environment)
-        text = f"made an environment with Python {built.python}" if built.environment else "no environment is needed"
+        text = f"made the environment, with Python {built.python}" if built.environment else "it needs no environment"
         self._operation.reach("environment", BUILT_PERCENT, text)
         return VersionRecord(
             version=manifest.version[:_MOST_CHARACTERS],
@@ -184,19 +207,20 @@ class Install:
             python=built.python[:_MOST_CHARACTERS],
         )
 
-    async def _put_in(self, worker: Worker, record: Record, version: str) -> None:
+    async def _make_current(self, worker: Worker, record: Record, version: str) -> None:
         """Make the first version of a plugin current, and have the plugin listed."""
         self._operation.commit()
         self._operation.reach("swap", SWAP_PERCENT)
         await worker.swap(record.id, version, confirm(record))
-        await self._site.manager.refresh({record.id}.__contains__)
-        self._operation.note("it is installed")
+        await outlast_silence(lambda: self._site.manager.refresh({record.id}.__contains__))
+        self._operation.note(f"{record.id} is installed")
 
     async def _start(self, plugin_id: str) -> None:
         """Start a plugin that does not run, and wait until it works; it stays installed if it does not."""
         self._operation.commit()
-        self._operation.reach("start", SWAP_PERCENT, "it is started")
+        self._operation.reach("start", SWAP_PERCENT, f"starting {plugin_id}")
         await self._site.manager.replacements.start(plugin_id, self._by)
+        self._operation.note(f"{plugin_id} is started")
 
     # -- parts
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from plugvisor import layout
 from plugvisor.errors import (
     NotInstalled,
     PluginsUnreadable,
@@ -101,7 +103,15 @@ class Recovery:
         self._site.engine.on_change.remove(self._follow)
         self._done.set()
 
+    def _is_untouched(self) -> bool:
+        """Whether nothing was ever installed: a worker need not be started for that. This blocks."""
+        plugins = self._site.manager.catalog.values()
+        is_installed = any(plugin.directory != plugin.folder for plugin in plugins)
+        return not is_installed and not os.path.lexists(self._site.install_dir / layout.STAGING)
+
     async def _tidy(self) -> list[Tidied]:
+        if await asyncio.to_thread(self._is_untouched):
+            return []
         async with self._site.workers.open() as worker:
             tidied = await worker.tidy()
         for each in tidied:
@@ -113,8 +123,7 @@ class Recovery:
     async def _catch_up(self, tidied: Iterable[Tidied]) -> None:
         """Have the catalog, and what runs, be what is current."""
         manager = self._site.manager
-        listed = [name for name, plugin in manager.catalog.items() if plugin.folder is None]
-        concerned = {*listed, *(each.plugin_id for each in tidied)}
+        concerned = {*(each.plugin_id for each in tidied), *await self._list_removed()}
         if concerned:
             try:
                 await manager.refresh(concerned.__contains__)
@@ -140,6 +149,18 @@ class Recovery:
                     await worker.prune(plugin_id, list(record.versions))
             except NotInstalled as error:  # somebody has put something else in its place
                 logger.error("cannot remove a version of %r: %s", plugin_id, error)
+
+    async def _list_removed(self) -> list[str]:
+        """The plugins that were uninstalled, and that the engine still has."""
+        directories = await asyncio.to_thread(self._site.engine.read_directories)
+        return [
+            plugin.id
+            for plugin in self._site.manager.catalog.values()
+            if plugin.folder is None
+            and (directory := directories.get(plugin.id)) is not None
+            and layout.is_version(str(directory))
+            and layout.find_root(str(directory)) == str(self._site.install_dir / plugin.id)
+        ]
 
     async def _list_outdated(self) -> list[str]:
         """The installed plugins whose process was launched, or would be, from another version than the current one."""

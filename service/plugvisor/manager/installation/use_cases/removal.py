@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from plugvisor.errors import NoPreviousVersion, NotRunning, PluginNotFound, StoreUnavailable
 from plugvisor.manager.installation.records import find_record, is_whole, read_record
+from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version
 from plugvisor.models.installation.record import Record
 
@@ -102,13 +103,13 @@ class Uninstallation:
             self._operation.set(previous_version=(current and current.version) or UNSET)
             self._operation.commit()
             if is_listed:
-                self._operation.reach("swap", STOP_PERCENT, "it is stopped")
+                self._operation.reach("swap", STOP_PERCENT, f"stopping {plugin_id}")
                 await self._stop(plugin_id)
-            what = "its versions and its data are" if self._purge else "its versions are"
-            self._operation.reach("swap", REMOVE_PERCENT, f"{what} removed")
+            what = "its versions and its data" if self._purge else "its versions"
+            self._operation.reach("swap", REMOVE_PERCENT, f"removing {what}")
             await self._remove(record)
             self._operation.reach("swap", REFRESH_PERCENT)
-            await manager.refresh({plugin_id}.__contains__)
+            await outlast_silence(lambda: manager.refresh({plugin_id}.__contains__))
             manager.intents.drop(plugin_id)
             with suppress(StoreUnavailable):  # it is enabled in memory, and may be disabled after a restart
                 await manager.intents.enable(plugin_id)
@@ -126,7 +127,7 @@ class Uninstallation:
         try:
             await manager.stop(plugin_id, by=self._by)
         except NotRunning:
-            self._operation.note("it did not run")
+            self._operation.note(f"{plugin_id} did not run")
 
     async def _remove(self, record: Record) -> None:
         async def remove(worker: Worker) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from plugvisor.models.process import Process
 
 _AT_REST = (ProcessState.STOPPED, ProcessState.EXITED, ProcessState.FATAL)
+_RUNS = (ProcessState.STARTING, ProcessState.RUNNING)
 _STOPPED = (ProcessState.STOPPED, ProcessState.STOPPING)
 
 
@@ -32,6 +33,8 @@ class Replaced(NamedTuple):
     """Whether it ran, or was about to."""
     is_started: bool
     """Whether it was started from what is new."""
+    launches: int = 0
+    """Which launch its process was, as the process says."""
 
 
 class Replacements:
@@ -61,13 +64,15 @@ class Replacements:
         replaced: Replaced = await self._operations.run(verb, plugin_id, partial(self._replace, plugin_id, swap, by))
         return replaced
 
-    async def restore(self, verb: str, plugin_id: str, swap: Callable[[], Awaitable[None]], *, ran: bool) -> None:
+    async def restore(self, verb: str, plugin_id: str, swap: Callable[[], Awaitable[None]], replaced: Replaced) -> None:
         """Replace it by what was there before, after `replace` has failed, or what it has started.
 
+        It runs then if it did before and nobody has stopped it meanwhile. A process that was never stopped goes on.
+
         Args:
-            ran: whether it is to run; unless somebody has stopped it meanwhile.
+            replaced: what `swap` of `replace` was given.
         """
-        await self._operations.run(verb, plugin_id, partial(self._restore, plugin_id, swap, ran))
+        await self._operations.run(verb, plugin_id, partial(self._restore, plugin_id, swap, replaced))
 
     async def start(self, plugin_id: str, by: str) -> None:
         """Start a plugin, unless it runs; return when it works, or waits for its dependencies."""
@@ -96,7 +101,8 @@ class Replacements:
     ) -> Replaced:
         ran = not self._is_at_rest(plugin_id)
         is_disabled = bool(self._keeper.get(plugin_id).disabled_by)
-        replaced = Replaced(ran, (ran or bool(by)) and not is_disabled)
+        launches = self._engine.get(plugin_id).launches
+        replaced = Replaced(ran, (ran or bool(by)) and not is_disabled, launches)
         await swap(replaced)
         if replaced.is_started:
             await self._starts.reload(plugin_id, by, accepted)
@@ -105,18 +111,20 @@ class Replacements:
         return replaced
 
     async def _restore(
-        self, plugin_id: str, swap: Callable[[], Awaitable[None]], ran: bool, accepted: asyncio.Event
+        self, plugin_id: str, swap: Callable[[], Awaitable[None]], replaced: Replaced, accepted: asyncio.Event
     ) -> None:
+        process = self._engine.get(plugin_id)
         was_stopped = self._is_stopped(plugin_id)
+        goes_on = process.state in _RUNS and process.launches == replaced.launches and not _is_coming(process)
         await swap()
-        if ran and not was_stopped:
+        if replaced.ran and not (was_stopped or goes_on):
             try:
                 await self._starts.reload(plugin_id, "", accepted)
             except PluginDisabled:  # meanwhile
                 await self._publish(plugin_id)
             return
         await self._publish(plugin_id)
-        if not self._is_at_rest(plugin_id):
+        if not replaced.ran and not self._is_at_rest(plugin_id):
             with suppress(NotRunning):
                 await self._engine.begin_stop(plugin_id)
                 await self._engine.wait_stopped(plugin_id)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from plugvisor.errors import PlugvisorError, StartFailed, SupervisorUnavailable
+from plugvisor.errors import PlugvisorError, StartFailed
+from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.last_lines import Mark, mark_end, read_since
 from plugvisor.models.installation.record import Pending, Record
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SWAP_PERCENT, START_PERCENT, READY_PERCENT = 85, 90, 97
-SILENCE_TRIES = 30
-SILENCE_SECONDS = 1.0
-"""How often, and after which pause, a plugin is looked at again while the engine is silent."""
 
 
 def add_version(record: Record, version: str, entry: VersionRecord) -> Record:
@@ -49,6 +47,17 @@ def confirm(record: Record) -> Record:
     return replace(record, previous=previous if previous in kept else None, versions=kept, pending=None)
 
 
+async def settle(site: Site, record: Record) -> None:
+    """Confirm what is current, and remove the versions that are no longer kept."""
+    confirmed = confirm(record)
+
+    async def write(worker: Worker) -> None:
+        await worker.write_record(confirmed)
+        await worker.prune(record.id, list(confirmed.versions))
+
+    await site.workers.persist(write)
+
+
 class VersionChange:
     """One change from a version that is current to another one, whose folder is whole.
 
@@ -66,6 +75,7 @@ class VersionChange:
         self._by = by
         self._id = before.id
         self._verb = "roll back" if operation.verb == "rollback" else operation.verb
+        self._version = after.versions[current_of(after)].version
         self._log = site.engine.open_log(before.id)
         self._mark = Mark(0, 0)
         self._replaced: Replaced | None = None
@@ -75,7 +85,7 @@ class VersionChange:
         """Swap, and restart the plugin if it runs; `finish` is due then, for which the worker is not needed.
 
         Raises:
-            PlugvisorError: what was current is current again, as far as the message does not say otherwise.
+            PlugvisorError: what was current is current again, unless the message says otherwise.
         """
         self._mark = await asyncio.to_thread(mark_end, self._log)
 
@@ -87,7 +97,7 @@ class VersionChange:
                 self._id, current_of(self._after), self._after if replaced.is_started else confirm(self._after)
             )
             if replaced.is_started:
-                self._operation.reach("start", START_PERCENT, "it is started from the new version")
+                self._operation.reach("start", START_PERCENT, f"starting version {self._version}")
 
         try:
             await self._site.manager.replacements.replace(self._verb, self._id, swap, self._by)
@@ -107,23 +117,18 @@ class VersionChange:
             except PlugvisorError as error:
                 await self._go_back(error)
                 raise
-            self._operation.reach("start", READY_PERCENT, "it works" if is_known else "it was stopped, or is to wait")
-        record = confirm(self._after)
-
-        async def settle(worker: Worker) -> None:
-            await worker.write_record(record)
-            await worker.prune(self._id, list(record.versions))
-
-        await self._site.workers.persist(settle)
+            text = f"version {self._version} works" if is_known else "it waits for its dependencies, or was stopped"
+            self._operation.reach("start", READY_PERCENT, text)
+        else:
+            self._operation.note(f"version {self._version} is current; the plugin did not run, and is not started")
+        try:
+            await settle(self._site, self._after)
+        except PlugvisorError as error:
+            error.args = (f"{error}; the new version runs, until the service is restarted and goes back from it",)
+            raise
 
     async def _wait_ready(self) -> bool:
-        """As `Replacements.wait_ready`, across a short silence of the engine."""
-        replacements = self._site.manager.replacements
-        for _ in range(SILENCE_TRIES):
-            with suppress(SupervisorUnavailable):
-                return await replacements.wait_ready(self._verb, self._id)
-            await asyncio.sleep(SILENCE_SECONDS)
-        return await replacements.wait_ready(self._verb, self._id)
+        return await outlast_silence(lambda: self._site.manager.replacements.wait_ready(self._verb, self._id))
 
     async def _go_back(self, error: PlugvisorError) -> None:
         """Make the version before current again, and start it if it ran; adds to the error what came of that."""
@@ -131,7 +136,7 @@ class VersionChange:
         if replaced is None:
             return  # nothing was changed
         lines = await asyncio.to_thread(read_since, self._log, self._mark) if replaced.is_started else []
-        self._operation.note(f"{error}; the version before is made current again")
+        self._operation.note(f"version {self._version} does not work: going back to the version before")
         has_swapped = False
 
         async def swap_back() -> None:
@@ -143,7 +148,8 @@ class VersionChange:
 
         note = ""
         try:
-            await self._site.manager.replacements.restore(self._verb, self._id, swap_back, ran=replaced.ran)
+            restore = partial(self._site.manager.replacements.restore, self._verb, self._id, swap_back, replaced)
+            await outlast_silence(restore)
             if replaced.ran:
                 await self._wait_ready()
         except PlugvisorError as failure:

@@ -1,4 +1,4 @@
-"""Reading a compressed tar, in one pass: POSIX (ustar and pax), GNU and the old one before them."""
+"""A reader for compressed tars, in one pass: POSIX (ustar and pax), GNU, and the format before them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,31 @@ import stat
 import zlib
 from typing import BinaryIO
 
-from plugvisor.installer.archive import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader, find_size_limit
+from plugvisor.installer.archives.entries import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader, find_size_limit
 from plugvisor.installer.names import PackageRefused, decode_name, decode_target, refuse_entry
 
 _BLOCK_BYTES = 512
 _ZEROS = bytes(_BLOCK_BYTES)
 _LARGEST_HEADER_BYTES = 64 * 1024
-"""Of an extended header: names of `LONGEST_NAME_BYTES`, and the attributes that other tars add."""
+"""Of one extended header; some programs put file attributes there."""
 _MOST_OVERHEAD_BYTES = 32 * 1024 * 1024
-"""What may be in the stream beside the contents of files: headers, and zeros at the end."""
+"""The limit for all but the contents of files: headers, and zeros at the end."""
 _PACKED_BYTES = 64 * 1024
 
 _KINDS = {b"0": Kind.FILE, b"\0": Kind.FILE, b"7": Kind.FILE, b"5": Kind.FOLDER, b"2": Kind.LINK}
-_OTHERS = {b"1": "a hard link; pack the file itself instead", b"3": "a device", b"4": "a device", b"6": "a FIFO"}
+_OTHERS = {
+    b"1": "a hard link; pack the file itself (tar --hard-dereference)",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a FIFO",
+}
 _OTHERS |= {b"S": "a sparse file", b"M": "a part of a file"}
 _PAX, _PAX_FOR_ALL, _GNU_NAME, _GNU_TARGET = b"x", b"g", b"L", b"K"
 _SPARSE = b"GNU.sparse."
 
 
 class _Stream:
-    """What a compressed stream holds, piece by piece, at most as much as allowed."""
+    """A stream that is decompressed piece by piece, up to a limit."""
 
     def __init__(self, file: BinaryIO, allowed_bytes: int) -> None:
         self._file = file
@@ -34,14 +39,14 @@ class _Stream:
         self._piece = memoryview(b"")
 
     def read(self, size_bytes: int) -> bytes:
-        """Exactly so many bytes."""
+        """Read exactly this many bytes."""
         if size_bytes <= len(self._piece):  # nearly always
             data, self._piece = bytes(self._piece[:size_bytes]), self._piece[size_bytes:]
             return data
         return b"".join(self.read_pieces(size_bytes))
 
     def read_pieces(self, size_bytes: int) -> Pieces:
-        """Exactly so many bytes, as they come."""
+        """Yield exactly this many bytes, without copying them."""
         while size_bytes:
             if not self._piece:
                 self._piece = memoryview(self._inflate())
@@ -63,7 +68,7 @@ class _Stream:
             raise PackageRefused("something follows the end of the package")
 
     def _inflate(self) -> bytes:
-        """The next bytes, none at the end."""
+        """Decompress the next bytes; returns none at the end."""
         piece = b""
         try:
             while not piece and not self._inflater.eof:
@@ -90,7 +95,7 @@ def read_tar(file: BinaryIO, archive_bytes: int) -> Reader:
     """
     stream = _Stream(file, find_size_limit(archive_bytes) + _MOST_OVERHEAD_BYTES)
     extended: dict[bytes, bytes] = {}
-    """The headers before an entry that are about it: by type, with their contents."""
+    """The extended headers of the next entry: contents by type."""
     for _ in range(4 * MOST_ENTRIES):
         header = stream.read(_BLOCK_BYTES)
         if header == _ZEROS:
@@ -123,7 +128,7 @@ def _check_sum(header: bytes) -> None:
 
 
 def _describe(header: bytes, extended: dict[bytes, bytes]) -> Entry:
-    """Put an entry together from its header and those before it."""
+    """Return the entry of a header and the extended headers before it."""
     name, target = _find_names(header, extended)
     kind = header[156:157]
     if kind not in _KINDS:
@@ -174,13 +179,13 @@ def _read_extended(stream: _Stream, header: bytes) -> bytes:
 
 
 def _check_for_all(content: bytes) -> None:
-    """Refuse a header that changes every entry after it; `git archive` only puts a comment there."""
+    """Reject a header that changes every entry after it; `git archive` only puts a comment there."""
     if any(key in (b"path", b"linkpath", b"size") or key.startswith(_SPARSE) for key in _parse_records(content)):
         raise PackageRefused("the package has an extended header that gives all its entries one name or size")
 
 
 def _parse_records(content: bytes) -> dict[bytes, bytes]:
-    """Parse `<length> <key>=<value>\\n`, again and again."""
+    """Parse records of the form `<length> <key>=<value>` and a line break."""
     records: dict[bytes, bytes] = {}
     at = 0
     while at < len(content):
@@ -201,7 +206,7 @@ def _parse_records(content: bytes) -> dict[bytes, bytes]:
 
 
 def _parse_number(field: bytes) -> int | None:
-    """An octal number; None if it is none, or larger than eleven digits can say."""
+    """Parse an octal number; returns None for anything else, such as the binary numbers of GNU tar."""
     text = field.strip(b" \0")
     if not text:
         return 0

@@ -1,6 +1,6 @@
-"""Reading a zip, strictly: its entries fill it without a gap, and its directory repeats exactly what they say.
+"""A strict reader for zips: entries fill the file without gaps, and the directory agrees with their own headers.
 
-Thus nothing can hide in it or be read twice, and every program that reads it sees the same entries.
+So nothing can hide between entries or be shared by two of them, and all programs find the same entries.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from plugvisor.installer.archive import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader
+from plugvisor.installer.archives.entries import MOST_ENTRIES, PIECE_BYTES, Entry, Kind, Pieces, Reader
 from plugvisor.installer.names import (
     LONGEST_NAME_BYTES,
     PackageRefused,
@@ -36,14 +36,14 @@ _LONGEST_COMMENT = 0xFFFF
 _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 _HAS_DESCRIPTOR = 1 << 3
 _KNOWN_FLAGS = 1 << 1 | 1 << 2 | _HAS_DESCRIPTOR | 1 << 11
-"""How hard it was compressed, that sizes follow the content, and that the name is UTF-8."""
+"""The compression level, a descriptor after the content, and a name in UTF-8."""
 _STORED, _DEFLATED = 0, 8
 _KINDS = {0: Kind.FILE, stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.LINK}
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """An entry as the directory describes it."""
+    """An entry as described by the directory."""
 
     name: str
     flags: int
@@ -64,25 +64,22 @@ def read_zip(file: BinaryIO, archive_bytes: int) -> Reader:
     """
     directory, end, count = _find_directory(file, archive_bytes)
     records = sorted(_read_directory(file, directory, end, count), key=lambda record: record.offset)
-    expected = 0
+    if records and records[0].offset:
+        raise refuse_entry(records[0].name, "has something hidden in front of it")
     if records and records[-1].offset >= directory:
         raise refuse_entry(records[-1].name, "is not where the directory says")
     for record, limit in zip(records, [*(record.offset for record in records[1:]), directory], strict=True):
-        if record.offset != expected:
-            what = "overlaps another entry" if record.offset < expected else "has something hidden in front of it"
-            raise refuse_entry(record.name, what)
         content = _check_local_header(file, record, limit)
         entry = _describe(file, record)
         yield entry, _read_content(file, record) if entry.kind is Kind.FILE else iter(())
         _check_descriptor(file, record, content + record.packed_bytes, limit)
-        expected = limit
 
 
 # -- the directory
 
 
 def _find_directory(file: BinaryIO, archive_bytes: int) -> tuple[int, int, int]:
-    """Return where the directory begins and ends, and how many entries it has; only the last bytes say so."""
+    """Return where the directory begins and ends, and its number of entries, from the last bytes of the archive."""
     start = max(0, archive_bytes - _END.size - _LONGEST_COMMENT)
     file.seek(start)
     tail = file.read(archive_bytes - start)
@@ -135,7 +132,7 @@ def _check_local_header(file: BinaryIO, record: _Record, limit: int) -> int:
         raise refuse_entry(record.name, "is damaged: its header is missing")
     _, _, flags, method, _, _, crc, packed_bytes, size_bytes, name_bytes, extra_bytes = _LOCAL.unpack(header)
     known = (record.crc, record.packed_bytes, record.size_bytes)
-    # what is not known when an entry begins is 0 there, and in the descriptor that follows its content
+    # a program that writes to a pipe puts 0 here, and the value into the descriptor after the content
     allowed = [(value, 0) if flags & _HAS_DESCRIPTOR else (value,) for value in known]
     sizes = zip((crc, packed_bytes, size_bytes), allowed, strict=True)
     if (flags, method) != (record.flags, record.method) or not all(size in values for size, values in sizes):
@@ -151,7 +148,7 @@ def _check_local_header(file: BinaryIO, record: _Record, limit: int) -> int:
 
 
 def _check_descriptor(file: BinaryIO, record: _Record, start: int, end: int) -> None:
-    """Check that between an entry's content and what follows is its descriptor, if it has one, and nothing else."""
+    """Check that nothing but an entry's descriptor, if it has one, follows its content."""
     values = _DESCRIPTOR.pack(record.crc, record.packed_bytes, record.size_bytes)
     allowed = (values, _DESCRIPTOR_MAGIC + values) if record.flags & _HAS_DESCRIPTOR else (b"",)
     file.seek(start)
