@@ -21,6 +21,7 @@ from plugvisor.errors import (
     PlugvisorError,
     PreconditionFailed,
     StorageFull,
+    SupervisorUnavailable,
 )
 
 if TYPE_CHECKING:
@@ -157,13 +158,21 @@ class Worker:
     ) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
         try:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError):
                 self._writer.write_eof()
-                async with asyncio.timeout(CONNECTION_SECONDS):
-                    while await self._reader.read(LARGEST_LINE_BYTES):
-                        pass
+                try:
+                    async with asyncio.timeout(CONNECTION_SECONDS):
+                        while await self._reader.read(LARGEST_LINE_BYTES):
+                            pass
+                except TimeoutError:  # a plugin, which is of the same user, may have frozen it
+                    await self._kill()
         finally:
             self._writer.transport.abort()
+
+    async def _kill(self) -> None:
+        logger.warning("a worker of the install folder does not end, and is killed")
+        with contextlib.suppress(SupervisorUnavailable):
+            await self._engine.end_workers(self._connection)
 
     async def unpack(self, descriptor: int) -> Unpacked:
         """Unpack and check a package; raises `InvalidPackage`."""
