@@ -99,7 +99,7 @@ def test_workers_are_killed_at_any_moment(started: PlugvisorStack) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         operation = wait_for_end(started, operation_id)
-        assert operation["state"] in ("succeeded", "interrupted"), operation
+        assert operation["state"] in ("succeeded", "interrupted"), (operation["problem"], operation["log"])
         states[operation["state"]] += 1
         expected = number if operation["state"] == "succeeded" else current
         assert number_of(find_current(started.plugins_dir, PLUGIN)) == expected

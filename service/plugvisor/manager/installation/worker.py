@@ -157,22 +157,24 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
+        with contextlib.suppress(OSError):
+            self._writer.write_eof()
+        ending = asyncio.ensure_future(self._wait_ended())
         try:
-            with contextlib.suppress(OSError):
-                self._writer.write_eof()
-                try:
-                    async with asyncio.timeout(CONNECTION_SECONDS):
-                        while await self._reader.read(LARGEST_LINE_BYTES):
-                            pass
-                except TimeoutError:  # a plugin, which is of the same user, may have frozen it
-                    await self._kill()
+            # not `asyncio.timeout`, which in a task that was cancelled raises something else in Python 3.11.2
+            done, _ = await asyncio.wait((ending,), timeout=CONNECTION_SECONDS)
+            if not done:  # a plugin, which is of the same user, may have frozen it
+                logger.warning("a worker of the install folder does not end, and is killed")
+                with contextlib.suppress(SupervisorUnavailable, OSError):
+                    await self._engine.end_workers(self._connection)
         finally:
+            ending.cancel()
             self._writer.transport.abort()
 
-    async def _kill(self) -> None:
-        logger.warning("a worker of the install folder does not end, and is killed")
-        with contextlib.suppress(SupervisorUnavailable):
-            await self._engine.end_workers(self._connection)
+    async def _wait_ended(self) -> None:
+        with contextlib.suppress(OSError):
+            while await self._reader.read(LARGEST_LINE_BYTES):
+                pass
 
     async def unpack(self, descriptor: int) -> Unpacked:
         """Unpack and check a package; raises `InvalidPackage`."""
