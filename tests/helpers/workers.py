@@ -52,6 +52,11 @@ class WorkerEngine:
         """Wait until the last worker has ended; returns its exit status."""
         return await asyncio.to_thread(self.processes[-1].wait, DEADLINE_SECONDS)
 
+    async def wait_all_ended(self) -> None:
+        """Wait until every worker has ended."""
+        for process in self.processes:
+            await asyncio.to_thread(process.wait, DEADLINE_SECONDS)
+
 
 @contextlib.asynccontextmanager
 async def open_worker(install_dir: Path, engine: WorkerEngine | None = None) -> AsyncIterator[Worker]:

@@ -79,7 +79,8 @@ class Installations:
         await self.uploads.open()
         await self.registry.load()
         self.why_off = await asyncio.to_thread(self._find_obstacle)
-        self._recovery.open(is_on=self.is_on)
+        if self.is_on:
+            self._recovery.open()
 
     async def close(self) -> None:
         """Wait for what is under way, and end what would take too long."""
@@ -100,6 +101,7 @@ class Installations:
         self.why_off = await asyncio.to_thread(self._find_obstacle)
         if self.why_off:
             raise InstallationOff(f"plugins cannot be installed here: {self.why_off}; see PLUGVISOR_INSTALL_DIR")
+        self._recovery.open()  # the folder may have been away
         if not await self._recovery.wait(RECOVERY_SECONDS):
             raise TooManyOperations("what was under way when the service ended is not recovered yet; try again")
 
