@@ -351,6 +351,38 @@ def test_a_rollback_leads_to_the_previous_version_and_forth_again(shared: Plugvi
         pid = shared.status(name)["pid"]
 
 
+def test_a_rollback_to_a_version_that_fails_leads_back_to_the_newer_one(shared: PlugvisorStack, name: str) -> None:
+    code = f'import os\nif os.path.exists("../../data/newer"):\n    raise SystemExit(4)\n{OBEDIENT}'
+    installed(shared, make_plugin_package(name, code, version="1", runtime=LASTING), start=True)
+    installed(shared, make_plugin_package(name, version="2", runtime=LASTING), replace=True)
+    before = read_record(shared.plugins_dir, name)
+    (shared.plugins_dir / name / "data" / "newer").touch()
+    response = shared.post(f"/plugin/{name}/rollback")
+    problem = response.json()
+    assert (response.status_code, problem["code"], problem["rolled_back"]) == (500, "start_failed", True)
+    assert problem["detail"].startswith(f"cannot roll back '{name}': ")
+    assert read_record(shared.plugins_dir, name) == before
+    assert len(list_folders(shared.plugins_dir, name)) == 2
+    shared.wait_for_status(name, "running")
+
+
+def test_a_plugin_that_does_not_run_is_rolled_back_and_not_started(shared: PlugvisorStack, name: str) -> None:
+    for version in "12":
+        installed(shared, make_plugin_package(name, version=version, runtime=QUICK), replace=True)
+    assert shared.post(f"/plugin/{name}/rollback").json()["version"] == "1"
+    assert shared.status(name)["status"] == "stopped"
+    assert find_current(shared.plugins_dir, name).startswith("1-")
+
+
+def test_a_plugin_that_has_failed_is_updated_and_started_if_that_is_wanted(shared: PlugvisorStack, name: str) -> None:
+    install(shared, make_plugin_package(name, DIES, version="1", runtime=LASTING), start=True)
+    shared.wait_for_state(name, "FATAL")
+    installed(shared, make_plugin_package(name, DIES, version="2", runtime=LASTING), replace=True)
+    assert shared.status(name)["state"] == "FATAL"
+    installed(shared, make_plugin_package(name, version="3", runtime=LASTING), replace=True, start=True)
+    assert shared.status(name)["status"] == "running"
+
+
 def test_a_package_that_is_kept_is_used_again(shared: PlugvisorStack, name: str) -> None:
     first = make_plugin_package(name, version="1", runtime=QUICK)
     installed(shared, first)

@@ -18,6 +18,7 @@ def test_a_recovery_waits_until_it_is_alone(tmp_path: Path, monkeypatch: pytest.
     root = os.open(tmp_path, os.O_RDONLY)
     one, other = Staging(root), Staging(root)
     monkeypatch.setattr(module, "OTHERS_SECONDS", 0.1)
+    assert other.descriptor
     assert not one.wait_alone()
     os.close(other.descriptor)
     monkeypatch.setattr(module, "OTHERS_SECONDS", 5.0)

@@ -152,18 +152,22 @@ def test_an_install_folder_that_cannot_be_used(root: Path) -> None:
 def stop_at(root: Path, what: str) -> bool:
     """Whether a worker has come so far that it unpacks or builds."""
     if what == "unpack":
-        return any(path.stat().st_size for path in root.glob(".staging/*/*/large-9*"))
+        return any(path.stat().st_size for path in root.glob(".staging/*/*/large-1*"))
     return any(root.glob("echo/versions/*/built/begun"))
 
 
-async def begin(worker: Worker, root: Path, what: str) -> None:
-    """Do something that takes long."""
-    large = {f"large-{number}": bytes(1_000_000) for number in range(150)}
-    files = {"requirements.txt": "./built\n"}
-    source = root / "source"
+def make_slow_package(folder: Path, what: str) -> bytes:
+    """A package that takes long to unpack, or to build."""
+    if what == "unpack":
+        return make_plugin_package("echo", files={f"large-{number}": bytes(1_000_000) for number in range(100)})
+    source = folder / "source"
     write_source(source, "open('begun', 'w').close(); subprocess.run(['sleep', '1000'])")
-    files |= {f"built/{path.name}": path.read_text() for path in source.iterdir()}
-    data = make_plugin_package("echo", files=large if what == "unpack" else files)
+    files = {f"built/{path.name}": path.read_text() for path in source.iterdir()}
+    return make_plugin_package("echo", files={"requirements.txt": "./built\n", **files})
+
+
+async def begin(worker: Worker, data: bytes) -> None:
+    """Install a package, up to its environment."""
     name, _ = describe("1.0.0", data)
     with open_package(data) as descriptor:
         unpacked = await worker.unpack(descriptor)
@@ -175,13 +179,14 @@ async def begin(worker: Worker, root: Path, what: str) -> None:
 @pytest.mark.parametrize("how", ["cancelled", "closed", "SIGTERM", "SIGKILL"])
 def test_it_can_be_ended_at_any_time(tmp_path: Path, root: Path, what: str, how: str) -> None:
     """Nothing that it has started or made is left; only SIGKILL leaves what the next start removes."""
+    data = make_slow_package(tmp_path, what)
 
     async def scenario() -> None:
         engine = WorkerEngine()
         worker = Worker(engine, root, DEADLINE_SECONDS)  # type: ignore[arg-type]
         await worker.__aenter__()
         process = engine.processes[-1]
-        task = asyncio.create_task(begin(worker, tmp_path, what))
+        task = asyncio.create_task(begin(worker, data))
         await wait_until(lambda: stop_at(root, what), "it to have begun")
         if how == "cancelled":
             task.cancel()

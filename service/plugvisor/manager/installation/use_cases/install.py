@@ -89,7 +89,7 @@ class Install:
         self._operation.set(plugin_id=plugin_id, version=entry.version, environment=entry.environment)
         if version == record.current:
             if record.pending is not None:  # it was not confirmed, for want of space
-                await settle(self._site, record)
+                await settle(self._site, self._operation, record)
             self._operation.set(unchanged=True)
             self._operation.note("this package is current already: nothing is changed")
             if self._options.start:

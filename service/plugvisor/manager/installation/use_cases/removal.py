@@ -135,4 +135,4 @@ class Uninstallation:
         async def remove(worker: Worker) -> None:
             await worker.remove(record.id, Record(id=record.id), purge=self._purge)
 
-        await self._site.workers.persist(remove)
+        await self._site.workers.persist(remove, self._operation.note)

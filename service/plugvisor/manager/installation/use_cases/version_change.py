@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 from plugvisor.errors import PlugvisorError, StartFailed
 from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.last_lines import Mark, mark_end, read_since
+from plugvisor.manager.installation.workers import persist
 from plugvisor.models.installation.record import Pending, Record
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def confirm(record: Record) -> Record:
     return replace(record, previous=previous if previous in kept else None, versions=kept, pending=None)
 
 
-async def settle(site: Site, record: Record) -> None:
+async def settle(site: Site, operation: LiveOperation, record: Record) -> None:
     """Confirm what is current, and remove the versions that are no longer kept."""
     confirmed = confirm(record)
 
@@ -55,7 +55,7 @@ async def settle(site: Site, record: Record) -> None:
         await worker.write_record(confirmed)
         await worker.prune(record.id, list(confirmed.versions))
 
-    await site.workers.persist(write)
+    await site.workers.persist(write, operation.note)
 
 
 class VersionChange:
@@ -122,7 +122,7 @@ class VersionChange:
         else:
             self._operation.note(f"version {self._version} is current; the plugin did not run, and is not started")
         try:
-            await settle(self._site, self._after)
+            await settle(self._site, self._operation, self._after)
         except PlugvisorError as error:
             error.args = (f"{error}; the new version runs, until the service is restarted and goes back from it",)
             raise
@@ -141,15 +141,17 @@ class VersionChange:
 
         async def swap_back() -> None:
             nonlocal has_swapped
-            await self._site.workers.persist(
-                lambda worker: worker.swap(self._id, current_of(self._before), self._before)
-            )
+            async with self._site.workers.open() as worker:
+                await worker.swap(self._id, current_of(self._before), self._before)
             has_swapped = True
+
+        async def restore() -> None:
+            replacements = self._site.manager.replacements
+            await outlast_silence(lambda: replacements.restore(self._verb, self._id, swap_back, replaced))
 
         note = ""
         try:
-            restore = partial(self._site.manager.replacements.restore, self._verb, self._id, swap_back, replaced)
-            await outlast_silence(restore)
+            await persist(restore, self._operation.note)
             is_restored = True
             if replaced.ran:
                 await self._wait_ready()
