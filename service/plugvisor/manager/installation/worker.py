@@ -159,7 +159,7 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):  # as in `_worker_errors`
             self._writer.write_eof()
         ending = asyncio.ensure_future(self._wait_ended())
         try:
@@ -293,7 +293,7 @@ def _worker_errors() -> Iterator[None]:
     """Turn what comes of a worker that is gone, or makes no sense, into `OperationInterrupted`."""
     try:
         yield
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # uvloop's, if the connection was closed before
         raise OperationInterrupted("the process that installs has ended") from error
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         logger.error("the worker of the install folder makes no sense: %s", error)
