@@ -284,6 +284,6 @@ def _worker_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise OperationInterrupted("the process that installs has ended") from error
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         logger.error("the worker of the install folder makes no sense: %s", error)
         raise OperationInterrupted("the process that installs makes no sense") from error

@@ -155,7 +155,8 @@ class Install:
         if wanted and manifest.id != wanted:
             raise InvalidPackage(f"the package is of the plugin {manifest.id!r}, not of {wanted!r}")
         self._operation.set(plugin_id=manifest.id, version=manifest.version[:_MOST_CHARACTERS])
-        text = f"unpacked {manifest.id} {manifest.version}: {unpacked.entries} entries, {unpacked.size_bytes} bytes"
+        entries = "1 entry" if unpacked.entries == 1 else f"{unpacked.entries} entries"
+        text = f"unpacked {manifest.id} {manifest.version}: {entries}, {unpacked.size_bytes} bytes"
         self._operation.reach("verified", VERIFIED_PERCENT, text)
         for warning in warnings:
             self._operation.note(f"warning: {warning}")
