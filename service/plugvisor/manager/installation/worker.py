@@ -159,7 +159,8 @@ class Worker:
     ) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
         try:
-            with contextlib.suppress(OSError, TimeoutError):
+            # another task, which was not cancelled, may wait for an answer: it is a RuntimeError to read then
+            with contextlib.suppress(OSError, TimeoutError, RuntimeError):
                 self._writer.write_eof()
                 async with asyncio.timeout(CONNECTION_SECONDS):
                     while await self._reader.read(LARGEST_LINE_BYTES):
