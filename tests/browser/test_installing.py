@@ -185,6 +185,7 @@ def test_what_is_installed_already_can_be_updated_instead(
     dialog = open_dialog(page, appearance)
     choose(dialog, make_file())
     send(dialog)
+    expect(page.locator(".operation")).to_have_count(2)
     card = page.locator(".operation").first
     fake.advance(fake.operations["op-2"], plugin_id="demo", state="failed", problem=problem)
     card.get_by_role("button", name=appearance.text("updateInstead")).click()

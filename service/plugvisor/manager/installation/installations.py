@@ -137,7 +137,7 @@ class Installations:
         """
         if plugin_id not in self._manager.catalog:
             raise PluginNotFound(plugin_id)
-        await _check(partial(find_previous, self._site.install_dir, plugin_id), "rollback", plugin_id)
+        await self._check(partial(find_previous, self._site.install_dir, plugin_id), "rollback", plugin_id)
         return await self._tasks.begin(
             "rollback", by, lambda operation: Rollback(self._site, operation).run(), plugin_id=plugin_id
         )
@@ -154,7 +154,7 @@ class Installations:
         """
         is_listed = plugin_id in self._manager.catalog
         find = partial(find_removable, self._site.install_dir, plugin_id, is_listed=is_listed, purge=purge)
-        await _check(find, "uninstall", plugin_id)
+        await self._check(find, "uninstall", plugin_id)
 
         async def run(operation: LiveOperation) -> None:
             await Uninstallation(self._site, operation, by, purge=purge, dependents=dependents).run()
@@ -183,11 +183,13 @@ class Installations:
         found = await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)
         return describe_versions(plugin_id, found.record)
 
+    # -- parts
 
-async def _check(check: Callable[[], object], verb: Verb, plugin_id: str) -> None:
-    """Find out whether an operation makes sense before it is begun."""
-    try:
-        await asyncio.to_thread(check)
-    except PlugvisorError as error:
-        name_error(error, verb, plugin_id)
-        raise
+    async def _check(self, check: Callable[[], object], verb: Verb, plugin_id: str) -> None:
+        """Find out whether an operation makes sense before it is begun."""
+        try:
+            self._site.check_own(plugin_id)
+            await asyncio.to_thread(check)
+        except PlugvisorError as error:
+            name_error(error, verb, plugin_id)
+            raise

@@ -19,30 +19,13 @@ from plugvisor.models.process import ProcessState
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import let_tasks_run, run_scenario
 from tests.helpers.stores import make_intents
-from tests.helpers.workers import WorkerEngine, install, open_worker, update
+from tests.helpers.workers import WorkingEngine, install, open_worker, update
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from socket import socket
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.journal.recorder import Recorder
-
-
-class WorkingEngine(FakeEngine):
-    """An engine in memory that has real workers."""
-
-    def __init__(self) -> None:
-        super().__init__(announces=True)
-        self.workers = WorkerEngine()
-
-    async def open_worker(self, timeout_seconds: float) -> socket:
-        """A worker's connection."""
-        return await self.workers.open_worker(timeout_seconds)
-
-    async def close(self) -> None:
-        """Wait until every worker has ended."""
-        await self.workers.wait_all_ended()
 
 
 def write(folder: Path, plugin_id: str) -> None:
