@@ -174,7 +174,8 @@ class Worker:
             self._writer.transport.abort()
 
     async def _wait_ended(self) -> None:
-        with contextlib.suppress(OSError):
+        # another task, which was not cancelled, may wait for an answer: it is a RuntimeError to read then
+        with contextlib.suppress(OSError, RuntimeError):
             while await self._reader.read(LARGEST_LINE_BYTES):
                 pass
 
