@@ -154,7 +154,7 @@ class Worker:
             raise
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
         with contextlib.suppress(OSError, RuntimeError):  # as in `_worker_errors`
             self._writer.write_eof()
