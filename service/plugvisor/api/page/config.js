@@ -32,6 +32,7 @@ class Editor {
   #hasReturns = false;
   #isWritable = false;
   #mayLeave = false;
+  #isSaving = false;
   #title = h("h2", { tabIndex: -1 });
   #earlier = h("select", { onchange: () => this.#takeEarlier() });
   #numbers = h("pre.numbers", { ariaHidden: "true" });
@@ -226,8 +227,15 @@ class Editor {
 
   // -- what is done
 
+  /** Saves once: a second click would find the text changed by the first. */
   async #save(etag) {
-    if (!(await signIn())) return;
+    if (this.#isSaving) return;
+    this.#isSaving = true;
+    if (await signIn()) await this.#send(etag);
+    this.#isSaving = false;
+  }
+
+  async #send(etag) {
     const text = this.#text.value;
     const toml = this.#hasReturns ? text.replaceAll("\n", "\r\n") : text;
     try {
