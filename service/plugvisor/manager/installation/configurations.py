@@ -91,8 +91,8 @@ class Configurations:
                 return self._read(plugin)
             kept = self._earlier.read_all(plugin_id)
             if earlier > len(kept):
-                count = f"{len(kept)} earlier manifest{'' if len(kept) == 1 else 's'}"
-                raise InvalidRequest(f"`earlier` is a number of {count} that were kept", "earlier")
+                sentence = f"`earlier` must be at most {len(kept)}" if kept else "there is no earlier manifest"
+                raise InvalidRequest(sentence, "earlier")
             return kept[earlier - 1].text
 
         text = await asyncio.to_thread(read)
