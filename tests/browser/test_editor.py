@@ -68,7 +68,7 @@ def test_a_change_is_reviewed_and_saved(open_installing: OpenInstalling, appeara
     assert not fake.requests
     etag = fake.etag
     fake.config["reload_needed"] = True
-    press(page, appearance.text("save"))
+    dialog.get_by_role("button", name=appearance.text("save")).dblclick()
     expect(dialog.locator(".note b")).to_have_text(appearance.text("saved"))
     assert fake.headers["if-match"] == etag
     assert '"other.py"' in fake.text

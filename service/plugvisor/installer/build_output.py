@@ -19,16 +19,20 @@ _RAW_BYTES = 8 * 1024
 _ENDS = re.compile(rb"[\r\n]+")
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/]+@")
+_UNPARSED_CREDENTIALS = re.compile(r"(?<=://)(?!\[)[^\s/@:]*:(?!\d*(?:\W|$))(?:\S*(?=@)|\S+)")
+"""With a `/` or `#` that is not escaped: what follows the colon is no port, so that it is no address."""
+_QUERY = re.compile(r"(?<=://)((?:[^\s?:]|:(?!//))*\?)[^\s`]+")
+"""May hold a token, or be a signature."""
 
 
 def clean_line(raw: bytes, replacements: Mapping[str, str]) -> str:
-    """A line as text: no control characters, no credentials in addresses, at most `LINE_CHARACTERS`.
+    """A line as text: no control characters, no credentials or queries in addresses, at most `LINE_CHARACTERS`.
 
     Args:
         replacements: what to write instead of some words, such as the paths of folders.
     """
     text = _ESCAPE_SEQUENCE.sub("", raw[:_RAW_BYTES].decode("utf-8", "replace")).expandtabs(4)
-    text = _CREDENTIALS.sub("****@", text)
+    text = _QUERY.sub(r"\1****", _UNPARSED_CREDENTIALS.sub("****", _CREDENTIALS.sub("****@", text)))
     for word, replacement in replacements.items():
         text = text.replace(word, replacement)
     text = "".join(character if character.isprintable() else "\ufffd" for character in text).rstrip()

@@ -17,6 +17,7 @@ from tests.helpers.installation import installed
 from tests.helpers.processes import find_processes, is_alive
 from tests.helpers.stack import ADMIN_CODE, run_stack
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
+from tests.installation.test_recovery import kill_service
 
 if TYPE_CHECKING:
     import random
@@ -131,10 +132,7 @@ class Killer:
     def _kill(self, service_pid: int) -> None:
         stack = self._stack
         if self._victim == "the service":
-            os.kill(service_pid, signal.SIGKILL)
-            wait_for(lambda: not is_alive(service_pid), "the end of the service")
-            wait_for(lambda: stack.service_pid not in (0, service_pid), "another process of the service")
-            wait_for(stack.is_ready, "the service")
+            kill_service(stack)
             return
         assert stack.process
         if self._victim == "supervisord":
@@ -163,6 +161,21 @@ class Killer:
         return began[0] if began else None
 
 
+def describe(stack: PlugvisorStack) -> str:
+    """What a person needs to find out what has happened."""
+    with contextlib.suppress(httpx.TransportError, OSError):
+        return "\n".join(
+            [
+                stack.get(f"/plugin/status?plugin_id={PLUGIN}").text,
+                str(sorted(stack.plugins_dir.glob(f"{PLUGIN}/versions/*"))),
+                (stack.plugins_dir / PLUGIN / "installed.json").read_text(),
+                *stack.service_log.splitlines()[-30:],
+                *stack.output_path.read_text().splitlines()[-30:],
+            ]
+        )
+    return ""
+
+
 def run_kills(victim: Victim, count: int, chance: random.Random, *, environment: bool) -> Killer:
     """Kill so many times, at moments that are spread over the whole update."""
     moments = [(index + chance.random()) / count for index in range(count)]
@@ -175,5 +188,6 @@ def run_kills(victim: Victim, count: int, chance: random.Random, *, environment:
                 killer.kill(moment)
             except BaseException as error:
                 error.add_note(f"kill {index} of {victim}, at {moment:.4f} of {killer.length_seconds:.2f} s")
+                error.add_note(f"before: {dict(killer.outcomes)}\n{describe(stack)}")
                 raise
         return killer

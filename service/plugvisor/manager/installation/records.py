@@ -62,7 +62,7 @@ def read_record(install_dir: Path, plugin_id: str) -> Found:
         os.close(folder)
     try:
         record = msgspec.json.decode(data, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _refuse(plugin_id, "it is damaged") from error
     if record.id != plugin_id:
         raise _refuse(plugin_id, "it is that of another plugin")

@@ -41,6 +41,8 @@ CONNECTION_SECONDS = 10.0
 LONGEST_MESSAGE = 2_000
 LONGEST_LOGGED = 500
 MOST_LOG_LINES = 200
+MOST_BUILD_LINES = 50
+"""What is kept of a build that has failed, with its operation."""
 LINES_AT_ONCE = 100
 """After so many lines that have come together, something else gets its turn."""
 
@@ -265,9 +267,9 @@ def _translate(error: _Error) -> PlugvisorError:
     message = error.message[:LONGEST_MESSAGE]
     match error.code:
         case "invalid_package":
-            return InvalidPackage(message, error.entry)
+            return InvalidPackage(message, error.entry and error.entry[:LONGEST_MESSAGE])
         case "build_failed":
-            return BuildFailed(message, error.log[-MOST_LOG_LINES:])
+            return BuildFailed(message, [line[:LONGEST_MESSAGE] for line in error.log[-MOST_BUILD_LINES:]])
         case "failed":
             for line in error.log[-MOST_LOG_LINES:]:
                 logger.error("the worker of the install folder has failed: %s", ascii(line)[:LONGEST_LOGGED])
@@ -282,6 +284,6 @@ def _worker_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise OperationInterrupted("the process that installs has ended") from error
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         logger.error("the worker of the install folder makes no sense: %s", error)
         raise OperationInterrupted("the process that installs makes no sense") from error

@@ -75,6 +75,7 @@ def test_what_was_put_there_by_hand_has_no_record(tmp_path: Path) -> None:
         json.dumps({**RECORD, "versions": {"x": {**VERSION, "source": "x" * 201}}}),
         json.dumps({**RECORD, "versions": {"x": {**VERSION, "installed_at": "now"}}}),
         '{"id": "echo", "versions": ' + "[" * 5000,
+        f'{{"id": "echo", "unknown": {"[" * 5000}{"]" * 5000}}}',
         json.dumps(RECORD) + " " * LARGEST_RECORD_BYTES,
     ],
 )

@@ -337,6 +337,7 @@ class LyingEngine:
         b'{"error": {"code": 1}}\n',
         b'{"error": {"code": "unknown", "message": "' + b"x" * 100_000 + b'"}}\n',
         b'{"error": {"code": "failed", "message": "a", "log": ["secret\\u001b[2J"]}}\n',
+        b'{"ok": {"unknown": ' + b"[" * 5_000 + b"]" * 5_000 + b"}}\n",
         b"x" * 3_000_000,
         b'{"line": "a"}\n' * 100_000,
         b'{"line": "' + b"x" * 2_000_000 + b'"}\n',

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from plugvisor import layout
-from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled
+from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled, OperationInterrupted
 from plugvisor.manager.installation.records import find_installed, find_version, is_whole, read_record
 from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.manifest_check import check_manifest, check_program
@@ -77,6 +77,8 @@ class Install:
             return await self._reuse_of(plugin_id)
 
     async def _reuse_of(self, plugin_id: str) -> bool:
+        """The same of one plugin, in its turn."""
+        self._site.check_own(plugin_id)
         record = (await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)).record
         version = find_version(record, self._package.sha256) if record is not None else None
         if record is None or record.current is None or version is None:
@@ -162,16 +164,10 @@ class Install:
 
     async def _find_place(self, plugin_id: str) -> Record:
         """What is installed of the plugin; raises `AlreadyInstalled`, `NotInstalled`."""
-        folder = self._site.install_dir / plugin_id
-        for other in self._site.manager.catalog.values():
-            if other.id.casefold() != plugin_id.casefold():
-                continue
-            if other.id != plugin_id:
-                raise AlreadyInstalled(f"its id differs from that of the plugin {other.id!r} in case alone")
-            if other.folder is not None and other.folder != folder:
-                raise NotInstalled(
-                    f"it was put there by hand, in the folder {other.name_of_folder!r}; remove that folder first"
-                )
+        for other in self._site.manager.catalog:
+            if other != plugin_id and other.casefold() == plugin_id.casefold():
+                raise AlreadyInstalled(f"its id differs from that of the plugin {other!r} in case alone")
+        self._site.check_own(plugin_id)
         found = await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)
         if found.record is None and found.is_there:
             raise NotInstalled(f"the folder {plugin_id!r} was put there by hand; remove it first")
@@ -212,7 +208,12 @@ class Install:
         """Make the first version of a plugin current, and have the plugin listed."""
         self._operation.commit()
         self._operation.reach("swap", SWAP_PERCENT)
-        await worker.swap(record.id, version, confirm(record))
+        confirmed = confirm(record)
+        try:
+            await worker.swap(record.id, version, confirmed)
+        except OperationInterrupted:  # it may have written the record alone
+            async with self._site.workers.open() as another:
+                await another.swap(record.id, version, confirmed)
         await outlast_silence(lambda: self._site.manager.refresh({record.id}.__contains__))
         self._operation.note(f"{record.id} is installed")
 

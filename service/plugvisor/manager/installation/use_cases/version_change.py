@@ -137,7 +137,7 @@ class VersionChange:
             return  # nothing was changed
         lines = await asyncio.to_thread(read_since, self._log, self._mark) if replaced.is_started else []
         self._operation.note(f"version {self._version} does not work: going back to the version before")
-        has_swapped = False
+        has_swapped = is_restored = False
 
         async def swap_back() -> None:
             nonlocal has_swapped
@@ -152,12 +152,13 @@ class VersionChange:
         note = ""
         try:
             await persist(restore, self._operation.note)
+            is_restored = True
             if replaced.ran:
                 await self._wait_ready()
         except PlugvisorError as failure:
             logger.error("cannot go back to the version before of %r: %s", self._id, failure)
             note = f"; then {failure}"
-        if has_swapped:
+        if is_restored:  # else the version that has failed may still run
             await self._prune()
         outcome = "is current again" if has_swapped else "is made current again when the service is restarted"
         error.args = (f"{error}; the version before {outcome}{note}",)
