@@ -116,7 +116,9 @@ def test_a_package_is_dropped(open_installing: OpenInstalling, appearance: Appea
     # another one, while the dialog is open
     page.evaluate(DROP, [list(ZIP[:999]), "other.zip", ""])
     expect(dialog.locator("dd").first).to_have_text("other.zip")
+    expect(dialog.locator("dd").nth(1)).to_have_text(re.compile(r"1[.,]0 kB"))
     expect(dialog.locator("dd").last).to_have_text(hashlib.sha256(ZIP[:999]).hexdigest())
+    assert dialog.locator("input[type=file]").evaluate("input => input.files[0].name") == "other.zip"
     page.evaluate(DROP, [list(TAR), "demo.tar.gz", ""])
     expect(dialog.locator("dd").last).to_have_text(hashlib.sha256(TAR).hexdigest())
     send(dialog)
