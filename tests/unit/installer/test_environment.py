@@ -449,6 +449,35 @@ def test_a_killed_build_leaves_a_cache_that_works(builder: Builder) -> None:
     assert len(list(version.glob(".venv/lib/*/site-packages/lib/*.py"))) == 2000
 
 
+def test_what_a_killed_build_leaves_in_the_cache_is_removed(builder: Builder) -> None:
+    """By itself, or by the next build if another one runs meanwhile."""
+
+    def list_left_overs() -> list[Path]:
+        return [path for path in (builder.folder / "cache").rglob(".tmp*") if ".venv" not in path.parts]
+
+    def hang(source: Path, ended: threading.Event) -> None:
+        version = builder.write_version(f"of-{source.name}", f"built @ {source.as_uri()}")
+        with pytest.raises(BuildRefused, match="it was cancelled"):
+            builder.build(version, is_cancelled=ended.is_set)
+
+    ends = {builder.folder / name: threading.Event() for name in ("first", "second")}
+    with ThreadPoolExecutor() as pool:
+        try:
+            builds = []
+            for source, ended in ends.items():
+                write_source(source, "Path('started').touch(); time.sleep(600)")
+                builds.append(pool.submit(hang, source, ended))
+                wait_for((source / "started").exists, "the build")
+            ends[builder.folder / "first"].set()
+            builds[0].result()
+            assert list_left_overs()  # some of it is still in use
+        finally:
+            for ended in ends.values():
+                ended.set()
+        builds[1].result()
+    assert not list_left_overs()
+
+
 def test_two_builds_at_once_share_the_cache(builder: Builder) -> None:
     write_wheel(builder.wheels, "lib", "1.0", {f"lib/{number}.py": b"x = 1\n" * 200 for number in range(500)})
     code = (
