@@ -141,6 +141,24 @@ def test_one_connection_is_accepted(shared: Supervisord) -> None:
             second.connect(str(client.path))
 
 
+@pytest.mark.parametrize("which", ["one", "all"])
+def test_those_that_are_stopped_can_be_ended(shared: Supervisord, which: str) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(shared)) for _ in range(2)]
+        for client in clients:
+            client.ask("open", install_dir="/")
+            os.kill(client.pid, signal.SIGSTOP)
+        shared.rpc("plugins.end_workers", clients[0].path.name)
+        clients[0].wait_ended()
+        assert is_alive(clients[1].pid)
+        if which == "all":
+            shared.rpc("plugins.end_workers", "")
+        else:
+            os.kill(clients[1].pid, signal.SIGCONT)
+            assert clients[1].ask("open", install_dir="/") == {"ok": {}}
+    shared.rpc("plugins.end_workers", "")  # there are none
+
+
 def test_there_are_at_most_eight(shared: Supervisord) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(MOST_WORKERS):

@@ -193,3 +193,11 @@ class Engine(Protocol):
         Raises:
             OperationInterrupted: it could not be started.
         """
+        ...
+
+    async def end_workers(self, connection: socket | None = None) -> None:
+        """End the worker at the other end of a connection, or all, which do not end by themselves.
+
+        Raises:
+            SupervisorUnavailable
+        """

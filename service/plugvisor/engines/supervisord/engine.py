@@ -22,7 +22,7 @@ from plugvisor.engines.supervisord.process_errors import KILL_GRACE_SECONDS, che
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.engines.supervisord.program import Program, render_program
 from plugvisor.engines.supervisord.publisher import Publisher, find_roots
-from plugvisor.engines.supervisord.workers import open_worker
+from plugvisor.engines.supervisord.workers import end_workers, open_worker
 from plugvisor.errors import (
     AlreadyRunning,
     InvalidManifest,
@@ -246,8 +246,10 @@ class SupervisordEngine:
         return await self._table.executions.run(begin, timeout_seconds + KILL_GRACE_SECONDS)
 
     async def open_worker(self, timeout_seconds: float) -> socket:
-        """Have a worker of the install folder started."""
         return await open_worker(self.client, self._settings.run_dir, timeout_seconds)
+
+    async def end_workers(self, connection: socket | None = None) -> None:
+        await end_workers(self.client, connection)
 
     async def _change(self, method: str, *parameters: str | float | list[str]) -> None:
         """Call a method of the extension; return when the process table shows what it has done."""

@@ -33,3 +33,12 @@ async def open_worker(client: SupervisorClient, run_dir: Path, timeout_seconds: 
             raise OperationInterrupted("the process that installs cannot be reached") from error
         raise
     return connection
+
+
+async def end_workers(client: SupervisorClient, connection: socket.socket | None) -> None:
+    """Have a worker ended, or all; `Engine.end_workers` says more."""
+    try:
+        name = "" if connection is None else Path(connection.getpeername()).name
+    except OSError:
+        return  # it has ended
+    await client.call("plugins.end_workers", name)

@@ -157,13 +157,22 @@ class Worker:
     ) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
         try:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError):
                 self._writer.write_eof()
-                async with asyncio.timeout(CONNECTION_SECONDS):
-                    while await self._reader.read(LARGEST_LINE_BYTES):
-                        pass
+            # not asyncio.timeout: in a task that is being cancelled, Python 3.11 raises no TimeoutError
+            _, pending = await asyncio.wait((asyncio.create_task(self._read_rest()),), timeout=CONNECTION_SECONDS)
+            if pending:  # its build may have stopped it
+                logger.warning("a worker of the install folder does not end, and is killed")
+                with contextlib.suppress(PlugvisorError):  # its time is limited, too
+                    await self._engine.end_workers(self._connection)
         finally:
             self._writer.transport.abort()
+
+    async def _read_rest(self) -> None:
+        """Read until the worker has hung up, or the connection is aborted."""
+        with contextlib.suppress(OSError):
+            while await self._reader.read(LARGEST_LINE_BYTES):
+                pass
 
     async def unpack(self, descriptor: int) -> Unpacked:
         """Unpack and check a package; raises `InvalidPackage`."""

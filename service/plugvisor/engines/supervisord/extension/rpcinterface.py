@@ -168,6 +168,15 @@ class PluginsNamespace:
         """
         return self._changes.open_worker(timeout_seconds)
 
+    def end_workers(self, name: str) -> bool:
+        """Kill workers, with all that they have started; does nothing if there are none.
+
+        @param string name     the name of the socket of one; empty: all
+        @return boolean result always True
+        """
+        self._changes.end_workers(name)
+        return True
+
     def remove(self, name: str) -> int:
         """Forget a stopped program.
 

@@ -30,6 +30,7 @@ _INHERITED = re.compile(
 )
 """What an operator sets for supervisord to say how environments are made; nothing of supervisord's own."""
 _SOCKET_NAME = re.compile(r"install-[0-9]+\.sock")
+_NUMBERS = range(1, MOST_WORKERS + 1)
 
 
 class Workers:
@@ -57,11 +58,10 @@ class Workers:
         Raises:
             RPCError: it cannot be started.
         """
-        numbers = range(1, MOST_WORKERS + 1)
-        number = next((number for number in numbers if not self._commands.runs(_name_command(number))), None)
+        number = next((number for number in _NUMBERS if not self._commands.runs(_name_command(number))), None)
         if number is None:
             raise RPCError(Faults.FAILED, "too many workers")
-        name = f"install-{number}.sock"
+        name = _name_socket(number)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
                 self._listen(listener, os.path.join(self._run_dir, name))
@@ -78,6 +78,15 @@ class Workers:
             why = describe_spawn_error(error, "/", "start a worker") if isinstance(error, OSError) else "no such user"
             raise RPCError(Faults.FAILED, why) from error
         return name
+
+    def end(self, name: str) -> None:
+        """Kill the worker with a socket of that name, or all if it is empty: one that is stopped does not hang up."""
+        for number in _NUMBERS:
+            socket_name, command_name = _name_socket(number), _name_command(number)
+            if name in (socket_name, "") and self._commands.runs(command_name):
+                self._logger.warn(f"plugins: a worker is killed, as it does not end ({socket_name})")  # noqa: G004, G010
+                self._commands.kill(command_name)
+                self._remove(socket_name)
 
     def _make_launch(self) -> Launch:
         names = [name for name in os.environ if _INHERITED.fullmatch(name)]
@@ -111,6 +120,10 @@ class Workers:
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._run_dir, name))
+
+
+def _name_socket(number: int) -> str:
+    return f"install-{number}.sock"
 
 
 def _name_command(number: int) -> str:
