@@ -164,6 +164,17 @@ def test_it_is_killed_when_its_time_is_over() -> None:
         assert "its time was over" in own.log
 
 
+@pytest.mark.parametrize("which", ["one", "all"])
+def test_a_worker_that_is_frozen_is_killed_if_that_is_asked_for(shared: Supervisord, which: str) -> None:
+    with connect(shared) as other, connect(shared) as client:
+        os.kill(client.pid, signal.SIGSTOP)
+        shared.rpc("plugins.end_workers", "install-99.sock")
+        assert is_alive(client.pid)
+        shared.rpc("plugins.end_workers", client.path.name if which == "one" else "")
+        client.wait_ended()
+        assert is_alive(other.pid) == (which == "one")
+
+
 def test_its_end_is_logged_if_it_fails() -> None:
     with make_supervisord() as own:
         own.start()

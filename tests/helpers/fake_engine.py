@@ -223,3 +223,6 @@ class FakeEngine:
     async def open_worker(self, timeout_seconds: float) -> socket:
         """This engine has no workers."""
         raise OperationInterrupted(f"no worker lives for {timeout_seconds} seconds here")
+
+    async def end_workers(self, connection: socket | None = None) -> None:
+        """See `open_worker`."""

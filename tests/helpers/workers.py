@@ -36,6 +36,11 @@ class WorkerEngine:
         """See `Engine.open_worker`; the time is not limited."""
         return await asyncio.to_thread(self._start)
 
+    async def end_workers(self, _connection: socket.socket | None = None) -> None:
+        """See `Engine.end_workers`; all of them end."""
+        for process in self.processes:
+            process.kill()
+
     def _start(self) -> socket.socket:
         with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
             path = str(Path(folder) / "sock")

@@ -83,6 +83,7 @@ def test_a_new_plugin_that_does_not_start_stays_installed(shared: PlugvisorStack
     problem = response.json()
     assert (response.status_code, problem["code"]) == (500, "start_failed")
     assert "rolled_back" not in problem
+    assert "I cannot work like this" in problem["log"]
     assert shared.status(name)["status"] == "error"
     [operation] = shared.get("/operations", params={"plugin_id": name}).json()["operations"]
     assert (operation["state"], operation["problem"]["code"]) == ("failed", "start_failed")
@@ -115,6 +116,15 @@ def test_a_package_of_another_plugin_than_was_meant(shared: PlugvisorStack, name
     response = install(shared, make_plugin_package(name), plugin_id="another", replace=True)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_package")
     assert not (shared.plugins_dir / name).exists()
+
+
+def test_an_update_is_one_from_its_beginning(shared: PlugvisorStack, name: str) -> None:
+    package = make_plugin_package(name, runtime=QUICK)
+    # if it is not installed yet, it is an installation all the same
+    assert installed(shared, package, plugin_id=name, replace=True)["verb"] == "install"
+    assert installed(shared, package, plugin_id=name, replace=True)["verb"] == "update"
+    response = install(shared, make_plugin_package("another"), plugin_id=name, replace=True)
+    assert response.json()["detail"].startswith(f"cannot update '{name}': the package is of the plugin 'another'")
 
 
 def test_a_plugin_that_was_put_there_by_hand_is_left_alone(shared: PlugvisorStack, name: str) -> None:
@@ -232,6 +242,7 @@ def test_a_version_that_dies_at_once_gives_way_to_the_one_before(shared: Plugvis
     problem = response.json()
     assert (response.status_code, problem["code"], problem["rolled_back"]) == (500, "start_failed", True)
     assert "I cannot work like this" in problem["log"]
+    assert problem["detail"].endswith("its log may say why; the version before is current again")
     assert read_record(shared.plugins_dir, name) == before
     assert list_folders(shared.plugins_dir, name) == [before["current"]]
     assert shared.status(name)["status"] == "running"

@@ -193,3 +193,6 @@ class Engine(Protocol):
         Raises:
             OperationInterrupted: it could not be started.
         """
+
+    async def end_workers(self, connection: socket | None = None) -> None:
+        """Have a worker that does not end killed, with all that it has started; without a connection, all of them."""

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
 import tomllib
 from typing import TYPE_CHECKING, NamedTuple
 
+from plugvisor.installer.build_cache import make_cache, remove_left_overs
 from plugvisor.installer.uv import TEMPORARY, BuildRefused, Uv
 from plugvisor.layout import find_environment
 
@@ -68,7 +68,7 @@ def build(
     if python and not _SPECIFIER.fullmatch(python):
         raise BuildRefused(f"'{python[:100]}' is no specifier of Python's versions, such as '>=3.12'")
     try:
-        _make_cache(cache)
+        make_cache(cache)
         uv = Uv(folder, cache, seconds, say, is_cancelled)
         uv.make_environment(environment, python)
         version = _read_version(environment)
@@ -80,16 +80,9 @@ def build(
     except BaseException:
         shutil.rmtree(environment, ignore_errors=True)
         raise
+    finally:
+        remove_left_overs(cache)
     return Built(True, version)
-
-
-def _make_cache(cache: str) -> None:
-    try:
-        os.makedirs(cache, 0o700, exist_ok=True)  # everyone can write the locks that uv keeps in it
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise BuildRefused(f"there is no folder for its cache: {error.strerror}") from error
 
 
 def _find_requirements(folder: str, say: Callable[[str], object]) -> tuple[str, str]:

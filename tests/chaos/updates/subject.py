@@ -22,8 +22,8 @@ CODE = """\
 import os, signal, sys
 {imports}
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-signal.setitimer(signal.ITIMER_REAL, 0.2)
 signal.signal(signal.SIGALRM, lambda *_: open(os.environ["PLUGVISOR_DATA_DIR"] + "/ready-{number}", "w").close())
+signal.setitimer(signal.ITIMER_REAL, 0.2)
 print("ready {number}", flush=True)
 while True:
     signal.pause()
@@ -92,6 +92,13 @@ class Subject:
     def folder(self) -> Path:
         """The plugin's folder."""
         return self._stack.plugins_dir / PLUGIN
+
+    def check_recovered(self) -> int:
+        """Wait for the recovery, and check that."""
+        # an operation is accepted when the recovery is done
+        response = self._stack.post("/plugins/install", params={"wait": "25"}, content=b"no package")
+        assert response.json()["code"] == "invalid_package", response.text
+        return self.check()
 
     def check(self) -> int:
         """Check that one whole version is installed and runs, and nothing else is left; returns its number."""

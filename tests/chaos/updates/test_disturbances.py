@@ -8,12 +8,13 @@ import random
 import signal
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chaos.updates.subject import PLUGIN, Subject, make_update
-from tests.helpers.installation import begin_install, installed, list_left_overs, wait_for_end
+from tests.chaos.updates.subject import PLUGIN, Subject, make_update, number_of
+from tests.helpers.installation import begin_install, find_current, installed, list_left_overs, wait_for_end
 from tests.helpers.packages import make_endless_package, make_plugin_package
 from tests.helpers.processes import find_processes, is_alive, list_children, read_command
 from tests.helpers.waiting import wait_for
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.helpers.stack import PlugvisorStack
 
-WORKER_KILLS = int(os.environ.get("CHAOS_WORKER_KILLS", "12"))
+WORKER_KILLS = int(os.environ.get("CHAOS_WORKER_KILLS", "8"))
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "4"))
 
 
@@ -86,11 +87,11 @@ def test_a_worker_that_is_frozen_holds_nobody_up(started: PlugvisorStack, restar
 
 
 def test_workers_are_killed_at_any_moment(started: PlugvisorStack) -> None:
-    """The operation says so, unless another worker could end it; nothing is left, even if the service goes on."""
+    """The operation says so, unless another worker could end it; what they have left is gone with the next update."""
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
     print(f"CHAOS_SEED={seed}")  # noqa: T201 - shown if the test fails, and by -s
     chance, subject, current, states = random.Random(seed), Subject(started, environment=False), 1, Counter[str]()
-    for number in range(2, 2 + WORKER_KILLS):
+    for number in range(2, 2 + 2 * WORKER_KILLS, 2):
         operation_id = begin_install(started, make_update(number, environment=False), replace=True)
         victims = wait_for(lambda: find_workers(started), "a worker")
         threading.Event().wait(chance.random() * 0.6)
@@ -98,13 +99,14 @@ def test_workers_are_killed_at_any_moment(started: PlugvisorStack) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         operation = wait_for_end(started, operation_id)
-        assert operation["state"] in ("succeeded", "interrupted"), operation
-        current = number if operation["state"] == "succeeded" else current
+        assert operation["state"] in ("succeeded", "interrupted"), f"{operation}\n{started.service_log[-3000:]}"
         states[operation["state"]] += 1
+        expected = number if operation["state"] == "succeeded" else current
+        assert number_of(find_current(started.plugins_dir, PLUGIN)) == expected
+        current = number + 1
+        installed(started, make_update(current, environment=False), replace=True)
         assert subject.check() == current
     print(states)  # noqa: T201
-    installed(started, make_update(1000, environment=False), replace=True)
-    assert subject.check() == 1000
 
 
 @pytest.mark.parametrize("how", ["restart", "shutdown"])
@@ -120,7 +122,7 @@ def test_the_end_of_the_service_during_a_build(started: PlugvisorStack, how: str
             started.up()
         assert not any(map(is_alive, builds))
         assert wait_for_end(started, operation_id)["state"] == "interrupted"
-    assert subject.check() == 1
+    assert subject.check_recovered() == 1
     installed(started, make_update(2, environment=False), replace=True)
     assert subject.check() == 2
 
@@ -135,7 +137,7 @@ def test_supervisord_is_reloaded_during_a_build(started: PlugvisorStack) -> None
         wait_for(started.is_ready, "the service")
         wait_for(lambda: not any(map(is_alive, builds)), "the end of the build")
         assert wait_for_end(started, operation_id)["state"] == "interrupted"
-    assert subject.check() == 1
+    assert subject.check_recovered() == 1
     installed(started, make_update(2, environment=False), replace=True)
     assert subject.check() == 2
 
@@ -166,20 +168,15 @@ def test_everybody_acts_at_once(started: PlugvisorStack) -> None:
         for _ in range(8):
             number += 1
             actions.append(make_action(started, number, chance))
-        results: list[Any] = []
-        threads = [threading.Thread(target=lambda act=act: results.append(act())) for act in actions]  # type: ignore[misc]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(results) == len(actions)
+        with ThreadPoolExecutor(len(actions)) as pool:
+            results = list(pool.map(lambda act: act(), actions))
         bad = [each.text for each in results if not isinstance(each, str) and each.status_code >= 500]
         assert not bad
         number += 1
         started.post(f"/plugin/{PLUGIN}/enable")
         installed(started, make_update(number, environment=False), replace=True, start=True)
         assert subject.check() == number
-    assert "Traceback" not in started.service_log, started.service_log[-5000:]
+    assert "Traceback" not in started.service_log, f"{operation}\n{started.service_log[-3000:]}"
 
 
 def make_action(stack: PlugvisorStack, number: int, chance: random.Random) -> Callable[[], Any]:

@@ -118,5 +118,9 @@ def test_what_could_not_be_installed_is_not_packed(here: Path, capsys: pytest.Ca
     (here / "echo/plugin.toml").write_text("[plugin]\nid = 1\n")
     assert main(["pack", "echo"]) == 2
     assert "line 2" in capsys.readouterr().err
+    (here / "echo/plugin.toml").unlink()
+    assert main(["pack", "echo"]) == 2
+    assert capsys.readouterr().err == "plugvisor: cannot pack 'echo': it has no plugin.toml\n"
     assert main(["pack", "nowhere"]) == 2
+    assert capsys.readouterr().err == "plugvisor: cannot pack 'nowhere': there is no such folder\n"
     assert not list(here.glob("*.zip"))

@@ -54,6 +54,7 @@ MEANINGS: dict[str, dict[str, type[Exception]]] = {
     "plugins.end": {"FAILED": StopTimeout},
     "plugins.execute": {"BAD_NAME": NotRunning, "NOT_RUNNING": NotRunning, "FAILED": SupervisorUnavailable},
     "plugins.open_worker": {"FAILED": OperationInterrupted},
+    "plugins.end_workers": {},
     "plugins.remove": {"BAD_NAME": NoSuchProgram, "STILL_RUNNING": StillRunning},
 }
 OURS = sorted(name for name in vars(PluginsNamespace) if not name.startswith("_"))

@@ -300,6 +300,14 @@ def test_without_such_an_interpreter_those_that_are_here_are_named(builder: Buil
     assert f"there is no Python {python} here; found: {PYTHON}" in str(refused)
 
 
+def test_no_interpreters_are_named_if_it_takes_too_long_to_list_them(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugvisor.installer.uv._FOUND_SECONDS", 0)
+    refused = builder.refuse(builder.write_version("plugin"), ">=3.99")
+    assert str(refused) == "cannot make the environment: there is no Python >=3.99 here"
+
+
 def test_the_python_that_a_project_requires_is_looked_for(builder: Builder) -> None:
     version = builder.write_version("plugin")
     version.joinpath("requirements.txt").unlink()
@@ -439,6 +447,35 @@ def test_a_killed_build_leaves_a_cache_that_works(builder: Builder) -> None:
     version = builder.write_version("whole", "lib")
     builder.build(version)
     assert len(list(version.glob(".venv/lib/*/site-packages/lib/*.py"))) == 2000
+
+
+def test_what_a_killed_build_leaves_in_the_cache_is_removed(builder: Builder) -> None:
+    """By itself, or by the next build if another one runs meanwhile."""
+
+    def list_left_overs() -> list[Path]:
+        return [path for path in (builder.folder / "cache").rglob(".tmp*") if ".venv" not in path.parts]
+
+    def hang(source: Path, ended: threading.Event) -> None:
+        version = builder.write_version(f"of-{source.name}", f"built @ {source.as_uri()}")
+        with pytest.raises(BuildRefused, match="it was cancelled"):
+            builder.build(version, is_cancelled=ended.is_set)
+
+    ends = {builder.folder / name: threading.Event() for name in ("first", "second")}
+    with ThreadPoolExecutor() as pool:
+        try:
+            builds = []
+            for source, ended in ends.items():
+                write_source(source, "Path('started').touch(); time.sleep(600)")
+                builds.append(pool.submit(hang, source, ended))
+                wait_for((source / "started").exists, "the build")
+            ends[builder.folder / "first"].set()
+            builds[0].result()
+            assert list_left_overs()  # some of it is still in use
+        finally:
+            for ended in ends.values():
+                ended.set()
+        builds[1].result()
+    assert not list_left_overs()
 
 
 def test_two_builds_at_once_share_the_cache(builder: Builder) -> None:

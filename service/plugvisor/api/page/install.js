@@ -84,6 +84,11 @@ class InstallDialog {
   async choose(file) {
     if (this.#upload) return;
     this.#file = file;
+    if (this.#chooser.files[0] !== file) { // it was dropped
+      const transfer = new DataTransfer();
+      transfer.items.add(file);
+      this.#chooser.files = transfer.files;
+    }
     this.#type = undefined;
     this.#sha256 = "";
     this.#replaces = false;
@@ -195,7 +200,6 @@ function upload(options, file, type, signal, onProgress = () => {}) {
   });
 }
 
-/** Most plugins are smaller than a tenth of a megabyte. */
-const formatSize = (bytes) => (bytes < MEGABYTE / 10 ? `${formatNumber(bytes / 1000, 1)} kB` : formatMemory(bytes / MEGABYTE));
+const formatSize = (bytes) => (bytes < MEGABYTE ? `${formatNumber(bytes / 1000, 1)} kB` : formatMemory(bytes / MEGABYTE));
 
 const toHex = (buffer) => [...new Uint8Array(buffer)].map((byte) => byte.toString(16).padStart(2, "0")).join("");

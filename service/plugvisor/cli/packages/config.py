@@ -133,13 +133,12 @@ def _report(client: Client, arguments: argparse.Namespace, written: Any) -> None
     else:
         for warning in written["warnings"]:
             print(f"warning: {make_printable(warning, sys.stderr.encoding)}", file=sys.stderr)
-        is_done = arguments.reload and written["changed"]  # the message would ask for the reload
-        print("the manifest was replaced" if is_done else make_printable(written["message"]))
+        print(make_printable(written["message"].partition("; ")[0] if arguments.reload else written["message"]))
     if not arguments.reload:
         return
     answer = client.call("POST", f"/plugin/{quote_id(arguments.plugin_id)}/reload?wait={_RELOAD_SECONDS}")
     if not arguments.json:
-        print(f"{arguments.plugin_id!r} is {answer['status']}")
+        print(f"{arguments.plugin_id!r} is reloaded, and {answer['status']}")
 
 
 def _wants_to_go_on() -> bool:

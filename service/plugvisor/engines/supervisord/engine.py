@@ -22,7 +22,7 @@ from plugvisor.engines.supervisord.process_errors import KILL_GRACE_SECONDS, che
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.engines.supervisord.program import Program, render_program
 from plugvisor.engines.supervisord.publisher import Publisher, find_roots
-from plugvisor.engines.supervisord.workers import open_worker
+from plugvisor.engines.supervisord.workers import end_workers, open_worker
 from plugvisor.errors import (
     AlreadyRunning,
     InvalidManifest,
@@ -169,7 +169,7 @@ class SupervisordEngine:
             try:
                 await self._change("plugins.start", plugin_id)
             except StartFailed as error:
-                await self._sync()
+                await self._change("plugins.sync")
                 raise StartFailed(self.get(plugin_id).detail or "its process could not be started") from error
         return await self.wait_spawned(plugin_id)
 
@@ -249,6 +249,10 @@ class SupervisordEngine:
         """Have a worker of the install folder started."""
         return await open_worker(self.client, self._settings.run_dir, timeout_seconds)
 
+    async def end_workers(self, connection: socket | None = None) -> None:
+        """Have a worker that does not end killed, or all."""
+        await end_workers(self.client, connection)
+
     async def _change(self, method: str, *parameters: str | float | list[str]) -> None:
         """Call a method of the extension; return when the process table shows what it has done."""
         self._table.read()  # raises at once while supervisord is silent, instead of after a timeout
@@ -272,10 +276,6 @@ class SupervisordEngine:
         except ForeignProgram as error:
             self._table.foreign.add(plugin_id or str(error).rpartition(": ")[2])  # the stream reports it in a moment
             raise InvalidManifest(FOREIGN_PROGRAM) from error
-
-    async def _sync(self) -> None:
-        """Have the process table show what supervisord knows."""
-        await self._table.reach(await self.client.call("plugins.sync"))
 
     async def _diagnose(self) -> None:
         """Find out, whenever there is no state stream, why; say so in the log, once, and to clients."""

@@ -109,6 +109,7 @@ _MEANINGS: Mapping[str, Mapping[Fault, type[Exception]]] = {
         Fault.FAILED: SupervisorUnavailable,  # it has no processes or open files left
     },
     "plugins.open_worker": {Fault.FAILED: OperationInterrupted},
+    "plugins.end_workers": {},
     "plugins.remove": {Fault.BAD_NAME: NoSuchProgram, Fault.STILL_RUNNING: StillRunning},
 }
 SHUTTING_DOWN = "supervisord is shutting down; try again when it has been restarted"

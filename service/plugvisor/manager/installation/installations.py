@@ -119,8 +119,9 @@ class Installations:
         Raises:
             TooManyOperations, StoreUnavailable
         """
+        is_update = options.replace and options.plugin_id in self._manager.catalog
         return await self._tasks.begin(
-            "install",
+            "update" if is_update else "install",
             by,
             lambda operation: Install(self._site, operation, package, options, by).run(),
             on_end=package.close,

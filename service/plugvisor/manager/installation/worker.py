@@ -21,6 +21,7 @@ from plugvisor.errors import (
     PlugvisorError,
     PreconditionFailed,
     StorageFull,
+    SupervisorUnavailable,
 )
 
 if TYPE_CHECKING:
@@ -158,14 +159,25 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
+        with contextlib.suppress(OSError, RuntimeError):  # as in `_worker_errors`
+            self._writer.write_eof()
+        ending = asyncio.ensure_future(self._wait_ended())
         try:
-            with contextlib.suppress(OSError, TimeoutError):
-                self._writer.write_eof()
-                async with asyncio.timeout(CONNECTION_SECONDS):
-                    while await self._reader.read(LARGEST_LINE_BYTES):
-                        pass
+            # not `asyncio.timeout`, which in a task that was cancelled raises something else in Python 3.11.2
+            done, _ = await asyncio.wait((ending,), timeout=CONNECTION_SECONDS)
+            if not done:  # a plugin, which is of the same user, may have frozen it
+                logger.warning("a worker of the install folder does not end, and is killed")
+                with contextlib.suppress(SupervisorUnavailable, OSError):
+                    await self._engine.end_workers(self._connection)
         finally:
+            ending.cancel()
             self._writer.transport.abort()
+
+    async def _wait_ended(self) -> None:
+        # another task, which was not cancelled, may wait for an answer: it is a RuntimeError to read then
+        with contextlib.suppress(OSError, RuntimeError):
+            while await self._reader.read(LARGEST_LINE_BYTES):
+                pass
 
     async def unpack(self, descriptor: int) -> Unpacked:
         """Unpack and check a package; raises `InvalidPackage`."""
@@ -282,7 +294,7 @@ def _worker_errors() -> Iterator[None]:
     """Turn what comes of a worker that is gone, or makes no sense, into `OperationInterrupted`."""
     try:
         yield
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # uvloop's, if the connection was closed before
         raise OperationInterrupted("the process that installs has ended") from error
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         logger.error("the worker of the install folder makes no sense: %s", error)

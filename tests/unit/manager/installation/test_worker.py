@@ -34,7 +34,7 @@ from plugvisor.models.installation.record import Record
 from tests.helpers.disks import fill, mount_tmpfs, needs_mounts
 from tests.helpers.packages import make_package, make_plugin_package
 from tests.helpers.processes import find_processes
-from tests.helpers.scenarios import run_scenario, wait_until
+from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
 from tests.helpers.waiting import DEADLINE_SECONDS
 from tests.helpers.wheels import write_source
 from tests.helpers.workers import WorkerEngine, describe, install, open_package, open_worker, place, update
@@ -383,5 +383,18 @@ def test_a_flood_of_lines_holds_nobody_up(root: Path) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             worker._writer.transport.abort()
+
+    run_scenario(scenario())
+
+
+def test_it_is_ended_while_another_task_waits_for_its_answer(root: Path) -> None:
+    """As at the end of the service: what goes on in a plugin's turn is not cancelled with its operation."""
+
+    async def scenario() -> None:
+        async with Worker(LyingEngine(lambda _: None), root, 1.0) as worker:  # type: ignore[arg-type]
+            going_on = asyncio.create_task(worker.prune("echo", []))
+            await let_tasks_run()
+        with pytest.raises(OperationInterrupted):
+            await going_on
 
     run_scenario(scenario())

@@ -168,6 +168,14 @@ class PluginsNamespace:
         """
         return self._changes.open_worker(timeout_seconds)
 
+    def end_workers(self, name: str) -> bool:
+        """End a worker that does not, or all, with all that they have started.
+
+        @param string name     the name of its socket, or empty: all
+        @return boolean result always true
+        """
+        return self._changes.end_workers(name)
+
     def remove(self, name: str) -> int:
         """Forget a stopped program.
 

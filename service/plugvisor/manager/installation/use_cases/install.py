@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from plugvisor import layout
-from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled, OperationInterrupted
+from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled, OperationInterrupted, StartFailed
 from plugvisor.manager.installation.records import find_installed, find_version, is_whole, read_record
 from plugvisor.manager.installation.site import outlast_silence
+from plugvisor.manager.installation.use_cases.last_lines import mark_end, read_since
 from plugvisor.manager.installation.use_cases.manifest_check import check_manifest, check_program
 from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version, confirm, settle
 from plugvisor.models.installation.record import Record, VersionRecord
@@ -207,6 +208,7 @@ class Install:
     async def _make_current(self, worker: Worker, record: Record, version: str) -> None:
         """Make the first version of a plugin current, and have the plugin listed."""
         self._operation.commit()
+        self._operation.set(verb="install")
         self._operation.reach("swap", SWAP_PERCENT)
         confirmed = confirm(record)
         try:
@@ -221,7 +223,13 @@ class Install:
         """Start a plugin that does not run, and wait until it works; it stays installed if it does not."""
         self._operation.commit()
         self._operation.reach("start", SWAP_PERCENT, f"starting {plugin_id}")
-        await self._site.manager.replacements.start(plugin_id, self._by)
+        log = self._site.engine.open_log(plugin_id)
+        mark = await asyncio.to_thread(mark_end, log)
+        try:
+            await self._site.manager.replacements.start(plugin_id, self._by)
+        except StartFailed as error:
+            error.log = await asyncio.to_thread(read_since, log, mark)
+            raise
         self._operation.note(f"{plugin_id} is started")
 
     # -- parts

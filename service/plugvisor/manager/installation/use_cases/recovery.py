@@ -110,6 +110,7 @@ class Recovery:
     async def _tidy(self) -> list[Tidied]:
         if await asyncio.to_thread(self._is_untouched):
             return []
+        await self._site.engine.end_workers()  # those of an earlier service that do not end by themselves
         async with self._site.workers.open() as worker:
             tidied = await worker.tidy()
         for each in tidied:

@@ -13,6 +13,7 @@ from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.last_lines import Mark, mark_end, read_since
 from plugvisor.manager.installation.workers import persist
 from plugvisor.models.installation.record import Pending, Record
+from plugvisor.models.process import remove_retry
 
 if TYPE_CHECKING:
     from plugvisor.manager.installation.live_operation import LiveOperation
@@ -161,7 +162,8 @@ class VersionChange:
         if is_restored:  # else the version that has failed may still run
             await self._prune()
         outcome = "is current again" if has_swapped else "is made current again when the service is restarted"
-        error.args = (f"{error}; the version before {outcome}{note}",)
+        reason = remove_retry(str(error)) if has_swapped else str(error)
+        error.args = (f"{reason}; the version before {outcome}{note}",)
         if isinstance(error, StartFailed):
             error.rolled_back = has_swapped
             error.log = lines

@@ -61,7 +61,7 @@ class Workers:
         number = next((number for number in numbers if not self._commands.runs(_name_command(number))), None)
         if number is None:
             raise RPCError(Faults.FAILED, "too many workers")
-        name = f"install-{number}.sock"
+        name = _name_socket(number)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
                 self._listen(listener, os.path.join(self._run_dir, name))
@@ -78,6 +78,13 @@ class Workers:
             why = describe_spawn_error(error, "/", "start a worker") if isinstance(error, OSError) else "no such user"
             raise RPCError(Faults.FAILED, why) from error
         return name
+
+    def end(self, name: str) -> None:
+        """End a worker by the name of its socket, or all if that is empty; it may have ended already."""
+        for number in range(1, MOST_WORKERS + 1):
+            if name in ("", _name_socket(number)) and self._commands.runs(_name_command(number)):
+                self._commands.kill(_name_command(number))
+                self._remove(_name_socket(number))
 
     def _make_launch(self) -> Launch:
         names = [name for name in os.environ if _INHERITED.fullmatch(name)]
@@ -115,3 +122,7 @@ class Workers:
 
 def _name_command(number: int) -> str:
     return f".worker-{number}"
+
+
+def _name_socket(number: int) -> str:
+    return f"install-{number}.sock"
