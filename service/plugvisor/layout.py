@@ -41,14 +41,14 @@ def name_version(version: str, sha256: str) -> str:
 def find_version(folder: str) -> str | None:
     """The version's folder that `current` leads to; None if this folder was put there by hand, or has no version.
 
-    A link that leads anywhere but to `versions/<name>` was not made by us.
+    A link that leads anywhere but to `versions/<version>-<digest>` was not made by us.
     """
     try:
         target = os.readlink(f"{folder}/{CURRENT}")
     except OSError:
         return None
     parent, name = os.path.split(target)
-    if parent != VERSIONS or name in ("", ".", "..") or not os.path.lexists(os.path.join(folder, RECORD)):
+    if parent != VERSIONS or not _VERSION_NAME.fullmatch(name) or not os.path.lexists(f"{folder}/{RECORD}"):
         return None
     return os.path.join(folder, VERSIONS, name)
 
@@ -56,9 +56,10 @@ def find_version(folder: str) -> str | None:
 def find_root(directory: str) -> str:
     """The plugin's folder that a working folder belongs to: itself, unless it is a version's."""
     parent, name = os.path.split(directory)
-    # `versions` may also be the plugins folder
-    is_version = os.path.basename(parent) == VERSIONS and _VERSION_NAME.fullmatch(name)
-    return os.path.dirname(parent) if is_version else directory
+    # the name, too: `versions` may be the plugins folder
+    if os.path.basename(parent) == VERSIONS and _VERSION_NAME.fullmatch(name):
+        return os.path.dirname(parent)
+    return directory
 
 
 def is_version(directory: str) -> bool:

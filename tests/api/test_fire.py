@@ -367,6 +367,27 @@ def test_no_more_than_a_megabyte_is_read(target: PlugvisorStack, headers: bytes,
         assert answer.status in ((413,) if authorized or b"Length" in headers else (401, 413))
 
 
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (b"Content-Length: %d\r\n" % (MOST_BODY_BYTES + 1), b"x" * MOST_BODY_BYTES),
+        (b"Transfer-Encoding: chunked\r\n", b"%x\r\n%b\r\n" % (MOST_BODY_BYTES + 1, b"x" * (MOST_BODY_BYTES + 1))),
+    ],
+    ids=["declared", "chunked"],
+)
+def test_an_answer_to_a_body_that_is_too_large_is_said_to_be_the_last(
+    target: PlugvisorStack, headers: bytes, body: bytes
+) -> None:
+    """The client would keep the connection; it reads the answer when it has sent all but the end."""
+    request = post(b"/plugins/refresh", headers, body).replace(b"Connection: close\r\n", b"")
+    with connect(target) as client:
+        client.sendall(request)
+        received, is_closed = receive(client)
+    [answer] = parse(received)
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    assert is_closed
+
+
 # -- slow ones
 
 

@@ -136,3 +136,10 @@ def test_what_only_an_admin_sees(stack: PlugvisorStack, open_page: Callable[...,
     check_accessibility(page)
     for button in page.locator("dialog .buttons button").all():
         expect(button).to_be_in_viewport(ratio=1)
+    fake.text += "# changed meanwhile"
+    page.get_by_role("button", name=appearance.text("save")).click()
+    expect(page.locator(".review h3.problem")).to_be_visible()
+    check_accessibility(page)
+    expect(page.locator("dialog .buttons button")).to_have_count(3)
+    for button in page.locator("dialog .buttons button").all():
+        expect(button).to_be_in_viewport(ratio=1)

@@ -68,7 +68,7 @@ def test_a_change_is_reviewed_and_saved(open_installing: OpenInstalling, appeara
     assert not fake.requests
     etag = fake.etag
     fake.config["reload_needed"] = True
-    press(page, appearance.text("save"))
+    dialog.get_by_role("button", name=appearance.text("save")).dblclick()
     expect(dialog.locator(".note b")).to_have_text(appearance.text("saved"))
     assert fake.headers["if-match"] == etag
     assert '"other.py"' in fake.text
@@ -84,6 +84,22 @@ def test_a_change_is_reviewed_and_saved(open_installing: OpenInstalling, appeara
     expect(dialog).to_have_count(0)
     edit = page.locator(".installed").get_by_role("button", name=appearance.text("editManifest"))
     expect(edit).to_be_focused()
+
+
+def test_a_double_click_saves_once(open_installing: OpenInstalling, appearance: Appearance) -> None:
+    page, fake, area = open_editor(open_installing, appearance)
+    dialog = page.get_by_role("dialog")
+    area.fill("# changed")
+    press(page, appearance.text("review"))
+    save = dialog.get_by_role("button", name=appearance.text("save"), exact=True)
+    save.evaluate("(button) => { button.click(); button.click(); }")
+    expect(dialog.locator(".note b")).to_have_text(appearance.text("saved"))
+    assert len(fake.requests) == 1
+    area.fill("# changed again")
+    press(page, appearance.text("review"))
+    press(page, appearance.text("save"))
+    expect(dialog.locator(".note b")).to_have_text(appearance.text("saved"))
+    assert fake.text == "# changed again"
 
 
 def test_an_error_is_marked_at_its_line(open_installing: OpenInstalling, appearance: Appearance) -> None:

@@ -113,10 +113,13 @@ def test_a_package_is_dropped(open_installing: OpenInstalling, appearance: Appea
     assert page.evaluate(DROP, [list(TAR), "demo.tar.gz", ""]) == [False, "dropping", False]
     dialog = page.get_by_role("dialog", name=appearance.text("installTitle"))
     expect(dialog.locator("dd").first).to_have_text("demo.tar.gz")
+    expect(dialog.locator("dd").nth(1)).to_have_text(re.compile(r"0[.,]5 kB"))
     # another one, while the dialog is open
     page.evaluate(DROP, [list(ZIP[:999]), "other.zip", ""])
     expect(dialog.locator("dd").first).to_have_text("other.zip")
+    expect(dialog.locator("dd").nth(1)).to_have_text(re.compile(r"1[.,]0 kB"))
     expect(dialog.locator("dd").last).to_have_text(hashlib.sha256(ZIP[:999]).hexdigest())
+    assert dialog.locator("input[type=file]").evaluate("input => input.files[0].name") == "other.zip"
     page.evaluate(DROP, [list(TAR), "demo.tar.gz", ""])
     expect(dialog.locator("dd").last).to_have_text(hashlib.sha256(TAR).hexdigest())
     send(dialog)
@@ -183,6 +186,7 @@ def test_what_is_installed_already_can_be_updated_instead(
     dialog = open_dialog(page, appearance)
     choose(dialog, make_file())
     send(dialog)
+    expect(page.locator(".operation")).to_have_count(2)
     card = page.locator(".operation").first
     fake.advance(fake.operations["op-2"], plugin_id="demo", state="failed", problem=problem)
     card.get_by_role("button", name=appearance.text("updateInstead")).click()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
 
@@ -14,7 +14,7 @@ from tests.helpers.stack import ADMIN_CODE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
     from tests.browser.conftest import OpenInstalling
     from tests.helpers.page import Appearance
@@ -100,3 +100,27 @@ def test_operations_of_others_and_of_an_earlier_visit(
     expect(card).to_have_count(0)
     fake.advance(fake.operations["op-1"], percent=60)
     expect(card).to_have_count(0)
+
+
+def test_an_event_that_comes_before_the_answer(open_installing: OpenInstalling, appearance: Appearance) -> None:
+    """It cannot say that the operation was begun here: what only that allows is offered nevertheless."""
+    page, fake = open_installing(make_item("demo"))
+    page.locator(".toolbar").get_by_role("button", name=appearance.text("installPackage")).click()
+    dialog = page.get_by_role("dialog")
+    problem = {"status": 409, "code": "already_installed", "detail": "demo is installed already"}
+
+    def answer(route: Route) -> None:
+        operation = fake.begin("install")
+        first = {**operation}
+        fake.advance(operation, phase="verified")
+        fake.advance(operation, state="failed", problem=problem)
+        page.locator(".operation .problem").wait_for()
+        route.fulfill(status=202, json=first)
+
+    page.route("**/plugins/install?**", answer)
+    file: Any = {"name": "demo.zip", "mimeType": "", "buffer": b"PK\x03\x04"}
+    dialog.locator("[type=file]").set_input_files(file)
+    dialog.locator(".primary[aria-disabled=false]").click()
+    card = page.locator(".operation")
+    expect(card.locator(".problem")).to_have_text("demo is installed already")
+    expect(card.get_by_role("button", name=appearance.text("updateInstead"))).to_be_visible()

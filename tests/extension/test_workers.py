@@ -141,24 +141,6 @@ def test_one_connection_is_accepted(shared: Supervisord) -> None:
             second.connect(str(client.path))
 
 
-@pytest.mark.parametrize("which", ["one", "all"])
-def test_those_that_are_stopped_can_be_ended(shared: Supervisord, which: str) -> None:
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(connect(shared)) for _ in range(2)]
-        for client in clients:
-            client.ask("open", install_dir="/")
-            os.kill(client.pid, signal.SIGSTOP)
-        shared.rpc("plugins.end_workers", clients[0].path.name)
-        clients[0].wait_ended()
-        assert is_alive(clients[1].pid)
-        if which == "all":
-            shared.rpc("plugins.end_workers", "")
-        else:
-            os.kill(clients[1].pid, signal.SIGCONT)
-            assert clients[1].ask("open", install_dir="/") == {"ok": {}}
-    shared.rpc("plugins.end_workers", "")  # there are none
-
-
 def test_there_are_at_most_eight(shared: Supervisord) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(MOST_WORKERS):
@@ -180,6 +162,17 @@ def test_it_is_killed_when_its_time_is_over() -> None:
             os.kill(client.pid, signal.SIGSTOP)  # it cannot end by itself
             wait_for(lambda: not is_alive(client.pid), "its end")
         assert "its time was over" in own.log
+
+
+@pytest.mark.parametrize("which", ["one", "all"])
+def test_a_worker_that_is_frozen_is_killed_if_that_is_asked_for(shared: Supervisord, which: str) -> None:
+    with connect(shared) as other, connect(shared) as client:
+        os.kill(client.pid, signal.SIGSTOP)
+        shared.rpc("plugins.end_workers", "install-99.sock")
+        assert is_alive(client.pid)
+        shared.rpc("plugins.end_workers", client.path.name if which == "one" else "")
+        client.wait_ended()
+        assert is_alive(other.pid) == (which == "one")
 
 
 def test_its_end_is_logged_if_it_fails() -> None:

@@ -224,5 +224,5 @@ class FakeEngine:
         """This engine has no workers."""
         raise OperationInterrupted(f"no worker lives for {timeout_seconds} seconds here")
 
-    async def end_workers(self, _connection: socket | None = None) -> None:
-        """There are none."""
+    async def end_workers(self, connection: socket | None = None) -> None:
+        """See `open_worker`."""

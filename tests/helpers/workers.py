@@ -17,6 +17,7 @@ from plugvisor.layout import name_version
 from plugvisor.manager.installation.worker import Worker
 from plugvisor.models.installation.record import Pending, Record, VersionRecord
 
+from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.packages import make_plugin_package
 from tests.helpers.waiting import DEADLINE_SECONDS
 
@@ -35,6 +36,11 @@ class WorkerEngine:
         """See `Engine.open_worker`; the time is not limited."""
         return await asyncio.to_thread(self._start)
 
+    async def end_workers(self, _connection: socket.socket | None = None) -> None:
+        """See `Engine.end_workers`; all of them end."""
+        for process in self.processes:
+            process.kill()
+
     def _start(self) -> socket.socket:
         with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
             path = str(Path(folder) / "sock")
@@ -51,6 +57,27 @@ class WorkerEngine:
     async def wait_ended(self) -> int:
         """Wait until the last worker has ended; returns its exit status."""
         return await asyncio.to_thread(self.processes[-1].wait, DEADLINE_SECONDS)
+
+    async def wait_all_ended(self) -> None:
+        """Wait until every worker has ended."""
+        for process in self.processes:
+            await asyncio.to_thread(process.wait, DEADLINE_SECONDS)
+
+
+class WorkingEngine(FakeEngine):
+    """An engine in memory that has real workers."""
+
+    def __init__(self) -> None:
+        super().__init__(announces=True)
+        self.workers = WorkerEngine()
+
+    async def open_worker(self, timeout_seconds: float) -> socket.socket:
+        """A worker's connection."""
+        return await self.workers.open_worker(timeout_seconds)
+
+    async def close(self) -> None:
+        """Wait until every worker has ended."""
+        await self.workers.wait_all_ended()
 
 
 @contextlib.asynccontextmanager

@@ -154,6 +154,8 @@ def test_a_manifest_is_replaced(shared: PlugvisorStack, plugin: str) -> None:
     assert (config["etag"], earlier["number"], earlier["replaced_by"]) == (etag, 1, "admin")
     response = shared.get(f"/plugin/{plugin}/config/toml?earlier=1")
     assert (response.text, response.headers["etag"]) == (before, earlier["etag"])
+    response = shared.get(f"/plugin/{plugin}/config/toml?earlier=2")
+    assert response.json()["detail"] == "there is no earlier manifest 2: 1 is kept"
 
 
 def test_the_same_text_changes_nothing(shared: PlugvisorStack, plugin: str) -> None:

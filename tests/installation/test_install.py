@@ -83,6 +83,7 @@ def test_a_new_plugin_that_does_not_start_stays_installed(shared: PlugvisorStack
     problem = response.json()
     assert (response.status_code, problem["code"]) == (500, "start_failed")
     assert "rolled_back" not in problem
+    assert "I cannot work like this" in problem["log"]
     assert shared.status(name)["status"] == "error"
     [operation] = shared.get("/operations", params={"plugin_id": name}).json()["operations"]
     assert (operation["state"], operation["problem"]["code"]) == ("failed", "start_failed")
@@ -115,6 +116,15 @@ def test_a_package_of_another_plugin_than_was_meant(shared: PlugvisorStack, name
     response = install(shared, make_plugin_package(name), plugin_id="another", replace=True)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_package")
     assert not (shared.plugins_dir / name).exists()
+
+
+def test_an_update_is_one_from_its_beginning(shared: PlugvisorStack, name: str) -> None:
+    package = make_plugin_package(name, runtime=QUICK)
+    # if it is not installed yet, it is an installation all the same
+    assert installed(shared, package, plugin_id=name, replace=True)["verb"] == "install"
+    assert installed(shared, package, plugin_id=name, replace=True)["verb"] == "update"
+    response = install(shared, make_plugin_package("another"), plugin_id=name, replace=True)
+    assert response.json()["detail"].startswith(f"cannot update '{name}': the package is of the plugin 'another'")
 
 
 def test_a_plugin_that_was_put_there_by_hand_is_left_alone(shared: PlugvisorStack, name: str) -> None:
@@ -232,6 +242,7 @@ def test_a_version_that_dies_at_once_gives_way_to_the_one_before(shared: Plugvis
     problem = response.json()
     assert (response.status_code, problem["code"], problem["rolled_back"]) == (500, "start_failed", True)
     assert "I cannot work like this" in problem["log"]
+    assert problem["detail"].endswith("its log may say why; the version before is current again")
     assert read_record(shared.plugins_dir, name) == before
     assert list_folders(shared.plugins_dir, name) == [before["current"]]
     assert shared.status(name)["status"] == "running"
@@ -349,6 +360,38 @@ def test_a_rollback_leads_to_the_previous_version_and_forth_again(shared: Plugvi
         assert shared.status(name)["status"] == "running"
         assert shared.status(name)["pid"] != pid
         pid = shared.status(name)["pid"]
+
+
+def test_a_rollback_to_a_version_that_fails_leads_back_to_the_newer_one(shared: PlugvisorStack, name: str) -> None:
+    code = f'import os\nif os.path.exists("../../data/newer"):\n    raise SystemExit(4)\n{OBEDIENT}'
+    installed(shared, make_plugin_package(name, code, version="1", runtime=LASTING), start=True)
+    installed(shared, make_plugin_package(name, version="2", runtime=LASTING), replace=True)
+    before = read_record(shared.plugins_dir, name)
+    (shared.plugins_dir / name / "data" / "newer").touch()
+    response = shared.post(f"/plugin/{name}/rollback")
+    problem = response.json()
+    assert (response.status_code, problem["code"], problem["rolled_back"]) == (500, "start_failed", True)
+    assert problem["detail"].startswith(f"cannot roll back '{name}': ")
+    assert read_record(shared.plugins_dir, name) == before
+    assert len(list_folders(shared.plugins_dir, name)) == 2
+    shared.wait_for_status(name, "running")
+
+
+def test_a_plugin_that_does_not_run_is_rolled_back_and_not_started(shared: PlugvisorStack, name: str) -> None:
+    for version in "12":
+        installed(shared, make_plugin_package(name, version=version, runtime=QUICK), replace=True)
+    assert shared.post(f"/plugin/{name}/rollback").json()["version"] == "1"
+    assert shared.status(name)["status"] == "stopped"
+    assert find_current(shared.plugins_dir, name).startswith("1-")
+
+
+def test_a_plugin_that_has_failed_is_updated_and_started_if_that_is_wanted(shared: PlugvisorStack, name: str) -> None:
+    install(shared, make_plugin_package(name, DIES, version="1", runtime=LASTING), start=True)
+    shared.wait_for_state(name, "FATAL")
+    installed(shared, make_plugin_package(name, DIES, version="2", runtime=LASTING), replace=True)
+    assert shared.status(name)["state"] == "FATAL"
+    installed(shared, make_plugin_package(name, version="3", runtime=LASTING), replace=True, start=True)
+    assert shared.status(name)["status"] == "running"
 
 
 def test_a_package_that_is_kept_is_used_again(shared: PlugvisorStack, name: str) -> None:

@@ -87,6 +87,20 @@ def test_a_disk_that_is_full_when_a_version_has_failed(small: PlugvisorStack) ->
 
 
 @needs_mounts
+def test_a_disk_that_is_full_when_a_version_has_shown_that_it_works(small: PlugvisorStack) -> None:
+    """It is confirmed all the same."""
+    runtime = "auto_start = false\nsupervisor.startsecs = 2"
+    operation_id = begin_install(small, make_plugin_package("echo", version="2", runtime=runtime), replace=True)
+    wait_for(lambda: small.get(f"/operations/{operation_id}").json()["phase"] == "start", "the start")
+    fill(small.plugins_dir)
+    assert wait_for_end(small, operation_id)["state"] == "succeeded"
+    record = read_record(small.plugins_dir, "echo")
+    assert record["current"].startswith("2-")
+    assert "pending" not in record
+    assert small.status("echo")["status"] == "running"
+
+
+@needs_mounts
 def test_a_full_disk_for_uploads(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     uploads = plugvisor.root / "state" / "uploads"

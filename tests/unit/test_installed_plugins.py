@@ -119,7 +119,19 @@ def test_an_uninstalled_plugin_is_none(folders: Folders) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["../other", "/etc", "versions", "versions/..", "versions/.", "versions/a/b", "versions/", "", "x/y"]
+    "target",
+    [
+        "../other",
+        "/etc",
+        "versions",
+        "versions/..",
+        "versions/.",
+        "versions/a/b",
+        "versions/",
+        "",
+        "x/y",
+        "versions/1.0",
+    ],
 )
 def test_a_link_that_leads_elsewhere_is_not_followed(folders: Folders, target: str) -> None:
     version = folders.install("web")

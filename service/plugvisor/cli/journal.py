@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -35,23 +34,18 @@ def run_journal(arguments: argparse.Namespace) -> int:
     path = f"/journal/stream?{_encode(query)}"
     show = _show_json if arguments.json else _show_line
     show_again = _show_json if arguments.json else _show_latest_line
-    try:
-        # before the entries that there are: none of those that come meanwhile is missed
-        stream = client.stream(path) if arguments.follow else None
-        shown = read_entries(client, {**query, "since": since}, arguments.limit)
-        for entry in shown:
-            show(entry)
-        sys.stdout.flush()
-        if stream is not None:
-            versions = {entry["id"]: entry.get("times") for entry in shown}
-            for entry in follow(client, stream, path):
-                if entry["id"] not in versions or versions.pop(entry["id"]) != entry.get("times"):
-                    show_again(entry)
-                    sys.stdout.flush()
-    except BrokenPipeError:
-        # as `head` ends what it reads from; Python would write again at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+    # before the entries that there are: none of those that come meanwhile is missed
+    stream = client.stream(path) if arguments.follow else None
+    shown = read_entries(client, {**query, "since": since}, arguments.limit)
+    for entry in shown:
+        show(entry)
+    sys.stdout.flush()
+    if stream is not None:
+        versions = {entry["id"]: entry.get("times") for entry in shown}
+        for entry in follow(client, stream, path):
+            if entry["id"] not in versions or versions.pop(entry["id"]) != entry.get("times"):
+                show_again(entry)
+                sys.stdout.flush()
     return 0
 
 

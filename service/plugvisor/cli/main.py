@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from importlib import import_module
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     module, _, function = arguments.verb.function.partition(":")
     try:
         status: int = getattr(import_module(f"plugvisor.cli.{module}"), function)(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ConfigurationError as error:
         print(f"plugvisor: {error}", file=sys.stderr)
         return 2
@@ -38,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT  # as a shell has it; uvicorn raises the signal again after its clean end
+    except BrokenPipeError:
+        # as `head` ends what it reads from; Python would write again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return status
 
 

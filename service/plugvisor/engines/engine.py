@@ -193,11 +193,6 @@ class Engine(Protocol):
         Raises:
             OperationInterrupted: it could not be started.
         """
-        ...
 
     async def end_workers(self, connection: socket | None = None) -> None:
-        """End the worker at the other end of a connection, or all, which do not end by themselves.
-
-        Raises:
-            SupervisorUnavailable
-        """
+        """Have a worker that does not end killed, with all that it has started; without a connection, all of them."""

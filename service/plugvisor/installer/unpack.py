@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -26,7 +25,6 @@ _TOO_LARGE = (
     f"makes the contents too large: at most {LARGEST_PACKAGE_BYTES >> 20} MiB are allowed, "
     f"and {MOST_EXPANSION} times the size of the package"
 )
-Report = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Summary:
     """The text of `plugin.toml`."""
 
 
-def unpack(package: int, folder: str, report: Report | None = None) -> Summary:
+def unpack(package: int, folder: str) -> Summary:
     """Unpack a zip or a compressed tar into an empty folder, which becomes the plugin's.
 
     Files get the mode 644 or 755, folders 755; their times are not kept. After an error, the folder may contain some of
@@ -50,35 +48,27 @@ def unpack(package: int, folder: str, report: Report | None = None) -> Summary:
     Args:
         package: the descriptor of a regular file.
         folder: exists, and is empty.
-        report: is called with the progress in percent after each piece of a file; what it raises is passed on.
 
     Raises:
         PackageRefused
         OSError
     """
     with Writer(folder) as writer:
-        return _read(package, writer, report)
+        return _read(package, writer)
 
 
 def check(package: int) -> Summary:
     """Check a package as `unpack` does, without writing anything."""
-    return _read(package, None, None)
+    return _read(package, None)
 
 
-def _read(package: int, writer: Writer | None, report: Report | None) -> Summary:
+def _read(package: int, writer: Writer | None) -> Summary:
     with open(package, "rb", closefd=False) as file:
         archive_bytes = os.fstat(package).st_size
         unpacking = _Unpacking(find_size_limit(archive_bytes), writer)
         for entry, pieces in _choose_reader(file, archive_bytes):
-            unpacking.take(entry, _watch(pieces, file, archive_bytes, report) if report else pieces)
+            unpacking.take(entry, pieces)
         return unpacking.finish()
-
-
-def _watch(pieces: Pieces, file: BinaryIO, archive_bytes: int, report: Report) -> Pieces:
-    """Report the progress through the archive after each piece of a file."""
-    for piece in pieces:
-        yield piece
-        report(100 * file.tell() // archive_bytes)
 
 
 def _choose_reader(file: BinaryIO, archive_bytes: int) -> Reader:

@@ -72,8 +72,9 @@ class Uv:
     def make_environment(self, environment: str, python: str) -> None:
         status, lines = self._run(["venv", "--quiet", f"--python={python or _find_python()}", environment], self._say)
         if status and python and any("interpreter" in line for line in lines):
-            found = ", ".join(self._find_versions()) or "none"
-            raise BuildRefused(f"there is no Python {python} here; found: {found}", _shorten(lines))
+            found = self._find_versions()
+            text = "" if found is None else f"; found: {', '.join(found) or 'none'}"
+            raise BuildRefused(f"there is no Python {python} here{text}", _shorten(lines))
         if status:
             raise BuildRefused(_find_reason(lines), _shorten(lines))
         # builds write there, not in /tmp, which may be in memory; what a crash leaves is removed with the version
@@ -108,13 +109,13 @@ class Uv:
         if self._is_cancelled() or time.monotonic() > self._deadline:
             raise BuildRefused("it was cancelled, or takes too long")
 
-    def _find_versions(self) -> list[str]:
-        """The versions of Python that are installed here."""
+    def _find_versions(self) -> list[str] | None:
+        """The versions of Python that are installed here; None if it takes too long to find out."""
         self._deadline = time.monotonic() + _FOUND_SECONDS
         try:
             _, lines = self._run(["python", "list", "--only-installed"], lambda _: None)
         except BuildRefused:
-            return []
+            return None
         return list(dict.fromkeys(match[1] for line in lines if (match := _INTERPRETER.match(line))))[:20]
 
     def _run(

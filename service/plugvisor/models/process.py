@@ -49,6 +49,8 @@ _STATUS = {
     ProcessState.UNKNOWN: Status.ERROR,
 }
 
+_RETRY, _RESTART = "; supervisord will try again ", "; it is started again "
+"""What the end of a reason begins with that says when it is started again."""
 # UNKNOWN is a process that could not be signalled; it may well be alive.
 _ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING, ProcessState.UNKNOWN})
 
@@ -175,7 +177,7 @@ class Process(msgspec.Struct, frozen=True):
         """Why it is as it is, for a person; empty if the status says it all."""
         match self.state:
             case ProcessState.BACKOFF:
-                return f"it could not be started: {self._reason}; supervisord will try again {self._when}"
+                return f"it could not be started: {self._reason}{_RETRY}{self._when}"
             case ProcessState.FATAL if self.spawn_error.startswith("it was restarted"):  # by its restart policy
                 how = f", last {self._how_it_ended}" if self.last_exit else ""
                 how = f"; last, {self._why_it_was_ended}" if self._reason_of_end else f"{how}; its log may say why"
@@ -187,7 +189,7 @@ class Process(msgspec.Struct, frozen=True):
             case ProcessState.UNKNOWN:
                 return "supervisord could not signal its process; supervisord's log says why"
             case ProcessState.EXITED if self.retry_at is not None:
-                return f"{self._what_ended_it}; it is started again {self._when}"
+                return f"{self._what_ended_it}{_RESTART}{self._when}"
             case ProcessState.EXITED if self.exited_unexpectedly and not self._reason_of_end:
                 return f"{self._what_ended_it}; its log may say why"
             case ProcessState.EXITED:
@@ -246,6 +248,11 @@ class Process(msgspec.Struct, frozen=True):
             how = f", {self._how_it_ended}" if self.last_exit else ""
             return f"it exited too quickly{how}; its log may say why"
         return self.spawn_error or "its log may say why"
+
+
+def remove_retry(detail: str) -> str:
+    """`Process.detail` without when it is started again."""
+    return detail.partition(_RETRY)[0].partition(_RESTART)[0]
 
 
 def _format_bytes(count: int) -> str:

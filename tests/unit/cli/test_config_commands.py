@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TEXT = '[plugin]\r\nid = "echo" # 你好\n'.encode()
 WRITTEN = {
-    "plugin_id": "echo", "etag": '"new"', "changed": True, "reload_needed": True, "message": "it is written",
+    "plugin_id": "echo", "etag": '"new"', "changed": True, "reload_needed": True, "message": "it is written; reload it",
     "warnings": ["a warning\x1b"],
 }  # fmt: skip
 DONE = 200, json.dumps(WRITTEN).encode()
@@ -80,7 +80,7 @@ def test_set(server: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (put.method, put.path, put.body) == ("PUT", "/plugin/echo/config/toml", TEXT)
     assert (put.headers["If-Match"], put.headers["Content-Type"]) == ('"old"', "application/toml")
     assert (reload.method, reload.path) == ("POST", "/plugin/echo/reload?wait=20")
-    assert capsys.readouterr() == ("it is written\n'echo' is running\n", "warning: a warning\\x1b\n")
+    assert capsys.readouterr() == ("it is written\n'echo' is reloaded, and running\n", "warning: a warning\\x1b\n")
 
 
 def test_set_from_standard_input(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_edit(
     assert main(["config", "edit", "echo"]) == 0
     assert server.requests[1].body == TEXT + b"# more\n"
     assert server.requests[1].headers["If-Match"] == '"old"', "nobody else's change is overwritten"
-    assert capsys.readouterr().out == "it is written\n"
+    assert capsys.readouterr().out == "it is written; reload it\n"
     assert find_texts(tmp_path) == [], "it may hold secrets"
 
 
@@ -144,6 +144,26 @@ def test_a_text_that_is_rejected_is_kept(
         "plugvisor: not like this", f"plugvisor: nothing was changed; your text is in {str(kept)!r}",
     ]  # fmt: skip
     assert kept.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_text_is_kept_if_the_service_has_gone(
+    server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit('echo "# mine" >>"$2"')
+    server.answers = [(200, TEXT), (200, b"this is no Plugvisor")]
+    assert main(["config", "edit", "echo"]) == 2
+    [kept] = find_texts(tmp_path)
+    assert kept.read_bytes() == TEXT + b"# mine\n"
+    assert capsys.readouterr().err.startswith(f"plugvisor: your text is in {str(kept)!r}\n")
+
+
+def test_a_text_that_the_editor_has_removed(
+    server: ScriptedServer, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit('rm "$2"')
+    server.answers = [(200, TEXT)]
+    assert main(["config", "edit", "echo"]) == 2
+    assert "No such file" in capsys.readouterr().err
 
 
 def test_an_error_is_corrected(server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None]) -> None:

@@ -93,6 +93,22 @@ def test_pack(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed["size_bytes"] == (here / "other.zip").stat().st_size
 
 
+def test_a_new_plugin_is_packed_without_its_earlier_packages(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["new", "echo"])
+    monkeypatch.chdir(here / "echo")
+    (here / "echo/lib").mkdir()
+    (here / "echo/lib/echo-1.zip").write_text("the plugin's own")
+    assert main(["pack", "."]) == 0
+    manifest = here / "echo/plugin.toml"
+    manifest.write_text(manifest.read_text().replace("0.1.0", "0.2.0"))
+    assert main(["pack", "."]) == 0
+    names = zipfile.ZipFile("echo-0.2.0.zip").namelist()
+    assert sorted(names) == [".plugvisorignore", "README.md", "lib/echo-1.zip", "main.py", "plugin.toml"]
+    assert "echo-0.1.0.zip: 5 files" in capsys.readouterr().out
+
+
 def test_what_could_not_be_installed_is_not_packed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["new", "echo"])
     os.mkfifo(here / "echo/pipe")
@@ -102,5 +118,9 @@ def test_what_could_not_be_installed_is_not_packed(here: Path, capsys: pytest.Ca
     (here / "echo/plugin.toml").write_text("[plugin]\nid = 1\n")
     assert main(["pack", "echo"]) == 2
     assert "line 2" in capsys.readouterr().err
+    (here / "echo/plugin.toml").unlink()
+    assert main(["pack", "echo"]) == 2
+    assert capsys.readouterr().err == "plugvisor: cannot pack 'echo': it has no plugin.toml\n"
     assert main(["pack", "nowhere"]) == 2
+    assert capsys.readouterr().err == "plugvisor: cannot pack 'nowhere': there is no such folder\n"
     assert not list(here.glob("*.zip"))

@@ -457,22 +457,33 @@ def test_versions(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_operations(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
-    failed = {**DONE, "id": "op-2", "state": "failed", "problem": json.loads(make_problem(detail="it failed"))}
+    problem = json.loads(make_problem(code="start_failed", detail="it failed")) | {"log": ["no way"]}
+    failed = {**DONE, "id": "op-2", "state": "failed", "problem": problem}
     cancelled = {**DONE, "id": "op-3", "state": "cancelled", "problem": json.loads(make_problem(code="cancelled"))}
     answer = 200, encode({"operations": [BEGUN, failed, cancelled]})
     server.answers = [answer, answer, make_operation("a line", "it failed", **failed)]
     assert main(["operations"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == ["ID", "BEGUN", "VERB", "PLUGIN", "VERSION", "BY", "STATE"]
-    for row, end in zip(rows, ["  received, 5 %", "  failed: some_code", "  cancelled"], strict=True):
+    for row, end in zip(rows, ["  received, 5 %", "  failed: start_failed", "  cancelled"], strict=True):
         assert row.endswith(end)
     assert main(["operations", "--plugin", "echo", "--json"]) == 0
     assert [each["id"] for each in json.loads(capsys.readouterr().out)["operations"]] == ["op-2", "op-3"]
     assert main(["operations", "op-2"]) == 0
-    first, detail, row = capsys.readouterr().out.splitlines()
-    assert (first, detail) == ("  a line", "it failed")
+    *lines, row = capsys.readouterr().out.splitlines()
+    assert lines == ["  a line", "the last lines of the version that has not started:", "  no way", "it failed"]
     assert row.split()[0] == "op-2"
     assert main(["operations", "--cancel"]) == 2
+
+
+def test_a_reader_of_a_list_may_go_away(server: ScriptedServer) -> None:
+    server.answers = [(200, encode({"operations": [BEGUN]}))]
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "plugvisor", "operations"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=DEADLINE_SECONDS, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 def test_an_operation_is_cancelled(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -300,6 +300,14 @@ def test_without_such_an_interpreter_those_that_are_here_are_named(builder: Buil
     assert f"there is no Python {python} here; found: {PYTHON}" in str(refused)
 
 
+def test_no_interpreters_are_named_if_it_takes_too_long_to_list_them(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugvisor.installer.uv._FOUND_SECONDS", 0)
+    refused = builder.refuse(builder.write_version("plugin"), ">=3.99")
+    assert str(refused) == "cannot make the environment: there is no Python >=3.99 here"
+
+
 def test_the_python_that_a_project_requires_is_looked_for(builder: Builder) -> None:
     version = builder.write_version("plugin")
     version.joinpath("requirements.txt").unlink()

@@ -215,27 +215,3 @@ def test_links_inside_are_kept(kind: Kind, tmp_path: Path) -> None:
     unpack_bytes(make_package({**files, "file": "content", "plugin.toml": MANIFEST}, kind, top="top"), tmp_path / "out")
     assert (tmp_path / "out" / "by").read_text() == "content"
     assert os.readlink(tmp_path / "out" / "c") == "./a/../file"
-
-
-def test_progress_is_reported_to_the_end(tmp_path: Path) -> None:
-    package = tmp_path / "package"
-    files = {"plugin.toml": MANIFEST, "large": os.urandom(5_000_000), **{f"{n}": os.urandom(9000) for n in range(300)}}
-    package.write_bytes(make_package(files))
-    reported: list[int] = []
-    (tmp_path / "out").mkdir()
-    with package.open("rb") as file:
-        unpack(file.fileno(), str(tmp_path / "out"), reported.append)
-    assert reported == sorted(reported)
-    assert len(set(reported)) > 50
-    assert 98 <= reported[-1] <= 100
-
-
-def test_what_a_report_raises_ends_it(tmp_path: Path) -> None:
-    def cancel(_percent: int) -> None:
-        raise InterruptedError
-
-    package = tmp_path / "package"
-    package.write_bytes(make_package({"plugin.toml": MANIFEST}))
-    (tmp_path / "out").mkdir()
-    with package.open("rb") as file, pytest.raises(InterruptedError):
-        unpack(file.fileno(), str(tmp_path / "out"), cancel)

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
+_CLOSE = (b"connection", b"close")
+"""The protocol does not read the rest of a body that is too large, so the connection takes no other request."""
+
+
 class BodyLimit:
     """Middleware. A body that says that it is too large is rejected before a byte of it is read.
 
-    One without a length is rejected when the handler's reading exceeds the limit; either way the answer is 413.
+    One without a length is rejected when the handler's reading exceeds the limit; either way the answer is 413, and
+    the connection's last.
 
     Args:
         streamed: method and path of those whose handlers take the body as it comes, and limit its size.
@@ -39,7 +44,9 @@ class BodyLimit:
         # the parser has checked it, and rejects two different ones
         declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
         if declared > MOST_BODY_BYTES:
-            return make_response(_too_large())(scope, receive, send)
+            response = make_response(_too_large())
+            response.raw_headers.append(_CLOSE)
+            return response(scope, receive, send)
         limited = LimitedBody(receive, send)
         return self._app(scope, limited.receive, limited.send)
 
@@ -68,6 +75,8 @@ class LimitedBody:
     async def send(self, message: Message) -> None:
         """Hand an answer on."""
         self._is_answered = True
+        if self._bytes > self.most_bytes and message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], _CLOSE]}
         await self._send(message)
 
     async def receive(self) -> Message:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from plugvisor.api.http.hosts import HostCheck
 
 
+_WITHOUT_BODY = ("GET", "HEAD")
+"""Methods whose requests have no body as a rule; a read does not pay for what a body needs."""
 _AT_ONCE = struct.pack("ii", 1, 0)
 """For SO_LINGER: on, for no time."""
 
@@ -224,7 +226,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._running = cycle
         if cycle.scope["http_version"] == "1.0":
             app = without_chunks(app, cycle)
-        if self._is_streamed(cycle):
+        if cycle.scope["method"] not in _WITHOUT_BODY:
             app = linger(app, cycle, self._half_close)
         super()._start_asgi_task(cycle, app)
 

@@ -106,8 +106,8 @@ def make_lean(path: Path) -> bytes:
 
     No minifier: it relies on how these files are written. In a script every statement ends with a semicolon or a
     brace, a slash that divides is followed by a blank, and a template is at most within one other. What is declared at
-    a line's beginning and not exported, if its name has a capital letter after its first, is no property and stands in
-    no string.
+    a line's beginning, not exported, and has a capital letter in its name after the first is renamed: no property may
+    have that name, and no string may contain it.
     """
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".js":

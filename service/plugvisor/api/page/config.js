@@ -31,6 +31,7 @@ class Editor {
   #base = "";
   #hasReturns = false;
   #isWritable = false;
+  #isSaving = false;
   #mayLeave = false;
   #title = h("h2", { tabIndex: -1 });
   #earlier = h("select", { onchange: () => this.#takeEarlier() });
@@ -169,7 +170,8 @@ class Editor {
   #showButtons(buttons) {
     const hadFocus = this.#buttons.contains(document.activeElement);
     this.#buttons.replaceChildren(...buttons.map(([text, onclick, isPrimary]) =>
-      h(isPrimary ? "button.primary" : "button", { type: "button", onclick }, text)));
+      // the second click of a double click would hit the button that comes next
+      h(isPrimary ? "button.primary" : "button", { type: "button", onclick: ({ detail }) => detail < 2 && onclick() }, text)));
     if (hadFocus) this.#buttons.lastChild.focus();
   }
 
@@ -227,7 +229,13 @@ class Editor {
   // -- what is done
 
   async #save(etag) {
-    if (!(await signIn())) return;
+    if (this.#isSaving) return; // a second click would find the text changed by the first
+    this.#isSaving = true;
+    if (await signIn()) await this.#send(etag);
+    this.#isSaving = false;
+  }
+
+  async #send(etag) {
     const text = this.#text.value;
     const toml = this.#hasReturns ? text.replaceAll("\n", "\r\n") : text;
     try {

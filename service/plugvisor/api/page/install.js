@@ -3,7 +3,7 @@
 import { BASE, Problem } from "./api.js";
 import { announce, show, signIn, textOf } from "./dialogs.js";
 import { h, setText } from "./dom.js";
-import { formatMemory, t } from "./i18n.js";
+import { formatMemory, formatNumber, t } from "./i18n.js";
 import { describeProblem } from "./operations.js";
 import { getCode, setCode } from "./session.js";
 
@@ -84,6 +84,11 @@ class InstallDialog {
   async choose(file) {
     if (this.#upload) return;
     this.#file = file;
+    if (this.#chooser.files[0] !== file) { // it was dropped
+      const transfer = new DataTransfer();
+      transfer.items.add(file);
+      this.#chooser.files = transfer.files;
+    }
     this.#type = undefined;
     this.#sha256 = "";
     this.#replaces = false;
@@ -92,7 +97,7 @@ class InstallDialog {
     if (!this.#id) setText(this.#send, t("install"));
     const digest = h("dd", t("computing"));
     const fact = (name, value) => h("div", h("dt", name), value);
-    this.#facts.replaceChildren(fact(t("file"), h("dd", file.name)), fact(t("size"), h("dd", formatMemory(file.size / MEGABYTE))), fact("SHA-256", digest));
+    this.#facts.replaceChildren(fact(t("file"), h("dd", file.name)), fact(t("size"), h("dd", formatSize(file.size))), fact("SHA-256", digest));
     this.#facts.hidden = false;
     try {
       if (file.size > this.#most * MEGABYTE) throw new Problem({ detail: t("tooLarge", this.#most), code: "large" });
@@ -194,5 +199,7 @@ function upload(options, file, type, signal, onProgress = () => {}) {
     sending.send(file);
   });
 }
+
+const formatSize = (bytes) => (bytes < MEGABYTE ? `${formatNumber(bytes / 1000, 1)} kB` : formatMemory(bytes / MEGABYTE));
 
 const toHex = (buffer) => [...new Uint8Array(buffer)].map((byte) => byte.toString(16).padStart(2, "0")).join("");

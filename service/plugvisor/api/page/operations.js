@@ -69,6 +69,7 @@ export class Operations extends EventTarget {
     if (own) card.own = own;
     const hadEnded = card.hasEnded;
     card.take(operation);
+    if (own) card.update(); // an event may have come before the answer that says whose it is
     if (own && !card.hasEnded) announce(card.title);
     if (card.hasEnded && !hadEnded) {
       announce(card.title);
@@ -195,7 +196,7 @@ class Card {
   #showPhases() {
     const { phase, verb, problem, plugin_id, state } = this.operation;
     const isNew = state === "succeeded" && verb === "install" && this.#store.plugins.has(plugin_id);
-    const shown = JSON.stringify([phase, problem, state, isNew, t("dismiss")]);
+    const shown = JSON.stringify([phase, problem, state, isNew, Boolean(this.own), t("dismiss")]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     this.#phases.replaceChildren(...(BUILDING.includes(verb) ? PHASES : [phase]).map((name) =>

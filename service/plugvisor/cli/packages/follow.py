@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 
 from plugvisor.cli.client import NoAnswer
@@ -80,12 +80,18 @@ def finish(operation: Operation, sentence: str, *, as_json: bool) -> int:
         if not as_json:
             print(make_printable(sentence))
         return 0
-    if not as_json and problem.get("code") == "start_failed" and problem.get("log"):
-        print("the last lines of the version that has not started:", file=sys.stderr)
-        for line in problem["log"]:
-            print(f"  {make_printable(line, sys.stderr.encoding)}", file=sys.stderr)
+    if not as_json:
+        print_last_lines(problem, sys.stderr)
     words = problem.get("detail") or f"the operation has ended as {state}"
     raise CommandRejected(make_printable(words, sys.stderr.encoding), problem.get("status", 500))
+
+
+def print_last_lines(problem: Mapping[str, Any], stream: TextIO) -> None:
+    """Print what a version has printed that has not started; those of a build are in the operation's log."""
+    if problem.get("code") == "start_failed" and problem.get("log"):
+        print("the last lines of the version that has not started:", file=stream)
+        for line in problem["log"]:
+            print(f"  {make_printable(line, stream.encoding)}", file=stream)
 
 
 def path_of(operation_id: str) -> str:

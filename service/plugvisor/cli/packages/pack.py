@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from plugvisor.cli.output import make_printable, show_size
 from plugvisor.errors import ConfigurationError
 from plugvisor.installer.names import PackageRefused
+from plugvisor.models.manifest import FILE_NAME
 from plugvisor.plugins.manifest import ManifestError, read_manifest
 from plugvisor.plugins.packing import pack
 
@@ -42,8 +44,11 @@ def check_manifest(folder: Path) -> Manifest:
     """Read the manifest of a folder that is to be packed, and print its warnings.
 
     Raises:
-        ConfigurationError: it is invalid, so that the package could not be installed.
+        ConfigurationError: it is invalid, so that the package could not be installed; or there is none.
     """
+    if not os.path.lexists(folder / FILE_NAME):
+        what = f"it has no {FILE_NAME}" if os.path.isdir(folder) else "there is no such folder"
+        raise ConfigurationError(f"cannot pack {str(folder)!r}: {what}")
     try:
         manifest = read_manifest(folder)
     except ManifestError as error:

@@ -32,6 +32,7 @@ With a `requirements.txt`, it gets an environment of its own.
 _IGNORE = """\
 # What is not packed, as in .gitignore; version control, caches and environments never are.
 data/
+/{id}-*.zip
 """
 _PYTHON = '''\
 """{name}: prints a line every five seconds, and counts its starts."""

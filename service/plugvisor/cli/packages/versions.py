@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.client import Client
 from plugvisor.cli.moments import show_time
 from plugvisor.cli.output import format_table, make_printable
-from plugvisor.cli.packages.follow import finish, follow, path_of
+from plugvisor.cli.packages.follow import finish, follow, path_of, print_last_lines
 from plugvisor.cli.packages.install import describe, quote_id
 from plugvisor.errors import ConfigurationError
 
@@ -99,6 +100,7 @@ def _run_one(client: Client, arguments: argparse.Namespace) -> int:
     for line in operation["log"]:
         if line != detail:
             print(f"  {make_printable(line)}")
+    print_last_lines(operation.get("problem", {}), sys.stdout)
     if detail:
         print(make_printable(detail))
     print("  ".join(_make_operation_row(operation)))

@@ -169,7 +169,7 @@ class SupervisordEngine:
             try:
                 await self._change("plugins.start", plugin_id)
             except StartFailed as error:
-                await self._sync()
+                await self._change("plugins.sync")
                 raise StartFailed(self.get(plugin_id).detail or "its process could not be started") from error
         return await self.wait_spawned(plugin_id)
 
@@ -246,9 +246,11 @@ class SupervisordEngine:
         return await self._table.executions.run(begin, timeout_seconds + KILL_GRACE_SECONDS)
 
     async def open_worker(self, timeout_seconds: float) -> socket:
+        """Have a worker of the install folder started."""
         return await open_worker(self.client, self._settings.run_dir, timeout_seconds)
 
     async def end_workers(self, connection: socket | None = None) -> None:
+        """Have a worker that does not end killed, or all."""
         await end_workers(self.client, connection)
 
     async def _change(self, method: str, *parameters: str | float | list[str]) -> None:
@@ -274,10 +276,6 @@ class SupervisordEngine:
         except ForeignProgram as error:
             self._table.foreign.add(plugin_id or str(error).rpartition(": ")[2])  # the stream reports it in a moment
             raise InvalidManifest(FOREIGN_PROGRAM) from error
-
-    async def _sync(self) -> None:
-        """Have the process table show what supervisord knows."""
-        await self._table.reach(await self.client.call("plugins.sync"))
 
     async def _diagnose(self) -> None:
         """Find out, whenever there is no state stream, why; say so in the log, once, and to clients."""

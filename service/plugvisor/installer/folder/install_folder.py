@@ -56,6 +56,8 @@ class InstallFolder:
 
     def stage(self) -> tuple[str, str]:
         """Make an empty folder to unpack into; returns its name and its path."""
+        if not self.staging.has_session:
+            self._remove_left_overs()
         name, path = self.staging.make_folder()
         return name, os.path.join(self._path, path)
 
@@ -207,6 +209,17 @@ class InstallFolder:
                     os.rmdir(name, dir_fd=plugin)
         with contextlib.suppress(OSError):
             os.rmdir(note.plugin_id, dir_fd=self.root)
+
+    def _remove_left_overs(self) -> None:
+        """Remove what workers that were killed have left, unless another one is alive; what cannot be stays."""
+        if not self.staging.try_alone():
+            return
+        with contextlib.suppress(OSError):
+            self.forget_placed(of_all=True)
+            self.staging.adopt()
+        self.staging.share()
+        with contextlib.suppress(OSError):
+            self.staging.delete_discarded()
 
     def close(self) -> None:
         """Remove what this worker has staged, and placed for nothing; raises `OSError`."""

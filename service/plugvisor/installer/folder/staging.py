@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.installer.folder.records import PLUGIN_ID, VERSION
-from plugvisor.installer.folder.trees import exists, is_folder, make_name, move_folder, open_folder, remove_tree
+from plugvisor.installer.folder.trees import exists, make_name, move, open_folder, remove_tree
 from plugvisor.installer.protocol import Refused
 from plugvisor.layout import STAGING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 OTHERS_SECONDS = 5.0
 POLL_SECONDS = 0.02
+HELD = "another process holds the install folder"
 _SEPARATOR = "@"
 
 
@@ -49,7 +50,8 @@ class Staging:
     def __init__(self, root: int) -> None:
         self._root = root
         self._session = make_name()
-        self._has_session = False
+        self.has_session = False
+        """Whether this worker has put something here."""
 
     @cached_property
     def descriptor(self) -> int:
@@ -61,9 +63,9 @@ class Staging:
             descriptor = os.open(STAGING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._root)
         except OSError as error:
             raise Refused("off", f"the staging folder cannot be used: {error.strerror}") from error
-        if not _wait_for_lock(descriptor, fcntl.LOCK_SH):  # until this process ends
+        if not _wait_for_lock(descriptor, fcntl.LOCK_SH):  # until this process ends, but for moments
             os.close(descriptor)
-            raise Refused("failed", "another process holds the install folder")
+            raise Refused("failed", HELD)
         return descriptor
 
     def _list(self) -> list[str]:
@@ -72,6 +74,24 @@ class Staging:
     def wait_alone(self) -> bool:
         """Wait a while until every other worker has ended, as after a crash of the service; returns whether it has."""
         return not exists(STAGING, self._root) or _wait_for_lock(self.descriptor, fcntl.LOCK_EX)
+
+    def try_alone(self) -> bool:
+        """Keep other workers out until `share`, unless there are some; returns whether there are none."""
+        if _lock(self.descriptor, fcntl.LOCK_EX):
+            return True
+        self.share()  # a lock that cannot be changed may be lost
+        return False
+
+    def share(self) -> None:
+        """Let other workers in; raises `Refused`."""
+        if not _wait_for_lock(self.descriptor, fcntl.LOCK_SH):
+            raise Refused("failed", HELD)
+
+    def adopt(self) -> None:
+        """Discard what others have left here; none of them may be alive. Raises `OSError`."""
+        for name in self._list():
+            if not name.startswith(self._session):
+                self.discard(name, self.descriptor)
 
     def release(self) -> None:
         """Close the descriptor, and so give up the lock."""
@@ -89,9 +109,9 @@ class Staging:
     @contextlib.contextmanager
     def open_session(self) -> Iterator[int]:
         """A descriptor of this worker's session."""
-        if not self._has_session:
+        if not self.has_session:
             os.mkdir(self._session, 0o700, dir_fd=self.descriptor)
-            self._has_session = True
+            self.has_session = True
         with open_folder(self._session, self.descriptor) as session:
             yield session
 
@@ -121,11 +141,7 @@ class Staging:
 
     def discard(self, name: str, parent: int) -> None:
         """Move something here, so that it is gone from its place in one step."""
-        to = f"{self._session}-{make_name()}"
-        if is_folder(name, parent):
-            move_folder(name, parent, to, self.descriptor)
-        else:
-            os.rename(name, to, src_dir_fd=parent, dst_dir_fd=self.descriptor)
+        move(name, parent, f"{self._session}-{make_name()}", self.descriptor)
 
     def delete_discarded(self) -> None:
         """Delete what this worker has moved here; an interruption leaves it to the next start. Raises `OSError`."""
@@ -138,7 +154,7 @@ class Staging:
         for name in self._list():
             if name.startswith(self._session):
                 remove_tree(name, self.descriptor)
-        self._has_session = False
+        self.has_session = False
 
     def delete_all(self, on_error: Callable[[OSError], object]) -> None:
         """Delete all that is here; no other worker may be alive."""
@@ -147,16 +163,22 @@ class Staging:
                 remove_tree(name, self.descriptor)
             except OSError as error:
                 on_error(error)
-        self._has_session = False
+        self.has_session = False
 
 
 def _wait_for_lock(descriptor: int, kind: int) -> bool:
     """Lock a folder; returns False if somebody else, who may be a plugin, does not let go of it."""
     deadline = time.monotonic() + OTHERS_SECONDS
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-            return True
+    while not _lock(descriptor, kind):
         if time.monotonic() >= deadline:
             return False
         time.sleep(POLL_SECONDS)
+    return True
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -45,11 +45,11 @@ def exists(name: str, parent: int) -> bool:
     return True
 
 
-def move_folder(name: str, parent: int, to: str, target: int) -> None:
-    """Rename a folder, which for that must be writable."""
-    mode = stat.S_IMODE(os.lstat(name, dir_fd=parent).st_mode)
-    if mode & 0o700 != 0o700:
-        os.chmod(name, mode | 0o700, dir_fd=parent)
+def move(name: str, parent: int, to: str, target: int) -> None:
+    """Rename a file, or a folder, which for that must be writable."""
+    mode = os.lstat(name, dir_fd=parent).st_mode
+    if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
+        os.chmod(name, stat.S_IMODE(mode) | 0o700, dir_fd=parent)
     os.rename(name, to, src_dir_fd=parent, dst_dir_fd=target)
 
 
@@ -79,7 +79,7 @@ def remove_tree(name: str, parent: int) -> None:
                     os.unlink(entry, dir_fd=folder)
             for entry in folders:  # after the files: on a full disk a name may have no room before
                 left.append(make_name())
-                move_folder(entry, folder, left[-1], parent)
+                move(entry, folder, left[-1], parent)
         os.rmdir(name, dir_fd=parent)
 
 

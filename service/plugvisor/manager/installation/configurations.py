@@ -91,8 +91,8 @@ class Configurations:
                 return self._read(plugin)
             kept = self._earlier.read_all(plugin_id)
             if earlier > len(kept):
-                count = f"{len(kept)} earlier manifest{'' if len(kept) == 1 else 's'}"
-                raise InvalidRequest(f"`earlier` is a number of {count} that were kept", "earlier")
+                count = f"{len(kept) or 'none'} {'is' if len(kept) < 2 else 'are'} kept"
+                raise InvalidRequest(f"there is no earlier manifest {earlier}: {count}", "earlier")
             return kept[earlier - 1].text
 
         text = await asyncio.to_thread(read)
@@ -192,7 +192,7 @@ class Configurations:
         is_running = self._runs(plugin_id)
         is_outdated = is_running and not await asyncio.to_thread(self._engine.is_published, checked.program)
         if is_outdated:
-            next_step = "the plugin's process was started with another one: reload it"
+            next_step = "the plugin's process was started with an earlier one: reload it"
         else:
             next_step = "the plugin's process needs no reload" if is_running else "it applies from the next start on"
         return ConfigWritten(

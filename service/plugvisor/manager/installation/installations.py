@@ -79,7 +79,8 @@ class Installations:
         await self.uploads.open()
         await self.registry.load()
         self.why_off = await asyncio.to_thread(self._find_obstacle)
-        self._recovery.open(is_on=self.is_on)
+        if self.is_on:
+            self._recovery.open()
 
     async def close(self) -> None:
         """Wait for what is under way, and end what would take too long."""
@@ -100,6 +101,7 @@ class Installations:
         self.why_off = await asyncio.to_thread(self._find_obstacle)
         if self.why_off:
             raise InstallationOff(f"plugins cannot be installed here: {self.why_off}; see PLUGVISOR_INSTALL_DIR")
+        self._recovery.open()  # the folder may have been away
         if not await self._recovery.wait(RECOVERY_SECONDS):
             raise TooManyOperations("what was under way when the service ended is not recovered yet; try again")
 
@@ -117,8 +119,9 @@ class Installations:
         Raises:
             TooManyOperations, StoreUnavailable
         """
+        is_update = options.replace and options.plugin_id in self._manager.catalog
         return await self._tasks.begin(
-            "install",
+            "update" if is_update else "install",
             by,
             lambda operation: Install(self._site, operation, package, options, by).run(),
             on_end=package.close,
@@ -134,7 +137,7 @@ class Installations:
         """
         if plugin_id not in self._manager.catalog:
             raise PluginNotFound(plugin_id)
-        await _check(partial(find_previous, self._site.install_dir, plugin_id), "rollback", plugin_id)
+        await self._check(partial(find_previous, self._site.install_dir, plugin_id), "rollback", plugin_id)
         return await self._tasks.begin(
             "rollback", by, lambda operation: Rollback(self._site, operation).run(), plugin_id=plugin_id
         )
@@ -151,7 +154,7 @@ class Installations:
         """
         is_listed = plugin_id in self._manager.catalog
         find = partial(find_removable, self._site.install_dir, plugin_id, is_listed=is_listed, purge=purge)
-        await _check(find, "uninstall", plugin_id)
+        await self._check(find, "uninstall", plugin_id)
 
         async def run(operation: LiveOperation) -> None:
             await Uninstallation(self._site, operation, by, purge=purge, dependents=dependents).run()
@@ -180,11 +183,13 @@ class Installations:
         found = await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)
         return describe_versions(plugin_id, found.record)
 
+    # -- parts
 
-async def _check(check: Callable[[], object], verb: Verb, plugin_id: str) -> None:
-    """Find out whether an operation makes sense before it is begun."""
-    try:
-        await asyncio.to_thread(check)
-    except PlugvisorError as error:
-        name_error(error, verb, plugin_id)
-        raise
+    async def _check(self, check: Callable[[], object], verb: Verb, plugin_id: str) -> None:
+        """Find out whether an operation makes sense before it is begun."""
+        try:
+            self._site.check_own(plugin_id)
+            await asyncio.to_thread(check)
+        except PlugvisorError as error:
+            name_error(error, verb, plugin_id)
+            raise

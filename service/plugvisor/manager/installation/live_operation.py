@@ -127,6 +127,8 @@ class LiveOperation:
     def end(self, state: OperationState, problem: Problem | None = None, error: Exception | None = None) -> None:
         """It has ended."""
         self.is_final = True
+        if error is not None:  # it is kept as long as this, and a traceback keeps all that its functions had
+            error.__cause__ = error.__context__ = error.__traceback__ = None
         self.error = error
         percent = 100 if state == "succeeded" else self._fields["percent"]
         self._fields |= {"state": state, "percent": percent, "ended_at": format_time()}

@@ -85,7 +85,8 @@ class OperationTasks:
         """Cancel what can be cancelled, and wait for the rest, for a while."""
         self._is_closing = True
         for operation_id, task in self._tasks.items():
-            if not self._registry.find(operation_id).is_final:
+            operation = self._registry.find(operation_id)
+            if not (operation.is_final or operation.is_cancelled):
                 task.cancel()
         tasks = list(self._tasks.values())
         if tasks:
@@ -117,8 +118,9 @@ class OperationTasks:
             raise NotCancellable("the operation has ended already")
         if operation.is_final or operation.id not in self._tasks:
             raise NotCancellable("the operation has gone too far to be cancelled; it will end soon")
-        operation.is_cancelled = True
-        self._tasks[operation.id].cancel()
+        if not operation.is_cancelled:  # another cancellation would interrupt the first one's cleaning up
+            operation.is_cancelled = True
+            self._tasks[operation.id].cancel()
         await operation.settled.wait()
 
     # -- parts

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from plugvisor.errors import SupervisorUnavailable
+from plugvisor.errors import NotInstalled, SupervisorUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -58,6 +58,14 @@ class Site:
     def is_free(self, plugin_id: str) -> bool:
         """Whether nobody has a plugin's turn, or waits for it."""
         return not self._queues[plugin_id.casefold()]
+
+    def check_own(self, plugin_id: str) -> None:
+        """Raise `NotInstalled` if the plugin of this id is in another folder than that in which it is installed."""
+        plugin = self.manager.catalog.get(plugin_id)
+        if plugin is not None and plugin.folder not in (None, self.install_dir / plugin_id):
+            raise NotInstalled(
+                f"it was put there by hand, in the folder {plugin.name_of_folder!r}; remove that folder first"
+            )
 
 
 async def outlast_silence(action: Callable[[], Awaitable[T]]) -> T:

@@ -21,6 +21,15 @@ from plugvisor.errors import (
     PlugvisorError,
     PreconditionFailed,
     StorageFull,
+    SupervisorUnavailable,
+)
+from plugvisor.manager.installation.worker_answers import (
+    Answer,
+    AnsweredError,
+    BuiltAnswer,
+    Done,
+    TidiedAnswer,
+    UnpackedAnswer,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +50,8 @@ CONNECTION_SECONDS = 10.0
 LONGEST_MESSAGE = 2_000
 LONGEST_LOGGED = 500
 MOST_LOG_LINES = 200
+MOST_BUILD_LINES = 50
+"""What is kept of a build that has failed, with its operation."""
 LINES_AT_ONCE = 100
 """After so many lines that have come together, something else gets its turn."""
 
@@ -70,45 +81,7 @@ class Tidied(NamedTuple):
     """Whether an update that had not been confirmed was undone."""
 
 
-class _Error(msgspec.Struct):
-    code: str
-    message: str
-    entry: str | None = None
-    log: list[str] = []
-
-
-class _Answer(msgspec.Struct):
-    line: str | None = None
-    ok: msgspec.Raw = msgspec.Raw()
-    error: _Error | None = None
-
-
-class _Unpacked(msgspec.Struct):
-    staged: str
-    manifest: str
-    entries: int
-    size_bytes: int
-
-
-class _Built(msgspec.Struct):
-    environment: bool
-    python: str
-
-
-class _TidiedPlugin(msgspec.Struct):
-    id: str
-    went_back: bool
-
-
-class _Tidied(msgspec.Struct):
-    plugins: list[_TidiedPlugin]
-
-
-class _Done(msgspec.Struct):
-    pass
-
-
-_answers = msgspec.json.Decoder(_Answer)
+_answers = msgspec.json.Decoder(Answer)
 _ERRORS: dict[str, type[PlugvisorError]] = {
     "no_space": StorageFull,
     "not_installed": NotInstalled,
@@ -146,7 +119,7 @@ class Worker:
             self._connection.close()
             raise
         try:
-            await self._ask("open", _Done, install_dir=str(self._install_dir))
+            await self._ask("open", Done, install_dir=str(self._install_dir))
         except BaseException:
             self._writer.transport.abort()
             raise
@@ -156,21 +129,23 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
+        with contextlib.suppress(OSError, RuntimeError):  # as in `_worker_errors`
+            self._writer.write_eof()
+        ending = asyncio.ensure_future(self._wait_ended())
         try:
-            with contextlib.suppress(OSError):
-                self._writer.write_eof()
-            # not asyncio.timeout: in a task that is being cancelled, Python 3.11 raises no TimeoutError
-            _, pending = await asyncio.wait((asyncio.create_task(self._read_rest()),), timeout=CONNECTION_SECONDS)
-            if pending:  # its build may have stopped it
+            # not `asyncio.timeout`, which in a task that was cancelled raises something else in Python 3.11.2
+            done, _ = await asyncio.wait((ending,), timeout=CONNECTION_SECONDS)
+            if not done:  # a plugin, which is of the same user, may have frozen it
                 logger.warning("a worker of the install folder does not end, and is killed")
-                with contextlib.suppress(PlugvisorError):  # its time is limited, too
+                with contextlib.suppress(SupervisorUnavailable, OSError):
                     await self._engine.end_workers(self._connection)
         finally:
+            ending.cancel()
             self._writer.transport.abort()
 
-    async def _read_rest(self) -> None:
-        """Read until the worker has hung up, or the connection is aborted."""
-        with contextlib.suppress(OSError):
+    async def _wait_ended(self) -> None:
+        # another task, which was not cancelled, may wait for an answer: it is a RuntimeError to read then
+        with contextlib.suppress(OSError, RuntimeError):
             while await self._reader.read(LARGEST_LINE_BYTES):
                 pass
 
@@ -179,13 +154,13 @@ class Worker:
         with _worker_errors():
             # nothing waits to be written: the worker has answered, and so read, what came before
             socket.send_fds(self._connection, [_encode("unpack", {})], [descriptor])
-            unpacked = await self._read_answer(_Unpacked)
+            unpacked = await self._read_answer(UnpackedAnswer)
             manifest = base64.b64decode(unpacked.manifest, validate=True)
         return Unpacked(unpacked.staged, manifest, unpacked.entries, unpacked.size_bytes)
 
     async def place(self, staged: str, plugin_id: str, version: str) -> None:
         """Make what was staged a version's folder, which is not whole yet; raises `NotInstalled`."""
-        await self._ask("place", _Done, staged=staged, plugin_id=plugin_id, version=version)
+        await self._ask("place", Done, staged=staged, plugin_id=plugin_id, version=version)
 
     async def build(
         self, plugin_id: str, version: str, python: str, seconds: float, on_line: Callable[[str], object]
@@ -200,25 +175,25 @@ class Worker:
             BuildFailed
         """
         built = await self._ask(
-            "build", _Built, on_line, plugin_id=plugin_id, version=version, python=python, seconds=seconds
+            "build", BuiltAnswer, on_line, plugin_id=plugin_id, version=version, python=python, seconds=seconds
         )
         return Built(built.environment, built.python)
 
     async def swap(self, plugin_id: str, version: str, record: Record) -> None:
         """Write the record, then have `current` lead to a version, in one step; durable when this returns."""
-        await self._ask("swap", _Done, plugin_id=plugin_id, version=version, record=msgspec.to_builtins(record))
+        await self._ask("swap", Done, plugin_id=plugin_id, version=version, record=msgspec.to_builtins(record))
 
     async def write_record(self, record: Record) -> None:
         """Replace `installed.json`."""
-        await self._ask("record", _Done, plugin_id=record.id, record=msgspec.to_builtins(record))
+        await self._ask("record", Done, plugin_id=record.id, record=msgspec.to_builtins(record))
 
     async def prune(self, plugin_id: str, keep: list[str]) -> None:
         """Remove a plugin's versions except some, and except the current one."""
-        await self._ask("prune", _Done, plugin_id=plugin_id, keep=keep)
+        await self._ask("prune", Done, plugin_id=plugin_id, keep=keep)
 
     async def remove(self, plugin_id: str, record: Record, *, purge: bool) -> None:
         """Remove `current` and every version; with `purge` the data and the folder too. Raises `NotInstalled`."""
-        await self._ask("remove", _Done, plugin_id=plugin_id, record=msgspec.to_builtins(record), purge=purge)
+        await self._ask("remove", Done, plugin_id=plugin_id, record=msgspec.to_builtins(record), purge=purge)
 
     async def write_manifest(self, directory: str, text: bytes, expected_sha256: str) -> None:
         """Replace the `plugin.toml` in a folder, in one step; the install folder need not be usable.
@@ -228,14 +203,14 @@ class Worker:
             NotWritable
         """
         encoded = base64.b64encode(text).decode()
-        await self._ask("manifest", _Done, directory=directory, text=encoded, expected_sha256=expected_sha256)
+        await self._ask("manifest", Done, directory=directory, text=encoded, expected_sha256=expected_sha256)
 
     async def tidy(self) -> list[Tidied]:
         """Remove what crashes have left, and go back from every update that had not been confirmed.
 
         No other worker may be alive.
         """
-        tidied = await self._ask("tidy", _Tidied)
+        tidied = await self._ask("tidy", TidiedAnswer)
         return [Tidied(plugin.id, plugin.went_back) for plugin in tidied.plugins]
 
     async def _ask(
@@ -270,13 +245,13 @@ def _encode(do: str, parameters: dict[str, Any]) -> bytes:
     return msgspec.json.encode({"do": do, **parameters}) + b"\n"
 
 
-def _translate(error: _Error) -> PlugvisorError:
+def _translate(error: AnsweredError) -> PlugvisorError:
     message = error.message[:LONGEST_MESSAGE]
     match error.code:
         case "invalid_package":
-            return InvalidPackage(message, error.entry)
+            return InvalidPackage(message, error.entry and error.entry[:LONGEST_MESSAGE])
         case "build_failed":
-            return BuildFailed(message, error.log[-MOST_LOG_LINES:])
+            return BuildFailed(message, [line[:LONGEST_MESSAGE] for line in error.log[-MOST_BUILD_LINES:]])
         case "failed":
             for line in error.log[-MOST_LOG_LINES:]:
                 logger.error("the worker of the install folder has failed: %s", ascii(line)[:LONGEST_LOGGED])
@@ -289,7 +264,7 @@ def _worker_errors() -> Iterator[None]:
     """Turn what comes of a worker that is gone, or makes no sense, into `OperationInterrupted`."""
     try:
         yield
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # uvloop's, if the connection was closed before
         raise OperationInterrupted("the process that installs has ended") from error
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         logger.error("the worker of the install folder makes no sense: %s", error)

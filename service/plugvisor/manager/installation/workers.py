@@ -25,8 +25,10 @@ BRIEF_SECONDS = 120.0
 """As long as what is no build may take."""
 SPARE_SECONDS = 3600.0
 """How much longer a worker may live than its build takes: it unpacks, and waits for its turn."""
-RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""The pauses before what must be done is tried again."""
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 15.0
+PERSIST_SECONDS = 600.0
+"""How long, and after which pauses, what must be done is tried again: a disk that is full may be cleaned up."""
 _PASSING = (OperationInterrupted, StorageFull, SupervisorUnavailable)
 
 
@@ -51,16 +53,35 @@ class Workers:
         async with self._others, Worker(self._engine, self.install_dir, BRIEF_SECONDS) as worker:
             yield worker
 
-    async def persist(self, action: Callable[[Worker], Awaitable[None]]) -> None:
-        """Do what may be repeated and must not be left undone, again and again for a while, if it fails."""
-        for pause in (*RETRY_SECONDS, None):
-            try:
-                async with self.open() as worker:
-                    await action(worker)
-            except _PASSING as error:
-                if pause is None:
-                    raise
+    async def persist(self, action: Callable[[Worker], Awaitable[None]], on_failure: Callable[[str], object]) -> None:
+        """Have a worker do what may be repeated and must not be left undone; see `persist`."""
+
+        async def act() -> None:
+            async with self.open() as worker:
+                await action(worker)
+
+        await persist(act, on_failure)
+
+
+async def persist(action: Callable[[], Awaitable[None]], on_failure: Callable[[str], object]) -> None:
+    """Do what may be repeated and must not be left undone, again and again for some minutes if it fails.
+
+    Args:
+        on_failure: called with why, once, if it is tried again.
+    """
+    loop = asyncio.get_running_loop()
+    deadline, pause, reported = loop.time() + PERSIST_SECONDS, FIRST_PAUSE_SECONDS, False
+    while True:
+        try:
+            await action()
+        except _PASSING as error:
+            if loop.time() > deadline:
+                raise
+            if not reported:
+                reported = True
                 logger.warning("the install folder cannot be changed, which is tried again: %s", error)
-                await asyncio.sleep(pause)
-            else:
-                return
+                on_failure(f"{error}; trying again")
+        else:
+            return
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -93,6 +93,19 @@ def test_without_a_folder_installation_is_off_and_says_why(tmp_path: Path) -> No
     run(tmp_path, scenario, PLUGVISOR_INSTALL_DIR=str(tmp_path / "later"))
 
 
+def test_a_folder_that_was_away_at_the_start_is_recovered_before_anything_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECOVERY_SECONDS", 0.05)
+
+    async def scenario(installations: Installations, _engine: FakeEngine) -> None:
+        (tmp_path / "later" / ".staging").mkdir(parents=True)
+        with pytest.raises(TooManyOperations, match="not recovered yet"):  # this engine has no workers
+            await installations.install(make_package(tmp_path), InstallOptions(), "ada")
+
+    run(tmp_path, scenario, PLUGVISOR_INSTALL_DIR=str(tmp_path / "later"))
+
+
 def test_nothing_begins_before_the_recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RECOVERY_SECONDS", 0.05)
 

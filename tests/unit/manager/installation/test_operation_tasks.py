@@ -200,6 +200,53 @@ def test_an_operation_is_cancelled(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_an_operation_is_cancelled_twice(tmp_path: Path) -> None:
+    """The second cancellation, and the end of the service, do not interrupt its cleaning up."""
+
+    async def scenario(setup: Setup) -> None:
+        cleaned: list[str] = []
+
+        async def clean_up(operation: LiveOperation) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await setup.may_go_on.wait()
+                cleaned.append(operation.id)
+
+        under_way = await setup.tasks.begin("install", "ada", clean_up)
+        operation = setup.registry.find(under_way.operation_id)
+        cancellations = []
+        for _ in range(2):
+            cancellations.append(asyncio.create_task(setup.tasks.cancel(operation)))
+            await let_tasks_run()
+        closing = asyncio.create_task(setup.tasks.close())
+        await let_tasks_run()
+        assert operation.is_running
+        setup.may_go_on.set()
+        await asyncio.gather(*cancellations, closing)
+        assert cleaned == [operation.id]
+        assert operation.state == "cancelled"
+
+    run(tmp_path, scenario)
+
+
+def test_what_is_kept_of_an_error_keeps_nothing_else(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        async def fail_for_a_reason(_operation: LiveOperation) -> None:
+            try:
+                int("it is no number")
+            except ValueError as error:
+                raise AlreadyInstalled("it is there") from error
+
+        under_way = await setup.tasks.begin("install", "ada", fail_for_a_reason)
+        operation = setup.registry.find(under_way.operation_id)
+        await operation.settled.wait()
+        assert operation.error
+        assert (operation.error.__cause__, operation.error.__context__, operation.error.__traceback__) == (None,) * 3
+
+    run(tmp_path, scenario)
+
+
 def test_what_has_changed_what_is_current_cannot_be_cancelled(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         under_way = await setup.tasks.begin("install", "ada", setup.wait_committed)

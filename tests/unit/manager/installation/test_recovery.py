@@ -1,11 +1,15 @@
-"""What is recovered at the start, on an engine in memory that has no workers."""
+"""What is recovered at the start, on an engine in memory."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+import pytest
+from plugvisor.errors import PluginDisabled, StartFailed
 from plugvisor.manager.installation.site import Site
 from plugvisor.manager.installation.use_cases.recovery import Recovery
 from plugvisor.manager.installation.workers import Workers
@@ -15,6 +19,7 @@ from plugvisor.models.process import ProcessState
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import let_tasks_run, run_scenario
 from tests.helpers.stores import make_intents
+from tests.helpers.workers import WorkingEngine, install, open_worker, update
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +58,7 @@ def test_nothing_is_done_if_nothing_was_installed(tmp_path: Path) -> None:
         await manager.load()
         engine.calls.clear()
         recovery = make_recovery(manager, engine, tmp_path)
-        recovery.open(is_on=True)
+        recovery.open()
         assert await recovery.wait(5)
         assert engine.calls == []
         assert engine.get("gone").state is ProcessState.RUNNING
@@ -70,7 +75,7 @@ def test_it_waits_until_the_engine_answers(tmp_path: Path) -> None:
         manager = Manager(tmp_path, checked, make_intents())
         engine.is_live = False
         recovery = make_recovery(manager, engine, tmp_path)
-        recovery.open(is_on=True)
+        recovery.open()
         await let_tasks_run()
         assert not await recovery.wait(0)
         engine.is_live = True
@@ -81,13 +86,64 @@ def test_it_waits_until_the_engine_answers(tmp_path: Path) -> None:
     run_scenario(scenario())
 
 
-def test_there_is_nothing_to_wait_for_without_a_folder(tmp_path: Path) -> None:
+async def load_installed(folder: Path, *, is_updated: bool) -> tuple[WorkingEngine, Manager]:
+    """A manager that knows `echo`, which was installed, and perhaps updated without being confirmed, and runs."""
+    engine = WorkingEngine()
+    checked: Engine = engine
+    async with open_worker(folder) as worker:
+        record = await install(worker, "1")
+        if is_updated:
+            await update(worker, record, "2")
+    manager = Manager(folder, checked, make_intents())
+    await manager.load()
+    await manager.refresh()
+    engine.set("echo", ProcessState.RUNNING)
+    engine.calls.clear()
+    return engine, manager
+
+
+def list_versions(folder: Path) -> list[str]:
+    return sorted(name.partition("-")[0] for name in os.listdir(folder / "echo" / "versions"))
+
+
+def test_a_removal_that_was_interrupted_is_completed_and_the_plugin_listed_no_more(tmp_path: Path) -> None:
+    """The record was written, `current` was still there, and so the catalog has the plugin."""
+
     async def scenario() -> None:
-        engine = FakeEngine()
-        checked: Engine = engine
-        recovery = make_recovery(Manager(tmp_path, checked, make_intents()), engine, tmp_path)
-        recovery.open(is_on=False)
-        assert await recovery.wait(0)
+        engine, manager = await load_installed(tmp_path, is_updated=False)
+        (tmp_path / "echo" / "installed.json").write_text(json.dumps({"id": "echo"}))
+        assert "echo" in manager.catalog
+        recovery = make_recovery(manager, engine, tmp_path)
+        recovery.open()
+        assert await recovery.wait(10)
+        assert "echo" not in manager.catalog
+        assert ("begin_stop", "echo") in engine.calls
+        assert list_versions(tmp_path) == []
         await recovery.close()
+        await manager.close()
+        await engine.close()
+
+    run_scenario(scenario())
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"), [(None, ["1"]), (StartFailed("no memory"), ["1", "2"]), (PluginDisabled("by ada"), ["1", "2"])]
+)
+def test_a_version_that_was_gone_back_from_is_removed_unless_it_may_still_run(
+    tmp_path: Path, error: Exception | None, kept: list[str]
+) -> None:
+    async def scenario() -> None:
+        engine, manager = await load_installed(tmp_path, is_updated=True)
+        if error is not None:
+            engine.errors["begin_restart"] = error
+        recovery = make_recovery(manager, engine, tmp_path)
+        recovery.open()
+        assert await recovery.wait(10)
+        assert engine.calls[0] == ("begin_restart", "echo")
+        assert os.readlink(tmp_path / "echo" / "current").startswith("versions/1-")
+        assert list_versions(tmp_path) == kept
+        await recovery.close()
+        await manager.close()
+        await engine.close()
 
     run_scenario(scenario())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.engines.engine import Execution
-from plugvisor.errors import InvalidManifest, StartFailed
+from plugvisor.errors import InvalidManifest, PluginDisabled, StartFailed
 from plugvisor.manager.installation.use_cases.replacements import Replaced
 from plugvisor.manager.manager import Manager
 from plugvisor.models.process import ProcessState
@@ -94,7 +94,7 @@ def test_what_runs_is_restarted_from_what_is_new(tmp_path: Path, state: ProcessS
     run(tmp_path, scenario)
 
 
-@pytest.mark.parametrize("state", [STOPPED, EXITED, FATAL])
+@pytest.mark.parametrize("state", [STOPPED, STOPPING, EXITED, FATAL])
 def test_what_does_not_run_is_not_started(tmp_path: Path, state: ProcessState) -> None:
     async def scenario(setup: Setup) -> None:
         setup.engine.set("echo", state)
@@ -124,6 +124,47 @@ def test_what_is_disabled_is_not_started(tmp_path: Path) -> None:
         replaced = await setup.replacements.replace("update", "echo", setup.swap(), by="ada")
         assert replaced == Replaced(ran=False, is_started=False)
         assert setup.engine.calls == [("swap", "2")]
+
+    run(tmp_path, scenario)
+
+
+def test_what_runs_although_it_is_disabled_is_left_alone(tmp_path: Path) -> None:
+    """As after `supervisorctl start`: it cannot be restarted, and would go on with a version that is removed later."""
+
+    async def scenario(setup: Setup) -> None:
+        setup.intents.disable("echo", "ada")
+        setup.engine.set("echo", RUNNING)
+        with pytest.raises(PluginDisabled, match=r"^cannot update 'echo': it was disabled by 'ada', and runs"):
+            await setup.replacements.replace("update", "echo", setup.swap())
+        assert setup.engine.calls == []
+        assert setup.published == "1"
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("state", [STOPPED, STOPPING])
+def test_a_stop_that_comes_in_between_is_not_undone(tmp_path: Path, state: ProcessState) -> None:
+    """As by `supervisorctl`, which waits for no turn."""
+
+    async def scenario(setup: Setup) -> None:
+        async def swap(*_: Any) -> None:
+            await setup.swap()()
+            setup.engine.set("echo", state)
+
+        setup.engine.set("echo", RUNNING)
+        assert await setup.replacements.replace("update", "echo", swap) == NEW
+        assert setup.engine.calls == [("swap", "2")]
+        assert setup.published == "2"
+
+        async def swap_back() -> None:
+            await setup.swap("1")()
+            setup.engine.set("echo", state)
+
+        setup.engine.set("echo", RUNNING, launches=5)
+        setup.engine.calls.clear()
+        await setup.replacements.restore("update", "echo", swap_back, NEW)
+        assert setup.engine.calls == [("swap", "1")]
+        assert setup.published == "1"
 
     run(tmp_path, scenario)
 

@@ -34,7 +34,7 @@ from plugvisor.models.installation.record import Record
 from tests.helpers.disks import fill, mount_tmpfs, needs_mounts
 from tests.helpers.packages import make_package, make_plugin_package
 from tests.helpers.processes import find_processes
-from tests.helpers.scenarios import run_scenario, wait_until
+from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
 from tests.helpers.waiting import DEADLINE_SECONDS
 from tests.helpers.wheels import write_source
 from tests.helpers.workers import WorkerEngine, describe, install, open_package, open_worker, place, update
@@ -152,18 +152,22 @@ def test_an_install_folder_that_cannot_be_used(root: Path) -> None:
 def stop_at(root: Path, what: str) -> bool:
     """Whether a worker has come so far that it unpacks or builds."""
     if what == "unpack":
-        return any(path.stat().st_size for path in root.glob(".staging/*/*/large-9*"))
+        return any(path.stat().st_size for path in root.glob(".staging/*/*/large-1*"))
     return any(root.glob("echo/versions/*/built/begun"))
 
 
-async def begin(worker: Worker, root: Path, what: str) -> None:
-    """Do something that takes long."""
-    large = {f"large-{number}": bytes(1_000_000) for number in range(150)}
-    files = {"requirements.txt": "./built\n"}
-    source = root / "source"
+def make_slow_package(folder: Path, what: str) -> bytes:
+    """A package that takes long to unpack, or to build."""
+    if what == "unpack":
+        return make_plugin_package("echo", files={f"large-{number}": bytes(1_000_000) for number in range(100)})
+    source = folder / "source"
     write_source(source, "open('begun', 'w').close(); subprocess.run(['sleep', '1000'])")
-    files |= {f"built/{path.name}": path.read_text() for path in source.iterdir()}
-    data = make_plugin_package("echo", files=large if what == "unpack" else files)
+    files = {f"built/{path.name}": path.read_text() for path in source.iterdir()}
+    return make_plugin_package("echo", files={"requirements.txt": "./built\n", **files})
+
+
+async def begin(worker: Worker, data: bytes) -> None:
+    """Install a package, up to its environment."""
     name, _ = describe("1.0.0", data)
     with open_package(data) as descriptor:
         unpacked = await worker.unpack(descriptor)
@@ -175,13 +179,14 @@ async def begin(worker: Worker, root: Path, what: str) -> None:
 @pytest.mark.parametrize("how", ["cancelled", "closed", "SIGTERM", "SIGKILL"])
 def test_it_can_be_ended_at_any_time(tmp_path: Path, root: Path, what: str, how: str) -> None:
     """Nothing that it has started or made is left; only SIGKILL leaves what the next start removes."""
+    data = make_slow_package(tmp_path, what)
 
     async def scenario() -> None:
         engine = WorkerEngine()
         worker = Worker(engine, root, DEADLINE_SECONDS)  # type: ignore[arg-type]
         await worker.__aenter__()
         process = engine.processes[-1]
-        task = asyncio.create_task(begin(worker, tmp_path, what))
+        task = asyncio.create_task(begin(worker, data))
         await wait_until(lambda: stop_at(root, what), "it to have begun")
         if how == "cancelled":
             task.cancel()
@@ -378,5 +383,18 @@ def test_a_flood_of_lines_holds_nobody_up(root: Path) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             worker._writer.transport.abort()
+
+    run_scenario(scenario())
+
+
+def test_it_is_ended_while_another_task_waits_for_its_answer(root: Path) -> None:
+    """As at the end of the service: what goes on in a plugin's turn is not cancelled with its operation."""
+
+    async def scenario() -> None:
+        async with Worker(LyingEngine(lambda _: None), root, 1.0) as worker:  # type: ignore[arg-type]
+            going_on = asyncio.create_task(worker.prune("echo", []))
+            await let_tasks_run()
+        with pytest.raises(OperationInterrupted):
+            await going_on
 
     run_scenario(scenario())

@@ -158,10 +158,11 @@ class Changes:
             raise TypeError("a worker has a time of at most a week")  # wrong parameters
         return self._workers.open(timeout_seconds)
 
-    def end_workers(self, name: str) -> None:
+    def end_workers(self, name: str) -> bool:
         """See `PluginsNamespace.end_workers`."""
         self._check_mood()
         self._workers.end(name)
+        return True
 
     def remove(self, name: str) -> int:
         """See `PluginsNamespace.remove`."""

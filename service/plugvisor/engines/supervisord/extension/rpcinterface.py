@@ -169,13 +169,12 @@ class PluginsNamespace:
         return self._changes.open_worker(timeout_seconds)
 
     def end_workers(self, name: str) -> bool:
-        """Kill workers, with all that they have started; does nothing if there are none.
+        """End a worker that does not, or all, with all that they have started.
 
-        @param string name     the name of the socket of one; empty: all
-        @return boolean result always True
+        @param string name     the name of its socket, or empty: all
+        @return boolean result always true
         """
-        self._changes.end_workers(name)
-        return True
+        return self._changes.end_workers(name)
 
     def remove(self, name: str) -> int:
         """Forget a stopped program.

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from plugvisor import layout
-from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled
+from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled, OperationInterrupted, StartFailed
 from plugvisor.manager.installation.records import find_installed, find_version, is_whole, read_record
 from plugvisor.manager.installation.site import outlast_silence
+from plugvisor.manager.installation.use_cases.last_lines import mark_end, read_since
 from plugvisor.manager.installation.use_cases.manifest_check import check_manifest, check_program
 from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version, confirm, settle
 from plugvisor.models.installation.record import Record, VersionRecord
@@ -77,6 +78,8 @@ class Install:
             return await self._reuse_of(plugin_id)
 
     async def _reuse_of(self, plugin_id: str) -> bool:
+        """The same of one plugin, in its turn."""
+        self._site.check_own(plugin_id)
         record = (await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)).record
         version = find_version(record, self._package.sha256) if record is not None else None
         if record is None or record.current is None or version is None:
@@ -87,7 +90,7 @@ class Install:
         self._operation.set(plugin_id=plugin_id, version=entry.version, environment=entry.environment)
         if version == record.current:
             if record.pending is not None:  # it was not confirmed, for want of space
-                await settle(self._site, record)
+                await settle(self._site, self._operation, record)
             self._operation.set(unchanged=True)
             self._operation.note("this package is current already: nothing is changed")
             if self._options.start:
@@ -153,7 +156,8 @@ class Install:
         if wanted and manifest.id != wanted:
             raise InvalidPackage(f"the package is of the plugin {manifest.id!r}, not of {wanted!r}")
         self._operation.set(plugin_id=manifest.id, version=manifest.version[:_MOST_CHARACTERS])
-        text = f"unpacked {manifest.id} {manifest.version}: {unpacked.entries} entries, {unpacked.size_bytes} bytes"
+        entries = "1 entry" if unpacked.entries == 1 else f"{unpacked.entries} entries"
+        text = f"unpacked {manifest.id} {manifest.version}: {entries}, {unpacked.size_bytes} bytes"
         self._operation.reach("verified", VERIFIED_PERCENT, text)
         for warning in warnings:
             self._operation.note(f"warning: {warning}")
@@ -161,16 +165,10 @@ class Install:
 
     async def _find_place(self, plugin_id: str) -> Record:
         """What is installed of the plugin; raises `AlreadyInstalled`, `NotInstalled`."""
-        folder = self._site.install_dir / plugin_id
-        for other in self._site.manager.catalog.values():
-            if other.id.casefold() != plugin_id.casefold():
-                continue
-            if other.id != plugin_id:
-                raise AlreadyInstalled(f"its id differs from that of the plugin {other.id!r} in case alone")
-            if other.folder is not None and other.folder != folder:
-                raise NotInstalled(
-                    f"it was put there by hand, in the folder {other.name_of_folder!r}; remove that folder first"
-                )
+        for other in self._site.manager.catalog:
+            if other != plugin_id and other.casefold() == plugin_id.casefold():
+                raise AlreadyInstalled(f"its id differs from that of the plugin {other!r} in case alone")
+        self._site.check_own(plugin_id)
         found = await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)
         if found.record is None and found.is_there:
             raise NotInstalled(f"the folder {plugin_id!r} was put there by hand; remove it first")
@@ -210,8 +208,14 @@ class Install:
     async def _make_current(self, worker: Worker, record: Record, version: str) -> None:
         """Make the first version of a plugin current, and have the plugin listed."""
         self._operation.commit()
+        self._operation.set(verb="install")
         self._operation.reach("swap", SWAP_PERCENT)
-        await worker.swap(record.id, version, confirm(record))
+        confirmed = confirm(record)
+        try:
+            await worker.swap(record.id, version, confirmed)
+        except OperationInterrupted:  # it may have written the record alone
+            async with self._site.workers.open() as another:
+                await another.swap(record.id, version, confirmed)
         await outlast_silence(lambda: self._site.manager.refresh({record.id}.__contains__))
         self._operation.note(f"{record.id} is installed")
 
@@ -219,7 +223,13 @@ class Install:
         """Start a plugin that does not run, and wait until it works; it stays installed if it does not."""
         self._operation.commit()
         self._operation.reach("start", SWAP_PERCENT, f"starting {plugin_id}")
-        await self._site.manager.replacements.start(plugin_id, self._by)
+        log = self._site.engine.open_log(plugin_id)
+        mark = await asyncio.to_thread(mark_end, log)
+        try:
+            await self._site.manager.replacements.start(plugin_id, self._by)
+        except StartFailed as error:
+            error.log = await asyncio.to_thread(read_since, log, mark)
+            raise
         self._operation.note(f"{plugin_id} is started")
 
     # -- parts

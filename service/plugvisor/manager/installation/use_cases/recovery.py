@@ -13,7 +13,6 @@ from msgspec import UNSET
 from plugvisor import layout
 from plugvisor.errors import (
     NotInstalled,
-    OperationInterrupted,
     PluginsUnreadable,
     PlugvisorError,
     StartFailed,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.installation.use_cases.replacements import Replaced
     from plugvisor.manager.installation.worker import Tidied
     from plugvisor.manager.journal.recorder import Recorder
+    from plugvisor.plugins.catalog import Plugin
 
 logger = logging.getLogger(__name__)
 
@@ -49,18 +49,12 @@ class Recovery:
         self._live = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def open(self, *, is_on: bool) -> None:
-        """Begin, as soon as the engine answers.
-
-        Args:
-            is_on: whether there is a folder in which anything can be recovered.
-        """
-        if not is_on:
-            self._done.set()
-            return
-        self._site.engine.on_change.append(self._follow)
-        self._follow(None)
-        self._task = asyncio.create_task(self._run())
+    def open(self) -> None:
+        """Begin, as soon as the engine answers, unless that was done; there must be a folder to recover."""
+        if self._task is None:
+            self._site.engine.on_change.append(self._follow)
+            self._follow(None)
+            self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Recover nothing more."""
@@ -91,8 +85,8 @@ class Recovery:
             try:
                 if not is_tidy:
                     tidied, is_tidy = await self._tidy(), True
-                await self._catch_up(tidied)
-                await self._prune(each.plugin_id for each in tidied if each.went_back)
+                failed = await self._catch_up(tidied)
+                await self._prune({each.plugin_id for each in tidied if each.went_back} - failed)
             except Exception as error:
                 if str(error) != reported:
                     reported = str(error)
@@ -106,29 +100,36 @@ class Recovery:
 
     def _is_untouched(self) -> bool:
         """Whether nothing was ever installed: a worker need not be started for that. This blocks."""
+        return not self._list_installed() and not os.path.lexists(self._site.install_dir / layout.STAGING)
+
+    def _list_installed(self) -> list[Plugin]:
+        """The plugins that were installed, as the catalog has them."""
         plugins = self._site.manager.catalog.values()
-        is_installed = any(plugin.directory != plugin.folder for plugin in plugins)
-        return not is_installed and not os.path.lexists(self._site.install_dir / layout.STAGING)
+        return [plugin for plugin in plugins if plugin.directory is not None and plugin.directory != plugin.folder]
 
     async def _tidy(self) -> list[Tidied]:
         if await asyncio.to_thread(self._is_untouched):
             return []
-        try:
-            async with self._site.workers.open() as worker:
-                tidied = await worker.tidy()
-        except OperationInterrupted:
-            await self._site.engine.end_workers()  # an earlier one may not end by itself; then this is tried again
-            raise
+        await self._site.engine.end_workers()  # those of an earlier service that do not end by themselves
+        async with self._site.workers.open() as worker:
+            tidied = await worker.tidy()
         for each in tidied:
             if each.went_back:
                 logger.warning("an update of %r was interrupted: the version before is current again", each.plugin_id)
                 self._note(each.plugin_id, "ok", "an update was interrupted: the version before is current again")
         return tidied
 
-    async def _catch_up(self, tidied: Iterable[Tidied]) -> None:
-        """Have the catalog, and what runs, be what is current."""
+    async def _catch_up(self, tidied: Iterable[Tidied]) -> set[str]:
+        """Have the catalog, and what runs, be what is current.
+
+        Returns:
+            the plugins that may still run from a version that is not.
+        """
         manager = self._site.manager
-        concerned = {*(each.plugin_id for each in tidied), *await self._list_removed()}
+        failed = set()
+        # all that are installed: the catalog was read before, and a removal may have been completed, too
+        installed = {plugin.id for plugin in self._list_installed()}
+        concerned = {*installed, *(each.plugin_id for each in tidied), *await self._list_removed()}
         if concerned:
             try:
                 await manager.refresh(concerned.__contains__)
@@ -142,8 +143,10 @@ class Recovery:
             except SupervisorUnavailable:
                 raise
             except PlugvisorError as error:
+                failed.add(plugin_id)
                 logger.error("%s", error)
                 self._note(plugin_id, "start_failed", str(error))
+        return failed
 
     async def _prune(self, plugin_ids: Iterable[str]) -> None:
         """Remove the versions that were gone back from: nothing runs from them any more."""
@@ -172,10 +175,8 @@ class Recovery:
         directories = await asyncio.to_thread(self._site.engine.read_directories)
         return [
             plugin.id
-            for plugin in self._site.manager.catalog.values()
-            if plugin.directory is not None
-            and plugin.directory != plugin.folder
-            and directories.get(plugin.id, plugin.directory) != plugin.directory
+            for plugin in self._list_installed()
+            if directories.get(plugin.id, plugin.directory) != plugin.directory
         ]
 
     def _note(self, plugin_id: str, outcome: str, detail: str) -> None:

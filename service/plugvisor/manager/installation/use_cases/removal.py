@@ -65,6 +65,7 @@ class Rollback:
         """Make the version before the current one current."""
         plugin_id = self._operation.plugin_id
         async with self._site.turn(plugin_id):
+            self._site.check_own(plugin_id)
             record = await asyncio.to_thread(find_previous, self._site.install_dir, plugin_id)
             assert record.previous is not None
             entry, current = record.versions[record.previous], record.versions.get(record.current or "")
@@ -95,6 +96,7 @@ class Uninstallation:
         """Stop the plugin, remove its versions, and have it listed no more."""
         plugin_id, manager = self._operation.plugin_id, self._site.manager
         async with self._site.turn(plugin_id):
+            self._site.check_own(plugin_id)
             is_listed = plugin_id in manager.catalog
             record = await asyncio.to_thread(
                 lambda: find_removable(self._site.install_dir, plugin_id, is_listed=is_listed, purge=self._purge)
@@ -133,4 +135,4 @@ class Uninstallation:
         async def remove(worker: Worker) -> None:
             await worker.remove(record.id, Record(id=record.id), purge=self._purge)
 
-        await self._site.workers.persist(remove)
+        await self._site.workers.persist(remove, self._operation.note)

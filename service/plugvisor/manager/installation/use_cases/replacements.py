@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.errors import AlreadyRunning, NotRunning, PluginDisabled, StartFailed
 from plugvisor.manager.readiness import find_start_seconds
+from plugvisor.manager.status import describe_disabled
 from plugvisor.models.process import ProcessState
 
 if TYPE_CHECKING:
@@ -54,12 +55,15 @@ class Replacements:
     ) -> Replaced:
         """Replace what a plugin is started from; if it runs, restart it, and return when that was begun.
 
-        What is disabled is not started. If this raises, the plugin may be started or not, and `restore` is due if
-        `swap` has returned.
+        What is disabled is not started, and what somebody stops meanwhile stays stopped. If this raises, the plugin
+        may be started or not, and `restore` is due if `swap` has returned.
 
         Args:
             swap: replaces it, and is given what will be done then.
             by: the identity that wants it to be started even if it does not run; empty: nobody does.
+
+        Raises:
+            PluginDisabled: it runs although it is disabled, so that it cannot be restarted; nothing was changed.
         """
         replaced: Replaced = await self._operations.run(verb, plugin_id, partial(self._replace, plugin_id, swap, by))
         return replaced
@@ -99,12 +103,14 @@ class Replacements:
     async def _replace(
         self, plugin_id: str, swap: Callable[[Replaced], Awaitable[None]], by: str, accepted: asyncio.Event
     ) -> Replaced:
-        ran = not self._is_at_rest(plugin_id)
-        is_disabled = bool(self._keeper.get(plugin_id).disabled_by)
+        ran = not (self._is_at_rest(plugin_id) or self._is_stopped(plugin_id))
+        plugin = self._keeper.get(plugin_id)
+        if plugin.disabled_by and ran:  # it would go on with what is removed later
+            raise PluginDisabled(f"{describe_disabled(plugin)}, and runs all the same; stop it first")
         launches = self._engine.get(plugin_id).launches
-        replaced = Replaced(ran, (ran or bool(by)) and not is_disabled, launches)
+        replaced = Replaced(ran, (ran or bool(by)) and not plugin.disabled_by, launches)
         await swap(replaced)
-        if replaced.is_started:
+        if replaced.is_started and (by or not self._is_stopped(plugin_id)):
             await self._starts.reload(plugin_id, by, accepted)
         else:
             await self._publish(plugin_id)
@@ -113,11 +119,10 @@ class Replacements:
     async def _restore(
         self, plugin_id: str, swap: Callable[[], Awaitable[None]], replaced: Replaced, accepted: asyncio.Event
     ) -> None:
-        process = self._engine.get(plugin_id)
-        was_stopped = self._is_stopped(plugin_id)
-        goes_on = process.state in _RUNS and process.launches == replaced.launches and not _is_coming(process)
         await swap()
-        if replaced.ran and not (was_stopped or goes_on):
+        process = self._engine.get(plugin_id)  # now: somebody may have stopped it meanwhile
+        goes_on = process.state in _RUNS and process.launches == replaced.launches and not _is_coming(process)
+        if replaced.ran and not (goes_on or self._is_stopped(plugin_id)):
             try:
                 await self._starts.reload(plugin_id, "", accepted)
             except PluginDisabled:  # meanwhile

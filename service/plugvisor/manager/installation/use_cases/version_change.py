@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -12,7 +11,9 @@ from msgspec.structs import replace
 from plugvisor.errors import PlugvisorError, StartFailed
 from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.last_lines import Mark, mark_end, read_since
+from plugvisor.manager.installation.workers import persist
 from plugvisor.models.installation.record import Pending, Record
+from plugvisor.models.process import remove_retry
 
 if TYPE_CHECKING:
     from plugvisor.manager.installation.live_operation import LiveOperation
@@ -47,7 +48,7 @@ def confirm(record: Record) -> Record:
     return replace(record, previous=previous if previous in kept else None, versions=kept, pending=None)
 
 
-async def settle(site: Site, record: Record) -> None:
+async def settle(site: Site, operation: LiveOperation, record: Record) -> None:
     """Confirm what is current, and remove the versions that are no longer kept."""
     confirmed = confirm(record)
 
@@ -55,7 +56,7 @@ async def settle(site: Site, record: Record) -> None:
         await worker.write_record(confirmed)
         await worker.prune(record.id, list(confirmed.versions))
 
-    await site.workers.persist(write)
+    await site.workers.persist(write, operation.note)
 
 
 class VersionChange:
@@ -122,7 +123,7 @@ class VersionChange:
         else:
             self._operation.note(f"version {self._version} is current; the plugin did not run, and is not started")
         try:
-            await settle(self._site, self._after)
+            await settle(self._site, self._operation, self._after)
         except PlugvisorError as error:
             error.args = (f"{error}; the new version runs, until the service is restarted and goes back from it",)
             raise
@@ -137,28 +138,32 @@ class VersionChange:
             return  # nothing was changed
         lines = await asyncio.to_thread(read_since, self._log, self._mark) if replaced.is_started else []
         self._operation.note(f"version {self._version} does not work: going back to the version before")
-        has_swapped = False
+        has_swapped = is_restored = False
 
         async def swap_back() -> None:
             nonlocal has_swapped
-            await self._site.workers.persist(
-                lambda worker: worker.swap(self._id, current_of(self._before), self._before)
-            )
+            async with self._site.workers.open() as worker:
+                await worker.swap(self._id, current_of(self._before), self._before)
             has_swapped = True
+
+        async def restore() -> None:
+            replacements = self._site.manager.replacements
+            await outlast_silence(lambda: replacements.restore(self._verb, self._id, swap_back, replaced))
 
         note = ""
         try:
-            restore = partial(self._site.manager.replacements.restore, self._verb, self._id, swap_back, replaced)
-            await outlast_silence(restore)
+            await persist(restore, self._operation.note)
+            is_restored = True
             if replaced.ran:
                 await self._wait_ready()
         except PlugvisorError as failure:
             logger.error("cannot go back to the version before of %r: %s", self._id, failure)
             note = f"; then {failure}"
-        if has_swapped:
+        if is_restored:  # else the version that has failed may still run
             await self._prune()
         outcome = "is current again" if has_swapped else "is made current again when the service is restarted"
-        error.args = (f"{error}; the version before {outcome}{note}",)
+        reason = remove_retry(str(error)) if has_swapped else str(error)
+        error.args = (f"{reason}; the version before {outcome}{note}",)
         if isinstance(error, StartFailed):
             error.rolled_back = has_swapped
             error.log = lines

@@ -1,0 +1,1 @@
+"""Updates that are killed, disturbed and attacked."""
