@@ -108,7 +108,7 @@ class Client:
     def _check(self, response: httpx.Response) -> None:
         code = "ok" if response.is_success else response.json()["code"]
         assert response.is_success or code in UNDERSTOOD, response.text
-        assert str(self._stack.root) not in response.text
+        assert str(self._stack.root) not in response.json().get("detail", "")
         assert response.status_code != 202, response.text
         self.codes[code] += 1
 

@@ -1,6 +1,6 @@
 """The service, or everything, is killed at any moment of an update: one whole version is left, and goes on.
 
-CHAOS_KILLS=200 CHAOS_POWER_CUTS=50 runs as many; CHAOS_SEED repeats a run.
+CHAOS_KILLS=200 CHAOS_POWER_CUTS=50 makes as many, half of them with environments; CHAOS_SEED repeats a run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ POWER_CUTS = int(os.environ.get("CHAOS_POWER_CUTS", "6"))
 def test_one_whole_version_is_left(victim: Victim, environment: bool) -> None:
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
     print(f"CHAOS_SEED={seed}")  # noqa: T201 - shown if the test fails, and by -s
-    count = (KILLS if victim == "the service" else POWER_CUTS) // 2
+    count = {"the service": KILLS, "everything": POWER_CUTS, "supervisord": POWER_CUTS // 3}[victim] // 2
     killer = run_kills(victim, count, random.Random(seed), environment=environment)
     print(f"{victim}, {killer.length_seconds:.2f} s an update: {dict(killer.outcomes)}")  # noqa: T201
     assert killer.outcomes.total() == count
