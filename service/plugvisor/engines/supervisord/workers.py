@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5.0
 
 
+async def end_workers(client: SupervisorClient, connection: socket.socket | None) -> None:
+    """Have a worker killed, or all of them; `Engine.end_workers` says more."""
+    name = ""
+    if connection is not None:
+        name = Path(str(connection.getpeername())).name or "the socket has no name"
+    await client.call("plugins.end_workers", name)
+
+
 async def open_worker(client: SupervisorClient, run_dir: Path, timeout_seconds: float) -> socket.socket:
     """Have a worker started, and connect to it; `Engine.open_worker` says more."""
     try:
@@ -33,12 +41,3 @@ async def open_worker(client: SupervisorClient, run_dir: Path, timeout_seconds: 
             raise OperationInterrupted("the process that installs cannot be reached") from error
         raise
     return connection
-
-
-async def end_workers(client: SupervisorClient, connection: socket.socket | None) -> None:
-    """Have a worker killed, or all of them; `Engine.end_workers` says more."""
-    try:
-        name = "" if connection is None else Path(connection.getpeername()).name
-    except OSError:
-        return  # it has ended
-    await client.call("plugins.end_workers", name)

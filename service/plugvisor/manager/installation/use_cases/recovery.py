@@ -13,7 +13,6 @@ from msgspec import UNSET
 from plugvisor import layout
 from plugvisor.errors import (
     NotInstalled,
-    OperationInterrupted,
     PluginsUnreadable,
     PlugvisorError,
     StartFailed,
@@ -111,12 +110,9 @@ class Recovery:
     async def _tidy(self) -> list[Tidied]:
         if await asyncio.to_thread(self._is_untouched):
             return []
-        try:
-            async with self._site.workers.open() as worker:
-                tidied = await worker.tidy()
-        except OperationInterrupted:
-            await self._site.engine.end_workers()  # an earlier one may not end by itself; then this is tried again
-            raise
+        await self._site.engine.end_workers()  # those of an earlier service that do not end by themselves
+        async with self._site.workers.open() as worker:
+            tidied = await worker.tidy()
         for each in tidied:
             if each.went_back:
                 logger.warning("an update of %r was interrupted: the version before is current again", each.plugin_id)

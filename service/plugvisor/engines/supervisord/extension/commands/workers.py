@@ -30,7 +30,6 @@ _INHERITED = re.compile(
 )
 """What an operator sets for supervisord to say how environments are made; nothing of supervisord's own."""
 _SOCKET_NAME = re.compile(r"install-[0-9]+\.sock")
-_NUMBERS = range(1, MOST_WORKERS + 1)
 
 
 class Workers:
@@ -58,7 +57,8 @@ class Workers:
         Raises:
             RPCError: it cannot be started.
         """
-        number = next((number for number in _NUMBERS if not self._commands.runs(_name_command(number))), None)
+        numbers = range(1, MOST_WORKERS + 1)
+        number = next((number for number in numbers if not self._commands.runs(_name_command(number))), None)
         if number is None:
             raise RPCError(Faults.FAILED, "too many workers")
         name = _name_socket(number)
@@ -80,13 +80,11 @@ class Workers:
         return name
 
     def end(self, name: str) -> None:
-        """Kill the worker with a socket of that name, or all if it is empty: one that is stopped does not hang up."""
-        for number in _NUMBERS:
-            socket_name, command_name = _name_socket(number), _name_command(number)
-            if name in (socket_name, "") and self._commands.runs(command_name):
-                self._logger.warn(f"plugins: a worker is killed, as it does not end ({socket_name})")  # noqa: G004, G010
-                self._commands.kill(command_name)
-                self._remove(socket_name)
+        """End a worker by the name of its socket, or all if that is empty; it may have ended already."""
+        for number in range(1, MOST_WORKERS + 1):
+            if name in ("", _name_socket(number)) and self._commands.runs(_name_command(number)):
+                self._commands.kill(_name_command(number))
+                self._remove(_name_socket(number))
 
     def _make_launch(self) -> Launch:
         names = [name for name in os.environ if _INHERITED.fullmatch(name)]
@@ -122,9 +120,9 @@ class Workers:
             os.unlink(os.path.join(self._run_dir, name))
 
 
-def _name_socket(number: int) -> str:
-    return f"install-{number}.sock"
-
-
 def _name_command(number: int) -> str:
     return f".worker-{number}"
+
+
+def _name_socket(number: int) -> str:
+    return f"install-{number}.sock"
