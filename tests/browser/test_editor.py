@@ -86,6 +86,22 @@ def test_a_change_is_reviewed_and_saved(open_installing: OpenInstalling, appeara
     expect(edit).to_be_focused()
 
 
+def test_a_double_click_saves_once(open_installing: OpenInstalling, appearance: Appearance) -> None:
+    page, fake, area = open_editor(open_installing, appearance)
+    dialog = page.get_by_role("dialog")
+    area.fill("# changed")
+    press(page, appearance.text("review"))
+    save = dialog.get_by_role("button", name=appearance.text("save"), exact=True)
+    save.evaluate("(button) => { button.click(); button.click(); }")
+    expect(dialog.locator(".note b")).to_have_text(appearance.text("saved"))
+    assert len(fake.requests) == 1
+    area.fill("# changed again")
+    press(page, appearance.text("review"))
+    press(page, appearance.text("save"))
+    expect(dialog.locator(".note b")).to_have_text(appearance.text("saved"))
+    assert fake.text == "# changed again"
+
+
 def test_an_error_is_marked_at_its_line(open_installing: OpenInstalling, appearance: Appearance) -> None:
     page, fake, area = open_editor(open_installing, appearance)
     area.fill(TEXT + "wrong = = 1\n")

@@ -113,6 +113,7 @@ def test_a_package_is_dropped(open_installing: OpenInstalling, appearance: Appea
     assert page.evaluate(DROP, [list(TAR), "demo.tar.gz", ""]) == [False, "dropping", False]
     dialog = page.get_by_role("dialog", name=appearance.text("installTitle"))
     expect(dialog.locator("dd").first).to_have_text("demo.tar.gz")
+    expect(dialog.locator("dd").nth(1)).to_have_text(re.compile(r"0[.,]5 kB"))
     # another one, while the dialog is open
     page.evaluate(DROP, [list(ZIP[:999]), "other.zip", ""])
     expect(dialog.locator("dd").first).to_have_text("other.zip")

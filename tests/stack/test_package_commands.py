@@ -106,7 +106,8 @@ def test_a_manifest_is_changed(shared: PlugvisorStack, tmp_path: Path) -> None:
     text, file = run(shared, "config", "get", "greeter"), tmp_path / "changed.toml"
     assert text == (tmp_path / "greeter/plugin.toml").read_text()
     file.write_text(text.replace("hello", "good morning"))
-    assert run(shared, "config", "set", "greeter", file, "--reload").endswith("'greeter' is running\n")
+    done = run(shared, "config", "set", "greeter", file, "--reload")
+    assert done == "the manifest was replaced\n'greeter' is reloaded, and running\n"
     config = json.loads(run(shared, "config", "get", "greeter", "--json"))
     assert config["config"]["plugin_runtime"]["environment"] == {"GREETING": "good morning"}
     assert not config["reload_needed"]

@@ -146,6 +146,26 @@ def test_a_text_that_is_rejected_is_kept(
     assert kept.parent.stat().st_mode & 0o077 == 0
 
 
+def test_a_text_is_kept_if_the_service_has_gone(
+    server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit('echo "# mine" >>"$2"')
+    server.answers = [(200, TEXT), (200, b"this is no Plugvisor")]
+    assert main(["config", "edit", "echo"]) == 2
+    [kept] = find_texts(tmp_path)
+    assert kept.read_bytes() == TEXT + b"# mine\n"
+    assert capsys.readouterr().err.startswith(f"plugvisor: your text is in {str(kept)!r}\n")
+
+
+def test_a_text_that_the_editor_has_removed(
+    server: ScriptedServer, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit('rm "$2"')
+    server.answers = [(200, TEXT)]
+    assert main(["config", "edit", "echo"]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
 def test_an_error_is_corrected(server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None]) -> None:
     edit('echo "# again" >>"$2"')
     server.answers = [(200, TEXT), (422, make_problem(detail="line 1")), DONE]

@@ -229,8 +229,13 @@ class Editor {
   // -- what is done
 
   async #save(etag) {
-    if (this.#isSaving || !(await signIn())) return;
+    if (this.#isSaving) return; // a second click would find the text changed by the first
     this.#isSaving = true;
+    if (await signIn()) await this.#send(etag);
+    this.#isSaving = false;
+  }
+
+  async #send(etag) {
     const text = this.#text.value;
     const toml = this.#hasReturns ? text.replaceAll("\n", "\r\n") : text;
     try {
@@ -246,8 +251,6 @@ class Editor {
       if (problem.code === "precondition_failed") return this.#showConflict();
       this.#backToText();
       this.#showProblem(problem);
-    } finally {
-      this.#isSaving = false;
     }
   }
 

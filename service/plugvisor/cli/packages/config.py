@@ -15,7 +15,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.cli.client import Client
+from plugvisor.cli.client import Client, NoAnswer
 from plugvisor.cli.output import make_printable
 from plugvisor.cli.packages.install import quote_id
 from plugvisor.errors import CommandRejected, ConfigurationError
@@ -66,13 +66,16 @@ def run_edit(arguments: argparse.Namespace) -> int:
         except OSError as error:
             shutil.rmtree(folder)
             raise ConfigurationError(f"cannot run the editor {editor[0]!r}: {error.strerror}; set EDITOR") from error
-        text = file.read_bytes()
+        text = _read(file)
         if status != 0 or text == before.content:
             shutil.rmtree(folder)
             print("plugvisor: nothing was changed", file=sys.stderr)
             return 0 if status == 0 else 1
         try:
             written = _write(client, arguments.plugin_id, text, {"If-Match": before.etag})
+        except NoAnswer:
+            print(f"plugvisor: your text is in {str(file)!r}", file=sys.stderr)
+            raise
         except CommandRejected as error:
             print(f"plugvisor: {error}", file=sys.stderr)
             if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or not _wants_to_go_on():
@@ -142,4 +145,8 @@ def _wants_to_go_on() -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         return False
     print("Edit it again? [Y/n] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
+    try:
+        return sys.stdin.readline().strip().lower() in ("", "y", "yes")
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return False  # so that it is said where the text is

@@ -40,7 +40,7 @@ RECOVERY_SECONDS = 10.0
 
 
 class Installations:
-    """Does in the install folder what clients ask for; every use case may raise `InstallationOff`.
+    """Installs, updates and removes plugins; every use case may raise `InstallationOff`.
 
     Args:
         make_problem: see `Registry`.
@@ -75,7 +75,7 @@ class Installations:
         return not self.why_off
 
     async def open(self) -> None:
-        """Begin to recover what a crash has left, as soon as the engine answers; nothing is raised."""
+        """Begin the recovery from a crash; nothing is raised."""
         await self.uploads.open()
         await self.registry.load()
         self.why_off = await asyncio.to_thread(self._find_obstacle)
@@ -83,17 +83,17 @@ class Installations:
             self._recovery.open()
 
     async def close(self) -> None:
-        """Wait for what is under way, and end what would take too long."""
+        """Wait a while for what is under way, and cancel the rest."""
         await self._recovery.close()
         await self._tasks.close()
         await self.registry.close()
 
     def turn(self, plugin_id: str) -> AbstractAsyncContextManager[None]:
-        """What changes the files of a plugin in the install folder has its turn: one after the other."""
+        """A plugin's turn, which is held while its files in the install folder are changed."""
         return self._site.turn(plugin_id)
 
     def open_worker(self) -> AbstractAsyncContextManager[Worker]:
-        """A worker for what takes a moment; `StorageFull`, `OperationInterrupted` and others may be raised."""
+        """A worker for a short task; may raise `StorageFull`, `OperationInterrupted` and others."""
         return self._site.workers.open()
 
     async def check_ready(self) -> None:
@@ -186,7 +186,7 @@ class Installations:
     # -- parts
 
     async def _check(self, check: Callable[[], object], verb: Verb, plugin_id: str) -> None:
-        """Find out whether an operation makes sense before it is begun."""
+        """Raise what would make an operation fail at once."""
         try:
             self._site.check_own(plugin_id)
             await asyncio.to_thread(check)

@@ -1,4 +1,4 @@
-"""Runs operations: each in a task of its own, stored before and after, and noted in the journal."""
+"""Runs each operation in a task of its own; it is stored before and after, and noted in the journal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_UNFINISHED = 32
-"""How many operations may be under way, or wait."""
+"""How many operations may be under way or waiting."""
 CLOSE_SECONDS = 5.0
 """How long `close` waits for what must not be cancelled; after that the next start recovers from it."""
 _WORDS = {"install": "install", "update": "update", "rollback": "roll back", "uninstall": "uninstall"}
@@ -38,7 +38,7 @@ _INTERRUPTED = "the service ended before the operation did"
 
 
 class UnderWay:
-    """An operation that was begun, and is stored."""
+    """An operation that has begun and is stored."""
 
     def __init__(self, operation: LiveOperation) -> None:
         self.operation_id = operation.id
@@ -64,7 +64,7 @@ class UnderWay:
 
 
 class OperationTasks:
-    """What is under way.
+    """The operations that are under way.
 
     Args:
         check_ready: raises a `PlugvisorError` if nothing can be begun now.
@@ -75,14 +75,14 @@ class OperationTasks:
         self._recorder = recorder
         self._check_ready = check_ready
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        """By operation, what does it."""
+        """By operation id."""
         self._accepted = 0
         """How many operations have not ended, those that are being stored included."""
         self._is_closing = False
         registry.on_interrupted.append(lambda operation: self._note(operation, "interrupted", _INTERRUPTED))
 
     async def close(self) -> None:
-        """Cancel what can be cancelled, and wait for the rest, for a while."""
+        """Cancel what can be cancelled, and wait up to `CLOSE_SECONDS` for the rest."""
         self._is_closing = True
         for operation_id, task in self._tasks.items():
             operation = self._registry.find(operation_id)
@@ -98,7 +98,7 @@ class OperationTasks:
     async def begin(
         self, verb: Verb, by: str, work: Work, on_end: Callable[[], object] = bool, **fields: str
     ) -> UnderWay:
-        """Store an operation, and begin it; a client that goes away meanwhile does not keep it from that.
+        """Store an operation and begin it; a client that disconnects meanwhile does not cancel it.
 
         Args:
             work: does it; it raises why it has failed.
@@ -179,7 +179,7 @@ class OperationTasks:
         self._note(operation, problem.code, problem.detail)
 
     def _note(self, operation: LiveOperation, code: str, detail: str) -> None:
-        """Note in the journal what came of an operation."""
+        """Note the outcome of an operation in the journal."""
         facts = Facts(
             identity=operation.by or UNSET,
             verb=operation.verb,
@@ -192,7 +192,7 @@ class OperationTasks:
 
 
 def name_error(error: PlugvisorError, verb: str, plugin_id: str) -> None:
-    """Have an error say what could not be done, unless it does."""
+    """Begin the text of an error with what could not be done, unless it does."""
     text = str(error)
     if not text.startswith("cannot "):
         what = repr(plugin_id) if plugin_id else "the package"

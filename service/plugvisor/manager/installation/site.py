@@ -1,4 +1,4 @@
-"""What every use case of installation works with."""
+"""The install folder, with what every use case of installation needs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SILENCE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Site:
-    """The install folder, and who works in it and with it."""
+    """The install folder, its workers, and the turns of its plugins."""
 
     manager: Manager
     engine: Engine
     workers: Workers
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
     _queues: Counter[str] = field(default_factory=Counter)
-    """How many have their turn, or wait for it."""
+    """By plugin, how many hold its turn or wait for it."""
 
     @property
     def install_dir(self) -> Path:
@@ -46,7 +46,7 @@ class Site:
 
     @asynccontextmanager
     async def turn(self, plugin_id: str) -> AsyncIterator[None]:
-        """What changes the files of a plugin has its turn: one after the other."""
+        """A plugin's turn, which is held while its files are changed."""
         key = plugin_id.casefold()  # ids that differ in case alone share it, for their folders may be the same
         self._queues[key] += 1
         try:
@@ -56,11 +56,11 @@ class Site:
             self._queues[key] -= 1
 
     def is_free(self, plugin_id: str) -> bool:
-        """Whether nobody has a plugin's turn, or waits for it."""
+        """Whether a plugin's turn is neither held nor waited for."""
         return not self._queues[plugin_id.casefold()]
 
     def check_own(self, plugin_id: str) -> None:
-        """Raise `NotInstalled` if the plugin of this id is in another folder than that in which it is installed."""
+        """Raise `NotInstalled` if the catalog has a plugin of this id that is not in its install folder."""
         plugin = self.manager.catalog.get(plugin_id)
         if plugin is not None and plugin.folder not in (None, self.install_dir / plugin_id):
             raise NotInstalled(
@@ -69,7 +69,7 @@ class Site:
 
 
 async def outlast_silence(action: Callable[[], Awaitable[T]]) -> T:
-    """Do what may be repeated, again if the engine is silent: what has begun must end one way or the other."""
+    """Repeat an idempotent action until the engine answers."""
     while True:
         with suppress(SupervisorUnavailable):
             return await action()

@@ -23,6 +23,14 @@ from plugvisor.errors import (
     StorageFull,
     SupervisorUnavailable,
 )
+from plugvisor.manager.installation.worker_answers import (
+    Answer,
+    AnsweredError,
+    BuiltAnswer,
+    Done,
+    TidiedAnswer,
+    UnpackedAnswer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,45 +80,7 @@ class Tidied(NamedTuple):
     """Whether an update that had not been confirmed was undone."""
 
 
-class _Error(msgspec.Struct):
-    code: str
-    message: str
-    entry: str | None = None
-    log: list[str] = []
-
-
-class _Answer(msgspec.Struct):
-    line: str | None = None
-    ok: msgspec.Raw = msgspec.Raw()
-    error: _Error | None = None
-
-
-class _Unpacked(msgspec.Struct):
-    staged: str
-    manifest: str
-    entries: int
-    size_bytes: int
-
-
-class _Built(msgspec.Struct):
-    environment: bool
-    python: str
-
-
-class _TidiedPlugin(msgspec.Struct):
-    id: str
-    went_back: bool
-
-
-class _Tidied(msgspec.Struct):
-    plugins: list[_TidiedPlugin]
-
-
-class _Done(msgspec.Struct):
-    pass
-
-
-_answers = msgspec.json.Decoder(_Answer)
+_answers = msgspec.json.Decoder(Answer)
 _ERRORS: dict[str, type[PlugvisorError]] = {
     "no_space": StorageFull,
     "not_installed": NotInstalled,
@@ -148,7 +118,7 @@ class Worker:
             self._connection.close()
             raise
         try:
-            await self._ask("open", _Done, install_dir=str(self._install_dir))
+            await self._ask("open", Done, install_dir=str(self._install_dir))
         except BaseException:
             self._writer.transport.abort()
             raise
@@ -181,13 +151,13 @@ class Worker:
         with _worker_errors():
             # nothing waits to be written: the worker has answered, and so read, what came before
             socket.send_fds(self._connection, [_encode("unpack", {})], [descriptor])
-            unpacked = await self._read_answer(_Unpacked)
+            unpacked = await self._read_answer(UnpackedAnswer)
             manifest = base64.b64decode(unpacked.manifest, validate=True)
         return Unpacked(unpacked.staged, manifest, unpacked.entries, unpacked.size_bytes)
 
     async def place(self, staged: str, plugin_id: str, version: str) -> None:
         """Make what was staged a version's folder, which is not whole yet; raises `NotInstalled`."""
-        await self._ask("place", _Done, staged=staged, plugin_id=plugin_id, version=version)
+        await self._ask("place", Done, staged=staged, plugin_id=plugin_id, version=version)
 
     async def build(
         self, plugin_id: str, version: str, python: str, seconds: float, on_line: Callable[[str], object]
@@ -202,25 +172,25 @@ class Worker:
             BuildFailed
         """
         built = await self._ask(
-            "build", _Built, on_line, plugin_id=plugin_id, version=version, python=python, seconds=seconds
+            "build", BuiltAnswer, on_line, plugin_id=plugin_id, version=version, python=python, seconds=seconds
         )
         return Built(built.environment, built.python)
 
     async def swap(self, plugin_id: str, version: str, record: Record) -> None:
         """Write the record, then have `current` lead to a version, in one step; durable when this returns."""
-        await self._ask("swap", _Done, plugin_id=plugin_id, version=version, record=msgspec.to_builtins(record))
+        await self._ask("swap", Done, plugin_id=plugin_id, version=version, record=msgspec.to_builtins(record))
 
     async def write_record(self, record: Record) -> None:
         """Replace `installed.json`."""
-        await self._ask("record", _Done, plugin_id=record.id, record=msgspec.to_builtins(record))
+        await self._ask("record", Done, plugin_id=record.id, record=msgspec.to_builtins(record))
 
     async def prune(self, plugin_id: str, keep: list[str]) -> None:
         """Remove a plugin's versions except some, and except the current one."""
-        await self._ask("prune", _Done, plugin_id=plugin_id, keep=keep)
+        await self._ask("prune", Done, plugin_id=plugin_id, keep=keep)
 
     async def remove(self, plugin_id: str, record: Record, *, purge: bool) -> None:
         """Remove `current` and every version; with `purge` the data and the folder too. Raises `NotInstalled`."""
-        await self._ask("remove", _Done, plugin_id=plugin_id, record=msgspec.to_builtins(record), purge=purge)
+        await self._ask("remove", Done, plugin_id=plugin_id, record=msgspec.to_builtins(record), purge=purge)
 
     async def write_manifest(self, directory: str, text: bytes, expected_sha256: str) -> None:
         """Replace the `plugin.toml` in a folder, in one step; the install folder need not be usable.
@@ -230,14 +200,14 @@ class Worker:
             NotWritable
         """
         encoded = base64.b64encode(text).decode()
-        await self._ask("manifest", _Done, directory=directory, text=encoded, expected_sha256=expected_sha256)
+        await self._ask("manifest", Done, directory=directory, text=encoded, expected_sha256=expected_sha256)
 
     async def tidy(self) -> list[Tidied]:
         """Remove what crashes have left, and go back from every update that had not been confirmed.
 
         No other worker may be alive.
         """
-        tidied = await self._ask("tidy", _Tidied)
+        tidied = await self._ask("tidy", TidiedAnswer)
         return [Tidied(plugin.id, plugin.went_back) for plugin in tidied.plugins]
 
     async def _ask(
@@ -272,7 +242,7 @@ def _encode(do: str, parameters: dict[str, Any]) -> bytes:
     return msgspec.json.encode({"do": do, **parameters}) + b"\n"
 
 
-def _translate(error: _Error) -> PlugvisorError:
+def _translate(error: AnsweredError) -> PlugvisorError:
     message = error.message[:LONGEST_MESSAGE]
     match error.code:
         case "invalid_package":

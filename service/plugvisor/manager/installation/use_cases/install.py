@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 RECEIVED_PERCENT, VERIFIED_PERCENT, BUILD_PERCENT, BUILT_PERCENT, SWAP_PERCENT = 5, 25, 30, 80, 85
 _MOST_CHARACTERS = 200
-"""Of the texts in a record."""
+"""The limit of each text in a record."""
 
 
 @dataclass(frozen=True)
 class InstallOptions:
-    """What a client wants of an installation."""
+    """The options of an installation."""
 
     start: bool = False
     replace: bool = False
     plugin_id: str = ""
-    """The package must be of this plugin; empty: of any."""
+    """The id that the package must have; empty: any."""
 
 
 class Install:
@@ -56,7 +56,7 @@ class Install:
         self._starter = by if options.start else ""
 
     async def run(self) -> None:
-        """Do all of it; raises what `Installations.install` says."""
+        """Install the package; raises the errors of `Installations.install`."""
         self._operation.reach(
             "received",
             RECEIVED_PERCENT,
@@ -65,10 +65,10 @@ class Install:
         if not await self._reuse():
             await self._install()
 
-    # -- a package that is here already
+    # -- a package that is kept already
 
     async def _reuse(self) -> bool:
-        """Use what is kept of the same package, if there is something; returns whether there was."""
+        """Use a version that was made of the same package; returns whether there is one."""
         plugin_ids = [self._options.plugin_id] if self._options.plugin_id else list(self._site.manager.catalog)
         find = partial(find_installed, self._site.install_dir, plugin_ids, self._package.sha256)
         plugin_id = await asyncio.to_thread(find)
@@ -78,7 +78,7 @@ class Install:
             return await self._reuse_of(plugin_id)
 
     async def _reuse_of(self, plugin_id: str) -> bool:
-        """The same of one plugin, in its turn."""
+        """The same for one plugin, in its turn."""
         self._site.check_own(plugin_id)
         record = (await asyncio.to_thread(read_record, self._site.install_dir, plugin_id)).record
         version = find_version(record, self._package.sha256) if record is not None else None
@@ -105,7 +105,7 @@ class Install:
         await change.finish()
         return True
 
-    # -- one that is not
+    # -- a new package
 
     async def _install(self) -> None:
         async with AsyncExitStack() as turn:
@@ -134,7 +134,7 @@ class Install:
                 await self._start(manifest.id)
 
     async def _put_in(self, worker: Worker, unpacked: Unpacked, manifest: Manifest) -> VersionChange | None:
-        """Make a version of what was unpacked, and make it current; returns what is still to be finished."""
+        """Make the unpacked package the current version; returns the change to finish, if it is an update."""
         record = await self._find_place(manifest.id)
         version = layout.name_version(manifest.version, self._package.sha256)
         await worker.place(unpacked.staged, manifest.id, version)
@@ -164,7 +164,7 @@ class Install:
         return manifest
 
     async def _find_place(self, plugin_id: str) -> Record:
-        """What is installed of the plugin; raises `AlreadyInstalled`, `NotInstalled`."""
+        """The record of the plugin, or a new one; raises `AlreadyInstalled`, `NotInstalled`."""
         for other in self._site.manager.catalog:
             if other != plugin_id and other.casefold() == plugin_id.casefold():
                 raise AlreadyInstalled(f"its id differs from that of the plugin {other!r} in case alone")
@@ -179,7 +179,7 @@ class Install:
         return record
 
     async def _build(self, worker: Worker, manifest: Manifest, version: str) -> VersionRecord:
-        """Make the version's environment, and check that what its manifest names is there."""
+        """Make the version's environment, and check that its programs exist."""
         self._operation.reach("environment", BUILD_PERCENT)
         percent = BUILD_PERCENT
 
@@ -206,7 +206,7 @@ class Install:
         )
 
     async def _make_current(self, worker: Worker, record: Record, version: str) -> None:
-        """Make the first version of a plugin current, and have the plugin listed."""
+        """Make the first version of a plugin current, and add the plugin to the catalog."""
         self._operation.commit()
         self._operation.set(verb="install")
         self._operation.reach("swap", SWAP_PERCENT)
@@ -220,7 +220,7 @@ class Install:
         self._operation.note(f"{record.id} is installed")
 
     async def _start(self, plugin_id: str) -> None:
-        """Start a plugin that does not run, and wait until it works; it stays installed if it does not."""
+        """Start the plugin and wait until it is ready; if that fails it stays installed."""
         self._operation.commit()
         self._operation.reach("start", SWAP_PERCENT, f"starting {plugin_id}")
         log = self._site.engine.open_log(plugin_id)

@@ -1,4 +1,4 @@
-"""Recovers what a crash has left in the install folder, when the service starts."""
+"""Recovers the install folder after a crash, when the service starts."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
-"""The pause before a recovery that has failed is tried again."""
+"""The pause before a failed recovery is repeated."""
 _OF_ONE_PLUGIN = (PluginsUnreadable, StartFailed, StopTimeout)
-"""What keeps one plugin from being refreshed, and must not keep the others from being recovered."""
+"""Errors about one plugin, which do not keep the others from being recovered."""
 
 
 class Recovery:
-    """Goes back from updates that have not been confirmed; no operation begins before that."""
+    """Undoes unconfirmed updates; no operation begins before that is done."""
 
     def __init__(self, site: Site, recorder: Recorder) -> None:
         self._site = site
@@ -50,14 +50,14 @@ class Recovery:
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Begin, as soon as the engine answers, unless that was done; there must be a folder to recover."""
+        """Begin as soon as the engine answers; does nothing if it has begun. The install folder must exist."""
         if self._task is None:
             self._site.engine.on_change.append(self._follow)
             self._follow(None)
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Recover nothing more."""
+        """Cancel the recovery."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -65,7 +65,7 @@ class Recovery:
                 self._site.engine.on_change.remove(self._follow)
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until it is done, or the time is over; returns whether it is."""
+        """Wait until it is done, or the time is over; returns whether it is done."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._done.wait()
@@ -99,11 +99,11 @@ class Recovery:
         self._done.set()
 
     def _is_untouched(self) -> bool:
-        """Whether nothing was ever installed: a worker need not be started for that. This blocks."""
+        """Whether nothing was ever installed, so that no worker is needed. This blocks."""
         return not self._list_installed() and not os.path.lexists(self._site.install_dir / layout.STAGING)
 
     def _list_installed(self) -> list[Plugin]:
-        """The plugins that were installed, as the catalog has them."""
+        """The plugins in the catalog that were installed."""
         plugins = self._site.manager.catalog.values()
         return [plugin for plugin in plugins if plugin.directory is not None and plugin.directory != plugin.folder]
 
@@ -120,10 +120,10 @@ class Recovery:
         return tidied
 
     async def _catch_up(self, tidied: Iterable[Tidied]) -> set[str]:
-        """Have the catalog, and what runs, be what is current.
+        """Refresh the catalog, and restart what runs from another version than the current one.
 
         Returns:
-            the plugins that may still run from a version that is not.
+            the plugins that could not be restarted.
         """
         manager = self._site.manager
         failed = set()
@@ -149,7 +149,7 @@ class Recovery:
         return failed
 
     async def _prune(self, plugin_ids: Iterable[str]) -> None:
-        """Remove the versions that were gone back from: nothing runs from them any more."""
+        """Remove the versions of undone updates, from which nothing runs any more."""
         for plugin_id in plugin_ids:
             try:
                 record = await asyncio.to_thread(find_record, self._site.install_dir, plugin_id)
@@ -159,7 +159,7 @@ class Recovery:
                 logger.error("cannot remove a version of %r: %s", plugin_id, error)
 
     async def _list_removed(self) -> list[str]:
-        """The plugins that were uninstalled, and that the engine still has."""
+        """The uninstalled plugins that the engine still has."""
         directories = await asyncio.to_thread(self._site.engine.read_directories)
         return [
             plugin.id
@@ -171,7 +171,7 @@ class Recovery:
         ]
 
     async def _list_outdated(self) -> list[str]:
-        """The installed plugins whose process was launched, or would be, from another version than the current one."""
+        """The installed plugins whose launch file names another version than the current one."""
         directories = await asyncio.to_thread(self._site.engine.read_directories)
         return [
             plugin.id

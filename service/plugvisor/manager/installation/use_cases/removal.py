@@ -93,7 +93,7 @@ class Uninstallation:
         self._dependents = dependents
 
     async def run(self) -> None:
-        """Stop the plugin, remove its versions, and have it listed no more."""
+        """Stop the plugin, remove its versions, and remove it from the catalog."""
         plugin_id, manager = self._operation.plugin_id, self._site.manager
         async with self._site.turn(plugin_id):
             self._site.check_own(plugin_id)

@@ -28,18 +28,18 @@ _STOPPED = (ProcessState.STOPPED, ProcessState.STOPPING)
 
 
 class Replaced(NamedTuple):
-    """How a plugin was when what it is started from was replaced."""
+    """A plugin's process at the moment of a replacement."""
 
     ran: bool
-    """Whether it ran, or was about to."""
+    """Whether it ran, or was about to start by itself."""
     is_started: bool
-    """Whether it was started from what is new."""
+    """Whether it is started after the replacement."""
     launches: int = 0
-    """Which launch its process was, as the process says."""
+    """The number of the process's launch."""
 
 
 class Replacements:
-    """Every method may raise what a reload does, its text begun with "cannot <verb> '<plugin>': "."""
+    """Each method may raise the errors of a reload; their texts begin with "cannot <verb> '<plugin>': "."""
 
     def __init__(
         self, keeper: CatalogKeeper, engine: Engine, operations: Operations, starts: Starts, readiness: Readiness
@@ -53,43 +53,43 @@ class Replacements:
     async def replace(
         self, verb: str, plugin_id: str, swap: Callable[[Replaced], Awaitable[None]], by: str = ""
     ) -> Replaced:
-        """Replace what a plugin is started from; if it runs, restart it, and return when that was begun.
+        """Replace the version of a plugin; if it runs, restart it, and return when its new process was spawned.
 
-        What is disabled is not started, and what somebody stops meanwhile stays stopped. If this raises, the plugin
-        may be started or not, and `restore` is due if `swap` has returned.
+        A disabled plugin is not started, and one that is stopped during the swap stays stopped. If this raises, the
+        plugin may run or not; if `swap` has returned, call `restore`.
 
         Args:
-            swap: replaces it, and is given what will be done then.
-            by: the identity that wants it to be started even if it does not run; empty: nobody does.
+            swap: makes the other version current; gets what will be done after it.
+            by: the identity that has asked to start the plugin even if it does not run; empty: none.
 
         Raises:
-            PluginDisabled: it runs although it is disabled, so that it cannot be restarted; nothing was changed.
+            PluginDisabled: it is disabled and runs, so that it cannot be restarted; nothing was changed.
         """
         replaced: Replaced = await self._operations.run(verb, plugin_id, partial(self._replace, plugin_id, swap, by))
         return replaced
 
     async def restore(self, verb: str, plugin_id: str, swap: Callable[[], Awaitable[None]], replaced: Replaced) -> None:
-        """Replace it by what was there before, after `replace` has failed, or what it has started.
+        """Go back to the version before, after `replace` or the process that it started has failed.
 
-        It runs then if it did before and nobody has stopped it meanwhile. A process that was never stopped goes on.
+        The plugin is started if it ran before and was not stopped since. A process that was never stopped goes on.
 
         Args:
-            replaced: what `swap` of `replace` was given.
+            replaced: the argument of `swap` of `replace`.
         """
         await self._operations.run(verb, plugin_id, partial(self._restore, plugin_id, swap, replaced))
 
     async def start(self, plugin_id: str, by: str) -> None:
-        """Start a plugin, unless it runs; return when it works, or waits for its dependencies."""
+        """Start a plugin unless it runs; return when it is ready, or queued behind its dependencies."""
         start = partial(self._starts.start, plugin_id, by)
         with suppress(AlreadyRunning):
             await self._operations.run("start", plugin_id, start)
         await self.wait_ready("start", plugin_id)
 
     async def wait_ready(self, verb: str, plugin_id: str) -> bool:
-        """Wait until a plugin that was started works; returns whether that is known: it may be queued, or was stopped.
+        """Wait until a plugin that was started is ready; returns False if it is queued, or was stopped meanwhile.
 
         Raises:
-            StartFailed: it does not.
+            StartFailed: it has ended, or is not ready in time.
         """
         try:
             return await self._operations.name_errors(verb, plugin_id, self._wait_ready(plugin_id))

@@ -28,7 +28,7 @@ SWAP_PERCENT, START_PERCENT, READY_PERCENT = 85, 90, 97
 
 
 def add_version(record: Record, version: str, entry: VersionRecord) -> Record:
-    """The record as it is while a version that is made current has not shown yet that it works.
+    """The record while a new current version is unconfirmed.
 
     `previous` stays what it was: it is right again when `current` goes back.
     """
@@ -41,7 +41,7 @@ def add_version(record: Record, version: str, entry: VersionRecord) -> Record:
 
 
 def confirm(record: Record) -> Record:
-    """The record after that: only the current version and the one before it are kept."""
+    """The record of a confirmed update: it has the current version and the one before."""
     pending = record.pending
     previous = record.previous if pending is None or pending.previous is None else pending.previous
     kept = {name: entry for name, entry in record.versions.items() if name in (record.current, previous)}
@@ -60,7 +60,7 @@ async def settle(site: Site, operation: LiveOperation, record: Record) -> None:
 
 
 class VersionChange:
-    """One change from a version that is current to another one, whose folder is whole.
+    """A change of the current version to another one, whose folder is complete.
 
     Args:
         before: the record as it is.
@@ -83,7 +83,7 @@ class VersionChange:
         """Set when the swap has begun."""
 
     async def begin(self, worker: Worker) -> None:
-        """Swap, and restart the plugin if it runs; `finish` is due then, for which the worker is not needed.
+        """Swap, and restart the plugin if it runs; call `finish` next, which does not need this worker.
 
         Raises:
             PlugvisorError: what was current is current again, unless the message says otherwise.
@@ -107,7 +107,7 @@ class VersionChange:
             raise
 
     async def finish(self) -> None:
-        """Wait until the plugin works, if it was started, and keep what is needed alone.
+        """Wait until the plugin is ready, if it was started; confirm the version and remove older ones.
 
         Raises:
             StartFailed: it does not work; what was current is current again.
@@ -132,7 +132,7 @@ class VersionChange:
         return await outlast_silence(lambda: self._site.manager.replacements.wait_ready(self._verb, self._id))
 
     async def _go_back(self, error: PlugvisorError) -> None:
-        """Make the version before current again, and start it if it ran; adds to the error what came of that."""
+        """Make the version before current again, and start it if it ran; the outcome is added to the error."""
         replaced = self._replaced
         if replaced is None:
             return  # nothing was changed

@@ -1,0 +1,53 @@
+"""What a worker of the install folder may answer (`installer/protocol.py`); everything else in it is ignored."""
+
+import msgspec
+
+
+class AnsweredError(msgspec.Struct):
+    """Why a request was not done."""
+
+    code: str
+    message: str
+    entry: str | None = None
+    log: list[str] = []
+
+
+class Answer(msgspec.Struct):
+    """One line: something that a build has said, or what came of a request."""
+
+    line: str | None = None
+    ok: msgspec.Raw = msgspec.Raw()
+    error: AnsweredError | None = None
+
+
+class UnpackedAnswer(msgspec.Struct):
+    """What came of `unpack`; the manifest is in base64."""
+
+    staged: str
+    manifest: str
+    entries: int
+    size_bytes: int
+
+
+class BuiltAnswer(msgspec.Struct):
+    """What came of `build`."""
+
+    environment: bool
+    python: str
+
+
+class TidiedPlugin(msgspec.Struct):
+    """A plugin that was recovered."""
+
+    id: str
+    went_back: bool
+
+
+class TidiedAnswer(msgspec.Struct):
+    """What came of `tidy`."""
+
+    plugins: list[TidiedPlugin]
+
+
+class Done(msgspec.Struct):
+    """What came of any other request."""
