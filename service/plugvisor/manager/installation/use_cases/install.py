@@ -89,7 +89,9 @@ class Install:
         entry = record.versions[version]
         self._operation.set(plugin_id=plugin_id, version=entry.version, environment=entry.environment)
         if version == record.current:
-            if record.pending is not None:  # it was not confirmed, for want of space
+            if record.pending is not None:  # it was neither confirmed nor undone: the folder could not be written to
+                replacements = self._site.manager.replacements
+                await outlast_silence(lambda: replacements.wait_ready(self._operation.verb, plugin_id))
                 await settle(self._site, self._operation, record)
             self._operation.set(unchanged=True)
             self._operation.note("this package is current already: nothing is changed")
