@@ -314,6 +314,40 @@ def test_a_broken_body_starts_nothing(target: PlugvisorStack) -> None:
 
 
 @pytest.mark.parametrize("authorized", [True, False])
+@pytest.mark.parametrize("path", [b"/plugins/refresh", b"/plugins/install"])
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    {
+        "trailers": (b"0\r\n", b"X: " + b"y" * 1000 + b"\r\n"),
+        "a trailer": (b"0\r\nX: ", b"y" * 1000),
+        "an extension": (b"1;", b"y" * 1000),
+    }.values(),
+    ids=["trailers", "a trailer", "an extension"],
+)
+def test_what_surrounds_a_body_is_limited(
+    target: PlugvisorStack, begin: bytes, piece: bytes, path: bytes, authorized: bool
+) -> None:
+    before = resident_megabytes(service_pid(target))
+    request = post(path, b"Transfer-Encoding: chunked\r\n", authorized=authorized) + begin
+    with connect(target) as client:
+        client.sendall(request)
+        taken = 0
+        with contextlib.suppress(ConnectionError):
+            while taken < 100 * MOST_BODY_BYTES:
+                taken += client.send(piece * 100)
+    assert taken < 20 * MOST_BODY_BYTES  # what the kernel has room for on both sides comes on top
+    assert resident_megabytes(service_pid(target)) < before + 16
+
+
+def test_headers_after_the_body_change_nothing(target: PlugvisorStack) -> None:
+    request = post(
+        b"/plugin/idle/config/toml", b"Transfer-Encoding: chunked\r\n", b'1\r\n[\r\n0\r\nIf-Match: "x"\r\n\r\n'
+    )
+    [answer] = ask(target, request.replace(b"POST", b"PUT", 1))
+    assert answer.code == "invalid_manifest"
+
+
+@pytest.mark.parametrize("authorized", [True, False])
 @pytest.mark.parametrize("headers", [b"Content-Length: 1000000000\r\n", b"Transfer-Encoding: chunked\r\n"])
 def test_no_more_than_a_megabyte_is_read(target: PlugvisorStack, headers: bytes, authorized: bool) -> None:
     pid = service_pid(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +119,32 @@ def test_a_worker_that_is_killed_takes_its_build_along(shared: PlugvisorStack) -
     os.kill(worker, signal.SIGKILL)
     assert wait_for_end(shared, operation_id)["state"] == "interrupted"
     wait_for(lambda: not any(map(is_alive, pids)), "the end of the build")
+
+
+STOPS_ITS_WORKER = """\
+pid = os.getppid()
+while "plugvisor.installer" not in Path(f"/proc/{pid}/cmdline").read_text():
+    pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+os.kill(pid, 19)
+Path("stopped").write_text(str(pid))
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the build looks into /proc")
+@pytest.mark.parametrize("end", ["its client", "the next start of the service"])
+def test_a_worker_that_its_build_has_stopped_is_killed(plugvisor: PlugvisorStack, end: str) -> None:
+    plugvisor.up()
+    operation_id = begin_build(plugvisor, "stopped", STOPS_ITS_WORKER)
+    [stopped] = wait_for(lambda: list(plugvisor.plugins_dir.glob("stopped/versions/*/built/stopped")), "the stop")
+    pid = wait_for(stopped.read_text)
+    pids = [int(pid), *find_processes(plugvisor.plugins_dir / "stopped")]
+    if end == "its client":
+        assert plugvisor.delete(f"/operations/{operation_id}").json()["state"] == "cancelled"
+    else:
+        os.kill(plugvisor.service_pid, signal.SIGKILL)
+    wait_for(lambda: not any(map(is_alive, pids)), "the end of the worker and its build")
+    wait_for(lambda: install(plugvisor, make_plugin_package("other", runtime=QUICK)).status_code == 201, "another one")
 
 
 def test_a_build_is_ended_when_its_time_is_over(tmp_path: Path) -> None:

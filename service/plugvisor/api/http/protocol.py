@@ -88,6 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_head = True
         self._head_bytes = 0
         self._body_bytes = 0
+        self._framing_bytes = 0  # since the last byte of a body
         self._unsent_bytes = 0
         self._sent_at = 0.0
 
@@ -157,8 +158,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._began = self.loop.time()
         if self._is_in_head:
             self._head_bytes += len(data)
+        self._framing_bytes += len(data)
         super().data_received(data)
-        if self._is_in_head and self._head_bytes > MOST_HEAD_BYTES:
+        if (self._head_bytes if self._is_in_head else self._framing_bytes) > MOST_HEAD_BYTES:
             self._refuse(_head_too_large())
 
     # -- the parser's callbacks; what they raise becomes a call of `send_400_response`
@@ -168,6 +170,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._began is None:
             self._began = self.loop.time()
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; those that come after the body are dropped: nothing that was checked before must change."""
+        if self._is_in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The whole head."""
@@ -185,7 +192,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._refusal is not None:
                 raise self._refusal
         self._is_in_head = False
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._body_bytes = self._framing_bytes = 0
         if len(self.pipeline) >= MOST_PIPELINED:
             self._refusal = MalformedRequest("no more requests are taken before the first are answered")
             raise self._refusal  # uvicorn would take in as many as come
@@ -197,6 +204,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of a body; of one that was answered before its end no more is read than of another."""
         self._body_bytes += len(body)
+        self._framing_bytes = 0
         if self._is_streamed(self.cycle):
             if not self.cycle.response_complete:
                 self._began = self.loop.time()
