@@ -35,7 +35,6 @@ from plugvisor.manager.installation.worker_answers import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from plugvisor.engines.engine import Engine
@@ -125,9 +124,7 @@ class Worker:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
         with contextlib.suppress(OSError, RuntimeError):  # as in `_worker_errors`
             self._writer.write_eof()
