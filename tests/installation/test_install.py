@@ -21,7 +21,7 @@ from tests.helpers.installation import (
     wait_for_end,
 )
 from tests.helpers.packages import make_endless_package, make_plugin_package
-from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.plugin_code import HESITANT, OBEDIENT
 from tests.helpers.processes import find_processes, is_alive
 from tests.helpers.waiting import wait_for
 
@@ -290,6 +290,40 @@ def test_a_version_that_must_not_be_started_stops_nothing(shared: PlugvisorStack
     assert read_record(shared.plugins_dir, name) == before
     assert list_folders(shared.plugins_dir, name) == [before["current"]]
     assert shared.post(f"/plugin/{name}/reload").status_code == 200
+
+
+def test_an_update_of_a_plugin_that_an_operator_is_stopping_does_not_start_it(
+    shared: PlugvisorStack, name: str
+) -> None:
+    data = shared.plugins_dir / name / "data"
+    code = HESITANT.replace('"go"', '"../../data/go"').replace("print(", 'open("../../data/ready", "w"); print(')
+    runtime = f"{QUICK}\nsupervisor.stopwaitsecs = 60"
+    installed(shared, make_plugin_package(name, code, version="1", runtime=runtime), start=True)
+    wait_for((data / "ready").exists, "its handler of SIGTERM")
+    shared.rpc("stopProcess", name, False)
+    shared.wait_for_status(name, "stopping")
+    operation = installed(shared, make_plugin_package(name, version="2", runtime=QUICK), replace=True)
+    assert operation["phase"] == "swap"
+    (data / "go").touch()
+    shared.wait_for_status(name, "stopped")
+    assert find_current(shared.plugins_dir, name).startswith("2-")
+    assert shared.status(name)["status"] == "stopped"
+
+
+def test_a_plugin_that_an_operator_has_started_although_it_is_disabled(shared: PlugvisorStack, name: str) -> None:
+    """It cannot be restarted, and its version is not replaced while it runs."""
+    start_version(shared, name)
+    before = read_record(shared.plugins_dir, name)
+    shared.post(f"/plugin/{name}/disable")
+    shared.ctl("start", name)
+    shared.wait_for_status(name, "running")
+    package = make_plugin_package(name, version="2", runtime=QUICK)
+    response = install(shared, package, replace=True)
+    assert (response.status_code, response.json()["code"]) == (409, "plugin_disabled")
+    assert read_record(shared.plugins_dir, name) == before
+    assert list_folders(shared.plugins_dir, name) == [before["current"]]
+    shared.ctl("stop", name)
+    assert installed(shared, package, replace=True)["phase"] == "swap"
 
 
 def test_an_update_with_start_goes_back_to_a_stopped_plugin(shared: PlugvisorStack, name: str) -> None:

@@ -229,10 +229,10 @@ def test_unknown_path(shared: PlugvisorStack, path: str) -> None:
 
 def test_unknown_method(shared: PlugvisorStack) -> None:
     paths = [(path, {"POST"}) for path in MUTATIONS]
-    # DELETE uninstalls a plugin of that name
-    of_status = ("/plugin/status", {"GET", "HEAD", "DELETE"})
-    for path, allowed in (*paths, ("/plugins", {"GET", "HEAD"}), of_status):
+    for path, allowed in (*paths, ("/plugins", {"GET", "HEAD"}), ("/plugin/status", {"GET", "HEAD"})):
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - allowed:
+            if (method, path) == ("DELETE", "/plugin/status"):
+                continue  # uninstalls a plugin of that name
             response = shared.http.request(method, path)
             check(response, 405, "method_not_allowed")
             assert set(response.headers["allow"].split(", ")) == allowed

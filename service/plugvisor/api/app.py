@@ -12,11 +12,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Match
 
 from plugvisor.api.auth.gate import Gate
 from plugvisor.api.auth.sessions import Sessions
-from plugvisor.api.endpoint import Endpoint, EndpointRoute
+from plugvisor.api.endpoint import Endpoint
 from plugvisor.api.event_hub import EventHub
 from plugvisor.api.http.body_limit import BodyLimit
 from plugvisor.api.http.fast_paths import FastPaths
@@ -163,12 +162,10 @@ def make_fast_paths() -> dict[tuple[str, str], ASGIApp]:
 async def respond_to_unmatched(request: Request[Any], error: Exception) -> Response:
     """Respond with a problem document to a request that matched no route, and count it."""
     path = getattr(request.scope.get("endpoint"), "path", NO_ROUTE)
-    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        # the router knows those of one route alone, and /plugin/status can also be the plugin `status`
-        routes = [route for route in request.app.routes if isinstance(route, EndpointRoute)]
-        matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-        if methods := {method for route in matching for method in route.methods or ()}:
-            error.headers = {"Allow": ", ".join(sorted(methods))}
+    methods = [route.method for route in ROUTES if route.path == path]
+    if methods and isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # the router knows those of one route alone
+        error.headers = {"Allow": ", ".join([*methods, "HEAD"] if "GET" in methods else methods)}
     response = await respond_to_error(request, error)
     request.scope["state"]["traffic"].count_refused(path, request.method, response.status_code)
     return response
