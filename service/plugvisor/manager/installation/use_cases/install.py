@@ -124,6 +124,7 @@ class Install:
                             await turn.enter_async_context(self._site.turn(manifest.id))
                         if await self._reuse_of(manifest.id):  # another operation has just installed it
                             return
+                        self._package.close()  # its space is free while the environment is made
                         change = await self._put_in(worker, unpacked, manifest)
                         break
                 # others may build meanwhile
