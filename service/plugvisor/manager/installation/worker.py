@@ -44,8 +44,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LARGEST_LINE_BYTES = 1024 * 1024
+START_SECONDS = 30.0
+"""How long the worker may take to answer for the first time."""
 CONNECTION_SECONDS = 10.0
-"""How long the worker may take to start and to end, beside what it does."""
+"""How long it may take to end."""
 LONGEST_MESSAGE = 2_000
 LONGEST_LOGGED = 500
 MOST_LOG_LINES = 200
@@ -118,14 +120,20 @@ class Worker:
             self._connection.close()
             raise
         try:
-            await self._ask("open", Done, install_dir=str(self._install_dir))
-        except BaseException:
-            self._writer.transport.abort()
+            async with asyncio.timeout(START_SECONDS):
+                await self._ask("open", Done, install_dir=str(self._install_dir))
+        except BaseException as error:
+            await self._end()
+            if isinstance(error, TimeoutError):
+                raise OperationInterrupted("the process that installs does not answer") from error
             raise
         return self
 
     async def __aexit__(self, *_error: object) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
+        await self._end()
+
+    async def _end(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # as in `_worker_errors`
             self._writer.write_eof()
         ending = asyncio.ensure_future(self._wait_ended())

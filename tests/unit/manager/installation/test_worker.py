@@ -28,6 +28,7 @@ from plugvisor.errors import (
     PreconditionFailed,
     StorageFull,
 )
+from plugvisor.manager.installation import worker
 from plugvisor.manager.installation.worker import Worker
 from plugvisor.models.installation.record import Record
 
@@ -296,6 +297,41 @@ def test_a_full_disk(root: Path, phase: str) -> None:
 
 def _find_entry(record: Record) -> object:
     return next(iter(record.versions.values()))
+
+
+class FreezingEngine(WorkerEngine):
+    """Its workers are stopped before they can answer."""
+
+    has_stopped = False
+
+    async def open_worker(self, timeout_seconds: float) -> socket.socket:
+        connection = await super().open_worker(timeout_seconds)
+        os.kill(self.processes[-1].pid, signal.SIGSTOP)
+        self.has_stopped = True
+        return connection
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_one_that_never_answers_is_killed(root: Path, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool) -> None:
+    monkeypatch.setattr(worker, "CONNECTION_SECONDS", 0.2)
+    monkeypatch.setattr(worker, "START_SECONDS", 600.0 if is_cancelled else 0.2)
+
+    async def scenario() -> None:
+        engine = FreezingEngine()
+
+        async def enter() -> None:
+            async with Worker(engine, root, DEADLINE_SECONDS):  # type: ignore[arg-type]
+                pass
+
+        task = asyncio.create_task(enter())
+        if is_cancelled:
+            await wait_until(lambda: engine.has_stopped)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError if is_cancelled else OperationInterrupted):
+            await task
+        assert await engine.wait_ended() == -signal.SIGKILL
+
+    run_scenario(scenario())
 
 
 # -- a worker that lies
