@@ -120,6 +120,10 @@ class HealthMonitor:
         manifest = self._get_manifest(plugin_id)
         return manifest.checks if manifest is not None else {}
 
+    def follow(self, plugin_id: str) -> None:
+        """Have a plugin's checks be those of its process, after its manifest was replaced; see `Engine.read`."""
+        self._follow(plugin_id)
+
     def _follow(self, plugin_id: str) -> None:
         """Have the checks of a plugin be those of its present process."""
         process = self._engine.read().get(plugin_id, NEVER_ADDED)

@@ -137,6 +137,8 @@ class Recovery:
                 await manager.refresh(concerned.__contains__)
             except _OF_ONE_PLUGIN as error:
                 logger.error("%s", error)
+        for each in tidied:  # until now the manifest of the version that was gone back from was known
+            manager.monitor.follow(each.plugin_id)
         for plugin_id in await self._list_outdated():
             try:
                 replaced = await manager.replacements.replace("recover", plugin_id, _do_nothing)
