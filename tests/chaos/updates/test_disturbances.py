@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.helpers.stack import PlugvisorStack
 
 WORKER_KILLS = int(os.environ.get("CHAOS_WORKER_KILLS", "6"))
-STOPPED = "it was stopped while it was starting"
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "3"))
 
 
@@ -172,7 +171,8 @@ def test_everybody_acts_at_once(started: PlugvisorStack) -> None:
         with ThreadPoolExecutor(len(actions)) as pool:
             results = list(pool.map(lambda act: act(), actions))
         responses = [each for each in results if not isinstance(each, str)]
-        bad = [each.text for each in responses if each.status_code >= 500 and STOPPED not in each.text]
+        # somebody else may have stopped or removed it in the middle of a start
+        bad = [each.text for each in responses if each.status_code >= 500 and each.json()["code"] != "start_failed"]
         assert not bad
         number += 1
         started.post(f"/plugin/{PLUGIN}/enable")

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 MOST_UPLOADS = 4
 """At the same time."""
+MOST_PACKAGES = 8
+"""That arrive, or have arrived and are not unpacked yet: they take space beside the store."""
 BATCH_BYTES = 256 * 1024
 """Less is kept in memory until more arrives."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -32,7 +34,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Package:
     """A package on this machine's disk, which is removed when nobody has it open any more (its file has no name)."""
 
-    def __init__(self, descriptor: int, sha256: str, source: str) -> None:
+    def __init__(
+        self, descriptor: int, sha256: str, source: str, on_close: Callable[[], object] = lambda: None
+    ) -> None:
+        self._on_close = on_close
         self.descriptor = descriptor
         """It can only be read."""
         self.sha256 = sha256
@@ -44,6 +49,7 @@ class Package:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+            self._on_close()
 
 
 class Upload:
@@ -52,13 +58,22 @@ class Upload:
     Args:
         writer: a descriptor of its file, and `reader` another.
         on_end: called when nothing more will arrive.
+        on_removed: called when its file is removed.
     """
 
-    def __init__(self, writer: int, reader: int, most_bytes: int, on_end: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        writer: int,
+        reader: int,
+        most_bytes: int,
+        on_end: Callable[[], object],
+        on_removed: Callable[[], object],
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._most_bytes = most_bytes
         self._on_end = on_end
+        self._on_removed = on_removed
         self._hash = hashlib.sha256()
         self._batch: list[bytes] = []
         self._batched = 0
@@ -89,7 +104,7 @@ class Upload:
             )
         reader, self._reader = self._reader, -1
         self._end()
-        return Package(reader, found, source)
+        return Package(reader, found, source, self._on_removed)
 
     async def __aenter__(self) -> Self:
         """Nothing is to be done."""
@@ -127,6 +142,7 @@ class Upload:
             os.close(self._writer)
             if self._reader >= 0:
                 os.close(self._reader)
+                self._on_removed()
             self._on_end()
 
 
@@ -136,7 +152,8 @@ class Uploads:
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._folder = folder
-        self._count = 0
+        self._arriving = 0
+        self._packages = 0
 
     async def open(self) -> None:
         """Make the folder, and remove what an earlier run has left; nothing is raised."""
@@ -147,27 +164,35 @@ class Uploads:
 
     async def begin(self) -> Upload:
         """Begin to take a package; raises `TooManyOperations`, `StorageFull`."""
-        if self._count >= MOST_UPLOADS:
+        if self._arriving >= MOST_UPLOADS:
             raise TooManyOperations(
-                f"{self._count} packages are being uploaded already; try again when one has arrived"
+                f"{self._arriving} packages are being uploaded already; try again when one has arrived"
             )
-        self._count += 1
+        if self._packages >= MOST_PACKAGES:
+            raise TooManyOperations(f"{self._packages} packages wait to be unpacked; try again when one has been")
+        self._arriving += 1
+        self._packages += 1
         opening = asyncio.ensure_future(asyncio.to_thread(self._open_file))
         try:
             writer, reader = await asyncio.shield(opening)
         except OSError as error:
             self._end()
+            self._remove()
             raise _explain(error) from error
         except BaseException:  # the client has gone, and the thread goes on
             opening.add_done_callback(self._drop)
             raise
-        return Upload(writer, reader, self.most_bytes, self._end)
+        return Upload(writer, reader, self.most_bytes, self._end, self._remove)
 
     def _end(self) -> None:
-        self._count -= 1
+        self._arriving -= 1
+
+    def _remove(self) -> None:
+        self._packages -= 1
 
     def _drop(self, opening: asyncio.Future[tuple[int, int]]) -> None:
         self._end()
+        self._remove()
         if not opening.cancelled() and opening.exception() is None:
             for descriptor in opening.result():
                 os.close(descriptor)

@@ -35,7 +35,6 @@ from plugvisor.manager.installation.worker_answers import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from plugvisor.engines.engine import Engine
@@ -131,9 +130,7 @@ class Worker:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """End it, with all that it has started; what it has staged is removed when this returns."""
         await self._end()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from plugvisor.errors import BodyTooLarge, ChecksumMismatch, StorageFull, TooManyOperations
 from plugvisor.manager.installation import uploads as module
-from plugvisor.manager.installation.uploads import MOST_UPLOADS, Uploads
+from plugvisor.manager.installation.uploads import MOST_PACKAGES, MOST_UPLOADS, Uploads
 
 from tests.helpers.scenarios import run_scenario
 
@@ -143,6 +143,30 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
                 await uploads.begin()
         (tmp_path / "uploads").unlink()
         async with await uploads.begin():  # those that have failed count no more
+            pass
+
+    run(tmp_path, scenario)
+
+
+def test_packages_that_wait_are_bounded(tmp_path: Path) -> None:
+    async def scenario(uploads: Uploads) -> None:
+        packages = []
+        for _ in range(MOST_PACKAGES):
+            async with await uploads.begin() as upload:
+                await upload.write(DATA)
+                packages.append(await upload.finish("echo.zip", None))
+        with pytest.raises(TooManyOperations, match="8 packages wait to be unpacked"):
+            await uploads.begin()
+        packages.pop().close()
+        async with await uploads.begin() as upload:
+            await upload.write(DATA)  # and is given up
+        async with await uploads.begin() as upload:
+            packages.append(await upload.finish("echo.zip", None))
+        with pytest.raises(TooManyOperations):
+            await uploads.begin()
+        for package in packages:
+            package.close()
+        async with await uploads.begin():
             pass
 
     run(tmp_path, scenario)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from plugvisor.api.problems import make_problem
-from plugvisor.errors import NotInstalled, OperationInterrupted
+from plugvisor.errors import NotInstalled, OperationInterrupted, StartFailed
 from plugvisor.manager.installation.installations import Installations, InstallOptions
 from plugvisor.manager.installation.uploads import Package
 from plugvisor.manager.installation.worker import Worker
@@ -22,7 +22,7 @@ from tests.helpers.installation import find_current, read_record
 from tests.helpers.packages import make_plugin_package
 from tests.helpers.scenarios import run_scenario
 from tests.helpers.stores import make_intents
-from tests.helpers.workers import WorkingEngine
+from tests.helpers.workers import WorkingEngine, install, open_worker, update
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.models.installation.operation import Operation
     from plugvisor.models.installation.record import Record
+
+RUNNING, STOPPED, FATAL = ProcessState.RUNNING, ProcessState.STOPPED, ProcessState.FATAL
 
 
 class Setup:
@@ -110,6 +112,31 @@ def test_a_worker_that_is_killed_while_it_makes_the_first_version_current(
         assert operation.state == "succeeded"
         assert find_current(setup.install_dir, "echo") == read_record(setup.install_dir, "echo")["current"]
         assert setup.manager.catalog["echo"].version_folder
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(("state", "is_confirmed"), [(RUNNING, True), (STOPPED, True), (FATAL, False)])
+def test_the_package_of_an_update_that_could_neither_be_confirmed_nor_undone(
+    tmp_path: Path, state: ProcessState, is_confirmed: bool
+) -> None:
+    """As on a disk that was full for long: it is confirmed only if it works."""
+
+    async def scenario(setup: Setup) -> None:
+        async with open_worker(setup.install_dir) as worker:
+            await update(worker, await install(worker, "1"), "2")
+        await setup.manager.refresh()
+        setup.engine.set("echo", state)
+        data = make_plugin_package("echo", version="2")
+        if is_confirmed:
+            assert (await setup.install(data)).unchanged is True
+        else:
+            setup.engine.errors["wait_running"] = StartFailed("it has ended")
+            with pytest.raises(StartFailed):
+                await setup.install(data)
+        record = read_record(setup.install_dir, "echo")
+        assert record["current"].startswith("2-")
+        assert bool(record.get("pending")) is not is_confirmed
 
     run(tmp_path, scenario)
 

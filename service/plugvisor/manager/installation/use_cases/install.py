@@ -89,7 +89,9 @@ class Install:
         entry = record.versions[version]
         self._operation.set(plugin_id=plugin_id, version=entry.version, environment=entry.environment)
         if version == record.current:
-            if record.pending is not None:  # it was not confirmed, for want of space
+            if record.pending is not None:  # it was neither confirmed nor undone: the folder could not be written to
+                replacements = self._site.manager.replacements
+                await outlast_silence(lambda: replacements.wait_ready(self._operation.verb, plugin_id))
                 await settle(self._site, self._operation, record)
             self._operation.set(unchanged=True)
             self._operation.note("this package is current already: nothing is changed")
@@ -122,6 +124,7 @@ class Install:
                             await turn.enter_async_context(self._site.turn(manifest.id))
                         if await self._reuse_of(manifest.id):  # another operation has just installed it
                             return
+                        self._package.close()  # its space is free while the environment is made
                         change = await self._put_in(worker, unpacked, manifest)
                         break
                 # others may build meanwhile

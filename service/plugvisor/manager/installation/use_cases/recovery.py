@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
-"""The pause before a failed recovery is repeated."""
+"""The pause before a failed recovery is repeated; each is twice as long, up to the longest."""
+LONGEST_PAUSE_SECONDS = 30.0
 _OF_ONE_PLUGIN = (PluginsUnreadable, StartFailed, StopTimeout)
 """Errors about one plugin, which do not keep the others from being recovered."""
 
@@ -79,7 +80,7 @@ class Recovery:
 
     async def _run(self) -> None:
         tidied: list[Tidied] = []
-        is_tidy, reported = False, ""
+        is_tidy, reported, pause = False, "", RETRY_SECONDS
         while True:
             await self._live.wait()
             try:
@@ -92,7 +93,8 @@ class Recovery:
                     reported = str(error)
                     is_expected = isinstance(error, PlugvisorError)
                     logger.error("the install folder cannot be recovered yet: %s", error, exc_info=not is_expected)
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
                 break
         self._site.engine.on_change.remove(self._follow)
