@@ -557,3 +557,18 @@ def test_the_journal_has_each_outcome(shared: PlugvisorStack, name: str) -> None
 
     expected = [("install", "ok", "1"), ("update", "start_failed", "2"), ("uninstall", "ok", None)]
     wait_for(lambda: look() == expected, f"the entries, not {look()}")
+
+
+def test_a_removal_that_is_refused_stops_nothing(shared: PlugvisorStack, name: str) -> None:
+    installed(shared, make_plugin_package(name, runtime=QUICK), start=True)
+    shared.wait_for_status(name, "running")
+    pid = shared.status(name)["pid"]
+    foreign = shared.plugins_dir / name / "notes.txt"
+    foreign.write_text("mine")
+    response = shared.delete(f"/plugin/{name}", params={"purge": "true"})
+    assert (response.status_code, response.json()["code"]) == (409, "not_installed"), response.text
+    assert "'notes.txt'" in response.json()["detail"]
+    assert shared.status(name)["pid"] == pid
+    assert foreign.read_text() == "mine"
+    foreign.unlink()
+    assert shared.delete(f"/plugin/{name}", params={"purge": "true"}).status_code == 200

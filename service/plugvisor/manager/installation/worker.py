@@ -117,6 +117,7 @@ class Worker:
         try:
             self._reader, self._writer = await asyncio.open_connection(sock=self._connection, limit=LARGEST_LINE_BYTES)
         except BaseException:
+            await self._kill()
             self._connection.close()
             raise
         try:
@@ -142,11 +143,14 @@ class Worker:
             done, _ = await asyncio.wait((ending,), timeout=CONNECTION_SECONDS)
             if not done:  # a plugin, which is of the same user, may have frozen it
                 logger.warning("a worker of the install folder does not end, and is killed")
-                with contextlib.suppress(SupervisorUnavailable, OSError):
-                    await self._engine.end_workers(self._connection)
+                await self._kill()
         finally:
             ending.cancel()
             self._writer.transport.abort()
+
+    async def _kill(self) -> None:
+        with contextlib.suppress(SupervisorUnavailable, OSError):  # its time is limited, too
+            await self._engine.end_workers(self._connection)
 
     async def _wait_ended(self) -> None:
         # another task, which was not cancelled, may wait for an answer: it is a RuntimeError to read then

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from plugvisor.errors import NoPreviousVersion, NotRunning, PluginNotFound, StoreUnavailable
+from plugvisor import layout
+from plugvisor.errors import NoPreviousVersion, NotInstalled, NotRunning, PluginNotFound, StoreUnavailable
 from plugvisor.manager.installation.records import find_record, is_whole, read_record
 from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version
@@ -51,7 +53,12 @@ def find_removable(install_dir: Path, plugin_id: str, *, is_listed: bool, purge:
     found = read_record(install_dir, plugin_id)
     if not is_listed and (found.record is None or (found.record.current is None and not purge)):
         raise PluginNotFound(plugin_id)
-    return found.record or find_record(install_dir, plugin_id)
+    record = found.record or find_record(install_dir, plugin_id)
+    # the worker refuses it, but the plugin would be stopped by then
+    foreign = sorted(set(os.listdir(install_dir / plugin_id)) - layout.OWN)
+    if foreign:
+        raise NotInstalled(f"its folder holds {ascii(foreign[0])}, which was put there by hand; move that elsewhere")
+    return record
 
 
 class Rollback:
