@@ -57,7 +57,7 @@ def find_removable(install_dir: Path, plugin_id: str, *, is_listed: bool, purge:
     # the worker refuses it, but the plugin would be stopped by then
     foreign = sorted(set(os.listdir(install_dir / plugin_id)) - layout.OWN)
     if foreign:
-        raise NotInstalled(f"its folder holds {ascii(foreign[0])}, which was put there by hand; move that elsewhere")
+        raise NotInstalled(f"its folder holds {foreign[0]!a}, which was put there by hand; move that elsewhere")
     return record
 
 
