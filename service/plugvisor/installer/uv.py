@@ -157,7 +157,8 @@ def _make_variables(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if not name.startswith(_DROPPED_PREFIXES) and name not in _DROPPED_VARIABLES
     }
-    return variables | {"GIT_TERMINAL_PROMPT": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    # its reasons are read line by line, whatever COLUMNS says
+    return variables | {"UV_NO_WRAP": "1", "GIT_TERMINAL_PROMPT": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _find_reason(lines: list[str]) -> str:
