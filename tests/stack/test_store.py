@@ -118,7 +118,8 @@ def test_what_goes_away_is_remembered_again(plugvisor: PlugvisorStack, how: str)
         shutil.rmtree(folder)
     else:
         for path in folder.iterdir():
-            path.unlink()
+            if path.is_file():
+                path.unlink()
 
     def is_there() -> bool:
         try:
