@@ -298,6 +298,23 @@ def test_a_service_that_begins_checks_what_runs_already() -> None:
     run_with_monitor(scenario)
 
 
+def test_a_process_is_checked_once_its_own_manifest_is_known_again() -> None:
+    """After a crash during an update the service begins with the manifest of the version that is gone back from."""
+
+    async def scenario(setup: Setup) -> None:
+        own, other = make_manifest(checks={"old": make_check()}), make_manifest(checks={"new": make_check(period=9)})
+        assert own.checks_digest != other.checks_digest
+        setup.manifests["echo"] = other
+        setup.set("echo", ProcessState.RUNNING, launches=1, started=time.monotonic(), checks_digest=own.checks_digest)
+        assert setup.monitor.get("echo") is None
+        setup.manifests["echo"] = own
+        setup.monitor.follow("echo")
+        assert [check.name for check in setup.monitor.list_checks("echo")] == ["old"]
+        await setup.wait_for(Health.HEALTHY)
+
+    run_with_monitor(scenario)
+
+
 # -- what is not known decides nothing
 
 
