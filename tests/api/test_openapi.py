@@ -420,7 +420,8 @@ def test_no_request_finds_a_defect(case: Any, plugvisor: PlugvisorStack, role: R
     if role != "admin" and case.operation.path in FOR_ADMINS:
         assert response.status_code in (403, 404, 405), response.text
     if response.status_code >= 500:
-        assert response.json()["code"] == "start_failed", response.text
+        # many installations are under way in this test, and none is waited for
+        assert response.json()["code"] in ("start_failed", "too_many_operations"), response.text
     # a parameter that nobody knows is ignored, as web servers do, and an empty list is no parameter
     given = (case.query or {}).items()
     is_ignored = any("unknown" in name or value in ([], {}) for name, value in given)
