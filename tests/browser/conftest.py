@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Request
 
     AddIdentity = Callable[..., str]
     OpenWith = Callable[..., tuple[Page, PageEvents]]
@@ -79,6 +79,36 @@ def appearance(request: pytest.FixtureRequest) -> Appearance:
     return appearance
 
 
+def load(page: Page, url: str, *, is_whole: bool = False) -> None:
+    """Open an address, and again if something was not fetched because a network interface has changed.
+
+    Chromium drops what it is fetching then, and other tests' containers make such changes.
+
+    Args:
+        is_whole: wait for what the page fetches only for an admin, too; its events must be those of a test.
+    """
+    failed: list[str] = []
+
+    def note(request: Request) -> None:
+        failed.append(f"{request.url}: {request.failure}")
+
+    page.on("requestfailed", note)
+    while True:
+        failed.clear()
+        if is_whole:
+            with page.expect_request("**/administration.js"):
+                page.goto(url)
+            page.wait_for_load_state("networkidle")
+        else:
+            page.goto(url)
+        if not failed or not all("ERR_NETWORK_CHANGED" in failure for failure in failed):
+            break
+        page.goto("about:blank")
+    page.remove_listener("requestfailed", note)
+    # a script that could not be fetched leaves the page empty; the console does not say why
+    assert page.locator("#top:empty").count() == 0, failed
+
+
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens an address in a browser session of its own; at the end no console may have an error."""
@@ -116,16 +146,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
                 and errors.append(message.text)
             ),
         )
-        failed: list[str] = []
-        page.on("requestfailed", lambda request: failed.append(f"{request.url}: {request.failure}"))
-        page.goto(f"{url}/#code={code}" if code else url)
-        # Chromium drops what it is fetching whenever a network interface changes, as other tests' containers make it
-        while failed and all("ERR_NETWORK_CHANGED" in failure for failure in failed):
-            failed.clear()
-            page.goto("about:blank")
-            page.goto(f"{url}/#code={code}" if code else url)
-        # a script that could not be fetched leaves the page empty; the console does not say why
-        assert page.locator("#top:empty").count() == 0, (failed, errors)
+        load(page, f"{url}/#code={code}" if code else url)
         return page
 
     yield open_page
@@ -212,7 +233,7 @@ def open_with(stack: PlugvisorStack, open_page: Callable[..., Page], appearance:
     def open_with(*items: dict[str, Any], width: int = 0, plugin_id: str = "") -> tuple[Page, PageEvents]:
         page = open_page("about:blank", Appearance(appearance.language, appearance.theme, width or appearance.width))
         events = PageEvents(page)
-        page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+        load(page, f"{stack.url}/#code={ADMIN_CODE}")
         events.show(*items)
         if plugin_id:
             page.evaluate("(id) => { location.hash = `#/plugin/${id}`; }", plugin_id)
@@ -232,7 +253,7 @@ def open_installing(stack: PlugvisorStack, open_page: Callable[..., Page], appea
         fake = FakeInstallation(page, events)
         for name, value in fields.items():
             setattr(fake, name, value)
-        page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+        load(page, f"{stack.url}/#code={ADMIN_CODE}", is_whole=True)
         events.show(*items)
         if plugin_id:
             page.evaluate("(id) => { location.hash = `#/plugin/${id}`; }", plugin_id)
