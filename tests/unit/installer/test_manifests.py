@@ -67,6 +67,27 @@ def test_it_is_a_link_or_a_pipe(plugin: Path, tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere").read_bytes() == OLD
 
 
+@pytest.mark.parametrize("where", ["the folder", "the plugin's folder of a version", "the versions"])
+def test_its_folder_is_a_link(tmp_path: Path, where: str) -> None:
+    outside = tmp_path / "outside"
+    version = outside / "versions" / "1-000000000000"
+    version.mkdir(parents=True)
+    for folder in (outside, version):
+        (folder / "plugin.toml").write_bytes(OLD)
+    directory = tmp_path / "echo"
+    if where == "the versions":
+        directory.mkdir()
+        (directory / "versions").symlink_to(outside / "versions")
+    else:
+        directory.symlink_to(outside)
+    if where != "the folder":
+        directory = directory / "versions" / "1-000000000000"
+    with pytest.raises(Refused, match="folder is a link") as raised:
+        write_manifest(str(directory), NEW, SHA256)
+    assert raised.value.code == "read_only"
+    assert {path.read_bytes() for path in outside.rglob("plugin.toml")} == {OLD}
+
+
 def test_a_version_is_read_only_again(tmp_path: Path) -> None:
     version = tmp_path / "echo" / "versions" / "1-0"
     version.mkdir(parents=True)

@@ -10,6 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from plugvisor.installer.folder.records import write_all
+from plugvisor.installer.folder.trees import open_folder
 from plugvisor.installer.protocol import Refused
 from plugvisor.layout import find_root
 
@@ -30,19 +31,36 @@ def write_manifest(directory: str, text: bytes, expected_sha256: str) -> None:
         Refused: it is not the one that is expected, or may not be written.
     """
     try:
-        folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with _open_own(directory) as folder:
             status = _check(folder, expected_sha256)
             with _writable(folder, is_version=find_root(directory) != directory):
                 _replace(folder, text, status)
-        finally:
-            os.close(folder)
     except OSError as error:
         if error.errno in _READ_ONLY:
             raise Refused("read_only", f"its manifest cannot be written: {error.strerror}") from error
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise Refused("precondition_failed", "its manifest is gone") from error
         raise
+
+
+@contextlib.contextmanager
+def _open_own(directory: str) -> Iterator[int]:
+    """A descriptor of a plugin's folder, or of one in it, reached by no link: a plugin may have put one there.
+
+    The folder that it is in may be reached by links, which are the operator's.
+
+    Raises:
+        Refused: one of them is a link.
+    """
+    parent = os.path.dirname(find_root(directory))
+    with contextlib.ExitStack() as stack:
+        folder = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, folder)
+        for name in os.path.relpath(directory, parent).split(os.sep):
+            if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
+                raise Refused("read_only", "its folder is a link; change what that leads to")
+            folder = stack.enter_context(open_folder(name, folder))
+        yield folder
 
 
 def _check(folder: int, expected_sha256: str) -> os.stat_result:

@@ -8,14 +8,14 @@ import math
 import os
 import re
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plugvisor.layout import find_root
 from plugvisor.models.manifest import FILE_NAME, ManifestError
 from plugvisor.plugins.manifest import LARGEST_MANIFEST_BYTES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from plugvisor.users import Users
 
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")', re.ASCII)
@@ -60,7 +60,9 @@ def is_writable(directory: Path, users: Users | None, *, is_version: bool) -> bo
     """
     try:
         status = os.stat(directory)
-        if os.statvfs(directory).f_flag & os.ST_RDONLY or os.path.islink(directory / FILE_NAME):
+        if os.statvfs(directory).f_flag & os.ST_RDONLY:
+            return False
+        if any(path.is_symlink() for path in (directory / FILE_NAME, directory, Path(find_root(str(directory))))):
             return False
         if users is None:
             return os.access(directory, os.W_OK | os.X_OK) or (is_version and status.st_uid == os.geteuid())
