@@ -68,7 +68,7 @@ def attack(stack: PlugvisorStack, user: str | None, how: str, seed: int) -> Iter
     finally:
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=DEADLINE_SECONDS)
-    assert int(said.split()[1]) > REQUESTS / 4, said
+    assert int(said.split()[1]) > 0, said
 
 
 class Client:
