@@ -1,1 +1,1 @@
-"""What the command can do: its verbs, as data."""
+"""The verbs of the command, as data."""

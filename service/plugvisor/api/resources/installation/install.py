@@ -27,7 +27,7 @@ PACKAGE_TYPES = (
     "application/x-gzip",
     "application/octet-stream",
 )
-"""What browsers and tools call packages. The content alone says which of the two kinds it is."""
+"""The media types that browsers and tools send. Only the content decides which of the two kinds a package is."""
 _MEGABYTE = 1_000_000
 
 

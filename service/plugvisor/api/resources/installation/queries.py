@@ -17,7 +17,7 @@ LONGEST_ID = 64
 
 
 class InstallQuery(WaitQuery, frozen=True, kw_only=True):
-    """What package it is, and what becomes of it."""
+    """Which package it is, and what to do with it."""
 
     sha256: Annotated[str, Meta(description="of the package, in hexadecimal; nothing is done with another one")] = ""
     start: Annotated[bool, Meta(description="true: start the plugin, if it does not run")] = False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def list_versions(request: Request[State]) -> Response:
-    """What is installed of a plugin, which version is current, and where each has come from."""
+    """List the installed versions of a plugin, which one is current, and where each came from."""
     versions = await request.state["installations"].list_versions(request.path_params["plugin_id"])
     return respond(versions, headers=NO_STORE)
 

@@ -28,7 +28,7 @@ _INHERITED = re.compile(
     r"PATH|HOME|USER|LOGNAME|TMPDIR|TZ|LANG|LANGUAGE|LC_ALL|LC_CTYPE|PYTHONPATH"
     r"|UV_\w+|SSL_CERT_(FILE|DIR)|(?i:(http|https|all|ftp|no)_proxy)"
 )
-"""What an operator sets for supervisord to say how environments are made; nothing of supervisord's own."""
+"""Variables with which an operator sets how environments are made; none of supervisord's own."""
 _SOCKET_NAME = re.compile(r"install-[0-9]+\.sock")
 
 
