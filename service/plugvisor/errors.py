@@ -36,6 +36,7 @@ PlugvisorError
 ├── TooManyOperations
 ├── InstallationOff         there is no folder that plugins can be installed in
 ├── StorageFull
+├── NotSupported            the engine cannot do this
 ├── NotWritable             a manifest cannot be written by the plugins' user
 ├── PreconditionFailed      the manifest is another than the client has read
 ├── UnsupportedMediaType
@@ -255,6 +256,10 @@ class TooManyOperations(PlugvisorError):
 
 class InstallationOff(PlugvisorError):
     """There is no folder in which plugins can be installed."""
+
+
+class NotSupported(PlugvisorError):
+    """The engine that runs the plugins cannot do this."""
 
 
 class StorageFull(PlugvisorError):

@@ -34,6 +34,7 @@ from plugvisor.setting_values import (
     read_users,
     read_webhooks,
 )
+from plugvisor.swarm_settings import SwarmSettings, read_engine, read_swarm_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +85,17 @@ VARIABLES = (
     Variable("PLUGVISOR_SUPERVISOR_URL", "unix://<run_dir>/supervisor.sock", "where supervisord listens"),
     Variable("PLUGVISOR_SERVICE_USER", "none", "as root: the user that runs the service"),
     Variable("PLUGVISOR_PLUGIN_USER", "none", "as root: the user that runs the plugins"),
+    Variable("PLUGVISOR_ENGINE", "supervisord", "what runs the plugins: `supervisord` on this machine, or `swarm`"),
+    Variable(
+        "PLUGVISOR_DOCKER_HOST", "unix:///var/run/docker.sock", "swarm: comma-separated managers, unix:// or tcp://"
+    ),
+    Variable("PLUGVISOR_DOCKER_CERTS", "none", "swarm: folder with ca.pem, cert.pem and key.pem for tcp://"),
+    Variable("PLUGVISOR_REGISTRY", "none", "swarm: registry that images of plugins are pushed to"),
+    Variable("PLUGVISOR_REGISTRY_AUTH_FILE", "none", "swarm: file that contains user:password for the registry"),
+    Variable("PLUGVISOR_IMAGE", "the service's own", "swarm: image that plugins run in, or that theirs are made from"),
+    Variable(
+        "PLUGVISOR_NETWORK", "none", "swarm: network that plugins join, for their checks; `host` is the nodes' own"
+    ),
     Variable("PLUGVISOR_LOG_TO_STDOUT", "false", "also write all logs to standard output"),
 )
 
@@ -153,6 +165,9 @@ class Settings:
     webhooks: tuple[str, ...] = field(default=(), repr=False)
     """URLs; they can contain a password."""
     webhook_secret_file: Path | None = None
+    engine: str = "supervisord"
+    """What runs the plugins: `supervisord` or `swarm`."""
+    swarm: SwarmSettings = field(default_factory=SwarmSettings)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -200,6 +215,8 @@ class Settings:
             reads_need_token=read_read_auth(get("PLUGVISOR_READ_AUTH", "open")),
             webhooks=read_webhooks(get("PLUGVISOR_WEBHOOKS", "")),
             webhook_secret_file=read_path("PLUGVISOR_WEBHOOK_SECRET_FILE", secret_file) if secret_file else None,
+            engine=read_engine(get("PLUGVISOR_ENGINE", "supervisord")),
+            swarm=read_swarm_settings(get),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -228,6 +245,13 @@ class Settings:
             "PLUGVISOR_SUPERVISOR_URL": self.supervisor_url,
             "PLUGVISOR_SERVICE_USER": self.users.service.name if self.users else "",
             "PLUGVISOR_PLUGIN_USER": self.users.plugins.name if self.users else "",
+            "PLUGVISOR_ENGINE": self.engine,
+            "PLUGVISOR_DOCKER_HOST": ",".join(self.swarm.docker_hosts),
+            "PLUGVISOR_DOCKER_CERTS": str(self.swarm.docker_certs or ""),
+            "PLUGVISOR_REGISTRY": self.swarm.registry,
+            "PLUGVISOR_REGISTRY_AUTH_FILE": str(self.swarm.registry_auth_file or ""),
+            "PLUGVISOR_IMAGE": self.swarm.image,
+            "PLUGVISOR_NETWORK": self.swarm.network,
             "PLUGVISOR_LOG_TO_STDOUT": str(self.log_to_stdout).lower(),
             "PLUGVISOR_URL": self.public_url or "",
         }

@@ -23,6 +23,7 @@ LAYERS = [
     {"installer"},
     {"webhook_secret"},
     {"admin_code", "settings"},
+    {"swarm_settings"},
     {"setting_values"},
     {"users", "models", "timestamps", "layout"},
     {"errors", "__init__"},
@@ -108,8 +109,8 @@ def test_what_runs_in_another_process_stands_alone(package: str) -> None:
 
 
 def test_supervisord_is_known_to_its_engine_alone() -> None:
-    """The application and the command choose the engine; everything else knows the protocol."""
-    engine, choosing = "plugvisor.engines.supervisord.", {"plugvisor.api.app"}
+    """One module chooses the engine; everything else but the command knows the protocol alone."""
+    engine, choosing = "plugvisor.engines.supervisord.", {"plugvisor.engines.choice"}
     for module in MODULES.keys() - choosing:
         if find_part(module) != "cli" and not module.startswith(engine):
             assert not [name for name in OURS[module] if name.startswith(engine)], module

@@ -29,7 +29,7 @@ from plugvisor.api.resources.logs.streams import LogStreams
 from plugvisor.api.routes import ROUTES, STREAMED_BODIES, make_routes
 from plugvisor.api.state import State
 from plugvisor.api.views import Views
-from plugvisor.engines.supervisord.engine import SupervisordEngine
+from plugvisor.engines.choice import make_engine
 from plugvisor.manager.identities.code_file import CodeFile
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.manager.installation.configurations import Configurations
@@ -51,12 +51,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from plugvisor.admin_code import AdminCode
+    from plugvisor.engines.engine import Engine
     from plugvisor.settings import Settings
     from plugvisor.webhook_secret import WebhookSecret
 
 
 def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: WebhookSecret | None = None) -> ASGIApp:
-    """The ASGI application; it connects to supervisord when its lifespan begins."""
+    """The ASGI application; its engine connects when its lifespan begins."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
@@ -69,16 +70,17 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         await asyncio.gather(identities.load(), intents.load(), journal.load())
         code_file = CodeFile(admin_code.path, identities, journal.recorder)
         code_file.open()
-        engine = SupervisordEngine(settings)
+        engine = make_engine(settings)
         manager = Manager(settings.plugins_dir, engine, intents, settings.install_dir)
-        await asyncio.gather(engine.open(), manager.load())
+        await engine.open()
+        await manager.load()
         views = Views(manager, engine)
         events = EventHub(manager, engine, views)
         log_streams = LogStreams()
         long_requests = LongRequests()
         sampler = Sampler(partial(find_pids, manager, engine))
         traffic = Traffic()
-        engine.client.on_call.append(traffic.count_call)
+        engine.on_call.append(traffic.count_call)
         manager.on_change.append(lambda: sampler.keep(manager.catalog))
         manager.on_change.append(lambda: manager.monitor.keep(manager.catalog))
         sampler.keep(manager.catalog)
@@ -171,7 +173,9 @@ async def respond_to_unmatched(request: Request[Any], error: Exception) -> Respo
     return response
 
 
-async def find_pids(manager: Manager, engine: SupervisordEngine) -> dict[str, int]:
-    """The main process of each plugin that has one; raises `SupervisorUnavailable`."""
+async def find_pids(manager: Manager, engine: Engine) -> dict[str, int]:
+    """The main process of each plugin that has one on this machine; raises `SupervisorUnavailable`."""
+    if "metrics" in engine.lacks:
+        return {}
     processes = engine.read()
     return {name: processes[name].pid for name in manager.catalog if name in processes and processes[name].is_alive}

@@ -53,6 +53,7 @@ PROBLEMS: Mapping[type[errors.PlugvisorError], tuple[HTTPStatus, str]] = {
     errors.OperationInterrupted: (HTTPStatus.SERVICE_UNAVAILABLE, "interrupted"),
     errors.TooManyOperations: (HTTPStatus.SERVICE_UNAVAILABLE, "too_many_operations"),
     errors.InstallationOff: (HTTPStatus.NOT_IMPLEMENTED, "not_supported"),
+    errors.NotSupported: (HTTPStatus.NOT_IMPLEMENTED, "not_supported"),
     errors.StorageFull: (HTTPStatus.INSUFFICIENT_STORAGE, "insufficient_storage"),
     errors.NotWritable: (HTTPStatus.CONFLICT, "read_only"),
     errors.PreconditionFailed: (HTTPStatus.PRECONDITION_FAILED, "precondition_failed"),

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
     from socket import socket
     from typing import Literal
 
     from plugvisor.logs.files import LogFiles
+    from plugvisor.models.cluster.node import Node
     from plugvisor.models.manifest import Manifest
     from plugvisor.models.process import Process
 
@@ -27,6 +29,10 @@ class EngineInfo:
     version: str
     pid: int
     state: str
+
+
+CAPABILITIES = ("metrics", "exec_ready_checks", "restart_factor", "boot_order")
+"""What an engine may lack; docs/cluster.md has the table."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class Engine(Protocol):
     """
 
     name: str
+    lacks: Mapping[str, str]
+    """Those of `CAPABILITIES` that it has not, and why, in words for a person."""
 
     async def open(self) -> None:
         """Connect; an engine that cannot be reached is connected later, without an error."""
@@ -76,8 +84,29 @@ class Engine(Protocol):
     def get(self, plugin_id: str) -> Process:
         """One plugin's process; `NEVER_ADDED` if there is none."""
 
+    @property
+    def on_call(self) -> list[Callable[[str, float, bool], object]]:
+        """Called after each call to what runs the plugins: its method, its seconds, and whether it was answered."""
+
+    def list_nodes(self) -> Sequence[Node]:
+        """The machines that plugins run on, by their names, as they were last seen."""
+
+    def locate(self, plugin_id: str, host: str) -> str:
+        """The address at which to reach what a plugin's own machine calls `host`; raises `NotRunning` if there is none.
+
+        Whoever checks a plugin that listens on `localhost` needs the address of the node or container it runs in.
+        """
+
+    # -- logs
+
     def open_log(self, plugin_id: str) -> LogFiles:
-        """A plugin's log."""
+        """A plugin's log, as far as it has been brought here."""
+
+    async def bring_log(self, plugin_id: str) -> None:
+        """Bring here what a plugin has printed until now; what cannot be had now is left out, and nothing raised."""
+
+    def following_log(self, plugin_id: str) -> AbstractAsyncContextManager[None]:
+        """While it is open, what a plugin prints is brought here at once."""
 
     # -- publishing: these block, and are called in a thread
 
@@ -106,6 +135,17 @@ class Engine(Protocol):
         """Write which plugins are started with the engine, and which are not; the manifests decide on all others."""
 
     # -- changing
+
+    async def boot(self, programs: Sequence[Program], starts: Mapping[str, bool], queued: Collection[str]) -> None:
+        """Publish programs that the engine does not know yet, and begin to start those that are to be started.
+
+        Called once after `open`, for engines that do not do so by themselves when they start; nothing is raised.
+
+        Args:
+            programs: of every valid plugin.
+            starts: by plugin, whether it is started when it is new.
+            queued: those of them whose start has to wait for their dependencies.
+        """
 
     async def add(self, plugin_id: str) -> None:
         """Make a published plugin known without starting it; raises `StartFailed`."""

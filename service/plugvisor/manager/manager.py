@@ -110,6 +110,7 @@ class Manager:
         self.intents.on_stored.append(self._boot_starts.publish)
         self._boot_starts.publish()
         await self._keeper.load()
+        await self._boot_starts.boot(self.catalog.values())
         # in this order: what is said of a process that has changed is right before anybody is told of the change
         self._is_open = True
         self.monitor.open()

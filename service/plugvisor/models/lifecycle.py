@@ -26,6 +26,10 @@ _CLAUSE = (
 )
 """A part of a range of versions by PEP 440, in the forms that versions of Python have."""
 
+_Constraint = Annotated[
+    str, Meta(pattern=rf"^ *(?:node|engine)\.[A-Za-z0-9_.-]{{1,200}} *(?:==|!=) *[^\x00-\x1f]{{1,200}}{_END}")
+]
+
 MEMORY_PATTERN = f"^[1-9][0-9]{{0,15}}[KMG]?{_END}"
 """An amount of memory as a file may have it: K, M and G are powers of 1024."""
 
@@ -132,6 +136,22 @@ class PythonRequirement(Struct, frozen=True, forbid_unknown_fields=True, omit_de
             extra={"rule": "must be a range of versions by PEP 440, such as >=3.12"},
         ),
     ] = ""
+
+
+class Placement(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`[plugin_runtime.placement]`: on which nodes of a swarm the plugin runs; one machine ignores it."""
+
+    constraints: Annotated[
+        tuple[_Constraint, ...],
+        Meta(
+            max_length=50,
+            description="What must be true of a node, in Docker's words, such as `node.labels.gpu == true`.",
+            extra={"rule": "must be a list of constraints such as node.role == worker, with `==` or `!=`"},
+        ),
+    ] = ()
+    max_per_node: Annotated[
+        int, Meta(ge=0, le=10_000, description="How many replicas a node may run; 0: any number.")
+    ] = 0
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self, TypedDict
 from msgspec import Meta, Struct, field, json
 from msgspec.structs import force_setattr
 
-from plugvisor.models.lifecycle import Check, Limits, PythonRequirement, Requirement, Restart
+from plugvisor.models.lifecycle import Check, Limits, Placement, PythonRequirement, Requirement, Restart
 
 FILE_NAME = "plugin.toml"
 RESERVED_IDS = {"plugvisor": "the service's own program", "all": "supervisorctl, to which it means every program"}
@@ -214,6 +214,10 @@ class Manifest(Struct, frozen=True):
     python: Annotated[
         PythonRequirement, Meta(description="The Python that runs the plugin, or that its environment is made with.")
     ] = PythonRequirement()
+    replicas: Annotated[
+        int, Meta(ge=1, le=10_000, description="How many processes of the plugin a swarm runs; one machine runs one.")
+    ] = 1
+    placement: Annotated[Placement, Meta(description="On which nodes of a swarm the plugin runs.")] = Placement()
     critical: Annotated[bool, Meta(description="Whether everything is shut down when the plugin becomes FATAL.")] = (
         False
     )
@@ -243,6 +247,8 @@ TABLES = {
         "restart",
         "limits",
         "python",
+        "replicas",
+        "placement",
         "critical",
     ),
 }

@@ -7,7 +7,16 @@ from msgspec import UNSET, Meta, UnsetType
 from plugvisor.models.body import Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
 from plugvisor.models.enforced_limits import EnforcedLimits
 from plugvisor.models.health import CheckStatus, Health
-from plugvisor.models.lifecycle import Check, Condition, Level, Limits, PythonRequirement, Requirement, Restart
+from plugvisor.models.lifecycle import (
+    Check,
+    Condition,
+    Level,
+    Limits,
+    Placement,
+    PythonRequirement,
+    Requirement,
+    Restart,
+)
 from plugvisor.models.manifest import SupervisorOptions
 from plugvisor.models.process import Status
 from plugvisor.models.stored.intent import DisabledInfo, IntentInfo
@@ -194,6 +203,8 @@ class ManifestFields(Body, frozen=True, kw_only=True):
     restart: Restart
     limits: Limits
     python: PythonRequirement
+    replicas: int
+    placement: Placement
     critical: bool
 
 

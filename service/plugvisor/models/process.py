@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from plugvisor.models.cluster.task import Task  # noqa: TC001 - msgspec reads it
 from plugvisor.models.stored.intent import Wanted  # noqa: TC001 - msgspec reads it
 
 
@@ -135,6 +136,12 @@ class Process(msgspec.Struct, frozen=True):
     limits: AppliedLimits | None = None
     asked: Asked | None = None
     """The last request of supervisorctl, since supervisord was started; None if there was none."""
+    explanation: str = ""
+    """Why it is as it is, in the words of an engine that has better ones than `detail`."""
+    node: str = ""
+    """The name of the node that it runs on, or ran on last; empty if there is only this machine."""
+    tasks: tuple[Task, ...] = ()
+    """Its tasks, one for each replica and by their slots, with the last one of each that has ended; of a swarm."""
     checks_digest: str | None = None
     """By it those checks are recognised that it was launched with (`Manifest.checks_digest`); None if unknown."""
 
@@ -175,6 +182,8 @@ class Process(msgspec.Struct, frozen=True):
     @property
     def detail(self) -> str:
         """Why it is as it is, for a person; empty if the status says it all."""
+        if self.explanation:
+            return self.explanation
         match self.state:
             case ProcessState.BACKOFF:
                 return f"it could not be started: {self._reason}{_RETRY}{self._when}"

@@ -49,5 +49,7 @@ def make_fields(manifest: Manifest) -> ManifestFields:
         restart=manifest.restart,
         limits=manifest.limits,
         python=manifest.python,
+        replicas=manifest.replicas,
+        placement=manifest.placement,
         critical=manifest.critical,
     )

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.engine import EngineInfo, Execution
+from plugvisor.engines.one_machine import OneMachine
 from plugvisor.engines.supervisord.client import SupervisorClient
 from plugvisor.engines.supervisord.faults import (
     NO_STREAM,
@@ -56,13 +57,14 @@ DIAGNOSE_SECONDS = 1.0
 """How often to ask supervisord, while there is no state stream, why."""
 
 
-class SupervisordEngine:
+class SupervisordEngine(OneMachine):
     """See `plugvisor.engines.engine.Engine`, which says what each method does."""
 
     name = "supervisord"
 
     def __init__(self, settings: Settings) -> None:
         self.client = SupervisorClient(settings.supervisor_url)
+        self.on_call = self.client.on_call
         self._settings = settings
         self._table = ProcessTable(str(settings.run_dir / "state.sock"))
         self._publisher = Publisher(settings.run_dir)
@@ -82,7 +84,7 @@ class SupervisordEngine:
         await self.client.close()
 
     async def describe(self) -> EngineInfo:
-        """supervisord's version, process id and state."""
+        """Ask supervisord."""
         identity = await self.client.identify()
         return EngineInfo(self.name, identity.version, identity.pid, identity.state)
 

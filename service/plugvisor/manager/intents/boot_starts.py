@@ -7,8 +7,11 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.intents.intents import Intents
+    from plugvisor.plugins.catalog import Plugin
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +42,14 @@ class BootStarts:
         self._published = None
         self.publish()
 
+    async def boot(self, plugins: Collection[Plugin]) -> None:
+        """Have an engine that does not start plugins by itself start those that are new to it."""
+        starts = self._intents.starts or {}
+        valid = [plugin for plugin in plugins if plugin.program is not None and plugin.manifest is not None]
+        wanted = {plugin.id: plugin.enabled and starts.get(plugin.id, _starts_itself(plugin)) for plugin in valid}
+        queued = [plugin.id for plugin in valid if plugin.manifest and plugin.manifest.depends_on]
+        await self._engine.boot([plugin.program for plugin in valid], wanted, queued)
+
     async def close(self) -> None:
         """Wait until what is due is published."""
         if self._task is not None:
@@ -66,3 +77,7 @@ class BootStarts:
         if failure and failure != self._failure:
             logger.warning("it cannot be written which plugins are started at boot: %s", failure)
         self._failure = failure
+
+
+def _starts_itself(plugin: Plugin) -> bool:
+    return plugin.manifest is not None and plugin.manifest.auto_start

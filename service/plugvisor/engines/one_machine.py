@@ -1,0 +1,63 @@
+"""What every engine that runs plugins on this machine alone has in common."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import nullcontext
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from plugvisor.models.cluster.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from plugvisor.engines.engine import Program
+    from plugvisor.models.process import Process
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class OneMachine:
+    """See `plugvisor.engines.engine.Engine`, which says what each method does."""
+
+    lacks = _NOTHING
+
+    def read(self) -> Mapping[str, Process]:
+        """Every process by its plugin's id."""
+        raise NotImplementedError
+
+    def list_nodes(self) -> Sequence[Node]:
+        """This machine."""
+        plugin_ids = sorted(name for name, process in self.read().items() if process.is_alive)
+        name = platform.node() or "localhost"
+        return [
+            Node(
+                id=name,
+                name=name,
+                state="ready",
+                availability="active",
+                role="manager",
+                leader=True,
+                cpus=os.cpu_count() or 1,
+                memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+                tasks=len(plugin_ids),
+                plugins=tuple(plugin_ids),
+            )
+        ]
+
+    def locate(self, _plugin_id: str, host: str) -> str:
+        """The host itself."""
+        return host
+
+    async def bring_log(self, _plugin_id: str) -> None:
+        """It is here."""
+
+    def following_log(self, _plugin_id: str) -> AbstractAsyncContextManager[None]:
+        """It is here."""
+        return nullcontext()
+
+    async def boot(self, _programs: Sequence[Program], _starts: Mapping[str, bool], _queued: Collection[str]) -> None:
+        """The engine starts them itself."""

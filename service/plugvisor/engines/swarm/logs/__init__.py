@@ -1,0 +1,1 @@
+"""What plugins print on any node, brought here."""

@@ -1,0 +1,1 @@
+"""A manifest as a service, and changes of services."""

@@ -1,0 +1,1 @@
+"""The machines that plugins run on, and what runs on each."""
