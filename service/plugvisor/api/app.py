@@ -109,7 +109,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
             views=views,
             events=events,
             long_requests=long_requests,
-            logs=LogReader(manager, settings.log_dir),
+            logs=LogReader(manager, engine, settings.log_dir),
             log_streams=log_streams,
             sampler=sampler,
             traffic=traffic,
