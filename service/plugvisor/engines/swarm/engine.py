@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from plugvisor.engines.swarm.carriers.carrier import Carrier
 from plugvisor.engines.swarm.docker.client import DockerClient
 from plugvisor.engines.swarm.logs.spool import Spool
+from plugvisor.engines.swarm.services.state import SwarmState
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
 
@@ -27,3 +28,4 @@ class SwarmEngine:
         self._carrier = Carrier(self._client, settings)
         self._spool = Spool(self._client, self._table, settings.log_dir)
         self._workers = LocalWorkers(settings)
+        self.kept_state = SwarmState(self._client)
