@@ -26,6 +26,7 @@ class FakeEngine:
     """Every change is done at once, unless the test holds it back (`hold`) or has it fail (`errors`)."""
 
     name = "fake"
+    kept_state = None
 
     def __init__(self, *, announces: bool = False) -> None:
         """Args: `announces`: whether `on_change` is called whenever the test or a method changes a process."""

@@ -54,6 +54,26 @@ class Execution:
     timed_out: bool = False
 
 
+class KeptState(Protocol):
+    """Where an engine of many machines keeps a few rows for the service, whichever of them it is started on next."""
+
+    async def load(self) -> tuple[int, bytes] | None:
+        """The newest that was kept, and its number; None if there is none.
+
+        Raises:
+            SupervisorUnavailable
+            StoreUnavailable: it cannot be read.
+        """
+
+    async def save(self, number: int, data: bytes) -> bool:
+        """Keep some data, and of what was kept before only the newest; returns False if the number is taken.
+
+        Raises:
+            SupervisorUnavailable: it may be kept nevertheless.
+            StoreUnavailable: it cannot be kept.
+        """
+
+
 class Engine(Protocol):
     """Runs plugins. Every method that reads or changes a process may raise `SupervisorUnavailable`.
 
@@ -63,6 +83,8 @@ class Engine(Protocol):
     name: str
     lacks: Mapping[str, str]
     """Those of `CAPABILITIES` that it has not, and why, in words for a person."""
+    kept_state: KeptState | None
+    """None if the service is never started on another machine."""
 
     async def open(self) -> None:
         """Connect; an engine that cannot be reached is connected later, without an error."""

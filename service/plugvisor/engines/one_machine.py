@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from plugvisor.engines.engine import Program
+    from plugvisor.engines.engine import KeptState, Program
     from plugvisor.models.process import Process
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -25,6 +25,7 @@ class OneMachine:
     """See `plugvisor.engines.engine.Engine`, which says what each method does."""
 
     lacks = _NOTHING
+    kept_state: KeptState | None = None
 
     def read(self) -> Mapping[str, Process]:
         """Every process by its plugin's id."""
