@@ -18,6 +18,7 @@ from plugvisor.engines.swarm.services.options import EXEC_READY
 from plugvisor.engines.swarm.services.program import render_program
 from plugvisor.engines.swarm.services.published import Published
 from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
+from plugvisor.engines.swarm.services.state import SwarmState
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
 from plugvisor.errors import NotRunning, NotSupported, PlugvisorError
@@ -254,3 +255,4 @@ class SwarmEngine:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+        self.kept_state = SwarmState(self._client)
