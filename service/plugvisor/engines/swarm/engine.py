@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import Literal
 
-    from plugvisor.engines.engine import Address, Execution
+    from plugvisor.engines.engine import Address, Execution, KeptState
     from plugvisor.engines.swarm.services.program import SwarmProgram
     from plugvisor.models.cluster.node import Node
     from plugvisor.models.manifest import Manifest
@@ -75,7 +75,7 @@ class SwarmEngine:
         self._actions = Actions(self._services, self._table, self._deployment)
         self._waiting = WaitingStarts(self._services, self._table, self._deployment)
         self._boot = Boot(self._deployment, self._table)
-        self.kept_state = SwarmState(self._client)
+        self.kept_state: KeptState | None = SwarmState(self._client)
 
     async def open(self) -> None:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
