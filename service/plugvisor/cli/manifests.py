@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.stored_intents import read_stored_intents
+from plugvisor.engines.launching import find_missing_commands
 from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs, write_starts
-from plugvisor.engines.supervisord.program import find_missing_commands, render_program
+from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError
 from plugvisor.models.manifest import FILE_NAME

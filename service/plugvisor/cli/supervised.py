@@ -10,8 +10,9 @@ from plugvisor import VERSION
 from plugvisor.admin_code import WEAK_CODE
 from plugvisor.cli.listener import ANY_NAME, open_listener
 from plugvisor.cli.stored_intents import read_stored_intents
+from plugvisor.engines.launching import find_missing_commands
 from plugvisor.engines.supervisord import boot
-from plugvisor.engines.supervisord.program import find_missing_commands, launch_path
+from plugvisor.engines.supervisord.program import launch_path
 from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder, write_users_conf
 from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.dependencies import find_warnings
