@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from plugvisor.cli.startup.stored_intents import read_stored_intents
 from plugvisor.cli.supervised import require_supervisord
 from plugvisor.engines.choice import make_engine
+from plugvisor.engines.launching import find_missing_commands
 from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs, write_starts
-from plugvisor.engines.supervisord.program import find_missing_commands, render_program
+from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError
 from plugvisor.models.manifest import FILE_NAME

@@ -31,6 +31,15 @@ class EngineInfo:
     state: str
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where a process of a plugin can be reached."""
+
+    host: str
+    node: str = ""
+    """The name of the node that it runs on, if there may be several processes."""
+
+
 CAPABILITIES = ("metrics", "exec_ready_checks", "restart_factor", "boot_order")
 """What an engine may lack; docs/cluster.md has the table."""
 
@@ -113,10 +122,14 @@ class Engine(Protocol):
     def list_nodes(self) -> Sequence[Node]:
         """The machines that plugins run on, by their names, as they were last seen."""
 
-    def locate(self, plugin_id: str, host: str) -> str:
-        """The address at which to reach what a plugin's own machine calls `host`; raises `NotRunning` if there is none.
+    def locate(self, plugin_id: str, host: str) -> Sequence[Address]:
+        """Where to reach what a plugin's own machine calls `host`: an address for each of its processes.
 
         Whoever checks a plugin that listens on `localhost` needs the address of the node or container it runs in.
+
+        Raises:
+            NotRunning: it has no process.
+            NotSupported: nothing connects it with this service.
         """
 
     # -- logs

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from plugvisor.engines.engine import Address
 from plugvisor.models.cluster.node import Node
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ class OneMachine:
             )
         ]
 
-    def locate(self, _plugin_id: str, host: str) -> str:
+    def locate(self, _plugin_id: str, host: str) -> Sequence[Address]:
         """The host itself."""
-        return host
+        return (Address(host),)
 
     async def bring_log(self, _plugin_id: str) -> None:
         """It is here."""

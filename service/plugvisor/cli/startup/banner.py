@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plugvisor import VERSION
 from plugvisor.admin_code import WEAK_CODE
 from plugvisor.cli.listener import ANY_NAME
-from plugvisor.engines.supervisord.program import find_missing_commands
+from plugvisor.engines.launching import find_missing_commands
 from plugvisor.plugins.dependencies import find_warnings
 from plugvisor.settings import find_unknown_variables
 
