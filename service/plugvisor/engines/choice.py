@@ -14,7 +14,7 @@ def make_engine(settings: Settings) -> Engine:
     if settings.engine == "swarm":
         from plugvisor.engines.swarm.engine import SwarmEngine  # noqa: PLC0415 - it imports httpx
 
-        return SwarmEngine(settings)  # type: ignore[return-value]
+        return SwarmEngine(settings)
     from plugvisor.engines.supervisord.engine import SupervisordEngine  # noqa: PLC0415 - it imports supervisor
 
     return SupervisordEngine(settings)

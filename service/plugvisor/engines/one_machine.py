@@ -8,13 +8,14 @@ from contextlib import nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from plugvisor.engines.engine import Address
 from plugvisor.models.cluster.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from plugvisor.engines.engine import Program
+    from plugvisor.engines.engine import KeptState, Program
     from plugvisor.models.process import Process
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -24,6 +25,7 @@ class OneMachine:
     """See `plugvisor.engines.engine.Engine`, which says what each method does."""
 
     lacks = _NOTHING
+    kept_state: KeptState | None = None
 
     def read(self) -> Mapping[str, Process]:
         """Every process by its plugin's id."""
@@ -48,9 +50,9 @@ class OneMachine:
             )
         ]
 
-    def locate(self, _plugin_id: str, host: str) -> str:
+    def locate(self, _plugin_id: str, host: str) -> Sequence[Address]:
         """The host itself."""
-        return host
+        return (Address(host),)
 
     async def bring_log(self, _plugin_id: str) -> None:
         """It is here."""
