@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.stored_intents import read_stored_intents
+from plugvisor.engines.one_machine import list_ignored
 from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs, write_starts
 from plugvisor.engines.supervisord.program import find_missing_commands, render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
@@ -31,7 +32,7 @@ def run_render(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_env(os.environ)
     prepare_folders(settings)
     catalog = render_programs(settings, keep_broken=True)
-    status = _print_verdicts(catalog, find_warnings(catalog))
+    status = _print_verdicts(catalog, find_warnings(catalog), settings)
     starts_warning = write_starts(settings, read_stored_intents(settings))
     warnings = [*list_foreign_files(settings), *find_unknown_variables(os.environ), starts_warning]
     for sentence in filter(None, warnings):
@@ -57,10 +58,10 @@ def run_check(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"cannot read the folder {str(error.filename)!r}: {error.strerror}") from error
     for sentence in find_unknown_variables(os.environ):
         print(f"warning: {sentence}", file=sys.stderr)
-    return _print_verdicts(catalog, found)
+    return _print_verdicts(catalog, found, settings)
 
 
-def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]]) -> int:
+def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]], settings: Settings) -> int:
     """Print whether each plugin is valid; returns the exit status.
 
     Args:
@@ -76,6 +77,8 @@ def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]]) -> int
         else:
             print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
         own = plugin.manifest.warnings if plugin.manifest else ()
+        if plugin.manifest and settings.engine == "supervisord":
+            own = (*own, *list_ignored(plugin.manifest))
         for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
             print(f"{where}: warning: {warning}")
     print(f"{count} plugin{'' if count == 1 else 's'}, {invalid} invalid")

@@ -10,6 +10,7 @@ from plugvisor import VERSION
 from plugvisor.admin_code import WEAK_CODE
 from plugvisor.cli.listener import ANY_NAME, open_listener
 from plugvisor.cli.stored_intents import read_stored_intents
+from plugvisor.engines.one_machine import list_ignored
 from plugvisor.engines.supervisord import boot
 from plugvisor.engines.supervisord.program import find_missing_commands, launch_path
 from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder, write_users_conf
@@ -83,7 +84,7 @@ def _print_banner(settings: Settings, catalog: Catalog, code: AdminCode, store_w
     for plugin in catalog.values():
         if plugin.problem:
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
-        own = plugin.manifest.warnings if plugin.manifest else ()
+        own = (*plugin.manifest.warnings, *list_ignored(plugin.manifest)) if plugin.manifest else ()
         for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
             print(f"{plugin.name_of_folder}: warning: {warning}", file=sys.stderr)
     warnings = [*boot.list_foreign_files(settings), *find_unknown_variables(os.environ), *filter(None, store_warnings)]

@@ -54,6 +54,8 @@ class Engine(Protocol):
     name: str
     lacks: Mapping[str, str]
     """Those of `CAPABILITIES` that it has not, and why, in words for a person."""
+    is_cluster: bool
+    """Whether there are nodes beyond this machine, which come and go."""
 
     async def open(self) -> None:
         """Connect; an engine that cannot be reached is connected later, without an error."""
@@ -91,6 +93,10 @@ class Engine(Protocol):
     def list_nodes(self) -> Sequence[Node]:
         """The machines that plugins run on, by their names, as they were last seen."""
 
+    @property
+    def on_nodes(self) -> list[Callable[[], object]]:
+        """Called when `list_nodes` would return something else; never if `is_cluster` is false."""
+
     def locate(self, plugin_id: str, host: str) -> str:
         """The address at which to reach what a plugin's own machine calls `host`; raises `NotRunning` if there is none.
 
@@ -115,6 +121,9 @@ class Engine(Protocol):
 
         In a version's folder whose environment has not been made yet, nothing is an error that this may change.
         """
+
+    def list_ignored(self, manifest: Manifest) -> Sequence[str]:
+        """What of a manifest has no effect here, in sentences; does not block."""
 
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each published plugin came from; None if that is not known."""
