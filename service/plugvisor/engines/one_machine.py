@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from plugvisor.engines.engine import Address
 from plugvisor.models.cluster.node import Node
 from plugvisor.models.lifecycle import Placement
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from plugvisor.engines.engine import Program
+    from plugvisor.engines.engine import KeptState, Program
     from plugvisor.models.manifest import Manifest
     from plugvisor.models.process import Process
 
@@ -37,6 +38,7 @@ class OneMachine:
 
     lacks = _NOTHING
     is_cluster = False
+    kept_state: KeptState | None = None
 
     def read(self) -> Mapping[str, Process]:
         """Every process by its plugin's id."""
@@ -70,9 +72,9 @@ class OneMachine:
         """What is about several nodes."""
         return list_ignored(manifest)
 
-    def locate(self, _plugin_id: str, host: str) -> str:
+    def locate(self, _plugin_id: str, host: str) -> Sequence[Address]:
         """The host itself."""
-        return host
+        return (Address(host),)
 
     async def bring_log(self, _plugin_id: str) -> None:
         """It is here."""

@@ -1,0 +1,104 @@
+"""One manager of the swarm, and how its Engine API is reached."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+
+from plugvisor import VERSION
+from plugvisor.engines.swarm.docker.errors import HostFailed, Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLDEST_API = (1, 41)
+NEWEST_API = (1, 47)
+"""The newest version that this client was written for; a newer Engine still speaks it."""
+_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})")
+# A stream of events or of a log holds a connection as long as it is followed.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=30.0)
+
+
+class DockerHost:
+    """A manager's Engine API. Connects when it is first used.
+
+    Args:
+        url: `unix:///path` or `tcp://host:port`.
+        certs: folder with `ca.pem`, `cert.pem` and `key.pem`, for `tcp://`.
+    """
+
+    def __init__(self, url: str, certs: Path | None) -> None:
+        parts = urlsplit(url)
+        self._socket_path = parts.path if parts.scheme == "unix" else None
+        self._certs = certs if self._socket_path is None else None
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        scheme = "https" if self._certs else "http"
+        self._base_url = "http://docker" if self._socket_path is not None else f"{scheme}://{host}:{parts.port}"
+        self.url = url
+        self._client: httpx.AsyncClient | None = None
+        self._prefix = ""
+        self._connecting = asyncio.Lock()
+        self.problem: Problem | None = None
+        """Why it did not answer last; the log says it once."""
+
+    async def connect(self) -> tuple[httpx.AsyncClient, str]:
+        """Connect and negotiate the API's version, if that has not been done; returns what each path begins with.
+
+        Raises:
+            HostFailed, httpx.HTTPError
+        """
+        if self._client is None or not self._prefix:
+            async with self._connecting:
+                if self._client is None:
+                    self._client = await self._make_client()
+                if not self._prefix:
+                    self._prefix = await self._negotiate(self._client)
+        return self._client, self._prefix
+
+    async def forget(self) -> None:
+        """Negotiate again before the next call, and read the certificates again: the Engine may be another one."""
+        self._prefix = ""
+        if self._certs is not None:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _make_client(self) -> httpx.AsyncClient:
+        verify: ssl.SSLContext | bool = False  # which loads no certificates
+        if self._certs is not None:
+            try:
+                verify = await asyncio.to_thread(_load_certificates, self._certs)
+            except (OSError, ssl.SSLError) as error:
+                raise HostFailed(Problem.CERTIFICATES, f"cannot load the certificates: {error}") from error
+        return httpx.AsyncClient(
+            base_url=self._base_url,
+            transport=httpx.AsyncHTTPTransport(verify=verify, uds=self._socket_path, limits=_LIMITS, trust_env=False),
+            headers={"User-Agent": f"plugvisor/{VERSION}"},
+            timeout=None,  # noqa: S113 - whoever calls bounds the whole call
+            trust_env=False,
+        )
+
+    async def _negotiate(self, client: httpx.AsyncClient) -> str:
+        response = await client.get("/_ping")
+        found = _VERSION.fullmatch(response.headers.get("Api-Version", ""))
+        if found is None:
+            raise HostFailed(Problem.NOT_DOCKER, f"/_ping is answered by {response.status_code} without a version")
+        version = min((int(found[1]), int(found[2])), NEWEST_API)
+        if version < OLDEST_API:
+            raise HostFailed(Problem.TOO_OLD, f"its API is {found[0]}")
+        return f"/v{version[0]}.{version[1]}"
+
+
+def _load_certificates(folder: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=folder / "ca.pem")
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context

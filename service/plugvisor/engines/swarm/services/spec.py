@@ -1,0 +1,73 @@
+"""What a change makes of a service's spec."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from plugvisor.engines.swarm.services import labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plugvisor.engines.swarm.carriers.carrier import Carried
+    from plugvisor.engines.swarm.services.program import SwarmProgram
+
+    Spec = dict[str, Any]
+
+_REMEMBERED = (labels.QUEUED, labels.FAILED, labels.ENDED)
+"""What was so until the next start or stop."""
+
+
+def apply_program(spec: Mapping[str, Any] | None, program: SwarmProgram, carried: Carried) -> Spec:
+    """The spec of a plugin's program, without replicas; labels of others are kept.
+
+    Args:
+        spec: as it is; None: there is no service yet.
+    """
+    made: Spec = json.loads(program.spec)
+    if spec is not None:
+        made["Labels"] = {**spec.get("Labels", {}), **made["Labels"]}
+        made["TaskTemplate"]["ForceUpdate"] = spec["TaskTemplate"].get("ForceUpdate", 0)
+        made["Mode"] = spec["Mode"]
+    made["Labels"] |= {labels.DIGEST: program.digest, labels.CARRIER: carried.label}
+    container = made["TaskTemplate"]["ContainerSpec"]
+    container["Image"] = carried.image
+    container["Configs"] = list(carried.configs)
+    container["Secrets"] = list(carried.secrets)
+    return made
+
+
+def get_replicas(spec: Mapping[str, Any]) -> int:
+    """How many replicas are wanted now."""
+    replicas: int = spec.get("Mode", {}).get("Replicated", {}).get("Replicas", 0)
+    return replicas
+
+
+def find_replicas(spec: Mapping[str, Any]) -> int:
+    """How many replicas a service has when it is started."""
+    text = spec["Labels"].get(labels.REPLICAS, "")
+    return int(text) if text.isdecimal() and len(text) <= 5 and int(text) else 1
+
+
+def set_replicas(spec: Spec, replicas: int, queued: str = "") -> Spec:
+    """Have a service started or stopped, or queued; what is remembered of its last run ends.
+
+    Args:
+        queued: the label's value: it has to wait.
+    """
+    spec["Mode"] = {"Replicated": {"Replicas": replicas}}
+    for name in _REMEMBERED:
+        spec["Labels"].pop(name, None)
+    if queued:
+        spec["Labels"][labels.QUEUED] = queued
+    spec["Labels"][labels.WANTED_AT] = f"{time.time():.6f}"
+    return spec
+
+
+def force_update(spec: Spec) -> Spec:
+    """Have every task replaced."""
+    task = spec["TaskTemplate"]
+    task["ForceUpdate"] = task.get("ForceUpdate", 0) + 1
+    return spec
