@@ -15,7 +15,7 @@ from plugvisor.engines.swarm.services.boot import Boot
 from plugvisor.engines.swarm.services.by_hand import RequestsByHand
 from plugvisor.engines.swarm.services.changes import FOREIGN_SERVICE, Services
 from plugvisor.engines.swarm.services.deployment import Deployment
-from plugvisor.engines.swarm.services.options import EXEC_READY
+from plugvisor.engines.swarm.services.options import EXEC_READY, list_differences
 from plugvisor.engines.swarm.services.program import render_program
 from plugvisor.engines.swarm.services.published import Published
 from plugvisor.engines.swarm.services.state import SwarmState
@@ -60,6 +60,7 @@ class SwarmEngine:
     """See `plugvisor.engines.engine.Engine`, which says what each method does."""
 
     name = "swarm"
+    is_cluster = True
     lacks = LACKS
 
     def __init__(self, settings: Settings) -> None:
@@ -67,6 +68,7 @@ class SwarmEngine:
         self._client = DockerClient(settings.swarm)
         self.on_call = self._client.on_call
         self._table = SwarmTable(self._client)
+        self.on_nodes = self._table.on_nodes
         self._carrier = Carrier(self._client, settings)
         self._spool = Spool(self._client, self._table, settings.log_dir)
         self._workers = LocalWorkers(settings)
@@ -162,6 +164,10 @@ class SwarmEngine:
         if self._services.is_foreign(manifest.id):
             raise ManifestError(FOREIGN_SERVICE)
         return render_program(manifest, directory, self._settings)
+
+    def list_ignored(self, manifest: Manifest) -> Sequence[str]:
+        """What of a manifest has no effect on a swarm."""
+        return list_differences(manifest)
 
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each service's plugin came from."""
