@@ -17,8 +17,8 @@ from plugvisor.engines.swarm.services.deployment import Deployment
 from plugvisor.engines.swarm.services.options import EXEC_READY
 from plugvisor.engines.swarm.services.program import render_program
 from plugvisor.engines.swarm.services.published import Published
-from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
 from plugvisor.engines.swarm.services.state import SwarmState
+from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
 from plugvisor.errors import NotRunning, NotSupported, PlugvisorError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import Literal
 
-    from plugvisor.engines.engine import Execution
+    from plugvisor.engines.engine import Execution, KeptState
     from plugvisor.engines.swarm.services.program import SwarmProgram
     from plugvisor.models.cluster.node import Node
     from plugvisor.models.manifest import Manifest
@@ -68,6 +68,7 @@ class SwarmEngine:
         self._carrier = Carrier(self._client, settings)
         self._spool = Spool(self._client, self._table, settings.log_dir)
         self._workers = LocalWorkers(settings)
+        self.kept_state: KeptState | None = SwarmState(self._client)
         self._published = Published(self._table)
         self._services = Services(self._client)
         self._deployment = Deployment(self._services, self._table, self._carrier, self._published)
@@ -255,4 +256,3 @@ class SwarmEngine:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-        self.kept_state = SwarmState(self._client)
