@@ -177,7 +177,7 @@ def test_no_argument_and_no_variable_stands_in_the_spec() -> None:
     manifest = make_manifest(command=("run", "--token=hunter2"), environment={"TOKEN": "hunter3"})
     assert "hunter" not in json.dumps(make_spec(manifest, FOLDER, SETTINGS))
     launch = make_launch(manifest, FOLDER, manifest.command)
-    assert (launch["arguments"], launch["environment"]) == (["run", "--token=hunter2"], {"TOKEN": "hunter3"})
+    assert (launch.arguments, launch.environment) == (["run", "--token=hunter2"], {"TOKEN": "hunter3"})
 
 
 # -- changes of a spec

@@ -19,9 +19,10 @@ from plugvisor.engines.swarm.services.program import render_program
 from plugvisor.engines.swarm.services.published import Published
 from plugvisor.engines.swarm.services.state import SwarmState
 from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
+from plugvisor.engines.swarm.watch.addresses import locate_tasks
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
-from plugvisor.errors import NotRunning, NotSupported, PlugvisorError
+from plugvisor.errors import NotSupported, PlugvisorError
 from plugvisor.layout import find_root
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import Literal
 
-    from plugvisor.engines.engine import Execution, KeptState
+    from plugvisor.engines.engine import Address, Execution, KeptState
     from plugvisor.engines.swarm.services.program import SwarmProgram
     from plugvisor.models.cluster.node import Node
     from plugvisor.models.manifest import Manifest
@@ -75,6 +76,7 @@ class SwarmEngine:
         self._actions = Actions(self._services, self._table, self._deployment)
         self._waiting = WaitingStarts(self._services, self._table, self._deployment)
         self._boot = Boot(self._deployment, self._table)
+        self.kept_state: KeptState | None = SwarmState(self._client)
 
     async def open(self) -> None:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
@@ -134,11 +136,9 @@ class SwarmEngine:
         """The nodes of the swarm."""
         return self._table.list_nodes()
 
-    def locate(self, plugin_id: str, host: str) -> str:
-        """The address at which to reach what a plugin's own machine calls `host`."""
-        if not self._table.get(plugin_id).is_alive:
-            raise NotRunning("it is not running")
-        return host
+    def locate(self, plugin_id: str, host: str) -> Sequence[Address]:
+        """Where to reach what the machines or containers of a plugin's tasks call `host`."""
+        return locate_tasks(self._table.get(plugin_id), host, self._settings.swarm.network)
 
     def open_log(self, plugin_id: str) -> LogFiles:
         """A plugin's log, as far as it has been brought here."""
