@@ -78,7 +78,6 @@ class SwarmEngine:
         self._waiting = WaitingStarts(self._services, self._table, self._deployment)
         self._boot = Boot(self._deployment, self._table)
         self._by_hand = RequestsByHand(self._services, self._table, self._deployment)
-        self.kept_state: KeptState | None = SwarmState(self._client)
 
     async def open(self) -> None:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
