@@ -72,6 +72,7 @@ class SwarmEngine:
         self._carrier = Carrier(self._client, settings)
         self._spool = Spool(self._client, self._table, settings.log_dir)
         self._workers = LocalWorkers(settings)
+        self.kept_state: KeptState | None = SwarmState(self._client)
         self._published = Published(self._table)
         self._services = Services(self._client)
         self._deployment = Deployment(self._services, self._table, self._carrier, self._published)
@@ -79,7 +80,6 @@ class SwarmEngine:
         self._waiting = WaitingStarts(self._services, self._table, self._deployment)
         self._boot = Boot(self._deployment, self._table)
         self._by_hand = RequestsByHand(self._services, self._table, self._deployment)
-        self.kept_state: KeptState | None = SwarmState(self._client)
 
     async def open(self) -> None:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
