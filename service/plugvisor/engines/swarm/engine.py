@@ -12,6 +12,7 @@ from plugvisor.engines.swarm.docker.client import DockerClient
 from plugvisor.engines.swarm.logs.spool import Spool
 from plugvisor.engines.swarm.services.actions import Actions
 from plugvisor.engines.swarm.services.boot import Boot
+from plugvisor.engines.swarm.services.by_hand import RequestsByHand
 from plugvisor.engines.swarm.services.changes import FOREIGN_SERVICE, Services
 from plugvisor.engines.swarm.services.deployment import Deployment
 from plugvisor.engines.swarm.services.options import EXEC_READY
@@ -75,11 +76,13 @@ class SwarmEngine:
         self._actions = Actions(self._services, self._table, self._deployment)
         self._waiting = WaitingStarts(self._services, self._table, self._deployment)
         self._boot = Boot(self._deployment, self._table)
+        self._by_hand = RequestsByHand(self._services, self._table, self._deployment)
         self.kept_state: KeptState | None = SwarmState(self._client)
 
     async def open(self) -> None:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
         await self._table.open(CONNECT_SECONDS)
+        self._by_hand.open()
         try:
             restored = await self._carrier.restore(self._table.list_services())
         except PlugvisorError as error:
@@ -90,6 +93,7 @@ class SwarmEngine:
 
     async def close(self) -> None:
         """Disconnect."""
+        self._by_hand.close()
         await self._boot.close()
         await self._deployment.close()
         await self._workers.end()

@@ -84,7 +84,7 @@ class Deployment:
             if created is not None and not await self._services.create(plugin_id, created):
                 await self._services.change(plugin_id, change)
         await self._table.poll()
-        self._begin(self._clean(plugin_id))
+        self.begin(self._clean(plugin_id))
 
     async def delete(self, plugin_id: str) -> None:
         """Delete a service, and all that it has needed."""
@@ -100,7 +100,7 @@ class Deployment:
             return
         value = json.dumps({"code": last.code, "signal": last.signal, "at": last.at, "node": process.node})
         if service["Spec"]["Labels"].get(labels.LAST) != value:
-            self._begin(self._label(plugin_id, labels.LAST, value))
+            self.begin(self._label(plugin_id, labels.LAST, value))
 
     async def _label(self, plugin_id: str, name: str, value: str) -> None:
         def change(spec: Spec) -> Spec:
@@ -117,7 +117,8 @@ class Deployment:
         if service is not None:
             await self._carrier.clean(plugin_id, [service])
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Do something in the background, until `close`; it raises nothing."""
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
