@@ -6,7 +6,7 @@ import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.engine import EngineInfo
+from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.swarm.carriers.carrier import Carrier
 from plugvisor.engines.swarm.docker.client import DockerClient
 from plugvisor.engines.swarm.logs.spool import Spool
@@ -23,7 +23,7 @@ from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
 from plugvisor.engines.swarm.watch.addresses import locate_tasks
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
-from plugvisor.errors import NotSupported, PlugvisorError
+from plugvisor.errors import NotRunning, PlugvisorError
 from plugvisor.layout import find_root
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import Literal
 
-    from plugvisor.engines.engine import Address, Execution, KeptState
+    from plugvisor.engines.engine import Address, KeptState
     from plugvisor.engines.swarm.services.program import SwarmProgram
     from plugvisor.models.cluster.node import Node
     from plugvisor.models.manifest import Manifest
@@ -250,9 +250,12 @@ class SwarmEngine:
         """Delete a plugin's service, and what only that has needed."""
         await self._actions.remove(plugin_id)
 
-    async def execute(self, _plugin_id: str, _launches: int, _check: str, _timeout_seconds: float) -> Execution:
-        """Nodes make `exec` checks themselves."""
-        raise NotSupported("the service cannot run a command on another node; the swarm makes `exec` checks itself")
+    async def execute(self, plugin_id: str, launches: int, _check: str, _timeout_seconds: float) -> Execution:
+        """Nodes make `exec` checks themselves: a task runs once it has passed, and is ended when it fails."""
+        process = self._table.get(plugin_id)
+        if not process.is_alive or process.launches != launches:
+            raise NotRunning("that launch is over")
+        return Execution(code=0)
 
     async def open_worker(self, timeout_seconds: float) -> socket:
         """Start a worker of the install folder."""
