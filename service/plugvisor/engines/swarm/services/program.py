@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.launching import ORDINARY_VARIABLES, build_argv, check_executable, make_environment
 from plugvisor.engines.swarm.carriers.folder import find_digest
+from plugvisor.engines.swarm.inside.launch import LARGEST_BYTES, Launch
 from plugvisor.engines.swarm.services import labels, options
 from plugvisor.engines.swarm.services.names import name_data_volume, name_service
 from plugvisor.layout import awaits_environment, find_data, find_programs, is_version
@@ -25,8 +26,6 @@ INSIDE = ("/opt/plugvisor/bin/python", "-I", "-m", "plugvisor.engines.swarm.insi
 """What a task's container runs: it makes the folder, and becomes or runs the plugin. Every image has it there."""
 RUNNER = ("python", "/opt/plugvisor/share/runner.py", "{entry}")
 """The runner of the image, if no other is set."""
-LARGEST_SECRET_BYTES = 500 * 1024 - 1
-"""The swarm takes no larger secret."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class SwarmProgram:
     spec: bytes = field(repr=False)
     """The service's spec as JSON, without image, configs, secrets, replicas and what labels remember."""
     secret: bytes = field(repr=False)
-    """What `inside` reads, as JSON: see `make_launch`; it can contain secrets."""
+    """What `inside` reads, as JSON; it can contain secrets."""
 
 
 def render_program(manifest: Manifest, directory: Path, settings: Settings) -> SwarmProgram:
@@ -61,8 +60,8 @@ def render_program(manifest: Manifest, directory: Path, settings: Settings) -> S
     is_in_folder = "/" in arguments[0] and not arguments[0].startswith("/")
     if (is_in_folder or not settings.swarm.image) and not awaits_environment(str(directory)):
         check_executable(manifest, directory, arguments[0])
-    secret = json.dumps(make_launch(manifest, directory, arguments), separators=(",", ":")).encode()
-    if len(secret) > LARGEST_SECRET_BYTES:
+    secret = make_launch(manifest, directory, arguments).render()
+    if len(secret) >= LARGEST_BYTES:
         raise ManifestError("its command and environment are larger than 500 KiB, which a swarm cannot carry")
     folder = find_digest(directory)
     spec = json.dumps(make_spec(manifest, directory, settings), separators=(",", ":"), sort_keys=True).encode()
@@ -71,23 +70,20 @@ def render_program(manifest: Manifest, directory: Path, settings: Settings) -> S
     return SwarmProgram(manifest.id, directory, folder, digest, manifest.replicas, spec, secret)
 
 
-def make_launch(manifest: Manifest, directory: Path, arguments: tuple[str, ...]) -> dict[str, Any]:
+def make_launch(manifest: Manifest, directory: Path, arguments: tuple[str, ...]) -> Launch:
     """What `inside` needs to launch a plugin.
 
-    No part of it stands in the service's spec: a command line and the environment may hold secrets. Keys: `directory`
-    to work in; `arguments`; `environment`, its own variables; `inherited`, the names of the container's variables that
-    are kept; `path_first`, a folder put before PATH, or ""; `exitcodes` that are expected, which become 0; `checks`,
-    by name the arguments of each.
+    No part of it stands in the service's spec: a command line and the environment may hold secrets.
     """
-    return {
-        "directory": str(directory),
-        "arguments": list(arguments),
-        "environment": make_environment(manifest, directory),
-        "inherited": list(ORDINARY_VARIABLES),
-        "path_first": find_programs(str(directory)) or "",
-        "exitcodes": list(manifest.supervisor.exitcodes),
-        "checks": {name: list(check.exec) for name, check in manifest.checks.items() if check.exec},
-    }
+    return Launch(
+        directory=str(directory),
+        arguments=list(arguments),
+        environment=make_environment(manifest, directory),
+        inherited=list(ORDINARY_VARIABLES),
+        path_first=find_programs(str(directory)) or "",
+        exitcodes=list(manifest.supervisor.exitcodes),
+        checks={name: list(check.exec) for name, check in manifest.checks.items() if check.exec},
+    )
 
 
 def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[str, Any]:

@@ -62,8 +62,19 @@ def set_replicas(spec: Spec, replicas: int, queued: str = "") -> Spec:
         spec["Labels"].pop(name, None)
     if queued:
         spec["Labels"][labels.QUEUED] = queued
-    spec["Labels"][labels.WANTED_AT] = f"{time.time():.6f}"
+    return note_replicas(spec)
+
+
+def note_replicas(spec: Spec) -> Spec:
+    """Note how many replicas are wanted now, and since when."""
+    spec["Labels"][labels.WANTED_AT] = f"{time.time():.6f} {get_replicas(spec)}"
     return spec
+
+
+def read_noted_replicas(spec: Mapping[str, Any]) -> int | None:
+    """How many replicas the service has asked for last; None if that is not noted."""
+    text = spec["Labels"].get(labels.WANTED_AT, "").rpartition(" ")[2]
+    return int(text) if text.isdecimal() and len(text) <= 5 else None
 
 
 def force_update(spec: Spec) -> Spec:
