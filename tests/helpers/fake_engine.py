@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from plugvisor.engines.engine import Address, EngineInfo, Execution
+from plugvisor.engines.one_machine import OneMachine
 from plugvisor.errors import NotRunning, OperationInterrupted, StartFailed, SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
     from plugvisor.models.manifest import Manifest
 
 
-class FakeEngine:
+class FakeEngine(OneMachine):
     """Every change is done at once, unless the test holds it back (`hold`) or has it fail (`errors`)."""
 
     name = "fake"
-    kept_state = None
 
     def __init__(self, *, announces: bool = False) -> None:
         """Args: `announces`: whether `on_change` is called whenever the test or a method changes a process."""

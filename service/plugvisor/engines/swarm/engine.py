@@ -6,7 +6,7 @@ import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.engine import EngineInfo
+from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.swarm.carriers.carrier import Carrier
 from plugvisor.engines.swarm.docker.client import DockerClient
 from plugvisor.engines.swarm.logs.spool import Spool
@@ -15,7 +15,7 @@ from plugvisor.engines.swarm.services.boot import Boot
 from plugvisor.engines.swarm.services.by_hand import RequestsByHand
 from plugvisor.engines.swarm.services.changes import FOREIGN_SERVICE, Services
 from plugvisor.engines.swarm.services.deployment import Deployment
-from plugvisor.engines.swarm.services.options import EXEC_READY
+from plugvisor.engines.swarm.services.options import EXEC_READY, list_differences
 from plugvisor.engines.swarm.services.program import render_program
 from plugvisor.engines.swarm.services.published import Published
 from plugvisor.engines.swarm.services.state import SwarmState
@@ -23,7 +23,7 @@ from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
 from plugvisor.engines.swarm.watch.addresses import locate_tasks
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
-from plugvisor.errors import NotSupported, PlugvisorError
+from plugvisor.errors import NotRunning, PlugvisorError
 from plugvisor.layout import find_root
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import Literal
 
-    from plugvisor.engines.engine import Address, Execution, KeptState
+    from plugvisor.engines.engine import Address, KeptState
     from plugvisor.engines.swarm.services.program import SwarmProgram
     from plugvisor.models.cluster.node import Node
     from plugvisor.models.manifest import Manifest
@@ -60,6 +60,7 @@ class SwarmEngine:
     """See `plugvisor.engines.engine.Engine`, which says what each method does."""
 
     name = "swarm"
+    is_cluster = True
     lacks = LACKS
 
     def __init__(self, settings: Settings) -> None:
@@ -67,9 +68,11 @@ class SwarmEngine:
         self._client = DockerClient(settings.swarm)
         self.on_call = self._client.on_call
         self._table = SwarmTable(self._client)
+        self.on_nodes = self._table.on_nodes
         self._carrier = Carrier(self._client, settings)
         self._spool = Spool(self._client, self._table, settings.log_dir)
         self._workers = LocalWorkers(settings)
+        self.kept_state: KeptState | None = SwarmState(self._client)
         self._published = Published(self._table)
         self._services = Services(self._client)
         self._deployment = Deployment(self._services, self._table, self._carrier, self._published)
@@ -77,7 +80,6 @@ class SwarmEngine:
         self._waiting = WaitingStarts(self._services, self._table, self._deployment)
         self._boot = Boot(self._deployment, self._table)
         self._by_hand = RequestsByHand(self._services, self._table, self._deployment)
-        self.kept_state: KeptState | None = SwarmState(self._client)
 
     async def open(self) -> None:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
@@ -163,6 +165,10 @@ class SwarmEngine:
             raise ManifestError(FOREIGN_SERVICE)
         return render_program(manifest, directory, self._settings)
 
+    def list_ignored(self, manifest: Manifest) -> Sequence[str]:
+        """What of a manifest has no effect on a swarm."""
+        return list_differences(manifest)
+
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each service's plugin came from."""
         return {
@@ -244,9 +250,12 @@ class SwarmEngine:
         """Delete a plugin's service, and what only that has needed."""
         await self._actions.remove(plugin_id)
 
-    async def execute(self, _plugin_id: str, _launches: int, _check: str, _timeout_seconds: float) -> Execution:
-        """Nodes make `exec` checks themselves."""
-        raise NotSupported("the service cannot run a command on another node; the swarm makes `exec` checks itself")
+    async def execute(self, plugin_id: str, launches: int, _check: str, _timeout_seconds: float) -> Execution:
+        """Nodes make `exec` checks themselves: a task runs once it has passed, and is ended when it fails."""
+        process = self._table.get(plugin_id)
+        if not process.is_alive or process.launches != launches:
+            raise NotRunning("that launch is over")
+        return Execution(code=0)
 
     async def open_worker(self, timeout_seconds: float) -> socket:
         """Start a worker of the install folder."""
