@@ -86,8 +86,9 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
         sampler = Sampler(partial(find_pids, manager, engine))
         traffic = Traffic()
         engine.on_call.append(traffic.count_call)
-        manager.on_change.append(lambda: sampler.keep(manager.catalog))
-        manager.on_change.append(lambda: manager.monitor.keep(manager.catalog))
+        manager.on_change.extend(
+            (lambda: sampler.keep(manager.catalog), lambda: manager.monitor.keep(manager.catalog)),
+        )
         sampler.keep(manager.catalog)
         limit_watch = LimitWatch(engine)
         limit_watch.open()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.cli.startup.stored_intents import read_stored_intents
 from plugvisor.cli.supervised import require_supervisord
-from plugvisor.engines.choice import make_engine
+from plugvisor.engines.choice import list_ignored, make_engine
 from plugvisor.engines.launching import find_missing_commands
 from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs, write_starts
 from plugvisor.engines.supervisord.program import render_program
@@ -35,7 +35,7 @@ def run_render(_arguments: argparse.Namespace) -> int:
     require_supervisord(settings, "write program files", "POST /plugins/refresh takes over what has changed")
     prepare_folders(settings)
     catalog = render_programs(settings, keep_broken=True)
-    status = _print_verdicts(catalog, find_warnings(catalog))
+    status = _print_verdicts(catalog, find_warnings(catalog), settings)
     starts_warning = write_starts(settings, read_stored_intents(settings))
     warnings = [*list_foreign_files(settings), *find_unknown_variables(os.environ), starts_warning]
     for sentence in filter(None, warnings):
@@ -63,10 +63,10 @@ def run_check(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"cannot read the folder {str(error.filename)!r}: {error.strerror}") from error
     for sentence in find_unknown_variables(os.environ):
         print(f"warning: {sentence}", file=sys.stderr)
-    return _print_verdicts(catalog, found)
+    return _print_verdicts(catalog, found, settings)
 
 
-def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]]) -> int:
+def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]], settings: Settings) -> int:
     """Print whether each plugin is valid; returns the exit status.
 
     Args:
@@ -81,7 +81,7 @@ def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]]) -> int
             print(f"{where}: cannot be used: {plugin.problem}")
         else:
             print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
-        own = plugin.manifest.warnings if plugin.manifest else ()
+        own = (*plugin.manifest.warnings, *list_ignored(settings, plugin.manifest)) if plugin.manifest else ()
         for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
             print(f"{where}: warning: {warning}")
     print(f"{count} plugin{'' if count == 1 else 's'}, {invalid} invalid")

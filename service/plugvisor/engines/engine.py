@@ -83,6 +83,8 @@ class Engine(Protocol):
     name: str
     lacks: Mapping[str, str]
     """Those of `CAPABILITIES` that it has not, and why, in words for a person."""
+    is_cluster: bool
+    """Whether there are nodes beyond this machine, which come and go."""
     kept_state: KeptState | None
     """None if the service is never started on another machine."""
 
@@ -122,6 +124,10 @@ class Engine(Protocol):
     def list_nodes(self) -> Sequence[Node]:
         """The machines that plugins run on, by their names, as they were last seen."""
 
+    @property
+    def on_nodes(self) -> list[Callable[[], object]]:
+        """Called when `list_nodes` would return something else; never if `is_cluster` is false."""
+
     def locate(self, plugin_id: str, host: str) -> Sequence[Address]:
         """Where to reach what a plugin's own machine calls `host`: an address for each of its processes.
 
@@ -150,6 +156,9 @@ class Engine(Protocol):
 
         In a version's folder whose environment has not been made yet, nothing is an error that this may change.
         """
+
+    def list_ignored(self, manifest: Manifest) -> Sequence[str]:
+        """What of a manifest has no effect here, in sentences; does not block."""
 
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each published plugin came from; None if that is not known."""

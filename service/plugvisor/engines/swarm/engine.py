@@ -6,7 +6,7 @@ import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.engine import EngineInfo
+from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.swarm.carriers.carrier import Carrier
 from plugvisor.engines.swarm.docker.client import DockerClient
 from plugvisor.engines.swarm.logs.spool import Spool
@@ -15,7 +15,7 @@ from plugvisor.engines.swarm.services.boot import Boot
 from plugvisor.engines.swarm.services.by_hand import RequestsByHand
 from plugvisor.engines.swarm.services.changes import FOREIGN_SERVICE, Services
 from plugvisor.engines.swarm.services.deployment import Deployment
-from plugvisor.engines.swarm.services.options import EXEC_READY
+from plugvisor.engines.swarm.services.options import EXEC_READY, list_differences
 from plugvisor.engines.swarm.services.program import render_program
 from plugvisor.engines.swarm.services.published import Published
 from plugvisor.engines.swarm.services.state import SwarmState
@@ -23,7 +23,7 @@ from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
 from plugvisor.engines.swarm.watch.addresses import locate_tasks
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
-from plugvisor.errors import NotSupported, PlugvisorError
+from plugvisor.errors import NotRunning, PlugvisorError
 from plugvisor.layout import find_root
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import Literal
 
-    from plugvisor.engines.engine import Address, Execution, KeptState
+    from plugvisor.engines.engine import Address, KeptState
     from plugvisor.engines.swarm.services.program import SwarmProgram
     from plugvisor.models.cluster.node import Node
     from plugvisor.models.manifest import Manifest
@@ -60,6 +60,7 @@ class SwarmEngine:
     """See `plugvisor.engines.engine.Engine`, which says what each method does."""
 
     name = "swarm"
+    is_cluster = True
     lacks = LACKS
 
     def __init__(self, settings: Settings) -> None:
@@ -67,6 +68,7 @@ class SwarmEngine:
         self._client = DockerClient(settings.swarm)
         self.on_call = self._client.on_call
         self._table = SwarmTable(self._client)
+        self.on_nodes = self._table.on_nodes
         self._carrier = Carrier(self._client, settings)
         self._spool = Spool(self._client, self._table, settings.log_dir)
         self._workers = LocalWorkers(settings)
@@ -163,6 +165,10 @@ class SwarmEngine:
             raise ManifestError(FOREIGN_SERVICE)
         return render_program(manifest, directory, self._settings)
 
+    def list_ignored(self, manifest: Manifest) -> Sequence[str]:
+        """What of a manifest has no effect on a swarm."""
+        return list_differences(manifest)
+
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each service's plugin came from."""
         return {
@@ -206,8 +212,8 @@ class SwarmEngine:
         return await self._actions.start(plugin_id)
 
     async def begin_stop(self, plugin_id: str) -> None:
-        """Begin to stop a plugin, after what it has printed was brought here: its tasks are deleted with their logs."""
-        await self._spool.bring(plugin_id)
+        """Begin to stop a plugin; what it has printed, and prints until its end, is brought here."""
+        await self._spool.bring_last(plugin_id)
         await self._actions.begin_stop(plugin_id)
 
     async def wait_stopped(self, plugin_id: str) -> Process:
@@ -230,10 +236,13 @@ class SwarmEngine:
         self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
     ) -> None:
         """Begin to end a process that does not work."""
+        await self._spool.bring_last(plugin_id)
         await self._actions.end(plugin_id, launches, reason, restart)
 
     async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
         """Have the starts of published plugins wait."""
+        if restart:
+            await self._spool.bring_last(restart)
         await self._waiting.queue(plugin_ids, restart)
 
     async def fail(self, plugin_id: str, reason: str) -> None:
@@ -244,9 +253,12 @@ class SwarmEngine:
         """Delete a plugin's service, and what only that has needed."""
         await self._actions.remove(plugin_id)
 
-    async def execute(self, _plugin_id: str, _launches: int, _check: str, _timeout_seconds: float) -> Execution:
-        """Nodes make `exec` checks themselves."""
-        raise NotSupported("the service cannot run a command on another node; the swarm makes `exec` checks itself")
+    async def execute(self, plugin_id: str, launches: int, _check: str, _timeout_seconds: float) -> Execution:
+        """Nodes make `exec` checks themselves: a task runs once it has passed, and is ended when it fails."""
+        process = self._table.get(plugin_id)
+        if not process.is_alive or process.launches != launches:
+            raise NotRunning("that launch is over")
+        return Execution(code=0)
 
     async def open_worker(self, timeout_seconds: float) -> socket:
         """Start a worker of the install folder."""

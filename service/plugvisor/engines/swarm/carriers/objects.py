@@ -52,7 +52,7 @@ class SwarmObjects:
         Raises:
             StartFailed: one of them belongs to somebody else.
         """
-        listed = await self._client.call("GET", f"/{kind}", query={"filters": {"names": list(names)}}) or []
+        listed = await self._client.call("GET", f"/{kind}", query={"filters": {"name": list(names)}}) or []
         by_name = {item["Spec"]["Name"].lower(): item for item in listed}
         found = [by_name[name.lower()] for name in names if name.lower() in by_name]
         for item in found:

@@ -65,7 +65,8 @@ class Deployment:
             if await self._services.read(plugin_id) is not None or (found := await self.carry(plugin_id)) is None:
                 return False
             replicas = found[0].replicas if is_started else 0
-            return await self._services.create(plugin_id, set_replicas(apply_program(None, *found), replicas, queued))
+            spec = set_replicas(apply_program(None, *found), replicas, queued)
+            return await self._services.create(plugin_id, spec, found[1].headers)
 
     async def put(self, plugin_id: str, finish: Finish) -> None:
         """Change a plugin's service to that of the published program, or create it.
@@ -82,12 +83,13 @@ class Deployment:
             def change(spec: Spec) -> Spec | None:
                 return finish(spec if found is None else apply_program(spec, *found))
 
-            if await self._services.change(plugin_id, change) is None:
+            headers = None if found is None else found[1].headers
+            if await self._services.change(plugin_id, change, headers) is None:
                 if found is None:
                     raise StartFailed("its service is gone; refresh, and start it again")
                 created = finish(apply_program(None, *found))
-                if created is not None and not await self._services.create(plugin_id, created):
-                    await self._services.change(plugin_id, change)
+                if created is not None and not await self._services.create(plugin_id, created, headers):
+                    await self._services.change(plugin_id, change, headers)
         await self._table.poll()
         self.begin(self._clean(plugin_id))
 

@@ -22,6 +22,8 @@ class SwarmTable:
         self._client = client
         self.version = 0
         self.on_change: list[Callable[[str | None], object]] = []
+        self.on_nodes: list[Callable[[], object]] = []
+        """Called after a poll by which `list_nodes` returns something else."""
         self.problem = "no manager of the swarm has answered yet"
         """Why there is nothing to read, as `SupervisorUnavailable` says it."""
 
