@@ -29,6 +29,7 @@ from benchmarks.groups.reads import measure_reads
 from benchmarks.groups.remembering import measure_remembering
 from benchmarks.groups.resync import measure_resync
 from benchmarks.groups.store import measure_store
+from benchmarks.groups.swarm import measure_swarm
 from benchmarks.groups.updates import measure_updates
 from benchmarks.groups.uploads import measure_uploads
 from benchmarks.machine import describe_machine
@@ -69,6 +70,7 @@ GROUPS: Mapping[str, Group] = {
     "updates": Group(measure_updates, (10,)),
     "uploads": Group(measure_uploads, (100,)),
     "environments": Group(measure_environments, (10,)),
+    "swarm": Group(measure_swarm, (100,)),
 }
 
 RESULTS_DIR = Path(__file__).parent

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import zlib
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor import VERSION
 
+from tests.container.engine import ROOT, build, locked, remove_image, run_docker, unique_tag
 from tests.helpers.plugin_code import OBEDIENT
+from tests.helpers.requirements import DOCKER, SWARM, skip_or_fail
 from tests.helpers.stack import PlugvisorStack, run_stack
+from tests.helpers.swarm.lab import SwarmLab, explain_absence
+from tests.helpers.swarm.pool import LabPool
+from tests.helpers.swarm.stack import SwarmStack, run_swarm_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -43,3 +52,84 @@ def add(shared: PlugvisorStack, request: pytest.FixtureRequest) -> Callable[...,
         return plugin_id
 
     return add_plugin
+
+
+# -- Docker
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> None:
+    """A Docker Engine of this machine's."""
+    if shutil.which("docker") is None:
+        skip_or_fail("there is no docker command", DOCKER)
+    status, output = run_docker("version")
+    if status != 0:
+        skip_or_fail(f"no Docker Engine responds: {output}", DOCKER)
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this test run share, and no other run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def image(docker_engine: None, run_folder: Path) -> Iterator[str]:
+    """The image, built from this tree by the first process that needs it, and removed by the last."""
+    lock, tag_file, users = run_folder / "image.lock", run_folder / "image.tag", run_folder / "image.users"
+    users.mkdir(exist_ok=True)
+    own = users / str(os.getpid())
+    with locked(lock):
+        if not tag_file.exists():
+            tag = unique_tag()
+            build(tag, ROOT, "--build-arg", f"VERSION={VERSION}")
+            tag_file.write_text(tag)
+        tag = tag_file.read_text()
+        own.touch()
+    yield tag
+    with locked(lock):
+        own.unlink()
+        if not any(users.iterdir()):
+            tag_file.unlink()
+            remove_image(tag)
+
+
+# -- a swarm
+
+
+@pytest.fixture(scope="session")
+def swarm_possible() -> None:
+    """A machine that a swarm can be made on."""
+    if problem := explain_absence():
+        skip_or_fail(problem, SWARM)
+
+
+@pytest.fixture(scope="session")
+def lab_pool(swarm_possible: None, image: str, run_folder: Path) -> Iterator[LabPool]:
+    """The labs of this test run, whose nodes have the image."""
+    pool = LabPool(run_folder, image)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def swarm_lab(lab_pool: LabPool) -> Iterator[SwarmLab]:
+    """A swarm of three managers for this file alone; its tests may break it, and must mend what the next one needs."""
+    with lab_pool.lease() as lab:
+        yield lab
+
+
+@pytest.fixture
+def swarm_stack(swarm_lab: SwarmLab, image: str) -> Iterator[SwarmStack]:
+    """A Plugvisor of this test's own, not up yet, whose plugins run in the swarm."""
+    with run_swarm_stack(swarm_lab, image) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def swarm_shared(swarm_lab: SwarmLab, image: str) -> Iterator[SwarmStack]:
+    """One Plugvisor for a whole file, up, whose plugins run in the swarm."""
+    with run_swarm_stack(swarm_lab, image) as stack:
+        stack.up()
+        yield stack

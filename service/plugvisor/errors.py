@@ -46,8 +46,7 @@ PlugvisorError
 └── SupervisorUnavailable   unreachable, shutting down or frozen
     └── SupervisorConfused  its answer has an unknown form
 
-`str(error)` is a sentence for a person: what could not be done, why, and what to do about it. It is sent to
-clients, so it contains no path of this machine and no value of an environment variable.
+`str(error)` is a sentence for a client: it contains no path of this machine and no value of an environment variable.
 """
 
 from __future__ import annotations
@@ -149,9 +148,8 @@ class PluginNotFound(PlugvisorError):
     """There is no plugin with this id."""
 
     def __init__(self, plugin_id: str) -> None:
-        super().__init__(
-            f"there is no plugin {plugin_id!r}; GET /plugins lists them, POST /plugins/refresh finds new ones"
-        )
+        words = f"there is no plugin {plugin_id!r}; GET /plugins lists them, POST /plugins/refresh finds new ones"
+        super().__init__(words)
         self.plugin_id = plugin_id
 
 
@@ -172,7 +170,7 @@ class AlreadyRunning(PlugvisorError):
 
 
 class NotRunning(PlugvisorError):
-    """No process of the plugin is running, and supervisord will not start one."""
+    """No process of the plugin is running, and the engine will not start one."""
 
 
 class DependencyFailed(PlugvisorError):
@@ -293,10 +291,10 @@ class StoreUnavailable(PlugvisorError):
 
 
 class SupervisorUnavailable(PlugvisorError):
-    """supervisord cannot be reached, is shutting down, or does not answer in time."""
+    """What runs the plugins cannot be reached, is shutting down, or does not answer in time."""
 
     retry_after_seconds = 2
 
 
 class SupervisorConfused(SupervisorUnavailable):
-    """supervisord's answer has an unknown form: it is another server, or this is a defect."""
+    """The engine's answer has an unknown form: it is another server, or this is a defect."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from plugvisor.api import event_hub, event_log
-from plugvisor.api.event_hub import Client, EventHub
+from plugvisor.api.event_hub import EventHub
 from plugvisor.api.resources.events import EventStream
 from plugvisor.api.views import Views
 from plugvisor.errors import OperationNotFound, SupervisorUnavailable, TooManyStreams
@@ -20,13 +20,16 @@ from plugvisor.models.installation.operation import OperationSummary
 from plugvisor.models.process import Process, ProcessState
 from plugvisor.plugins.catalog import Plugin
 
+from tests.helpers.fake_cluster import make_node
 from tests.helpers.scenarios import wait_until
 from tests.helpers.stores import make_intents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
+    from plugvisor.api.event_client import Client
     from plugvisor.manager.facts import Facts
+    from plugvisor.models.cluster.node import Node
     from starlette.types import Message
 
 
@@ -59,6 +62,18 @@ class FakeEngine:
         self.version = 0
         self.is_live = True
         self.on_change: list[Callable[[str | None], object]] = []
+        self.is_cluster = False
+        self.nodes: list[Node] = []
+        self.on_nodes: list[Callable[[], object]] = []
+
+    def list_nodes(self) -> list[Node]:
+        self.read()
+        return self.nodes
+
+    def change_nodes(self, *nodes: Node) -> None:
+        self.nodes = list(nodes)
+        for callback in self.on_nodes:
+            callback()
 
     def read(self) -> Mapping[str, Process]:
         if not self.is_live:
@@ -190,7 +205,7 @@ def test_an_intent_is_one_event_together_with_its_process(monkeypatch: pytest.Mo
 
     async def scenario(hub: EventHub, engine: FakeEngine, manager: FakeManager) -> None:
         page, intents = Page(hub), manager.intents
-        intents._is_loaded = True  # before, an intent is kept only once the process has changed
+        intents.is_loaded = True  # before, an intent is kept only once the process has changed
         await page.read()
         async with intents.attempt("a", "running", "ops"):
             engine.change("a", 1)
@@ -378,6 +393,31 @@ def test_everyone_is_told_once_that_supervisord_is_away() -> None:
             engine.resynchronise()
             for page in pages:
                 assert (await page.read(2)).kind == "snapshot"
+
+    on_hub(scenario)
+
+
+def test_nodes_follow_a_snapshot_and_every_change_of_them() -> None:
+    async def scenario(hub: EventHub, engine: FakeEngine, _: FakeManager) -> None:
+        engine.is_cluster = True
+        engine.nodes = [make_node("node1"), make_node("node2")]
+        everything, of_a = Page(hub), Page(hub, "a")
+        assert [(await everything.read()).kind for _ in range(2)] == ["snapshot", "nodes"]
+        assert (await of_a.read()).kind == "snapshot"
+        engine.change_nodes(make_node("node1"), make_node("node2", state="down", detail="it is lost"))
+        told = await everything.read()
+        assert [(node["name"], node["state"]) for node in told.data["nodes"]] == [("node1", "ready"), ("node2", "down")]
+        engine.change("a", 1)
+        assert (await of_a.read()).kind == "status", "the nodes are for streams of all plugins"
+        assert (await everything.read()).kind == "status"
+
+        back = Page(hub, last_event_id=told.id)
+        assert (await back.read()).kind == "status"
+        engine.resynchronise(is_live=False)
+        engine.change_nodes()
+        assert (await everything.read()).kind == "unavailable"
+        engine.resynchronise()
+        assert [(await everything.read()).kind for _ in range(2)] == ["snapshot", "nodes"]
 
     on_hub(scenario)
 

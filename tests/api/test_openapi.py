@@ -230,7 +230,10 @@ def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
     seen = {
         check_answer(response)
         for response in [
-            *(plugvisor.http.get(path) for path in ("/plugins", "/plugin/status", "/health", "/available", "/docs")),
+            *(
+                plugvisor.http.get(path)
+                for path in ("/plugins", "/plugin/status", "/nodes", "/health", "/available", "/docs")
+            ),
             plugvisor.http.get("/plugin/status?plugin_id=told"),
             plugvisor.http.get("/openapi.json"),
             plugvisor.post("/plugin/off/start"),

@@ -11,12 +11,18 @@ from tests.chaos.cast.cast import OPTIONAL, choose_cast
 from tests.chaos.operations import make_round
 from tests.chaos.run import shrink
 from tests.chaos.side_by_side import run_side_by_side
+from tests.chaos.swarm.cast import FAULTS
+from tests.chaos.swarm.command import run_swarm
 
 
 def main() -> int:
     """Play rounds on several Plugvisors side by side; exit status 1 if a promise was broken."""
     parser = argparse.ArgumentParser(prog="chaos", description="Random operations and faults on real Plugvisors.")
+    parser.add_argument("--engine", choices=("supervisord", "swarm"), default="supervisord")
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--operations", type=int, default=0, help="swarm: do at least so many")
+    parser.add_argument("--fault", action="append", choices=FAULTS, default=[], help="swarm: only these; several times")
+    parser.add_argument("--image", default="", help="swarm: what plugins run in; default: one is built")
     parser.add_argument("--seed", type=int, default=None, help="default: another one each time; it is printed")
     parser.add_argument("--stacks", type=int, default=4, help="how many Plugvisors; each has the next seed")
     parser.add_argument("--users", type=_read_users, default=(), metavar="SERVICE,PLUGINS", help="as root: two users")
@@ -25,6 +31,8 @@ def main() -> int:
     parser.add_argument("--shrink", action="store_true", help="if a round fails, look for fewer operations that fail")
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1_000_000)
+    if arguments.engine == "swarm":
+        return run_swarm(seed, arguments)
     _print(f"seed {seed}, {arguments.stacks} Plugvisors")
     seeds = range(seed, seed + arguments.stacks)
     results = run_side_by_side(seeds, arguments.first_round, arguments.seconds, arguments.without, arguments.users)

@@ -1,78 +1,25 @@
-"""The image, built once for a test run, and containers of it."""
+"""Containers of the image."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from plugvisor import VERSION
 
 from tests.container.compose import Project
-from tests.container.engine import (
-    HARDENED,
-    ROOT,
-    Container,
-    build,
-    docker,
-    locked,
-    remove_image,
-    run_docker,
-    unique_name,
-    unique_tag,
-)
+from tests.container.engine import HARDENED, Container, docker, locked, run_docker, unique_name
+from tests.helpers.requirements import DOCKER, skip_or_fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-REQUIRED = "PLUGVISOR_TESTS_REQUIRE_DOCKER"
-"""A variable that is set where Docker must be there: its absence then fails the tests instead of skipping them."""
-
-
-def skip_or_fail(problem: str) -> None:
-    """Skip the test, or fail it where Docker is required."""
-    (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(problem)
-
 
 @pytest.fixture(scope="session", autouse=True)
-def engine() -> None:
-    """A Docker Engine."""
-    if shutil.which("docker") is None:
-        skip_or_fail("there is no docker command")
-    status, output = run_docker("version")
-    if status != 0:
-        skip_or_fail(f"no Docker Engine responds: {output}")
-
-
-@pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of this test run share, and no other run."""
-    base = tmp_path_factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-
-@pytest.fixture(scope="session")
-def image(engine: None, run_folder: Path) -> Iterator[str]:
-    """The image, built from this tree by the first process that needs it, and removed by the last."""
-    lock, tag_file, users = run_folder / "image.lock", run_folder / "image.tag", run_folder / "image.users"
-    users.mkdir(exist_ok=True)
-    own = users / str(os.getpid())
-    with locked(lock):
-        if not tag_file.exists():
-            tag = unique_tag()
-            build(tag, ROOT, "--build-arg", f"VERSION={VERSION}")
-            tag_file.write_text(tag)
-        tag = tag_file.read_text()
-        own.touch()
-    yield tag
-    with locked(lock):
-        own.unlink()
-        if not any(users.iterdir()):
-            tag_file.unlink()
-            remove_image(tag)
+def engine(docker_engine: None) -> None:
+    """Every test here needs a Docker Engine."""
 
 
 @pytest.fixture
@@ -134,7 +81,7 @@ def volume() -> Iterator[Callable[[], str]]:
 def compose(image: str, run_folder: Path) -> Iterator[Callable[..., Project]]:
     """Makes projects, in one test at a time: the kernel counts nproc for a user, across containers."""
     if shutil.which("docker-compose") is None and "compose" not in docker("--help"):
-        skip_or_fail("there is no docker compose")
+        skip_or_fail("there is no docker compose", DOCKER)
     projects: list[Project] = []
 
     def make(**environ: str) -> Project:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from plugvisor.api import parameters
 from plugvisor.api.parameters import decode_body, decode_query
+from plugvisor.engines import launching
 from plugvisor.engines.supervisord import program
 from plugvisor.engines.supervisord.extension.intents.boot_starts import parse_starts
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
@@ -59,7 +60,7 @@ def fuzz_manifest(data: bytes) -> None:
     given = {key: value for key, value in msgspec.to_builtins(parsed).items() if value not in ("", ())}
     assert msgspec.convert(given, Manifest) == parsed
     settings = make_settings()
-    argv = program.build_argv(parsed, Path("/folder"), settings.runner)
+    argv = launching.build_argv(parsed, Path("/folder"), settings.runner)
     launch = parse_launch(program.render_launch(parsed, Path("/folder"), argv, settings))
     assert (tuple(launch.arguments), launch.environment) == (argv, dict(parsed.environment))
     program.check_section(program.render_section(program._LONGEST_ID, parsed, settings), settings)

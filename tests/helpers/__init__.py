@@ -18,9 +18,11 @@ printer_plugin   `PRINTER`, a plugin that prints what a test has it print
 processes        processes as the system sees them: which are alive, which belong to a folder, what they have used
 raw_archives     zips and tars byte for byte, with lies in them
 raw_http         requests byte for byte, and their responses
+requirements     `skip_or_fail`, where a test needs what only some machines have
 scenarios        `run_scenario`, which runs a coroutine to its end; `wait_until` inside of it
 stack            `PlugvisorStack`: `plugvisor up` in a folder of its own, with real plugins and sockets; `run_stack`
 supervisorctl    `run_supervisorctl`, in the test's own process
 supervisord      `Supervisord`: supervisord with the extension and without the service; a reader of its state stream
+swarm            `SwarmLab`, a swarm of several nodes on this machine; `SwarmStack`, a Plugvisor over it
 waiting          `wait_for` a condition, with a deadline
 """

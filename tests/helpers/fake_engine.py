@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from plugvisor.engines.engine import EngineInfo, Execution
+from plugvisor.engines.engine import Address, EngineInfo, Execution
+from plugvisor.engines.one_machine import OneMachine
 from plugvisor.errors import NotRunning, OperationInterrupted, StartFailed, SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from plugvisor.models.manifest import Manifest
 
 
-class FakeEngine:
+class FakeEngine(OneMachine):
     """Every change is done at once, unless the test holds it back (`hold`) or has it fail (`errors`)."""
 
     name = "fake"
@@ -42,6 +43,8 @@ class FakeEngine:
         """What a method raises."""
         self.executions: dict[str, Execution] = {}
         """How the commands of checks end; all others with 0."""
+        self.addresses: dict[tuple[str, str], Sequence[Address]] = {}
+        """Where a plugin's processes are reached, by the plugin's id and the host that its check names."""
         self.is_live = True
         self.version = 0
         self.on_change: list[Callable[[str | None], object]] = []
@@ -103,6 +106,12 @@ class FakeEngine:
     def get(self, plugin_id: str) -> Process:
         """One process."""
         return self.read().get(plugin_id, NEVER_ADDED)
+
+    def locate(self, plugin_id: str, host: str) -> Sequence[Address]:
+        """Where the test says, or the host itself."""
+        if error := self.errors.get("locate"):
+            raise type(error)(*error.args)
+        return self.addresses.get((plugin_id, host), [Address(host)])
 
     def open_log(self, plugin_id: str) -> LogFiles:
         """No plugin of this engine prints anything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from plugvisor.engines.supervisord.program import ORDINARY_VARIABLES
+from plugvisor.engines.launching import ORDINARY_VARIABLES
 
 CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 SPECIAL = st.sampled_from(";#%'\"\\$`!~*?[]{}()<>|&=-:,.@/a")

@@ -33,6 +33,8 @@ QUICK = "auto_start = false\nsupervisor.startsecs = 0"
 class PlugvisorStack:
     """One Plugvisor. Write plugins, `up()`, then talk to it."""
 
+    engine = "supervisord"
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.plugins_dir = root / "plugins"
@@ -138,6 +140,12 @@ class PlugvisorStack:
         """The service's process id; 0 if it does not run."""
         pid: int = self.rpc("getProcessInfo", "plugvisor")["pid"]
         return pid
+
+    def restart_service(self) -> None:
+        """Kill the service alone; return when another one answers."""
+        before = self.service_pid
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: self.service_pid not in (0, before) and self.is_ready(), "another service")
 
     # -- talking to it
 

@@ -67,6 +67,7 @@ def test_server_info(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     assert running in told["running_plugins"]
     assert stopped not in told["running_plugins"]
     assert told["running_plugins_count"] == len(told["running_plugins"])
+    assert told["engine"] == {"name": "supervisord", "version": "4.3.0", "state": "RUNNING", "lacks": {}}
     assert told["supervisor"] == {
         "version": "4.3.0",
         "pid": shared.supervisord_pid,

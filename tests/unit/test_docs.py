@@ -11,7 +11,7 @@ from plugvisor.api.endpoint import Route as RouteRow
 from plugvisor.api.problems import PROBLEMS, respond_to_error
 from plugvisor.api.routes import READS, ROUTES, make_routes
 from plugvisor.cli.main import VERBS
-from plugvisor.models.lifecycle import Check, Limits, PythonRequirement, Requirement, Restart
+from plugvisor.models.lifecycle import Check, Limits, Placement, PythonRequirement, Requirement, Restart
 from plugvisor.models.manifest import TABLES, SupervisorOptions
 from plugvisor.plugins.manifest import parse_manifest
 from plugvisor.settings import VARIABLES
@@ -120,6 +120,7 @@ STRUCTS = {
     "plugin_runtime.restart": Restart,
     "plugin_runtime.limits": Limits,
     "plugin_runtime.python": PythonRequirement,
+    "plugin_runtime.placement": Placement,
 }
 
 

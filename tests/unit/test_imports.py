@@ -31,6 +31,7 @@ LAYERS = [
 """From top to bottom. A part may import itself and what is below it; parts of one layer do not know each other."""
 STANDALONE = {
     "plugvisor.engines.supervisord.extension": {"supervisor"},  # runs inside supervisord
+    "plugvisor.engines.swarm.inside": set(),  # runs inside a task
     "plugvisor.runner": set(),  # runs inside a plugin's process
     "plugvisor.installer": set(),  # runs as the plugins' user
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import UNSET
 from plugvisor.api.operation_notes import MOST_LISTED, find_request_id, find_verb, note_operation
-from plugvisor.manager.identities.identities import make_token
+from plugvisor.manager.identities.token import make_token
 from plugvisor.models.outcome import RefreshResult
 from plugvisor.models.stored.identity import Identity
 from starlette.requests import Request

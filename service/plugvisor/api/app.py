@@ -36,6 +36,7 @@ from plugvisor.manager.installation.configurations import Configurations
 from plugvisor.manager.installation.installations import Installations
 from plugvisor.manager.intents.intents import Intents
 from plugvisor.manager.journal.journal import Journal
+from plugvisor.manager.kept_state.keeper import StateKeeper
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
 from plugvisor.manager.webhooks.webhooks import Webhooks
@@ -56,7 +57,9 @@ if TYPE_CHECKING:
     from plugvisor.webhook_secret import WebhookSecret
 
 
-def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: WebhookSecret | None = None) -> ASGIApp:
+def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
+    settings: Settings, admin_code: AdminCode, webhook_secret: WebhookSecret | None = None
+) -> ASGIApp:
     """The ASGI application; its engine connects when its lifespan begins."""
 
     @asynccontextmanager
@@ -71,6 +74,8 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         code_file = CodeFile(admin_code.path, identities, journal.recorder)
         code_file.open()
         engine = make_engine(settings)
+        keeper = StateKeeper(engine.kept_state, store, identities, intents)
+        await keeper.open()
         manager = Manager(settings.plugins_dir, engine, intents, settings.install_dir)
         await engine.open()
         await manager.load()
@@ -81,8 +86,9 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         sampler = Sampler(partial(find_pids, manager, engine))
         traffic = Traffic()
         engine.on_call.append(traffic.count_call)
-        manager.on_change.append(lambda: sampler.keep(manager.catalog))
-        manager.on_change.append(lambda: manager.monitor.keep(manager.catalog))
+        manager.on_change.extend(
+            (lambda: sampler.keep(manager.catalog), lambda: manager.monitor.keep(manager.catalog)),
+        )
         sampler.keep(manager.catalog)
         limit_watch = LimitWatch(engine)
         limit_watch.open()
@@ -109,7 +115,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
             views=views,
             events=events,
             long_requests=long_requests,
-            logs=LogReader(manager, settings.log_dir),
+            logs=LogReader(manager, engine, settings.log_dir),
             log_streams=log_streams,
             sampler=sampler,
             traffic=traffic,
@@ -126,6 +132,7 @@ def create_app(settings: Settings, admin_code: AdminCode, webhook_secret: Webhoo
         await sampler.close()
         await manager.close()
         await journal.close()
+        await keeper.close()
         await engine.close()
         identities.close()
         await store.close()

@@ -3,8 +3,9 @@
     event: snapshot      {"plugins": [as in GET /plugins, with pid and uptime], "time"}
     event: status        {"plugin_id", "status", "state", …, "time"}: one plugin, its health or what it waits for
     event: plugins       as a snapshot: plugins were added, changed or removed
+    event: nodes         as GET /nodes: after a snapshot and on a change, if there are nodes beyond this machine
     event: operation     {"id", "verb", "state", "phase", "percent", …}: an operation of installation has got on
-    event: unavailable   {"detail", "time"}: supervisord cannot be reached; a snapshot follows when it can
+    event: unavailable   {"detail", "time"}: the engine cannot be reached; a snapshot follows when it can
 
 Every event is rendered once and kept in one log. A client is a position in that log; one whose position is no
 longer in it gets a snapshot instead.
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from plugvisor.api.event_client import Client
 from plugvisor.api.event_log import Event, EventLog
 from plugvisor.api.http.stream_limit import StreamLimit
 from plugvisor.errors import OperationNotFound, PluginNotFound, SupervisorUnavailable
@@ -31,7 +33,6 @@ from plugvisor.timestamps import format_time
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from plugvisor.api.http.stream_limit import Place
     from plugvisor.api.views import Views
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.installation.registry import Registry
@@ -52,26 +53,6 @@ CATALOG_SECONDS = 0.02
 """Changes of the catalog within this time become one event."""
 INTENT_SECONDS = 0.1
 """How long an event about an intent waits for one about its process, which then says both."""
-
-
-class Client:
-    """One open stream."""
-
-    def __init__(self, plugin_id: str | None, position: int, place: Place) -> None:
-        self.plugin_id = plugin_id
-        self.place = place
-        self.position = position
-        """The number of the last event that it has got."""
-        self.rest = memoryview(b"")
-        """The rest of the events that it has taken, still to be sent."""
-        self.is_in_line = False
-        self.is_gone = False
-        self.turn = asyncio.Event()
-
-    def leave(self) -> None:
-        """End the stream."""
-        self.is_gone = True
-        self.turn.set()
 
 
 class EventHub:
@@ -96,6 +77,7 @@ class EventHub:
         manager.on_facts.append(self._on_process)
         manager.intents.on_change.append(self._on_intent)
         manager.on_change.append(self._on_catalog)
+        engine.on_nodes.append(self._on_nodes)
 
     def open(self, plugin_id: str | None, last_event_id: str | None, address: str | None = None) -> Client:
         """A new client, for `follow`; the caller gives its place back.
@@ -226,6 +208,8 @@ class EventHub:
             if number == self._log.number and now - rendered_at < SHARED_SECONDS:
                 return text
         text = self._render("snapshot", self._views.make_snapshot())
+        if self._engine.is_cluster:
+            text += self._render("nodes", self._views.show_nodes())
         self._snapshot = (self._log.number, now, text)
         return text
 
@@ -255,6 +239,10 @@ class EventHub:
             is_current = self._manager.intents.all.get(name) is intent  # or the next change says it
             if is_current and self._told_intents.get(name) is not intent:
                 self._on_process(name)
+
+    def _on_nodes(self) -> None:
+        with suppress(SupervisorUnavailable):  # a snapshot follows
+            self._send("nodes", self._views.show_nodes(), "")
 
     def _on_catalog(self) -> None:
         if self._catalog_timer is None:

@@ -172,16 +172,17 @@ def _describe_problem(
 
 
 _DESCRIPTION = """\
-Manages plugins, each of which is a supervisord program. What is not public needs a bearer token: that of an
-identity with the role that is named, or with a later one of viewer, operator and admin; or the admin code.
+Manages plugins, each of which is a supervisord program or a service of a swarm. What is not public needs a bearer
+token: that of an identity with the role that is named, or with a later one of viewer, operator and admin; or the admin
+code.
 
 Errors are problem details (RFC 9457): `detail` is for a person, all other members are for programs, `code` above all. A
 path that is not here is 404 `not_found`, a method that a path does not take 405 `method_not_allowed`, a connection too
 many 503 `too_many_connections`, and a defect of the service 500 `internal_error`. HEAD is answered wherever GET is.
 
-The data of the events of `/events` is a `Snapshot` (`snapshot`, `plugins`), a `PluginStatus` (`status`), an
-`OperationSummary` (`operation`) or a `SupervisorLost` (`unavailable`); of a log's events a `LogBegin` (`initial`) or a
-`LogAppend` (`append`); of the journal's a `JournalEntry` (`entry`) or a `JournalGap` (`gap`).
+The data of the events of `/events` is a `Snapshot` (`snapshot`, `plugins`), a `PluginStatus` (`status`), a `NodeList`
+(`nodes`), an `OperationSummary` (`operation`) or a `SupervisorLost` (`unavailable`); of a log's events a `LogBegin`
+(`initial`) or a `LogAppend` (`append`); of the journal's a `JournalEntry` (`entry`) or a `JournalGap` (`gap`).
 
 The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
 "log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30

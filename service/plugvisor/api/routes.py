@@ -10,13 +10,14 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from plugvisor import errors
 from plugvisor.api import parameters
 from plugvisor.api.endpoint import Answer, Endpoint, EndpointRoute, Route
-from plugvisor.api.resources import bulk, docs, events, health, identities, intents, manifest, metrics, plugins
+from plugvisor.api.resources import bulk, docs, events, health, identities, intents, manifest, metrics, nodes, plugins
 from plugvisor.api.resources.installation import config, install, operations, queries, versions
 from plugvisor.api.resources.journal import pages
 from plugvisor.api.resources.journal import streams as journal_streams
 from plugvisor.api.resources.logs import files, streams, websocket
 from plugvisor.errors import InvalidRequest, PluginNotFound, StartFailed, StopTimeout, SupervisorUnavailable
 from plugvisor.models import log, outcome, plugin, problem, server, usage
+from plugvisor.models.cluster.node import NodeList
 from plugvisor.models.installation.config import Config, ConfigText, ConfigWritten
 from plugvisor.models.installation.operation import Operation, OperationList, OperationLog
 from plugvisor.models.installation.versions import Versions
@@ -48,7 +49,9 @@ _GOES_ON = {ACCEPTED: Answer("it continues", Operation, headers=("Location",))}
 _INSTALLED = {CREATED: Answer("done", Operation, headers=("Location",)), **_GOES_ON}
 _OPERATED = {OK: Answer("done", Operation, headers=("Location",)), **_GOES_ON}
 _EVENTS = {
-    OK: Answer("an endless stream: snapshot, status, plugins, operation, unavailable", media_type="text/event-stream")
+    OK: Answer(
+        "an endless stream: snapshot, status, plugins, nodes, operation, unavailable", media_type="text/event-stream"
+    )
 }
 _LOG_EVENTS = {OK: Answer("an endless stream: initial, append", media_type="text/event-stream")}
 _ENTRIES = {OK: Answer("an endless stream: entry, gap", media_type="text/event-stream")}
@@ -164,6 +167,9 @@ ROUTES: tuple[Route, ...] = (
           answers=_json(OperationLog), role="admin", errors=(errors.OperationNotFound,)),
     Route(method="DELETE", path="/operations/{operation_id}", handler=operations.cancel_operation,
           answers=_json(Operation), role="admin", errors=(errors.OperationNotFound, errors.NotCancellable)),
+    Route(method="GET", path="/nodes", handler=nodes.list_nodes, answers=_json(NodeList),
+          errors=(SupervisorUnavailable,),
+          role="viewer", role_setting=READS),
     Route(method="GET", path="/health", handler=health.show_liveness, answers=_json(server.Liveness),
           role=None),
     Route(method="GET", path="/available", handler=health.show_readiness, answers=_json(server.Readiness),
@@ -186,13 +192,13 @@ ROUTES: tuple[Route, ...] = (
           role="viewer", query=parameters.LogStreamQuery, headers=_LAST_EVENT,
           errors=(*_LOG_ERRORS, errors.TooManyStreams)),
     Route(method="GET", path="/plugin/metrics", handler=metrics.list_usages, answers=_json(usage.AllUsage),
-          role="viewer", errors=(SupervisorUnavailable,)),
+          role="viewer", errors=(SupervisorUnavailable, errors.NotSupported)),
     # after the paths that begin with a plugin's id: one may be named `metrics`
     Route(method="GET", path="/plugin/metrics/{plugin_id}", handler=metrics.show_usage,
-          answers=_json(usage.CurrentUsage), role="viewer", errors=_FOUND),
+          answers=_json(usage.CurrentUsage), role="viewer", errors=(*_FOUND, errors.NotSupported)),
     Route(method="GET", path="/plugin/metrics/{plugin_id}/history", handler=metrics.list_usage_history,
           answers=_json(usage.UsageHistory), role="viewer", query=parameters.HistoryQuery,
-          errors=(*_FOUND, InvalidRequest)),
+          errors=(*_FOUND, InvalidRequest, errors.NotSupported)),
     # after those of one part: a plugin may be named as that is, and `Allow` is about the first path that matches
     Route(method="DELETE", path="/plugin/{plugin_id}", handler=versions.uninstall_plugin, answers=_OPERATED,
           role="admin", query=queries.UninstallQuery, errors=(PluginNotFound, *_OPERATION_ERRORS)),

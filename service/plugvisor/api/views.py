@@ -10,23 +10,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET
 
+from plugvisor.api.status_fields import make_facts, make_state
 from plugvisor.errors import PluginNotFound
 from plugvisor.manager.status import describe, report
-from plugvisor.models.enforced_limits import EnforcedLimits
+from plugvisor.models.cluster.node import NodeList
 from plugvisor.models.manifest import Metadata
 from plugvisor.models.outcome import Outcome
 from plugvisor.models.plugin import (
     Author,
     Dependency,
     DependsOn,
-    LastExit,
     ListedPlugin,
-    ManifestError,
     ProcessStatus,
     StateName,
 )
-from plugvisor.models.process import LIMIT_KEYS, NEVER_ADDED
-from plugvisor.models.stored.intent import DisabledInfo, IntentInfo
+from plugvisor.models.stored.intent import DisabledInfo
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.outcome import Outcome as Result
     from plugvisor.manager.status import Report
     from plugvisor.models.lifecycle import Requirement
-    from plugvisor.models.process import AppliedLimits, Process
+    from plugvisor.models.process import Process
     from plugvisor.models.stored.intent import Intent
     from plugvisor.plugins.catalog import Plugin
 
@@ -109,6 +107,10 @@ class Views:
             if process is not None and process.is_alive:
                 items[at] = b'%b,"pid":%d,"uptime":%d}' % (items[at][:-1], process.pid, process.uptime_seconds(now))
         return b'{"plugins":[%b],"time":"%b"}' % (b",".join(items), format_time().encode())
+
+    def show_nodes(self) -> bytes:
+        """The body of `GET /nodes`, and the data of the event `nodes`."""
+        return _to_json(NodeList(nodes=tuple(self._engine.list_nodes()), time=format_time()))
 
     def _render_status(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> _RenderedStatus:
         """One plugin's status; rendered again only when it or its uptime has changed."""
@@ -194,7 +196,7 @@ def make_item(plugin: Plugin, current: Report, facts: Facts | None, intent: Inte
         disabled=DisabledInfo(by=plugin.disabled_by, at=format_time(plugin.disabled_at))
         if plugin.disabled_by
         else UNSET,
-        **_make_state(plugin, current, facts, intent),
+        **make_state(plugin, current, facts, intent),
     )
 
 
@@ -208,14 +210,14 @@ def _make_requirements(depends_on: Mapping[str, Requirement]) -> tuple[DependsOn
 def make_status(plugin: Plugin, current: Report, facts: Facts | None, intent: Intent | None) -> ProcessStatus:
     """A plugin's status, with its process if one is alive."""
     process: dict[str, Any] = {} if current.pid is None else {"pid": current.pid, "uptime": current.uptime_seconds}
-    return ProcessStatus(**_make_state(plugin, current, facts, intent), **process)
+    return ProcessStatus(**make_state(plugin, current, facts, intent), **process)
 
 
 def make_outcome(plugin_id: str, result: Result, message: str) -> Outcome:
     """What start, stop or reload has led to: it is about the process, whatever the manifest is like."""
     process = result.process
     state: StateName = process.state.name  # type: ignore[assignment] # a test holds the two against each other
-    fields: dict[str, Any] = _make_facts(result.facts)
+    fields: dict[str, Any] = make_facts(result.facts)
     if detail := describe(process, result.facts):
         fields["detail"] = detail
     if process.is_alive:
@@ -223,60 +225,3 @@ def make_outcome(plugin_id: str, result: Result, message: str) -> Outcome:
     if not result.remembered:
         fields["remembered"] = False
     return Outcome(plugin_id=plugin_id, status=process.status, state=state, message=message, **fields)
-
-
-def make_intent(intent: Intent) -> IntentInfo:
-    """A plugin's intent, for the list and the statuses."""
-    return IntentInfo(wanted=intent.wanted, by=intent.by, at=format_time(intent.at))
-
-
-def find_manifest_error(plugin: Plugin) -> ManifestError | None:
-    """Why the manifest is invalid; None if it is not, or if there is none any more."""
-    error = plugin.manifest_error
-    return ManifestError(line=error.line, message=error.problem) if error is not None else None
-
-
-def _make_state(plugin: Plugin, current: Report, facts: Facts | None, intent: Intent | None) -> dict[str, Any]:
-    """The members that the list and the statuses have in common."""
-    fields: dict[str, Any] = {"status": current.status, "state": current.state.name}
-    if current.detail:
-        fields["detail"] = current.detail
-    error = find_manifest_error(plugin)
-    if error is not None:
-        fields["manifest_error"] = error
-    process = current.process
-    if process is not NEVER_ADDED:
-        fields["restarts"] = process.restarts
-        if (last_exit := process.last_exit) is not None:
-            how = {"signal": last_exit.signal} if last_exit.signal else {"code": last_exit.code}
-            reason = last_exit.reason or UNSET
-            fields["last_exit"] = LastExit(**how, reason=reason, at=format_time(last_exit.at))
-        if process.retry_at is not None:
-            fields["retry_at"] = format_time(process.retry_at)
-        if process.flapping:
-            fields["flapping"] = True
-        if process.limits is not None:
-            fields["limits"] = _make_limits(process.limits)
-    if intent is not None:
-        fields["intent"] = make_intent(intent)
-    return fields if facts is None else fields | _make_facts(facts)
-
-
-def _make_facts(facts: Facts | None) -> dict[str, Any]:
-    """A plugin's health, and what it says of its dependencies."""
-    fields: dict[str, Any] = {}
-    if facts is not None:
-        if facts.health is not None:
-            fields["health"] = facts.health
-        if facts.queued:
-            fields["queued"] = True
-        if facts.unmet:
-            fields["unmet"] = facts.unmet
-    return fields
-
-
-def _make_limits(applied: AppliedLimits) -> EnforcedLimits:
-    fields: dict[str, Any] = {key: value for key in LIMIT_KEYS if (value := getattr(applied, key))}
-    if applied.watched:
-        fields["watched"] = applied.watched
-    return EnforcedLimits(enforced_by=applied.enforced_by, unenforced=applied.unenforced, **fields)

@@ -9,9 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plugvisor.cli.stored_intents import read_stored_intents
+from plugvisor.cli.startup.stored_intents import read_stored_intents
+from plugvisor.cli.supervised import require_supervisord
+from plugvisor.engines.choice import list_ignored, make_engine
+from plugvisor.engines.launching import find_missing_commands
 from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs, write_starts
-from plugvisor.engines.supervisord.program import find_missing_commands, render_program
+from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
 from plugvisor.errors import ConfigurationError
 from plugvisor.models.manifest import FILE_NAME
@@ -23,15 +26,16 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-    from plugvisor.plugins.catalog import Catalog
+    from plugvisor.plugins.catalog import Catalog, Render
 
 
 def run_render(_arguments: argparse.Namespace) -> int:
     """Write the program files, and which plugins supervisord is to start."""
     settings = Settings.from_env(os.environ)
+    require_supervisord(settings, "write program files", "POST /plugins/refresh takes over what has changed")
     prepare_folders(settings)
     catalog = render_programs(settings, keep_broken=True)
-    status = _print_verdicts(catalog, find_warnings(catalog))
+    status = _print_verdicts(catalog, find_warnings(catalog), settings)
     starts_warning = write_starts(settings, read_stored_intents(settings))
     warnings = [*list_foreign_files(settings), *find_unknown_variables(os.environ), starts_warning]
     for sentence in filter(None, warnings):
@@ -45,7 +49,9 @@ def run_check(arguments: argparse.Namespace) -> int:
     # an author may check manifests without any run folder: the programs are rendered, but never written
     settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
     install_dir = None if arguments.dir else settings.install_dir
-    render = partial(render_program, settings=settings)
+    render: Render = partial(render_program, settings=settings)
+    if settings.engine == "swarm":
+        render = make_engine(settings).render
     try:
         if arguments.dir and (settings.plugins_dir / FILE_NAME).is_file():
             plugin = load_plugin(settings.plugins_dir, render)
@@ -57,10 +63,10 @@ def run_check(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"cannot read the folder {str(error.filename)!r}: {error.strerror}") from error
     for sentence in find_unknown_variables(os.environ):
         print(f"warning: {sentence}", file=sys.stderr)
-    return _print_verdicts(catalog, found)
+    return _print_verdicts(catalog, found, settings)
 
 
-def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]]) -> int:
+def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]], settings: Settings) -> int:
     """Print whether each plugin is valid; returns the exit status.
 
     Args:
@@ -75,7 +81,7 @@ def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]]) -> int
             print(f"{where}: cannot be used: {plugin.problem}")
         else:
             print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
-        own = plugin.manifest.warnings if plugin.manifest else ()
+        own = (*plugin.manifest.warnings, *list_ignored(settings, plugin.manifest)) if plugin.manifest else ()
         for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
             print(f"{where}: warning: {warning}")
     print(f"{count} plugin{'' if count == 1 else 's'}, {invalid} invalid")

@@ -14,37 +14,52 @@ from plugvisor.api.http.server import serve
 from plugvisor.api.routes import STREAMED_BODIES
 from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
+from plugvisor.cli.startup.log_file import log_to_file
 from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder
 from plugvisor.settings import Settings, find_unknown_variables
 from plugvisor.webhook_secret import read_webhook_secret
 
 if TYPE_CHECKING:
     import argparse
+    import socket
+
+    from plugvisor.admin_code import AdminCode
 
 logger = logging.getLogger(__name__)
 
 
 def run_serve(_arguments: argparse.Namespace) -> int:
     """Serve HTTP in this process."""
-    _set_up_logging()
     settings = Settings.from_env(os.environ)
+    set_up_logging()
     for sentence in find_unknown_variables(os.environ):
         logger.warning(sentence)
     prepare_folders(settings)
+    if settings.engine == "swarm":
+        log_to_file(settings)
     if warning := prepare_state_folder(settings):
         logger.warning("%s", warning)
     code = find_admin_code(settings)
-    webhook_secret = read_webhook_secret(settings)
     if code.is_weak:
         logger.warning(WEAK_CODE)
     inherited = inherit_listener()
     listener = inherited or open_listener(settings)
-    logger.info("listening on %s", describe_address(listener))
     if settings.answers_to_any_name:
         logger.warning(ANY_NAME)
+    return serve_here(settings, code, listener, is_inherited=inherited is not None)
+
+
+def serve_here(settings: Settings, code: AdminCode, listener: socket.socket, *, is_inherited: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT; raises `ConfigurationError`.
+
+    Args:
+        is_inherited: the socket is supervisord's.
+    """
+    webhook_secret = read_webhook_secret(settings)
+    logger.info("listening on %s", describe_address(listener))
 
     def remove_file() -> None:
-        if settings.socket_path is not None and inherited is None:  # else it is supervisord's
+        if settings.socket_path is not None and not is_inherited:
             settings.socket_path.unlink(missing_ok=True)
 
     app = create_app(settings, code, webhook_secret)
@@ -52,7 +67,8 @@ def run_serve(_arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _set_up_logging() -> None:
+def set_up_logging() -> None:
+    """Log to standard error."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%F %T"
     )

@@ -31,6 +31,15 @@ class EngineInfo:
     state: str
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where a process of a plugin can be reached."""
+
+    host: str
+    node: str = ""
+    """The name of the node that it runs on, if there may be several processes."""
+
+
 CAPABILITIES = ("metrics", "exec_ready_checks", "restart_factor", "boot_order")
 """What an engine may lack; docs/cluster.md has the table."""
 
@@ -45,6 +54,26 @@ class Execution:
     timed_out: bool = False
 
 
+class KeptState(Protocol):
+    """Where an engine of many machines keeps a few rows for the service, whichever of them it is started on next."""
+
+    async def load(self) -> tuple[int, bytes] | None:
+        """The newest that was kept, and its number; None if there is none.
+
+        Raises:
+            SupervisorUnavailable
+            StoreUnavailable: it cannot be read.
+        """
+
+    async def save(self, number: int, data: bytes) -> bool:
+        """Keep some data, and of what was kept before only the newest; returns False if the number is taken.
+
+        Raises:
+            SupervisorUnavailable: it may be kept nevertheless.
+            StoreUnavailable: it cannot be kept.
+        """
+
+
 class Engine(Protocol):
     """Runs plugins. Every method that reads or changes a process may raise `SupervisorUnavailable`.
 
@@ -54,6 +83,10 @@ class Engine(Protocol):
     name: str
     lacks: Mapping[str, str]
     """Those of `CAPABILITIES` that it has not, and why, in words for a person."""
+    is_cluster: bool
+    """Whether there are nodes beyond this machine, which come and go."""
+    kept_state: KeptState | None
+    """None if the service is never started on another machine."""
 
     async def open(self) -> None:
         """Connect; an engine that cannot be reached is connected later, without an error."""
@@ -91,10 +124,18 @@ class Engine(Protocol):
     def list_nodes(self) -> Sequence[Node]:
         """The machines that plugins run on, by their names, as they were last seen."""
 
-    def locate(self, plugin_id: str, host: str) -> str:
-        """The address at which to reach what a plugin's own machine calls `host`; raises `NotRunning` if there is none.
+    @property
+    def on_nodes(self) -> list[Callable[[], object]]:
+        """Called when `list_nodes` would return something else; never if `is_cluster` is false."""
+
+    def locate(self, plugin_id: str, host: str) -> Sequence[Address]:
+        """Where to reach what a plugin's own machine calls `host`: an address for each of its processes.
 
         Whoever checks a plugin that listens on `localhost` needs the address of the node or container it runs in.
+
+        Raises:
+            NotRunning: it has no process.
+            NotSupported: nothing connects it with this service.
         """
 
     # -- logs
@@ -115,6 +156,9 @@ class Engine(Protocol):
 
         In a version's folder whose environment has not been made yet, nothing is an error that this may change.
         """
+
+    def list_ignored(self, manifest: Manifest) -> Sequence[str]:
+        """What of a manifest has no effect here, in sentences; does not block."""
 
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each published plugin came from; None if that is not known."""

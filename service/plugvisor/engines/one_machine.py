@@ -8,22 +8,37 @@ from contextlib import nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from plugvisor.engines.engine import Address
 from plugvisor.models.cluster.node import Node
+from plugvisor.models.lifecycle import Placement
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from plugvisor.engines.engine import Program
+    from plugvisor.engines.engine import KeptState, Program
+    from plugvisor.models.manifest import Manifest
     from plugvisor.models.process import Process
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def list_ignored(manifest: Manifest) -> list[str]:
+    """What of a manifest has no effect on one machine, in sentences."""
+    ignored = []
+    if manifest.replicas > 1:
+        ignored.append(f"`replicas` = {manifest.replicas} has no effect: one machine runs one process")
+    if manifest.placement != Placement():
+        ignored.append("[plugin_runtime.placement] has no effect: there is one machine")
+    return ignored
 
 
 class OneMachine:
     """See `plugvisor.engines.engine.Engine`, which says what each method does."""
 
     lacks = _NOTHING
+    is_cluster = False
+    kept_state: KeptState | None = None
 
     def read(self) -> Mapping[str, Process]:
         """Every process by its plugin's id."""
@@ -48,9 +63,18 @@ class OneMachine:
             )
         ]
 
-    def locate(self, _plugin_id: str, host: str) -> str:
+    @property
+    def on_nodes(self) -> list[Callable[[], object]]:
+        """Never called."""
+        return []
+
+    def list_ignored(self, manifest: Manifest) -> Sequence[str]:
+        """What is about several nodes."""
+        return list_ignored(manifest)
+
+    def locate(self, _plugin_id: str, host: str) -> Sequence[Address]:
         """The host itself."""
-        return host
+        return (Address(host),)
 
     async def bring_log(self, _plugin_id: str) -> None:
         """It is here."""

@@ -18,7 +18,7 @@ class Report:
 
     status: Status
     state: ProcessState
-    """supervisord's own; UNKNOWN if the plugin has neither a valid manifest nor a program."""
+    """The process's; UNKNOWN if the plugin has neither a valid manifest nor a program."""
     detail: str
     pid: int | None
     uptime_seconds: int | None

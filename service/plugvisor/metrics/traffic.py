@@ -1,4 +1,4 @@
-"""Counts and times: the requests that are answered, and the calls to supervisord.
+"""Counts and times: the requests that are answered, and the calls to the engine.
 
 Reads take 40 microseconds as a whole, so what is done for each is a few numbers added up in the event loop.
 `GET /metrics` makes text of them when somebody asks.
@@ -43,7 +43,7 @@ class Traffic:
         self.refused: dict[RequestKey, int] = {}
         """Requests that no handler has seen: an unknown path, a method that a path does not take."""
         self.calls: dict[str, Durations] = {}
-        """Calls to supervisord by method."""
+        """Calls to the engine by method."""
         self.failed_calls: dict[str, int] = {}
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:

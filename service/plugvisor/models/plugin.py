@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from plugvisor.models.body import Body, Count, Flag, OptionalPid, OptionalText, Pid, Time
+from plugvisor.models.cluster.task import TaskInfo
 from plugvisor.models.enforced_limits import EnforcedLimits
 from plugvisor.models.health import CheckStatus, Health
 from plugvisor.models.lifecycle import (
@@ -71,9 +72,9 @@ class LastExit(Body, frozen=True, kw_only=True):
     at: Time
 
 
-State = Annotated[StateName, Meta(description="supervisord's word for the status")]
+State = Annotated[StateName, Meta(description="the state that the status comes from, by supervisord's name for it")]
 Detail = Annotated[OptionalText, Meta(description="why it is as it is, for a person")]
-Restarts = Annotated[Count | UnsetType, Meta(description="by supervisord itself")]
+Restarts = Annotated[Count | UnsetType, Meta(description="by the engine itself")]
 OptionalExit = (
     Annotated[LastExit, Meta(extra_json_schema={"oneOf": [{"required": ["code"]}, {"required": ["signal"]}]})]
     | UnsetType
@@ -93,6 +94,12 @@ OptionalQueued = Annotated[OptionalFlag, Meta(description="its start waits for i
 OptionalDisabled = Annotated[DisabledInfo | UnsetType, Meta(description="by a request; absent if it is not")]
 OptionalIntent = Annotated[
     IntentInfo | UnsetType, Meta(description="what an operator has asked for last; absent: the manifest decides")
+]
+OptionalNode = Annotated[
+    OptionalText, Meta(description="on a swarm: the node that its process runs on, or ran on last")
+]
+OptionalTasks = Annotated[
+    tuple[TaskInfo, ...] | UnsetType, Meta(description="on a swarm: one for each replica, and the last that ended")
 ]
 Uptime = Annotated[Count | UnsetType, Meta(description="whole seconds")]
 
@@ -130,6 +137,8 @@ class ListedPlugin(Body, frozen=True, kw_only=True):
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
     intent: OptionalIntent = UNSET
+    node: OptionalNode = UNSET
+    tasks: OptionalTasks = UNSET
     disabled: OptionalDisabled = UNSET
 
 
@@ -156,6 +165,8 @@ class ProcessStatus(Body, frozen=True, kw_only=True):
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
     intent: OptionalIntent = UNSET
+    node: OptionalNode = UNSET
+    tasks: OptionalTasks = UNSET
     pid: OptionalPid = UNSET
     uptime: Uptime = UNSET
 
@@ -177,6 +188,8 @@ class PluginStatus(Body, frozen=True, kw_only=True):
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
     intent: OptionalIntent = UNSET
+    node: OptionalNode = UNSET
+    tasks: OptionalTasks = UNSET
     pid: OptionalPid = UNSET
     uptime: Uptime = UNSET
     time: Time
@@ -216,7 +229,9 @@ class PluginManifest(Body, frozen=True, kw_only=True):
     manifest: ManifestFields | None
     problem: str
     manifest_error: OptionalError = UNSET
-    warnings: Annotated[Strings, Meta(description="keys of `plugin.toml` that are probably misspelt")]
+    warnings: Annotated[
+        Strings, Meta(description="keys of `plugin.toml` that are probably misspelt, or have no effect here")
+    ]
     time: Time
 
 

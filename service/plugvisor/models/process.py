@@ -50,8 +50,8 @@ _STATUS = {
     ProcessState.UNKNOWN: Status.ERROR,
 }
 
-_RETRY, _RESTART = "; supervisord will try again ", "; it is started again "
-"""What the end of a reason begins with that says when it is started again."""
+_RETRY, _RESTART = " will try again ", "; it is started again "
+"""What the end of a reason has that says when it is started again."""
 # UNKNOWN is a process that could not be signalled; it may well be alive.
 _ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING, ProcessState.UNKNOWN})
 
@@ -106,7 +106,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Process(msgspec.Struct, frozen=True):
-    """One program's process at one instant, as the state stream reports it."""
+    """One program's process at one instant, as supervisord's state stream reports it, or as a swarm's tasks show it."""
 
     state: ProcessState
     pid: _Count = 0
@@ -119,10 +119,10 @@ class Process(msgspec.Struct, frozen=True):
     retry_at: _Seconds | None = None
     """When it is started again by itself, in seconds since 1970: during BACKOFF, or EXITED."""
     restarts: _Count = 0
-    """How often supervisord has started it by itself since the program was added."""
+    """How often the engine has started it by itself since the program was added."""
     last_exit: Exit | None = None
     flapping: bool = False
-    """It keeps dying after `startsecs`: supervisord restarts such a program for ever and shows it as RUNNING."""
+    """It keeps dying after `startsecs`: such a program is restarted for ever, and is RUNNING."""
     launches: _Count = 0
     """How often it was started, failed attempts included: distinguishes one start from another."""
     start_pending: bool = False
@@ -147,7 +147,7 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def is_alive(self) -> bool:
-        """Whether there is a process; false during BACKOFF, when supervisord waits to start the next."""
+        """Whether there is a process; false during BACKOFF, when the engine waits to start the next."""
         return self.state in _ALIVE and self.pid != 0
 
     def uptime_seconds(self, now: float) -> int:
@@ -186,15 +186,15 @@ class Process(msgspec.Struct, frozen=True):
             return self.explanation
         match self.state:
             case ProcessState.BACKOFF:
-                return f"it could not be started: {self._reason}{_RETRY}{self._when}"
+                return f"it could not be started: {self._reason}; {self._engine}{_RETRY}{self._when}"
             case ProcessState.FATAL if self.spawn_error.startswith("it was restarted"):  # by its restart policy
                 how = f", last {self._how_it_ended}" if self.last_exit else ""
                 how = f"; last, {self._why_it_was_ended}" if self._reason_of_end else f"{how}; its log may say why"
-                return f"it keeps dying and supervisord has given up: {self.spawn_error}{how}"
+                return f"it keeps dying and {self._engine} has given up: {self.spawn_error}{how}"
             case ProcessState.FATAL if self.spawn_error.startswith(NOT_STARTED):
                 return self.spawn_error
             case ProcessState.FATAL:
-                return f"it could not be started and supervisord has given up: {self._reason}"
+                return f"it could not be started and {self._engine} has given up: {self._reason}"
             case ProcessState.UNKNOWN:
                 return "supervisord could not signal its process; supervisord's log says why"
             case ProcessState.EXITED if self.retry_at is not None:
@@ -205,9 +205,13 @@ class Process(msgspec.Struct, frozen=True):
                 return self._what_ended_it
             case ProcessState.STARTING | ProcessState.RUNNING if self.flapping:
                 how = self._why_it_was_ended or f"{self._how_it_ended}; its log may say why"
-                return f"it keeps dying: supervisord has restarted it {self.restarts} times; last, {how}"
+                return f"it keeps dying: {self._engine} has restarted it {self.restarts} times; last, {how}"
             case _:
                 return ""
+
+    @property
+    def _engine(self) -> str:
+        return "the swarm" if self.tasks else "supervisord"
 
     @property
     def _what_ended_it(self) -> str:
@@ -261,7 +265,8 @@ class Process(msgspec.Struct, frozen=True):
 
 def remove_retry(detail: str) -> str:
     """`Process.detail` without when it is started again."""
-    return detail.partition(_RETRY)[0].partition(_RESTART)[0]
+    before, retry, _ = detail.partition(_RETRY)
+    return before.rpartition("; ")[0] if retry else detail.partition(_RESTART)[0]
 
 
 def _format_bytes(count: int) -> str:
@@ -274,4 +279,4 @@ def _format_bytes(count: int) -> str:
 
 
 NEVER_ADDED = Process(ProcessState.STOPPED)
-"""The process of a plugin whose program supervisord does not have."""
+"""The process of a plugin whose program the engine does not have."""

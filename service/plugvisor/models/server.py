@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta
 
-from plugvisor.models.body import Body, Count, OptionalText, Pid, Time
+from plugvisor.models.body import Body, Count, OptionalPid, OptionalText, Time
 
 
 class Liveness(Body, frozen=True, kw_only=True):
@@ -35,12 +35,21 @@ class Readiness(Body, frozen=True, kw_only=True):
 
 
 class SupervisorInfo(Body, frozen=True, kw_only=True):
-    """The supervisord that runs the plugins."""
+    """The supervisord that runs the plugins; of another engine the same as `EngineDescription`, for older clients."""
 
     version: str
-    pid: Pid
+    pid: Annotated[OptionalPid, Meta(description="absent if the engine is no process of this machine")] = UNSET
     state: str
-    extension: bool
+    extension: Annotated[bool, Meta(description="whether it answers")]
+
+
+class EngineDescription(Body, frozen=True, kw_only=True):
+    """What runs the plugins."""
+
+    name: Annotated[str, Meta(description="`supervisord` or `swarm`")]
+    version: str
+    state: Annotated[str, Meta(description="in its own words")]
+    lacks: Annotated[dict[str, str], Meta(description="what it cannot do, and why, for a person")]
 
 
 class InstallationInfo(Body, frozen=True, kw_only=True):
@@ -60,6 +69,7 @@ class ServerInfo(Body, frozen=True, kw_only=True):
     registered_plugins: list[str]
     running_plugins_count: Count
     running_plugins: list[str]
+    engine: EngineDescription
     supervisor: SupervisorInfo
     installation: InstallationInfo
     time: Time

@@ -57,7 +57,7 @@ def pack(folder: Path, file: Path) -> Packed:
         PackageRefused: the package could not be installed.
         OSError
     """
-    paths = list(_find_files(folder, _read_patterns(folder), file))
+    paths = list(_find_files(folder, read_patterns(folder), file))
     if len(paths) > MOST_ENTRIES:
         raise PackageRefused(f"the folder has {len(paths)} files; at most {MOST_ENTRIES} are allowed")
     if sum((folder / path).lstat().st_size for path in paths) > LARGEST_PACKAGE_BYTES:
@@ -79,7 +79,8 @@ def pack(folder: Path, file: Path) -> Packed:
     return Packed(summary.entries, summary.size_bytes, package_bytes, sha256, summary.manifest)
 
 
-def _read_patterns(folder: Path) -> GitIgnoreSpec:
+def read_patterns(folder: Path) -> GitIgnoreSpec:
+    """What no package of a folder contains; raises `PackageRefused`, `OSError`."""
     try:
         lines = (folder / IGNORE_FILE).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

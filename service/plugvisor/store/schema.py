@@ -92,6 +92,13 @@ MIGRATIONS = (
         body BLOB NOT NULL                -- JSON
     ) WITHOUT ROWID;
     """,
+    """
+    -- what the engine keeps for the service on another machine, as it was when this one last agreed with it
+    CREATE TABLE kept_state (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        rows BLOB NOT NULL                -- JSON
+    );
+    """,
 )
 """Number N leads from version N to N + 1."""
 

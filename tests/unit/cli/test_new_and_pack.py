@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from plugvisor.cli.main import main
 from plugvisor.cli.packages.templates import TEMPLATES
-from plugvisor.engines.supervisord.program import RUNNER
+from plugvisor.engines.launching import RUNNER
 
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor.engines.launching import find_missing_commands
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError, parse_launch
-from plugvisor.engines.supervisord.program import find_missing_commands, render_program
+from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.models.lifecycle import Check, PythonRequirement
 from plugvisor.models.manifest import ManifestError

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from plugvisor.engines.launching import ORDINARY_VARIABLES
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, LaunchFileError, parse_launch
 from plugvisor.engines.supervisord.extension.processes.process_tag import ProcessTag, parse_process_tag
 from plugvisor.engines.supervisord.extension.processes.spawn import spawn
-from plugvisor.engines.supervisord.program import ORDINARY_VARIABLES, render_launch
+from plugvisor.engines.supervisord.program import render_launch
 from plugvisor.plugins.manifest import parse_manifest
 from plugvisor.settings import Settings
 

@@ -10,17 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from plugvisor.engines.launching import ORDINARY_VARIABLES, RUNNER, build_argv, find_executable
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, parse_launch
 from plugvisor.engines.supervisord.extension.processes.spawn import spawn
 from plugvisor.engines.supervisord.program import (
     _LONGEST_ID,
     LOG_FILE_BACKUPS,
     LOG_FILE_BYTES,
-    ORDINARY_VARIABLES,
-    RUNNER,
-    build_argv,
     check_section,
-    find_executable,
     launch_path,
     render_program,
     render_section,

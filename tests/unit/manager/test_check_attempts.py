@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from plugvisor.engines.engine import Address
 from plugvisor.errors import NotRunning, SupervisorUnavailable
 from plugvisor.manager.checks import attempt
 from plugvisor.manager.checks.attempt import make_attempt
@@ -287,6 +288,47 @@ def test_ipv6() -> None:
     run_scenario(scenario())
 
 
+# -- plugins that run elsewhere
+
+
+def check_at(*hosts: str, **fields: object) -> str | None:
+    """What an attempt at `localhost` finds of a plugin whose processes are at these addresses, each on a node."""
+
+    async def scenario() -> str | None:
+        engine = FakeEngine()
+        engine.addresses["echo", "localhost"] = [
+            Address(host, f"node{number}" if len(hosts) > 1 else "") for number, host in enumerate(hosts, 1)
+        ]
+        async with listen(Server(), "127.0.0.2") as port:
+            check = Check(timeout=5.0, **{kind: str(text).replace("PORT", str(port)) for kind, text in fields.items()})  # type: ignore[arg-type]
+            return await make_attempt(engine, "echo", 1, "web", check)
+
+    return run_scenario(scenario())
+
+
+@pytest.mark.parametrize("fields", [{"tcp": "localhost:PORT"}, {"http": "http://localhost:PORT/ok"}])
+def test_an_attempt_is_made_where_the_plugin_runs(fields: dict[str, str]) -> None:
+    assert check_at("127.0.0.2", **fields) == ""
+    assert check_at("127.0.0.3", **fields) == "connection refused"
+
+
+@pytest.mark.parametrize("fields", [{"tcp": "localhost:PORT"}, {"http": "http://localhost:PORT/ok"}])
+def test_every_process_of_a_plugin_must_pass(fields: dict[str, str]) -> None:
+    assert check_at("127.0.0.2", "127.0.0.2", **fields) == ""
+    assert check_at("127.0.0.2", "127.0.0.3", **fields) == "connection refused, on node2"
+
+
+def test_the_request_names_the_host_of_the_manifest() -> None:
+    async def scenario() -> None:
+        engine, server = FakeEngine(), Server()
+        engine.addresses["echo", "localhost"] = [Address("127.0.0.2")]
+        async with listen(server, "127.0.0.2") as port:
+            assert await make_attempt(engine, "echo", 1, "web", Check(http=f"http://localhost:{port}/")) == ""
+        assert f"Host: localhost:{port}".encode() in server.requests[0]
+
+    run_scenario(scenario())
+
+
 # -- what says nothing of the plugin
 
 
@@ -296,6 +338,8 @@ def test_nothing_is_known_while_the_engine_is_away() -> None:
             engine = FakeEngine()
             engine.errors["execute"] = error
             assert await make_attempt(engine, "echo", 1, "run", Check(exec=("true",))) is None
+            engine.errors["locate"] = error
+            assert await make_attempt(engine, "echo", 1, "web", Check(tcp="localhost:1")) is None
 
     run_scenario(scenario())
 

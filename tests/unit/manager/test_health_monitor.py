@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.engines.engine import Execution
-from plugvisor.errors import SupervisorUnavailable
+from plugvisor.errors import NotSupported, SupervisorUnavailable
 from plugvisor.manager.checks import check_state, monitor
 from plugvisor.manager.checks.check_state import CheckState
 from plugvisor.manager.checks.monitor import HealthMonitor
@@ -464,3 +464,22 @@ def test_reports() -> None:
         assert abs((reports[4].at or 0) - time.time()) < 30
 
     run_with_monitor(scenario)
+
+
+# -- what cannot be checked here
+
+
+def test_a_check_that_cannot_be_made_says_so_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.engine.errors["locate"] = NotSupported("PLUGVISOR_NETWORK is not set")
+        check = Check(tcp="localhost:1", period=0.05, startup=0.0, threshold=1, level="ready", on_failure="restart")
+        setup.start(web=check)
+        await wait_until(lambda: setup.monitor.explain("echo"), "an explanation")
+        assert setup.monitor.explain("echo") == "check 'web' cannot be made: PLUGVISOR_NETWORK is not set"
+        assert not setup.monitor.is_ready("echo")
+        del setup.engine.errors["locate"]  # there, nothing listens
+        await setup.wait_for_check("down")
+        assert setup.monitor.explain("echo") == "check 'web' failed: connection refused"
+
+    run_with_monitor(scenario)
+    assert len([record for record in caplog.records if "cannot be made" in record.message]) == 1

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from plugvisor.engines.supervisord.extension.processes.restart_policy import RestartPolicy, RestartValues
-from plugvisor.models.process import NEVER_ADDED, AppliedLimits, Exit, Process, ProcessState, Status
+from plugvisor.models.process import NEVER_ADDED, AppliedLimits, Exit, Process, ProcessState, Status, remove_retry
 from supervisor.process import Subprocess
 from supervisor.states import RUNNING_STATES, ProcessStates, getProcessStateDescription
+
+from tests.helpers.fake_cluster import make_task
+
+if TYPE_CHECKING:
+    from plugvisor.models.cluster.task import Task
 
 CODES = {name: code for name, code in vars(ProcessStates).items() if not name.startswith("_")}
 STATES = [pytest.param(state, id=state.name) for state in ProcessState]
@@ -201,6 +206,19 @@ def test_one_that_flaps_says_why_it_was_ended() -> None:
     assert process.detail == (
         "it keeps dying: supervisord has restarted it 7 times; last, it used more than its memory limit of 1 MiB"
     )
+
+
+@pytest.mark.parametrize("tasks", [(), (make_task(1, "node2"),)])
+def test_it_names_the_engine_that_it_is_of(tasks: tuple[Task, ...]) -> None:
+    engine, other = ("the swarm", "supervisord") if tasks else ("supervisord", "the swarm")
+    waiting = Process(ProcessState.BACKOFF, spawn_error="no memory", tasks=tasks)
+    assert waiting.detail == f"it could not be started: no memory; {engine} will try again soon"
+    assert remove_retry(waiting.detail) == "it could not be started: no memory"
+    details = [
+        Process(ProcessState.FATAL, spawn_error="no memory", tasks=tasks).detail,
+        Process(ProcessState.RUNNING, flapping=True, restarts=7, last_exit=Exit(1.0, code=1), tasks=tasks).detail,
+    ]
+    assert all(engine in detail and other not in detail for detail in details), details
 
 
 def test_the_words_that_supervisord_is_recognised_by_are_its_own() -> None:

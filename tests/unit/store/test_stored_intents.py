@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 READ = """\
 import msgspec, os, sys
-from plugvisor.cli.stored_intents import read_stored_intents
+from plugvisor.cli.startup.stored_intents import read_stored_intents
 from plugvisor.settings import Settings
 sys.stdout.buffer.write(msgspec.json.encode(read_stored_intents(Settings.from_env(os.environ))))
 """

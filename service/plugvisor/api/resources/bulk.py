@@ -130,7 +130,7 @@ def _choose(request: Request[State], body: PluginIds, default: Sequence[str]) ->
 
 async def _start_in_order(request: Request[State], verb: Verb, query: WaitQuery, body: PluginIds) -> Response:
     manager, engine = request.state["manager"], request.state["engine"]
-    engine.read()  # one answer that supervisord is away, and not one for each plugin
+    engine.read()  # one answer that the engine is away, and not one for each plugin
     names, rejected = _choose(request, body, [plugin.id for plugin in manager.catalog.values() if plugin.enabled])
     groups = sort_into_groups(names, manager.catalog)
     by_name = await manager.run_detached(run_all(verb, groups, query.wait_seconds, engine))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from plugvisor.api.event_hub import Client, EventHub
+    from plugvisor.api.event_client import Client
+    from plugvisor.api.event_hub import EventHub
     from plugvisor.api.parameters import PluginQuery
     from plugvisor.api.state import State
 

@@ -14,7 +14,15 @@ from plugvisor.api.state import get_plugin
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.plugin import CheckResult, PluginHealth
 from plugvisor.models.process import NEVER_ADDED, Process, Status
-from plugvisor.models.server import InstallationInfo, Liveness, Readiness, ServerInfo, StoreStatus, SupervisorInfo
+from plugvisor.models.server import (
+    EngineDescription,
+    InstallationInfo,
+    Liveness,
+    Readiness,
+    ServerInfo,
+    StoreStatus,
+    SupervisorInfo,
+)
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
@@ -28,12 +36,12 @@ if TYPE_CHECKING:
 
 
 async def show_liveness(_request: Request[State]) -> Response:
-    """Whether the service answers, whatever supervisord does."""
+    """Whether the service answers, whatever the engine does."""
     return respond(Liveness(status="ok", time=format_time()), headers=NO_STORE)
 
 
 async def show_readiness(request: Request[State]) -> Response:
-    """Whether the service can do its work: whether supervisord can be reached. It does without the store."""
+    """Whether the service can do its work: whether the engine can be reached. It does without the store."""
     plugins_count = len(request.state["manager"].catalog)
     try:
         request.state["engine"].read()
@@ -57,10 +65,10 @@ def _make_store_status(store: Store) -> StoreStatus:
 
 
 async def show_server(request: Request[State]) -> Response:
-    """The versions of the service and of its supervisord, and which plugins there are."""
+    """The versions of the service and of its engine, and which plugins there are."""
     catalog, engine = request.state["manager"].catalog, request.state["engine"]
     processes = engine.read()
-    supervisor = await request.state["engine"].describe()
+    info = await engine.describe()
     why_off = request.state["installations"].why_off
     running = [name for name in catalog if processes.get(name, NEVER_ADDED).status is Status.RUNNING]
     return respond(
@@ -71,8 +79,9 @@ async def show_server(request: Request[State]) -> Response:
             registered_plugins=list(catalog),
             running_plugins_count=len(running),
             running_plugins=running,
+            engine=EngineDescription(name=info.name, version=info.version, state=info.state, lacks=dict(engine.lacks)),
             supervisor=SupervisorInfo(
-                version=supervisor.version, pid=supervisor.pid, state=supervisor.state, extension=engine.is_live
+                version=info.version, pid=info.pid or UNSET, state=info.state, extension=engine.is_live
             ),
             installation=InstallationInfo(
                 on=not why_off, reason=why_off or UNSET, package_mb=request.state["settings"].package_mb

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from plugvisor.api.resources.plugins import answer_outcome
 from plugvisor.api.responses import respond
 from plugvisor.api.state import get_identity, get_plugin
-from plugvisor.api.views import make_intent
+from plugvisor.api.status_fields import make_intent
 from plugvisor.models.outcome import Switched
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from plugvisor.api.responses import NO_STORE, respond
 from plugvisor.api.state import get_plugin
-from plugvisor.api.views import find_manifest_error
+from plugvisor.api.status_fields import find_manifest_error
 from plugvisor.models.plugin import ManifestFields, PluginManifest
 from plugvisor.timestamps import format_time
 
@@ -29,7 +29,9 @@ async def show_manifest(request: Request[State]) -> Response:
         manifest=make_fields(plugin.manifest) if plugin.manifest else None,
         problem=plugin.problem,
         manifest_error=find_manifest_error(plugin) or UNSET,
-        warnings=plugin.manifest.warnings if plugin.manifest else (),
+        warnings=(*plugin.manifest.warnings, *request.state["engine"].list_ignored(plugin.manifest))
+        if plugin.manifest
+        else (),
         time=format_time(),
     )
     return respond(body, headers=NO_STORE)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.api.responses import respond
 from plugvisor.api.state import get_plugin
+from plugvisor.errors import NotSupported
 from plugvisor.models.process import NEVER_ADDED, Status
 from plugvisor.models.usage import AllUsage, CurrentUsage, PluginUsage, TotalUsage, UsageHistory
 from plugvisor.timestamps import format_time, to_microseconds
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from plugvisor.api.parameters import HistoryQuery
     from plugvisor.api.state import State
+    from plugvisor.engines.engine import Engine
     from plugvisor.metrics.process_tree import Usage
 
 _MEGABYTE = 1024 * 1024
@@ -23,6 +25,7 @@ _MEGABYTE = 1024 * 1024
 
 async def list_usages(request: Request[State]) -> Response:
     """What every running plugin uses, and all of them together."""
+    _require_metrics(request.state["engine"])
     sample = await request.state["sampler"].read()
     usages = {name: sample.usages[name] for name in request.state["manager"].catalog if name in sample.usages}
     memory_bytes = sum(usage.memory_bytes for usage in usages.values())
@@ -45,6 +48,7 @@ async def list_usages(request: Request[State]) -> Response:
 async def show_usage(request: Request[State]) -> Response:
     """What one plugin uses."""
     plugin = get_plugin(request)
+    _require_metrics(request.state["engine"])
     sample = await request.state["sampler"].read()
     process = request.state["engine"].read().get(plugin.id, NEVER_ADDED)
     usage = sample.usages.get(plugin.id)
@@ -68,6 +72,7 @@ async def show_usage(request: Request[State]) -> Response:
 async def list_usage_history(request: Request[State], query: HistoryQuery) -> Response:
     """What one plugin used, the oldest sample first; there are samples only of when somebody asked."""
     plugin = get_plugin(request)
+    _require_metrics(request.state["engine"])
     start, end = query.period
     sampler = request.state["sampler"]
     total_memory_bytes = (await sampler.read()).total_memory_bytes
@@ -95,6 +100,11 @@ def make_usage(plugin_id: str, at: float, usage: Usage, total_memory_bytes: int)
         memory_percent=_round(usage.memory_bytes / total_memory_bytes * 100),
         num_threads=usage.threads,
     )
+
+
+def _require_metrics(engine: Engine) -> None:
+    if (why := engine.lacks.get("metrics")) is not None:
+        raise NotSupported(f"cannot measure what plugins use: {why}")
 
 
 def _round(value: float) -> float:

@@ -59,7 +59,9 @@ async def make_metrics(state: State) -> Response:
         is_up = 1
         metrics += describe_plugins(state["manager"], processes, sample)
         metrics += describe_checks(state["monitor"])
-    metrics.append(GaugeMetricFamily("plugvisor_supervisord_up", "Whether supervisord can be reached.", is_up))
+    metrics.append(
+        GaugeMetricFamily("plugvisor_supervisord_up", "Whether supervisord, or the swarm, can be reached.", is_up)
+    )
     # thousands of lines take a while: not on the event loop
     text = await asyncio.to_thread(_make_text, metrics)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -90,7 +92,7 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
         "plugvisor_plugin_status", "1 for the plugin's status, 0 for the others.", labels=[*label, "status"]
     )
     restarts = CounterMetricFamily(
-        "plugvisor_plugin_restarts", "Restarts of the plugin by supervisord itself.", labels=label
+        "plugvisor_plugin_restarts", "Restarts of the plugin by the engine itself.", labels=label
     )
     uptime = GaugeMetricFamily(
         "plugvisor_plugin_uptime_seconds", "Time since the plugin's process was started.", labels=label
@@ -168,11 +170,13 @@ def describe_traffic(traffic: Traffic) -> list[Metric]:
     for labels, parts in by_route.items():
         _add_histogram(latencies, labels, parts)
     calls = HistogramMetricFamily(
-        "plugvisor_supervisord_call_duration_seconds", "Duration of the calls to supervisord.", labels=["method"]
+        "plugvisor_supervisord_call_duration_seconds",
+        "Duration of the calls to supervisord, or to the Docker Engine.",
+        labels=["method"],
     )
     failures = CounterMetricFamily(
         "plugvisor_supervisord_call_failures",
-        "Calls to supervisord without a valid answer.",
+        "Calls to it without a valid answer.",
         labels=["method"],
     )
     for method, durations in traffic.calls.items():

@@ -16,7 +16,7 @@ _EVERY = tuple(variable.name for variable in VARIABLES)
 _RENDER = (
     "PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_RUN_DIR", "PLUGVISOR_LOG_DIR", "PLUGVISOR_RUNNER", "PLUGVISOR_SERVICE_USER",
     "PLUGVISOR_PLUGIN_USER", "PLUGVISOR_INSTALL_DIR", "PLUGVISOR_LOG_TO_STDOUT", "PLUGVISOR_STATE_DIR",
-    "PLUGVISOR_REMEMBER",
+    "PLUGVISOR_REMEMBER", "PLUGVISOR_ENGINE",
 )  # fmt: skip
 
 _IDENTITY: Argument = ("name", {"metavar": "NAME", "help": "the identity's name"})
@@ -28,7 +28,10 @@ VERBS = (
         "start supervisord, the plugins and the service",
         """\
 Write the program of every plugin, then become supervisord, in the foreground, which starts the plugins
-and runs the service as one more program. Ctrl-C or SIGTERM stops all of it.""",
+and runs the service as one more program. Ctrl-C or SIGTERM stops all of it.
+
+On a swarm (PLUGVISOR_ENGINE=swarm) there is no supervisord: this process is the service, and the plugins,
+which are services of the swarm, run on when it ends.""",
         _EVERY,
     ),
     Verb(
@@ -38,7 +41,8 @@ and runs the service as one more program. Ctrl-C or SIGTERM stops all of it.""",
         """\
 Run the HTTP service in this process, against a supervisord that is there already. `plugvisor up` has
 supervisord run this; by hand it is for a supervisord of your own that has Plugvisor's extension and includes
-<run_dir>/conf.d/*.conf (`plugvisor render` writes them). It recovers when that supervisord is restarted.""",
+<run_dir>/conf.d/*.conf (`plugvisor render` writes them). It recovers when that supervisord is restarted.
+On a swarm it is the service as `plugvisor up` runs it, and prints less.""",
         _EVERY,
     ),
     Verb(
@@ -67,8 +71,8 @@ if any is invalid.""",
         "ask whether the service answers",
         """\
 Ask the service whether it is available. Exit status 0 if it is, 1 if it does not answer, or cannot
-reach supervisord.""",
-        ("PLUGVISOR_HOST", "PLUGVISOR_PORT"),
+reach supervisord. On a swarm an answer is enough: a service that reaches no manager would be no better elsewhere.""",
+        ("PLUGVISOR_HOST", "PLUGVISOR_PORT", "PLUGVISOR_ENGINE"),
     ),
     Verb(
         "run",
@@ -76,8 +80,9 @@ reach supervisord.""",
         "run one plugin in this terminal",
         """\
 Run one plugin in this terminal, with the directory, the arguments and the environment that supervisord
-gives it. supervisord does not know of it. As root, if two users are set, it runs as the plugins' user.""",
-        ("PLUGVISOR_RUN_DIR", "PLUGVISOR_SERVICE_USER", "PLUGVISOR_PLUGIN_USER"),
+gives it. supervisord does not know of it. As root, if two users are set, it runs as the plugins' user.
+Not on a swarm.""",
+        ("PLUGVISOR_RUN_DIR", "PLUGVISOR_SERVICE_USER", "PLUGVISOR_PLUGIN_USER", "PLUGVISOR_ENGINE"),
         [
             ("plugin_id", {"metavar": "ID", "nargs": "?", "help": "the plugin's id"}),
             ("--file", {"type": Path, "help": "its launch file, instead of the id"}),
@@ -89,8 +94,8 @@ gives it. supervisord does not know of it. As root, if two users are set, it run
         "run supervisorctl",
         """\
 Run supervisorctl against the right socket, with the arguments given: status, start, stop, restart,
-tail -f, reread, update, help …; without any, its shell opens.""",
-        ("PLUGVISOR_RUN_DIR", "PLUGVISOR_SUPERVISOR_URL"),
+tail -f, reread, update, help …; without any, its shell opens. On a swarm use `docker service`.""",
+        ("PLUGVISOR_RUN_DIR", "PLUGVISOR_SUPERVISOR_URL", "PLUGVISOR_ENGINE"),
         [("arguments", {"nargs": argparse.REMAINDER, "help": "supervisorctl's own, such as: status"})],
     ),
     Verb(

@@ -11,7 +11,6 @@ import configparser
 import functools
 import logging
 import os
-import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,28 +19,17 @@ from typing import TYPE_CHECKING
 import msgspec
 from supervisor.options import ServerOptions, UnhosedConfigParser
 
+from plugvisor.engines.launching import ORDINARY_VARIABLES, build_argv, check_executable, make_environment
 from plugvisor.engines.supervisord.extension.generated import GENERATED, is_foreign
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
-from plugvisor.layout import awaits_environment, find_data, find_environment, find_programs, is_version
-from plugvisor.models.manifest import Manifest, ManifestError
-from plugvisor.plugins.python_version import find_conflict
+from plugvisor.layout import awaits_environment, find_programs
+from plugvisor.models.manifest import ManifestError
 
 if TYPE_CHECKING:
-    from plugvisor.plugins.catalog import Plugin
+    from plugvisor.models.manifest import Manifest
     from plugvisor.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-RUNNER = Path(__file__).parents[2] / "runner" / "__main__.py"
-
-# What a process of this user may expect to find, and nothing of supervisord's own. They are taken
-# over when the process starts, so that the launch file does not depend on the process that writes it.
-ORDINARY_VARIABLES = (
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE",
-)  # fmt: skip
-
-DATA_VARIABLE = "PLUGVISOR_DATA_DIR"
-"""The variable with which an installed plugin finds its data folder."""
 
 LOG_FILE_BYTES = 10 * 1024 * 1024
 LOG_FILE_BACKUPS = 3
@@ -94,7 +82,7 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
         )
     argv = build_argv(manifest, folder, settings.runner)
     if not awaits_environment(str(folder)):
-        _check_executable(manifest, folder, argv[0])
+        check_executable(manifest, folder, argv[0])
     # supervisord makes a log folder that is gone again, but its parser rejects one
     checked = settings if os.path.isdir(settings.log_dir) else replace(settings, log_dir=Path("/"))
     check_section(render_section(_LONGEST_ID, manifest, checked), settings)
@@ -103,70 +91,6 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
         render_section(manifest.id, manifest, settings),
         render_launch(manifest, folder, argv, settings),
     )
-
-
-def build_argv(manifest: Manifest, folder: Path, runner: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The argument vector of a plugin: its `command`, or the runner's command for its `entry`."""
-    if manifest.command:
-        return manifest.command
-    if runner is None:
-        programs = find_programs(str(folder))
-        return (sys.executable if programs is None else f"{programs}/python", str(RUNNER), manifest.entry)
-    return tuple(word.format(entry=manifest.entry, id=manifest.id, dir=folder) for word in runner)
-
-
-def _check_executable(manifest: Manifest, folder: Path, name: str) -> None:
-    try:
-        path = find_executable(manifest, folder, name)
-    except ManifestError as error:
-        if manifest.command:
-            raise
-        raise ManifestError(f"its `entry` cannot be run by PLUGVISOR_RUNNER: {error.problem}") from error
-    programs = find_programs(str(folder))
-    if conflict := find_conflict(manifest, path if programs is None else f"{programs}/python"):
-        raise ManifestError(conflict)
-
-
-def find_missing_commands(plugin: Plugin) -> list[str]:
-    """A sentence for each command of a check that cannot be executed now; a plugin may make it when it runs."""
-    if plugin.manifest is None or plugin.directory is None:
-        return []
-    sentences = []
-    for name, check in plugin.manifest.checks.items():
-        if check.exec:
-            try:
-                find_executable(plugin.manifest, plugin.directory, check.exec[0], f"`exec` of check {name!r}")
-            except ManifestError as error:
-                sentences.append(error.problem)
-    return sentences
-
-
-def find_executable(manifest: Manifest, folder: Path, name: str, key: str = "`command`") -> str:
-    """Look a program up as exec will, so that a missing one is an error before anything is stopped or started.
-
-    The error does not repeat the name: of the string `API_KEY=secret python main.py` it is the first word.
-
-    Returns:
-        its path.
-
-    Raises:
-        ManifestError
-    """
-    if "/" in name:
-        path = folder / name
-        if not os.path.exists(path):  # Path.exists raises for a name that is too long
-            raise ManifestError(f"the program that {key} names does not exist")
-        if shutil.which(path) is None:
-            raise ManifestError(f"the program that {key} names is no executable file; try chmod +x")
-        return str(path)
-    search_path = manifest.environment.get("PATH", os.environ.get("PATH", os.defpath))
-    # relative entries, the empty one too, are relative to the plugin's folder
-    entries = [os.path.join(folder, entry) for entry in search_path.split(os.pathsep)]
-    programs = find_programs(str(folder))
-    paths = (os.path.join(entry, name) for entry in ([] if programs is None else [programs]) + entries)
-    if (found := next(filter(shutil.which, paths), None)) is None:
-        raise ManifestError(f"the program that {key} names is not found on PATH; install it, or write its whole path")
-    return found
 
 
 def render_section(plugin_id: str, manifest: Manifest, settings: Settings) -> str:
@@ -227,11 +151,7 @@ def check_section(section: str, settings: Settings) -> None:
 def render_launch(manifest: Manifest, folder: Path, argv: tuple[str, ...], settings: Settings) -> bytes:
     """The text of `<run_dir>/launch/<id>.sh`."""
     programs = find_programs(str(folder))
-    environment = {**_describe_account(settings), **manifest.environment}
-    if is_version(str(folder)):
-        environment[DATA_VARIABLE] = find_data(str(folder))
-    if programs is not None:
-        environment["VIRTUAL_ENV"] = find_environment(str(folder))
+    environment = {**_describe_account(settings), **make_environment(manifest, folder)}
     launch = Launch(
         str(folder),
         list(argv),

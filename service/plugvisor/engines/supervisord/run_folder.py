@@ -72,6 +72,8 @@ def prepare_folders(settings: Settings) -> None:
             raise ConfigurationError(
                 f"cannot use the folder {str(path)!r}: {why}; set {variable} to a folder of your own"
             )
+    if settings.engine == "swarm":  # no programs are published here
+        return
     with run_dir_errors(settings):
         Publisher(settings.run_dir).prepare()
         if users is not None and is_root:

@@ -50,6 +50,7 @@ class CheckState:
         self.status = CheckStatus.STARTING
         self.failures = 0
         self.last_error = ""
+        self.is_possible = True
         self.at: float | None = None
         self.is_acted_on = False
         """Since it has gone down, what the manifest says of that was done."""
@@ -70,7 +71,7 @@ class CheckState:
         before = self.status
         self._attempts += 1
         self.at = time.time()
-        self.last_error = failure
+        self.last_error, self.is_possible = failure, True
         if not failure:
             self.failures, self.status, self.is_acted_on = 0, CheckStatus.UP, False
         elif self.failures_count:
@@ -78,6 +79,11 @@ class CheckState:
             if self.failures >= self.check.threshold:
                 self.status = CheckStatus.DOWN
         return self.status is not before
+
+    def note_impossible(self, why: str) -> None:
+        """No attempt can be made here, which says nothing of the plugin; the next one is due after a period."""
+        self._attempts = max(self._attempts, 30)
+        self.at, self.last_error, self.is_possible = time.time(), why, False
 
     def find_delay(self) -> float:
         """In how many seconds from the last attempt the next one is due."""
@@ -87,7 +93,7 @@ class CheckState:
 
     def describe(self) -> str:
         """Why it is not up, for a person."""
-        return f"check {self.name!r} failed: {self.last_error}"
+        return f"check {self.name!r} {'failed' if self.is_possible else 'cannot be made'}: {self.last_error}"
 
     def report(self) -> CheckReport:
         """The check as it is now."""

@@ -17,9 +17,12 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 async def connect(
-    make_protocol: Callable[[], P], host: str, port: int, tls: ssl.SSLContext | None = None
+    make_protocol: Callable[[], P], host: str, port: int, tls: ssl.SSLContext | None = None, name: str = ""
 ) -> tuple[asyncio.BaseTransport, P]:
     """Connect to the first of a host's addresses that accepts the connection.
+
+    Args:
+        name: what the server is told that it is called; the host by default.
 
     Raises:
         OSError: why the last address did not; `describe_failure` has words for it.
@@ -29,7 +32,7 @@ async def connect(
     for address in await _resolve(host, port):
         try:
             return await loop.create_connection(
-                make_protocol, address, port, ssl=tls, server_hostname=host if tls else None
+                make_protocol, address, port, ssl=tls, server_hostname=(name or host) if tls else None
             )
         except OSError as error:
             failure = error

@@ -55,10 +55,13 @@ def parse_url(url: str) -> Target:
     return Target(host, port, parts.scheme == "https", "\r\n".join([*lines, "", ""]).encode())
 
 
-async def check_http(url: str, timeout_seconds: float) -> str:
+async def check_http(url: str, timeout_seconds: float, host: str = "") -> str:
     """Request a URL; returns why the check fails, or "". Redirects are not followed.
 
     The status decides as soon as it is known, even if the body does not end in time or within `MOST_BYTES`.
+
+    Args:
+        host: where to connect to instead of the URL's host, which the request names all the same.
 
     Raises:
         OSError, TimeoutError: there is no connection, or no answer.
@@ -69,7 +72,11 @@ async def check_http(url: str, timeout_seconds: float) -> str:
     deadline = loop.time() + timeout_seconds
     async with asyncio.timeout_at(deadline):
         transport, exchange = await connect(
-            lambda: Exchange(target.request), target.host, target.port, _make_context() if target.is_tls else None
+            lambda: Exchange(target.request),
+            host or target.host,
+            target.port,
+            _make_context() if target.is_tls else None,
+            target.host,
         )
     try:
         await asyncio.wait((exchange.done,), timeout=deadline - loop.time())

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from plugvisor.errors import PlugvisorError, SupervisorUnavailable
+from plugvisor.errors import NotSupported, PlugvisorError, SupervisorUnavailable
 from plugvisor.manager.checks.attempt import make_attempt
 from plugvisor.manager.checks.check_state import CheckReport, CheckState, LaunchChecks, has_checks_now
 from plugvisor.models.health import CheckStatus
@@ -182,6 +182,10 @@ class HealthMonitor:
                 self._record(launch, state, failure)
                 if state.status is CheckStatus.DOWN and not state.is_acted_on:
                     await self._act(launch, state)
+        except NotSupported as error:
+            if state.is_possible:
+                state.note_impossible(str(error))
+                logger.warning("%r: %s", launch.plugin_id, state.describe())
         except Exception:
             logger.exception("cannot check %r of %r", state.name, launch.plugin_id)
             began = asyncio.get_running_loop().time()

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import string
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import IdentityExists, IdentityNotFound, InvalidRequest, StoreUnavailable
 from plugvisor.manager.identities.admin import Admin, hash_token
+from plugvisor.manager.identities.table import IdentityTable
+from plugvisor.manager.identities.token import make_token
 from plugvisor.store.tables import identities as stored
 from plugvisor.store.tables.identities import StoredIdentity
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from plugvisor.admin_code import AdminCode
     from plugvisor.models.stored.identity import Identity
     from plugvisor.store.store import Store
+    from plugvisor.store.tables.identities import StoredCode
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
 """The pause before a failed load or save is repeated, unless the store recovers sooner."""
-TOKEN_PREFIX = "pv_"  # noqa: S105 - by which a scanner for secrets finds it
-_ALPHABET = string.ascii_letters + string.digits
-_TOKEN_CHARACTERS = 22
-"""131 random bits."""
 
 
 class Identities:
@@ -43,12 +40,15 @@ class Identities:
     def __init__(self, store: Store, admin_code: AdminCode) -> None:
         self.on_change: list[Callable[[], object]] = []
         """Called when a token has become invalid, or an identity has changed."""
+        self.share: Callable[[Sequence[StoredIdentity], StoredCode | None], Awaitable[None]] | None = None
+        """Has what is to be in force remembered elsewhere, too, before it is; raises `StoreUnavailable`."""
+        self.turn = asyncio.Lock()
+        """Held during a change, and by whoever else reads or replaces all identities."""
         self._store = store
         self._admin = Admin(admin_code)
-        self._by_digest: dict[bytes, StoredIdentity] = {}
-        self._by_name: dict[str, StoredIdentity] = {}
-        self._turn = asyncio.Lock()
-        self._is_loaded = False
+        self._table = IdentityTable()
+        self.is_loaded = False
+        """Whether what is remembered could be read."""
         self._is_unsaved = False
         """Whether the store may lack what is held here."""
         self._is_recovery_due = False
@@ -59,7 +59,7 @@ class Identities:
 
     async def load(self) -> None:
         """Read what is remembered; nothing is raised. If it cannot be read now, it is when the store recovers."""
-        async with self._turn:
+        async with self.turn:
             await self._load()
         self._recover_later()
 
@@ -84,7 +84,7 @@ class Identities:
         if compare_code and self._admin.is_proved_by(digest):
             return self._admin.identity
         # a dictionary does: nobody can choose a token whose digest is near to another one
-        found = self._by_digest.get(digest)
+        found = self._table.find(digest)
         return found.identity if found is not None and not _has_expired(found.identity) else None
 
     def is_valid(self, identity: Identity) -> bool:
@@ -94,7 +94,7 @@ class Identities:
         """
         if identity is self._admin.identity:
             return True
-        known = self._by_name.get(identity.name)
+        known = self._table.by_name.get(identity.name)
         return known is not None and known.identity is identity and not _has_expired(identity)
 
     @property
@@ -109,7 +109,7 @@ class Identities:
 
     def list_all(self) -> list[StoredIdentity]:
         """The identities with a token, by name; one that has expired stays until it is removed."""
-        return [self._by_name[name] for name in sorted(self._by_name)]
+        return sorted(self._table.list_all(), key=lambda each: each.identity.name)
 
     # -- changes
 
@@ -122,14 +122,14 @@ class Identities:
         Raises:
             IdentityExists, StoreUnavailable
         """
-        async with self._turn:
+        async with self.turn:
             await self._require_loaded()
-            if identity.name in self._by_name or identity.name == self._admin.identity.name:
+            if identity.name in self._table.by_name or identity.name == self._admin.identity.name:
                 raise IdentityExists(f"there is an identity {identity.name!r} already; remove it first, or rotate it")
             token = make_token()
             new = StoredIdentity(replace(identity), hash_token(token.encode()), time.time(), by)
-            await self._write(lambda connection: stored.save(connection, new))
-            self._by_name[identity.name] = self._by_digest[new.digest] = new
+            await self._write(lambda connection: stored.save(connection, new), self._table.including(new))
+            self._table.put(new)
         self._announce()
         return token
 
@@ -139,11 +139,11 @@ class Identities:
         Raises:
             IdentityNotFound, StoreUnavailable
         """
-        async with self._turn:
+        async with self.turn:
             await self._require_loaded()
             old = self._get(name)
-            await self._write(lambda connection: stored.delete(connection, name))
-            del self._by_name[name], self._by_digest[old.digest]
+            await self._write(lambda connection: stored.delete(connection, name), self._table.excluding(name))
+            self._table.remove(name)
         self._announce()
         return old
 
@@ -154,25 +154,24 @@ class Identities:
             IdentityNotFound, StoreUnavailable
             InvalidRequest: it has expired.
         """
-        async with self._turn:
+        async with self.turn:
             await self._require_loaded()
             old = self._get(name)
             if _has_expired(old.identity):
                 raise InvalidRequest(f"the identity {name!r} has expired; remove it and add it again")
             token = make_token()
             new = old._replace(identity=replace(old.identity), digest=hash_token(token.encode()))
-            await self._write(lambda connection: stored.save(connection, new))
-            del self._by_digest[old.digest]
-            self._by_name[name] = self._by_digest[new.digest] = new
+            await self._write(lambda connection: stored.save(connection, new), self._table.including(new))
+            self._table.put(new)
         self._announce()
         return new.identity, token
 
     async def rotate_admin(self) -> tuple[Identity, str]:
         """Put a random admin code in force until another one is configured; raises `StoreUnavailable`."""
-        async with self._turn:
+        async with self.turn:
             await self._require_loaded()
             code, new = await asyncio.to_thread(self._admin.make_code)
-            await self._write(lambda connection: stored.save_code(connection, new))
+            await self._write(lambda connection: stored.save_code(connection, new), self._table.list_all(), new)
             self._admin.replace(new)
             identity = self._admin.identity
         self._announce()
@@ -180,19 +179,36 @@ class Identities:
 
     async def configure(self, code: AdminCode) -> bool:
         """Put a code in force that was configured since; returns whether it is another than before."""
-        async with self._turn:
+        async with self.turn:
             if not self._admin.configure(code):
                 return False
-            self._is_unsaved = self._is_loaded  # or else the code before would count if it were configured again
+            self._is_unsaved = self.is_loaded  # or else the code before would count if it were configured again
         self._announce()
         self._recover_soon()
         return True
+
+    # -- on another machine
+
+    @property
+    def stored_code(self) -> StoredCode | None:
+        """The admin code that a request has made; None if the configured one is in force."""
+        return self._admin.stored
+
+    async def take_over(self, changed: Mapping[str, StoredIdentity | None], codes: Sequence[StoredCode | None]) -> None:
+        """Put in force what was changed on another machine: identities by name, and the admin code of a request."""
+        for name, new in changed.items():
+            self._table.remove(name) if new is None else self._table.put(new)
+        for code in codes:
+            if code is None or await asyncio.to_thread(self._admin.is_replaced_by, code):
+                self._admin.replace(code)
+        self._save_again()
+        self._announce()
 
     # -- parts
 
     def _get(self, name: str) -> StoredIdentity:
         try:
-            return self._by_name[name]
+            return self._table.by_name[name]
         except KeyError:
             raise IdentityNotFound(f"there is no identity {name!r}; GET /identities lists them") from None
 
@@ -202,11 +218,11 @@ class Identities:
 
     async def _require_loaded(self) -> None:
         await self._load()
-        if not self._is_loaded:
+        if not self.is_loaded:
             raise StoreUnavailable("the identities cannot be read now")
 
     async def _load(self) -> None:
-        if self._is_loaded:
+        if self.is_loaded:
             return
         try:
             identities, code = await self._store.read(stored.load)
@@ -215,17 +231,24 @@ class Identities:
                 self._is_unsaved = True
         except StoreUnavailable:
             return
-        self._is_loaded = True
-        self._by_name = {each.identity.name: each for each in identities}
-        self._by_digest = {each.digest: each for each in identities}
+        self.is_loaded = True
+        for each in identities:
+            self._table.put(each)
         if code is not None:
             self._admin.replace(code)
             self._announce()
 
-    async def _write(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Do some work in the store, and what is due besides; raises `StoreUnavailable`."""
+    async def _write(
+        self,
+        work: Callable[[sqlite3.Connection], object],
+        after: Sequence[StoredIdentity] | None = None,
+        new_code: StoredCode | None = None,
+    ) -> None:
+        """Do some work in the store, which may lead to other identities and another code; raises `StoreUnavailable`."""
+        if self.share is not None and after is not None:
+            await self.share(after, new_code or self._admin.stored)
         saves_all, self._is_unsaved = self._is_unsaved, False
-        identities, code = list(self._by_name.values()), self._admin.stored
+        identities, code = self._table.list_all(), self._admin.stored
 
         def write(connection: sqlite3.Connection) -> None:
             if saves_all:
@@ -240,7 +263,7 @@ class Identities:
             raise
 
     def _save_again(self) -> None:
-        self._is_unsaved = self._is_loaded
+        self._is_unsaved = self.is_loaded
         self._recover_soon()
 
     def _recover_soon(self) -> None:
@@ -252,7 +275,7 @@ class Identities:
     async def _recover(self) -> None:
         while self._is_recovery_due:
             self._is_recovery_due = False
-            async with self._turn:
+            async with self.turn:
                 await self._load()
                 if not (self._is_unsaved and self._store.is_available):
                     continue
@@ -267,13 +290,8 @@ class Identities:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        if not self._is_loaded or self._is_unsaved:
+        if not self.is_loaded or self._is_unsaved:
             self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._recover_soon)
-
-
-def make_token() -> str:
-    """A random token."""
-    return TOKEN_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_TOKEN_CHARACTERS))
 
 
 def _has_expired(identity: Identity) -> bool:

@@ -47,7 +47,7 @@ def check_text(plugin: Plugin, text: bytes, catalog: Catalog, directory: Path, e
         if manifest.id != plugin.id:
             raise _locate(text, "plugin", "id", f"the id cannot be changed here: `id` must be {plugin.id!r}")
         _, warnings = check_manifest(text, catalog, plugin.folder or directory)
-        return Checked(_render(manifest, directory, text, engine), warnings)
+        return Checked(_render(manifest, directory, text, engine), [*warnings, *engine.list_ignored(manifest)])
     except ManifestError as error:
         raise refuse(error) from error
 

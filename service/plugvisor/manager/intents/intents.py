@@ -56,7 +56,8 @@ class Intents:
         self._intents: dict[str, Intent] = {}
         self._disabled: dict[str, tuple[str, float]] = {}
         self._asked: dict[str, str] = {}
-        self._is_loaded = False
+        self.is_loaded = False
+        """Whether what is remembered could be read."""
         self._loading = asyncio.Lock()
         self._failure = ""  # why it could not be read at the last try: that is logged once
         self._writes: dict[str, asyncio.Task[bool]] = {}
@@ -80,7 +81,7 @@ class Intents:
     @property
     def starts(self) -> dict[str, bool] | None:
         """Whether each plugin is started at boot whose manifest does not decide that; None: not known yet."""
-        if not self._is_loaded:
+        if not self.is_loaded:
             return None
         starts = {plugin_id: intent.wanted == "running" for plugin_id, intent in self.all.items()}
         return starts | dict.fromkeys(self._disabled, False)
@@ -90,7 +91,7 @@ class Intents:
     async def load(self) -> None:
         """Read what is remembered, or go on without it until the store can be read; nothing is raised."""
         async with self._loading:
-            if self._is_loaded:
+            if self.is_loaded:
                 return
             try:
                 known = await self._store.read(stored.load)
@@ -103,7 +104,7 @@ class Intents:
             _add_missing(self._intents, known.intents)
             _add_missing(self._disabled, known.disabled)
             _add_missing(self._asked, known.asked)
-            self._is_loaded = True
+            self.is_loaded = True
         self._announce(None)
 
     async def close(self) -> None:
@@ -130,7 +131,7 @@ class Intents:
         if not (self._remembers and by):
             yield
             return
-        if not self._is_loaded:  # nothing can be stored yet, and what it would have to go back to is not known
+        if not self.is_loaded:  # nothing can be stored yet, and what it would have to go back to is not known
             try:
                 yield
             except (StartFailed, StopTimeout):
@@ -172,7 +173,7 @@ class Intents:
 
     def follow(self, engine: Engine, plugin_id: str | None = None) -> None:
         """Take over what operators have asked for by supervisorctl, each request once; with None, of all plugins."""
-        if self._is_loaded and engine.is_live:
+        if self.is_loaded and engine.is_live:
             processes = engine.read().items() if plugin_id is None else [(plugin_id, engine.get(plugin_id))]
             for name, process in processes:
                 if process.asked is not None and process.asked.token != self._asked.get(name):
@@ -187,6 +188,24 @@ class Intents:
             self._begin_write(plugin_id)
         else:
             self._change(self._intents, plugin_id, Intent(asked.wanted, SUPERVISORCTL, asked.at))
+
+    # -- on another machine
+
+    def list_all(self) -> stored.StoredIntents:
+        """All that is held here."""
+        return stored.StoredIntents(self._intents, self._disabled, self._asked)
+
+    def take_over(
+        self,
+        intents: Mapping[str, Intent | None],
+        disabled: Mapping[str, tuple[str, float] | None],
+        asked: Mapping[str, str | None],
+    ) -> None:
+        """Take over what was changed on another machine, by plugin, and store it; None: it is gone there."""
+        for table, changed in ((self._intents, intents), (self._disabled, disabled), (self._asked, asked)):
+            for plugin_id, value in changed.items():
+                self._put(table, plugin_id, value)  # type: ignore[misc]
+        self._announce(None)
 
     # -- storing
 
@@ -212,7 +231,7 @@ class Intents:
 
     async def _change_surely(self, table: dict[str, T], plugin_id: str) -> None:
         """Delete something, unless that cannot be stored."""
-        if self._is_loaded:
+        if self.is_loaded:
             before = table.get(plugin_id)
             if before is None:
                 return
@@ -233,7 +252,7 @@ class Intents:
 
     async def _write(self, plugin_id: str) -> bool:
         """Store all that is known of a plugin; returns whether that has succeeded."""
-        if not self._is_loaded:  # what is stored of it must not be lost
+        if not self.is_loaded:  # what is stored of it must not be lost
             return False
         values = self._intents.get(plugin_id), self._disabled.get(plugin_id), self._asked.get(plugin_id, "")
         try:
@@ -253,7 +272,7 @@ class Intents:
 
     def _store_all(self) -> None:
         """Store everything: the database is a new one."""
-        if self._is_loaded:
+        if self.is_loaded:
             for plugin_id in {*self._intents, *self._disabled, *self._asked}:
                 self._begin_write(plugin_id)
 

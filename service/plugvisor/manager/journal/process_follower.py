@@ -1,4 +1,4 @@
-"""Notes in the journal what becomes of the processes, and of supervisord."""
+"""Notes in the journal what becomes of the processes, and of the engine."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ProcessFollower:
         self._seen: dict[str, _Seen] = {}
         self._remembered: dict[str, StoredEntry] = {}
         self._is_lost = False
-        self._supervisord_pid = 0
+        self._engine_pid = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, store: Store, plugin_ids: Iterable[str]) -> None:
@@ -81,12 +81,12 @@ class ProcessFollower:
         except SupervisorUnavailable:
             if plugin_id is None and not self._is_lost:
                 self._is_lost = True
-                self._note_supervisord("lost")
+                self._note_engine("lost")
             return
         if plugin_id is not None:
             self._look(plugin_id, processes.get(plugin_id))
             return
-        if self._is_lost or not self._supervisord_pid:
+        if self._is_lost or not self._engine_pid:
             self._greet()
         for name in {*self._seen, *processes}:
             self._look(name, processes.get(name))
@@ -124,10 +124,10 @@ class ProcessFollower:
                 NewEntry("limit", msgspec.structs.replace(facts, subject=LIMITS[reason]), plugin_id, at)
             )
 
-    # -- supervisord
+    # -- the engine
 
     def _greet(self) -> None:
-        """Note that supervisord answers again, once it is known whether it is another one."""
+        """Note that the engine answers again, once it is known whether it is another one."""
         if self._is_lost or not self._tasks:
             task = asyncio.create_task(self._identify(is_back=self._is_lost))
             self._tasks.add(task)
@@ -141,12 +141,12 @@ class ProcessFollower:
         except SupervisorUnavailable:
             pid = 0
         if is_back:
-            is_another = pid and self._supervisord_pid and pid != self._supervisord_pid
-            self._note_supervisord("restarted" if is_another else "back", at)
-        self._supervisord_pid = pid or self._supervisord_pid
+            is_another = pid and self._engine_pid and pid != self._engine_pid
+            self._note_engine("restarted" if is_another else "back", at)
+        self._engine_pid = pid or self._engine_pid
 
-    def _note_supervisord(self, verb: str, at: float = 0.0) -> None:
-        self._recorder.note(NewEntry("service", Facts(subject="supervisord", verb=verb), at=at))
+    def _note_engine(self, verb: str, at: float = 0.0) -> None:
+        self._recorder.note(NewEntry("service", Facts(subject=self._engine.name, verb=verb), at=at))
 
 
 def _show_exit(ended: Exit | None) -> LastExit | msgspec.UnsetType:

@@ -28,6 +28,8 @@ class Task(msgspec.Struct, frozen=True):
     exit_code: int | None = None
     error: str = ""
     """Why it is as it is; may contain no path and no secret."""
+    address: str = ""
+    """Where it can be reached: in the network that it has joined, or its node's if it has the node's own network."""
     is_lost: bool = False
     """Its node does not answer, so that it may still run."""
 

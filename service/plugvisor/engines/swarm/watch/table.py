@@ -54,6 +54,8 @@ class SwarmTable:
         """Another number whenever a process may be another."""
         self.on_change: list[Callable[[str | None], object]] = []
         """Called with the id of the plugin whose process has changed, or None: every process may have."""
+        self.on_nodes: list[Callable[[], object]] = []
+        """Called after a poll by which `list_nodes` returns something else."""
         self.problem = "no manager of the swarm has answered yet"
         """Why there is nothing to read, as `SupervisorUnavailable` says it."""
         self._polled_at: float | None = None  # when the last good poll began
@@ -210,11 +212,15 @@ class SwarmTable:
 
     def _take(self, answers: tuple[bytes, bytes, bytes], began: float) -> None:
         now = time.monotonic()
+        nodes = self._snapshot.nodes
         changed = self._snapshot.take(answers, began, now)
         was_live, self._polled_at = self._expiry is not None, began
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry = asyncio.get_running_loop().call_later(max(0.0, began + OLDEST_SECONDS - now), self._expire)
+        if self._snapshot.nodes != nodes:
+            for callback in self.on_nodes:
+                callback()
         if was_live:
             self._announce(changed)
         else:

@@ -1,0 +1,1 @@
+"""How `plugvisor up` begins, and `serve` on a swarm."""

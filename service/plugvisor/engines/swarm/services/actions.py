@@ -1,0 +1,243 @@
+"""What starts, stops and restarts plugins: changes of their services, and the wait for what the swarm makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from plugvisor.engines.swarm.services import labels
+from plugvisor.engines.swarm.services.spec import find_replicas, force_update, get_replicas, set_replicas
+from plugvisor.engines.swarm.services.verdicts import (
+    STARTED,
+    check_started,
+    describe_remains,
+    is_at_rest,
+    is_begun,
+    is_gone,
+    is_lost,
+    is_spawned,
+)
+from plugvisor.errors import AlreadyRunning, NotRunning, PlugvisorError, StartFailed, StopTimeout
+from plugvisor.models.process import Process, ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal
+
+    from plugvisor.engines.swarm.services.changes import Services
+    from plugvisor.engines.swarm.services.deployment import Deployment
+    from plugvisor.engines.swarm.watch.table import SwarmTable
+
+    Spec = dict[str, Any]
+    Finish = Callable[[Spec], Spec | None]
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10.0
+"""How much longer than `stopwaitsecs` the swarm may take to end a task, and to say so."""
+SPAWN_SECONDS = 30.0
+"""How long a start is waited for; a node may take longer to have the image, and then it is STARTING."""
+LONGEST_REPLACEMENT_SECONDS = 50
+"""The swarm waits for the end of a task that it replaces for a minute, and then starts the other one beside it."""
+LOOK_SECONDS = 0.1
+"""How often to look whether a stop has ended: the swarm forgets how a task has ended a quarter of a second later."""
+
+
+class Actions:
+    """Changes of one plugin come one after another, in its turn, but for `end`.
+
+    Each method may raise `SupervisorUnavailable`; the swarm may have taken the change over all the same.
+    """
+
+    def __init__(self, services: Services, table: SwarmTable, deployment: Deployment) -> None:
+        self._services = services
+        self._table = table
+        self._deployment = deployment
+        self._launches: dict[str, int] = {}  # the launch that each plugin had before the start that is awaited
+        self._stops: dict[str, int] = {}  # how often each plugin was stopped
+
+    # -- starts
+
+    async def add(self, plugin_id: str) -> None:
+        """Create a plugin's service, if there is none, without starting it."""
+        await self._deployment.create(plugin_id, is_started=False)
+        await self._table.poll()
+
+    async def start(self, plugin_id: str) -> Process:
+        """Start a published plugin when nothing of it is alive any more."""
+        if self._table.get(plugin_id).state in STARTED:
+            raise AlreadyRunning("it is running already")
+        was_wanted = await self._wait_clear(plugin_id)
+        self._launches[plugin_id] = self._table.get(plugin_id).launches
+
+        def begin(spec: Spec) -> Spec:
+            if get_replicas(spec):
+                if not was_wanted:
+                    raise AlreadyRunning("it is running already")
+                force_update(spec)
+            return set_replicas(spec, find_replicas(spec))
+
+        await self._deployment.put(plugin_id, begin)
+        return await self.wait_spawned(plugin_id)
+
+    async def begin_restart(self, plugin_id: str) -> None:
+        """Have the swarm replace every task of a plugin, or start it."""
+        was_wanted = await self._wait_clear(plugin_id)
+        process = self._table.get(plugin_id)
+        self._launches[plugin_id] = process.launches
+        if was_wanted and process.stop_seconds > LONGEST_REPLACEMENT_SECONDS and not is_at_rest(process):
+            await self._deployment.put(plugin_id, lambda spec: set_replicas(spec, 0, "asked"))
+            self._deployment.begin(self._start_queued(plugin_id))
+            return
+
+        def begin(spec: Spec) -> Spec:
+            if get_replicas(spec):
+                force_update(spec)
+            return set_replicas(spec, find_replicas(spec))
+
+        await self._deployment.put(plugin_id, begin)
+
+    async def wait_spawned(self, plugin_id: str) -> Process:
+        """Wait until a task of the start that was asked for last has a process, or has failed."""
+        before = self._launches.get(plugin_id, 0)
+        has_check = self._has_healthcheck(plugin_id)
+
+        def is_met(process: Process) -> bool:
+            return is_begun(process, before) and is_spawned(process, has_check=has_check)
+
+        seconds = self._table.get(plugin_id).stop_seconds + GRACE_SECONDS + SPAWN_SECONDS
+        process = await self._table.wait_for(plugin_id, is_met, seconds)
+        if not is_begun(process, before):
+            raise StopTimeout(describe_remains(process))
+        check_started(process)
+        return process
+
+    async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
+        """Wait until a plugin is neither queued nor STARTING."""
+        process = await self._table.wait_for(plugin_id, lambda process: not process.is_starting, timeout_seconds)
+        if not process.is_starting:
+            check_started(process)
+        return process
+
+    # -- stops
+
+    async def begin_stop(self, plugin_id: str) -> None:
+        """Have the swarm end every task of a plugin."""
+        process = self._table.get(plugin_id)
+        rests = is_at_rest(process)
+        if rests and process.state is not ProcessState.STOPPED:
+            raise NotRunning("it is not running")
+
+        def stop(spec: Spec) -> Spec | None:
+            if not get_replicas(spec) and labels.QUEUED not in spec["Labels"]:
+                return None
+            return set_replicas(spec, 0)
+
+        self._stops[plugin_id] = self._stops.get(plugin_id, 0) + 1
+        was_changed = await self._services.change(plugin_id, stop)
+        await self._table.poll()
+        if not was_changed and rests:
+            raise NotRunning("it is not running")
+
+    async def wait_stopped(self, plugin_id: str) -> Process:
+        """Wait until nothing of a plugin is alive, or somebody else has started it again."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._table.get(plugin_id).stop_seconds + GRACE_SECONDS
+        while True:
+            process = self._table.get(plugin_id)
+            if process.state in STARTED or (process.queued and is_gone(process)):
+                return Process(ProcessState.STOPPED)  # as it was in between
+            if is_gone(process):
+                self._deployment.remember_exit(plugin_id, process)
+                return process
+            if is_lost(process) or loop.time() > deadline:
+                raise StopTimeout(describe_remains(process))
+            await self._table.wait_for(plugin_id, lambda now: now != process, LOOK_SECONDS)  # noqa: B023
+            await self._table.poll()
+
+    async def end(
+        self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
+    ) -> None:
+        """Begin to end a process that does not work."""
+        process = self._table.get(plugin_id)
+        service = self._table.get_service(plugin_id)
+        if service is None or process.launches != launches or process.state not in STARTED:
+            return
+        policy = service["Spec"]["TaskTemplate"].get("RestartPolicy", {}).get("Condition")
+        is_restarted = restart == "always" or (restart == "policy" and policy != "none")
+        wanted_at = service["Spec"]["Labels"].get(labels.WANTED_AT)
+        task_id = next((task.id for task in process.tasks if task.pid and task.pid == process.pid), "")
+
+        def change(spec: Spec) -> Spec | None:
+            if not get_replicas(spec) or spec["Labels"].get(labels.WANTED_AT) != wanted_at:
+                return None
+            if is_restarted:
+                force_update(spec)
+            else:
+                set_replicas(spec, 0)
+            spec["Labels"][labels.ENDED] = f"{time.time():.3f} {task_id or '-'} {reason}"
+            return spec
+
+        if await self._services.change(plugin_id, change):
+            await self._table.poll()
+            if not is_restarted:
+                self._deployment.begin(self._follow_end(plugin_id))
+
+    # -- removal
+
+    async def remove(self, plugin_id: str) -> None:
+        """Delete the service of a plugin that does not run, and all that it has needed."""
+        service = await self._services.read(plugin_id)
+        is_wanted = service is not None and (
+            get_replicas(service["Spec"]) or labels.QUEUED in service["Spec"]["Labels"]
+        )
+        if is_wanted and not is_at_rest(self._table.get(plugin_id)):
+            raise AlreadyRunning("somebody has started it again")
+        await self._deployment.delete(plugin_id)
+        self._launches.pop(plugin_id, None)
+        self._stops.pop(plugin_id, None)
+
+    # -- parts
+
+    async def _wait_clear(self, plugin_id: str) -> bool:
+        """Wait until a plugin that was stopped is gone; returns whether it was not: the swarm replaces what runs."""
+        service = self._table.get_service(plugin_id)
+        if service is not None and get_replicas(service["Spec"]):
+            return True
+        stops = self._stops.get(plugin_id, 0)
+        process = self._table.get(plugin_id)
+        if not is_gone(process) and not is_lost(process):
+            seconds = process.stop_seconds + GRACE_SECONDS
+            process = await self._table.wait_for(plugin_id, lambda now: is_gone(now) or is_lost(now), seconds)
+        if not is_gone(process):
+            raise StopTimeout(describe_remains(process))
+        if self._stops.get(plugin_id, 0) != stops:
+            raise StartFailed("it was stopped while it was starting")
+        return False
+
+    async def _start_queued(self, plugin_id: str) -> None:
+        """Start a plugin when it has ended, unless it is queued no more; a service that is restarted does so, too."""
+
+        def begin(spec: Spec) -> Spec | None:
+            return set_replicas(spec, find_replicas(spec)) if labels.QUEUED in spec["Labels"] else None
+
+        try:
+            await self.wait_stopped(plugin_id)
+            await self._services.change(plugin_id, begin)
+            await self._table.poll()
+        except PlugvisorError as error:
+            logger.error("%r was stopped, and cannot be started again yet: %s", plugin_id, error)
+
+    async def _follow_end(self, plugin_id: str) -> None:
+        with contextlib.suppress(PlugvisorError):
+            await self.wait_stopped(plugin_id)
+
+    def _has_healthcheck(self, plugin_id: str) -> bool:
+        service = self._table.get_service(plugin_id)
+        if service is None:
+            return False
+        test = service["Spec"]["TaskTemplate"]["ContainerSpec"].get("Healthcheck", {}).get("Test")
+        return test not in (None, [], ["NONE"])

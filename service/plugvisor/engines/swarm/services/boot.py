@@ -1,0 +1,86 @@
+"""Makes services of plugins that have none, when the service itself has started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from plugvisor.errors import PlugvisorError, SupervisorUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from plugvisor.engines.swarm.services.deployment import Deployment
+    from plugvisor.engines.swarm.services.program import SwarmProgram
+    from plugvisor.engines.swarm.watch.table import SwarmTable
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 8
+RETRY_SECONDS = 1.0
+"""The pause before it is tried again if no manager has answered."""
+
+
+class Boot:
+    """Creates what is missing, once; a service that is there is left as it is: the swarm remembers what runs."""
+
+    def __init__(self, deployment: Deployment, table: SwarmTable) -> None:
+        self._deployment = deployment
+        self._table = table
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(
+        self, programs: Sequence[SwarmProgram], starts: Mapping[str, bool], queued: Collection[str]
+    ) -> None:
+        """Create the services; go on in the background if no manager answers. Nothing is raised."""
+        missing = await self._create_all(programs, starts, queued)
+        if missing:
+            self._task = asyncio.create_task(self._retry(missing, starts, queued))
+
+    async def close(self) -> None:
+        """Create nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _retry(
+        self, programs: Sequence[SwarmProgram], starts: Mapping[str, bool], queued: Collection[str]
+    ) -> None:
+        while programs:
+            await asyncio.sleep(RETRY_SECONDS)
+            if self._table.is_live:
+                programs = await self._create_all(programs, starts, queued)
+
+    async def _create_all(
+        self, programs: Sequence[SwarmProgram], starts: Mapping[str, bool], queued: Collection[str]
+    ) -> list[SwarmProgram]:
+        """Returns those that no manager has answered for."""
+        if not self._table.is_live:
+            return list(programs)
+        turns = asyncio.Semaphore(AT_ONCE)
+        services = self._table.list_services()
+
+        async def create(program: SwarmProgram) -> SwarmProgram | None:
+            is_wanted = starts.get(program.id, False)
+            waits = is_wanted and program.id in queued
+            try:
+                async with turns:
+                    await self._deployment.create(
+                        program.id, is_started=is_wanted and not waits, queued="boot" if waits else ""
+                    )
+            except SupervisorUnavailable:
+                return program
+            except PlugvisorError as error:
+                logger.error("the service of %r cannot be made: %s", program.id, error)
+            except Exception:
+                logger.exception("the service of %r cannot be made", program.id)
+            return None
+
+        missing = [program for program in programs if program.id not in services]
+        left = [program for program in await asyncio.gather(*map(create, missing)) if program is not None]
+        if missing:
+            with contextlib.suppress(SupervisorUnavailable):  # it is polled again
+                await self._table.poll()
+        return left

@@ -1,0 +1,94 @@
+"""What the service remembers, in configs of the swarm: `plugvisor-state-<number>`, of which the largest counts.
+
+A config cannot be changed, and no two have one name: of two services that write at once, one is told.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+from plugvisor.engines.swarm.docker.client import DockerError
+from plugvisor.engines.swarm.services import labels
+from plugvisor.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plugvisor.engines.swarm.docker.client import DockerClient
+
+logger = logging.getLogger(__name__)
+
+MOST_BYTES = 500_000
+"""Older Engines take no larger config."""
+KEPT = 2
+"""How many there are at most, the newest included."""
+_GONE, _TAKEN = 404, 409
+_NAME = re.compile(r"plugvisor-state-([0-9]{1,15})")
+
+
+class SwarmState:
+    """See `plugvisor.engines.engine.KeptState`."""
+
+    def __init__(self, client: DockerClient) -> None:
+        self._client = client
+
+    async def load(self) -> tuple[int, bytes] | None:
+        """The newest that was kept, and its number; None if there is none."""
+        found = await self._list()
+        if not found:
+            return None
+        number = max(found)
+        try:
+            return number, base64.b64decode(found[number]["Spec"].get("Data") or "", validate=True)
+        except binascii.Error as error:
+            raise StoreUnavailable("what the swarm keeps of the service cannot be read") from error
+
+    async def save(self, number: int, data: bytes) -> bool:
+        """Keep some data, and of what was kept before only the newest; returns False if the number is taken."""
+        if len(data) > MOST_BYTES:
+            raise StoreUnavailable(
+                f"the swarm cannot keep what the service remembers: it has {len(data)} bytes, and {MOST_BYTES} are "
+                "possible"
+            )
+        found = await self._list()
+        if found and max(found) >= number:
+            return False
+        body = {
+            "Name": f"plugvisor-state-{number}",
+            "Labels": {labels.STATE: str(number)},
+            "Data": base64.b64encode(data).decode(),
+        }
+        try:
+            await self._client.call("POST", "/configs/create", body=body)
+        except DockerError as error:
+            if error.status == _TAKEN:
+                return False
+            raise _translate(error) from error
+        for old in sorted(found)[: -KEPT + 1 or None]:
+            await self._remove(found[old]["ID"])
+        return True
+
+    async def _list(self) -> dict[int, Mapping[str, Any]]:
+        """The configs by their numbers; one without our label is somebody else's."""
+        try:
+            configs = await self._client.call("GET", "/configs", query={"filters": {"label": [labels.STATE]}})
+        except DockerError as error:
+            raise _translate(error) from error
+        found = ((_NAME.fullmatch(config["Spec"]["Name"]), config) for config in configs)
+        return {int(match[1]): config for match, config in found if match}
+
+    async def _remove(self, config_id: str) -> None:
+        try:
+            await self._client.call("DELETE", f"/configs/{config_id}")
+        except DockerError as error:
+            if error.status != _GONE:
+                logger.warning("an old config of what the service remembers cannot be removed: %s", error)
+
+
+def _translate(error: DockerError) -> StoreUnavailable:
+    logger.warning("the swarm does not keep what the service remembers: %s", error)
+    return StoreUnavailable("the swarm does not keep what the service remembers")

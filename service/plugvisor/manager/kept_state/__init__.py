@@ -1,0 +1,1 @@
+"""What the service remembers, also where a service on another machine finds it."""

@@ -1,0 +1,153 @@
+"""Looks at the containers of every node all the while, in the kernel's control groups; it asks no Engine.
+
+A container is known by the folder of its control group, and whose it is by the file that its Engine keeps about it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from pathlib import Path  # noqa: TC003 - a NamedTuple's field
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.chaos.swarm.cast import PLUGINS
+from tests.helpers.swarm.node import CONTROL_GROUPS
+
+if TYPE_CHECKING:
+    from tests.chaos.swarm.activity import Activity
+    from tests.helpers.swarm.lab import SwarmLab
+    from tests.helpers.swarm.node import LabNode
+
+LOOK_SECONDS = 0.02
+STARVED_SECONDS = 0.5
+"""A look takes a millisecond or two; if the next begins so late, the machine is starved."""
+PREFIX = "plugvisor-"
+
+
+class Container(NamedTuple):
+    """A container of a plugin that has living processes."""
+
+    id: str
+    node: str
+    plugin_id: str
+    group: Path
+
+    @property
+    def pids(self) -> list[int]:
+        """Its processes, as this machine numbers them."""
+        with contextlib.suppress(OSError):
+            return [int(line) for line in (self.group / "cgroup.procs").read_text().split()]
+        return []
+
+
+class ContainerReader:
+    """Finds the containers of the plugins on a lab's nodes."""
+
+    def __init__(self, lab: SwarmLab) -> None:
+        root = CONTROL_GROUPS / "pids" if (CONTROL_GROUPS / "pids").is_dir() else CONTROL_GROUPS
+        self._folders = {node: root / lab.folder.name / node.home.name for node in lab.nodes}
+        self._owners: dict[str, str] = {}
+
+    def read(self) -> list[Container]:
+        """Every container of a plugin that has living processes."""
+        found = []
+        for node, folder in self._folders.items():
+            with contextlib.suppress(OSError):
+                for group in folder.iterdir():
+                    if len(group.name) != 64:
+                        continue
+                    container = Container(group.name, node.name, self._find_owner(node, group.name), group)
+                    if container.plugin_id and container.pids:
+                        found.append(container)
+        return found
+
+    def _find_owner(self, node: LabNode, container_id: str) -> str:
+        """The plugin's id; empty if it is not known yet, or it is no plugin's."""
+        if container_id not in self._owners:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                path = node.home / "data" / "containers" / container_id / "config.v2.json"
+                labels = json.loads(path.read_text())["Config"]["Labels"] or {}
+                name = labels.get("com.docker.swarm.service.name", "")
+                self._owners[container_id] = name.removeprefix(PREFIX) if name.startswith(PREFIX) else ""
+        return self._owners.get(container_id, "")
+
+
+class ContainerWatcher:
+    """Looks again and again, from `with` to its end, for promises 1 and 2."""
+
+    def __init__(self, lab: SwarmLab, activity: Activity) -> None:
+        self.violations: list[str] = []
+        self.looks = 0
+        self.most_together = 0
+        """How many containers were alive at once."""
+        self._activity = activity
+        self._reader = ContainerReader(lab)
+        self._first_seen: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> ContainerWatcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def report(self, violation: str) -> None:
+        """A promise does not hold; the text begins with its number."""
+        self.violations.append(f"{time.strftime('%H:%M:%S')} {violation}")
+
+    def read(self, plugin_id: str | None = None) -> list[Container]:
+        """The containers that are alive now, of one plugin or of all."""
+        with self._lock:
+            containers = self._reader.read()
+            for container in containers:
+                self._first_seen.setdefault(container.id, time.monotonic())
+        return [container for container in containers if plugin_id in (None, container.plugin_id)]
+
+    def get_first_seen(self, container: Container) -> float:
+        """When a container was seen first, on the monotonic clock."""
+        return self._first_seen[container.id]
+
+    def _watch(self) -> None:
+        looked_at = time.monotonic()
+        while not self._end.is_set():
+            if time.monotonic() - looked_at > STARVED_SECONDS:
+                self._activity.note_starved()
+            looked_at = time.monotonic()
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001 - a thread's error would be lost
+                self.report(f"the watcher itself: {error!r}")
+                return
+            self._end.wait(LOOK_SECONDS)
+
+    def _look(self) -> None:
+        gone = self._activity.list_gone()
+        containers = self.read()
+        self.looks += 1
+        self.most_together = max(self.most_together, len(containers))
+        together: dict[tuple[str, str], list[Container]] = {}
+        for container in containers:
+            side = self._activity.find_side(container.node)
+            together.setdefault((container.plugin_id, side), []).append(container)
+            # alive after the check that it must not be
+            if self._activity.is_still_gone(container.plugin_id, gone) and container.pids:
+                self.report(f"2: {describe(container)} is alive after a stop was answered")
+                self._end.set()
+        for (plugin_id, side), several in together.items():
+            most = PLUGINS[plugin_id].replicas if plugin_id in PLUGINS else 1
+            # each was alive when all the others had been seen
+            if len(several) > most and all(container.pids for container in several):
+                alive = ", ".join(describe(container) for container in several)
+                self.report(f"1: {len(several)} of {plugin_id!r} are alive together {side and f'on {side}'}: {alive}")
+                self._end.set()
+
+
+def describe(container: Container) -> str:
+    """A container in a report."""
+    return f"{container.plugin_id} {container.id[:12]} on {container.node}"

@@ -1,0 +1,84 @@
+"""Where the services of several machines keep what they remember, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from plugvisor.admin_code import AdminCode
+from plugvisor.errors import SupervisorUnavailable
+from plugvisor.manager.identities.identities import Identities
+from plugvisor.manager.intents.intents import Intents
+from plugvisor.manager.kept_state.keeper import StateKeeper
+from plugvisor.manager.kept_state.rows import unpack
+from plugvisor.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+CODE = "an-admin-code-of-a-test"
+
+
+class FakeKeptState:
+    """What every machine reaches, unless the test says otherwise."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+        self.is_away = False
+        """Whether no manager answers."""
+        self.loses_answers = False
+        """Whether something is kept and then no manager answers."""
+        self.has_changed = asyncio.Event()
+
+    async def load(self) -> tuple[int, bytes] | None:
+        """The newest."""
+        self._check()
+        return (len(self.kept), self.kept[-1]) if self.kept else None
+
+    async def save(self, number: int, data: bytes) -> bool:
+        """Keep some data."""
+        self._check()
+        await asyncio.sleep(0)
+        if number <= len(self.kept):
+            return False
+        self.kept.append(data)
+        self.has_changed.set()
+        self.is_away = self.loses_answers
+        self._check()
+        return True
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise SupervisorUnavailable("no manager of the swarm answers")
+
+    def list_rows(self) -> set[str]:
+        """The keys of the rows that are kept."""
+        return set(unpack(self.kept[-1])) if self.kept else set()
+
+
+class Machine:
+    """A service with a store of its own."""
+
+    def __init__(self, kept: FakeKeptState, folder: Path, code: str) -> None:
+        self.store = Store(folder)
+        self.identities = Identities(self.store, AdminCode(code))
+        self.intents = Intents(self.store, remembers=True)
+        self.keeper = StateKeeper(kept, self.store, self.identities, self.intents)
+
+
+@asynccontextmanager
+async def run_machine(kept: FakeKeptState, folder: Path, code: str = CODE) -> AsyncIterator[Machine]:
+    """Run the service on a machine, whose disk is a folder, from its start to its orderly end."""
+    machine = Machine(kept, folder, code)
+    await machine.store.open()
+    await asyncio.gather(machine.identities.load(), machine.intents.load())
+    await machine.keeper.open()
+    try:
+        yield machine
+    finally:
+        await machine.intents.close()
+        await machine.keeper.close()
+        machine.identities.close()
+        await machine.store.close()

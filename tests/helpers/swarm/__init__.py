@@ -1,0 +1,1 @@
+"""A real swarm on one machine: see `lab.py`."""
