@@ -27,7 +27,6 @@ class FakeEngine(OneMachine):
     """Every change is done at once, unless the test holds it back (`hold`) or has it fail (`errors`)."""
 
     name = "fake"
-    kept_state = None
 
     def __init__(self, *, announces: bool = False) -> None:
         """Args: `announces`: whether `on_change` is called whenever the test or a method changes a process."""

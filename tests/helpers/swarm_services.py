@@ -25,8 +25,18 @@ class FakeServiceClient:
         self.before_update: Callable[[dict[str, Any]], object] = lambda _service: None
         self.after_update: Callable[[], object] = lambda: None
         self.calls: list[str] = []
+        self.headers: Mapping[str, str] = {}
 
-    async def call(self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        self.headers = headers or {}
         self.calls.append(f"{method} {path}")
         name = path.split("/")[2]
         if name == "create":

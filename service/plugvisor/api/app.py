@@ -115,7 +115,7 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
             views=views,
             events=events,
             long_requests=long_requests,
-            logs=LogReader(manager, settings.log_dir),
+            logs=LogReader(manager, engine, settings.log_dir),
             log_streams=log_streams,
             sampler=sampler,
             traffic=traffic,

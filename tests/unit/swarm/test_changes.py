@@ -152,3 +152,14 @@ def test_the_words_of_the_engine_are_for_the_log_alone(caplog: pytest.LogCapture
 
     asyncio.run(run())
     assert "/secret/path" in caplog.text
+
+
+def test_nodes_pull_with_the_credentials_of_the_registry() -> None:
+    client = FakeServiceClient()
+    services = Services(client)  # type: ignore[arg-type]
+    asyncio.run(services.create("echo", make_spec(), {"X-Registry-Auth": "e30="}))
+    assert client.headers == {"X-Registry-Auth": "e30="}
+    asyncio.run(services.change("echo", lambda spec: spec))
+    assert client.headers == {}  # the swarm keeps those that the service has
+    asyncio.run(services.change("echo", lambda spec: spec, {"X-Registry-Auth": "x"}))
+    assert client.headers == {"X-Registry-Auth": "x"}

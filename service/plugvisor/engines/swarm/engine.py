@@ -6,12 +6,13 @@ import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.engine import EngineInfo
+from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.swarm.carriers.carrier import Carrier
 from plugvisor.engines.swarm.docker.client import DockerClient
 from plugvisor.engines.swarm.logs.spool import Spool
 from plugvisor.engines.swarm.services.actions import Actions
 from plugvisor.engines.swarm.services.boot import Boot
+from plugvisor.engines.swarm.services.by_hand import RequestsByHand
 from plugvisor.engines.swarm.services.changes import FOREIGN_SERVICE, Services
 from plugvisor.engines.swarm.services.deployment import Deployment
 from plugvisor.engines.swarm.services.options import EXEC_READY, list_differences
@@ -22,7 +23,7 @@ from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
 from plugvisor.engines.swarm.watch.addresses import locate_tasks
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
-from plugvisor.errors import NotSupported, PlugvisorError
+from plugvisor.errors import NotRunning, PlugvisorError
 from plugvisor.layout import find_root
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import Literal
 
-    from plugvisor.engines.engine import Address, Execution, KeptState
+    from plugvisor.engines.engine import Address, KeptState
     from plugvisor.engines.swarm.services.program import SwarmProgram
     from plugvisor.models.cluster.node import Node
     from plugvisor.models.manifest import Manifest
@@ -71,17 +72,19 @@ class SwarmEngine:
         self._carrier = Carrier(self._client, settings)
         self._spool = Spool(self._client, self._table, settings.log_dir)
         self._workers = LocalWorkers(settings)
+        self.kept_state: KeptState | None = SwarmState(self._client)
         self._published = Published(self._table)
         self._services = Services(self._client)
         self._deployment = Deployment(self._services, self._table, self._carrier, self._published)
         self._actions = Actions(self._services, self._table, self._deployment)
         self._waiting = WaitingStarts(self._services, self._table, self._deployment)
         self._boot = Boot(self._deployment, self._table)
-        self.kept_state: KeptState | None = SwarmState(self._client)
+        self._by_hand = RequestsByHand(self._services, self._table, self._deployment)
 
     async def open(self) -> None:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
         await self._table.open(CONNECT_SECONDS)
+        self._by_hand.open()
         try:
             restored = await self._carrier.restore(self._table.list_services())
         except PlugvisorError as error:
@@ -92,6 +95,7 @@ class SwarmEngine:
 
     async def close(self) -> None:
         """Disconnect."""
+        self._by_hand.close()
         await self._boot.close()
         await self._deployment.close()
         await self._workers.end()
@@ -208,8 +212,8 @@ class SwarmEngine:
         return await self._actions.start(plugin_id)
 
     async def begin_stop(self, plugin_id: str) -> None:
-        """Begin to stop a plugin, after what it has printed was brought here: its tasks are deleted with their logs."""
-        await self._spool.bring(plugin_id)
+        """Begin to stop a plugin; what it has printed, and prints until its end, is brought here."""
+        await self._spool.bring_last(plugin_id)
         await self._actions.begin_stop(plugin_id)
 
     async def wait_stopped(self, plugin_id: str) -> Process:
@@ -232,10 +236,13 @@ class SwarmEngine:
         self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
     ) -> None:
         """Begin to end a process that does not work."""
+        await self._spool.bring_last(plugin_id)
         await self._actions.end(plugin_id, launches, reason, restart)
 
     async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
         """Have the starts of published plugins wait."""
+        if restart:
+            await self._spool.bring_last(restart)
         await self._waiting.queue(plugin_ids, restart)
 
     async def fail(self, plugin_id: str, reason: str) -> None:
@@ -246,9 +253,12 @@ class SwarmEngine:
         """Delete a plugin's service, and what only that has needed."""
         await self._actions.remove(plugin_id)
 
-    async def execute(self, _plugin_id: str, _launches: int, _check: str, _timeout_seconds: float) -> Execution:
-        """Nodes make `exec` checks themselves."""
-        raise NotSupported("the service cannot run a command on another node; the swarm makes `exec` checks itself")
+    async def execute(self, plugin_id: str, launches: int, _check: str, _timeout_seconds: float) -> Execution:
+        """Nodes make `exec` checks themselves: a task runs once it has passed, and is ended when it fails."""
+        process = self._table.get(plugin_id)
+        if not process.is_alive or process.launches != launches:
+            raise NotRunning("that launch is over")
+        return Execution(code=0)
 
     async def open_worker(self, timeout_seconds: float) -> socket:
         """Start a worker of the install folder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +18,7 @@ from plugvisor.models.log import Log, LogFile, LogFileList
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from starlette.requests import Request
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from plugvisor.api.parameters import LogQuery
     from plugvisor.api.state import State
+    from plugvisor.engines.engine import Engine
     from plugvisor.manager.manager import Manager
 
 SERVER_ID = "_server"
@@ -37,8 +40,9 @@ HEADERS = (*NO_STORE, (b"x-content-type-options", b"nosniff"))
 class LogReader:
     """Finds logs and reads them in threads: disks may be slow and searches long."""
 
-    def __init__(self, manager: Manager, log_dir: Path) -> None:
+    def __init__(self, manager: Manager, engine: Engine, log_dir: Path) -> None:
         self._manager = manager
+        self._engine = engine
         self._log_dir = log_dir
         self._threads = start_thread_pool(_THREADS, "logs")
 
@@ -46,11 +50,30 @@ class LogReader:
         """The log of a plugin, or of the service; raises `PluginNotFound`."""
         if plugin_id != SERVER_ID and plugin_id not in self._manager.catalog:
             raise PluginNotFound(plugin_id)
-        return LogFiles(self._log_dir, f"{plugin_id}.log")
+        if plugin_id == SERVER_ID:
+            return LogFiles(self._log_dir, f"{plugin_id}.log")
+        return self._engine.open_log(plugin_id)
+
+    async def _bring(self, plugin_id: str) -> LogFiles:
+        """As `find`, with what has been printed until now."""
+        log = self.find(plugin_id)
+        if plugin_id != SERVER_ID:
+            await self._engine.bring_log(plugin_id)
+        return log
+
+    @asynccontextmanager
+    async def following(self, plugin_id: str) -> AsyncIterator[None]:
+        """While it is open, the log holds what has been printed until then, and gets what is printed at once."""
+        if plugin_id == SERVER_ID:
+            yield
+            return
+        async with self._engine.following_log(plugin_id):
+            await self._engine.bring_log(plugin_id)
+            yield
 
     async def show(self, plugin_id: str, query: Query) -> bytes:
         """The body of `GET /plugin/{plugin_id}/logs`; raises `PluginNotFound`."""
-        log = self.find(plugin_id)
+        log = await self._bring(plugin_id)
 
         def read() -> bytes:
             with log.open_all() as files:
@@ -68,7 +91,7 @@ class LogReader:
 
     async def list_files(self, plugin_id: str) -> bytes:
         """The body of `GET /plugin/{plugin_id}/logs/files`, the newest file first; raises `PluginNotFound`."""
-        log = self.find(plugin_id)
+        log = await self._bring(plugin_id)
 
         def read() -> bytes:
             with log.open_all() as files:

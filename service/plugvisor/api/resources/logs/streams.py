@@ -25,6 +25,7 @@ from plugvisor.models.events import LogAppend, LogBegin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
@@ -119,12 +120,15 @@ class LogStreams:
 
 async def stream_log(request: Request[State], query: LogStreamQuery) -> Response:
     """The last lines and then every new one, as server-sent events."""
-    log = request.state["logs"].find(request.path_params["plugin_id"])
+    plugin_id = request.path_params["plugin_id"]
+    log = request.state["logs"].find(plugin_id)
     if request.method == "HEAD":
         return Response(media_type="text/event-stream", headers=_HEADERS)
     streams = request.state["log_streams"]
     streams.check_room()
-    return LogEventStream(streams, log, query.lines, Position.parse(request.headers.get("Last-Event-ID", "")))
+    following = request.state["logs"].following(plugin_id)
+    position = Position.parse(request.headers.get("Last-Event-ID", ""))
+    return LogEventStream(streams, log, following, query.lines, position)
 
 
 class LogEventStream(StreamingResponse):
@@ -132,17 +136,26 @@ class LogEventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, streams: LogStreams, log: LogFiles, lines: int, position: Position | None) -> None:
+    def __init__(
+        self,
+        streams: LogStreams,
+        log: LogFiles,
+        following: AbstractAsyncContextManager[None],
+        lines: int,
+        position: Position | None,
+    ) -> None:
         super().__init__(self._send_events(lines, position), headers=_HEADERS)
         self._streams = streams
         self._log = log
+        self._following = following
         self._follower: Follower | None = None
         self._ended = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; what it follows is closed whatever happens."""
         with self._streams.opening(self._log) as self._follower, open_session(scope, self._ended.set):
-            await super().__call__(scope, receive, send)
+            async with self._following:
+                await super().__call__(scope, receive, send)
 
     async def _send_events(self, lines: int, position: Position | None) -> AsyncIterator[bytes]:
         assert self._follower is not None

@@ -42,7 +42,8 @@ async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
         if not code:
             raise Unauthorized("a token or the admin code is needed: send it as the parameter `code`")
         identity = await state["gate"].check_token(code.encode("utf-8", "replace"), websocket, websocket.receive)
-        log = state["logs"].find(websocket.path_params["plugin_id"])
+        plugin_id = websocket.path_params["plugin_id"]
+        log = state["logs"].find(plugin_id)
         state["log_streams"].check_room()
     except PlugvisorError as error:
         reason = str(error).encode()[:_LONGEST_REASON_BYTES].decode(errors="ignore")
@@ -51,19 +52,27 @@ async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
         return
     ended = asyncio.Event()
     with state["log_streams"].opening(log) as follower, state["sessions"].opening(identity, ended.set):
-        tasks = [
-            asyncio.create_task(_send_messages(websocket, state["log_streams"], follower, log, ended)),
-            asyncio.create_task(_ignore_messages(websocket)),
-        ]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+        async with state["logs"].following(plugin_id):
+            results = await _serve(websocket, state["log_streams"], follower, log, ended)
     for result in results:
         if isinstance(result, Exception):
             raise result
+
+
+async def _serve(
+    websocket: WebSocket[State], streams: LogStreams, follower: Follower, log: LogFiles, ended: asyncio.Event
+) -> list[BaseException | None]:
+    tasks = [
+        asyncio.create_task(_send_messages(websocket, streams, follower, log, ended)),
+        asyncio.create_task(_ignore_messages(websocket)),
+    ]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    return results
 
 
 async def _send_messages(

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import hashlib
+import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from plugvisor.engines.swarm.carriers import configs
+from plugvisor.engines.swarm.carriers.base_image import BaseImage
+from plugvisor.engines.swarm.carriers.builder import ImageBuilder
+from plugvisor.engines.swarm.carriers.images import PluginImages, list_images
+from plugvisor.engines.swarm.carriers.objects import SwarmObjects, name_object
+from plugvisor.engines.swarm.carriers.registry_auth import read_registry_auth
+from plugvisor.engines.swarm.carriers.restore import Restorer
+from plugvisor.engines.swarm.carriers.versions import describe_version
+from plugvisor.engines.swarm.docker.client import DockerError
+from plugvisor.engines.swarm.inside.launch import SECRET_NAME
+from plugvisor.errors import ConfigurationError, PlugvisorError, StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -12,6 +27,13 @@ if TYPE_CHECKING:
     from plugvisor.engines.swarm.docker.client import DockerClient
     from plugvisor.engines.swarm.services.program import SwarmProgram
     from plugvisor.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+IMAGE = "image"
+REGISTRY = "registry"
+CONFIGS = "configs"
+"""The ways, as `labels.CARRIER` begins."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +47,20 @@ class Carried:
     """For `ContainerSpec.Configs`."""
     secrets: tuple[Mapping[str, Any], ...] = ()
     """For `ContainerSpec.Secrets`."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """For the call that creates or updates the service, whose nodes pull the image with them."""
 
 
 class Carrier:
     """Chooses the way for each folder. Every method may raise `SupervisorUnavailable`."""
 
     def __init__(self, client: DockerClient, settings: Settings) -> None:
-        self._client = client
         self._settings = settings
+        self._objects = SwarmObjects(client)
+        self._base = BaseImage(client, settings)
+        builder = ImageBuilder(client, settings.swarm, settings.build_seconds)
+        self._images = PluginImages(client, builder, settings.swarm.registry)
+        self._restorer = Restorer(client, self._objects, builder)
 
     async def carry(self, program: SwarmProgram) -> Carried:
         """Bring a program's folder and secret to where tasks find them; nothing is done that was done before.
@@ -40,7 +68,38 @@ class Carrier:
         Raises:
             StartFailed: the registry is away, the image cannot be built, or there is no way for this folder.
         """
-        raise NotImplementedError
+        try:
+            return await self._carry(program)
+        except DockerError as error:
+            logger.error("what %r needs cannot be brought to the nodes: %s", program.id, error)
+            raise StartFailed("the Docker Engine does not take what its tasks need; the log says why") from error
+        except ConfigurationError as error:
+            raise StartFailed(str(error)) from error
+
+    async def _carry(self, program: SwarmProgram) -> Carried:
+        base = await self._base.find()
+        image, label = base, IMAGE
+        references: list[Mapping[str, Any]] = []
+        if not await asyncio.to_thread(self._base.holds, program.directory, program.folder):
+            if self._settings.swarm.registry:
+                image = await self._images.provide(program.id, program.directory, program.folder, base)
+                label = f"{REGISTRY}:{image}"
+            else:
+                content, references = await configs.carry(self._objects, program.id, program.directory, program.folder)
+                label = f"{CONFIGS}:{content}"
+        secret = await self._carry_secret(program)
+        has_auth = self._settings.swarm.registry_auth_file is not None
+        headers = await asyncio.to_thread(read_registry_auth, self._settings.swarm) if has_auth else {}
+        return Carried(image, label, tuple(references), (secret,), headers)
+
+    async def _carry_secret(self, program: SwarmProgram) -> Mapping[str, Any]:
+        content = hashlib.sha256(program.secret).hexdigest()
+        name = name_object(program.id, content)
+        version = await asyncio.to_thread(describe_version, program.directory)
+        secret = await self._objects.ensure("secrets", program.id, content, name, data=program.secret, extra=version)
+        # whoever the plugin runs as: `inside` reads it before and its checks after that
+        file = {"Name": SECRET_NAME, "UID": "0", "GID": "0", "Mode": 0o444}
+        return {"SecretID": secret, "SecretName": name, "File": file}
 
     async def clean(self, plugin_id: str, keep: Iterable[Mapping[str, Any]] = ()) -> None:
         """Remove the configs and secrets of a plugin that no service of `keep` refers to; nothing is raised.
@@ -48,7 +107,17 @@ class Carrier:
         Args:
             keep: services, as the Engine describes them: the present one, so that what it was before can return.
         """
-        raise NotImplementedError
+        services = list(keep)
+        try:
+            used = {reference for service in services for reference in _list_references(service)}
+            for kind in ("configs", "secrets"):
+                for item in await self._objects.list(kind, plugin_id):
+                    if item["ID"] not in used:
+                        await self._objects.remove(kind, item["ID"])
+            if self._settings.swarm.registry:
+                await self._images.clean(plugin_id, [name for service in services for name in list_images(service)])
+        except (DockerError, PlugvisorError) as error:
+            logger.warning("what %r needs no more is not removed: %s", plugin_id, error)
 
     async def restore(self, services: Mapping[str, Mapping[str, Any]]) -> list[Path]:
         """Unpack, where it was, the folder of each service whose folder is not on this machine; returns the folders.
@@ -58,4 +127,11 @@ class Carrier:
         Args:
             services: by plugin id.
         """
-        raise NotImplementedError
+        return await self._restorer.restore(services)
+
+
+def _list_references(service: Mapping[str, Any]) -> Iterable[str]:
+    for spec in (service.get("Spec"), service.get("PreviousSpec")):
+        container = spec["TaskTemplate"]["ContainerSpec"] if spec else {}
+        yield from (reference["ConfigID"] for reference in container.get("Configs") or [])
+        yield from (reference["SecretID"] for reference in container.get("Secrets") or [])

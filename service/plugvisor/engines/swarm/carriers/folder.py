@@ -72,11 +72,8 @@ def find_digest(directory: Path) -> FolderDigest:
     return found
 
 
-def write_archive(directory: Path, output: IO[bytes], prefix: str = "") -> FolderDigest:
+def write_archive(directory: Path, output: IO[bytes]) -> FolderDigest:
     """Write a folder as a tar, which is the same for folders of one digest. Blocks.
-
-    Args:
-        prefix: a path that is put before each name.
 
     Returns:
         the digest of what was written: the folder may have changed since it was last read.
@@ -85,19 +82,27 @@ def write_archive(directory: Path, output: IO[bytes], prefix: str = "") -> Folde
         ManifestError: something in it cannot travel, or changes while it is read.
         OSError: of `output`.
     """
-    digest = _Digest()
     with tarfile.open(fileobj=output, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        entries = walk(directory)
-        while True:
-            try:
-                entry = next(entries, None)
-                if entry is None:
-                    break
-                descriptor = entry.open() if entry.is_file else None
-            except OSError as error:
-                raise _describe(error) from error
-            _add(archive, entry, descriptor, prefix, digest)
-    return digest.finish()
+        return add_folder(archive, directory)
+
+
+def add_folder(archive: tarfile.TarFile, directory: Path, prefix: str = "") -> FolderDigest:
+    """Add a folder to a tar, as `write_archive` does.
+
+    Args:
+        prefix: a path that is put before each name.
+    """
+    digest = _Digest()
+    entries = walk(directory)
+    while True:
+        try:
+            entry = next(entries, None)
+            if entry is None:
+                return digest.finish()
+            descriptor = entry.open() if entry.is_file else None
+        except OSError as error:
+            raise _describe(error) from error
+        _add(archive, entry, descriptor, prefix, digest)
 
 
 def _add(archive: tarfile.TarFile, entry: Entry, descriptor: int | None, prefix: str, digest: _Digest) -> None:

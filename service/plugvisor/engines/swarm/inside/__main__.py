@@ -15,15 +15,20 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.swarm.inside.launch import DATA_VARIABLE, SECRET_FILE, Launch, LaunchError, read_launch
+from plugvisor.engines.swarm.inside.launch import (
+    DATA_VARIABLE,
+    FOLDER_FILE,
+    SECRET_FILE,
+    Launch,
+    LaunchError,
+    read_launch,
+)
 from plugvisor.engines.swarm.inside.parent import run_as_parent
 from plugvisor.engines.swarm.inside.unpack import UnpackError, unpack_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FOLDER_FILE = "/run/plugvisor/folder-"
-"""The archive of the folder if it has come by configs: the parts of a `.tar.gz`, numbered from 0."""
 USER_VARIABLE = "PLUGVISOR_PLUGIN_USER"
 """In the image's environment: whom plugins run as."""
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SECRET_NAME = "plugvisor-launch"  # noqa: S105 - the name of a file
 SECRET_FILE = f"/run/secrets/{SECRET_NAME}"
+FOLDER_FILE = "/run/plugvisor/folder-"
+"""The archive of the folder if it has come by configs: the parts of a `.tar.gz`, numbered from 0."""
 DATA_VARIABLE = "PLUGVISOR_DATA_DIR"
 """The variable with which an installed plugin finds its data folder."""
 LARGEST_BYTES = 512_000

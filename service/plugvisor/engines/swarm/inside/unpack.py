@@ -17,7 +17,7 @@ class UnpackError(Exception):
     """An archive is damaged, or it cannot be unpacked here."""
 
 
-def unpack_folder(archive: IO[bytes], directory: str, *, replace: bool) -> None:
+def unpack_folder(archive: IO[bytes], directory: str, *, replace: bool, prefix: str = "") -> None:
     """Unpack a `.tar` or `.tar.gz` into a folder of that path, which is there when all of it is.
 
     Nothing outside the folder is written, whatever is in the archive: its names are relative without `..`, and links
@@ -25,6 +25,7 @@ def unpack_folder(archive: IO[bytes], directory: str, *, replace: bool) -> None:
 
     Args:
         replace: whether a plugin's folder that is there is removed; nothing else ever is.
+        prefix: what every name in the archive begins with.
 
     Raises:
         UnpackError
@@ -35,7 +36,7 @@ def unpack_folder(archive: IO[bytes], directory: str, *, replace: bool) -> None:
         os.makedirs(parent, mode=0o755, exist_ok=True)
         os.mkdir(staged, 0o755)
         try:
-            _unpack(archive, staged)
+            _unpack(archive, staged, prefix)
             if replace:
                 _remove_plugin(directory)
             _put(staged, directory)
@@ -56,12 +57,12 @@ def remove_folder(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _unpack(archive: IO[bytes], folder: str) -> None:
+def _unpack(archive: IO[bytes], folder: str, prefix: str) -> None:
     folders = {folder: 0o755}
     links = []
     with tarfile.open(fileobj=archive, mode="r|*") as entries:
         for entry in entries:
-            path = os.path.join(folder, *_split(entry.name))
+            path = os.path.join(folder, *_split(entry.name, prefix))
             if path != folder and os.path.dirname(path) not in folders:
                 raise tarfile.TarError("not in a folder of the archive")
             mode = entry.mode & 0o755
@@ -84,8 +85,10 @@ def _unpack(archive: IO[bytes], folder: str) -> None:
         os.chmod(path, mode)
 
 
-def _split(name: str) -> list[str]:
+def _split(name: str, prefix: str) -> list[str]:
     parts = [] if name == "." else name.removesuffix("/").split("/")
+    if prefix and (not parts or parts.pop(0) != prefix):
+        raise tarfile.TarError("a name does not begin with that of the folder")
     if any(part in ("", ".", "..") for part in parts):
         raise tarfile.TarError("a name leads out of the folder, or has two spellings")
     return parts

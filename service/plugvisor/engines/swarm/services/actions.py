@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from plugvisor.engines.swarm.services.verdicts import (
     is_lost,
     is_spawned,
 )
-from plugvisor.errors import AlreadyRunning, NotRunning, StartFailed, StopTimeout
+from plugvisor.errors import AlreadyRunning, NotRunning, PlugvisorError, StartFailed, StopTimeout
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ GRACE_SECONDS = 10.0
 """How much longer than `stopwaitsecs` the swarm may take to end a task, and to say so."""
 SPAWN_SECONDS = 30.0
 """How long a start is waited for; a node may take longer to have the image, and then it is STARTING."""
-RESTART_SEEN_SECONDS = 2.0
-"""How long the swarm may take to begin what it was asked for."""
+LONGEST_REPLACEMENT_SECONDS = 50
+"""The swarm waits for the end of a task that it replaces for a minute, and then starts the other one beside it."""
 LOOK_SECONDS = 0.1
 """How often to look whether a stop has ended: the swarm forgets how a task has ended a quarter of a second later."""
 
@@ -84,8 +85,13 @@ class Actions:
 
     async def begin_restart(self, plugin_id: str) -> None:
         """Have the swarm replace every task of a plugin, or start it."""
-        await self._wait_clear(plugin_id)
-        before = self._launches[plugin_id] = self._table.get(plugin_id).launches
+        was_wanted = await self._wait_clear(plugin_id)
+        process = self._table.get(plugin_id)
+        self._launches[plugin_id] = process.launches
+        if was_wanted and process.stop_seconds > LONGEST_REPLACEMENT_SECONDS and not is_at_rest(process):
+            await self._deployment.put(plugin_id, lambda spec: set_replicas(spec, 0, "asked"))
+            self._deployment.begin(self._start_queued(plugin_id))
+            return
 
         def begin(spec: Spec) -> Spec:
             if get_replicas(spec):
@@ -93,8 +99,6 @@ class Actions:
             return set_replicas(spec, find_replicas(spec))
 
         await self._deployment.put(plugin_id, begin)
-        # until then the process that is to end is shown as if it went on
-        await self._table.wait_for(plugin_id, lambda process: is_begun(process, before), RESTART_SEEN_SECONDS)
 
     async def wait_spawned(self, plugin_id: str) -> Process:
         """Wait until a task of the start that was asked for last has a process, or has failed."""
@@ -179,6 +183,8 @@ class Actions:
 
         if await self._services.change(plugin_id, change):
             await self._table.poll()
+            if not is_restarted:
+                self._deployment.begin(self._follow_end(plugin_id))
 
     # -- removal
 
@@ -211,6 +217,23 @@ class Actions:
         if self._stops.get(plugin_id, 0) != stops:
             raise StartFailed("it was stopped while it was starting")
         return False
+
+    async def _start_queued(self, plugin_id: str) -> None:
+        """Start a plugin when it has ended, unless it is queued no more; a service that is restarted does so, too."""
+
+        def begin(spec: Spec) -> Spec | None:
+            return set_replicas(spec, find_replicas(spec)) if labels.QUEUED in spec["Labels"] else None
+
+        try:
+            await self.wait_stopped(plugin_id)
+            await self._services.change(plugin_id, begin)
+            await self._table.poll()
+        except PlugvisorError as error:
+            logger.error("%r was stopped, and cannot be started again yet: %s", plugin_id, error)
+
+    async def _follow_end(self, plugin_id: str) -> None:
+        with contextlib.suppress(PlugvisorError):
+            await self.wait_stopped(plugin_id)
 
     def _has_healthcheck(self, plugin_id: str) -> bool:
         service = self._table.get_service(plugin_id)

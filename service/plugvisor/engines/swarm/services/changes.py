@@ -55,14 +55,17 @@ class Services:
             raise InvalidManifest(FOREIGN_SERVICE)
         return service
 
-    async def create(self, plugin_id: str, spec: Spec) -> bool:
+    async def create(self, plugin_id: str, spec: Spec, headers: Mapping[str, str] | None = None) -> bool:
         """Create a plugin's service; returns False if there is one already.
+
+        Args:
+            headers: with which its nodes pull its image.
 
         Raises:
             StartFailed: the swarm rejects it.
         """
         try:
-            await self._client.call("POST", "/services/create", body=spec)
+            await self._client.call("POST", "/services/create", body=spec, headers=headers)
         except DockerError as error:
             if error.status == 409 and await self.read(plugin_id) is not None:
                 return False
@@ -72,11 +75,12 @@ class Services:
                 raise
         return True
 
-    async def change(self, plugin_id: str, change: Change) -> bool | None:
+    async def change(self, plugin_id: str, change: Change, headers: Mapping[str, str] | None = None) -> bool | None:
         """Change a service; returns whether anything was to be changed, or None if there is no service.
 
         Args:
             change: called again with the spec as it is then, if somebody else has changed it meanwhile.
+            headers: with which its nodes pull its image; None: those that it has.
 
         Raises:
             StartFailed: the swarm rejects it, or others change it without end.
@@ -91,7 +95,11 @@ class Services:
             version = service["Version"]["Index"]
             try:
                 await self._client.call(
-                    "POST", f"/services/{service['ID']}/update", query={"version": version}, body=spec
+                    "POST",
+                    f"/services/{service['ID']}/update",
+                    query={"version": version},
+                    body=spec,
+                    headers=headers,
                 )
             except DockerError as error:
                 if _OUT_OF_SEQUENCE in str(error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ class Deployment:
         self._carrier = carrier
         self._published = published
         self._background: set[asyncio.Task[None]] = set()
+        self._turns: dict[str, asyncio.Lock] = {}
+        """Nothing of what a change is about to refer to may be removed as unused."""
 
     async def close(self) -> None:
         """Do nothing more in the background."""
@@ -58,10 +61,12 @@ class Deployment:
         Raises:
             StartFailed, InvalidManifest
         """
-        if await self._services.read(plugin_id) is not None or (found := await self.carry(plugin_id)) is None:
-            return False
-        replicas = found[0].replicas if is_started else 0
-        return await self._services.create(plugin_id, set_replicas(apply_program(None, *found), replicas, queued))
+        async with self._get_turn(plugin_id):
+            if await self._services.read(plugin_id) is not None or (found := await self.carry(plugin_id)) is None:
+                return False
+            replicas = found[0].replicas if is_started else 0
+            spec = set_replicas(apply_program(None, *found), replicas, queued)
+            return await self._services.create(plugin_id, spec, found[1].headers)
 
     async def put(self, plugin_id: str, finish: Finish) -> None:
         """Change a plugin's service to that of the published program, or create it.
@@ -72,25 +77,28 @@ class Deployment:
         Raises:
             StartFailed, InvalidManifest
         """
-        found = await self.carry(plugin_id)
+        async with self._get_turn(plugin_id):
+            found = await self.carry(plugin_id)
 
-        def change(spec: Spec) -> Spec | None:
-            return finish(spec if found is None else apply_program(spec, *found))
+            def change(spec: Spec) -> Spec | None:
+                return finish(spec if found is None else apply_program(spec, *found))
 
-        if await self._services.change(plugin_id, change) is None:
-            if found is None:
-                raise StartFailed("its service is gone; refresh, and start it again")
-            created = finish(apply_program(None, *found))
-            if created is not None and not await self._services.create(plugin_id, created):
-                await self._services.change(plugin_id, change)
+            headers = None if found is None else found[1].headers
+            if await self._services.change(plugin_id, change, headers) is None:
+                if found is None:
+                    raise StartFailed("its service is gone; refresh, and start it again")
+                created = finish(apply_program(None, *found))
+                if created is not None and not await self._services.create(plugin_id, created, headers):
+                    await self._services.change(plugin_id, change, headers)
         await self._table.poll()
-        self._begin(self._clean(plugin_id))
+        self.begin(self._clean(plugin_id))
 
     async def delete(self, plugin_id: str) -> None:
         """Delete a service, and all that it has needed."""
-        await self._services.delete(plugin_id)
-        await self._table.poll()
-        await self._carrier.clean(plugin_id)
+        async with self._get_turn(plugin_id):
+            await self._services.delete(plugin_id)
+            await self._table.poll()
+            await self._carrier.clean(plugin_id)
         self._published.forget(plugin_id)
 
     def remember_exit(self, plugin_id: str, process: Process) -> None:
@@ -100,7 +108,7 @@ class Deployment:
             return
         value = json.dumps({"code": last.code, "signal": last.signal, "at": last.at, "node": process.node})
         if service["Spec"]["Labels"].get(labels.LAST) != value:
-            self._begin(self._label(plugin_id, labels.LAST, value))
+            self.begin(self._label(plugin_id, labels.LAST, value))
 
     async def _label(self, plugin_id: str, name: str, value: str) -> None:
         def change(spec: Spec) -> Spec:
@@ -113,11 +121,17 @@ class Deployment:
             logger.warning("it cannot be remembered how %r has ended: %s", plugin_id, error)
 
     async def _clean(self, plugin_id: str) -> None:
-        service = self._table.get_service(plugin_id)
-        if service is not None:
-            await self._carrier.clean(plugin_id, [service])
+        with contextlib.suppress(PlugvisorError):  # the next change cleans, too
+            async with self._get_turn(plugin_id):
+                service = await self._services.read(plugin_id)
+                if service is not None:
+                    await self._carrier.clean(plugin_id, [service])
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
+    def _get_turn(self, plugin_id: str) -> asyncio.Lock:
+        return self._turns.setdefault(plugin_id, asyncio.Lock())
+
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Do something in the background, until `close`; it raises nothing."""
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)

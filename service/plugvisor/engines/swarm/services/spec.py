@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.services import labels
+from plugvisor.models.process import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,8 +63,19 @@ def set_replicas(spec: Spec, replicas: int, queued: str = "") -> Spec:
         spec["Labels"].pop(name, None)
     if queued:
         spec["Labels"][labels.QUEUED] = queued
-    spec["Labels"][labels.WANTED_AT] = f"{time.time():.6f}"
+    return note_replicas(spec)
+
+
+def note_replicas(spec: Spec) -> Spec:
+    """Note how many replicas are wanted now, and since when."""
+    spec["Labels"][labels.WANTED_AT] = f"{time.time():.6f} {get_replicas(spec)}"
     return spec
+
+
+def read_noted_replicas(spec: Mapping[str, Any]) -> int | None:
+    """How many replicas the service has asked for last; None if that is not noted."""
+    text = spec["Labels"].get(labels.WANTED_AT, "").rpartition(" ")[2]
+    return int(text) if text.isdecimal() and len(text) <= 5 else None
 
 
 def force_update(spec: Spec) -> Spec:
@@ -71,3 +83,15 @@ def force_update(spec: Spec) -> Spec:
     task = spec["TaskTemplate"]
     task["ForceUpdate"] = task.get("ForceUpdate", 0) + 1
     return spec
+
+
+def read_asked(found: Mapping[str, str]) -> Asked | None:
+    """The last request that did not come from the service, by a plugin's labels; None if there was none."""
+    at, _, wanted = found.get(labels.ASKED, "").partition(" ")
+    try:
+        seconds = float(at)
+    except ValueError:
+        return None
+    if not 0 <= seconds <= 1e11 or wanted not in ("running", "stopped"):
+        return None
+    return Asked("running" if wanted == "running" else "stopped", at[:64], seconds)

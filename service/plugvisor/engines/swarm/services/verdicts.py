@@ -25,7 +25,7 @@ def is_gone(process: Process) -> bool:
 
 def is_lost(process: Process) -> bool:
     """Whether all that may be alive is on nodes that do not answer, so that nothing can be waited for."""
-    alive = [task for task in process.tasks if _is_alive(task)]
+    alive = [task for task in process.tasks if task.is_lost or _is_alive(task)]
     return bool(alive) and all(task.is_lost for task in alive)
 
 
@@ -46,6 +46,8 @@ def is_spawned(process: Process, *, has_check: bool) -> bool:
     Args:
         has_check: each node checks it: it is `starting` until it passes for the first time.
     """
+    if process.start_pending or process.queued:
+        return False
     if process.state is not ProcessState.STARTING or process.pid:
         return True
     return has_check and any(task.state in _HELD for task in process.tasks)
@@ -53,7 +55,7 @@ def is_spawned(process: Process, *, has_check: bool) -> bool:
 
 def describe_remains(process: Process) -> str:
     """Why something of a plugin that was stopped may still be alive."""
-    nodes = sorted({task.node for task in process.tasks if _is_alive(task) and task.is_lost and task.node})
+    nodes = sorted({task.node for task in process.tasks if task.is_lost and task.node})
     if nodes:
         which = " and ".join(repr(node) for node in nodes)
         return (

@@ -15,7 +15,7 @@ from plugvisor import layout
 from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled, OperationInterrupted, StartFailed
 from plugvisor.manager.installation.records import find_installed, find_version, is_whole, read_record
 from plugvisor.manager.installation.site import outlast_silence
-from plugvisor.manager.installation.use_cases.last_lines import mark_end, read_since
+from plugvisor.manager.installation.use_cases.last_lines import mark_log, read_log
 from plugvisor.manager.installation.use_cases.manifest_check import check_manifest, check_program
 from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version, confirm, settle
 from plugvisor.models.installation.record import Record, VersionRecord
@@ -226,12 +226,11 @@ class Install:
         """Start the plugin and wait until it is ready; if that fails it stays installed."""
         self._operation.commit()
         self._operation.reach("start", SWAP_PERCENT, f"starting {plugin_id}")
-        log = self._site.engine.open_log(plugin_id)
-        mark = await asyncio.to_thread(mark_end, log)
+        mark = await mark_log(self._site.engine, plugin_id)
         try:
             await self._site.manager.replacements.start(plugin_id, self._by)
         except StartFailed as error:
-            error.log = await asyncio.to_thread(read_since, log, mark)
+            error.log = await read_log(self._site.engine, plugin_id, mark)
             raise
         self._operation.note(f"{plugin_id} is started")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.logs.tail import decode_line, read_backwards
 
 if TYPE_CHECKING:
+    from plugvisor.engines.engine import Engine
     from plugvisor.logs.files import LogFiles
 
 MOST_LINES = 50
@@ -23,8 +25,20 @@ class Mark(NamedTuple):
     """In bytes."""
 
 
+async def mark_log(engine: Engine, plugin_id: str) -> Mark:
+    """The place at which a plugin's log ends now."""
+    await engine.bring_log(plugin_id)
+    return await asyncio.to_thread(mark_end, engine.open_log(plugin_id))
+
+
+async def read_log(engine: Engine, plugin_id: str, mark: Mark) -> list[str]:
+    """The last lines that a plugin has printed after a place, oldest first."""
+    await engine.bring_log(plugin_id)
+    return await asyncio.to_thread(read_since, engine.open_log(plugin_id), mark)
+
+
 def mark_end(log: LogFiles) -> Mark:
-    """The place at which a log ends now. This blocks."""
+    """The place at which a log ends here. This blocks."""
     file = log.open_file()
     if file is None:
         return Mark(0, 0)
@@ -35,7 +49,7 @@ def mark_end(log: LogFiles) -> Mark:
 
 
 def read_since(log: LogFiles, mark: Mark) -> list[str]:
-    """The last lines after a place, oldest first. This blocks."""
+    """The last lines after a place that are here, oldest first. This blocks."""
     lines: list[str] = []
     with log.open_all() as files:
         for file in files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from msgspec.structs import replace
 
 from plugvisor.errors import PlugvisorError, StartFailed
 from plugvisor.manager.installation.site import outlast_silence
-from plugvisor.manager.installation.use_cases.last_lines import Mark, mark_end, read_since
+from plugvisor.manager.installation.use_cases.last_lines import Mark, mark_log, read_log
 from plugvisor.manager.installation.workers import persist
 from plugvisor.models.installation.record import Pending, Record
 from plugvisor.models.process import remove_retry
@@ -77,7 +76,6 @@ class VersionChange:
         self._id = before.id
         self._verb = "roll back" if operation.verb == "rollback" else operation.verb
         self._version = after.versions[current_of(after)].version
-        self._log = site.engine.open_log(before.id)
         self._mark = Mark(0, 0)
         self._replaced: Replaced | None = None
         """Set when the swap has begun."""
@@ -88,7 +86,7 @@ class VersionChange:
         Raises:
             PlugvisorError: what was current is current again, unless the message says otherwise.
         """
-        self._mark = await asyncio.to_thread(mark_end, self._log)
+        self._mark = await mark_log(self._site.engine, self._id)
 
         async def swap(replaced: Replaced) -> None:
             self._operation.commit()
@@ -136,7 +134,7 @@ class VersionChange:
         replaced = self._replaced
         if replaced is None:
             return  # nothing was changed
-        lines = await asyncio.to_thread(read_since, self._log, self._mark) if replaced.is_started else []
+        lines = await read_log(self._site.engine, self._id, self._mark) if replaced.is_started else []
         self._operation.note(f"version {self._version} does not work: going back to the version before")
         has_swapped = is_restored = False
 

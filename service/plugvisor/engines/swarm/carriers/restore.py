@@ -1,0 +1,101 @@
+"""Brings folders of plugins from the swarm onto this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from plugvisor.engines.swarm.carriers.configs import find_parts, join_parts
+from plugvisor.engines.swarm.carriers.versions import write_record
+from plugvisor.engines.swarm.docker.client import DockerError
+from plugvisor.engines.swarm.inside.unpack import UnpackError, unpack_folder
+from plugvisor.engines.swarm.services import labels
+from plugvisor.errors import PlugvisorError, StartFailed, SupervisorUnavailable
+from plugvisor.layout import is_version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plugvisor.engines.swarm.carriers.builder import ImageBuilder
+    from plugvisor.engines.swarm.carriers.objects import SwarmObjects
+    from plugvisor.engines.swarm.docker.client import DockerClient
+
+logger = logging.getLogger(__name__)
+
+_MEMORY_BYTES = 8 << 20
+_SILENCE_SECONDS = 30.0
+
+
+class Restorer:
+    """See `Carrier.restore`."""
+
+    def __init__(self, client: DockerClient, objects: SwarmObjects, builder: ImageBuilder) -> None:
+        self._client = client
+        self._objects = objects
+        self._builder = builder
+
+    async def restore(self, services: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+        """Restore what is missing; what cannot be restored is logged."""
+        restored = []
+        for plugin_id, service in services.items():
+            known = service["Spec"].get("Labels") or {}
+            path = known.get(labels.FOLDER, "")
+            if not os.path.isabs(path) or await asyncio.to_thread(os.path.lexists, path):
+                continue
+            try:
+                await self._restore(plugin_id, Path(path), known.get(labels.CARRIER, ""), service)
+            except SupervisorUnavailable:
+                raise
+            except (DockerError, PlugvisorError, UnpackError, OSError) as error:
+                logger.error("the folder of %r cannot be brought here: %s", plugin_id, error)
+            else:
+                restored.append(Path(path))
+        return restored
+
+    async def _restore(self, plugin_id: str, directory: Path, carrier: str, service: Mapping[str, Any]) -> None:
+        way, _, what = carrier.partition(":")
+        container = service["Spec"]["TaskTemplate"]["ContainerSpec"]
+        if way == "configs":
+            parts = await find_parts(self._objects, plugin_id, what)
+            if parts is None:
+                raise StartFailed("its configs are gone")
+            archive = io.BytesIO(join_parts(parts))
+            await asyncio.to_thread(unpack_folder, archive, str(directory), replace=False)
+        else:
+            await self._restore_from_image(container["Image"], directory)
+        if is_version(str(directory)):
+            secret: Mapping[str, Any] = next(iter(container.get("Secrets") or []), {})
+            known = await self._read_labels(plugin_id, secret.get("SecretID", ""))
+            await asyncio.to_thread(write_record, plugin_id, directory, known)
+
+    async def _restore_from_image(self, image: str, directory: Path) -> None:
+        await self._builder.require(image)
+        body = {"Image": image, "Entrypoint": ["/nothing"], "HostConfig": {"NetworkMode": "none"}}
+        container = (await self._client.call("POST", "/containers/create", body=body))["Id"]
+        try:
+            with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as archive:
+                await self._download(container, directory, archive)
+                archive.seek(0)
+                await asyncio.to_thread(unpack_folder, archive, str(directory), replace=False, prefix=directory.name)
+        finally:
+            await self._client.call("DELETE", f"/containers/{container}", query={"force": "true", "v": "true"})
+
+    async def _download(self, container: str, directory: Path, archive: IO[bytes]) -> None:
+        path = f"/containers/{container}/archive"
+        async with self._client.stream(
+            "GET", path, query={"path": str(directory)}, silence_seconds=_SILENCE_SECONDS
+        ) as chunks:
+            async for chunk in chunks:
+                await asyncio.to_thread(archive.write, chunk)
+
+    async def _read_labels(self, plugin_id: str, secret_id: str) -> Mapping[str, str]:
+        for secret in await self._objects.list("secrets", plugin_id):
+            if secret["ID"] == secret_id:
+                found: Mapping[str, str] = secret["Spec"].get("Labels") or {}
+                return found
+        return {}

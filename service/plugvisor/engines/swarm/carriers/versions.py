@@ -1,0 +1,67 @@
+"""What the install folder must hold beside the folder of a version, so that it is one on another machine too."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from plugvisor.layout import (
+    CURRENT,
+    DIGEST_CHARACTERS,
+    LARGEST_RECORD_BYTES,
+    RECORD,
+    VERSIONS,
+    find_environment,
+    find_root,
+    is_version,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+VERSION = "plugvisor.version"
+"""Label of the secret of an installed plugin: the JSON of its version's record."""
+
+
+def describe_version(directory: Path) -> dict[str, str]:
+    """The label with the record of a version; none for a plugin that was put there by hand. Blocks."""
+    if not is_version(str(directory)):
+        return {}
+    try:
+        with open(os.path.join(find_root(str(directory)), RECORD), "rb") as file:
+            record = json.loads(file.read(LARGEST_RECORD_BYTES))
+        return {VERSION: json.dumps(record["versions"][directory.name])}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def write_record(plugin_id: str, directory: Path, labels: Mapping[str, str]) -> None:
+    """Make a version that was restored the current one, unless the plugin has another; raises `OSError`. Blocks."""
+    root = find_root(str(directory))
+    if os.path.lexists(os.path.join(root, RECORD)) or os.path.lexists(os.path.join(root, CURRENT)):
+        return
+    record = {"id": plugin_id, "current": directory.name, "versions": {directory.name: _find(directory, labels)}}
+    with open(os.path.join(root, RECORD), "x", encoding="utf-8") as file:
+        json.dump(record, file)
+    os.symlink(os.path.join(VERSIONS, directory.name), os.path.join(root, CURRENT))
+
+
+def _find(directory: Path, labels: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        found = json.loads(labels[VERSION])
+    except (KeyError, ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    version, _, digest = directory.name.rpartition("-")
+    return {
+        "version": version,
+        "sha256": digest.ljust(64, "0") if len(digest) == DIGEST_CHARACTERS else "0" * 64,
+        "source": "restored",
+        "installed_at": time.time(),
+        "installed_by": "",
+        "environment": os.path.isdir(find_environment(str(directory))),
+    }
