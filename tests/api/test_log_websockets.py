@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,7 @@ from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from plugvisor.models.stored.identity import Identity
@@ -133,6 +135,9 @@ def test_the_code_is_taken_out_before_uvicorn_could_log_it(tmp_path: Path, monke
     class Logs:
         def find(self, _plugin_id: str) -> LogFiles:
             return LogFiles(tmp_path, "x.log")
+
+        def following(self, _plugin_id: str) -> AbstractAsyncContextManager[None]:
+            return nullcontext()
 
     (tmp_path / "x.log").write_bytes(b"a\n")
     monkeypatch.setattr(websocket, "PING_SECONDS", 0)

@@ -55,6 +55,11 @@ class SwarmStack(PlugvisorStack):
                 stderr=subprocess.STDOUT,
             )
 
+    def up(self, *, limit_descriptors: int = 0) -> None:
+        """Start the service and wait until it answers."""
+        self.process = self.spawn("serve", limit_descriptors=limit_descriptors)
+        wait_for(self.is_ready, f"the service; see {self.output_path}")
+
     def close(self) -> list[int]:
         """Stop the service and remove every plugin; returns what is left, as `PlugvisorStack.close`."""
         self.down()

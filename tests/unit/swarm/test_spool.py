@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from plugvisor.engines.swarm.logs.spool import Spool
 
 from tests.helpers.fake_task_logs import FakeLogTable, FakeTaskLogs, make_time
 from tests.helpers.loops import in_loop, wait_for_async
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -333,6 +335,27 @@ async def test_a_flood_is_cut(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> No
     lines = logs.read().splitlines()
     assert len(lines) == len(set(lines))
     await logs.spool.close()
+
+
+@in_loop
+async def test_what_is_being_written_when_nobody_follows_any_more_is_written_once(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_writing, may_write = threading.Event(), threading.Event()
+    append = log_writer.LogWriter.append
+
+    def wait_and_append(*args: Any) -> None:
+        is_writing.set()
+        assert may_write.wait(DEADLINE_SECONDS)
+        append(*args)
+
+    monkeypatch.setattr(log_writer.LogWriter, "append", wait_and_append)
+    async with logs.spool.following("echo"):
+        await logs.engine.write("t1", b"one\n", make_time(1))
+        await wait_for_async(is_writing.is_set)
+    may_write.set()
+    await logs.spool.bring("echo")
+    assert logs.read() == b"one\n"
 
 
 @in_loop

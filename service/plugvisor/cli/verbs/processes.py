@@ -71,8 +71,8 @@ if any is invalid.""",
         "ask whether the service answers",
         """\
 Ask the service whether it is available. Exit status 0 if it is, 1 if it does not answer, or cannot
-reach supervisord.""",
-        ("PLUGVISOR_HOST", "PLUGVISOR_PORT"),
+reach supervisord. On a swarm an answer is enough: a service that reaches no manager would be no better elsewhere.""",
+        ("PLUGVISOR_HOST", "PLUGVISOR_PORT", "PLUGVISOR_ENGINE"),
     ),
     Verb(
         "run",

@@ -212,8 +212,8 @@ class SwarmEngine:
         return await self._actions.start(plugin_id)
 
     async def begin_stop(self, plugin_id: str) -> None:
-        """Begin to stop a plugin, after what it has printed was brought here: its tasks are deleted with their logs."""
-        await self._spool.bring(plugin_id)
+        """Begin to stop a plugin; what it has printed, and prints until its end, is brought here."""
+        await self._spool.bring_last(plugin_id)
         await self._actions.begin_stop(plugin_id)
 
     async def wait_stopped(self, plugin_id: str) -> Process:
@@ -236,10 +236,13 @@ class SwarmEngine:
         self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
     ) -> None:
         """Begin to end a process that does not work."""
+        await self._spool.bring_last(plugin_id)
         await self._actions.end(plugin_id, launches, reason, restart)
 
     async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:
         """Have the starts of published plugins wait."""
+        if restart:
+            await self._spool.bring_last(restart)
         await self._waiting.queue(plugin_ids, restart)
 
     async def fail(self, plugin_id: str, reason: str) -> None:

@@ -72,7 +72,8 @@ class PluginLog:
     async def take(self, task_id: str, prefix: bytes, connection: Connection, frames: Iterable[Frame]) -> int:
         """Append what is new of what a connection has brought; returns how many pieces.
 
-        A connection that does not repeat what was taken last has left something out.
+        A connection that does not repeat what was taken last has left something out. If this is cancelled, it is done
+        all the same.
 
         Args:
             prefix: of each line.
@@ -80,6 +81,10 @@ class PluginLog:
         Raises:
             OSError: it cannot be written, which is logged.
         """
+        # else it could be written without being known to be
+        return await asyncio.shield(self._take(task_id, prefix, connection, frames))
+
+    async def _take(self, task_id: str, prefix: bytes, connection: Connection, frames: Iterable[Frame]) -> int:
         async with self._lock:
             before = self._tasks.get(task_id, TaskPosition())
             position = before.copy()

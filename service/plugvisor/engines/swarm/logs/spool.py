@@ -11,6 +11,7 @@ from plugvisor.engines.swarm.logs.follower import FAILURES, Following
 from plugvisor.engines.swarm.logs.plugin_log import PluginLog
 from plugvisor.engines.swarm.logs.task_list import LoggedTask, find_logged
 from plugvisor.engines.swarm.logs.task_reader import TaskReader
+from plugvisor.errors import SupervisorUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -25,6 +26,10 @@ logger = logging.getLogger(__name__)
 BRING_SECONDS = 2.0
 """How long `bring` may take. What has not come then is still awaited for a while, and is there the next time."""
 PATIENCE_SECONDS = 10.0
+END_SECONDS = 10.0
+"""How much longer a plugin's last lines are awaited than it may take to stop."""
+GRACE_SECONDS = 0.5
+"""How long lines may be on their way."""
 
 
 class Spool:
@@ -55,6 +60,12 @@ class Spool:
                     task = self._bringing[plugin_id] = self._begin(self._bring(plugin_id))
                     task.add_done_callback(lambda done: self._forget(plugin_id, done))
                 await asyncio.wait((task,))
+
+    async def bring_last(self, plugin_id: str) -> None:
+        """Do as `bring`, and go on until nothing of the plugin is alive: its tasks are deleted with their logs."""
+        if self._table.is_live and self._table.get_service(plugin_id) is not None:
+            self._begin(self._follow_to_end(plugin_id))
+            await self.bring(plugin_id)
 
     @asynccontextmanager
     async def following(self, plugin_id: str) -> AsyncIterator[None]:
@@ -130,6 +141,13 @@ class Spool:
             logger.exception("cannot follow the log of %r", plugin_id)
         finally:
             self._table.on_change.remove(note_change)
+
+    async def _follow_to_end(self, plugin_id: str) -> None:
+        async with self.following(plugin_id):
+            with suppress(SupervisorUnavailable):
+                seconds = self._table.get(plugin_id).stop_seconds + END_SECONDS
+                await self._table.wait_for(plugin_id, lambda process: process.is_gone, seconds)
+            await asyncio.sleep(GRACE_SECONDS)
 
     async def _list_tasks(self, plugin_id: str) -> list[LoggedTask]:
         """The tasks of a plugin, oldest first; raises `SupervisorUnavailable`, `DockerError`."""
