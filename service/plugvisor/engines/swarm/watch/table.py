@@ -242,14 +242,14 @@ class SwarmTable:
             now = time.monotonic()
             is_busy = is_failing or self._is_changing or now < self._busy_until
             due = began + (NUDGED_SECONDS if self._is_nudged else BUSY_SECONDS if is_busy else REST_SECONDS)
-            turn = self._snapshot.next_change or due
-            if turn <= now:
+            turn = self._snapshot.next_change
+            if turn is not None and turn <= now:
                 self._announce(self._snapshot.pass_time(now))
                 continue
             if due <= now:
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(due, turn) - now):
+                async with asyncio.timeout(min(due, turn or due) - now):
                     await self._wake.wait()
 
     def _announce(self, plugin_ids: Collection[str | None]) -> None:
