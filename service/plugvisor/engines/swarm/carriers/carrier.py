@@ -62,6 +62,11 @@ class Carrier:
         self._images = PluginImages(client, builder, settings.swarm.registry)
         self._restorer = Restorer(client, self._objects, builder)
 
+    def check(self, program: SwarmProgram) -> None:
+        """Raise `ManifestError` if there is no way for a program's folder. Blocks."""
+        if not (self._settings.swarm.registry or self._base.holds(program.directory, program.folder)):
+            configs.check_fits(program.directory, program.folder)
+
     async def carry(self, program: SwarmProgram) -> Carried:
         """Bring a program's folder and secret to where tasks find them; nothing is done that was done before.
 
