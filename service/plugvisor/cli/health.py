@@ -34,6 +34,10 @@ def run_health(_arguments: argparse.Namespace) -> int:
         reason = getattr(error, "strerror", None) or error
         print(f"unhealthy: no answer from {settings.url}: {reason}", file=sys.stderr)
         return 1
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and settings.engine == "swarm":
+        # the swarm would end the service for it, and while it has no quorum it could start no other
+        print(f"healthy, but it answers {int(status)}: {read_detail(body)}")
+        return 0
     if status != HTTPStatus.OK:
         print(f"unhealthy: {settings.url} answers {status}: {read_detail(body)}", file=sys.stderr)
         return 1

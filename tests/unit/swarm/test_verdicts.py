@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from plugvisor.engines.swarm.services import labels
-from plugvisor.engines.swarm.services.asked import read_asked
-from plugvisor.engines.swarm.services.spec import note_replicas, read_noted_replicas
+from plugvisor.engines.swarm.services.spec import note_replicas, read_asked, read_noted_replicas
 from plugvisor.engines.swarm.services.verdicts import (
     check_started,
     describe_remains,

@@ -71,8 +71,8 @@ if any is invalid.""",
         "ask whether the service answers",
         """\
 Ask the service whether it is available. Exit status 0 if it is, 1 if it does not answer, or cannot
-reach supervisord.""",
-        ("PLUGVISOR_HOST", "PLUGVISOR_PORT"),
+reach supervisord. On a swarm an answer is enough: a service that reaches no manager would be no better elsewhere.""",
+        ("PLUGVISOR_HOST", "PLUGVISOR_PORT", "PLUGVISOR_ENGINE"),
     ),
     Verb(
         "run",
@@ -97,6 +97,31 @@ Run supervisorctl against the right socket, with the arguments given: status, st
 tail -f, reread, update, help …; without any, its shell opens. On a swarm use `docker service`.""",
         ("PLUGVISOR_RUN_DIR", "PLUGVISOR_SUPERVISOR_URL", "PLUGVISOR_ENGINE"),
         [("arguments", {"nargs": argparse.REMAINDER, "help": "supervisorctl's own, such as: status"})],
+    ),
+    Verb(
+        "ls",
+        "listing:run_ls",
+        "list the plugins",
+        "List the plugins of the running service with their status; on a swarm with the nodes that they run on.",
+        ASK,
+        [JSON],
+    ),
+    Verb(
+        "status",
+        "listing:run_status",
+        "show the status of a plugin",
+        "Show the status of a plugin; on a swarm with its tasks: replica, node, state, and why it does not run.",
+        ASK,
+        [("plugin_id", {"metavar": "ID", "help": "the plugin's id"}), JSON],
+    ),
+    Verb(
+        "nodes",
+        "listing:run_nodes",
+        "list the machines that plugins run on",
+        "List the nodes of the swarm with their state, what they are for it, and the plugins that run there; without a "
+        "swarm, this machine.",
+        ASK,
+        [JSON],
     ),
     Verb(
         "identity add",

@@ -46,6 +46,7 @@ class _Request:
     query: Mapping[str, Any] | None
     headers: Mapping[str, str] | None
     content: AsyncIterator[bytes] | bytes | None
+    url: str = ""
 
     @property
     def name(self) -> str:
@@ -68,6 +69,11 @@ class DockerClient:
         """Called with the call's name, its seconds, and whether it was answered."""
         self._hosts = [DockerHost(url, settings.docker_certs) for url in settings.docker_hosts]
         """The one that answered last is the first."""
+
+    @property
+    def urls(self) -> list[str]:
+        """Of the managers; the one that answered last is the first."""
+        return [host.url for host in self._hosts]
 
     async def close(self) -> None:
         """Close every connection."""
@@ -120,14 +126,16 @@ class DockerClient:
         headers: Mapping[str, str] | None = None,
         silence_seconds: float | None = None,
         timeout_seconds: float = CALL_SECONDS,
+        url: str = "",
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Make a call whose answer is read as it arrives.
 
         Args:
             silence_seconds: how long nothing may arrive before `SupervisorUnavailable` is raised; None: for ever.
             timeout_seconds: how long it may take until the answer begins.
+            url: of the only manager to ask, one of `urls`; empty: any.
         """
-        request = _Request(method, path, query, headers, content)
+        request = _Request(method, path, query, headers, content, url)
         response = await self._send(request, timeout_seconds, is_streamed=True)
         try:
             yield _read_chunks(response, silence_seconds)
@@ -153,7 +161,7 @@ class DockerClient:
 
     async def _try_hosts(self, request: _Request, deadline: float, *, is_streamed: bool) -> httpx.Response:
         problems: list[Problem] = []
-        hosts = list(self._hosts)
+        hosts = [host for host in self._hosts if request.url in ("", host.url)]
         for number, host in enumerate(hosts):
             share = max(0.0, deadline - time.monotonic()) / (len(hosts) - number)
             try:

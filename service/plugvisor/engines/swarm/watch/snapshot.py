@@ -1,0 +1,154 @@
+"""The processes of all plugins at one instant, made from what the Engine answers."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from plugvisor.engines.swarm.services import labels
+from plugvisor.engines.swarm.watch.answers import decode_nodes, decode_services, decode_tasks
+from plugvisor.engines.swarm.watch.memories import RestartMemory, RunningTimes
+from plugvisor.engines.swarm.watch.nodes import make_nodes
+from plugvisor.engines.swarm.watch.specs import read_replicas
+from plugvisor.engines.swarm.watch.states import Clock, make_process
+from plugvisor.models.process import Process, ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plugvisor.engines.swarm.watch.answers import SwarmNode, SwarmTask
+    from plugvisor.models.cluster.node import Node
+
+logger = logging.getLogger(__name__)
+
+_NOT_UNDERSTOOD = "what the swarm says of it is not understood; the log of this service says more"
+
+
+class Snapshot:
+    """Takes over answers; what has not changed in them costs next to nothing, and keeps its objects."""
+
+    def __init__(self) -> None:
+        self.processes: Mapping[str, Process] = {}
+        """By plugin id; replaced as a whole, never changed."""
+        self.services: Mapping[str, Mapping[str, Any]] = {}
+        """By plugin id, as the Engine describes them; replaced as a whole, so that any thread may read it."""
+        self.nodes: tuple[Node, ...] = ()
+        self._answers = (b"", b"", b"")
+        self._tasks: Mapping[str, Sequence[SwarmTask]] = {}
+        self._nodes: Mapping[str, SwarmNode] = {}
+        self._running = RunningTimes()
+        self._restarts = RestartMemory()
+        self._until: dict[str, float] = {}
+
+    @property
+    def next_change(self) -> float | None:
+        """When a process becomes another by the passing of time alone, on the monotonic clock."""
+        return min(self._until.values(), default=None)
+
+    def take(self, answers: tuple[bytes, bytes, bytes], began: float, now: float) -> set[str]:
+        """Take over answers of the Engine; returns the ids of the plugins whose processes have changed.
+
+        Args:
+            answers: to `GET /tasks`, `GET /services` and `GET /nodes`.
+            began: when the first of them was asked for, on the monotonic clock.
+            now: on the monotonic clock.
+
+        Raises:
+            msgspec.DecodeError: an answer has another form.
+        """
+        due = {plugin_id for plugin_id, until in self._until.items() if until <= now}
+        if answers != self._answers:
+            due |= self._decode(answers, began, now)
+            self._answers = answers
+            self.nodes = make_nodes(self._nodes.values(), self._tasks)
+        return self.pass_time(now, due) if due else due
+
+    def pass_time(self, now: float, due: set[str] | None = None) -> set[str]:
+        """Make processes again; returns the ids of those that have changed.
+
+        Args:
+            due: which; those that become others by the passing of time if it is left out.
+        """
+        if due is None:
+            due = {plugin_id for plugin_id, until in self._until.items() if until <= now}
+        clock = Clock(now, self._running.since)
+        made = dict(self.processes)
+        changed = set()
+        for plugin_id in due:
+            self._until.pop(plugin_id, None)
+            old = made.pop(plugin_id, None)
+            if plugin_id in self.services:
+                process = self._make(plugin_id, clock)
+                made[plugin_id] = old if old == process else process
+            else:
+                self._restarts.forget(plugin_id)
+            if made.get(plugin_id) is not old:
+                changed.add(plugin_id)
+        if changed:
+            self.processes = made
+        return changed
+
+    def _decode(self, answers: tuple[bytes, bytes, bytes], began: float, now: float) -> set[str]:
+        """Decode what has changed; returns the ids of the plugins that it is about."""
+        all_tasks, services = decode_tasks(answers[0]), self.services
+        if answers[1] != self._answers[1]:
+            services = _find_services(decode_services(answers[1]), self.services)
+        nodes = self._nodes
+        if answers[2] != self._answers[2]:
+            nodes = {node.id: node for node in decode_nodes(answers[2])}
+        tasks = _group_tasks(all_tasks, services, self._tasks)
+        plugin_ids = services.keys() | self.services.keys()
+        if nodes == self._nodes:
+            plugin_ids = {
+                plugin_id
+                for plugin_id in plugin_ids
+                if services.get(plugin_id) is not self.services.get(plugin_id)
+                or tasks.get(plugin_id) is not self._tasks.get(plugin_id)
+            }
+        self._running.update(all_tasks, began, now)
+        self._tasks, self.services, self._nodes = tasks, services, nodes
+        return set(plugin_ids)
+
+    def _make(self, plugin_id: str, clock: Clock) -> Process:
+        service, tasks = self.services[plugin_id], self._tasks.get(plugin_id, ())
+        try:
+            if read_replicas(service["Spec"]):
+                force_update = service["Spec"]["TaskTemplate"].get("ForceUpdate", 0)
+                forgotten = self._restarts.count_forgotten(plugin_id, tasks, force_update)
+            else:
+                forgotten = 0
+                self._restarts.forget(plugin_id)
+            process, until = make_process(service, tasks, self._nodes, clock, forgotten)
+        except Exception:  # one odd service must not blind the others
+            logger.exception("what the swarm says of %s is not understood", plugin_id)
+            return Process(ProcessState.UNKNOWN, explanation=_NOT_UNDERSTOOD)
+        if until is not None:
+            self._until[plugin_id] = until
+        return process
+
+
+def _find_services(
+    answer: Sequence[Mapping[str, Any]], old: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Services by their plugin's id; of several with the same id, the oldest. Those that have not changed are kept."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for service in sorted(answer, key=lambda one: str(one.get("CreatedAt", ""))):
+        plugin_id = (service.get("Spec", {}).get("Labels") or {}).get(labels.ID)
+        if plugin_id:
+            found.setdefault(plugin_id, service)
+    return {plugin_id: old[plugin_id] if old.get(plugin_id) == one else one for plugin_id, one in found.items()}
+
+
+def _group_tasks(
+    tasks: Sequence[SwarmTask],
+    services: Mapping[str, Mapping[str, Any]],
+    old: Mapping[str, Sequence[SwarmTask]],
+) -> Mapping[str, Sequence[SwarmTask]]:
+    """Tasks by their plugin's id, the oldest first. Lists that have not changed are kept."""
+    grouped: dict[str, list[SwarmTask]] = {}
+    plugin_ids = {service.get("ID"): plugin_id for plugin_id, service in services.items()}
+    for task in sorted(tasks, key=lambda one: (one.created, one.id)):
+        plugin_id = plugin_ids.get(task.service_id)
+        if plugin_id is not None:
+            grouped.setdefault(plugin_id, []).append(task)
+    return {plugin_id: old[plugin_id] if old.get(plugin_id) == ones else ones for plugin_id, ones in grouped.items()}
