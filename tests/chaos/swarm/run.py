@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 import traceback
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from tests.chaos.swarm.rest import RestCheck
 from tests.helpers.swarm.stack import run_swarm_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from tests.chaos.swarm.rounds import Round
     from tests.helpers.swarm.lab import SwarmLab
@@ -85,21 +86,20 @@ def run_rounds(
     """
     result = Result()
     try:
-        with run_swarm_stack(lab, image) as stack:
-            _play(stack, image, rounds, lambda: result.seconds > seconds and result.count >= operations, result, report)
+        with run_swarm_stack(lab, image) as stack, closing(_play(stack, image, rounds, result)) as played:
+            for one in played:
+                report(f"round {one.number}, {one.fault.kind}: {result.count} operations, {result.looks} looks")
+                if result.violations or (result.seconds > seconds and result.count >= operations):
+                    break
+            if result.violations:
+                result.violations.append(f"the service's log is {_keep_log(stack)}")
     except (Exception, pytest.fail.Exception):  # noqa: BLE001 - or nobody would learn what was found until then
         result.violations.append(f"the test itself: {traceback.format_exc()}")
     return result
 
 
-def _play(
-    stack: SwarmStack,
-    image: str,
-    rounds: Iterable[Round],
-    is_enough: Callable[[], bool],
-    result: Result,
-    report: Callable[[str], object],
-) -> None:
+def _play(stack: SwarmStack, image: str, rounds: Iterable[Round], result: Result) -> Generator[Round]:
+    """Play rounds; each is yielded when everything is at rest again."""
     activity = Activity()
     foreign, folders = Foreign(stack, image), Folders(stack)
     folders.write_all()
@@ -122,14 +122,10 @@ def _play(
             watcher.violations.extend(foreign.find_changes())
             result.rounds += 1
             result.seconds = time.monotonic() - began
-            report(f"round {one.number}, {one.fault.kind}: {result.count} operations, {watcher.looks} looks")
-            if watcher.violations or is_enough():
-                break
-        result.looks, result.most_together = watcher.looks, watcher.most_together
-        result.settling_seconds = rest.longest_seconds
-        result.streams, result.events = follower.connections, follower.events
-    if result.violations:
-        result.violations.append(f"the service's log is {_keep_log(stack)}")
+            result.looks, result.most_together = watcher.looks, watcher.most_together
+            result.settling_seconds = rest.longest_seconds
+            result.streams, result.events = follower.connections, follower.events
+            yield one
 
 
 def _keep_log(stack: SwarmStack) -> Path:
