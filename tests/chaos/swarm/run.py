@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import collections
-import shutil
 import tempfile
 import time
 import traceback
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,6 +45,7 @@ class Result:
     settling_seconds: float = 0.0
     streams: int = 0
     events: int = 0
+    history: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
     @property
@@ -92,7 +91,7 @@ def run_rounds(
                 if result.violations or (result.seconds > seconds and result.count >= operations):
                     break
             if result.violations:
-                result.violations.append(f"the service's log is {_keep_log(stack)}")
+                result.violations.append(f"the service's log and the operations are in {_keep(stack, result.history)}")
     except (Exception, pytest.fail.Exception):  # noqa: BLE001 - or nobody would learn what was found until then
         result.violations.append(f"the test itself: {traceback.format_exc()}")
     return result
@@ -107,10 +106,12 @@ def _play(stack: SwarmStack, image: str, rounds: Iterable[Round], result: Result
     with ContainerWatcher(stack.lab, activity) as watcher, Follower(stack) as follower:
         faults = Faults(stack, activity, watcher)
         clients, rest = Clients(stack, activity, watcher, folders), RestCheck(stack, activity, watcher, follower)
-        result.operations, result.answers, result.violations = clients.done, clients.answers, watcher.violations
+        result.operations, result.answers, result.history = clients.done, clients.answers, clients.history
+        result.violations = watcher.violations
         began = time.monotonic()
         for one in rounds:
             result.last_round = one.number
+            result.history[:] = [f"fault: {one.fault}"]
             activity.begin_round()
             befalling = faults.begin(one.fault)
             clients.play(one.operations)
@@ -128,8 +129,9 @@ def _play(stack: SwarmStack, image: str, rounds: Iterable[Round], result: Result
             yield one
 
 
-def _keep_log(stack: SwarmStack) -> Path:
-    """Copy the service's log to where somebody finds it; returns its path."""
-    with tempfile.NamedTemporaryFile(prefix="chaos-swarm-", suffix=".log", delete=False) as kept:
-        shutil.copy(stack.output_path, kept.name)
-    return Path(kept.name)
+def _keep(stack: SwarmStack, history: list[str]) -> str:
+    """Put the service's log and what was done in the last round where somebody finds it; returns the path."""
+    with tempfile.NamedTemporaryFile("w", prefix="chaos-swarm-", suffix=".log", delete=False) as kept:
+        kept.write(stack.service_log)
+        kept.writelines(f"{line}\n" for line in history)
+    return kept.name
