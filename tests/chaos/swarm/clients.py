@@ -263,6 +263,7 @@ class Clients:
         )
         with self._activity.doing(name, starts=operation.kind == "scale"):
             self._activity.forget(name, may_start=operation.kind == "scale")
+            self._activity.note_by_hand(name)
             for node in self._stack.lab.managers:
                 # there is no such service, or this manager is the one that a fault has befallen
                 with contextlib.suppress(LabError, TimeoutError, OSError):
