@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from plugvisor.engines.engine import Address
 from plugvisor.engines.swarm.watch.addresses import find_address, locate_tasks
+from plugvisor.engines.swarm.watch.answers import SwarmNode, SwarmTask
 from plugvisor.errors import NotRunning, NotSupported
 from plugvisor.models.cluster.task import Task
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
+TASK = {"ID": "t", "CreatedAt": "2026-01-01T00:00:00Z", "Status": {"Timestamp": "2026-01-01T00:00:00Z"}}
 NODE = {"Status": {"State": "ready", "Addr": "10.99.0.3"}, "ManagerStatus": {"Addr": "10.99.0.3:2377"}}
 OVERLAY = {"Network": {"Spec": {"Name": "plugins"}}, "Addresses": ["10.0.1.2/24"]}
 NODES_OWN = {"Network": {"Spec": {"Name": "host"}}, "Addresses": None}
@@ -35,7 +38,11 @@ NODES_OWN = {"Network": {"Spec": {"Name": "host"}}, "Addresses": None}
     ],
 )
 def test_the_address_of_a_task(task: dict[str, Any], node: dict[str, Any] | None, address: str) -> None:
-    assert find_address(task, node) == address
+    one = TASK | task
+    found = find_address(
+        msgspec.convert(one, SwarmTask), None if node is None else msgspec.convert({"ID": "n"} | node, SwarmNode)
+    )
+    assert found == address
 
 
 def make_task(slot: int, address: str = "", state: str = "running", *, is_lost: bool = False) -> Task:

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plugvisor.engines.engine import Address
 from plugvisor.errors import NotRunning, NotSupported
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from plugvisor.engines.swarm.watch.answers import SwarmNode, SwarmTask
     from plugvisor.models.process import Process
 
 HOST = "host"
 """The network of the nodes themselves."""
 
 
-def find_address(task: Mapping[str, Any], node: Mapping[str, Any] | None) -> str:
-    """The address of a task, or of its node if it has the node's own network; empty if there is none.
-
-    Args:
-        task, node: as `GET /tasks` and `GET /nodes` describe them.
-    """
-    for attachment in task.get("NetworksAttachments") or ():
-        for address in attachment.get("Addresses") or ():
-            return str(address).partition("/")[0]
-        if node is not None and _name_network(attachment) == HOST:
+def find_address(task: SwarmTask, node: SwarmNode | None) -> str:
+    """The address of a task, or of its node if it has the node's own network; empty if there is none."""
+    for attachment in task.networks or ():
+        for address in attachment.addresses or ():
+            return address.partition("/")[0]
+        if node is not None and attachment.network.spec.name == HOST:
             return _find_node_address(node)
     return ""
 
@@ -56,16 +53,11 @@ def locate_tasks(process: Process, host: str, network: str) -> Sequence[Address]
     return [Address(task.address, "" if is_one else task.node) for task in running]
 
 
-def _name_network(attachment: Mapping[str, Any]) -> str:
-    return str(((attachment.get("Network") or {}).get("Spec") or {}).get("Name") or "")
-
-
-def _find_node_address(node: Mapping[str, Any]) -> str:
+def _find_node_address(node: SwarmNode) -> str:
     """A manager alone may not know its own address, and says so by 0.0.0.0; the other managers' one of it is right."""
-    address = str((node.get("Status") or {}).get("Addr") or "")
-    if address in ("", "0.0.0.0", "::"):  # noqa: S104 - nothing listens here
-        address = str((node.get("ManagerStatus") or {}).get("Addr") or "").rpartition(":")[0].strip("[]")
-    return address
+    if node.status.addr in ("", "0.0.0.0", "::") and node.manager is not None:  # noqa: S104 - nothing listens here
+        return node.manager.addr.rpartition(":")[0].strip("[]")
+    return node.status.addr
 
 
 def _is_loopback(host: str) -> bool:

@@ -33,16 +33,22 @@ class TaskSpec(msgspec.Struct, frozen=True, rename="pascal"):
     force_update: int = 0
 
 
-class NetworkName(msgspec.Struct, frozen=True):
+class NetworkSpec(msgspec.Struct, frozen=True, rename="pascal"):
+    """What a network was told to be."""
+
+    name: str = ""
+
+
+class Network(msgspec.Struct, frozen=True, rename="pascal"):
     """The network of an attachment."""
 
-    id: str = field(name="ID", default="")
+    spec: NetworkSpec = NetworkSpec()
 
 
 class Attachment(msgspec.Struct, frozen=True, rename="pascal"):
     """A network that a task is attached to."""
 
-    network: NetworkName = NetworkName()
+    network: Network = Network()
     addresses: list[str] | None = None
 
 
@@ -104,6 +110,7 @@ class ManagerStatus(msgspec.Struct, frozen=True, rename="pascal"):
     """What the managers know of one of them."""
 
     leader: bool = False
+    addr: str = ""
     reachability: str = ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plugvisor.engines.swarm.watch.addresses import find_address
 from plugvisor.engines.swarm.watch.replicas import is_alive, is_wanted
 from plugvisor.engines.swarm.watch.words import explain_error
 from plugvisor.models.cluster.task import Task
@@ -47,5 +48,6 @@ def _show(task: SwarmTask, around: Circumstances) -> Task:
         pid=task.pid if is_alive(task) else 0,
         exit_code=container.exit_code if container is not None and has_ended else None,
         error=explain_error(task.status.err),
+        address=find_address(task, around.nodes.get(task.node_id)),
         is_lost=around.is_lost(task),
     )

@@ -197,7 +197,7 @@ class SwarmTable:
             await self._pause(began, is_failing=problem is not None)
 
     async def _fetch(self, began: float) -> tuple[bytes, bytes, bytes]:
-        """Ask for tasks before services: else a plugin that is being started might look as if it were being stopped."""
+        """Ask for tasks before services: so no task that a change has ended is seen with the service after it."""
         deadline = began + POLL_SECONDS
         tasks = await self._fetch_one("/tasks", _PLUGINS, deadline)
         services = await self._fetch_one("/services", _PLUGINS, deadline)
@@ -218,6 +218,9 @@ class SwarmTable:
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry = asyncio.get_running_loop().call_later(max(0.0, began + OLDEST_SECONDS - now), self._expire)
+        if self._snapshot.nodes != nodes:
+            for callback in self.on_nodes:
+                callback()
         if was_live:
             self._announce(changed)
         else:
@@ -225,9 +228,6 @@ class SwarmTable:
                 "the swarm answers: plugins: %s, nodes: %s", len(self._snapshot.services), len(self._snapshot.nodes)
             )
             self._announce([None])
-        if self._snapshot.nodes != nodes:
-            for callback in self.on_nodes:
-                callback()
 
     def _expire(self) -> None:
         """There is nothing to read any more."""
@@ -242,14 +242,14 @@ class SwarmTable:
             now = time.monotonic()
             is_busy = is_failing or self._is_changing or now < self._busy_until
             due = began + (NUDGED_SECONDS if self._is_nudged else BUSY_SECONDS if is_busy else REST_SECONDS)
-            turn = self._snapshot.next_change
-            if turn is not None and turn <= now:
+            turn = self._snapshot.next_change or due
+            if turn <= now:
                 self._announce(self._snapshot.pass_time(now))
                 continue
             if due <= now:
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(due, turn or due) - now):
+                async with asyncio.timeout(min(due, turn) - now):
                     await self._wake.wait()
 
     def _announce(self, plugin_ids: Collection[str | None]) -> None:
