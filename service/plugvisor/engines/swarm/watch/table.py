@@ -197,7 +197,7 @@ class SwarmTable:
             await self._pause(began, is_failing=problem is not None)
 
     async def _fetch(self, began: float) -> tuple[bytes, bytes, bytes]:
-        """Ask for tasks before services: so no task that a change has ended is seen with the service after it."""
+        """Ask for tasks before services: else a plugin that is being started might look as if it were being stopped."""
         deadline = began + POLL_SECONDS
         tasks = await self._fetch_one("/tasks", _PLUGINS, deadline)
         services = await self._fetch_one("/services", _PLUGINS, deadline)
@@ -242,14 +242,14 @@ class SwarmTable:
             now = time.monotonic()
             is_busy = is_failing or self._is_changing or now < self._busy_until
             due = began + (NUDGED_SECONDS if self._is_nudged else BUSY_SECONDS if is_busy else REST_SECONDS)
-            turn = self._snapshot.next_change or due
-            if turn <= now:
+            turn = self._snapshot.next_change
+            if turn is not None and turn <= now:
                 self._announce(self._snapshot.pass_time(now))
                 continue
             if due <= now:
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(due, turn) - now):
+                async with asyncio.timeout(min(due, turn or due) - now):
                     await self._wake.wait()
 
     def _announce(self, plugin_ids: Collection[str | None]) -> None:
