@@ -10,17 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from plugvisor import VERSION
-from plugvisor.cli.verbs import packages, processes
+from plugvisor.cli.verbs import images, packages, processes
 from plugvisor.errors import CommandRejected, ConfigurationError
 from plugvisor.settings import VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = (*processes.VERBS, *packages.VERBS)
+VERBS = (*processes.VERBS, *packages.VERBS, *images.VERBS)
 GROUPS = {
     "identity": "add, list, remove and rotate identities",
     "config": "print, replace and edit the manifests of plugins",
+    "image": "build images that hold plugins",
 }
 """The first words of verbs that have two."""
 

@@ -62,18 +62,30 @@ class PluginImages:
         return pushed[1]
 
     async def name(self, plugin_id: str, directory: Path, folder: FolderDigest, base: str) -> str:
-        """The tag of a folder's image: another if the folder, its path or the base is another; raises `ImageFailed`."""
+        """The name of a folder's image: another if the folder, its path or the base is another; raises `ImageFailed`.
+
+        It begins with the registry, if there is one.
+        """
         base_id = (await self._builder.require(base)).get("Id", base)
         text = "\0".join((plugin_id, str(directory), folder.sha256, base_id))
         digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_CHARACTERS]
         return f"{self._name_repository(plugin_id)}:{digest}"
 
-    async def _make(self, plugin_id: str, directory: Path, tag: str, base: str) -> str:
-        repository = tag.rpartition(":")[0]
+    async def build(self, plugin_id: str, directory: Path, tag: str, base: str) -> Mapping[str, Any] | None:
+        """Build a folder's image of that name, unless the Engine has it; returns what it knew of it before.
+
+        Raises:
+            ImageFailed, ManifestError
+        """
         known = await self._builder.inspect(tag)
         if known is None:
             path = str(directory)
             await self._builder.build(base, [(directory, path)], tag, {labels.ID: plugin_id}, emptied=[path])
+        return known
+
+    async def _make(self, plugin_id: str, directory: Path, tag: str, base: str) -> str:
+        repository = tag.rpartition(":")[0]
+        known = await self.build(plugin_id, directory, tag, base)
         try:
             return f"{repository}@{await self._builder.push(tag)}"
         except ImageFailed:
@@ -100,8 +112,8 @@ class PluginImages:
                 logger.debug("an image is not removed: %s", error)
 
     def _name_repository(self, plugin_id: str) -> str:
-        slug = _UNSAFE.sub("-", plugin_id.lower()).strip("-")
-        return f"{self._registry}/plugvisor-{slug}"
+        name = f"plugvisor-{_UNSAFE.sub('-', plugin_id.lower()).strip('-')}"
+        return f"{self._registry}/{name}" if self._registry else name
 
 
 def list_images(services: Mapping[str, Any]) -> list[str]:

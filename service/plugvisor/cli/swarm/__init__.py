@@ -1,0 +1,1 @@
+"""Commands for plugins on a swarm."""
