@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import collections
 import tempfile
 import time
 import traceback
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,8 +23,7 @@ from tests.chaos.swarm.rest import RestCheck
 from tests.helpers.swarm.stack import run_swarm_stack
 
 if TYPE_CHECKING:
-    import collections
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from tests.chaos.swarm.rounds import Round
     from tests.helpers.swarm.lab import SwarmLab
@@ -35,33 +34,35 @@ if TYPE_CHECKING:
 class Result:
     """What a run found."""
 
-    rounds: int
-    seconds: float
-    operations: collections.Counter[str]
-    answers: collections.Counter[str]
-    faults: list[str]
-    looks: int
-    most_together: int
-    settling_seconds: float
-    followed: tuple[int, int]
-    violations: list[str]
-    last_round: int
+    rounds: int = 0
+    last_round: int = 0
+    seconds: float = 0.0
+    operations: collections.Counter[str] = field(default_factory=collections.Counter)
+    answers: collections.Counter[str] = field(default_factory=collections.Counter)
+    faults: collections.Counter[str] = field(default_factory=collections.Counter)
+    looks: int = 0
+    most_together: int = 0
+    settling_seconds: float = 0.0
+    streams: int = 0
+    events: int = 0
+    history: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
     @property
     def count(self) -> int:
         """How many operations were done."""
-        return sum(self.operations.values())
+        return self.operations.total()
 
     def __str__(self) -> str:
         counts = [
             ", ".join(f"{count} {kind}" for kind, count in sorted(counter.items()))
-            for counter in (self.operations, self.answers)
+            for counter in (self.faults, self.operations, self.answers)
         ]
         summary = (
             f"{self.rounds} rounds, {self.count} operations in {self.seconds:.0f} s "
-            f"({self.count / max(self.seconds, 0.001):.1f} a second), faults: {', '.join(self.faults) or 'none'}; "
-            f"{self.looks} looks at the containers, of which {self.most_together} were alive at once; it took "
-            f"{self.settling_seconds:.1f} s at most to settle; {self.followed[1]} events in {self.followed[0]} streams"
+            f"({self.count / max(self.seconds, 0.001):.1f} a second); {self.looks} looks at the containers, of which "
+            f"{self.most_together} were alive at once; it took {self.settling_seconds:.1f} s at most to settle; "
+            f"{self.events} events in {self.streams} streams"
         )
         return "\n".join([summary, *counts, *self.violations])
 
@@ -69,7 +70,7 @@ class Result:
 def run_rounds(
     lab: SwarmLab,
     image: str,
-    rounds: Iterator[Round],
+    rounds: Iterable[Round],
     seconds: float,
     *,
     operations: int = 0,
@@ -82,54 +83,55 @@ def run_rounds(
         image: what plugins run in.
         operations: at least so many are done.
     """
-    activity = Activity()
-    with run_swarm_stack(lab, image) as stack, ContainerWatcher(lab, activity) as watcher, Follower(stack) as follower:
-        folders, faults = Folders(stack), Faults(stack, activity, watcher)
-        clients, rest = Clients(stack, activity, watcher, folders), RestCheck(stack, activity, watcher, follower)
-        befallen: list[str] = []
-        number = played = 0
-        began = time.monotonic()
-        try:
-            folders.write_all()
-            foreign = Foreign(stack, image)
-            stack.up()
-            for one in rounds:
-                number = one.number
-                activity.begin_round()
-                befalling = faults.begin(one.fault)
-                clients.play(one.operations)
-                befalling.join()
-                befallen += [one.fault.kind] if one.fault.kind != "none" else []
-                folders.restore()
-                stack.post("/plugins/refresh")
-                rest.come_to_rest()
-                watcher.violations.extend(foreign.find_changes())
-                played += 1
-                report(f"round {number}, {one.fault.kind}: {clients.done.total()} operations, {watcher.looks} looks")
-                is_over = time.monotonic() - began > seconds and clients.done.total() >= operations
-                if watcher.violations or is_over:
+    result = Result()
+    try:
+        with run_swarm_stack(lab, image) as stack, closing(_play(stack, image, rounds, result)) as played:
+            for one in played:
+                report(f"round {one.number}, {one.fault.kind}: {result.count} operations, {result.looks} looks")
+                if result.violations or (result.seconds > seconds and result.count >= operations):
                     break
-        except (Exception, pytest.fail.Exception):  # noqa: BLE001 - or nobody would learn what was found until then
-            watcher.report(f"the test itself: {traceback.format_exc()}")
-        if watcher.violations:
-            watcher.violations.append(f"the service's log is {keep_log(stack, number)}")
-    return Result(
-        played,
-        time.monotonic() - began,
-        clients.done,
-        clients.answers,
-        befallen,
-        watcher.looks,
-        watcher.most_together,
-        rest.longest_seconds,
-        (follower.connections, follower.events),
-        watcher.violations,
-        number,
-    )
+            if result.violations:
+                result.violations.append(f"the service's log and the operations are in {_keep(stack, result.history)}")
+    except (Exception, pytest.fail.Exception):  # noqa: BLE001 - or nobody would learn what was found until then
+        result.violations.append(f"the test itself: {traceback.format_exc()}")
+    return result
 
 
-def keep_log(stack: SwarmStack, number: int) -> Path:
-    """Copy the service's log to where somebody finds it; returns its path."""
-    with tempfile.NamedTemporaryFile(prefix=f"chaos-swarm-{number}-", suffix=".log", delete=False) as kept:
-        shutil.copy(stack.output_path, kept.name)
-    return Path(kept.name)
+def _play(stack: SwarmStack, image: str, rounds: Iterable[Round], result: Result) -> Generator[Round]:
+    """Play rounds; each is yielded when everything is at rest again."""
+    activity = Activity()
+    foreign, folders = Foreign(stack, image), Folders(stack)
+    folders.write_all()
+    stack.up()
+    with ContainerWatcher(stack.lab, activity) as watcher, Follower(stack) as follower:
+        faults = Faults(stack, activity, watcher)
+        clients, rest = Clients(stack, activity, watcher, folders), RestCheck(stack, activity, watcher, follower)
+        result.operations, result.answers, result.history = clients.done, clients.answers, clients.history
+        result.violations = watcher.violations
+        began = time.monotonic()
+        for one in rounds:
+            result.last_round = one.number
+            result.history[:] = [f"fault: {one.fault}"]
+            activity.begin_round()
+            befalling = faults.begin(one.fault)
+            clients.play(one.operations)
+            befalling.join()
+            result.faults[one.fault.kind] += 1
+            folders.restore()
+            stack.post("/plugins/refresh")
+            rest.come_to_rest()
+            watcher.violations.extend(foreign.find_changes())
+            result.rounds += 1
+            result.seconds = time.monotonic() - began
+            result.looks, result.most_together = watcher.looks, watcher.most_together
+            result.settling_seconds = rest.longest_seconds
+            result.streams, result.events = follower.connections, follower.events
+            yield one
+
+
+def _keep(stack: SwarmStack, history: list[str]) -> str:
+    """Put the service's log and what was done in the last round where somebody finds it; returns the path."""
+    with tempfile.NamedTemporaryFile("w", prefix="chaos-swarm-", suffix=".log", delete=False) as kept:
+        kept.write(stack.service_log)
+        kept.writelines(f"{line}\n" for line in history)
+    return kept.name

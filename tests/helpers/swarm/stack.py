@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from tests.helpers.stack import ROOT, PlugvisorStack
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
@@ -59,6 +61,14 @@ class SwarmStack(PlugvisorStack):
         """Start the service and wait until it answers."""
         self.process = self.spawn("serve", limit_descriptors=limit_descriptors)
         wait_for(self.is_ready, f"the service; see {self.output_path}")
+
+    def is_ready(self) -> bool:
+        """Whether the service answers, and the swarm with it."""
+        assert self.process is None or self.process.poll() is None, self.service_log
+        with contextlib.suppress(httpx.TransportError):
+            # connections to a service that is not there are made: its socket outlives it
+            return self.get("/plugin/status", timeout=2).status_code == 200
+        return False
 
     def close(self) -> list[int]:
         """Stop the service and remove every plugin; returns what is left, as `PlugvisorStack.close`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import os
 import tempfile
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.carriers.configs import find_parts, join_parts
-from plugvisor.engines.swarm.carriers.versions import write_record
+from plugvisor.engines.swarm.carriers.placing import place_folder
 from plugvisor.engines.swarm.docker.client import DockerError
-from plugvisor.engines.swarm.inside.unpack import UnpackError, unpack_folder
+from plugvisor.engines.swarm.inside.unpack import UnpackError
 from plugvisor.engines.swarm.services import labels
 from plugvisor.errors import PlugvisorError, StartFailed, SupervisorUnavailable
-from plugvisor.layout import is_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,20 +22,23 @@ if TYPE_CHECKING:
     from plugvisor.engines.swarm.carriers.builder import ImageBuilder
     from plugvisor.engines.swarm.carriers.objects import SwarmObjects
     from plugvisor.engines.swarm.docker.client import DockerClient
+    from plugvisor.users import User
 
 logger = logging.getLogger(__name__)
 
-_MEMORY_BYTES = 8 << 20
 _SILENCE_SECONDS = 30.0
 
 
 class Restorer:
     """See `Carrier.restore`."""
 
-    def __init__(self, client: DockerClient, objects: SwarmObjects, builder: ImageBuilder) -> None:
+    def __init__(
+        self, client: DockerClient, objects: SwarmObjects, builder: ImageBuilder, user: User | None = None
+    ) -> None:
         self._client = client
         self._objects = objects
         self._builder = builder
+        self._user = user
 
     async def restore(self, services: Mapping[str, Mapping[str, Any]]) -> list[Path]:
         """Restore what is missing; what cannot be restored is logged."""
@@ -60,28 +61,28 @@ class Restorer:
     async def _restore(self, plugin_id: str, directory: Path, carrier: str, service: Mapping[str, Any]) -> None:
         way, _, what = carrier.partition(":")
         container = service["Spec"]["TaskTemplate"]["ContainerSpec"]
+        parts = None
         if way == "configs":
             parts = await find_parts(self._objects, plugin_id, what)
             if parts is None:
                 raise StartFailed("its configs are gone")
-            archive = io.BytesIO(join_parts(parts))
-            await asyncio.to_thread(unpack_folder, archive, str(directory), replace=False)
-        else:
-            await self._restore_from_image(container["Image"], directory)
-        if is_version(str(directory)):
-            secret: Mapping[str, Any] = next(iter(container.get("Secrets") or []), {})
-            known = await self._read_labels(plugin_id, secret.get("SecretID", ""))
-            await asyncio.to_thread(write_record, plugin_id, directory, known)
+        secret: Mapping[str, Any] = next(iter(container.get("Secrets") or []), {})
+        known = await self._read_labels(plugin_id, secret.get("SecretID", ""))
+        with tempfile.TemporaryFile() as archive:
+            if parts:
+                await asyncio.to_thread(archive.write, join_parts(parts))
+            else:
+                await self._download_from_image(container["Image"], directory, archive)
+            archive.seek(0)
+            prefix = "" if parts else directory.name
+            await place_folder(plugin_id, directory, archive, prefix=prefix, labels=known, user=self._user)
 
-    async def _restore_from_image(self, image: str, directory: Path) -> None:
+    async def _download_from_image(self, image: str, directory: Path, archive: IO[bytes]) -> None:
         await self._builder.require(image)
         body = {"Image": image, "Entrypoint": ["/nothing"], "HostConfig": {"NetworkMode": "none"}}
         container = (await self._client.call("POST", "/containers/create", body=body))["Id"]
         try:
-            with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as archive:
-                await self._download(container, directory, archive)
-                archive.seek(0)
-                await asyncio.to_thread(unpack_folder, archive, str(directory), replace=False, prefix=directory.name)
+            await self._download(container, directory, archive)
         finally:
             await self._client.call("DELETE", f"/containers/{container}", query={"force": "true", "v": "true"})
 

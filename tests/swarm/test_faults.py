@@ -1,0 +1,205 @@
+"""What breaks in a swarm, and mends: containers, nodes, the leader, a network cable, the majority."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.helpers.event_client import open_events
+from tests.helpers.plugin_processes import find_plugin
+from tests.helpers.stack import QUICK
+from tests.helpers.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.helpers.swarm.lab import SwarmLab
+    from tests.helpers.swarm.node import LabNode
+    from tests.helpers.swarm.stack import SwarmStack
+
+MOVES_SECONDS = 60.0
+
+
+@pytest.fixture(autouse=True)
+def mended(swarm_lab: SwarmLab) -> Iterator[None]:
+    """The lab is whole again after each test."""
+    yield
+    swarm_lab.repair()
+
+
+def find_followers(lab: SwarmLab) -> list[LabNode]:
+    """The managers that do not lead."""
+    leader = lab.leader
+    return [node for node in lab.nodes if node is not leader]
+
+
+def start_on(stack: SwarmStack, node: LabNode, plugin_id: str = "moves") -> None:
+    """Add a plugin and start it on a node, which it may leave."""
+    stack.write_plugin(plugin_id, runtime=f"{QUICK}\nrestart.delay = 0.1")
+    if stack.process is None:
+        stack.up()
+    stack.post("/plugins/refresh")
+    others = [other for other in stack.lab.nodes if other is not node]
+    for other in others:
+        stack.lab.set_availability(other, "pause")
+    stack.start_running(plugin_id)
+    assert stack.status(plugin_id)["node"] == node.name
+    for other in others:
+        stack.lab.set_availability(other, "active")
+
+
+def wait_until_moved(stack: SwarmStack, node: LabNode, plugin_id: str = "moves") -> dict[str, Any]:
+    """Wait until a plugin runs on another node; returns its status."""
+
+    def look() -> dict[str, Any] | None:
+        with contextlib.suppress(httpx.TransportError):
+            response = stack.http.get("/plugin/status", params={"plugin_id": plugin_id}, timeout=5)
+            told: dict[str, Any] = response.json() if response.status_code == 200 else {}
+            return told if told.get("status") == "running" and told.get("node") != node.name else None
+        return None
+
+    told: dict[str, Any] = wait_for(look, f"{plugin_id} to run elsewhere", MOVES_SECONDS)
+    return told
+
+
+class Reader:
+    """Reads the list all the time, and notes each answer; no answer may take longer than 5 seconds."""
+
+    def __init__(self, stack: SwarmStack) -> None:
+        self.answers: list[str] = []
+        self._url = stack.url
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+
+    def __enter__(self) -> Reader:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _read(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=5, trust_env=False) as http:
+            while not self._is_over.wait(0.05):
+                try:
+                    response = http.get("/plugins")
+                    self.answers.append(f"{response.status_code} {response.json().get('code', '')}".strip())
+                except httpx.HTTPError as error:
+                    self.answers.append(repr(error))
+
+
+READ_OR_TOLD_SO = {"200", "503 supervisor_unavailable"}
+
+
+def test_a_container_that_is_killed(swarm_stack: SwarmStack) -> None:
+    start_on(swarm_stack, swarm_stack.lab.nodes[0])
+    with open_events(swarm_stack.port) as events:
+        events.wait("snapshot")
+        swarm_stack.kill_container("moves")
+        failed = events.wait("status", plugin_id="moves", restarts=1)
+        assert failed.data["last_exit"]["signal"] == "SIGKILL"
+        wait_for(lambda: swarm_stack.status("moves")["status"] == "running", "it to run again")
+    assert len(find_plugin(swarm_stack, "moves")) == 1
+
+
+def test_a_node_that_is_not_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
+    victim = find_followers(swarm_stack.lab)[0]
+    start_on(swarm_stack, victim)
+    with Reader(swarm_stack) as reader:
+        victim.kill()
+        wait_until_moved(swarm_stack, victim)
+        assert len(find_plugin(swarm_stack, "moves")) == 1
+    assert set(reader.answers) <= READ_OR_TOLD_SO
+    nodes = {node["name"]: node for node in swarm_stack.get("/nodes").json()["nodes"]}
+    assert nodes[victim.name]["state"] == "down"
+    assert nodes[victim.name]["detail"]
+    swarm_stack.lab.start(victim)
+    swarm_stack.lab.wait_until_whole()
+    wait_for(
+        lambda: {node["state"] for node in swarm_stack.get("/nodes").json()["nodes"]} == {"ready"}, "it to be back"
+    )
+    assert len(find_plugin(swarm_stack, "moves")) == 1
+
+
+def test_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
+    victim = swarm_stack.lab.leader
+    start_on(swarm_stack, victim)
+    with Reader(swarm_stack) as reader:
+        victim.kill()
+        wait_until_moved(swarm_stack, victim)
+    assert set(reader.answers) <= READ_OR_TOLD_SO
+    assert len(find_plugin(swarm_stack, "moves")) == 1
+    assert swarm_stack.post("/plugin/moves/stop").status_code == 200
+
+
+def test_a_plugin_that_can_run_on_the_lost_node_alone(swarm_stack: SwarmStack) -> None:
+    """Its status says so in words, and it is back with the node."""
+    victim = find_followers(swarm_stack.lab)[0]
+    constraint = f'placement.constraints = ["node.hostname == {victim.name}"]'
+    swarm_stack.write_plugin("pinned", runtime=f"{QUICK}\nrestart.delay = 0.1\n{constraint}")
+    swarm_stack.up()
+    swarm_stack.start_running("pinned")
+    victim.kill()
+    told = wait_for(
+        lambda: (told := swarm_stack.status("pinned"))["status"] == "error" and "node" in told["detail"] and told,
+        "it to be in error",
+    )
+    assert "suitable" in told["detail"] or "lost" in told["detail"] or "fits" in told["detail"], told
+    swarm_stack.lab.start(victim)
+    swarm_stack.wait_for_status("pinned", "running")
+    assert len(find_plugin(swarm_stack, "pinned")) == 1
+
+
+def test_a_cable_is_cut_and_healed(swarm_stack: SwarmStack) -> None:
+    """There is no fencing: two may run until it is healed, one on each side, and one afterwards."""
+    victim = find_followers(swarm_stack.lab)[0]
+    start_on(swarm_stack, victim)
+    with Reader(swarm_stack) as reader:
+        swarm_stack.lab.cut(victim)
+        wait_until_moved(swarm_stack, victim)
+        assert len(find_plugin(swarm_stack, "moves")) == 2
+        swarm_stack.lab.heal(victim)
+        wait_for(lambda: len(find_plugin(swarm_stack, "moves")) == 1, "one of them to end")
+    assert set(reader.answers) <= READ_OR_TOLD_SO
+    assert wait_until_moved(swarm_stack, victim)["node"] != victim.name
+
+
+def test_a_node_is_drained(swarm_stack: SwarmStack) -> None:
+    victim = find_followers(swarm_stack.lab)[0]
+    start_on(swarm_stack, victim)
+    swarm_stack.lab.set_availability(victim, "drain")
+    wait_until_moved(swarm_stack, victim)
+    wait_for(lambda: len(find_plugin(swarm_stack, "moves")) == 1, "the first one to end")
+    [node] = [node for node in swarm_stack.get("/nodes").json()["nodes"] if node["name"] == victim.name]
+    assert (node["availability"], node["plugins"]) == ("drain", [])
+
+
+def test_a_lost_majority_and_its_return(swarm_stack: SwarmStack) -> None:
+    """Nothing that is read is old: what cannot be known is an error, until it is known again."""
+    stays = swarm_stack.lab.leader
+    start_on(swarm_stack, stays)
+    [process] = find_plugin(swarm_stack, "moves")
+    lost = find_followers(swarm_stack.lab)
+    with Reader(swarm_stack) as reader, open_events(swarm_stack.port) as events:
+        events.wait("snapshot")
+        for node in lost:
+            node.kill()
+        events.wait("unavailable")
+        for response in (swarm_stack.get("/plugins", timeout=5), swarm_stack.post("/plugin/moves/stop", timeout=10)):
+            assert (response.status_code, response.json()["code"]) == (503, "supervisor_unavailable")
+            assert response.headers["Retry-After"]
+        assert swarm_stack.http.get("/health", timeout=5).status_code == 200
+        assert find_plugin(swarm_stack, "moves") == [process]
+        after = len(events.events)
+        for node in lost:
+            swarm_stack.lab.start(node)
+        events.wait("snapshot", after=after, seconds=MOVES_SECONDS)
+    assert set(reader.answers) == READ_OR_TOLD_SO
+    swarm_stack.wait_for_status("moves", "running")
+    assert len(find_plugin(swarm_stack, "moves")) == 1
+    assert swarm_stack.post("/plugin/moves/stop").status_code == 200
