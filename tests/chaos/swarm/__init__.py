@@ -4,7 +4,8 @@ The promises are those of `tests.chaos`, as far as a swarm can keep them. A *sid
 while a node is cut off, or its Engine is frozen, it is a side of its own, and the others are one; and that is so until
 `SETTLE_SECONDS` after the end of the fault. Without a fault there is one side.
 
-1. On each side a plugin never has more containers than replicas with living processes, also during a reload or a drain.
+1. On each side a plugin never has more containers than replicas with living processes, also during a reload or a drain;
+   unless an operator has just removed or scaled its service by hand, for which the swarm waits for nothing.
 2. Once a stop was answered, and there is no fault, nothing of the plugin is alive, until something starts it.
 3. A start or reload that was answered has made one new container, and names its node.
 4. Within `SETTLE_SECONDS` of the last heal the API, the swarm and the kernel say the same of every plugin, every node

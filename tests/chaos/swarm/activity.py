@@ -18,6 +18,8 @@ SETTLE_SECONDS = 30.0
 """How long after the end of a fault everything may take to be as it should."""
 STARVED_SECONDS = 5.0
 """How long nobody can be prompt after the machine was seen to have too much else to do."""
+BY_HAND_SECONDS = 15.0
+"""How long what an operator has removed or scaled may overlap with what he starts next: the swarm waits for nothing."""
 ANYTHING = ""
 REQUIRED = {name: {*behaviour.requires} for name, behaviour in PLUGINS.items()}
 DEPENDENTS = {name: {other for other in PLUGINS if name in REQUIRED[other]} for name in PLUGINS}
@@ -34,6 +36,7 @@ class _Record:
     changes: int = 0
     under_way: int = 0
     must_be_gone: bool = False
+    by_hand_until: float = -math.inf
     answers: list[tuple[float, float, str]] = field(default_factory=list)
     """When each operation of this round began and ended, and what it wanted the plugin to be."""
     wanted: set[str] = field(default_factory=lambda: {ANYTHING})
@@ -181,6 +184,15 @@ class Activity:
         """The service has ended: whatever it was doing may have been done or not."""
         with self._lock:
             self.forget(*(name for name, record in self._records.items() if record.under_way))
+
+    def note_by_hand(self, name: str) -> None:
+        """An operator has just done something to a plugin's service, past Plugvisor."""
+        with self._lock:
+            self._records[name].by_hand_until = time.monotonic() + BY_HAND_SECONDS
+
+    def may_overlap(self, name: str) -> bool:
+        """Whether more than one process of a plugin is the operator's own doing."""
+        return name in self._records and self._records[name].by_hand_until > time.monotonic()
 
     def note_gone(self, name: str, interval: Interval) -> None:
         """A stop was answered: nothing of the plugin is alive, unless something may have started it."""

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ class Clients:
     def __init__(self, stack: SwarmStack, activity: Activity, watcher: ContainerWatcher, folders: Folders) -> None:
         self.done: collections.Counter[str] = collections.Counter()
         self.answers: collections.Counter[str] = collections.Counter()
+        self.history: list[str] = []
+        """When each operation began and ended."""
         self._stack = stack
         self._activity = activity
         self._watcher = watcher
@@ -78,11 +81,16 @@ class Clients:
                 if self._watcher.violations:
                     return
                 time.sleep(operation.pause_seconds)
+                self._remember(f"begins: {operation}")
                 try:
                     self._do(operation, http)
                 except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - a thread's error would be lost
                     self._watcher.report(f"the test itself, in {operation}: {error!r}")
+                self._remember(f"ends: {operation}")
                 self.done[operation.kind] += 1
+
+    def _remember(self, what: str) -> None:
+        self.history.append(f"{datetime.now():%H:%M:%S.%f} {what}")  # noqa: DTZ005 - as the service's log
 
     def _do(self, operation: Operation, http: httpx.Client) -> None:
         name = operation.plugin_id
@@ -255,6 +263,7 @@ class Clients:
         )
         with self._activity.doing(name, starts=operation.kind == "scale"):
             self._activity.forget(name, may_start=operation.kind == "scale")
+            self._activity.note_by_hand(name)
             for node in self._stack.lab.managers:
                 # there is no such service, or this manager is the one that a fault has befallen
                 with contextlib.suppress(LabError, TimeoutError, OSError):

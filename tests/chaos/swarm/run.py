@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import collections
-import shutil
 import tempfile
 import time
 import traceback
+from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +23,7 @@ from tests.chaos.swarm.rest import RestCheck
 from tests.helpers.swarm.stack import run_swarm_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from tests.chaos.swarm.rounds import Round
     from tests.helpers.swarm.lab import SwarmLab
@@ -46,6 +45,7 @@ class Result:
     settling_seconds: float = 0.0
     streams: int = 0
     events: int = 0
+    history: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
     @property
@@ -85,21 +85,20 @@ def run_rounds(
     """
     result = Result()
     try:
-        with run_swarm_stack(lab, image) as stack:
-            _play(stack, image, rounds, lambda: result.seconds > seconds and result.count >= operations, result, report)
+        with run_swarm_stack(lab, image) as stack, closing(_play(stack, image, rounds, result)) as played:
+            for one in played:
+                report(f"round {one.number}, {one.fault.kind}: {result.count} operations, {result.looks} looks")
+                if result.violations or (result.seconds > seconds and result.count >= operations):
+                    break
+            if result.violations:
+                result.violations.append(f"the service's log and the operations are in {_keep(stack, result.history)}")
     except (Exception, pytest.fail.Exception):  # noqa: BLE001 - or nobody would learn what was found until then
         result.violations.append(f"the test itself: {traceback.format_exc()}")
     return result
 
 
-def _play(
-    stack: SwarmStack,
-    image: str,
-    rounds: Iterable[Round],
-    is_enough: Callable[[], bool],
-    result: Result,
-    report: Callable[[str], object],
-) -> None:
+def _play(stack: SwarmStack, image: str, rounds: Iterable[Round], result: Result) -> Generator[Round]:
+    """Play rounds; each is yielded when everything is at rest again."""
     activity = Activity()
     foreign, folders = Foreign(stack, image), Folders(stack)
     folders.write_all()
@@ -107,10 +106,12 @@ def _play(
     with ContainerWatcher(stack.lab, activity) as watcher, Follower(stack) as follower:
         faults = Faults(stack, activity, watcher)
         clients, rest = Clients(stack, activity, watcher, folders), RestCheck(stack, activity, watcher, follower)
-        result.operations, result.answers, result.violations = clients.done, clients.answers, watcher.violations
+        result.operations, result.answers, result.history = clients.done, clients.answers, clients.history
+        result.violations = watcher.violations
         began = time.monotonic()
         for one in rounds:
             result.last_round = one.number
+            result.history[:] = [f"fault: {one.fault}"]
             activity.begin_round()
             befalling = faults.begin(one.fault)
             clients.play(one.operations)
@@ -122,18 +123,15 @@ def _play(
             watcher.violations.extend(foreign.find_changes())
             result.rounds += 1
             result.seconds = time.monotonic() - began
-            report(f"round {one.number}, {one.fault.kind}: {result.count} operations, {watcher.looks} looks")
-            if watcher.violations or is_enough():
-                break
-        result.looks, result.most_together = watcher.looks, watcher.most_together
-        result.settling_seconds = rest.longest_seconds
-        result.streams, result.events = follower.connections, follower.events
-    if result.violations:
-        result.violations.append(f"the service's log is {_keep_log(stack)}")
+            result.looks, result.most_together = watcher.looks, watcher.most_together
+            result.settling_seconds = rest.longest_seconds
+            result.streams, result.events = follower.connections, follower.events
+            yield one
 
 
-def _keep_log(stack: SwarmStack) -> Path:
-    """Copy the service's log to where somebody finds it; returns its path."""
-    with tempfile.NamedTemporaryFile(prefix="chaos-swarm-", suffix=".log", delete=False) as kept:
-        shutil.copy(stack.output_path, kept.name)
-    return Path(kept.name)
+def _keep(stack: SwarmStack, history: list[str]) -> str:
+    """Put the service's log and what was done in the last round where somebody finds it; returns the path."""
+    with tempfile.NamedTemporaryFile("w", prefix="chaos-swarm-", suffix=".log", delete=False) as kept:
+        kept.write(stack.service_log)
+        kept.writelines(f"{line}\n" for line in history)
+    return kept.name

@@ -12,7 +12,7 @@ from plugvisor.engines.swarm.services.verdicts import STARTED
 from plugvisor.errors import PlugvisorError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from plugvisor.engines.swarm.services.changes import Services
     from plugvisor.engines.swarm.services.deployment import Deployment
@@ -41,7 +41,7 @@ class WaitingStarts:
         done: list[str] = []
         try:
             for name in waiting:
-                await self._deployment.put(name, _queue)
+                await self._deployment.put(name, _make_queue(before[name], stops=name == restart))
                 done.append(name)
         except PlugvisorError:
             for name in done:
@@ -73,5 +73,21 @@ class WaitingStarts:
             logger.error("%r stays queued: %s", plugin_id, error)
 
 
-def _queue(spec: Spec) -> Spec:
-    return set_replicas(spec, 0, "asked")
+def _make_queue(before: Mapping[str, Any] | None, *, stops: bool) -> Callable[[Spec], Spec | None]:
+    """The change by which a start waits.
+
+    Args:
+        before: the service as it was; None if there was none.
+        stops: whether a plugin that somebody has started since is stopped, instead of left alone.
+    """
+
+    def queue(spec: Spec) -> Spec | None:
+        is_same = before is not None and _read_wanted(spec) == _read_wanted(before["Spec"])
+        return set_replicas(spec, 0, "asked") if stops or is_same or not get_replicas(spec) else None
+
+    return queue
+
+
+def _read_wanted(spec: Mapping[str, Any]) -> str | None:
+    wanted: str | None = spec["Labels"].get(labels.WANTED_AT)
+    return wanted

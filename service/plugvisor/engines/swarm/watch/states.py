@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from plugvisor.engines.swarm.services import labels
+from plugvisor.engines.swarm.services.spec import read_asked
 from plugvisor.engines.swarm.watch.exits import find_last_exit, find_last_node, read_ended
 from plugvisor.engines.swarm.watch.replicas import Circumstances, Replica, is_alive, is_wanted, judge_replica
 from plugvisor.engines.swarm.watch.restarts import FLAPPING_SECONDS, find_replaced, is_flapping
@@ -85,6 +86,7 @@ def make_process(
         node=around.name_node(ordered[-1]) if ordered else find_last_node(found),
         tasks=show_tasks(ordered, around),
         checks_digest=found.get(labels.CHECKS),
+        asked=read_asked(found),
     )
     replicas = read_replicas(spec)
     if not replicas:

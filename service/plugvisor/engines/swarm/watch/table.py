@@ -197,7 +197,7 @@ class SwarmTable:
             await self._pause(began, is_failing=problem is not None)
 
     async def _fetch(self, began: float) -> tuple[bytes, bytes, bytes]:
-        """Ask for tasks before services: so no task that a change has ended is seen with the service after it."""
+        """Ask for tasks before services: else a plugin that is being started might look as if it were being stopped."""
         deadline = began + POLL_SECONDS
         tasks = await self._fetch_one("/tasks", _PLUGINS, deadline)
         services = await self._fetch_one("/services", _PLUGINS, deadline)

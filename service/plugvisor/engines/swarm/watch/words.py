@@ -75,7 +75,7 @@ def _explain_no_node(error: str) -> str:
     reasons = []
     for part in error.removeprefix(_NO_NODE).strip(" ()").split("; "):
         count = int(found[1]) if (found := _NODES.search(part)) else 0
-        nodes = "1 node" if count == 1 else f"{count} nodes"
+        nodes = "1 node" if count == 1 else f"{count or 'all'} nodes"
         for text, words, singular, plural in _REASONS:
             if text in part:
                 reasons.append(words.format(f"{nodes} {singular if count == 1 else plural}"))
