@@ -184,7 +184,7 @@ def test_a_large_folder_travels_in_parts(cluster: Cluster) -> None:
 def test_a_folder_that_is_too_large_changes_nothing(cluster: Cluster) -> None:
     folder = cluster.write_plugin()
     (folder / "random").write_bytes(os.urandom(1_000_000))
-    with pytest.raises(StartFailed, match="larger than 900 KB .* set PLUGVISOR_REGISTRY"):
+    with pytest.raises(StartFailed, match="larger than 900 KB"):
         cluster.carry(folder)
     assert cluster.list("config") == {}
 
