@@ -70,18 +70,20 @@ def make_process(
     template = spec["TaskTemplate"]
     found: Mapping[str, str] = spec.get("Labels") or {}
     ordered = sorted(tasks, key=lambda task: (task.created, task.id))
+    limits = read_limits(template)
     around = Circumstances(
         nodes=nodes,
         running_since=clock.running_since,
         now=clock.now,
         policy=read_policy(template),
         startsecs=read_seconds(found.get(labels.STARTSECS, "")),
+        has_memory_limit=limits is not None and limits.memory > 0,
         force_update=None if is_update_paused(service) else template.get("ForceUpdate", 0),
     )
     common = Process(
         ProcessState.STOPPED,
         stop_seconds=int(template["ContainerSpec"].get("StopGracePeriod", _GRACE_PERIOD) / 1e9),
-        limits=read_limits(template),
+        limits=limits,
         last_exit=find_last_exit(ordered, found),
         node=around.name_node(ordered[-1]) if ordered else find_last_node(found),
         tasks=show_tasks(ordered, around),
