@@ -152,6 +152,8 @@ def walked(cluster: Cluster) -> dict[str, str]:
         for name in where.split():
             node = cluster.node(name) if name.startswith("node") else cluster.find(name)
             printed[script] = cluster.run(node, script)
+        if "deploy" in script and "registry.yml" in script:
+            wait_for(lambda: "1/1" in cluster.lab.nodes[0].docker("service", "ls"), "the registry", IMAGE_SECONDS)
         if "deploy" in script and "stack.yml" in script:
             wait_for(lambda: has_running_samples(cluster), "the sample plugins to run", IMAGE_SECONDS)
     return printed
