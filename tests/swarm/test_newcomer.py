@@ -103,6 +103,13 @@ class Cluster:
         )
         return json.loads(done.stdout) if done.stdout.startswith("{") else {}
 
+    def read_events(self, node: LabNode, last_id: str = "") -> str:
+        """What a client of `GET /events` gets within three seconds."""
+        command = [*self.lab.enter(), "curl", "--silent", "--no-buffer", "--max-time", "3"]
+        resume = ("--header", f"Last-Event-ID: {last_id}") if last_id else ()
+        url = f"http://{node.address}:48916/events"
+        return subprocess.run([*command, *resume, url], capture_output=True, text=True, check=False).stdout
+
     @property
     def admin(self) -> str:
         return f"Authorization: Bearer {(self._folder / 'admin_code').read_text().strip()}"
@@ -188,10 +195,12 @@ def test_a_token_and_what_is_disabled_outlive_the_node_of_the_service(cluster: C
     cluster.get(service, "/plugin/leaky/disable", "--header", cluster.admin, "--request", "POST")
     manager = next(node for node in cluster.lab.nodes if node is not service)
     wait_for(lambda: is_kept(manager, "disabled/leaky"), "the swarm to have it")
+    last_id = re.findall(r"^id: (.+)$", cluster.read_events(service), re.MULTILINE)[-1]
     service.kill()
     other = cluster.find("service")
     assert other is not service
     assert cluster.get(other, "/whoami", *token)["name"] == "deploy"
+    assert "event: snapshot" in cluster.read_events(other, last_id)
     listed = cluster.get(other, "/plugins")["plugins"]
     assert [plugin["id"] for plugin in listed if plugin.get("disabled")] == ["leaky"]
     wait_for(lambda: has_running_samples(cluster), "every plugin to run elsewhere", IMAGE_SECONDS)
