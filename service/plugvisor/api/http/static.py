@@ -145,6 +145,9 @@ _BLANKS = [
     (re.compile(r"(?<=[\[({},;])\n| +\Z"), ""),
     (re.compile(r"[,;]\n?(?=\})|,\n?(?=[\])])"), ""),
     (re.compile(r"\bconst\b"), "let"),
+    (re.compile(r"(?<!export )(?<![\w(])(let\b[^;{}\n]*);let (?=[\w$])"), r"\1,"),
+    (re.compile(r"(?<=[:,]) (?=-)"), ""),
+    (re.compile(r"\bundefined\b"), "void 0"),
     (re.compile(r"\btrue\b"), "!0"),
     (re.compile(r"\bfalse\b"), "!1"),
     (re.compile(r"(?<![\w#])\((\w+)\)=>"), r"\1=>"),
@@ -176,7 +179,11 @@ def _shorten_names(text: str, prefix: str, names: list[str], short_prefix: str =
 
 
 _LEAN = {
-    ".html": [(re.compile(r"^ *<!--.*-->\n", re.MULTILINE), ""), (re.compile(r"^\s+", re.MULTILINE), "")],
+    ".html": [
+        (re.compile(r"<!--.*-->"), ""),
+        (re.compile(r"\n\s*"), ""),
+        (re.compile(r'="([\w.-]+)"(?=[ >])'), r"=\1"),  # not before a slash, which would be part of the value
+    ],
     ".css": [
         (re.compile(r"/\*.*?\*/\n", re.DOTALL), ""),
         (re.compile(r"\s*([{};,>+/])\s*"), r"\1"),

@@ -127,10 +127,10 @@ lastHours|Last {0} h|最近 {0} 小时
 connecting||连接中
 live||实时
 lost|Offline|离线
-unavailable|No supervisord|supervisord 不可达
+unavailable||不可用
 lostTitle|Plugvisor cannot be reached.|无法连接 Plugvisor。
 lostText|The plugins may still be running.|插件可能仍在运行。
-unavailableTitle|supervisord is unavailable.|supervisord 不可用。
+unavailableTitle|The engine is unavailable.|引擎不可用。
 staleAge|The states below are {0} old.|所见为 {0} 前的状态。
 restartedTitle|The service was restarted.|服务已重启。
 restartedText|The plugins kept running.|插件不受影响。

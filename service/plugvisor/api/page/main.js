@@ -19,9 +19,10 @@ const [top, banner, main] = ["top", "banner", "view"].map((id) => document.getEl
 
 takeCodeFromAddress();
 const store = new PluginStore();
-const app = { store, actions: new Actions(store) };
+const views = { [JOURNAL]: JournalView };
+const app = { store, actions: new Actions(store), views, open };
 let view;
-/** The id of the plugin that is shown, `JOURNAL`, or empty for the list. */
+/** The id of the plugin that is shown, the address of one of `views`, or empty for the list. */
 let route;
 let isLocked = false;
 /** The module of what only admins can do, once there is one. */
@@ -41,12 +42,14 @@ function decode(text) {
 function open() {
   takeCodeFromAddress(); // also when the address of an open page is changed
   const before = route;
-  route = location.hash.startsWith(JOURNAL) ? JOURNAL : decode(/^#\/plugin\/(.+)$/.exec(location.hash)?.[1] ?? "");
+  const [path] = location.hash.split("?");
+  route = views[path] ? path : decode(/^#\/plugin\/(.+)$/.exec(location.hash)?.[1] ?? "");
   view?.close();
-  view = isLocked ? makeLockedView() : route === JOURNAL ? new JournalView(app) : route ? new PluginView(app, route) : new ListView(app);
+  view = isLocked ? makeLockedView() : views[route] ? new views[route](app) : route ? new PluginView(app, route) : new ListView(app);
   main.replaceChildren(view.node);
   administer();
   journalLink.ariaCurrent = route === JOURNAL ? "page" : null;
+  app.decorate?.(view, route);
   showTitle();
   // the focus moves to the heading of an opened plugin, and back to its row
   if (before === undefined || before === route) return;
@@ -63,7 +66,7 @@ async function administer() {
 
 function showTitle() {
   const failed = [...store.plugins.values()].filter((item) => item.status === "error" || isUnhealthy(item)).length;
-  document.title = `${failed ? `(${failed}) ` : ""}${store.plugins.get(route)?.name ?? t(route === JOURNAL ? "journal" : "appName")} · Plugvisor`;
+  document.title = `${failed ? `(${failed}) ` : ""}${store.plugins.get(route)?.name ?? t(views[route] ? route.slice(2) : "appName")} · Plugvisor`;
 }
 
 /** Makes the view of a Plugvisor whose reads need a sign-in. */
@@ -170,5 +173,7 @@ store.addEventListener("identity", ({ detail: { problem } }) => {
   if (problem && problem.code !== "network") toast(textOf(problem), true);
 });
 store.addEventListener("plugins", showTitle);
+// without it until the nodes change
+store.addEventListener("nodes", ({ detail }) => import("./cluster.js").then(({ show }) => show(app, detail.nodes), () => {}));
 setInterval(showAge, 1000);
 translate();

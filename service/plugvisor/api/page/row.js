@@ -38,7 +38,7 @@ export class Row {
     this.#item = item;
     setText(this.#link, item.name);
     this.#link.href = hrefOf(item.id);
-    setText(this.#version, item.version);
+    setText(this.#version, item.version + (this.#store.placesOf?.(item) ?? ""));
     setText(this.#description, item.description);
     this.checkbox.ariaLabel = `${t("select")} ${item.name}`;
     Object.assign(this.node.dataset, { id: item.id, status: kindOf(item) });

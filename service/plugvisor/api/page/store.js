@@ -5,7 +5,7 @@ import { getCode, onSession } from "./session.js";
 import { Stream } from "./stream.js";
 
 /** The fields that a `status` event replaces; all others of an item come from its manifest. */
-const STATE = ["status", "state", "detail", "manifest_error", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime", "startedAt", "health", "queued", "unmet", "limits", "intent"];
+const STATE = ["status", "state", "detail", "manifest_error", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime", "startedAt", "health", "queued", "unmet", "limits", "intent", "node", "tasks"];
 const KEPT_EXITS = 8;
 const METRICS_MS = 2000;
 const RESTARTED_MS = 8000;
@@ -22,6 +22,8 @@ export class PluginStore extends EventTarget {
   memory = {};
   /** id → `{cpu_percent, memory_mb, …}` while signed in. */
   metrics = new Map();
+  /** Of a swarm, where nothing measures what plugins use: returns where a plugin runs, to follow its version. */
+  placesOf;
   /** Whether the service was restarted a moment ago. */
   wasRestarted = false;
   #stream;
@@ -123,7 +125,7 @@ export class PluginStore extends EventTarget {
       setTimeout(() => { this.wasRestarted = false; this.#notify("connection"); }, RESTARTED_MS);
     }
     this.#run = run;
-    if (kind === "operation") return this.#notify(kind, data);
+    if (["operation", "nodes"].includes(kind)) return this.#notify(kind, data);
     if (kind === "unavailable") return this.#connect(kind, data.detail);
     if (kind === "status") {
       const { plugin_id: id, time, ...state } = data;
@@ -164,7 +166,7 @@ export class PluginStore extends EventTarget {
   async #pollMetrics() {
     clearTimeout(this.#metricsTimer);
     if (document.hidden) return;
-    const isAllowed = getCode() && this.isLive;
+    const isAllowed = getCode() && this.isLive && !this.placesOf;
     const answer = isAllowed && (await ask("plugin/metrics").catch(() => null));
     this.metrics = new Map(answer?.metrics?.map((metric) => [metric.plugin_id, metric]));
     this.#notify("metrics");

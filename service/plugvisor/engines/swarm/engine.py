@@ -163,7 +163,9 @@ class SwarmEngine:
         """Make a plugin's program."""
         if self._services.is_foreign(manifest.id):
             raise ManifestError(FOREIGN_SERVICE)
-        return render_program(manifest, directory, self._settings)
+        program = render_program(manifest, directory, self._settings)
+        self._carrier.check(program)
+        return program
 
     def list_ignored(self, manifest: Manifest) -> Sequence[str]:
         """What of a manifest has no effect on a swarm."""

@@ -64,6 +64,11 @@ class Carrier:
         user = settings.users.plugins if settings.users is not None and os.geteuid() == 0 else None
         self._restorer = Restorer(client, self._objects, builder, user)
 
+    def check(self, program: SwarmProgram) -> None:
+        """Raise `ManifestError` if there is no way for a program's folder. Blocks."""
+        if not (self._settings.swarm.registry or self._base.holds(program.directory, program.folder)):
+            configs.check_fits(program.directory, program.folder)
+
     async def carry(self, program: SwarmProgram) -> Carried:
         """Bring a program's folder and secret to where tasks find them; nothing is done that was done before.
 

@@ -123,7 +123,7 @@ def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[s
             labels.REPLICAS: str(manifest.replicas),
         },
         "TaskTemplate": task,
-        # a replica is started when the one that it replaces has ended
-        "UpdateConfig": {"Parallelism": 1, "FailureAction": "continue", "Order": "stop-first"},
+        # all at once, as on one machine, and each when the one that it replaces has ended
+        "UpdateConfig": {"Parallelism": 0, "FailureAction": "continue", "Order": "stop-first"},
         "EndpointSpec": {"Mode": "dnsrr"},
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.watch.answers import decode_nodes, decode_services, decode_tasks
 from plugvisor.engines.swarm.watch.memories import RestartMemory, RunningTimes
-from plugvisor.engines.swarm.watch.nodes import make_nodes
+from plugvisor.engines.swarm.watch.nodes import has_quorum, make_nodes
 from plugvisor.engines.swarm.watch.specs import read_replicas
 from plugvisor.engines.swarm.watch.states import Clock, make_process
 from plugvisor.models.process import Process, ProcessState
@@ -44,6 +44,11 @@ class Snapshot:
     def next_change(self) -> float | None:
         """When a process becomes another by the passing of time alone, on the monotonic clock."""
         return min(self._until.values(), default=None)
+
+    @property
+    def has_quorum(self) -> bool:
+        """Whether more than half of the managers are up."""
+        return has_quorum(self._nodes.values())
 
     def take(self, answers: tuple[bytes, bytes, bytes], began: float, now: float) -> set[str]:
         """Take over answers of the Engine; returns the ids of the plugins whose processes have changed.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from plugvisor.engines.swarm.services import labels
+from plugvisor.engines.swarm.services.spec import read_asked
 from plugvisor.engines.swarm.watch.exits import find_last_exit, find_last_node, read_ended
 from plugvisor.engines.swarm.watch.replicas import Circumstances, Replica, is_alive, is_wanted, judge_replica
 from plugvisor.engines.swarm.watch.restarts import FLAPPING_SECONDS, find_replaced, is_flapping
@@ -69,22 +70,25 @@ def make_process(
     template = spec["TaskTemplate"]
     found: Mapping[str, str] = spec.get("Labels") or {}
     ordered = sorted(tasks, key=lambda task: (task.created, task.id))
+    limits = read_limits(template)
     around = Circumstances(
         nodes=nodes,
         running_since=clock.running_since,
         now=clock.now,
         policy=read_policy(template),
         startsecs=read_seconds(found.get(labels.STARTSECS, "")),
+        has_memory_limit=limits is not None and limits.memory > 0,
         force_update=None if is_update_paused(service) else template.get("ForceUpdate", 0),
     )
     common = Process(
         ProcessState.STOPPED,
         stop_seconds=int(template["ContainerSpec"].get("StopGracePeriod", _GRACE_PERIOD) / 1e9),
-        limits=read_limits(template),
+        limits=limits,
         last_exit=find_last_exit(ordered, found),
         node=around.name_node(ordered[-1]) if ordered else find_last_node(found),
         tasks=show_tasks(ordered, around),
         checks_digest=found.get(labels.CHECKS),
+        asked=read_asked(found),
     )
     replicas = read_replicas(spec)
     if not replicas:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from plugvisor.engines.swarm.docker.errors import Problem
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.watch.nudges import follow_events
 from plugvisor.engines.swarm.watch.snapshot import Snapshot
@@ -214,13 +215,16 @@ class SwarmTable:
         now = time.monotonic()
         nodes = self._snapshot.nodes
         changed = self._snapshot.take(answers, began, now)
+        if not self._snapshot.has_quorum:
+            self._announce(changed)
+            raise SupervisorUnavailable(Problem.NO_QUORUM)
         was_live, self._polled_at = self._expiry is not None, began
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry = asyncio.get_running_loop().call_later(max(0.0, began + OLDEST_SECONDS - now), self._expire)
         if self._snapshot.nodes != nodes:
             for callback in self.on_nodes:
-                callback()
+                _call(callback)
         if was_live:
             self._announce(changed)
         else:
@@ -266,10 +270,14 @@ class SwarmTable:
             for changed in self._waiters.get(plugin_id, ()) if plugin_id else chain(*self._waiters.values()):
                 changed.set()
             for callback in self.on_change:
-                try:
-                    callback(plugin_id)
-                except Exception:  # the table must go on being kept current, whatever becomes of a listener
-                    logger.exception("a listener to process changes has failed")
+                _call(callback, plugin_id)
+
+
+def _call(callback: Callable[..., object], *arguments: object) -> None:
+    try:
+        callback(*arguments)
+    except Exception:  # the table must go on being kept current, whatever becomes of a listener
+        logger.exception("a listener to changes of processes or nodes has failed")
 
 
 def _settle(requests: Sequence[asyncio.Future[None]], problem: SupervisorUnavailable | None) -> None:

@@ -1,0 +1,40 @@
+// The texts of what only a swarm has; see i18n.js. Some take the place of those of supervisord.
+
+export const TEXTS = `
+unavailable|No swarm|集群不可达
+unavailableTitle|The swarm is unavailable.|集群不可用。
+swarm|The swarm|集群
+supervisord|State|状态
+nodes||节点
+lostNodes|{0} lost|{0} 个失联
+nodesText|The machines of the swarm, which decides on which of them each plugin runs.|集群中的机器；每个插件在哪台上运行由集群决定。
+node_ready|Ready|就绪
+node_down|Lost|失联
+node_disconnected|Lost|失联
+node_unknown|Unknown|未知
+node_drain|Drained: nothing runs there|已排空：不运行任何任务
+node_pause|Paused: nothing new starts there|已暂停：不启动新任务
+manager|manager|管理节点
+worker|worker|工作节点
+leader|leader|领导者
+taskCount|Tasks: {0}|任务：{0}
+memoryOf|{0} of memory|内存 {0}
+tasks||任务
+replica|Replica {0}|副本 {0}
+noNode|no node yet|尚无节点
+task_new|new|新建
+task_pending|waits for a node|等待节点
+task_assigned|assigned|已分配
+task_accepted|accepted|已接受
+task_preparing|preparing|准备中
+task_ready|ready to start|准备启动
+task_starting|starting|启动中
+task_running|running|运行中
+task_complete|ended|已结束
+task_shutdown|shut down|已关闭
+task_failed|failed|失败
+task_rejected|rejected|被拒绝
+task_remove|being removed|移除中
+task_orphaned|lost|失联
+mayRun|Its node is lost: it may still run there.|所在节点失联：可能仍在运行。
+`;

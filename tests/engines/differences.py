@@ -1,0 +1,46 @@
+"""In what the engines differ; everything else in this folder is promised of both."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Difference(NamedTuple):
+    """One row of the table in docs/cluster.md."""
+
+    what: str
+    supervisord: str
+    swarm: str
+    capability: str = ""
+    """The name by which `GET /server/info` reports that the engine lacks it."""
+
+
+DIFFERENCES = (
+    Difference("where a plugin runs", "on this machine", "on any node, in a container: `node` and `tasks` show where"),
+    Difference("`pid`", "this machine's", "the number on the plugin's node"),
+    Difference(
+        "the plugin's folder", "the one in the plugins folder", "a copy in the container: what it writes there is lost"
+    ),
+    Difference(
+        "a program that does not exist",
+        "`invalid_manifest`, before anything is changed",
+        "`start_failed`, when a node has tried",
+    ),
+    Difference(
+        "CPU, memory and threads of plugins",
+        "measured",
+        "not measured: `not_supported`, and no such metrics",
+        "metrics",
+    ),
+    Difference("`exec` checks", "any number", "one, of level `alive`, which restarts the plugin", "exec_ready_checks"),
+    Difference("the delay before a restart", "grows by `factor`", "the same each time", "restart_factor"),
+    Difference("`startretries = 0`", "no retry", "one retry"),
+    Difference(
+        "starts without the service", "ordered by `priority`", "all at once, if the whole swarm starts", "boot_order"
+    ),
+    Difference("`critical`", "a failure of it ends everything", "has no effect"),
+    Difference("how soon a crash is seen", "at once", "within half a second"),
+    Difference("one process of a plugin at most", "always", "on each side of a network that is cut in two"),
+    Difference("logs", "files on this machine", "on the nodes: brought here when they are read, and before a stop"),
+    Difference("past Plugvisor", "`plugvisor ctl`", "`docker service`"),
+)
