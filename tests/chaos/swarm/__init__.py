@@ -10,8 +10,8 @@ and the others are one; and that is so until `SETTLE_SECONDS` after the end of t
 3. A start or reload that was answered has made one new container, and names its node.
 4. Within `SETTLE_SECONDS` of the last heal the API, the swarm and the kernel say the same of every plugin, every node
    is ready, and who follows `/events` knows the same as who asks.
-5. Every read is answered within 5 seconds, with 200 or, if no manager answers, 503 in words; every change within 120 seconds.
-   One of a plugin that obeys, and to which nothing else is done, within 15 seconds.
+5. Every read is answered within 5 seconds, with 200 or, if no manager answers, 503 in words; every change within 120
+   seconds. One of a plugin that obeys, and to which nothing else is done, within 15 seconds.
 6. A plugin that ran, and that nobody stopped, runs; one that was stopped does not. No error is answered that has no
    reason, no stack trace is logged, and the service ends only if it is killed.
 
