@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from datetime import datetime
@@ -270,7 +271,7 @@ class Clients:
             self._activity.note_by_hand(name)
             for node in self._stack.lab.managers:
                 # there is no such service, or this manager is the one that a fault has befallen
-                with contextlib.suppress(LabError, TimeoutError, OSError):
+                with contextlib.suppress(LabError, subprocess.TimeoutExpired, OSError):
                     if node.socket.exists():
                         node.docker("service", *command, seconds=5)
                         return
