@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from plugvisor.engines.swarm.docker.client import DockerClient
+    from plugvisor.engines.swarm.watch.nudges import Event
     from plugvisor.models.cluster.node import Node
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,6 @@ _WAIT_SECONDS = 0.5
 """How often a waiter checks whether the table is live."""
 _LEAST_SECONDS = 0.1
 _PLUGINS = {"filters": {"label": [labels.ID]}}
-_NODE_EVENT = b'"Type":"node"'
 _NOT_UNDERSTOOD = "the Docker Engine's answer is not understood; the log says more"
 
 
@@ -79,7 +79,9 @@ class SwarmTable:
     async def open(self, seconds: float) -> None:
         """Begin to poll; return when there is something to read, or the time is over."""
         self._tasks = [asyncio.create_task(self._poll_forever())]
-        self._tasks += [asyncio.create_task(follow_events(self._client, url, self._nudge)) for url in self._client.urls]
+        self._tasks += [
+            asyncio.create_task(follow_events(self._client, url, self._notice)) for url in self._client.urls
+        ]
         try:
             async with asyncio.timeout(seconds):
                 while not self.is_live:
@@ -163,10 +165,12 @@ class SwarmTable:
 
     # -- polling
 
-    def _nudge(self, event: bytes) -> None:
+    def _notice(self, event: Event) -> None:
         """Poll soon: an Engine has an event."""
-        if _NODE_EVENT in event:
+        if event.type == "node":
             self._nodes_at = 0.0
+        if event.action == "oom":
+            self._snapshot.note_out_of_memory(event.task_id)
         self._is_nudged = True
         self._keep_busy()
         self._wake.set()
