@@ -94,4 +94,4 @@ def read_asked(found: Mapping[str, str]) -> Asked | None:
         return None
     if not 0 <= seconds <= 1e11 or wanted not in ("running", "stopped"):
         return None
-    return Asked("running" if wanted == "running" else "stopped", at[:64], seconds)
+    return Asked("running" if wanted == "running" else "stopped", at[:64], seconds, "docker")
