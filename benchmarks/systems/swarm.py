@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from benchmarks.systems.plugvisor_stack import POLL_SECONDS, ApiClient
+from benchmarks.systems.plugvisor_stack import ADMIN_CODE, POLL_SECONDS, ApiClient
 from tests.helpers.stack import ROOT
 from tests.helpers.swarm.pool import LabPool
 from tests.helpers.swarm.stack import run_swarm_stack
@@ -65,6 +65,7 @@ class SwarmSystem:
         for name in self.names[RUNNING:]:
             self.write(name)
         self.write(THREE, "replicas = 3")
+        stack.environ["PLUGVISOR_ADMIN_CODE"] = ADMIN_CODE
         stack.up()
         self.api = ApiClient(stack.port)
         self.engine = EngineApi(self.lab.nodes[0])
