@@ -26,6 +26,8 @@ NO_LEADER = Fault(
 )
 TIMED_OUT = Fault(500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded")
 UNAVAILABLE = Fault(500, "rpc error: code = Unavailable desc = connection error")
+LOST_OFFICE = Fault(500, "rpc error: code = Unknown desc = failed to process the request: node losing leader status")
+LOCKED = Fault(503, "Swarm is encrypted and needs to be unlocked before it can be used. Please use …")
 NO_MANAGER = Fault(503, 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" …')
 
 BOUND_SECONDS = 1.0
@@ -79,7 +81,7 @@ def test_a_read_goes_on_to_the_next_manager_which_is_the_first_then(tmp_path: Pa
     with_engines(tmp_path, test)
 
 
-@pytest.mark.parametrize("fault", [HANG, CLOSE, TIMED_OUT, UNAVAILABLE])
+@pytest.mark.parametrize("fault", [HANG, CLOSE, TIMED_OUT, UNAVAILABLE, LOST_OFFICE])
 def test_a_change_that_may_have_been_made_is_not_repeated(tmp_path: Path, fault: Fault) -> None:
     async def test(client: DockerClient, first: FakeDocker, second: FakeDocker) -> None:
         first.answers["POST /services/create"] = fault
@@ -92,7 +94,7 @@ def test_a_change_that_may_have_been_made_is_not_repeated(tmp_path: Path, fault:
     with_engines(tmp_path, test)
 
 
-@pytest.mark.parametrize("fault", [NO_LEADER, NO_MANAGER, None])
+@pytest.mark.parametrize("fault", [NO_LEADER, NO_MANAGER, LOCKED, None])
 def test_a_change_that_was_certainly_not_made_goes_to_the_next_manager(tmp_path: Path, fault: Fault | None) -> None:
     async def test(client: DockerClient, first: FakeDocker, second: FakeDocker) -> None:
         first.answers["POST /services/create"] = fault
@@ -110,6 +112,7 @@ def test_a_change_that_was_certainly_not_made_goes_to_the_next_manager(tmp_path:
     [
         ((HANG, NO_LEADER), "lost its quorum"),
         ((NO_MANAGER, HANG), "is not a manager of a swarm"),
+        ((LOCKED, CLOSE), "the swarm is locked"),
         ((HANG, HANG), "answers in time"),
         ((CLOSE, CLOSE), "no manager of the swarm answers"),
     ],

@@ -267,6 +267,14 @@ def test_on_a_lost_node_it_may_still_run(desired: str, replicas: int, node_state
     assert not process.is_gone
 
 
+def test_its_node_was_removed_from_the_swarm() -> None:
+    process = make(make_service(), make_task("running", NodeID="lv4axt33auclqhhh7hdz7yldq"))
+    assert (process.status, process.detail) == (
+        Status.ERROR,
+        "its node is no longer in the swarm: it may still run there",
+    )
+
+
 def test_a_node_that_a_new_leader_has_not_heard_from_yet_is_not_lost() -> None:
     assert make(make_service(), make_task("running"), n1="unknown").state is ProcessState.RUNNING
 

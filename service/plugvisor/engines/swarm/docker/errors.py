@@ -26,6 +26,7 @@ class Problem(StrEnum):
 
     NO_QUORUM = "the swarm has lost its quorum: more than half of its managers must be up and reach each other"
     NOT_A_MANAGER = "the Docker Engine is not a manager of a swarm"
+    LOCKED = "the swarm is locked: a manager that was restarted waits for its key (docker swarm unlock)"
     TOO_OLD = "the Docker Engine is too old: at least version 20.10 is needed"
     CERTIFICATES = "the certificates of the Docker Engine or of this service cannot be used; the log says why"
     NOT_ALLOWED = "the user of this service is not allowed to use the Docker Engine's socket"
@@ -71,6 +72,10 @@ def judge_answer(status: int, message: str) -> HostFailed | None:
         return HostFailed(Problem.NO_QUORUM, message)
     if "not a swarm manager" in message or "not part of a swarm" in message:
         return HostFailed(Problem.NOT_A_MANAGER, message)
+    if "needs to be unlocked" in message:
+        return HostFailed(Problem.LOCKED, message)
+    if "losing leader status" in message:
+        return HostFailed(Problem.NO_QUORUM, message, is_done_maybe=True)
     if "code = DeadlineExceeded" in message or "context deadline exceeded" in message:
         return HostFailed(Problem.NO_QUORUM, message, is_done_maybe=True)
     if "code = Unavailable" in message or "code = Canceled" in message or status == 503:

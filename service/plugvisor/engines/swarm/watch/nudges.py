@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0
+SILENCE_SECONDS = 60.0
+"""After this time without an event the Engine is connected to again: its machine may have lost its power."""
 _REPEATED_SECONDS = 600
 """How far back an Engine repeats its events to a service that was just started; it keeps 256."""
 _LONGEST_LINE = 1024 * 1024
@@ -60,7 +62,7 @@ async def follow_events(client: DockerClient, url: str, notice: Callable[[Event]
     while True:
         try:
             query = {"filters": _FILTERS, "since": f"{since:.0f}"}
-            async with client.stream("GET", "/events", query=query, url=url) as chunks:
+            async with client.stream("GET", "/events", query=query, url=url, silence_seconds=SILENCE_SECONDS) as chunks:
                 notice(Event())  # what happened while nobody listened may not be repeated
                 async for line in _split(chunks):
                     notice(msgspec.json.decode(line, type=Event))

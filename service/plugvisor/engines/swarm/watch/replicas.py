@@ -78,6 +78,8 @@ class Circumstances:
 
     def explain_loss(self, task: SwarmTask) -> str:
         """What a person should know of a lost task."""
+        if task.node_id not in self.nodes:
+            return "its node is no longer in the swarm: it may still run there"
         return f"node {self.name_node(task)} is lost: it may still run there"
 
 
