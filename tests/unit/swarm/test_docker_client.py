@@ -176,6 +176,17 @@ def test_a_stream_is_read_as_it_arrives_and_ends_when_it_falls_silent(tmp_path: 
     with_engines(tmp_path, test)
 
 
+def test_a_manager_that_has_events_need_not_be_able_to_do_more(tmp_path: Path) -> None:
+    async def test(client: DockerClient, first: FakeDocker, second: FakeDocker) -> None:
+        second.send_event({"Type": "node"})
+        async with client.stream("GET", "/events", url=second.url) as chunks:
+            assert await anext(chunks)
+            assert await client.call("GET", "/nodes") == []
+        assert (len(first.calls), second.calls) == (1, [])
+
+    with_engines(tmp_path, test)
+
+
 def test_every_call_is_reported_by_a_name_without_ids(tmp_path: Path) -> None:
     async def test(client: DockerClient, engine: FakeDocker, _: FakeDocker) -> None:
         reported: list[tuple[str, bool]] = []

@@ -167,12 +167,15 @@ class DockerClient:
             try:
                 response = await _try_host(host, request, share, deadline, is_streamed=is_streamed)
             except HostFailed as failure:
-                self._note_failure(host, failure)
+                host.forget(failure.problem)
+                if not request.url:
+                    self._note_failure(host, failure)
                 if request.is_change and failure.is_done_maybe:
                     raise SupervisorUnavailable(_MAYBE_DONE) from failure
                 problems.append(failure.problem)
             else:
-                self._note_answer(host)
+                if not request.url:  # that it has events does not mean that it can do more
+                    self._note_answer(host)
                 if response.status_code >= 400:
                     raise DockerError(response.status_code, _read_message(response.content))
                 return response
@@ -190,7 +193,6 @@ class DockerClient:
         if host.problem is not failure.problem:
             logger.warning("the Docker Engine at %s does not do what it is asked: %s", host.url, failure)
             host.problem = failure.problem
-        host.forget(failure.problem)
         self._hosts.remove(host)
         self._hosts.append(host)
 
