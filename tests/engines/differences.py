@@ -32,7 +32,14 @@ DIFFERENCES = (
         "not measured: `not_supported`, and no such metrics",
         "metrics",
     ),
-    Difference("`exec` checks", "any number", "one, of level `alive`, which restarts the plugin", "exec_ready_checks"),
+    Difference(
+        "`exec` checks",
+        "any number",
+        "one, of level `alive`, which restarts the plugin: until it passes, the plugin is `starting`",
+        "exec_ready_checks",
+    ),
+    Difference("a plugin above its memory limit", "`last_exit` has the reason", "`last_exit` has the signal `SIGKILL`"),
+    Difference("an exit code in `exitcodes`", "reported as it is", "reported as 0"),
     Difference("the delay before a restart", "grows by `factor`", "the same each time", "restart_factor"),
     Difference("`startretries = 0`", "no retry", "one retry"),
     Difference(
