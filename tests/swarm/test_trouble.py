@@ -1,0 +1,112 @@
+"""What keeps a plugin from running in a swarm that works, each in words; and a hundred of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from tests.helpers.event_client import open_events
+from tests.helpers.plugin_processes import find_plugin
+from tests.helpers.stack import QUICK
+from tests.helpers.swarm.registry import run_registry
+from tests.helpers.waiting import wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.helpers.swarm.stack import SwarmStack
+
+COUNT = 100
+RUNNING = 10
+LABEL = "plugvisor-test"
+
+
+def test_a_registry_that_is_away(swarm_stack: SwarmStack, tmp_path: Path) -> None:
+    """What runs goes on, what is started is an error in words, and can be repeated."""
+    with run_registry(swarm_stack.lab, tmp_path) as registry:
+        swarm_stack.environ["PLUGVISOR_REGISTRY"] = registry.address
+        for name in ("before", "after"):
+            swarm_stack.write_plugin(name, runtime=QUICK)
+        swarm_stack.up()
+        swarm_stack.start_running("before")
+        [process] = find_plugin(swarm_stack, "before")
+        image = swarm_stack.inspect_service("before")["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+        assert image.startswith(f"{registry.address}/plugvisor-before")
+        assert "@sha256:" in image
+        registry.down()
+        failed = swarm_stack.post("/plugin/after/start?wait=20")
+        assert (failed.status_code, failed.json()["code"]) == (500, "start_failed"), failed.text
+        assert "registry" in failed.json()["detail"]
+        assert find_plugin(swarm_stack, "before") == [process]
+        assert not find_plugin(swarm_stack, "after")
+        registry.up()
+        swarm_stack.start_running("after")
+        for name in ("before", "after"):
+            assert swarm_stack.post(f"/plugin/{name}/stop").status_code == 200
+
+
+def test_an_image_that_does_not_exist(swarm_stack: SwarmStack) -> None:
+    swarm_stack.environ["PLUGVISOR_IMAGE"] = "10.99.0.254:5000/nothing:1"
+    swarm_stack.write_plugin("imageless", runtime=f"{QUICK}\nsupervisor.startretries = 0")
+    swarm_stack.up()
+    failed = swarm_stack.post("/plugin/imageless/start?wait=20")
+    assert (failed.status_code, failed.json()["code"]) == (500, "start_failed"), failed.text
+    assert "image" in failed.json()["detail"]
+    assert swarm_stack.status("imageless")["status"] in ("error", "stopped")
+
+
+def test_a_plugin_that_fits_no_node(swarm_stack: SwarmStack) -> None:
+    """It starts by itself when a node fits."""
+    constraint = f'placement.constraints = ["node.labels.{LABEL} == yes"]'
+    swarm_stack.write_plugin("choosy", runtime=f"{QUICK}\n{constraint}")
+    swarm_stack.up()
+    failed = swarm_stack.post("/plugin/choosy/start?wait=10")
+    assert failed.json().get("code") == "start_failed" or failed.json()["status"] == "error", failed.text
+    told = swarm_stack.wait_for_status("choosy", "error")
+    assert "no node" in told["detail"] or "no suitable node" in told["detail"]
+    [task] = told["tasks"]
+    assert (task["state"], task["node"]) == ("pending", "")
+    node = swarm_stack.lab.nodes[1]
+    swarm_stack.docker("node", "update", "--label-add", f"{LABEL}=yes", node.name)
+    try:
+        assert swarm_stack.wait_for_status("choosy", "running")["node"] == node.name
+        assert swarm_stack.post("/plugin/choosy/stop").status_code == 200
+    finally:
+        swarm_stack.docker("node", "update", "--label-rm", LABEL, node.name)
+
+
+def test_services_of_others_are_left_alone(swarm_stack: SwarmStack, image: str) -> None:
+    """Also one whose name looks like a plugin's."""
+    options = ("--detach", "--no-healthcheck", "--init", "--endpoint-mode", "dnsrr", "--entrypoint", "sleep")
+    swarm_stack.docker("service", "create", *options, "--name", "plugvisor-other", image, "1000")
+    swarm_stack.up()
+    assert swarm_stack.http.get("/plugins").json()["plugins"] == []
+    assert swarm_stack.http.get("/plugin/status?plugin_id=other").status_code == 404
+    swarm_stack.post("/plugins/stop")
+    swarm_stack.post("/plugins/refresh")
+    swarm_stack.restart_service()
+    assert swarm_stack.docker("service", "ls", "--format", "{{.Name}} {{.Replicas}}") == "plugvisor-other 1/1\n"
+
+
+def test_a_hundred_services(swarm_stack: SwarmStack) -> None:
+    names = [f"many-{number:02}" for number in range(COUNT)]
+    for name in names:
+        swarm_stack.write_plugin(name, runtime=QUICK)
+    swarm_stack.up()
+    running = names[:RUNNING]
+    with open_events(swarm_stack.port) as events:
+        assert len(events.wait("snapshot").plugins) == COUNT
+        answer = swarm_stack.post("/plugins/start", json={"plugin_ids": running}, timeout=httpx.Timeout(120)).json()
+        assert answer["ok"], answer
+        for name in running:
+            events.wait("status", plugin_id=name, status="running")
+    plugins = swarm_stack.http.get("/plugins").json()["plugins"]
+    assert [plugin["id"] for plugin in plugins] == names
+    assert [plugin["id"] for plugin in plugins if plugin["status"] == "running"] == running
+    assert sum(node["tasks"] for node in swarm_stack.get("/nodes").json()["nodes"]) == RUNNING
+    swarm_stack.restart_service()
+    statuses = swarm_stack.http.get("/plugin/status").json()["plugins"]
+    assert [name for name in names if statuses[name]["status"] == "running"] == running
+    assert swarm_stack.post("/plugins/stop", timeout=httpx.Timeout(120)).json()["ok"]
+    wait_for(lambda: not any(find_plugin(swarm_stack, name) for name in running), "their end")
