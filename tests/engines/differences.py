@@ -50,6 +50,16 @@ DIFFERENCES = (
     Difference("`critical`", "a failure of it ends everything", "has no effect"),
     Difference("how soon a crash is seen", "at once", "within half a second"),
     Difference("one process of a plugin at most", "always", "on each side of a network that is cut in two"),
+    Difference(
+        "a stop in a network (`PLUGVISOR_NETWORK`)",
+        "begins at once",
+        "begins two seconds later, which the Engine takes to tell the other nodes",
+    ),
+    Difference("a reload of several replicas", "there is one process", "replaces all at once"),
     Difference("logs", "files on this machine", "on the nodes: brought here when they are read, and before a stop"),
-    Difference("past Plugvisor", "`plugvisor ctl`", "`docker service`"),
+    Difference(
+        "past Plugvisor",
+        "`plugvisor ctl`: an intent of `supervisorctl`",
+        "`docker service scale`: an intent of `docker`",
+    ),
 )

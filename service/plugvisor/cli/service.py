@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 from plugvisor.admin_code import WEAK_CODE
@@ -62,6 +63,9 @@ def serve_here(settings: Settings, code: AdminCode, listener: socket.socket, *, 
         if settings.socket_path is not None and not is_inherited:
             settings.socket_path.unlink(missing_ok=True)
 
+    if settings.engine == "swarm" and settings.state_dir.is_dir():
+        # what travels to other nodes may be too large for /tmp, which is memory in a container
+        tempfile.tempdir = str(settings.state_dir)
     app = create_app(settings, code, webhook_secret)
     serve(app, listener, HostCheck(settings.allowed_hosts), remove_file, STREAMED_BODIES)
     return 0

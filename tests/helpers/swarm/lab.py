@@ -61,13 +61,23 @@ class SwarmLab:
 
     # -- its life
 
-    def up(self, *, users: Path | None = None, data: Path | None = None, images: Sequence[Path] = ()) -> None:
+    def up(
+        self,
+        *,
+        users: Path | None = None,
+        data: Path | None = None,
+        images: Sequence[Path] = (),
+        join: bool = True,
+        offline: bool = True,
+    ) -> None:
         """Switch on what is off, and join the nodes to one swarm.
 
         Args:
             users: a file; when no process holds a shared lock of it any more, the lab ends by itself.
             data: what a new node's Engine begins with, as `stored_image` makes it.
             images: archives of `docker save` to load into every node.
+            join: whether to make one swarm of them.
+            offline: ask no registry for an image that a node has already.
         """
         if not self.keeper:
             self._start_keeper(users)  # first: a folder without a keeper is a leftover
@@ -76,8 +86,8 @@ class SwarmLab:
             if data is not None and not node.home.exists():
                 copy_data(data, node.home / "data")
             if not node.pid:
-                self.start(node)
-        if self.nodes:
+                self.start(node, offline=offline)
+        if self.nodes and join:
             self._join()
         for archive in images:
             loads = [subprocess.Popen(self._load(node, archive)) for node in self.nodes]

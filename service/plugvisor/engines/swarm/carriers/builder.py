@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 10.0
 """How long a registry may say nothing."""
+_SEE_LOG = "; the log says why"
 _MOST_RETRIES = 2
 """Of the Engine, which waits longer before each."""
 _MEMORY_BYTES = 8 << 20
@@ -74,9 +76,17 @@ class ImageBuilder:
     async def pull(self, image: str) -> None:
         """Pull an image; raises `ImageFailed`."""
         async with self._failing(f"the image {image} cannot be had: name another as PLUGVISOR_IMAGE"):
-            query = {"fromImage": image} if "@" in image or ":" in image.rpartition("/")[2] else _latest(image)
-            headers = await asyncio.to_thread(read_registry_auth, self._settings)
-            await self._run("POST", "/images/create", query, headers, None, silence_seconds=SILENCE_SECONDS)
+            await self._pull(image)
+
+    async def try_pull(self, image: str) -> None:
+        """Pull an image if the registry has it."""
+        with contextlib.suppress(DockerError, TimeoutError, ConfigurationError):
+            await self._pull(image)
+
+    async def _pull(self, image: str) -> None:
+        query = {"fromImage": image} if "@" in image or ":" in image.rpartition("/")[2] else _latest(image)
+        headers = await asyncio.to_thread(read_registry_auth, self._settings)
+        await self._run("POST", "/images/create", query, headers, None, silence_seconds=SILENCE_SECONDS)
 
     async def build(
         self,
@@ -104,7 +114,7 @@ class ImageBuilder:
         dockerfile = _write_dockerfile(base, image_labels, emptied)
         with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as context:
             digests = await asyncio.to_thread(_write_context, context, dockerfile, folders, files or {})
-            async with self._failing("the image with its folder cannot be built; the log says why"):
+            async with self._failing(f"the image with its folder cannot be built{_SEE_LOG}"):
                 query = {"version": "1", "t": tag, "q": "1", "rm": "1", "forcerm": "1", "networkmode": "none"}
                 headers = {"Content-Type": "application/x-tar"}
                 await self._run(
@@ -116,7 +126,7 @@ class ImageBuilder:
         """Push an image that has a tag; returns its digest, `sha256:…`; raises `ImageFailed`."""
         name, _, tag = image.rpartition(":")
         async with self._failing(
-            "the registry cannot be reached, or does not take the image with its folder; the log says why"
+            f"the registry cannot be reached, or does not take the image with its folder{_SEE_LOG}"
         ):
             headers = await asyncio.to_thread(read_registry_auth, self._settings)
             answer = await self._run(
@@ -168,15 +178,16 @@ class ImageBuilder:
 
     @asynccontextmanager
     async def _failing(self, sentence: str) -> AsyncIterator[None]:
+        what = sentence.removesuffix(_SEE_LOG)
         try:
             yield
         except DockerError as error:
-            logger.error("%s: %s", sentence, error)
+            logger.error("%s: %s", what, error)
             if "unauthorized" in str(error) or "no basic auth credentials" in str(error):
                 sentence = "the registry does not accept the credentials of PLUGVISOR_REGISTRY_AUTH_FILE"
             raise ImageFailed(sentence) from error
         except TimeoutError as error:
-            logger.error("%s: it has taken too long", sentence)
+            logger.error("%s: it has taken too long", what)
             raise ImageFailed(sentence) from error
         except ConfigurationError as error:
             raise ImageFailed(str(error)) from error

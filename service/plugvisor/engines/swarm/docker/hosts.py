@@ -8,6 +8,7 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import anyio._backends._asyncio  # noqa: F401 - the first call would import it, and might take its time for that
 import httpx
 
 from plugvisor import VERSION

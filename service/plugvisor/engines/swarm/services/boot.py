@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 8
+WAIT_SECONDS = 2.0
+"""How long the start of the service waits for it."""
 RETRY_SECONDS = 1.0
 """The pause before it is tried again if no manager has answered."""
 
@@ -34,10 +36,9 @@ class Boot:
     async def begin(
         self, programs: Sequence[SwarmProgram], starts: Mapping[str, bool], queued: Collection[str]
     ) -> None:
-        """Create the services; go on in the background if no manager answers. Nothing is raised."""
-        missing = await self._create_all(programs, starts, queued)
-        if missing:
-            self._task = asyncio.create_task(self._retry(missing, starts, queued))
+        """Create the services; go on in the background if that takes long, as making images does. Nothing is raised."""
+        self._task = asyncio.create_task(self._create_until_done(programs, starts, queued))
+        await asyncio.wait((self._task,), timeout=WAIT_SECONDS)
 
     async def close(self) -> None:
         """Create nothing more."""
@@ -45,13 +46,13 @@ class Boot:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _retry(
+    async def _create_until_done(
         self, programs: Sequence[SwarmProgram], starts: Mapping[str, bool], queued: Collection[str]
     ) -> None:
-        while programs:
+        left = await self._create_all(programs, starts, queued)
+        while left:
             await asyncio.sleep(RETRY_SECONDS)
-            if self._table.is_live:
-                programs = await self._create_all(programs, starts, queued)
+            left = await self._create_all(left, starts, queued)
 
     async def _create_all(
         self, programs: Sequence[SwarmProgram], starts: Mapping[str, bool], queued: Collection[str]

@@ -45,6 +45,16 @@ def make_nodes(nodes: Iterable[SwarmNode], tasks: Mapping[str, Iterable[SwarmTas
     return tuple(sorted(made, key=lambda node: (node.name, node.id)))
 
 
+def has_quorum(nodes: Iterable[SwarmNode]) -> bool:
+    """Whether more than half of the managers are up.
+
+    A leader that has just lost them still answers for some seconds, as if nothing could have changed since.
+    """
+    managers = [node.manager for node in nodes if node.manager is not None]
+    reachable = sum(manager.reachability == "reachable" for manager in managers)
+    return not managers or 2 * reachable > len(managers)
+
+
 def _make_node(node: SwarmNode, tasks: int, plugin_ids: set[str]) -> Node:
     state = node.status.state if node.status.state in _STATES else "unknown"
     availability = node.spec.availability if node.spec.availability in _AVAILABILITIES else "active"

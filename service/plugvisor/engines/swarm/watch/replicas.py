@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.swarm.watch.words import describe_code, explain_error
+from plugvisor.engines.swarm.watch.words import SIGKILL_CODE, UNHEALTHY, describe_code, explain_error
 from plugvisor.models.process import ProcessState
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class Circumstances:
     """On the monotonic clock."""
     policy: Policy
     startsecs: float
+    out_of_memory: frozenset[str]
+    """The tasks in which the kernel has killed a process for the memory limit."""
+    has_memory_limit: bool
     force_update: int | None
     """Of the tasks that are up to date; None while an update is paused: all of them are."""
 
@@ -143,11 +146,13 @@ def _judge_running(task: SwarmTask, around: Circumstances) -> Replica:
 
 def _judge_pause(task: SwarmTask, previous: SwarmTask, around: Circumstances) -> Replica:
     """The state while the swarm waits to start a task that follows one that has ended."""
-    retry_at = previous.status.timestamp.timestamp() + around.policy.delay_seconds
+    # a node that was lost may report an end of long ago
+    ended = max(previous.status.timestamp, task.created)
+    retry_at = ended.timestamp() + around.policy.delay_seconds
     if previous.status.state == "complete":
         return Replica(ProcessState.EXITED, task, retry_at=retry_at)
-    error = describe_end(previous)
-    when = f"{previous.status.timestamp.fromtimestamp(retry_at).astimezone():%H:%M:%S}"
+    error = _describe_end(previous, around)
+    when = f"{ended.fromtimestamp(retry_at).astimezone():%H:%M:%S}"
     return Replica(ProcessState.BACKOFF, task, f"{error}; it is started again at {when}", error, retry_at)
 
 
@@ -156,7 +161,7 @@ def _judge_end(task: SwarmTask, around: Circumstances) -> Replica:
     state = task.status.state
     if state == "complete":
         return Replica(ProcessState.EXITED, task)
-    error = describe_end(task)
+    error = _describe_end(task, around)
     if is_wanted(task) and around.policy.restarts(state):  # its successor is just being made
         return Replica(ProcessState.BACKOFF, task, f"{error}; it is started again soon", error)
     if state == "shutdown":
@@ -165,12 +170,19 @@ def _judge_end(task: SwarmTask, around: Circumstances) -> Replica:
     if has_run and not around.policy.restarts(state):
         return Replica(ProcessState.EXITED, task, spawn_error=error, explanation=f"{error}; its log may say why")
     if has_run:
-        return Replica(ProcessState.FATAL, task, f"it keeps dying and {GIVEN_UP}: last, {error}", error)
+        return Replica(
+            ProcessState.FATAL, task, f"it keeps dying and {GIVEN_UP}; last, {error}; its log may say why", error
+        )
     return Replica(ProcessState.FATAL, task, f"it could not be started and {GIVEN_UP}: {error}", error)
 
 
-def describe_end(task: SwarmTask) -> str:
+def _describe_end(task: SwarmTask, around: Circumstances) -> str:
     """How a task has ended, for a person."""
     status = task.status
     code = status.container_status.exit_code if status.container_status else 0
-    return explain_error(status.err) or (f"it ended {describe_code(code)}" if code else "it ended")
+    words = explain_error(status.err) or (describe_code(code) if code else "it ended")
+    if code != SIGKILL_CODE or not around.has_memory_limit or UNHEALTHY in status.err:
+        return words
+    if task.id in around.out_of_memory:
+        return f"{words}: it used more memory than its limit"
+    return f"{words}: it may have used more memory than its limit"  # of nodes whose Engines are not followed

@@ -7,6 +7,7 @@ import signal
 
 UNHEALTHY = "unhealthy container"
 """What a task's error contains whose health check has failed."""
+SIGKILL_CODE = 128 + 9
 _EXIT = re.compile(r"^task: non-zero exit \((\d+)\)")
 _NO_NODE = "no suitable node"
 _REASONS = (
@@ -49,7 +50,7 @@ def explain_error(error: str) -> str:
     if error.startswith(_NO_NODE):
         return _explain_no_node(error)
     if (found := _EXIT.match(error)) and UNHEALTHY not in error:
-        return f"it ended {describe_code(int(found[1]))}"
+        return describe_code(int(found[1]))
     lowered = error.lower()
     for texts, words in _CAUSES:
         if any(text in lowered for text in texts):
@@ -60,7 +61,7 @@ def explain_error(error: str) -> str:
 def describe_code(code: int) -> str:
     """How a process ended, from the exit code of its container: over 128 is a signal's number plus 128."""
     name = name_signal(code)
-    return f"killed by {name}" if name else f"with exit code {code}"
+    return f"it was killed by {name}" if name else f"it ended with exit code {code}"
 
 
 def name_signal(code: int) -> str:
