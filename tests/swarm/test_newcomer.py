@@ -7,6 +7,7 @@ image is made of Debian's package.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import re
 import shutil
@@ -132,9 +133,12 @@ def cluster(swarm_possible: None, image: str, tmp_path_factory: pytest.TempPathF
     tag = f"plugvisor-test:registry-{uuid.uuid4().hex[:12]}"
     subprocess.run(["docker", "build", "--quiet", "--tag", tag, str(context)], capture_output=True, check=True)
     lab = SwarmLab(LABS / f"pv-newcomer-{uuid.uuid4().hex[:8]}")
+    users = folder / "lab.users"
+    user = users.open("a")
+    fcntl.flock(user, fcntl.LOCK_SH)  # the lab ends by itself if this process is killed
     try:
         subprocess.run(["docker", "save", "--output", str(folder / "images.tar"), image, tag], check=True)
-        lab.up(join=False, offline=False)
+        lab.up(users=users, join=False, offline=False)
         first = lab.nodes[0]
         first.docker("load", "--quiet", "--input", str(folder / "images.tar"))
         first.docker("tag", tag, "registry:2")
@@ -146,6 +150,7 @@ def cluster(swarm_possible: None, image: str, tmp_path_factory: pytest.TempPathF
         yield Cluster(lab, folder, image)
     finally:
         lab.down()
+        user.close()
         subprocess.run(["docker", "rmi", "--force", tag], capture_output=True, check=False)
 
 
