@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from benchmarks.systems.plugvisor_stack import POLL_SECONDS, ApiClient
+from benchmarks.systems.plugvisor_stack import ADMIN_CODE, POLL_SECONDS, ApiClient
 from tests.helpers.stack import ROOT
 from tests.helpers.swarm.pool import LabPool
 from tests.helpers.swarm.stack import run_swarm_stack
@@ -29,7 +29,7 @@ TAG = "plugvisor:bench"
 RUNNING = 30
 """So many plugins run; the others are services without a task."""
 VERSION = "/v1.41"
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 COMMAND = ("sleep", "infinity")
 THREE = "three"
 """The plugin with three replicas."""
@@ -65,6 +65,7 @@ class SwarmSystem:
         for name in self.names[RUNNING:]:
             self.write(name)
         self.write(THREE, "replicas = 3")
+        stack.environ["PLUGVISOR_ADMIN_CODE"] = ADMIN_CODE
         stack.up()
         self.api = ApiClient(stack.port)
         self.engine = EngineApi(self.lab.nodes[0])
@@ -83,10 +84,12 @@ class SwarmSystem:
         )
 
     def _is_up(self) -> bool:
-        services = self.engine.call("GET", "/services")
-        statuses = self.api.read_statuses()
-        running = [name for name in self.names[:RUNNING] if statuses[name]["status"] == "running"]
-        return len(services) >= len(self.names) + 1 and len(running) == min(RUNNING, len(self.names))
+        with contextlib.suppress(RuntimeError):  # 503: the managers are busy
+            services = self.engine.call("GET", "/services")
+            statuses = self.api.read_statuses()
+            running = [name for name in self.names[:RUNNING] if statuses[name]["status"] == "running"]
+            return len(services) >= len(self.names) + 1 and len(running) == min(RUNNING, len(self.names))
+        return False
 
     def status(self, name: str) -> dict[str, Any]:
         """A plugin's status."""

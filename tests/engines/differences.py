@@ -32,7 +32,14 @@ DIFFERENCES = (
         "not measured: `not_supported`, and no such metrics",
         "metrics",
     ),
-    Difference("`exec` checks", "any number", "one, of level `alive`, which restarts the plugin", "exec_ready_checks"),
+    Difference(
+        "`exec` checks",
+        "any number",
+        "one, of level `alive`, which restarts the plugin: until it passes, the plugin is `starting`",
+        "exec_ready_checks",
+    ),
+    Difference("a plugin above its memory limit", "`last_exit` has the reason", "`last_exit` has the signal `SIGKILL`"),
+    Difference("an exit code in `exitcodes`", "reported as it is", "reported as 0"),
     Difference("the delay before a restart", "grows by `factor`", "the same each time", "restart_factor"),
     Difference("`startretries = 0`", "no retry", "one retry"),
     Difference(
@@ -41,6 +48,16 @@ DIFFERENCES = (
     Difference("`critical`", "a failure of it ends everything", "has no effect"),
     Difference("how soon a crash is seen", "at once", "within half a second"),
     Difference("one process of a plugin at most", "always", "on each side of a network that is cut in two"),
+    Difference(
+        "a stop in a network (`PLUGVISOR_NETWORK`)",
+        "begins at once",
+        "begins two seconds later, which the Engine takes to tell the other nodes",
+    ),
+    Difference("a reload of several replicas", "there is one process", "replaces all at once"),
     Difference("logs", "files on this machine", "on the nodes: brought here when they are read, and before a stop"),
-    Difference("past Plugvisor", "`plugvisor ctl`", "`docker service`"),
+    Difference(
+        "past Plugvisor",
+        "`plugvisor ctl`: an intent of `supervisorctl`",
+        "`docker service scale`: an intent of `docker`",
+    ),
 )

@@ -73,7 +73,7 @@ def test_where_a_plugin_writes(shared: PlugvisorStack, add: Callable[..., str]) 
 
 
 def test_a_program_that_does_not_exist(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(runtime=f'{QUICK}\nsupervisor.autorestart = "false"')
+    plugin_id = add(runtime='auto_start = false\nsupervisor.startsecs = 5\nsupervisor.autorestart = "false"')
     manifest = shared.plugins_dir / plugin_id / "plugin.toml"
     manifest.write_text(manifest.read_text().replace('"python"', '"no-such-program"'))
     failed = shared.post(f"/plugin/{plugin_id}/start?wait=20").json()

@@ -34,13 +34,13 @@ def test_a_registry_that_is_away(swarm_stack: SwarmStack, tmp_path: Path) -> Non
         image = swarm_stack.inspect_service("before")["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
         assert image.startswith(f"{registry.address}/plugvisor-before")
         assert "@sha256:" in image
-        registry.stop()
+        registry.down()
         failed = swarm_stack.post("/plugin/after/start?wait=20")
         assert (failed.status_code, failed.json()["code"]) == (500, "start_failed"), failed.text
         assert "registry" in failed.json()["detail"]
         assert find_plugin(swarm_stack, "before") == [process]
         assert not find_plugin(swarm_stack, "after")
-        registry.start()
+        registry.up()
         swarm_stack.start_running("after")
         for name in ("before", "after"):
             assert swarm_stack.post(f"/plugin/{name}/stop").status_code == 200

@@ -49,6 +49,9 @@ MILLISECONDS = "2026-11-22T10:11:12.123000+01:00"
         ("2026-11-22 10:11:12 INFO main.py:7: a", LogEntry(WHEN, "INFO", "main.py", 7, "a")),
         ("2026-11-22 10:11:12 INFO [main.py:7] a", LogEntry(WHEN, "INFO", "main.py", 7, "a")),
         ("2026-11-22 10:11:12 - [x] - INFO - main.py:7 - a", LogEntry(WHEN, "INFO", "main.py", 7, "a")),
+        # a replica's
+        ("[2@node-1] 2026-11-22 10:11:12 ERROR a", LogEntry(WHEN, "ERROR", None, None, "[2@node-1] a")),
+        ("[2@node-1] a", LogEntry(None, None, None, None, "[2@node-1] a")),
         # loguru
         (
             "2026-11-22 10:11:12.123 | INFO     | m.x:run:7 - a | b",
@@ -190,3 +193,7 @@ def test_a_long_line_is_cut_with_a_mark() -> None:
     assert cut_line(b"x" * LONGEST_LINE_BYTES, LONGEST_LINE_BYTES) == b"x" * LONGEST_LINE_BYTES
     cut = decode_line(cut_line(b"x" * LONGEST_LINE_BYTES, LONGEST_LINE_BYTES + 5))
     assert cut == "x" * LONGEST_LINE_BYTES + " … [cut: 5 more bytes]"
+
+
+def test_the_moment_of_a_replicas_line_is_found() -> None:
+    assert find_moment("[12@node1] 2026-11-22 10:11:12 a") == find_moment("2026-11-22 10:11:12 a")

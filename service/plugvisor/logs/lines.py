@@ -22,7 +22,18 @@ SPELLINGS = {level: level for level in LEVELS} | {
 
 
 def parse_line(text: str) -> LogEntry:
-    """Recognise what loggers write: Python's logging, loguru, uvicorn, supervisord, syslog and their like."""
+    """Recognise what loggers write: Python's logging, loguru, uvicorn, supervisord, syslog and their like.
+
+    If a plugin has several replicas, the message begins with the one that has printed the line.
+    """
+    replica = _REPLICA.match(text)
+    if replica is None:
+        return _parse(text)
+    entry = _parse(text[replica.end() :])
+    return LogEntry(entry.timestamp, entry.level, entry.file, entry.line, replica[0] + entry.message)
+
+
+def _parse(text: str) -> LogEntry:
     when = _find_time(text)
     if when is None:
         level = _LEVEL_AT_START.match(text)
@@ -42,7 +53,8 @@ def parse_line(text: str) -> LogEntry:
 
 def find_moment(text: str) -> float | None:
     """Return when a line was logged, in seconds since 1970; None if it has no time."""
-    when = _find_time(text)
+    replica = _REPLICA.match(text)
+    when = _find_time(text[replica.end() :] if replica is not None else text)
     return when[0].timestamp() if when else None
 
 
@@ -109,6 +121,7 @@ _BLANKS = rf"(?:[ \t]|{_COLOUR}){{0,64}}+"
 _COLOURS = rf"(?:{_COLOUR}){{0,4}}+"
 _END = r"(?=[ \t\x1b]|$)"
 
+_REPLICA = re.compile(r"\[[0-9]{1,6}@[\w.-]{1,64}\] ", re.ASCII)  # as the engine `swarm` writes it
 _TIME = re.compile(
     rf"""{_BLANKS}
     (?:<[0-9]{{1,3}}>(?:1[ ])?)?+                                               # syslog's priority

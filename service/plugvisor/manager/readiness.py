@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.checks.monitor import HealthMonitor
+    from plugvisor.models.lifecycle import Check
     from plugvisor.models.manifest import Manifest
 
 START_GRACE_SECONDS = 5.0
@@ -99,18 +100,18 @@ class Readiness:
 
 def find_ready_seconds(manifest: Manifest) -> float:
     """How long the ready checks of a plugin may take until they have passed, or are down."""
-    return max(
-        (
-            check.startup + check.threshold * (check.period + check.timeout)
-            for check in manifest.checks.values()
-            if check.level == "ready"
-        ),
-        default=0.0,
-    )
+    return max((_find_seconds(check) for check in manifest.checks.values() if check.level == "ready"), default=0.0)
+
+
+def _find_seconds(check: Check) -> float:
+    """How long a check may take until it has passed, or is down."""
+    return check.startup + check.threshold * (check.period + check.timeout)
 
 
 def find_start_seconds(manifest: Manifest | None) -> float:
     """How long a start may take until the process is running, and its ready checks have passed."""
     if manifest is None:
         return START_GRACE_SECONDS
-    return START_GRACE_SECONDS + max(manifest.supervisor.startsecs, find_ready_seconds(manifest))
+    # a swarm shows a process as starting until its command of level `alive` has passed
+    commands = [_find_seconds(check) for check in manifest.checks.values() if check.exec]
+    return START_GRACE_SECONDS + max(manifest.supervisor.startsecs, find_ready_seconds(manifest), *commands)

@@ -96,13 +96,15 @@ class AppliedLimits(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What an operator has asked for by supervisorctl, which did not come from the service."""
+    """What an operator has asked for by supervisorctl, or docker, which did not come from the service."""
 
     wanted: Wanted
     token: Annotated[str, msgspec.Meta(max_length=64)]
     """By it a request that was taken over already is recognised."""
     at: _Seconds
     """In seconds since 1970."""
+    by: Literal["supervisorctl", "docker"] = "supervisorctl"
+    """Whose intent it is: an identity of this name cannot be added."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -135,7 +137,7 @@ class Process(msgspec.Struct, frozen=True):
     """Its start waits for its dependencies: at boot, or because somebody has asked for it."""
     limits: AppliedLimits | None = None
     asked: Asked | None = None
-    """The last request of supervisorctl, since supervisord was started; None if there was none."""
+    """The last request that did not come from the service; None if there was none, or supervisord was restarted."""
     explanation: str = ""
     """Why it is as it is, in the words of an engine that has better ones than `detail`."""
     node: str = ""

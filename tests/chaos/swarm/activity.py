@@ -107,6 +107,12 @@ class Activity:
                 self._faults -= 1
                 self._settled_at = time.monotonic() + SETTLE_SECONDS
 
+    def note_lost(self, node: str) -> None:
+        """The swarm has just lost a node, and starts elsewhere what may still run there."""
+        with self._lock:
+            self._apart.add(node)
+            self._settled_at = time.monotonic() + SETTLE_SECONDS
+
     @property
     def disturbed_until(self) -> float:
         """Until when, on the monotonic clock, there is a fault, or one that has not settled."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.02
 STARVED_SECONDS = 0.5
 """A look takes a millisecond or two; if the next begins so late, the machine is starved."""
+NEWS_SECONDS = 2.0
+"""How long the news may take that the swarm has lost a node."""
 PREFIX = "plugvisor-"
 
 
@@ -131,23 +133,32 @@ class ContainerWatcher:
         containers = self.read()
         self.looks += 1
         self.most_together = max(self.most_together, len(containers))
-        together: dict[tuple[str, str], list[Container]] = {}
         for container in containers:
-            side = self._activity.find_side(container.node)
-            together.setdefault((container.plugin_id, side), []).append(container)
             # alive after the check that it must not be
             if self._activity.is_still_gone(container.plugin_id, gone) and container.pids:
                 self.report(f"2: {describe(container)} is alive after a stop was answered")
                 self._end.set()
-        for (plugin_id, side), several in together.items():
-            if self._activity.may_overlap(plugin_id):
-                continue
+        if self._find_together(containers) and (found := self._confirm(containers)):
+            self.report(f"1: these are alive together: {found}")
+            self._end.set()
+
+    def _confirm(self, containers: list[Container]) -> str:
+        """Which are too many, when the news has come that a node is lost, if there is any."""
+        alive = [container for container in containers if container.pids]
+        self._end.wait(NEWS_SECONDS)
+        return ", ".join(map(describe, self._find_together(alive)))
+
+    def _find_together(self, containers: list[Container]) -> list[Container]:
+        """Those of a plugin of which more are on a side than it has replicas."""
+        together: dict[tuple[str, str], list[Container]] = {}
+        for container in containers:
+            side = self._activity.find_side(container.node)
+            together.setdefault((container.plugin_id, side), []).append(container)
+        for (plugin_id, _), several in together.items():
             most = PLUGINS[plugin_id].replicas if plugin_id in PLUGINS else 1
-            # each was alive when all the others had been seen
-            if len(several) > most and all(container.pids for container in several):
-                alive = ", ".join(describe(container) for container in several)
-                self.report(f"1: {len(several)} of {plugin_id!r} are alive together {side and f'on {side}'}: {alive}")
-                self._end.set()
+            if len(several) > most and not self._activity.may_overlap(plugin_id):
+                return several
+        return []
 
 
 def describe(container: Container) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ class RestCheck:
         while problem and not self._watcher.violations:
             try:
                 problem = self._stop_those_that_end() or self._find_disagreement()
-            except (httpx.HTTPError, LabError, OSError) as error:
+            except (httpx.HTTPError, LabError, subprocess.TimeoutExpired, OSError) as error:
                 problem = f"no answer: {error!r}"
             if time.monotonic() > deadline:
                 self._watcher.report(f"4: {SETTLE_SECONDS:.0f} s after the end of everything: {problem}")

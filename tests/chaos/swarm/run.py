@@ -19,6 +19,7 @@ from tests.chaos.swarm.faults import Faults
 from tests.chaos.swarm.folders import Folders
 from tests.chaos.swarm.follower import Follower
 from tests.chaos.swarm.foreign import Foreign
+from tests.chaos.swarm.node_events import NodeEvents
 from tests.chaos.swarm.rest import RestCheck
 from tests.helpers.swarm.stack import run_swarm_stack
 
@@ -43,6 +44,7 @@ class Result:
     looks: int = 0
     most_together: int = 0
     settling_seconds: float = 0.0
+    lost_nodes: int = 0
     streams: int = 0
     events: int = 0
     history: list[str] = field(default_factory=list)
@@ -62,6 +64,7 @@ class Result:
             f"{self.rounds} rounds, {self.count} operations in {self.seconds:.0f} s "
             f"({self.count / max(self.seconds, 0.001):.1f} a second); {self.looks} looks at the containers, of which "
             f"{self.most_together} were alive at once; it took {self.settling_seconds:.1f} s at most to settle; "
+            f"nodes were lost {self.lost_nodes} times, as each manager says; "
             f"{self.events} events in {self.streams} streams"
         )
         return "\n".join([summary, *counts, *self.violations])
@@ -103,7 +106,11 @@ def _play(stack: SwarmStack, image: str, rounds: Iterable[Round], result: Result
     foreign, folders = Foreign(stack, image), Folders(stack)
     folders.write_all()
     stack.up()
-    with ContainerWatcher(stack.lab, activity) as watcher, Follower(stack) as follower:
+    with (
+        NodeEvents(stack.lab, activity) as news,
+        ContainerWatcher(stack.lab, activity) as watcher,
+        Follower(stack) as follower,
+    ):
         faults = Faults(stack, activity, watcher)
         clients, rest = Clients(stack, activity, watcher, folders), RestCheck(stack, activity, watcher, follower)
         result.operations, result.answers, result.history = clients.done, clients.answers, clients.history
@@ -125,6 +132,7 @@ def _play(stack: SwarmStack, image: str, rounds: Iterable[Round], result: Result
             result.seconds = time.monotonic() - began
             result.looks, result.most_together = watcher.looks, watcher.most_together
             result.settling_seconds = rest.longest_seconds
+            result.lost_nodes = news.lost
             result.streams, result.events = follower.connections, follower.events
             yield one
 

@@ -11,7 +11,7 @@ import pytest
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.watch.answers import SwarmNode, SwarmTask
 from plugvisor.engines.swarm.watch.snapshot import Snapshot
-from plugvisor.engines.swarm.watch.states import Clock, make_process
+from plugvisor.engines.swarm.watch.states import Hints, make_process
 from plugvisor.engines.swarm.watch.words import explain_error
 from plugvisor.models.process import Process, ProcessState, Status
 
@@ -160,7 +160,7 @@ def make_nodes(**states: str) -> dict[str, SwarmNode]:
 
 def make(service: dict[str, Any], *tasks: SwarmTask, since: float = NOW - 100, **states: str) -> Process:
     running = {task.id: since for task in tasks if task.status.state == "running"}
-    return make_process(service, tasks, make_nodes(**states), Clock(NOW, running))[0]
+    return make_process(service, tasks, make_nodes(**states), Hints(NOW, running))[0]
 
 
 FAILED = make_task("failed", "shutdown", code=3, err="task: non-zero exit (3)")
@@ -178,9 +178,9 @@ def test_a_service_that_was_just_made_is_starting() -> None:
 
 def test_it_runs_after_startsecs() -> None:
     task = make_task("running")
-    process, until = make_process(make_service(), [task], make_nodes(), Clock(NOW, {"task1": NOW - 0.5}))
+    process, until = make_process(make_service(), [task], make_nodes(), Hints(NOW, {"task1": NOW - 0.5}))
     assert (process.state, process.pid, process.started, until) == (ProcessState.STARTING, 41, NOW - 0.5, NOW + 0.5)
-    process, until = make_process(make_service(), [task], make_nodes(), Clock(NOW + 0.5, {"task1": NOW - 0.5}))
+    process, until = make_process(make_service(), [task], make_nodes(), Hints(NOW + 0.5, {"task1": NOW - 0.5}))
     assert (process.state, process.node, until) == (ProcessState.RUNNING, "node1", None)
     assert process.launches == int((START + timedelta(minutes=1)).timestamp() * 1000)
 
@@ -321,6 +321,34 @@ def test_a_check_of_the_swarm_that_has_failed() -> None:
     ended = make_service(**{labels.ENDED: "5 task1 memory limit"})
     process = make(ended, make_task("shutdown", "shutdown", code=143), make_task("running", number=2))
     assert str(process.last_exit) == "killed by SIGTERM: memory limit"
+
+
+def test_a_process_that_the_kernel_has_killed_for_its_memory() -> None:
+    service = make_service()
+    service["Spec"]["TaskTemplate"]["Resources"] = {"Limits": {"MemoryBytes": 64 * 2**20}}
+    tasks = [
+        make_task("failed", "shutdown", code=137, err="task: non-zero exit (137)"),
+        make_task("ready", "ready", number=2),
+    ]
+
+    def read(known: frozenset[str]) -> tuple[str, str | None]:
+        process, _ = make_process(service, tasks, make_nodes(), Hints(NOW, {}, known))
+        assert process.last_exit is not None
+        return process.detail.partition(";")[0], process.last_exit.reason
+
+    assert read(frozenset({"task1"})) == (
+        "it was killed by SIGKILL: it used more memory than its limit",
+        "memory limit",
+    )
+    assert read(frozenset()) == ("it was killed by SIGKILL: it may have used more memory than its limit", None)
+    snapshot = Snapshot()
+    answers = (msgspec.json.encode(tasks), msgspec.json.encode([service]), b"[]")
+    snapshot.take(answers, NOW, NOW)
+    before = snapshot.processes["echo"]
+    snapshot.note_out_of_memory("task1")
+    assert snapshot.take(answers, NOW + 1, NOW + 1) == {"echo"}
+    after = snapshot.processes["echo"].last_exit
+    assert (before.last_exit is not None, after is not None and after.reason) == (True, "memory limit")
 
 
 @pytest.mark.parametrize(

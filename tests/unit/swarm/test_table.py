@@ -197,6 +197,26 @@ def test_an_event_makes_the_next_poll_come_at_once(
     follow(tmp_path, test)
 
 
+def test_the_kernel_has_killed_it_for_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poll_by_hand(monkeypatch)
+
+    async def test(table: SwarmTable, engine: FakeDocker) -> None:
+        container = {"ContainerID": "c", "PID": 0, "ExitCode": 137}
+        engine.answers["GET /tasks"] = [make_task("failed", ContainerStatus=container)]
+        await table.poll()
+        killed = table.get("echo").last_exit
+        assert killed is not None
+        assert killed.reason is None
+        attributes = {"com.docker.swarm.task.id": "task-echo"}
+        engine.send_event({"Type": "container", "Action": "oom", "Actor": {"Attributes": attributes}})
+        process = await table.wait_for(
+            "echo", lambda one: one.last_exit is not None and one.last_exit.reason == "memory limit", PATIENCE_SECONDS
+        )
+        assert str(process.last_exit) == "killed by SIGKILL: memory limit"
+
+    follow(tmp_path, test)
+
+
 def test_a_process_runs_after_startsecs_without_a_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poll_by_hand(monkeypatch)
 

@@ -40,7 +40,7 @@ def test_nothing_can_be_waited_for_if_all_that_is_alive_is_lost() -> None:
     assert is_lost(make_process(ProcessState.UNKNOWN, lost, make_task("shutdown")))
     assert not is_lost(make_process(ProcessState.STOPPING, lost, running))
     assert not is_lost(make_process(ProcessState.STOPPED, make_task("failed")))
-    assert "node 'node2' is lost" in describe_remains(make_process(ProcessState.UNKNOWN, lost))
+    assert "node node2 is lost" in describe_remains(make_process(ProcessState.UNKNOWN, lost))
     assert "lost" not in describe_remains(make_process(ProcessState.STOPPING, running))
 
 
@@ -82,8 +82,8 @@ def test_a_start_fails_with_the_words_of_the_process() -> None:
 @pytest.mark.parametrize(
     ("label", "asked"),
     [
-        ("12.5 running", Asked("running", "12.5", 12.5)),
-        ("12.5 stopped", Asked("stopped", "12.5", 12.5)),
+        ("12.5 running", Asked("running", "12.5", 12.5, "docker")),
+        ("12.5 stopped", Asked("stopped", "12.5", 12.5, "docker")),
         ("", None),
         ("12.5", None),
         ("12.5 removed", None),

@@ -24,8 +24,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-SUPERVISORCTL = "supervisorctl"
-"""Who an intent is by that came from supervisord's own interface."""
 STORE_SECONDS = 1.0
 """How long an answer waits for the store."""
 RETRY_SECONDS = 1.0
@@ -187,7 +185,7 @@ class Intents:
         if not self._remembers or (known is not None and known.is_after(asked.at)):
             self._begin_write(plugin_id)
         else:
-            self._change(self._intents, plugin_id, Intent(asked.wanted, SUPERVISORCTL, asked.at))
+            self._change(self._intents, plugin_id, Intent(asked.wanted, asked.by, asked.at))
 
     # -- on another machine
 

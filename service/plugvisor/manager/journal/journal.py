@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from plugvisor import VERSION
-from plugvisor.manager.intents.intents import SUPERVISORCTL
 from plugvisor.manager.journal.health_follower import HealthFollower
 from plugvisor.manager.journal.process_follower import ProcessFollower
 from plugvisor.manager.journal.pruner import Pruner
@@ -66,7 +65,7 @@ class Journal:
 
     def _on_asked(self, plugin_id: str, asked: Asked) -> None:
         verb = "start" if asked.wanted == "running" else "stop"
-        self.recorder.note(NewEntry("operation", Facts(identity=SUPERVISORCTL, verb=verb), plugin_id, asked.at))
+        self.recorder.note(NewEntry("operation", Facts(identity=asked.by, verb=verb), plugin_id, asked.at))
 
     def _note_service(self, verb: str, detail: str = "") -> None:
         facts = Facts(subject="service", verb=verb, detail=detail or UNSET)

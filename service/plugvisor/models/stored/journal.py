@@ -25,7 +25,9 @@ class Facts(Body, frozen=True, kw_only=True):
     last_exit: OptionalExit = UNSET
     health: Health | UnsetType = UNSET
     # who did what
-    identity: Annotated[OptionalText, Meta(description="who has asked for it; `supervisorctl` for an operator")] = UNSET
+    identity: Annotated[
+        OptionalText, Meta(description="who has asked for it; `supervisorctl` or `docker` for an operator")
+    ] = UNSET
     address: Annotated[OptionalText, Meta(description="of the client")] = UNSET
     verb: Annotated[
         OptionalText,

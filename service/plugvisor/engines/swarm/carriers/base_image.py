@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CONTENTS_FILE = ".plugvisor-image.json"
 """In the plugins folder of an image: which image it is, and the digests of the plugins' folders in it, by name."""
+MOUNTS = Path("/proc/self/mountinfo")
 _LARGEST_BYTES = 4 << 20
 _CONTAINER = re.compile(r"/containers/([0-9a-f]{64})/")
 _SERVICE = "com.docker.swarm.service.id"
@@ -89,7 +90,7 @@ def read_contents(plugins_dir: Path) -> dict[str, Any]:
 def _find_container() -> str:
     """The id of the container that this process runs in, as its mounts show it; else the host's name."""
     try:
-        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
+        mounts = MOUNTS.read_text(errors="replace")
     except OSError:
         mounts = ""
     found = _CONTAINER.search(mounts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
@@ -75,9 +76,17 @@ class ImageBuilder:
     async def pull(self, image: str) -> None:
         """Pull an image; raises `ImageFailed`."""
         async with self._failing(f"the image {image} cannot be had: name another as PLUGVISOR_IMAGE"):
-            query = {"fromImage": image} if "@" in image or ":" in image.rpartition("/")[2] else _latest(image)
-            headers = await asyncio.to_thread(read_registry_auth, self._settings)
-            await self._run("POST", "/images/create", query, headers, None, silence_seconds=SILENCE_SECONDS)
+            await self._pull(image)
+
+    async def try_pull(self, image: str) -> None:
+        """Pull an image if the registry has it."""
+        with contextlib.suppress(DockerError, TimeoutError, ConfigurationError):
+            await self._pull(image)
+
+    async def _pull(self, image: str) -> None:
+        query = {"fromImage": image} if "@" in image or ":" in image.rpartition("/")[2] else _latest(image)
+        headers = await asyncio.to_thread(read_registry_auth, self._settings)
+        await self._run("POST", "/images/create", query, headers, None, silence_seconds=SILENCE_SECONDS)
 
     async def build(
         self,

@@ -38,11 +38,16 @@ _judged: dict[str, bool] = {}
 
 
 class _Bounded(io.BytesIO):
-    """Raises `_TooLarge` when it gets more than configs hold."""
+    """Raises `_TooLarge` when it gets more than configs hold; what comes at the end of a `GzipFile` is dropped then."""
+
+    _is_full = False
 
     def write(self, data: Any) -> int:
+        if self._is_full:
+            return len(data)
         written = super().write(data)
         if self.tell() > LARGEST_BYTES:
+            self._is_full = True
             raise _TooLarge
         return written
 

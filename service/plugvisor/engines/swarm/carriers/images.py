@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.carriers.builder import ImageFailed
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 _DIGEST_CHARACTERS = 16
 _UNSAFE = re.compile("[^a-z0-9]+")
 _MOST_AT_ONCE = 2
+_TRUSTED_SECONDS = 60.0
+"""Somebody may empty a registry: after this time an image is pushed again, which is quick if it is there."""
 
 
 class PluginImages:
@@ -36,8 +39,8 @@ class PluginImages:
         self._client = client
         self._builder = builder
         self._registry = registry
-        self._pushed: dict[str, tuple[str, str]] = {}
-        """By plugin: the image that was pushed last, by tag and by digest."""
+        self._pushed: dict[str, tuple[str, str, float]] = {}
+        """By plugin: the image that was pushed last, by tag and by digest, and until when the registry is not asked."""
         self._at_once = asyncio.Semaphore(_MOST_AT_ONCE)
 
     async def provide(self, plugin_id: str, directory: Path, folder: FolderDigest, base: str) -> str:
@@ -52,8 +55,9 @@ class PluginImages:
             try:
                 tag = await self.name(plugin_id, directory, folder, base)
                 pushed = self._pushed.get(plugin_id)
-                if pushed is None or pushed[0] != tag:
-                    pushed = (tag, await self._make(plugin_id, directory, tag, base))
+                if pushed is None or pushed[0] != tag or time.monotonic() > pushed[2]:
+                    image = await self._make(plugin_id, directory, tag, base)
+                    pushed = (tag, image, time.monotonic() + _TRUSTED_SECONDS)
                     self._pushed[plugin_id] = pushed
             except ImageFailed as error:
                 raise StartFailed(str(error)) from error
@@ -85,6 +89,9 @@ class PluginImages:
 
     async def _make(self, plugin_id: str, directory: Path, tag: str, base: str) -> str:
         repository = tag.rpartition(":")[0]
+        if await self._builder.inspect(tag) is None:
+            # made by another manager: what services refer to remains what the tag means
+            await self._builder.try_pull(tag)
         known = await self.build(plugin_id, directory, tag, base)
         try:
             return f"{repository}@{await self._builder.push(tag)}"

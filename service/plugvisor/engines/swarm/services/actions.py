@@ -106,10 +106,14 @@ class Actions:
         has_check = self._has_healthcheck(plugin_id)
 
         def is_met(process: Process) -> bool:
-            return is_begun(process, before) and is_spawned(process, has_check=has_check)
+            return not self._is_wanted(plugin_id) or (
+                is_begun(process, before) and is_spawned(process, has_check=has_check)
+            )
 
         seconds = self._table.get(plugin_id).stop_seconds + GRACE_SECONDS + SPAWN_SECONDS
         process = await self._table.wait_for(plugin_id, is_met, seconds)
+        if not self._is_wanted(plugin_id):
+            raise StartFailed("it was stopped while it was starting")
         if not is_begun(process, before):
             raise StopTimeout(describe_remains(process))
         check_started(process)
@@ -234,6 +238,11 @@ class Actions:
     async def _follow_end(self, plugin_id: str) -> None:
         with contextlib.suppress(PlugvisorError):
             await self.wait_stopped(plugin_id)
+
+    def _is_wanted(self, plugin_id: str) -> bool:
+        """Whether a plugin is to run, now or when its start is queued no more."""
+        service = self._table.get_service(plugin_id)
+        return service is not None and bool(get_replicas(service["Spec"]) or labels.QUEUED in service["Spec"]["Labels"])
 
     def _has_healthcheck(self, plugin_id: str) -> bool:
         service = self._table.get_service(plugin_id)

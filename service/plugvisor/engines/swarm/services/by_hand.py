@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.services import labels
-from plugvisor.engines.swarm.services.spec import get_replicas, note_replicas, read_noted_replicas
+from plugvisor.engines.swarm.services.spec import REMEMBERED, get_replicas, note_replicas, read_noted_replicas
 from plugvisor.errors import PlugvisorError, SupervisorUnavailable
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class RequestsByHand:
                 return None
             replicas = get_replicas(spec)
             spec["Labels"][labels.ASKED] = f"{at:.6f} {'running' if replicas else 'stopped'}"
-            if replicas:
-                spec["Labels"].pop(labels.QUEUED, None)
+            for name in REMEMBERED if replicas else ():
+                spec["Labels"].pop(name, None)
             return note_replicas(spec)
 
         try:

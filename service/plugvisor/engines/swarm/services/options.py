@@ -19,6 +19,8 @@ SMALLEST_MEMORY = 4 * 1024 * 1024
 """The swarm takes no lower limit."""
 LAUNCH_SECONDS = 1.0
 """How long a container takes to start, at most, if nothing holds it up."""
+STARTUP_PERIOD_SECONDS = 1.0
+"""Time from one check to the next until the first success."""
 _CONDITIONS = {"true": "any", "unexpected": "on-failure", "false": "none"}
 _DEFAULT_RESTART = Restart()
 _DEFAULT_PRIORITY = SupervisorOptions().priority
@@ -109,6 +111,8 @@ def make_healthcheck(checks: Mapping[str, Check], command: Sequence[str]) -> dic
                 "Timeout": _to_nanoseconds(check.timeout),
                 "Retries": check.threshold,
                 "StartPeriod": _to_nanoseconds(check.startup),
+                # a task is `starting` until it passes; Engines before 25 know no other interval than that
+                "StartInterval": _to_nanoseconds(min(check.period, STARTUP_PERIOD_SECONDS)),
             }
     return {"Test": ["NONE"]}
 

@@ -93,6 +93,7 @@ def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[s
         "Command": list(INSIDE),
         "Labels": {labels.ID: manifest.id},
         "Init": True,
+        "Env": ["TINI_KILL_PROCESS_GROUP=1"],  # docker-init passes signals on to all processes, as on one machine
         "StopSignal": f"SIG{supervisor.stopsignal}",
         "StopGracePeriod": supervisor.stopwaitsecs * options.SECOND,
         "Healthcheck": options.make_healthcheck(manifest.checks, (*INSIDE, "check")),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Spec = dict[str, Any]
 
-_REMEMBERED = (labels.QUEUED, labels.FAILED, labels.ENDED)
+REMEMBERED = (labels.QUEUED, labels.FAILED, labels.ENDED)
 """What was so until the next start or stop."""
 
 
@@ -59,7 +59,7 @@ def set_replicas(spec: Spec, replicas: int, queued: str = "") -> Spec:
         queued: the label's value: it has to wait.
     """
     spec["Mode"] = {"Replicated": {"Replicas": replicas}}
-    for name in _REMEMBERED:
+    for name in REMEMBERED:
         spec["Labels"].pop(name, None)
     if queued:
         spec["Labels"][labels.QUEUED] = queued
@@ -94,4 +94,4 @@ def read_asked(found: Mapping[str, str]) -> Asked | None:
         return None
     if not 0 <= seconds <= 1e11 or wanted not in ("running", "stopped"):
         return None
-    return Asked("running" if wanted == "running" else "stopped", at[:64], seconds)
+    return Asked("running" if wanted == "running" else "stopped", at[:64], seconds, "docker")

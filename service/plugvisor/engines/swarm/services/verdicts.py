@@ -57,10 +57,9 @@ def describe_remains(process: Process) -> str:
     """Why something of a plugin that was stopped may still be alive."""
     nodes = sorted({task.node for task in process.tasks if task.is_lost and task.node})
     if nodes:
-        which = " and ".join(repr(node) for node in nodes)
         return (
-            f"node {which} is lost, and it may still run there; it is ended when the node is back: if it never comes "
-            "back, remove it from the swarm"
+            f"node {' and '.join(nodes)} is lost, and it may still run there; it is ended when the node is back: if "
+            "it never comes back, remove it from the swarm"
         )
     return "its process is still alive long after the swarm was to kill it; its node may be overloaded"
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from plugvisor.engines.swarm.services import labels
-from plugvisor.engines.swarm.watch.words import UNHEALTHY, explain_error, name_signal
+from plugvisor.engines.swarm.watch.words import SIGKILL_CODE, UNHEALTHY, explain_error, name_signal
 from plugvisor.models.process import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from plugvisor.engines.swarm.watch.answers import SwarmTask
 
@@ -39,10 +39,12 @@ def read_ended(found: Mapping[str, str]) -> Ended:
     return Ended(parts[1], parts[2]) if len(parts) == 3 else Ended()
 
 
-def find_last_exit(tasks: Sequence[SwarmTask], found: Mapping[str, str]) -> Exit | None:
+def find_last_exit(
+    tasks: Sequence[SwarmTask], found: Mapping[str, str], out_of_memory: Collection[str] = ()
+) -> Exit | None:
     """How the last process ended: of the tasks that are known, or of those before a stop, which a label remembers."""
     ended = read_ended(found)
-    exits = [_make_exit(task, ended) for task in tasks if has_exited(task)]
+    exits = [_make_exit(task, ended, out_of_memory) for task in tasks if has_exited(task)]
     try:
         last = msgspec.json.decode(found.get(labels.LAST, ""), type=_Last)
         exits.append(Exit(last.at, last.code, last.signal, ended.reason or None))
@@ -59,12 +61,14 @@ def has_exited(task: SwarmTask) -> bool:
     return status.state in _ENDED and has_run
 
 
-def _make_exit(task: SwarmTask, ended: Ended) -> Exit:
+def _make_exit(task: SwarmTask, ended: Ended, out_of_memory: Collection[str]) -> Exit:
     container = task.status.container_status
     code = container.exit_code if container else 0
     reason = ended.reason if task.id == ended.task_id else ""
     if not reason and UNHEALTHY in task.status.err:
         reason = explain_error(task.status.err)
+    if not reason and code == SIGKILL_CODE and task.id in out_of_memory:
+        reason = "memory limit"
     at = max(0.0, task.status.timestamp.timestamp())
     if name := name_signal(code):
         return Exit(at, None, name, reason or None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.swarm.watch.words import UNHEALTHY, describe_code, explain_error
+from plugvisor.engines.swarm.watch.words import SIGKILL_CODE, UNHEALTHY, describe_code, explain_error
 from plugvisor.models.process import ProcessState
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ _ALIVE = frozenset({"assigned", "accepted", "preparing", "ready", "starting", "r
 """A node may have a container for it."""
 _GONE = frozenset({"shutdown", "remove"})
 """What the swarm wants of a task that is, or will be, replaced."""
-_SIGKILL = 128 + 9
 GIVEN_UP = "the swarm has given up"
 
 
@@ -61,6 +60,8 @@ class Circumstances:
     """On the monotonic clock."""
     policy: Policy
     startsecs: float
+    out_of_memory: frozenset[str]
+    """The tasks in which the kernel has killed a process for the memory limit."""
     has_memory_limit: bool
     force_update: int | None
     """Of the tasks that are up to date; None while an update is paused: all of them are."""
@@ -180,6 +181,8 @@ def _describe_end(task: SwarmTask, around: Circumstances) -> str:
     status = task.status
     code = status.container_status.exit_code if status.container_status else 0
     words = explain_error(status.err) or (describe_code(code) if code else "it ended")
-    # the swarm does not say whether it was the kernel
-    is_limit = code == _SIGKILL and around.has_memory_limit and UNHEALTHY not in status.err
-    return f"{words}: it may have used more memory than its limit" if is_limit else words
+    if code != SIGKILL_CODE or not around.has_memory_limit or UNHEALTHY in status.err:
+        return words
+    if task.id in around.out_of_memory:
+        return f"{words}: it used more memory than its limit"
+    return f"{words}: it may have used more memory than its limit"  # of nodes whose Engines are not followed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.services import labels
@@ -10,7 +11,7 @@ from plugvisor.engines.swarm.watch.answers import decode_nodes, decode_services,
 from plugvisor.engines.swarm.watch.memories import RestartMemory, RunningTimes
 from plugvisor.engines.swarm.watch.nodes import has_quorum, make_nodes
 from plugvisor.engines.swarm.watch.specs import read_replicas
-from plugvisor.engines.swarm.watch.states import Clock, make_process
+from plugvisor.engines.swarm.watch.states import Hints, make_process
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MOST_KILLED = 1000
 _NOT_UNDERSTOOD = "what the swarm says of it is not understood; the log of this service says more"
 
 
@@ -39,6 +41,7 @@ class Snapshot:
         self._running = RunningTimes()
         self._restarts = RestartMemory()
         self._until: dict[str, float] = {}
+        self._out_of_memory: deque[str] = deque(maxlen=_MOST_KILLED)
 
     @property
     def next_change(self) -> float | None:
@@ -76,14 +79,14 @@ class Snapshot:
         """
         if due is None:
             due = {plugin_id for plugin_id, until in self._until.items() if until <= now}
-        clock = Clock(now, self._running.since)
+        hints = Hints(now, self._running.since, frozenset(self._out_of_memory))
         made = dict(self.processes)
         changed = set()
         for plugin_id in due:
             self._until.pop(plugin_id, None)
             old = made.pop(plugin_id, None)
             if plugin_id in self.services:
-                process = self._make(plugin_id, clock)
+                process = self._make(plugin_id, hints)
                 made[plugin_id] = old if old == process else process
             else:
                 self._restarts.forget(plugin_id)
@@ -92,6 +95,13 @@ class Snapshot:
         if changed:
             self.processes = made
         return changed
+
+    def note_out_of_memory(self, task_id: str) -> None:
+        """Remember that the kernel has killed a process of a task; the next poll shows it, and `pass_time` does."""
+        self._out_of_memory.append(task_id)
+        for plugin_id, tasks in self._tasks.items():
+            if any(task.id == task_id for task in tasks):
+                self._until[plugin_id] = 0.0
 
     def _decode(self, answers: tuple[bytes, bytes, bytes], began: float, now: float) -> set[str]:
         """Decode what has changed; returns the ids of the plugins that it is about."""
@@ -114,7 +124,7 @@ class Snapshot:
         self._tasks, self.services, self._nodes = tasks, services, nodes
         return set(plugin_ids)
 
-    def _make(self, plugin_id: str, clock: Clock) -> Process:
+    def _make(self, plugin_id: str, hints: Hints) -> Process:
         service, tasks = self.services[plugin_id], self._tasks.get(plugin_id, ())
         try:
             if read_replicas(service["Spec"]):
@@ -123,7 +133,7 @@ class Snapshot:
             else:
                 forgotten = 0
                 self._restarts.forget(plugin_id)
-            process, until = make_process(service, tasks, self._nodes, clock, forgotten)
+            process, until = make_process(service, tasks, self._nodes, hints, forgotten)
         except Exception:  # one odd service must not blind the others
             logger.exception("what the swarm says of %s is not understood", plugin_id)
             return Process(ProcessState.UNKNOWN, explanation=_NOT_UNDERSTOOD)

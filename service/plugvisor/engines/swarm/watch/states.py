@@ -39,20 +39,22 @@ _GRACE_PERIOD = 10_000_000_000
 
 
 @dataclass(frozen=True)
-class Clock:
-    """What is known of the time."""
+class Hints:
+    """What the swarm does not say of tasks."""
 
     now: float
-    """On the monotonic clock."""
+    """On the monotonic hints."""
     running_since: Mapping[str, float]
-    """When each running task was started, by its id, on the monotonic clock."""
+    """When each running task was started, by its id, on the monotonic hints."""
+    out_of_memory: frozenset[str] = frozenset()
+    """The tasks in which the kernel has killed a process for the memory limit; of nodes whose Engines are followed."""
 
 
 def make_process(
     service: Mapping[str, Any],
     tasks: Sequence[SwarmTask],
     nodes: Mapping[str, SwarmNode],
-    clock: Clock,
+    hints: Hints,
     forgotten: int = 0,
 ) -> tuple[Process, float | None]:
     """Make the process of a plugin.
@@ -64,7 +66,7 @@ def make_process(
         forgotten: how many tasks of the present run have ended by themselves that the swarm has deleted since.
 
     Returns:
-        the process, and when it becomes another by the passing of time alone, on the monotonic clock.
+        the process, and when it becomes another by the passing of time alone, on the monotonic hints.
     """
     spec = service["Spec"]
     template = spec["TaskTemplate"]
@@ -73,10 +75,11 @@ def make_process(
     limits = read_limits(template)
     around = Circumstances(
         nodes=nodes,
-        running_since=clock.running_since,
-        now=clock.now,
+        running_since=hints.running_since,
+        now=hints.now,
         policy=read_policy(template),
         startsecs=read_seconds(found.get(labels.STARTSECS, "")),
+        out_of_memory=hints.out_of_memory,
         has_memory_limit=limits is not None and limits.memory > 0,
         force_update=None if is_update_paused(service) else template.get("ForceUpdate", 0),
     )
@@ -84,7 +87,7 @@ def make_process(
         ProcessState.STOPPED,
         stop_seconds=int(template["ContainerSpec"].get("StopGracePeriod", _GRACE_PERIOD) / 1e9),
         limits=limits,
-        last_exit=find_last_exit(ordered, found),
+        last_exit=find_last_exit(ordered, found, hints.out_of_memory),
         node=around.name_node(ordered[-1]) if ordered else find_last_node(found),
         tasks=show_tasks(ordered, around),
         checks_digest=found.get(labels.CHECKS),
@@ -102,7 +105,7 @@ def make_process(
     process = msgspec.structs.replace(process, restarts=len(replaced) + forgotten)
     if process.pid and process.state in (ProcessState.STARTING, ProcessState.RUNNING):
         slots = {group_key(task): [one for one in replaced if group_key(one) == group_key(task)] for task in replaced}
-        runs_seconds = clock.now - process.started
+        runs_seconds = hints.now - process.started
         if any(is_flapping(slot, around.policy.delay_seconds, runs_seconds) for slot in slots.values()):
             explanation = (
                 f"it keeps dying: the swarm has restarted it {process.restarts} times; last, {process.last_exit}"

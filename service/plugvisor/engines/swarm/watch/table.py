@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from plugvisor.engines.swarm.docker.client import DockerClient
+    from plugvisor.engines.swarm.watch.nudges import Event
     from plugvisor.models.cluster.node import Node
 
 logger = logging.getLogger(__name__)
 
-BUSY_SECONDS, REST_SECONDS, NUDGED_SECONDS = 0.25, 1.0, 0.1
+BUSY_SECONDS, REST_SECONDS, NUDGED_SECONDS = 0.25, 0.5, 0.1
 """From one poll to the next while something changes, otherwise, and after an event."""
-NODES_SECONDS = 0.9
-"""How old what is known of nodes may be at a poll; an event of a node is heard at once."""
+SERVICES_SECONDS = NODES_SECONDS = 0.9
+"""How old what is known of services and nodes may be at a poll: of their changes there are events."""
 SETTLE_SECONDS = 2.0
 """How long after a change or an event something may still change."""
 POLL_SECONDS = 2.0
@@ -38,7 +39,6 @@ _WAIT_SECONDS = 0.5
 """How often a waiter checks whether the table is live."""
 _LEAST_SECONDS = 0.1
 _PLUGINS = {"filters": {"label": [labels.ID]}}
-_NODE_EVENT = b'"Type":"node"'
 _NOT_UNDERSTOOD = "the Docker Engine's answer is not understood; the log says more"
 
 
@@ -60,7 +60,8 @@ class SwarmTable:
         self.problem = "no manager of the swarm has answered yet"
         """Why there is nothing to read, as `SupervisorUnavailable` says it."""
         self._polled_at: float | None = None  # when the last good poll began
-        self._nodes, self._nodes_at = b"[]", 0.0
+        self._answers = (b"", b"", b"")
+        self._services_at = self._nodes_at = 0.0  # when they were asked for last
         self._busy_until = 0.0
         self._is_changing = False
         self._is_nudged = False
@@ -79,7 +80,9 @@ class SwarmTable:
     async def open(self, seconds: float) -> None:
         """Begin to poll; return when there is something to read, or the time is over."""
         self._tasks = [asyncio.create_task(self._poll_forever())]
-        self._tasks += [asyncio.create_task(follow_events(self._client, url, self._nudge)) for url in self._client.urls]
+        self._tasks += [
+            asyncio.create_task(follow_events(self._client, url, self._notice)) for url in self._client.urls
+        ]
         try:
             async with asyncio.timeout(seconds):
                 while not self.is_live:
@@ -163,10 +166,12 @@ class SwarmTable:
 
     # -- polling
 
-    def _nudge(self, event: bytes) -> None:
+    def _notice(self, event: Event) -> None:
         """Poll soon: an Engine has an event."""
-        if _NODE_EVENT in event:
+        if event.type == "node":
             self._nodes_at = 0.0
+        if event.action == "oom":
+            self._snapshot.note_out_of_memory(event.task_id)
         self._is_nudged = True
         self._keep_busy()
         self._wake.set()
@@ -176,12 +181,13 @@ class SwarmTable:
 
     async def _poll_forever(self) -> None:
         while True:
-            self._is_nudged = False
             began = time.monotonic()
             requests, self._requests = self._requests, []
+            is_whole = bool(requests) or self._is_nudged or self._is_changing
+            self._is_nudged = False
             problem: SupervisorUnavailable | None = None
             try:
-                self._take(await self._fetch(began), began)
+                self._take(await self._fetch(began, is_whole=is_whole), began)
             except SupervisorUnavailable as error:
                 problem = error
             except asyncio.CancelledError:
@@ -197,15 +203,23 @@ class SwarmTable:
             _settle(requests, problem)
             await self._pause(began, is_failing=problem is not None)
 
-    async def _fetch(self, began: float) -> tuple[bytes, bytes, bytes]:
-        """Ask for tasks before services: else a plugin that is being started might look as if it were being stopped."""
+    async def _fetch(self, began: float, *, is_whole: bool) -> tuple[bytes, bytes, bytes]:
+        """Ask for tasks before services: else a plugin that is being started might look as if it were being stopped.
+
+        Args:
+            is_whole: whether services are asked for in any case; else only if tasks have changed, and now and then.
+        """
         deadline = began + POLL_SECONDS
+        old_tasks, services, nodes = self._answers
         tasks = await self._fetch_one("/tasks", _PLUGINS, deadline)
-        services = await self._fetch_one("/services", _PLUGINS, deadline)
+        if is_whole or tasks != old_tasks or began - self._services_at >= SERVICES_SECONDS:
+            services = await self._fetch_one("/services", _PLUGINS, deadline)
+            self._services_at = began
         if began - self._nodes_at >= NODES_SECONDS:
-            self._nodes = await self._fetch_one("/nodes", None, deadline)
+            nodes = await self._fetch_one("/nodes", None, deadline)
             self._nodes_at = began
-        return tasks, services, self._nodes
+        self._answers = (tasks, services, nodes)
+        return self._answers
 
     async def _fetch_one(self, path: str, query: Mapping[str, Any] | None, deadline: float) -> bytes:
         left = max(_LEAST_SECONDS, deadline - time.monotonic())
@@ -216,7 +230,7 @@ class SwarmTable:
         nodes = self._snapshot.nodes
         changed = self._snapshot.take(answers, began, now)
         if not self._snapshot.has_quorum:
-            self._announce(changed)
+            self._announce(changed if self._expiry is not None else ())
             raise SupervisorUnavailable(Problem.NO_QUORUM)
         was_live, self._polled_at = self._expiry is not None, began
         if self._expiry is not None:
@@ -225,13 +239,9 @@ class SwarmTable:
         if self._snapshot.nodes != nodes:
             for callback in self.on_nodes:
                 _call(callback)
-        if was_live:
-            self._announce(changed)
-        else:
-            logger.info(
-                "the swarm answers: plugins: %s, nodes: %s", len(self._snapshot.services), len(self._snapshot.nodes)
-            )
-            self._announce([None])
+        if not was_live:
+            logger.info("the swarm answers: it has %s plugins", len(self._snapshot.services))
+        self._announce(changed if was_live else [None])
 
     def _expire(self) -> None:
         """There is nothing to read any more."""

@@ -1,0 +1,127 @@
+"""The services of plugins beside what somebody does to them past the API."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from tests.helpers.plugin_processes import find_plugin
+from tests.helpers.stack import QUICK
+from tests.helpers.waiting import wait_for
+
+if TYPE_CHECKING:
+    from tests.helpers.swarm.stack import SwarmStack
+
+MANY_REPLICAS = f"{QUICK}\nreplicas = 3\nplacement.max_per_node = 1"
+
+
+def add(stack: SwarmStack, plugin_id: str, runtime: str = QUICK) -> None:
+    stack.write_plugin(plugin_id, runtime=runtime)
+    response = stack.post("/plugins/refresh")
+    assert response.status_code == 200, response.text
+
+
+def read_labels(stack: SwarmStack, plugin_id: str) -> dict[str, str]:
+    labels: dict[str, str] = stack.inspect_service(plugin_id)["Spec"]["Labels"]
+    return labels
+
+
+def read_intent(stack: SwarmStack, plugin_id: str) -> Any:
+    return stack.status(plugin_id).get("intent")
+
+
+def test_a_plugin_that_is_scaled_by_hand_is_what_somebody_has_asked_for(swarm_shared: SwarmStack) -> None:
+    add(swarm_shared, "scaled")
+    swarm_shared.start_running("scaled")
+    swarm_shared.docker("service", "scale", "--detach", "plugvisor-scaled=0")
+    swarm_shared.wait_for_status("scaled", "stopped")
+    wait_for(lambda: read_intent(swarm_shared, "scaled")["wanted"] == "stopped", "the intent to follow")
+    assert read_intent(swarm_shared, "scaled")["by"] == "docker"
+    swarm_shared.docker("service", "scale", "--detach", "plugvisor-scaled=1")
+    swarm_shared.wait_for_status("scaled", "running")
+    wait_for(lambda: read_intent(swarm_shared, "scaled")["wanted"] == "running", "the intent to follow")
+    assert swarm_shared.post("/plugin/scaled/stop").status_code == 200
+    assert swarm_shared.status("scaled")["status"] == "stopped"
+
+
+def test_a_service_that_somebody_has_removed_is_made_again(swarm_shared: SwarmStack) -> None:
+    add(swarm_shared, "gone")
+    swarm_shared.start_running("gone")
+    swarm_shared.docker("service", "rm", "plugvisor-gone")
+    swarm_shared.wait_for_status("gone", "stopped")
+    assert swarm_shared.post("/plugin/gone/stop").status_code == 409
+    swarm_shared.start_running("gone")
+    wait_for(lambda: len(find_plugin(swarm_shared, "gone")) == 1, "one process")
+
+
+def test_a_service_of_somebody_else_is_never_touched(swarm_shared: SwarmStack) -> None:
+    swarm_shared.docker(
+        "service", "create", "--detach", "--no-resolve-image", "--replicas", "0", "--name", "plugvisor-theirs", "none"
+    )
+    before = swarm_shared.inspect_service("theirs")
+    add(swarm_shared, "theirs")
+    listed = {plugin["id"]: plugin for plugin in swarm_shared.get("/plugins").json()["plugins"]}
+    assert "choose another id" in listed["theirs"]["detail"]
+    for verb in ("start", "reload"):
+        response = swarm_shared.post(f"/plugin/theirs/{verb}")
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_manifest"), response.text
+    assert swarm_shared.inspect_service("theirs") == before
+    swarm_shared.docker("service", "rm", "plugvisor-theirs")
+
+
+def test_labels_of_others_outlive_every_change(swarm_shared: SwarmStack) -> None:
+    """Somebody else changes the service at the same time; neither's changes are lost."""
+    add(swarm_shared, "busy")
+    manager = swarm_shared.lab.living_manager
+    assert manager is not None
+    command = "for n in $(seq 20); do docker service update --detach --quiet --label-add n$n=1 plugvisor-busy; done"
+    others = subprocess.Popen(
+        ["sh", "-c", command],
+        env={"DOCKER_HOST": f"unix://{manager.socket}", "PATH": "/usr/bin:/bin"},
+        stdout=-3,
+        stderr=-3,
+    )
+    try:
+        swarm_shared.start_running("busy")
+        for verb in ("reload", "stop", "start"):
+            response = swarm_shared.post(f"/plugin/busy/{verb}")
+            assert response.status_code in (200, 202), response.text
+    finally:
+        others.wait(60)
+    kept = [name for name in read_labels(swarm_shared, "busy") if name.startswith("n")]
+    assert kept  # of those commands, some give up: the swarm has refused them as out of sequence
+    assert swarm_shared.post("/plugin/busy/stop").status_code == 200
+    assert set(kept) <= read_labels(swarm_shared, "busy").keys()
+
+
+def test_every_replica_is_replaced_by_a_reload(swarm_shared: SwarmStack) -> None:
+    add(swarm_shared, "many", MANY_REPLICAS)
+    swarm_shared.start_running("many")
+    before = set(find_plugin(swarm_shared, "many"))
+    assert len(before) == 3
+    assert swarm_shared.post("/plugin/many/reload").status_code == 200
+    after = wait_for(lambda: len(found := set(find_plugin(swarm_shared, "many"))) == 3 and found, "three processes")
+    assert not before & after
+    assert swarm_shared.post("/plugin/many/stop").status_code == 200
+    assert not find_plugin(swarm_shared, "many")
+
+
+def test_a_plugin_that_was_stopped_is_not_started_beside_one_on_a_lost_node(swarm_shared: SwarmStack) -> None:
+    victim = next(node for node in swarm_shared.lab.nodes if node is not swarm_shared.lab.leader)
+    add(swarm_shared, "lost", f'{QUICK}\nplacement.constraints = ["node.hostname == {victim.name}"]')
+    swarm_shared.start_running("lost")
+    swarm_shared.lab.cut(victim)
+    try:
+        wait_for(lambda: swarm_shared.status("lost")["status"] == "error", "the node to be lost")
+        for verb in ("stop", "start", "reload"):
+            response = swarm_shared.post(f"/plugin/lost/{verb}", timeout=30)
+            assert (response.status_code, response.json()["code"]) == (504, "stop_timeout"), response.text
+            assert f"node {victim.name} is lost" in response.json()["detail"]
+        assert len(find_plugin(swarm_shared, "lost")) == 1
+    finally:
+        swarm_shared.lab.heal(victim)
+    wait_for(lambda: not find_plugin(swarm_shared, "lost"), "the process to end")
+    swarm_shared.lab.wait_until_whole()
+    wait_for(lambda: swarm_shared.status("lost")["status"] == "stopped", "it to be stopped")
+    swarm_shared.start_running("lost")
+    assert len(find_plugin(swarm_shared, "lost")) == 1
