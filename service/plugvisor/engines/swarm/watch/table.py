@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BUSY_SECONDS, REST_SECONDS, NUDGED_SECONDS = 0.25, 1.0, 0.1
+BUSY_SECONDS, REST_SECONDS, NUDGED_SECONDS = 0.25, 0.5, 0.1
 """From one poll to the next while something changes, otherwise, and after an event."""
-NODES_SECONDS = 0.9
-"""How old what is known of nodes may be at a poll; an event of a node is heard at once."""
+SERVICES_SECONDS = NODES_SECONDS = 0.9
+"""How old what is known of services and nodes may be at a poll: of their changes there are events."""
 SETTLE_SECONDS = 2.0
 """How long after a change or an event something may still change."""
 POLL_SECONDS = 2.0
@@ -60,7 +60,8 @@ class SwarmTable:
         self.problem = "no manager of the swarm has answered yet"
         """Why there is nothing to read, as `SupervisorUnavailable` says it."""
         self._polled_at: float | None = None  # when the last good poll began
-        self._nodes, self._nodes_at = b"[]", 0.0
+        self._answers = (b"", b"", b"")
+        self._services_at = self._nodes_at = 0.0  # when they were asked for last
         self._busy_until = 0.0
         self._is_changing = False
         self._is_nudged = False
@@ -180,12 +181,13 @@ class SwarmTable:
 
     async def _poll_forever(self) -> None:
         while True:
-            self._is_nudged = False
             began = time.monotonic()
             requests, self._requests = self._requests, []
+            is_whole = bool(requests) or self._is_nudged or self._is_changing
+            self._is_nudged = False
             problem: SupervisorUnavailable | None = None
             try:
-                self._take(await self._fetch(began), began)
+                self._take(await self._fetch(began, is_whole=is_whole), began)
             except SupervisorUnavailable as error:
                 problem = error
             except asyncio.CancelledError:
@@ -201,15 +203,23 @@ class SwarmTable:
             _settle(requests, problem)
             await self._pause(began, is_failing=problem is not None)
 
-    async def _fetch(self, began: float) -> tuple[bytes, bytes, bytes]:
-        """Ask for tasks before services: else a plugin that is being started might look as if it were being stopped."""
+    async def _fetch(self, began: float, *, is_whole: bool) -> tuple[bytes, bytes, bytes]:
+        """Ask for tasks before services: else a plugin that is being started might look as if it were being stopped.
+
+        Args:
+            is_whole: whether services are asked for in any case; else only if tasks have changed, and now and then.
+        """
         deadline = began + POLL_SECONDS
+        old_tasks, services, nodes = self._answers
         tasks = await self._fetch_one("/tasks", _PLUGINS, deadline)
-        services = await self._fetch_one("/services", _PLUGINS, deadline)
+        if is_whole or tasks != old_tasks or began - self._services_at >= SERVICES_SECONDS:
+            services = await self._fetch_one("/services", _PLUGINS, deadline)
+            self._services_at = began
         if began - self._nodes_at >= NODES_SECONDS:
-            self._nodes = await self._fetch_one("/nodes", None, deadline)
+            nodes = await self._fetch_one("/nodes", None, deadline)
             self._nodes_at = began
-        return tasks, services, self._nodes
+        self._answers = (tasks, services, nodes)
+        return self._answers
 
     async def _fetch_one(self, path: str, query: Mapping[str, Any] | None, deadline: float) -> bytes:
         left = max(_LEAST_SECONDS, deadline - time.monotonic())
@@ -220,7 +230,7 @@ class SwarmTable:
         nodes = self._snapshot.nodes
         changed = self._snapshot.take(answers, began, now)
         if not self._snapshot.has_quorum:
-            self._announce(changed)
+            self._announce(changed if self._expiry is not None else ())
             raise SupervisorUnavailable(Problem.NO_QUORUM)
         was_live, self._polled_at = self._expiry is not None, began
         if self._expiry is not None:
@@ -229,13 +239,9 @@ class SwarmTable:
         if self._snapshot.nodes != nodes:
             for callback in self.on_nodes:
                 _call(callback)
-        if was_live:
-            self._announce(changed)
-        else:
-            logger.info(
-                "the swarm answers: plugins: %s, nodes: %s", len(self._snapshot.services), len(self._snapshot.nodes)
-            )
-            self._announce([None])
+        if not was_live:
+            logger.info("the swarm answers: it has %s plugins", len(self._snapshot.services))
+        self._announce(changed if was_live else [None])
 
     def _expire(self) -> None:
         """There is nothing to read any more."""
