@@ -132,12 +132,21 @@ class Deployment:
         if service is None or last is None:
             return
         value = json.dumps({"code": last.code, "signal": last.signal, "at": last.at, "node": process.node})
-        if service["Spec"]["Labels"].get(labels.LAST) != value:
-            self.begin(self._label(plugin_id, labels.LAST, value))
+        known = service["Spec"]["Labels"]
+        if known.get(labels.LAST) != value:
+            self.begin(self._note_exit(plugin_id, value, known.get(labels.WANTED_AT, "")))
 
-    async def _label(self, plugin_id: str, name: str, value: str) -> None:
-        def change(spec: Spec) -> Spec:
-            spec["Labels"][name] = value
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Do something in the background, until `close`; it raises nothing."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _note_exit(self, plugin_id: str, value: str, wanted_at: str) -> None:
+        def change(spec: Spec) -> Spec | None:
+            if spec["Labels"].get(labels.WANTED_AT, "") != wanted_at:
+                return None  # it was started again meanwhile
+            spec["Labels"][labels.LAST] = value
             return spec
 
         try:
@@ -154,9 +163,3 @@ class Deployment:
 
     def _get_turn(self, plugin_id: str) -> asyncio.Lock:
         return self._turns.setdefault(plugin_id, asyncio.Lock())
-
-    def begin(self, work: Coroutine[None, None, None]) -> None:
-        """Do something in the background, until `close`; it raises nothing."""
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
