@@ -349,10 +349,10 @@ def test_the_registry_is_away(cluster: Cluster, registry: Registry) -> None:
 
 def test_a_registry_that_is_silent(cluster: Cluster, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not waited for by one plugin after the other."""
-    monkeypatch.setattr("plugvisor.engines.swarm.carriers.builder.SILENCE_SECONDS", 2.0)
     known = cluster.write_plugin("known")
     image = cluster.carry(known).image
     registry.pause()
+    monkeypatch.setattr("plugvisor.engines.swarm.carriers.builder.SILENCE_SECONDS", 2.0)
     programs = [cluster.render(cluster.write_plugin(f"new{number}")) for number in range(5)]
 
     async def carry_all(carrier: Carrier, _client: DockerClient) -> list[object]:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SILENCE_SECONDS = 10.0
-"""How long a registry may say nothing."""
+SILENCE_SECONDS = 20.0
+"""How long a registry may say nothing; a slow disk of a registry or a node is silent for some seconds too."""
 _SEE_LOG = "; the log says why"
 _MOST_RETRIES = 2
 """Of the Engine, which waits longer before each."""
