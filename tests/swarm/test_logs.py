@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from tests.helpers.log_clients import following, messages_of, open_websocket, receive
 from tests.helpers.plugin_processes import find_plugin
 from tests.helpers.stack import QUICK
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from tests.helpers.swarm.stack import SwarmStack
 
 PRINTER = """\
-import os, signal, sys, time
-run, count = time.time_ns(), 0
+import signal, time
+run, count, ended = time.time_ns(), 0, False
 def print_more(*_):
     global count
     for _ in range(2500):
@@ -24,13 +24,14 @@ def print_more(*_):
         print(run, count, "x" * 1100)
     print(flush=True)
 def end(*_):
-    print(run, "last words", flush=True)
-    os._exit(0)
+    global ended
+    ended = True
 signal.signal(signal.SIGUSR1, print_more)
 signal.signal(signal.SIGTERM, end)
 print("ready", flush=True)
-while True:
-    signal.pause()
+while not ended:
+    time.sleep(0.01)
+print(run, "last words", flush=True)
 """
 """Prints 2,500 lines at each SIGUSR1."""
 
@@ -49,10 +50,14 @@ def read_lines(stack: SwarmStack, plugin_id: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line and line != "ready"]
 
 
-def count_brought(stack: SwarmStack, plugin_id: str) -> int:
-    """Ask for the log's end; returns how many of the printer's lines are in the files then."""
-    assert stack.get(f"/plugin/{plugin_id}/logs?lines=1").status_code == 200
-    return len(read_lines(stack, plugin_id))
+def wait_for_count(stack: SwarmStack, plugin_id: str, count: int) -> None:
+    """Ask for the log's end until so many of the printer's lines are in the files."""
+
+    def is_there() -> bool:
+        assert stack.get(f"/plugin/{plugin_id}/logs?lines=1").status_code == 200
+        return len(read_lines(stack, plugin_id)) >= count
+
+    wait_for(is_there, f"{count} lines", 2 * DEADLINE_SECONDS)
 
 
 def test_ten_thousand_lines_over_restarts_a_stop_and_a_rotation(swarm_stack: SwarmStack) -> None:
@@ -61,14 +66,14 @@ def test_ten_thousand_lines_over_restarts_a_stop_and_a_rotation(swarm_stack: Swa
     stack.up()
     stack.start_running(name)
     print_more(stack, name)
-    wait_for(lambda: count_brought(stack, name) == 2500, "the first lines")
+    wait_for_count(stack, name, 2500)
 
     assert stack.process is not None
     stack.process.kill()
     stack.process.wait()
     print_more(stack, name)
     stack.up()
-    wait_for(lambda: count_brought(stack, name) == 5000, "what was printed while no service ran")
+    wait_for_count(stack, name, 5000)
 
     with following(stack, name, lines="1") as listener, open_websocket(stack, name) as websocket:
         assert receive(websocket)["type"] == "initial"
@@ -81,7 +86,7 @@ def test_ten_thousand_lines_over_restarts_a_stop_and_a_rotation(swarm_stack: Swa
 
     stack.start_running(name)
     print_more(stack, name)
-    wait_for(lambda: count_brought(stack, name) == 12_501, "the lines of the next run")
+    wait_for_count(stack, name, 12_501)
     lines = read_lines(stack, name)
     first, second = lines[0][0], lines[-1][0]
     assert [(run, number) for run, number, _ in lines] == [

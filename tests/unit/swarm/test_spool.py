@@ -82,6 +82,17 @@ async def test_standard_error_may_come_later_than_what_was_printed_after_it(logs
 
 
 @in_loop
+async def test_a_clock_that_is_set_back_doubles_nothing(logs: Logs) -> None:
+    for number, seconds in enumerate((5, 6, 5.5, 7, 6.5)):
+        await logs.engine.write("t1", b"%d\n" % number, make_time(seconds))
+    await logs.spool.bring("echo")
+    await logs.spool.bring("echo")
+    await logs.engine.write("t1", b"5\n", make_time(8))
+    await logs.spool.bring("echo")
+    assert logs.read() == b"0\n1\n2\n3\n4\n5\n"
+
+
+@in_loop
 async def test_a_new_service_goes_on_where_the_old_one_was(logs: Logs) -> None:
     await logs.engine.write("t1", b"one\n", make_time(1))
     await logs.spool.bring("echo")

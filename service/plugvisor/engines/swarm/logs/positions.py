@@ -51,6 +51,8 @@ class Connection:
         self.has_met = False
         """Whether something has come that had been taken before: nothing is missing in between."""
         self._seen: dict[int, Reached] = {}
+        self._beyond: set[int] = set()
+        """The streams of which something new has come."""
 
     @property
     def is_new(self) -> bool:
@@ -60,8 +62,8 @@ class Connection:
     def take(self, piece: Piece, position: TaskPosition) -> bool:
         """Return whether a piece is new, and note it in the position then."""
         seen = self._seen.setdefault(piece.stream, Reached())
-        if piece.time < seen.time:
-            return True  # the node's clock was set back
+        if piece.time < seen.time:  # the node's clock was set back: what comes after something new is new
+            return piece.stream in self._beyond
         seen.count = seen.count + 1 if piece.time == seen.time else 1
         seen.time = piece.time
         reached = position.streams.setdefault(piece.stream, Reached())
@@ -69,6 +71,7 @@ class Connection:
             self.has_met = True
             return False
         reached.time, reached.count = seen.time, seen.count
+        self._beyond.add(piece.stream)
         return True
 
 
