@@ -12,8 +12,8 @@ node_ready|Ready|就绪
 node_down|Lost|失联
 node_disconnected|Lost|失联
 node_unknown|Unknown|未知
-node_drain|Drained: nothing runs there|已排空：不运行任何任务
-node_pause|Paused: nothing new starts there|已暂停：不启动新任务
+node_drain|drained|已排空
+node_pause|paused|已暂停
 manager|manager|管理节点
 worker|worker|工作节点
 leader|leader|领导者

@@ -43,8 +43,10 @@ class Notes:
 
     @property
     def service(self) -> list[Any]:
-        """What happened to supervisord."""
-        return [entry.facts.verb for entry in self.entries if entry.kind == "service"]
+        """What happened to the engine."""
+        services = [entry.facts for entry in self.entries if entry.kind == "service"]
+        assert {facts.subject for facts in services} <= {FakeEngine.name}
+        return [facts.verb for facts in services]
 
 
 def run(
@@ -128,7 +130,7 @@ def test_a_plugin_that_is_gone_begins_anew(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
-def test_supervisord_is_lost_once_and_back_once(tmp_path: Path) -> None:
+def test_an_engine_is_lost_once_and_back_once(tmp_path: Path) -> None:
     async def scenario(engine: FakeEngine, notes: Notes) -> None:
         engine.set("a", RUNNING, launches=1)
         await let_tasks_run()
