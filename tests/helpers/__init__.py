@@ -13,6 +13,7 @@ packages         `make_package`, an archive of files; `make_plugin_package`, one
 page             Chromium, the page's texts and rows, and `Appearance`: language, theme and width
 page_events      `PageEvents`: what the page shows, from the test in place of `GET /events`; `make_item`
 plugin_code      the code of plugins: one that obeys, one that takes its time, one that ignores SIGTERM
+plugin_processes `find_plugin`: the processes of a plugin, in whichever container they run
 ports            `find_free_port`, which no other worker gets
 printer_plugin   `PRINTER`, a plugin that prints what a test has it print
 processes        processes as the system sees them: which are alive, which belong to a folder, what they have used

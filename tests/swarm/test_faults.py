@@ -139,7 +139,11 @@ def test_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
         wait_until_moved(swarm_stack, victim)
     assert set(reader.answers) <= READ_OR_TOLD_SO
     wait_for_one(swarm_stack)
-    assert swarm_stack.post("/plugin/moves/stop").status_code == 200
+    problem = swarm_stack.post("/plugin/moves/stop")
+    assert (problem.status_code, problem.json()["code"]) == (504, "stop_timeout"), "the first may still run"
+    swarm_stack.lab.start(victim)
+    swarm_stack.wait_for_status("moves", "stopped")
+    assert not find_plugin(swarm_stack, "moves")
 
 
 def test_a_plugin_that_can_run_on_the_lost_node_alone(swarm_stack: SwarmStack) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.helpers.swarm.lab import SwarmLab
 
 BACKLOG = 128
+START_SECONDS = 120.0
+"""A service makes those of all plugins in the swarm before it answers."""
 
 
 class SwarmStack(PlugvisorStack):
@@ -62,7 +64,7 @@ class SwarmStack(PlugvisorStack):
         """Start the service and wait until it answers."""
         self.process = self.spawn("serve", limit_descriptors=limit_descriptors)
         try:
-            wait_for(self.is_ready, "the service")
+            wait_for(self.is_ready, "the service", START_SECONDS)
         except pytest.fail.Exception:
             pytest.fail(f"the service does not answer:\n{self.service_log}")
 
