@@ -65,7 +65,7 @@ def test_where_a_plugin_runs_and_its_tasks(open_with: OpenWith, appearance: Appe
     for index, texts in enumerate(
         [
             (appearance.text("task_running"), appearance.text("replica", 1), "node2", "4001"),
-            (appearance.text("task_running"), "node3", appearance.text("mayRun")),
+            (appearance.text("task_orphaned"), "node3", appearance.text("mayRun")),
             (appearance.text("task_pending"), appearance.text("noNode"), "no suitable node <b>(2 nodes)</b>"),
             (appearance.text("task_failed"), "node1", appearance.text("exitCode", 3)),
         ]

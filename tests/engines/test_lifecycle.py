@@ -6,6 +6,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.helpers.plugin_code import HESITANT, IGNORES_SIGTERM, OBEDIENT
 from tests.helpers.plugin_processes import find_plugin
 from tests.helpers.stack import QUICK
@@ -23,6 +25,18 @@ if len(sys.argv) == 1:
     subprocess.Popen([sys.executable, "main.py", "child"], start_new_session=True)
 {OBEDIENT}"""
 """Has a child that no signal to its process group reaches."""
+PARENT_AND_CHILD = """\
+import os, signal, subprocess, sys
+if len(sys.argv) == 1:
+    child = subprocess.Popen([sys.executable, "main.py", "child"])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(child.wait()))
+else:
+    signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"the child was asked\\n"), sys.exit(0)))
+    print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+"""Ends only when its child does, which is asked by nobody but the engine."""
 ENGINES_OWN = {"node", "tasks", "restarts", "last_exit", "retry_at", "intent"}
 """Fields that only one engine has, or that depend on what happened before."""
 
@@ -192,3 +206,16 @@ def test_an_orphan_ends_with_the_stop_of_its_plugin(shared: PlugvisorStack, add:
     wait_for(lambda: len(find_plugin(shared, plugin_id)) == 2, "the child")
     assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
     assert not find_plugin(shared, plugin_id)
+
+
+@pytest.mark.parametrize("exitcodes", [[0], [0, 7]])
+def test_children_are_asked_to_stop_with_their_plugin(
+    shared: PlugvisorStack, add: Callable[..., str], exitcodes: list[int]
+) -> None:
+    plugin_id = add(
+        PARENT_AND_CHILD, runtime=f"auto_start = false\n[plugin_runtime.supervisor]\nexitcodes = {exitcodes}\n"
+    )
+    shared.start_running(plugin_id)
+    wait_for(lambda: "ready" in shared.read_log(plugin_id), "the child")
+    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    assert "the child was asked" in shared.read_log(plugin_id)

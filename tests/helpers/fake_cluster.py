@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+    from plugvisor.models.manifest import Manifest
 
 AT = 1_800_000_000.0
 NO_METRICS = "they run on other nodes, which a manager cannot measure"
@@ -89,6 +90,10 @@ class FakeCluster(FakeEngine):
         if not self.is_live:
             raise SupervisorUnavailable("no manager of the swarm answers")
         return self.nodes
+
+    def list_ignored(self, _manifest: Manifest) -> Sequence[str]:
+        """Nothing."""
+        return ()
 
     def change_nodes(self, *nodes: Node) -> None:
         """Have other nodes."""

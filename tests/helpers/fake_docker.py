@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import msgspec
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
@@ -30,9 +31,13 @@ CLOSE = Fault(closes=True)
 class FakeDocker:
     """Answers calls by their method and path, without the version; used as an asynchronous context manager."""
 
-    def __init__(self, folder: Path, name: str = "docker", api_version: str = "1.41") -> None:
+    def __init__(
+        self, folder: Path, name: str = "docker", api_version: str = "1.41", tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Args: `tls`: it listens at a port of this machine then, over TLS."""
         self.path = folder / f"{name}.sock"
         self.api_version = api_version
+        self._tls = tls
         self.calls: list[str] = []
         """Every call's method, path and query, in order; without `/_ping` and `/events`."""
         self.bodies: list[bytes] = []
@@ -41,12 +46,14 @@ class FakeDocker:
         self.before_answer: Callable[[str], object] = lambda _call: None
         self._events: asyncio.Queue[bytes] = asyncio.Queue()
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
         self._connections: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         """For `PLUGVISOR_DOCKER_HOST`."""
+        if self._tls is not None:
+            assert self._server is not None
+            return f"tcp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return f"unix://{self.path}"
 
     def send_event(self, event: object) -> None:
@@ -54,7 +61,10 @@ class FakeDocker:
         self._events.put_nowait(msgspec.json.encode(event) + b"\n")
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._serve, self.path)
+        if self._tls is not None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        else:
+            self._server = await asyncio.start_unix_server(self._serve, self.path)
         return self
 
     async def __aexit__(self, *_: object) -> None:

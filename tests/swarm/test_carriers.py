@@ -24,6 +24,7 @@ from plugvisor.settings import Settings
 
 from tests.helpers.swarm.registry import Registry, run_registry
 from tests.helpers.swarm.stack import remove_everything
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -347,17 +348,20 @@ def test_the_registry_is_away(cluster: Cluster, registry: Registry) -> None:
 
 
 def test_a_registry_that_is_silent(cluster: Cluster, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugvisor.engines.swarm.carriers.builder.SILENCE_SECONDS", 0.5)
-    listen = "import socket; s = socket.create_server(('', 0)); print(s.getsockname()[1], flush=True); input()"
-    with subprocess.Popen(
-        [*cluster.lab.enter(), "python3", "-c", listen], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as silent:
-        assert silent.stdout is not None
-        assert silent.stdin is not None
-        cluster.environ["PLUGVISOR_REGISTRY"] = f"{registry.address.split(':')[0]}:{silent.stdout.readline().strip()}"
-        with pytest.raises(StartFailed, match="the registry cannot be reached"):
-            cluster.carry(cluster.write_plugin())
-        silent.stdin.close()
+    """It is not waited for by one plugin after the other."""
+    monkeypatch.setattr("plugvisor.engines.swarm.carriers.builder.SILENCE_SECONDS", 2.0)
+    known = cluster.write_plugin("known")
+    image = cluster.carry(known).image
+    registry.pause()
+    programs = [cluster.render(cluster.write_plugin(f"new{number}")) for number in range(5)]
+
+    async def carry_all(carrier: Carrier, _client: DockerClient) -> list[object]:
+        return await asyncio.gather(*map(carrier.carry, programs), return_exceptions=True)
+
+    for failure in cluster.run(carry_all):
+        assert isinstance(failure, StartFailed)
+        assert "the registry cannot be reached" in str(failure)
+    assert cluster.carry(known).image == image
 
 
 def test_a_registry_with_a_password(cluster: Cluster, tmp_path: Path) -> None:
@@ -383,6 +387,41 @@ def test_a_registry_with_a_password(cluster: Cluster, tmp_path: Path) -> None:
         assert "pass" not in repr(carried)
         auth = json.loads(base64.urlsafe_b64decode(carried.headers["X-Registry-Auth"]))
         assert (auth["username"], auth["password"]) == ("user", "pass:word")
+
+
+def test_a_node_pulls_with_the_credentials_of_the_service(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "users").write_text(WITH_CREDENTIALS + "\n")
+    (tmp_path / "auth").write_text("user:pass:word")
+    folder, node = cluster.write_plugin(), cluster.lab.nodes[1]
+    node.shut_down()
+    cluster.lab.start(node, offline=False)
+    cluster.lab.wait_until_whole()
+    with run_registry(cluster.lab, tmp_path / "private", tmp_path / "users") as running:
+        cluster.environ["PLUGVISOR_REGISTRY"] = running.address
+        cluster.environ["PLUGVISOR_REGISTRY_AUTH_FILE"] = str(tmp_path / "auth")
+        carried = cluster.carry(folder)
+
+        def create(name: str, headers: Mapping[str, str]) -> None:
+            container = {"Image": carried.image, "Command": ["/bin/rm", "--version"]}
+            task = {
+                "ContainerSpec": container,
+                "RestartPolicy": {"Condition": "none"},
+                "Placement": {"Constraints": [f"node.hostname=={node.name}"]},
+            }
+            body = {"Name": name, "TaskTemplate": task}
+            cluster.run(lambda _carrier, client: client.call("POST", "/services/create", body=body, headers=headers))
+
+        def find_state(name: str) -> str:
+            return cluster.lab.nodes[0].docker("service", "ps", "--format", "{{.CurrentState}}", name).split(" ")[0]
+
+        create("without", {})
+        wait_for(lambda: find_state("without") == "Rejected", "the node to be rejected")
+        create("with", carried.headers)
+        wait_for(lambda: find_state("with") == "Complete", "the node to run the image")
+    node.shut_down()
+    cluster.lab.start(node)
+    cluster.lab.wait_until_whole()
 
 
 def test_a_registry_that_was_emptied(

@@ -12,6 +12,18 @@ from tests.helpers.waiting import wait_for
 if TYPE_CHECKING:
     from tests.helpers.swarm.stack import SwarmStack
 
+SLOW_TO_STOP = """
+import signal, sys, time
+
+def stop(*_):
+    time.sleep(3)
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
 MANY_REPLICAS = f"{QUICK}\nreplicas = 3\nplacement.max_per_node = 1"
 
 
@@ -125,3 +137,19 @@ def test_a_plugin_that_was_stopped_is_not_started_beside_one_on_a_lost_node(swar
     wait_for(lambda: swarm_shared.status("lost")["status"] == "stopped", "it to be stopped")
     swarm_shared.start_running("lost")
     assert len(find_plugin(swarm_shared, "lost")) == 1
+
+
+def test_a_plugin_that_is_being_stopped_by_hand_is_not_forgotten_while_it_lives(swarm_shared: SwarmStack) -> None:
+    """The swarm forgets a task that still runs if its service is changed meanwhile, and a start would be the second."""
+    swarm_shared.write_plugin("slow", SLOW_TO_STOP, runtime=QUICK)
+    swarm_shared.post("/plugins/refresh")
+    swarm_shared.start_running("slow")
+    wait_for(lambda: "ready" in swarm_shared.read_log("slow"), "the plugin to be ready for a signal")
+    [process] = find_plugin(swarm_shared, "slow")
+    swarm_shared.docker("service", "scale", "--detach", "plugvisor-slow=0")
+    swarm_shared.wait_for_status("slow", "stopping")
+    response = swarm_shared.post("/plugin/slow/start")
+    assert response.status_code == 200, response.text
+    assert process not in find_plugin(swarm_shared, "slow")
+    assert len(find_plugin(swarm_shared, "slow")) == 1
+    wait_for(lambda: read_intent(swarm_shared, "slow")["wanted"] == "running", "the last request to be the intent")

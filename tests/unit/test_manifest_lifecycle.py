@@ -1,7 +1,7 @@
 """Reading checks, dependencies, the restart policy and limits: forms, rules, and the line that an error names."""
 
 import pytest
-from plugvisor.models.lifecycle import Check, Limits, Requirement, Restart
+from plugvisor.models.lifecycle import Check, Limits, Placement, Requirement, Restart
 from plugvisor.models.manifest import Manifest, ManifestError
 from plugvisor.plugins.manifest import parse_manifest
 
@@ -10,6 +10,8 @@ CHECK = "[plugin_runtime.checks.web]\n"
 DEPENDS_ON = "[plugin_runtime.depends_on.db]\n"
 RESTART = "[plugin_runtime.restart]\n"
 LIMITS = "[plugin_runtime.limits]\n"
+PLACEMENT = "[plugin_runtime.placement]\n"
+CONSTRAINT_RULE = "`constraints` must be a list of constraints such as node.role == worker, with `==` or `!=`"
 MEMORY_RULE = "`memory` must be a whole number of bytes greater than 0, or a string such as 512M, with K, M or G"
 URL_RULE = (
     "`http` must be an http:// or https:// URL with a host, a port from 1 to 65535 if any, and no user and password"
@@ -25,13 +27,16 @@ def parse(text: str) -> Manifest:
 
 def test_everything() -> None:
     manifest = parse(
-        "[plugin_runtime]\ncritical = true\n"
+        "[plugin_runtime]\ncritical = true\nreplicas = 3\n"
         f"{CHECK}http = 'http://127.0.0.1:8080/ok'\nperiod = 0.2\ntimeout = 1\nthreshold = 2\nstartup = 0\n"
         f"level = 'alive'\non_failure = 'stop'\n"
         f"{DEPENDS_ON}condition = 'completed'\nrequired = false\n"
         f"{RESTART}delay = 1\nfactor = 1.5\nmax_delay = 10\nreset_after = 5\nmax_restarts = 3\nwindow = 60\n"
         f"{LIMITS}memory = '512M'\ncpus = 1.5\nprocesses = 64\nopen_files = 1024\n"
+        f"{PLACEMENT}constraints = ['node.labels.gpu == true', 'node.role!=manager']\nmax_per_node = 1\n"
     )
+    assert manifest.replicas == 3
+    assert manifest.placement == Placement(("node.labels.gpu == true", "node.role!=manager"), 1)
     assert manifest.critical
     web = Check("http://127.0.0.1:8080/ok", "", (), "alive", 0.2, 1.0, 2, 0.0, "stop")
     assert manifest.checks == {"web": web}
@@ -87,6 +92,14 @@ def test_the_command_of_a_check(command: str) -> None:
         (f"{LIMITS}cpus = 0", 5, "`cpus` must be a number from 0.01 to 10000"),
         (f"{LIMITS}processes = 0", 5, "`processes` must be a whole number from 1 to 1000000"),
         ("[plugin_runtime]\ncritical = 1", 5, "`critical` must be true or false"),
+        *((f"[plugin_runtime]\nreplicas = {count}", 5, "`replicas` must be a whole number from 1 to 10000")
+          for count in (0, 10_001, 1.5, "'2'", "true")),
+        ("[plugin_runtime]\nplacement = 1", 5, "[plugin_runtime.placement] must be a table"),
+        (f"{PLACEMENT}constraint = []", 5, f"{UNKNOWN} `constraint` in [plugin_runtime.placement]; did you mean `cons"),
+        (f"{PLACEMENT}max_per_node = -1", 5, "`max_per_node` must be a whole number from 0 to 10000"),
+        *((f"{PLACEMENT}constraints = {value}", 5, CONSTRAINT_RULE) for value in (
+            "'node.role == worker'", "['secret']", "['node.role = worker']", "['node.role == ']", "['a.b == c']", "[1]",
+        )),
     ],
 )  # fmt: skip
 def test_what_is_invalid(text: str, line: int, problem: str) -> None:

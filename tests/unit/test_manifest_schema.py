@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec import inspect
-from plugvisor.models.lifecycle import Check, Limits, Requirement, Restart
+from plugvisor.models.lifecycle import Check, Limits, Placement, Requirement, Restart
 from plugvisor.models.manifest import RESERVED_IDS, TABLES, Manifest, ManifestError, SupervisorOptions
 from plugvisor.models.manifest_schema import make_schema
 from plugvisor.plugins.manifest import parse_manifest
@@ -102,7 +102,12 @@ KEYS = {
     **{(table, key): declaration_of(Manifest, key) for table, keys in TABLES.items() for key in keys},
     **{
         ("plugin_runtime", table, key): declaration_of(struct, key)
-        for table, struct in {"supervisor": SupervisorOptions, "restart": Restart, "limits": Limits}.items()
+        for table, struct in {
+            "supervisor": SupervisorOptions,
+            "restart": Restart,
+            "limits": Limits,
+            "placement": Placement,
+        }.items()
         for key in struct.__struct_fields__
     },
     **{("plugin_runtime", "checks", "web", key): declaration_of(Check, key) for key in Check.__struct_fields__},

@@ -16,6 +16,8 @@ SAMPLES = sorted(Path(__file__).parents[1].glob("manifests/*")) + sorted(Path(__
     [
         ("[plugin_runtime.enviroment]\nA = 's3cret'\n", "line 4: a key of [plugin_runtime] .* `environment`"),
         ("[plugin_runtime]\nautostart = false\n", "line 5: a key of [plugin_runtime] .* `auto_start`"),
+        ("[plugin_runtime]\nreplica = 2\n", "line 5: a key of [plugin_runtime] .* `replicas`"),
+        ("[plugin_runtime.placements]\nmax_per_node = 1\n", "line 4: a key of [plugin_runtime] .* `placement`"),
         ("descripton = 's3cret'\n", "line 4: a key of [plugin] .* `description`"),
         ("[plugin-runtime]\nenabled = false\n", "line 4: a table .* [plugin_runtime]"),
     ],
@@ -34,6 +36,8 @@ def test_it_is_shown(text: str, warning: str) -> None:
         ("[limits]\nmemory = 's3cret'\n", "limits"),
         ("[checks.web]\ntcp = 'a:1'\n", "checks"),
         ("[plugin.depends_on.db]\n", "depends_on"),
+        ("replicas = 2\n", "replicas"),
+        ("[placement]\nmax_per_node = 1\n", "placement"),
     ],
 )
 def test_a_key_of_another_table_is_shown(text: str, key: str) -> None:

@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(prog="plugvisor", description="Manages plugins as supervisord programs.")
+    parser = argparse.ArgumentParser(
+        prog="plugvisor", description="Manages plugins as programs of supervisord, or as services of a swarm."
+    )
     parser.add_argument("-V", "--version", action="version", version=f"plugvisor {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     groups = {"": commands}

@@ -253,7 +253,11 @@ class Engine(Protocol):
         """
 
     async def fail(self, plugin_id: str, reason: str) -> None:
-        """Give up a queued start: the plugin is in error, for this reason; do nothing if it is not queued any more."""
+        """Give up a queued start: the plugin is in error, for this reason; do nothing if it is not queued any more.
+
+        Raises:
+            StopTimeout: it is still being stopped, for a restart.
+        """
 
     async def remove(self, plugin_id: str) -> None:
         """Forget a stopped plugin; raises `AlreadyRunning` if somebody has started it."""

@@ -27,7 +27,8 @@ _CLAUSE = (
 """A part of a range of versions by PEP 440, in the forms that versions of Python have."""
 
 _Constraint = Annotated[
-    str, Meta(pattern=rf"^ *(?:node|engine)\.[A-Za-z0-9_.-]{{1,200}} *(?:==|!=) *[^\x00-\x1f]{{1,200}}{_END}")
+    str,
+    Meta(pattern=rf"^ *(?:node|engine)\.[A-Za-z0-9_.-]{{1,200}} *(?:==|!=) *[^\x00-\x20][^\x00-\x1f]{{0,199}}{_END}"),
 ]
 
 MEMORY_PATTERN = f"^[1-9][0-9]{{0,15}}[KMG]?{_END}"

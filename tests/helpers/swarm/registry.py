@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,11 @@ class Registry:
             command = [*self._lab.enter(), "docker-registry", "serve", str(self._folder / "config.yml")]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_for(self._answers, "the registry")
+
+    def pause(self) -> None:
+        """Have it accept connections and say nothing, until it is `down`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def down(self) -> None:
         """Have it away."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +162,7 @@ def test_filters_are_sent_as_json(tmp_path: Path) -> None:
 def test_a_stream_is_read_as_it_arrives_and_ends_when_it_falls_silent(tmp_path: Path) -> None:
     async def test(client: DockerClient, engine: FakeDocker, _: FakeDocker) -> None:
         engine.send_event({"Type": "node"})
-        async with client.stream("GET", "/events", silence_seconds=0.2) as chunks:
+        async with client.stream("GET", "/events", silence_seconds=2.0) as chunks:
             assert await anext(chunks) == b'{"Type":"node"}\n'
             with pytest.raises(SupervisorUnavailable):
                 await anext(chunks)
@@ -203,5 +206,51 @@ def test_certificates_that_cannot_be_read_are_said_in_words(tmp_path: Path) -> N
         with pytest.raises(SupervisorUnavailable, match="certificates") as caught:
             await client.call("GET", "/nodes")
         assert str(tmp_path) not in str(caught.value)
+
+    asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an authority, and certificates of it for an Engine and for a client."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl")
+    folder = tmp_path_factory.mktemp("certificates")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    authority = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    openssl("req", "-x509", *key, "-keyout", "ca-key.pem", "-out", "ca.pem", "-subj", "/CN=ca", *authority)
+    for name in ("cert", "server-cert"):
+        openssl("req", *key, "-keyout", f"{name}-key.pem", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signed = ("-in", f"{name}.csr", "-out", f"{name}.pem", "-extfile", "names", "-CAcreateserial")
+        openssl("x509", "-req", "-CA", "ca.pem", "-CAkey", "ca-key.pem", *signed)
+    (folder / "cert-key.pem").rename(folder / "key.pem")
+    return folder
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_an_engine_over_tls_asks_for_a_certificate(tmp_path: Path, certificates: Path, is_trusted: bool) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificates / "server-cert.pem", certificates / "server-cert-key.pem")
+    if is_trusted:
+        tls.load_verify_locations(certificates / "ca.pem")
+    tls.verify_mode = ssl.CERT_REQUIRED
+
+    async def run() -> None:
+        async with FakeDocker(tmp_path, tls=tls) as engine:
+            engine.answers["POST /services/create"] = {"ID": "x"}
+            client = DockerClient(SwarmSettings(docker_hosts=(engine.url,), docker_certs=certificates))
+            try:
+                if is_trusted:
+                    assert await client.call("POST", "/services/create", body={}) == {"ID": "x"}
+                else:
+                    with pytest.raises(SupervisorUnavailable, match="certificates"):
+                        await client.call("POST", "/services/create", body={})
+            finally:
+                await client.close()
 
     asyncio.run(run())

@@ -85,7 +85,7 @@ function makeTask({ slot, node, state, pid, exit_code, error, lost, at }) {
   const kind = lost ? "error" : KINDS[state] ?? "starting";
   const facts = [node || t("noNode"), pid && `${t("pid")} ${pid}`, exit_code !== undefined && t("exitCode", exit_code), formatTime(at)];
   return h("li", { "data-status": kind },
-    label(kind, t(`task_${state}`)), " ", slot > 0 && h("span.name", t("replica", slot)),
+    label(kind, t(`task_${lost ? "orphaned" : state}`)), " ", slot > 0 && h("span.name", t("replica", slot)),
     h("p.hint", facts.filter(Boolean).join(" · ")),
     lost && h("p.detail", t("mayRun")),
     error && h("p.detail", { lang: "en" }, error));

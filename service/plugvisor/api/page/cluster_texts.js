@@ -22,19 +22,19 @@ memoryOf|{0} of memory|内存 {0}
 tasks||任务
 replica|Replica {0}|副本 {0}
 noNode|no node yet|尚无节点
-task_new|new|新建
-task_pending|waits for a node|等待节点
-task_assigned|assigned|已分配
-task_accepted|accepted|已接受
-task_preparing|preparing|准备中
-task_ready|ready to start|准备启动
-task_starting|starting|启动中
-task_running|running|运行中
-task_complete|ended|已结束
-task_shutdown|shut down|已关闭
-task_failed|failed|失败
-task_rejected|rejected|被拒绝
-task_remove|being removed|移除中
-task_orphaned|lost|失联
+task_new|New|新建
+task_pending|Waits for a node|等待节点
+task_assigned|Assigned|已分配
+task_accepted|Accepted|已接受
+task_preparing|Preparing|准备中
+task_ready|Ready to start|准备启动
+task_starting|Starting|启动中
+task_running|Running|运行中
+task_complete|Ended|已结束
+task_shutdown|Shut down|已关闭
+task_failed|Failed|失败
+task_rejected|Rejected|被拒绝
+task_remove|Being removed|移除中
+task_orphaned|Lost|失联
 mayRun|Its node is lost: it may still run there.|所在节点失联：可能仍在运行。
 `;

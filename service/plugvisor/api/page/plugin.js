@@ -188,6 +188,8 @@ export class PluginView {
         ...manifest.supervisor,
         ...manifest.restart,
         critical: manifest.critical || undefined,
+        replicas: manifest.replicas > 1 ? manifest.replicas : undefined,
+        ...manifest.placement,
       },
       manifest: {
         id: item.id,

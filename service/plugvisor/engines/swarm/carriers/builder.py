@@ -9,6 +9,7 @@ import json
 import logging
 import tarfile
 import tempfile
+import time
 from contextlib import asynccontextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from plugvisor.engines.swarm.docker.client import DockerError
 from plugvisor.errors import ConfigurationError, PlugvisorError, SupervisorUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from plugvisor.engines.swarm.carriers.folder import FolderDigest
@@ -53,6 +54,7 @@ class ImageBuilder:
         self._client = client
         self._settings = settings
         self._build_seconds = build_seconds
+        self._silent_until = 0.0
 
     async def inspect(self, image: str) -> Mapping[str, Any] | None:
         """What the Engine knows of an image; None if it does not have it."""
@@ -79,14 +81,28 @@ class ImageBuilder:
             await self._pull(image)
 
     async def try_pull(self, image: str) -> None:
-        """Pull an image if the registry has it."""
+        """Pull an image of the registry if that has it."""
         with contextlib.suppress(DockerError, TimeoutError, ConfigurationError):
-            await self._pull(image)
+            await self._ask_registry(self._pull(image))
 
-    async def _pull(self, image: str) -> None:
+    async def _pull(self, image: str) -> Mapping[str, Any]:
         query = {"fromImage": image} if "@" in image or ":" in image.rpartition("/")[2] else _latest(image)
-        headers = await asyncio.to_thread(read_registry_auth, self._settings)
-        await self._run("POST", "/images/create", query, headers, None, silence_seconds=SILENCE_SECONDS)
+        headers = await asyncio.to_thread(read_registry_auth, self._settings, image)
+        return await self._run("POST", "/images/create", query, headers, None, silence_seconds=SILENCE_SECONDS)
+
+    async def _ask_registry(self, call: Coroutine[Any, Any, Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Make a call that the registry must answer; for a moment after one that it has not, fail at once.
+
+        Else each of many plugins would wait for it, one after the other.
+        """
+        if time.monotonic() < self._silent_until:
+            call.close()
+            raise TimeoutError
+        try:
+            return await call
+        except TimeoutError:
+            self._silent_until = time.monotonic() + SILENCE_SECONDS
+            raise
 
     async def build(
         self,
@@ -128,9 +144,10 @@ class ImageBuilder:
         async with self._failing(
             f"the registry cannot be reached, or does not take the image with its folder{_SEE_LOG}"
         ):
-            headers = await asyncio.to_thread(read_registry_auth, self._settings)
-            answer = await self._run(
-                "POST", f"/images/{name}/push", {"tag": tag}, headers, None, silence_seconds=SILENCE_SECONDS
+            headers = await asyncio.to_thread(read_registry_auth, self._settings, image)
+            path = f"/images/{name}/push"
+            answer = await self._ask_registry(
+                self._run("POST", path, {"tag": tag}, headers, None, silence_seconds=SILENCE_SECONDS)
             )
             digest = answer.get("Digest")
             if not isinstance(digest, str) or not digest.startswith("sha256:"):

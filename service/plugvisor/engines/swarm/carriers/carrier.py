@@ -95,8 +95,7 @@ class Carrier:
                 content, references = await configs.carry(self._objects, program.id, program.directory, program.folder)
                 label = f"{CONFIGS}:{content}"
         secret = await self._carry_secret(program)
-        has_auth = self._settings.swarm.registry_auth_file is not None
-        headers = await asyncio.to_thread(read_registry_auth, self._settings.swarm) if has_auth else {}
+        headers = await asyncio.to_thread(read_registry_auth, self._settings.swarm, image)
         return Carried(image, label, tuple(references), (secret,), headers)
 
     async def _carry_secret(self, program: SwarmProgram) -> Mapping[str, Any]:

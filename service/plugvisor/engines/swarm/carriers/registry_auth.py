@@ -16,16 +16,16 @@ _LARGEST_BYTES = 4096
 _NONE = {HEADER: base64.urlsafe_b64encode(b"{}").decode()}
 
 
-def read_registry_auth(settings: SwarmSettings) -> dict[str, str]:
-    """The header of calls that pull from the registry or push to it, and of services whose nodes pull. Blocks.
+def read_registry_auth(settings: SwarmSettings, image: str) -> dict[str, str]:
+    """The header of calls that pull an image or push it, and of services whose nodes pull it. Blocks.
 
-    The file is read each time: a password may change.
+    The file is read each time: a password may change. Another registry than that of the settings gets none.
 
     Raises:
         ConfigurationError: the file cannot be used.
     """
-    path = settings.registry_auth_file
-    if path is None:
+    path, host = settings.registry_auth_file, settings.registry.partition("/")[0]
+    if path is None or not host or not image.startswith(f"{host}/"):
         return _NONE
     try:
         with path.open("rb") as file:
@@ -36,5 +36,5 @@ def read_registry_auth(settings: SwarmSettings) -> dict[str, str]:
     user, colon, password = text.partition(":")
     if not user or not colon or "\n" in text:
         raise ConfigurationError("cannot use PLUGVISOR_REGISTRY_AUTH_FILE: it must contain one line, user:password")
-    values = {"username": user, "password": password, "serveraddress": settings.registry.partition("/")[0]}
+    values = {"username": user, "password": password, "serveraddress": host}
     return {HEADER: base64.urlsafe_b64encode(json.dumps(values).encode()).decode()}

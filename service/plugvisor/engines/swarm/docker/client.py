@@ -190,6 +190,7 @@ class DockerClient:
         if host.problem is not failure.problem:
             logger.warning("the Docker Engine at %s does not do what it is asked: %s", host.url, failure)
             host.problem = failure.problem
+        host.forget(failure.problem)
         self._hosts.remove(host)
         self._hosts.append(host)
 
@@ -221,11 +222,11 @@ async def _try_host(
                 await response.aclose()
                 raise
     except TimeoutError as error:
-        await host.forget()
         raise HostFailed(Problem.SILENT, "it does not answer in time", is_done_maybe=is_sent) from error
     except httpx.HTTPError as error:
-        await host.forget()
-        raise judge_transport_error(error) from error
+        broken = judge_transport_error(error)
+        broken.is_done_maybe &= is_sent
+        raise broken from error
     if response.status_code >= 400 and (failure := judge_answer(response.status_code, _read_message(response.content))):
         raise failure
     return response

@@ -53,19 +53,18 @@ class DockerHost:
         Raises:
             HostFailed, httpx.HTTPError
         """
-        if self._client is None or not self._prefix:
+        client, prefix = self._client, self._prefix
+        if client is None or not prefix:
             async with self._connecting:
-                if self._client is None:
-                    self._client = await self._make_client()
-                if not self._prefix:
-                    self._prefix = await self._negotiate(self._client)
-        return self._client, self._prefix
+                client = self._client = self._client or await self._make_client()
+                prefix = self._prefix = self._prefix or await self._negotiate(client)
+        return client, prefix
 
-    async def forget(self) -> None:
-        """Negotiate again before the next call, and read the certificates again: the Engine may be another one."""
+    def forget(self, problem: Problem) -> None:
+        """Negotiate again before the next call; after a problem with certificates, load them again."""
         self._prefix = ""
-        if self._certs is not None:
-            await self.close()
+        if problem is Problem.CERTIFICATES:
+            self._client = None  # it has no connections: other calls are about to fail in the same way
 
     async def close(self) -> None:
         """Close every connection."""
@@ -89,7 +88,13 @@ class DockerHost:
         )
 
     async def _negotiate(self, client: httpx.AsyncClient) -> str:
-        response = await client.get("/_ping")
+        try:
+            response = await client.get("/_ping")
+        except (httpx.ReadError, httpx.RemoteProtocolError) as error:
+            if self._certs is None:
+                raise
+            # with TLS 1.3 a client that is rejected learns it after it is connected, by a closed connection
+            raise HostFailed(Problem.CERTIFICATES, "it closes the connection before the first answer") from error
         found = _VERSION.fullmatch(response.headers.get("Api-Version", ""))
         if found is None:
             raise HostFailed(Problem.NOT_DOCKER, f"/_ping is answered by {response.status_code} without a version")

@@ -24,6 +24,8 @@ CHECK_SECONDS = 2.0
 REREAD_SECONDS = 10.0
 """How often a log that is followed is read besides: a connection may have died without anybody's knowing."""
 FLOOD_PAUSE_SECONDS = 2.0
+GRACE_SECONDS = 1.0
+"""The last lines of a task that the swarm has forgotten may be on their way, with no longer pauses than this."""
 
 
 class Following:
@@ -91,8 +93,9 @@ class Following:
             if not (is_open or task.has_ended):
                 self._connections[task.id] = asyncio.create_task(self._follow(task))
         forgotten = self._connections.keys() - {task.id for task in tasks}
-        for task_id in forgotten & self._forgotten:  # the second time, as its last lines may be on their way
-            self._disconnect(task_id)
+        if self._log.is_quiet(GRACE_SECONDS):
+            for task_id in forgotten & self._forgotten:
+                self._disconnect(task_id)
         self._forgotten = forgotten
 
     def _disconnect(self, task_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.swarm.docker.frames import SYSTEM_ERROR, Frame, read_piece, read_seconds
@@ -34,6 +35,7 @@ class PluginLog:
         self._begin = 0.0
         self._unfinished: object = None
         """Whose piece the log ends with, if that has no line break."""
+        self._taken_at = 0.0
         self._is_unwritable = False
         self._unreadable = b""
 
@@ -51,8 +53,8 @@ class PluginLog:
 
     def find_begin(self, task_id: str) -> float:
         """Where a connection to a task has to begin, in seconds since 1970; 0 at the beginning."""
-        time = self.find_time(task_id)
-        return max(0.0, read_seconds(time) - OVERLAP_SECONDS) if time else self._begin
+        newest = self.find_time(task_id)
+        return max(0.0, read_seconds(newest) - OVERLAP_SECONDS) if newest else self._begin
 
     def find_time(self, task_id: str) -> str:
         """The time of the newest piece that was taken of a task; empty if there is none."""
@@ -68,6 +70,19 @@ class PluginLog:
         """Whether there is nothing more to come of a task."""
         position = self._tasks.get(task_id)
         return position is not None and position.is_complete
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether nothing new has come for a while."""
+        return time.monotonic() - self._taken_at > seconds
+
+    async def wait_quiet(self, seconds: float) -> None:
+        """Wait until nothing new has come for a while, from now on."""
+        began = time.monotonic()
+        while True:
+            left = max(began, self._taken_at) + seconds - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(left)
 
     async def take(self, task_id: str, prefix: bytes, connection: Connection, frames: Iterable[Frame]) -> int:
         """Append what is new of what a connection has brought; returns how many pieces.
@@ -109,6 +124,7 @@ class PluginLog:
                 unfinished = None if piece.text.endswith(b"\n") else source
                 count += 1
             if count:
+                self._taken_at = time.monotonic()
                 await self._append(bytes(text), {**self._tasks, task_id: position})
                 self._tasks[task_id] = position
                 self._unfinished = unfinished

@@ -7,7 +7,7 @@ import logging
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.swarm.logs.follower import FAILURES, Following
+from plugvisor.engines.swarm.logs.follower import FAILURES, GRACE_SECONDS, Following
 from plugvisor.engines.swarm.logs.plugin_log import PluginLog
 from plugvisor.engines.swarm.logs.task_list import LoggedTask, find_logged
 from plugvisor.engines.swarm.logs.task_reader import TaskReader
@@ -28,8 +28,6 @@ BRING_SECONDS = 2.0
 PATIENCE_SECONDS = 10.0
 END_SECONDS = 10.0
 """How much longer a plugin's last lines are awaited than it may take to stop."""
-GRACE_SECONDS = 0.5
-"""How long lines may be on their way."""
 
 
 class Spool:
@@ -147,7 +145,9 @@ class Spool:
             with suppress(SupervisorUnavailable):
                 seconds = self._table.get(plugin_id).stop_seconds + END_SECONDS
                 await self._table.wait_for(plugin_id, lambda process: process.is_gone, seconds)
-            await asyncio.sleep(GRACE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_SECONDS):
+                    await self._get_log(plugin_id).wait_quiet(GRACE_SECONDS)
 
     async def _list_tasks(self, plugin_id: str) -> list[LoggedTask]:
         """The tasks of a plugin, oldest first; raises `SupervisorUnavailable`, `DockerError`."""

@@ -25,8 +25,8 @@ if a few are not enough."""
 SILENCE_SECONDS = 1.5
 """A node that is lost says nothing, and the Engine waits for it."""
 _NEVER_SECONDS = 3600.0
-_MOST_AT_ONCE_BYTES = 64 * 1024
-_MOST_PENDING_BYTES = 4 * 1024 * 1024
+_MOST_AT_ONCE_BYTES = 128 * 1024
+_MOST_PENDING_BYTES = 16 * 1024 * 1024
 _FLOOD_PIECES = 20_000
 _FLOOD_SECONDS = 1.0
 

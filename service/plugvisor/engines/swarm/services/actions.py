@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.swarm.services import labels
+from plugvisor.engines.swarm.services.deployment import GRACE_SECONDS
 from plugvisor.engines.swarm.services.spec import find_replicas, force_update, get_replicas, set_replicas
 from plugvisor.engines.swarm.services.verdicts import (
     STARTED,
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 10.0
-"""How much longer than `stopwaitsecs` the swarm may take to end a task, and to say so."""
 SPAWN_SECONDS = 30.0
 """How long a start is waited for; a node may take longer to have the image, and then it is STARTING."""
+BEGIN_SECONDS = 2.0
+"""How long the swarm may take to make a task that was asked for."""
 LONGEST_REPLACEMENT_SECONDS = 50
 """The swarm waits for the end of a task that it replaces for a minute, and then starts the other one beside it."""
 LOOK_SECONDS = 0.1
@@ -87,7 +88,7 @@ class Actions:
         """Have the swarm replace every task of a plugin, or start it."""
         was_wanted = await self._wait_clear(plugin_id)
         process = self._table.get(plugin_id)
-        self._launches[plugin_id] = process.launches
+        before = self._launches[plugin_id] = process.launches
         if was_wanted and process.stop_seconds > LONGEST_REPLACEMENT_SECONDS and not is_at_rest(process):
             await self._deployment.put(plugin_id, lambda spec: set_replicas(spec, 0, "asked"))
             self._deployment.begin(self._start_queued(plugin_id))
@@ -98,7 +99,12 @@ class Actions:
                 force_update(spec)
             return set_replicas(spec, find_replicas(spec))
 
+        def is_seen(process: Process) -> bool:
+            return process.start_pending or is_begun(process, before)
+
         await self._deployment.put(plugin_id, begin)
+        # until then a process that has failed is shown as if nobody had asked
+        await self._table.wait_for(plugin_id, is_seen, BEGIN_SECONDS)
 
     async def wait_spawned(self, plugin_id: str) -> Process:
         """Wait until a task of the start that was asked for last has a process, or has failed."""
@@ -113,6 +119,7 @@ class Actions:
         seconds = self._table.get(plugin_id).stop_seconds + GRACE_SECONDS + SPAWN_SECONDS
         process = await self._table.wait_for(plugin_id, is_met, seconds)
         if not self._is_wanted(plugin_id):
+            check_started(process)  # it was given up, or ended
             raise StartFailed("it was stopped while it was starting")
         if not is_begun(process, before):
             raise StopTimeout(describe_remains(process))
@@ -141,6 +148,8 @@ class Actions:
             return set_replicas(spec, 0)
 
         self._stops[plugin_id] = self._stops.get(plugin_id, 0) + 1
+        if process.queued:
+            await self._deployment.settle(plugin_id)
         was_changed = await self._services.change(plugin_id, stop)
         await self._table.poll()
         if not was_changed and rests:
@@ -208,19 +217,12 @@ class Actions:
 
     async def _wait_clear(self, plugin_id: str) -> bool:
         """Wait until a plugin that was stopped is gone; returns whether it was not: the swarm replaces what runs."""
-        service = self._table.get_service(plugin_id)
-        if service is not None and get_replicas(service["Spec"]):
-            return True
         stops = self._stops.get(plugin_id, 0)
-        process = self._table.get(plugin_id)
-        if not is_gone(process) and not is_lost(process):
-            seconds = process.stop_seconds + GRACE_SECONDS
-            process = await self._table.wait_for(plugin_id, lambda now: is_gone(now) or is_lost(now), seconds)
-        if not is_gone(process):
-            raise StopTimeout(describe_remains(process))
+        await self._table.poll()  # somebody may have stopped it by hand
+        was_wanted = not await self._deployment.settle(plugin_id)
         if self._stops.get(plugin_id, 0) != stops:
             raise StartFailed("it was stopped while it was starting")
-        return False
+        return was_wanted
 
     async def _start_queued(self, plugin_id: str) -> None:
         """Start a plugin when it has ended, unless it is queued no more; a service that is restarted does so, too."""

@@ -64,6 +64,7 @@ class RequestsByHand:
             return note_replicas(spec)
 
         try:
+            await self._deployment.settle(plugin_id)
             if await self._services.change(plugin_id, change):
                 logger.info("%r was scaled by somebody else", plugin_id)
                 await self._table.poll()

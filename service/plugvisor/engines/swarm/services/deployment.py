@@ -9,8 +9,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.services import labels
-from plugvisor.engines.swarm.services.spec import apply_program, set_replicas
-from plugvisor.errors import PlugvisorError, StartFailed
+from plugvisor.engines.swarm.services.spec import apply_program, get_replicas, set_replicas
+from plugvisor.engines.swarm.services.verdicts import describe_remains, is_gone, is_lost
+from plugvisor.errors import PlugvisorError, StartFailed, StopTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     Finish = Callable[[Spec], Spec | None]
 
 logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10.0
+"""How much longer than `stopwaitsecs` the swarm may take to end a task, and to say so."""
 
 
 class Deployment:
@@ -55,6 +59,26 @@ class Deployment:
         program = self._published.get(plugin_id)
         return None if program is None else (program, await self._carrier.carry(program))
 
+    async def settle(self, plugin_id: str) -> bool:
+        """Wait until nothing of a plugin that was stopped is alive; returns False if it is to run, and was not stopped.
+
+        Until then its service must not be changed: the swarm would forget a task that still runs, and a start would be
+        the second one.
+
+        Raises:
+            StopTimeout
+        """
+        service = self._table.get_service(plugin_id)
+        if service is not None and get_replicas(service["Spec"]):
+            return False
+        process = self._table.get(plugin_id)
+        if not is_gone(process) and not is_lost(process):
+            seconds = process.stop_seconds + GRACE_SECONDS
+            process = await self._table.wait_for(plugin_id, lambda now: is_gone(now) or is_lost(now), seconds)
+        if not is_gone(process):
+            raise StopTimeout(describe_remains(process))
+        return True
+
     async def create(self, plugin_id: str, *, is_started: bool, queued: str = "") -> bool:
         """Create the service of a published plugin; returns False, having changed nothing, if there is one already.
 
@@ -75,9 +99,10 @@ class Deployment:
             finish: makes the spec of one that has everything but the replicas, which are as they were.
 
         Raises:
-            StartFailed, InvalidManifest
+            StartFailed, InvalidManifest, StopTimeout
         """
         async with self._get_turn(plugin_id):
+            await self.settle(plugin_id)
             found = await self.carry(plugin_id)
 
             def change(spec: Spec) -> Spec | None:

@@ -57,6 +57,7 @@ class WaitingStarts:
             spec["Labels"][labels.FAILED] = reason
             return spec
 
+        await self._deployment.settle(plugin_id)
         if await self._services.change(plugin_id, give_up):
             await self._table.poll()
 
