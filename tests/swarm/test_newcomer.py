@@ -105,11 +105,18 @@ class Cluster:
         return json.loads(done.stdout) if done.stdout.startswith("{") else {}
 
     def read_events(self, node: LabNode, last_id: str = "") -> str:
-        """What a client of `GET /events` gets within three seconds."""
+        """What a client of `GET /events` gets in its first seconds, once it gets something."""
         command = [*self.lab.enter(), "curl", "--silent", "--no-buffer", "--max-time", "3"]
         resume = ("--header", f"Last-Event-ID: {last_id}") if last_id else ()
         url = f"http://{node.address}:48916/events"
-        return subprocess.run([*command, *resume, url], capture_output=True, text=True, check=False).stdout
+        got: list[str] = []
+
+        def gets_something() -> bool:
+            got[:] = [subprocess.run([*command, *resume, url], capture_output=True, text=True, check=False).stdout]
+            return "\nid: " in f"\n{got[0]}"
+
+        wait_for(gets_something, "an event")
+        return got[0]
 
     @property
     def admin(self) -> str:

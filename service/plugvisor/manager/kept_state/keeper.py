@@ -82,8 +82,7 @@ class StateKeeper:
         self._identities.on_change.remove(self._due.set)
         self._intents.on_change.remove(self._note_change)
         self._store.on_replaced.remove(self._save_base)
-        if self._due.is_set():
-            await self._sync_safely()
+        await self._sync_safely()  # in any case: what was cancelled may have been under way
 
     # -- when
 
@@ -141,9 +140,9 @@ class StateKeeper:
             raise StoreUnavailable("what is remembered on this machine cannot be read now")
         if self._base is None:
             self._base = await self._load_base()
-        mine = make_rows(identities, code, self._intents.list_all())
         for _ in range(_MOST_ATTEMPTS):
             number, theirs = await self._load()
+            mine = make_rows(identities, code, self._intents.list_all())  # now: what is wanted may be another since
             base = self._base
             if theirs is None:
                 base = theirs = {}  # somebody has removed it: all that is here counts
@@ -152,7 +151,6 @@ class StateKeeper:
             merged = merge(base, mine, theirs)
             if changes := find_changes(mine, merged):
                 await self._take_over(changes)
-                mine = merged
             if merged != theirs:
                 self._attempt = merged
                 is_kept = await self._kept.save(number + 1, pack(merged))
