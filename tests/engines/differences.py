@@ -19,7 +19,9 @@ DIFFERENCES = (
     Difference("where a plugin runs", "on this machine", "on any node, in a container: `node` and `tasks` show where"),
     Difference("`pid`", "this machine's", "the number on the plugin's node"),
     Difference(
-        "the plugin's folder", "the one in the plugins folder", "a copy in the container: what it writes there is lost"
+        "the plugin's folder",
+        "the one in the plugins folder",
+        "a copy in the container, which the user `plugin` cannot write to",
     ),
     Difference(
         "a program that does not exist",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.engine import CAPABILITIES
@@ -62,13 +61,10 @@ def test_where_a_plugin_runs(shared: PlugvisorStack, add: Callable[..., str]) ->
 
 
 def test_where_a_plugin_writes(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(f"import os\nprint(os.path.exists('note'))\nopen('note', 'w').close()\n{OBEDIENT}", runtime=QUICK)
+    code = f"import os\nprint('may write:', os.access('.', os.W_OK), flush=True)\n{OBEDIENT}"
+    plugin_id = add(code, runtime=QUICK)
     shared.start_running(plugin_id)
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
-    shared.start_running(plugin_id)
-    found = [line for line in shared.read_log(plugin_id).splitlines() if line != "ready"]
-    assert found == ["False", str(not is_swarm(shared))]
-    assert Path(shared.plugins_dir / plugin_id / "note").exists() != is_swarm(shared)
+    assert f"may write: {not is_swarm(shared)}\n" in shared.read_log(plugin_id)
     assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
 
 

@@ -66,6 +66,11 @@ def wait_until_moved(stack: SwarmStack, node: LabNode, plugin_id: str = "moves")
     return told
 
 
+def wait_for_one(stack: SwarmStack, plugin_id: str = "moves") -> None:
+    """Wait until one process of a plugin is there: a container that runs has to unpack its folder first."""
+    wait_for(lambda: len(find_plugin(stack, plugin_id)) == 1, f"one process of {plugin_id}")
+
+
 class Reader:
     """Reads the list all the time, and notes each answer; no answer may take longer than 5 seconds."""
 
@@ -104,7 +109,7 @@ def test_a_container_that_is_killed(swarm_stack: SwarmStack) -> None:
         failed = events.wait("status", plugin_id="moves", restarts=1)
         assert failed.data["last_exit"]["signal"] == "SIGKILL"
         wait_for(lambda: swarm_stack.status("moves")["status"] == "running", "it to run again")
-    assert len(find_plugin(swarm_stack, "moves")) == 1
+    wait_for_one(swarm_stack)
 
 
 def test_a_node_that_is_not_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
@@ -113,7 +118,7 @@ def test_a_node_that_is_not_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
     with Reader(swarm_stack) as reader:
         victim.kill()
         wait_until_moved(swarm_stack, victim)
-        assert len(find_plugin(swarm_stack, "moves")) == 1
+    wait_for_one(swarm_stack)
     assert set(reader.answers) <= READ_OR_TOLD_SO
     nodes = {node["name"]: node for node in swarm_stack.get("/nodes").json()["nodes"]}
     assert nodes[victim.name]["state"] == "down"
@@ -133,7 +138,7 @@ def test_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
         victim.kill()
         wait_until_moved(swarm_stack, victim)
     assert set(reader.answers) <= READ_OR_TOLD_SO
-    assert len(find_plugin(swarm_stack, "moves")) == 1
+    wait_for_one(swarm_stack)
     assert swarm_stack.post("/plugin/moves/stop").status_code == 200
 
 
@@ -152,7 +157,7 @@ def test_a_plugin_that_can_run_on_the_lost_node_alone(swarm_stack: SwarmStack) -
     assert "suitable" in told["detail"] or "lost" in told["detail"] or "fits" in told["detail"], told
     swarm_stack.lab.start(victim)
     swarm_stack.wait_for_status("pinned", "running")
-    assert len(find_plugin(swarm_stack, "pinned")) == 1
+    wait_for_one(swarm_stack, "pinned")
 
 
 def test_a_cable_is_cut_and_healed(swarm_stack: SwarmStack) -> None:
@@ -162,7 +167,7 @@ def test_a_cable_is_cut_and_healed(swarm_stack: SwarmStack) -> None:
     with Reader(swarm_stack) as reader:
         swarm_stack.lab.cut(victim)
         wait_until_moved(swarm_stack, victim)
-        assert len(find_plugin(swarm_stack, "moves")) == 2
+        wait_for(lambda: len(find_plugin(swarm_stack, "moves")) == 2, "two of them")
         swarm_stack.lab.heal(victim)
         wait_for(lambda: len(find_plugin(swarm_stack, "moves")) == 1, "one of them to end")
     assert set(reader.answers) <= READ_OR_TOLD_SO

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 
 from tests.helpers.stack import ROOT, PlugvisorStack
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
@@ -60,7 +61,10 @@ class SwarmStack(PlugvisorStack):
     def up(self, *, limit_descriptors: int = 0) -> None:
         """Start the service and wait until it answers."""
         self.process = self.spawn("serve", limit_descriptors=limit_descriptors)
-        wait_for(self.is_ready, f"the service; see {self.output_path}")
+        try:
+            wait_for(self.is_ready, "the service")
+        except pytest.fail.Exception:
+            pytest.fail(f"the service does not answer:\n{self.service_log}")
 
     def is_ready(self) -> bool:
         """Whether the service answers, and the swarm with it."""

@@ -162,7 +162,7 @@ def test_filters_are_sent_as_json(tmp_path: Path) -> None:
 def test_a_stream_is_read_as_it_arrives_and_ends_when_it_falls_silent(tmp_path: Path) -> None:
     async def test(client: DockerClient, engine: FakeDocker, _: FakeDocker) -> None:
         engine.send_event({"Type": "node"})
-        async with client.stream("GET", "/events", silence_seconds=0.2) as chunks:
+        async with client.stream("GET", "/events", silence_seconds=2.0) as chunks:
             assert await anext(chunks) == b'{"Type":"node"}\n'
             with pytest.raises(SupervisorUnavailable):
                 await anext(chunks)

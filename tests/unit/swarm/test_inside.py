@@ -254,6 +254,19 @@ def test_a_signal_reaches_the_whole_group(task: Task) -> None:
 # -- checks
 
 
+def test_a_plugin_that_is_ended_for_its_check_has_not_succeeded(task: Task) -> None:
+    """The swarm would not start it again; it has if the last attempt has passed."""
+    sick = task.path / "sick"
+    task.write(["true"], checks={"alive": ["test", "!", "-e", str(sick)]})
+    for is_sick in (False, True, False):
+        if is_sick:
+            sick.touch()
+        else:
+            sick.unlink(missing_ok=True)
+        assert task.run("check", "alive") == (int(is_sick), "")
+        assert task.run() == (int(is_sick), "")
+
+
 def test_a_check_runs_as_the_plugin_does(task: Task) -> None:
     task.write(["false"], environment={"A": "x"}, checks={"alive": ["sh", "-c", 'echo "$A"; pwd; exit 4']})
     assert task.run("check", "alive") == (4, f"x\n{task.directory}\n")

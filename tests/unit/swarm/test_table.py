@@ -142,8 +142,8 @@ def test_a_poll_shows_what_was_so_after_it_was_asked_for(tmp_path: Path, monkeyp
 def test_no_old_state_is_shown_while_no_manager_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: object, words: str
 ) -> None:
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.3)
-    monkeypatch.setattr(module, "OLDEST_SECONDS", 1.0)
+    monkeypatch.setattr(module, "POLL_SECONDS", 1.0)
+    monkeypatch.setattr(module, "OLDEST_SECONDS", 2.0)
 
     async def test(table: SwarmTable, engine: FakeDocker) -> None:
         announced: list[str | None] = []

@@ -23,7 +23,7 @@ from plugvisor.engines.swarm.inside.launch import (
     LaunchError,
     read_launch,
 )
-from plugvisor.engines.swarm.inside.parent import run_as_parent
+from plugvisor.engines.swarm.inside.parent import name_mark, run_as_parent, run_check
 from plugvisor.engines.swarm.inside.unpack import UnpackError, unpack_folder
 
 if TYPE_CHECKING:
@@ -39,17 +39,19 @@ def main(arguments: list[str], environ: Mapping[str, str], secret_file: str, fol
     try:
         launch = read_launch(secret_file)
         if arguments[:1] == ["check"]:
-            command, exitcodes = launch.checks.get(arguments[1], []), [0]
+            command = launch.checks.get(arguments[1], [])
             if not command:
                 raise LaunchError("it has no check of that name")  # noqa: TRY301
         else:
-            command, exitcodes = launch.arguments, launch.exitcodes
+            command = launch.arguments
             bring_folder(launch.directory, folder_file)
         account = become_user(environ.get(USER_VARIABLE, ""), launch)
         environment = launch.build_environment({**environ, **account})
         enter_folder(launch.directory)
-        if exitcodes != [0]:
-            return run_as_parent(command, environment, exitcodes)
+        if arguments[:1] == ["check"]:
+            return run_check(command, environment, name_mark(launch.directory))
+        if launch.exitcodes != [0] or launch.checks:
+            return run_as_parent(command, environment, launch.exitcodes, name_mark(launch.directory))
         execute(command, environment)
     except (LaunchError, UnpackError) as error:
         print(f"plugvisor: {error}", flush=True)  # noqa: T201

@@ -119,6 +119,7 @@ class Actions:
         seconds = self._table.get(plugin_id).stop_seconds + GRACE_SECONDS + SPAWN_SECONDS
         process = await self._table.wait_for(plugin_id, is_met, seconds)
         if not self._is_wanted(plugin_id):
+            check_started(process)  # it was given up, or ended
             raise StartFailed("it was stopped while it was starting")
         if not is_begun(process, before):
             raise StopTimeout(describe_remains(process))

@@ -103,8 +103,9 @@ def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[s
     if is_version(str(directory)):
         target = find_data(str(directory))
         container["Mounts"] = [{"Type": "volume", "Source": name_data_volume(manifest.id), "Target": target}]
-    # docker-init, and `inside` if it stays to map exit codes
+    # docker-init; `inside` if it stays to map exit codes, and with each check
     own_processes = 1 if supervisor.exitcodes == (0,) else 2
+    own_processes = 4 if any(check.exec for check in manifest.checks.values()) else own_processes
     task: dict[str, Any] = {
         "ContainerSpec": container,
         "Resources": {"Limits": options.make_limits(manifest.limits, own_processes)},
