@@ -138,6 +138,13 @@ class ImageBuilder:
                 )
         return digests
 
+    async def rename(self, image: str, name: str) -> None:
+        """Give an image another name instead of its own, both with a tag; raises `ImageFailed`."""
+        repository, _, tag = name.rpartition(":")
+        async with self._failing(f"the image with its folder cannot be named{_SEE_LOG}"):
+            await self._client.call("POST", f"/images/{image}/tag", query={"repo": repository, "tag": tag})
+            await self._client.call("DELETE", f"/images/{image}")
+
     async def push(self, image: str) -> str:
         """Push an image that has a tag; returns its digest, `sha256:…`; raises `ImageFailed`."""
         name, _, tag = image.rpartition(":")
