@@ -270,6 +270,8 @@ def test_what_cannot_be_restored_does_not_keep_the_others(cluster: Cluster) -> N
     lost, found = cluster.write_plugin("lost"), cluster.write_plugin("found")
     services = {"lost": cluster.create_service(lost), "found": cluster.create_service(found)}
     services["lost"]["Spec"]["Labels"]["plugvisor.carrier"] = f"configs:{'0' * 64}"
+    labels = {"plugvisor.id": "odd", "plugvisor.folder": str(cluster.path / "plugins/odd")}
+    services = {"odd": {"Spec": {"Labels": labels, "TaskTemplate": {}}}, **services}
     shutil.rmtree(cluster.path / "plugins")
     assert cluster.run(lambda carrier, _client: carrier.restore(services)) == [found]
     assert not lost.exists()

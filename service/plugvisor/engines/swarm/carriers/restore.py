@@ -54,6 +54,8 @@ class Restorer:
                 raise
             except (DockerError, PlugvisorError, UnpackError, OSError) as error:
                 logger.error("the folder of %r cannot be brought here: %s", plugin_id, error)
+            except Exception:  # one odd service must not keep this one from starting
+                logger.exception("the folder of %r cannot be brought here", plugin_id)
             else:
                 restored.append(Path(path))
         return restored
