@@ -270,6 +270,8 @@ def test_what_cannot_be_restored_does_not_keep_the_others(cluster: Cluster) -> N
     lost, found = cluster.write_plugin("lost"), cluster.write_plugin("found")
     services = {"lost": cluster.create_service(lost), "found": cluster.create_service(found)}
     services["lost"]["Spec"]["Labels"]["plugvisor.carrier"] = f"configs:{'0' * 64}"
+    labels = {"plugvisor.id": "odd", "plugvisor.folder": str(cluster.path / "plugins/odd")}
+    services = {"odd": {"Spec": {"Labels": labels, "TaskTemplate": {}}}, **services}
     shutil.rmtree(cluster.path / "plugins")
     assert cluster.run(lambda carrier, _client: carrier.restore(services)) == ["found"]
     assert not lost.exists()
@@ -332,6 +334,28 @@ def test_an_image_holds_the_folder_and_nothing_from_before(cluster: Cluster, reg
     assert restore(cluster, service) == ["echo"]
     assert find_digest(folder) == digest
     assert cluster.lab.nodes[0].docker("ps", "--all", "--quiet") == ""
+
+
+def test_a_folder_that_has_changed_since_it_was_read_does_not_get_the_image_of_what_it_held(
+    cluster: Cluster, registry: Registry
+) -> None:
+    folder = cluster.write_plugin(text="one\n")
+    read_before = cluster.render(folder)
+    cluster.write_plugin(text="two\n")
+
+    async def carry_twice(carrier: Carrier, _client: DockerClient) -> list[Carried]:
+        changed = await carrier.carry(read_before)
+        cluster.write_plugin(text="one\n")
+        return [changed, await carrier.carry(read_before)]
+
+    changed, back = cluster.run(carry_twice)
+    assert changed.image != back.image
+    for carried, text in ((back, "one\n"), (changed, "two\n")):
+        shutil.rmtree(folder)
+        labels = {"plugvisor.id": "echo", "plugvisor.folder": str(folder), "plugvisor.carrier": carried.label}
+        task = {"ContainerSpec": {"Image": carried.image}}
+        assert restore(cluster, {"Spec": {"Labels": labels, "TaskTemplate": task}}) == [folder]
+        assert (folder / "text").read_text() == text
 
 
 def test_a_path_can_have_any_name(cluster: Cluster, registry: Registry) -> None:
