@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.swarm.carriers.carrier import Carrier
-from plugvisor.engines.swarm.docker.client import DockerClient
+from plugvisor.engines.swarm.docker.client import DockerClient, DockerError
 from plugvisor.engines.swarm.logs.spool import Spool
 from plugvisor.engines.swarm.services.actions import Actions
 from plugvisor.engines.swarm.services.boot import Boot
@@ -23,7 +23,7 @@ from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
 from plugvisor.engines.swarm.watch.addresses import locate_tasks
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
-from plugvisor.errors import NotRunning, PlugvisorError
+from plugvisor.errors import NotRunning, PlugvisorError, SupervisorConfused
 from plugvisor.layout import find_root
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
@@ -86,12 +86,9 @@ class SwarmEngine:
         await self._table.open(CONNECT_SECONDS)
         self._by_hand.open()
         try:
-            restored = await self._carrier.restore(self._table.list_services())
+            await self.bring_folders()
         except PlugvisorError as error:
-            logger.error("folders of plugins that run cannot be brought here: %s", error)
-        else:
-            for folder in restored:
-                logger.info("the folder of a plugin that runs was brought here: %s", folder)
+            logger.error("folders of plugins that run cannot be brought here yet: %s", error)
 
     async def close(self) -> None:
         """Disconnect."""
@@ -105,7 +102,11 @@ class SwarmEngine:
 
     async def describe(self) -> EngineInfo:
         """Ask a manager for its version; the rest is known."""
-        version = await self._client.call("GET", "/version")
+        try:
+            version = await self._client.call("GET", "/version")
+        except DockerError as error:
+            logger.error("the Docker Engine does not describe itself: %s", error)
+            raise SupervisorConfused("the Docker Engine does not describe itself; the log says more") from error
         nodes = self._table.list_nodes()
         managers = sum(node.role == "manager" for node in nodes)
         leader = next((node.name for node in nodes if node.leader), "none")
@@ -156,6 +157,15 @@ class SwarmEngine:
     def following_log(self, plugin_id: str) -> AbstractAsyncContextManager[None]:
         """While it is open, what a plugin prints is brought here at once."""
         return self._spool.following(plugin_id)
+
+    def list_awaited(self) -> Collection[str]:
+        """The plugins that were started from another machine, and whose folders are not here yet."""
+        return self._carrier.list_awaited(self._table.list_services())
+
+    async def bring_folders(self) -> Collection[str]:
+        """Bring those folders here that can be had now."""
+        self._table.read()  # else there would be no services
+        return await self._carrier.restore(self._table.list_services())
 
     # -- publishing
 

@@ -68,6 +68,7 @@ class Deployment:
         Raises:
             StopTimeout
         """
+        await self._table.poll()  # somebody may have stopped it by hand
         service = self._table.get_service(plugin_id)
         if service is not None and get_replicas(service["Spec"]):
             return False
@@ -83,9 +84,11 @@ class Deployment:
         """Create the service of a published plugin; returns False, having changed nothing, if there is one already.
 
         Raises:
-            StartFailed, InvalidManifest
+            StartFailed, InvalidManifest, StopTimeout
         """
         async with self._get_turn(plugin_id):
+            if is_started:
+                await self.settle(plugin_id)
             if await self._services.read(plugin_id) is not None or (found := await self.carry(plugin_id)) is None:
                 return False
             replicas = found[0].replicas if is_started else 0
@@ -102,10 +105,12 @@ class Deployment:
             StartFailed, InvalidManifest, StopTimeout
         """
         async with self._get_turn(plugin_id):
-            await self.settle(plugin_id)
-            found = await self.carry(plugin_id)
+            found = await self.carry(plugin_id)  # first, for it may take long
+            is_wanted = not await self.settle(plugin_id)
 
             def change(spec: Spec) -> Spec | None:
+                if is_wanted and not get_replicas(spec):  # a check, or somebody by hand
+                    raise StartFailed("it was stopped while it was starting")
                 return finish(spec if found is None else apply_program(spec, *found))
 
             headers = None if found is None else found[1].headers
@@ -140,7 +145,12 @@ class Deployment:
         """Do something in the background, until `close`; it raises nothing."""
         task = asyncio.create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a change in the background has failed", exc_info=error)
 
     async def _note_exit(self, plugin_id: str, value: str, wanted_at: str) -> None:
         def change(spec: Spec) -> Spec | None:
