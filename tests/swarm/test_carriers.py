@@ -354,7 +354,7 @@ def test_a_folder_that_has_changed_since_it_was_read_does_not_get_the_image_of_w
         shutil.rmtree(folder)
         labels = {"plugvisor.id": "echo", "plugvisor.folder": str(folder), "plugvisor.carrier": carried.label}
         task = {"ContainerSpec": {"Image": carried.image}}
-        assert restore(cluster, {"Spec": {"Labels": labels, "TaskTemplate": task}}) == [folder]
+        assert restore(cluster, {"Spec": {"Labels": labels, "TaskTemplate": task}}) == ["echo"]
         assert (folder / "text").read_text() == text
 
 

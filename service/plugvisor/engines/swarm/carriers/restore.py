@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SILENCE_SECONDS = 30.0
-_ODD = "what the swarm says of it is not understood"
 
 
 class Restorer:
@@ -73,10 +72,10 @@ class Restorer:
                 logger.error("the folder of %r cannot be brought here: %s", plugin_id, error)
             self._problems[plugin_id] = str(error)
             return False
-        except Exception:  # one odd service must not keep this one from starting
-            if self._problems.get(plugin_id) != _ODD:
+        except Exception as error:  # one odd service must not keep this one from starting
+            if self._problems.get(plugin_id) != repr(error):
                 logger.exception("the folder of %r cannot be brought here", plugin_id)
-            self._problems[plugin_id] = _ODD
+            self._problems[plugin_id] = repr(error)
             return False
         logger.info("the folder of a plugin that runs was brought here: %s", path)
         awaited.discard(plugin_id)
