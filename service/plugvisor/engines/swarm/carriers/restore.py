@@ -17,7 +17,7 @@ from plugvisor.engines.swarm.services import labels
 from plugvisor.errors import PlugvisorError, StartFailed, SupervisorUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from plugvisor.engines.swarm.carriers.builder import ImageBuilder
     from plugvisor.engines.swarm.carriers.objects import SwarmObjects
@@ -33,11 +33,17 @@ class Restorer:
     """See `Carrier.restore`."""
 
     def __init__(
-        self, client: DockerClient, objects: SwarmObjects, builder: ImageBuilder, user: User | None = None
+        self,
+        client: DockerClient,
+        objects: SwarmObjects,
+        builder: ImageBuilder,
+        roots: Iterable[Path],
+        user: User | None = None,
     ) -> None:
         self._client = client
         self._objects = objects
         self._builder = builder
+        self._roots = tuple(roots)
         self._user = user
 
     async def restore(self, services: Mapping[str, Mapping[str, Any]]) -> list[Path]:
@@ -48,6 +54,9 @@ class Restorer:
             path = known.get(labels.FOLDER, "")
             if not os.path.isabs(path) or await asyncio.to_thread(os.path.lexists, path):
                 continue
+            if not self._is_inside(path):
+                logger.warning("the folder of %r is not brought here: %s is in no folder of plugins", plugin_id, path)
+                continue
             try:
                 await self._restore(plugin_id, Path(path), known.get(labels.CARRIER, ""), service)
             except SupervisorUnavailable:
@@ -57,6 +66,10 @@ class Restorer:
             else:
                 restored.append(Path(path))
         return restored
+
+    def _is_inside(self, path: str) -> bool:
+        """Whether a path lies in a folder of plugins."""
+        return any(Path(os.path.normpath(path)).is_relative_to(root) for root in self._roots)
 
     async def _restore(self, plugin_id: str, directory: Path, carrier: str, service: Mapping[str, Any]) -> None:
         way, _, what = carrier.partition(":")
