@@ -277,7 +277,16 @@ def test_what_cannot_be_restored_does_not_keep_the_others(cluster: Cluster) -> N
     assert not lost.exists()
 
 
+@pytest.mark.parametrize("place", ["elsewhere", "plugins/../elsewhere"])
+def test_nothing_is_restored_outside_the_plugins_folders(cluster: Cluster, place: str) -> None:
+    service = cluster.create_service(cluster.write_plugin())
+    service["Spec"]["Labels"]["plugvisor.folder"] = f"{cluster.path}/{place}/echo"
+    assert restore(cluster, service) == []
+    assert not (cluster.path / "elsewhere").exists()
+
+
 def test_an_installed_version_is_restored_as_one(cluster: Cluster) -> None:
+    cluster.environ["PLUGVISOR_INSTALL_DIR"] = str(cluster.path / "installed")
     root = cluster.path / "installed" / "echo"
     folder = root / "versions" / "1.0-0123456789ab"
     folder.mkdir(parents=True)
