@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.swarm.carriers.carrier import Carrier
 from plugvisor.engines.swarm.docker.client import DockerClient
+from plugvisor.engines.swarm.docker.late_answers import ignore_late_answers
 from plugvisor.engines.swarm.logs.spool import Spool
 from plugvisor.engines.swarm.services.actions import Actions
 from plugvisor.engines.swarm.services.boot import Boot
@@ -83,6 +84,7 @@ class SwarmEngine:
 
     async def open(self) -> None:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
+        ignore_late_answers()
         await self._table.open(CONNECT_SECONDS)
         self._by_hand.open()
         try:
@@ -92,6 +94,7 @@ class SwarmEngine:
         else:
             for folder in restored:
                 logger.info("the folder of a plugin that runs was brought here: %s", folder)
+        self._deployment.begin(self._deployment.clean_removed())
 
     async def close(self) -> None:
         """Disconnect."""
