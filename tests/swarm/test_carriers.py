@@ -178,7 +178,7 @@ def test_a_large_folder_travels_in_parts(cluster: Cluster) -> None:
     ]
     service = cluster.create_service(folder)
     shutil.rmtree(folder)
-    assert cluster.run(lambda carrier, _client: carrier.restore({"echo": service})) == [folder]
+    assert cluster.run(lambda carrier, _client: carrier.restore({"echo": service})) == ["echo"]
     assert (folder / "random").stat().st_size == 880_000
 
 
@@ -241,8 +241,8 @@ def test_somebody_elses_config_is_left_alone(cluster: Cluster) -> None:
 # -- what a service on another manager has
 
 
-def restore(cluster: Cluster, service: Mapping[str, Any], plugin_id: str = "echo") -> list[Path]:
-    found: list[Path] = cluster.run(lambda carrier, _client: carrier.restore({plugin_id: service}))
+def restore(cluster: Cluster, service: Mapping[str, Any], plugin_id: str = "echo") -> list[str]:
+    found: list[str] = cluster.run(lambda carrier, _client: carrier.restore({plugin_id: service}))
     return found
 
 
@@ -253,7 +253,7 @@ def test_a_folder_is_restored_from_configs(cluster: Cluster) -> None:
     digest = find_digest(folder)
     service = cluster.create_service(folder)
     shutil.rmtree(folder)
-    assert restore(cluster, service) == [folder]
+    assert restore(cluster, service) == ["echo"]
     assert find_digest(folder) == digest
     assert [path.name for path in folder.parent.iterdir()] == ["echo"]
 
@@ -271,7 +271,7 @@ def test_what_cannot_be_restored_does_not_keep_the_others(cluster: Cluster) -> N
     services = {"lost": cluster.create_service(lost), "found": cluster.create_service(found)}
     services["lost"]["Spec"]["Labels"]["plugvisor.carrier"] = f"configs:{'0' * 64}"
     shutil.rmtree(cluster.path / "plugins")
-    assert cluster.run(lambda carrier, _client: carrier.restore(services)) == [found]
+    assert cluster.run(lambda carrier, _client: carrier.restore(services)) == ["found"]
     assert not lost.exists()
 
 
@@ -286,7 +286,7 @@ def test_an_installed_version_is_restored_as_one(cluster: Cluster) -> None:
     (root / "current").symlink_to(f"versions/{folder.name}")
     service = cluster.create_service(folder)
     shutil.rmtree(root)
-    assert restore(cluster, service) == [folder]
+    assert restore(cluster, service) == ["echo"]
     assert os.readlink(root / "current") == f"versions/{folder.name}"
     assert json.loads((root / "installed.json").read_text()) == record
 
@@ -318,7 +318,7 @@ def test_an_image_holds_the_folder_and_nothing_from_before(cluster: Cluster, reg
     digest = find_digest(folder)
     service = cluster.create_service(folder)
     shutil.rmtree(folder)
-    assert restore(cluster, service) == [folder]
+    assert restore(cluster, service) == ["echo"]
     assert find_digest(folder) == digest
     assert cluster.lab.nodes[0].docker("ps", "--all", "--quiet") == ""
 

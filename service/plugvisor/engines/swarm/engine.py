@@ -88,12 +88,9 @@ class SwarmEngine:
         await self._table.open(CONNECT_SECONDS)
         self._by_hand.open()
         try:
-            restored = await self._carrier.restore(self._table.list_services())
+            await self.bring_folders()
         except PlugvisorError as error:
-            logger.error("folders of plugins that run cannot be brought here: %s", error)
-        else:
-            for folder in restored:
-                logger.info("the folder of a plugin that runs was brought here: %s", folder)
+            logger.error("folders of plugins that run cannot be brought here yet: %s", error)
         self._deployment.begin(self._deployment.clean_removed())
 
     async def close(self) -> None:
@@ -159,6 +156,15 @@ class SwarmEngine:
     def following_log(self, plugin_id: str) -> AbstractAsyncContextManager[None]:
         """While it is open, what a plugin prints is brought here at once."""
         return self._spool.following(plugin_id)
+
+    def list_awaited(self) -> Collection[str]:
+        """The plugins that were started from another machine, and whose folders are not here yet."""
+        return self._carrier.list_awaited(self._table.list_services())
+
+    async def bring_folders(self) -> Collection[str]:
+        """Bring those folders here that can be had now."""
+        self._table.read()  # else there would be no services
+        return await self._carrier.restore(self._table.list_services())
 
     # -- publishing
 

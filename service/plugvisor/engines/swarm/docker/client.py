@@ -105,7 +105,7 @@ class DockerClient:
         answer = await self._fetch(request, timeout_seconds)
         try:
             return msgspec.json.decode(answer) if answer.strip() else None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             logger.error("the Docker Engine answers %s with what is not JSON", request.name)
             raise SupervisorConfused("the Docker Engine's answer is not understood; the log says more") from error
 

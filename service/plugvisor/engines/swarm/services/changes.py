@@ -7,8 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.docker.client import DockerError
-from plugvisor.engines.swarm.services import labels
-from plugvisor.engines.swarm.services.names import name_service
+from plugvisor.engines.swarm.services.names import find_plugin_id, name_service
 from plugvisor.errors import InvalidManifest, StartFailed, SupervisorUnavailable
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ _OUT_OF_SEQUENCE = "update out of sequence"
 class Services:
     """Reads, creates, changes and deletes the services of plugins. Every method may raise `SupervisorUnavailable`.
 
-    A service of a plugin's name without its label is somebody else's: it is left alone, and `InvalidManifest` raised.
+    A service of a plugin's name that is none is somebody else's: it is left alone, and `InvalidManifest` raised.
     """
 
     def __init__(self, client: DockerClient) -> None:
@@ -50,7 +49,7 @@ class Services:
             if error.status == 404:
                 return None
             raise _reject(plugin_id, error) from error
-        if service["Spec"].get("Labels", {}).get(labels.ID) != plugin_id:
+        if find_plugin_id(service) != plugin_id:
             self._foreign[plugin_id] = time.monotonic()
             raise InvalidManifest(FOREIGN_SERVICE)
         return service

@@ -83,9 +83,11 @@ class Deployment:
         """Create the service of a published plugin; returns False, having changed nothing, if there is one already.
 
         Raises:
-            StartFailed, InvalidManifest
+            StartFailed, InvalidManifest, StopTimeout
         """
         async with self._get_turn(plugin_id):
+            if is_started:
+                await self.settle(plugin_id)
             if await self._services.read(plugin_id) is not None or (found := await self.carry(plugin_id)) is None:
                 return False
             replicas = found[0].replicas if is_started else 0
