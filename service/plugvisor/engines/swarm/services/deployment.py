@@ -117,6 +117,8 @@ class Deployment:
             if await self._services.change(plugin_id, change, headers) is None:
                 if found is None:
                     raise StartFailed("its service is gone; refresh, and start it again")
+                await self._table.poll()
+                await self.settle(plugin_id)  # what ran until somebody has deleted the service
                 created = finish(apply_program(None, *found))
                 if created is not None and not await self._services.create(plugin_id, created, headers):
                     await self._services.change(plugin_id, change, headers)
