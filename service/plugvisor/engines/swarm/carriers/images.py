@@ -86,6 +86,7 @@ class PluginImages:
         Raises:
             ImageFailed, ManifestError
         """
+        tag = await self.name(plugin_id, directory, folder, base)
         known = await self._builder.inspect(tag)
         if known is None:
             path = str(directory)
