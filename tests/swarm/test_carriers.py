@@ -319,17 +319,6 @@ def test_a_folder_is_pushed_once(cluster: Cluster, registry: Registry) -> None:
     assert cluster.carry(folder).image != first.image
 
 
-def test_a_folder_that_has_changed_since_it_was_read(cluster: Cluster, registry: Registry) -> None:
-    """The image of what it was then is not one of what it is now."""
-    folder = cluster.write_plugin()
-    program = cluster.render(folder)
-    cluster.write_plugin(text="two\n")
-    changed: Carried = cluster.run(lambda carrier, _client: carrier.carry(program))
-    assert cluster.carry(folder) == changed
-    cluster.write_plugin()
-    assert cluster.carry(folder).image != changed.image
-
-
 def test_an_image_holds_the_folder_and_nothing_from_before(cluster: Cluster, registry: Registry) -> None:
     """Of a folder at that path in the image that it is made from nothing is left."""
     folder = cluster.write_plugin()
