@@ -29,6 +29,7 @@ TIMED_OUT = Fault(500, "rpc error: code = DeadlineExceeded desc = context deadli
 UNAVAILABLE = Fault(500, "rpc error: code = Unavailable desc = connection error")
 LOST_OFFICE = Fault(500, "rpc error: code = Unknown desc = failed to process the request: node losing leader status")
 LOCKED = Fault(503, "Swarm is encrypted and needs to be unlocked before it can be used. Please use …")
+REDIRECT = Fault(302)
 NO_MANAGER = Fault(503, 'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" …')
 
 BOUND_SECONDS = 2.0
@@ -103,7 +104,7 @@ def test_a_change_that_may_have_been_made_is_not_repeated(tmp_path: Path, fault:
     with_engines(tmp_path, test)
 
 
-@pytest.mark.parametrize("fault", [NO_LEADER, NO_MANAGER, LOCKED, None])
+@pytest.mark.parametrize("fault", [NO_LEADER, NO_MANAGER, LOCKED, REDIRECT, None])
 def test_a_change_that_was_certainly_not_made_goes_to_the_next_manager(tmp_path: Path, fault: Fault | None) -> None:
     async def test(client: DockerClient, first: FakeDocker, second: FakeDocker) -> None:
         first.answers["POST /services/create"] = fault
@@ -155,6 +156,9 @@ def test_an_error_about_the_call_is_the_callers(tmp_path: Path) -> None:
 def test_what_is_not_json_is_not_understood(tmp_path: Path) -> None:
     async def test(client: DockerClient, engine: FakeDocker, _: FakeDocker) -> None:
         engine.answers["GET /tasks"] = b"<html>"
+        with pytest.raises(SupervisorConfused):
+            await client.call("GET", "/tasks")
+        engine.answers["GET /tasks"] = b"[" * 100_000
         with pytest.raises(SupervisorConfused):
             await client.call("GET", "/tasks")
         engine.answers["DELETE /services/x"] = b""
