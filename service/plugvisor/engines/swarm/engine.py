@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.swarm.carriers.carrier import Carrier
 from plugvisor.engines.swarm.docker.client import DockerClient, DockerError
+from plugvisor.engines.swarm.docker.late_answers import ignore_late_answers
 from plugvisor.engines.swarm.logs.spool import Spool
 from plugvisor.engines.swarm.services.actions import Actions
 from plugvisor.engines.swarm.services.boot import Boot
@@ -83,12 +84,14 @@ class SwarmEngine:
 
     async def open(self) -> None:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
+        ignore_late_answers()
         await self._table.open(CONNECT_SECONDS)
         self._by_hand.open()
         try:
             await self.bring_folders()
         except PlugvisorError as error:
             logger.error("folders of plugins that run cannot be brought here yet: %s", error)
+        self._deployment.begin(self._deployment.clean_removed())
 
     async def close(self) -> None:
         """Disconnect."""

@@ -125,6 +125,14 @@ class Carrier:
         except (DockerError, PlugvisorError) as error:
             logger.warning("what %r needs no more is not removed: %s", plugin_id, error)
 
+    async def list_plugins(self) -> set[str]:
+        """The ids of the plugins that have configs or secrets."""
+        try:
+            return await self._objects.list_plugins("configs") | await self._objects.list_plugins("secrets")
+        except DockerError as error:
+            logger.warning("it is not known what plugins that were removed have left: %s", error)
+            return set()
+
     def list_awaited(self, services: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """The plugins whose folders `restore` has still to bring here."""
         return self._restorer.list_awaited(services)

@@ -154,6 +154,16 @@ class Deployment:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a change in the background has failed", exc_info=error)
 
+    async def clean_removed(self) -> None:
+        """Remove what plugins have needed that have no service any more; nothing is raised.
+
+        A service that was killed between the two has removed the one and left the other.
+        """
+        with contextlib.suppress(PlugvisorError):  # the next service cleans, too
+            for plugin_id in await self._carrier.list_plugins():
+                if plugin_id not in self._table.list_services():
+                    await self._clean(plugin_id)
+
     async def _note_exit(self, plugin_id: str, value: str, wanted_at: str) -> None:
         def change(spec: Spec) -> Spec | None:
             if spec["Labels"].get(labels.WANTED_AT, "") != wanted_at:
@@ -170,8 +180,7 @@ class Deployment:
         with contextlib.suppress(PlugvisorError):  # the next change cleans, too
             async with self._get_turn(plugin_id):
                 service = await self._services.read(plugin_id)
-                if service is not None:
-                    await self._carrier.clean(plugin_id, [service])
+                await self._carrier.clean(plugin_id, [] if service is None else [service])
 
     def _get_turn(self, plugin_id: str) -> asyncio.Lock:
         return self._turns.setdefault(plugin_id, asyncio.Lock())
