@@ -277,7 +277,16 @@ def test_what_cannot_be_restored_does_not_keep_the_others(cluster: Cluster) -> N
     assert not lost.exists()
 
 
+@pytest.mark.parametrize("place", ["elsewhere", "plugins/../elsewhere"])
+def test_nothing_is_restored_outside_the_plugins_folders(cluster: Cluster, place: str) -> None:
+    service = cluster.create_service(cluster.write_plugin())
+    service["Spec"]["Labels"]["plugvisor.folder"] = f"{cluster.path}/{place}/echo"
+    assert restore(cluster, service) == []
+    assert not (cluster.path / "elsewhere").exists()
+
+
 def test_an_installed_version_is_restored_as_one(cluster: Cluster) -> None:
+    cluster.environ["PLUGVISOR_INSTALL_DIR"] = str(cluster.path / "installed")
     root = cluster.path / "installed" / "echo"
     folder = root / "versions" / "1.0-0123456789ab"
     folder.mkdir(parents=True)
@@ -308,6 +317,17 @@ def test_a_folder_is_pushed_once(cluster: Cluster, registry: Registry) -> None:
     assert len(json.loads(registry.fetch("plugvisor-odd-id/tags/list"))["tags"]) == 1
     cluster.write_plugin("Odd__Id-", text="two\n")
     assert cluster.carry(folder).image != first.image
+
+
+def test_a_folder_that_has_changed_since_it_was_read(cluster: Cluster, registry: Registry) -> None:
+    """The image of what it was then is not one of what it is now."""
+    folder = cluster.write_plugin()
+    program = cluster.render(folder)
+    cluster.write_plugin(text="two\n")
+    changed: Carried = cluster.run(lambda carrier, _client: carrier.carry(program))
+    assert cluster.carry(folder) == changed
+    cluster.write_plugin()
+    assert cluster.carry(folder).image != changed.image
 
 
 def test_an_image_holds_the_folder_and_nothing_from_before(cluster: Cluster, registry: Registry) -> None:
@@ -353,7 +373,7 @@ def test_a_path_can_have_any_name(cluster: Cluster, registry: Registry) -> None:
     folder.rename(odd)
     service = cluster.create_service(odd)
     shutil.rmtree(odd)
-    assert restore(cluster, service) == [odd]
+    assert restore(cluster, service) == ["echo"]
     assert (odd / "text").read_text() == "one\n"
 
 

@@ -146,6 +146,26 @@ def test_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
     assert not find_plugin(swarm_stack, "moves")
 
 
+def test_a_lost_node_is_removed_from_the_swarm(swarm_stack: SwarmStack) -> None:
+    """Until then nothing is started beside what may run there; afterwards nobody will ever hear of it."""
+    victim = find_followers(swarm_stack.lab)[0]
+    start_on(swarm_stack, victim)
+    victim.kill()
+    wait_until_moved(swarm_stack, victim)
+    for change in ("stop", "start"):
+        problem = swarm_stack.post(f"/plugin/moves/{change}")
+        assert (problem.status_code, problem.json()["code"]) == (504, "stop_timeout"), problem.text
+    swarm_stack.lab.remove(victim)
+    try:
+        wait_for(lambda: swarm_stack.post("/plugin/moves/start").status_code == 200, "it to be started", MOVES_SECONDS)
+        swarm_stack.wait_for_status("moves", "running")
+        wait_for_one(swarm_stack)
+        assert swarm_stack.post("/plugin/moves/stop").status_code == 200
+        wait_for(lambda: not find_plugin(swarm_stack, "moves"), "its end")
+    finally:
+        swarm_stack.lab.return_removed(victim)
+
+
 def test_a_plugin_that_can_run_on_the_lost_node_alone(swarm_stack: SwarmStack) -> None:
     """Its status says so in words, and it is back with the node."""
     victim = find_followers(swarm_stack.lab)[0]

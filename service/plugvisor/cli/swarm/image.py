@@ -78,7 +78,8 @@ async def _build_each(settings: Settings, arguments: argparse.Namespace) -> int:
             started = time.monotonic()
             try:
                 digest = await asyncio.to_thread(find_digest, plugin.directory)
-                tag, _ = await images.build(plugin.id, plugin.directory, digest, base)
+                tag = await images.name(plugin.id, plugin.directory, digest, base)
+                tag, _ = await images.build(plugin.id, plugin.directory, digest, tag, base)
             except ManifestError as error:
                 raise CommandRejected(f"{plugin.id}: {error.problem}", 1) from error
             built = await builder.push(tag) if arguments.push else await _find_id(builder, tag)

@@ -139,10 +139,10 @@ class ImageBuilder:
                 )
         return digests
 
-    async def rename(self, image: str, name: str) -> None:
-        """Give an image another name instead of its own, both with a tag; raises `ImageFailed`."""
-        repository, _, tag = name.rpartition(":")
-        async with self._failing(f"the image with its folder cannot be named{_SEE_LOG}"):
+    async def rename(self, image: str, new: str) -> None:
+        """Give an image another name with a tag, in the place of the one that it has; raises `ImageFailed`."""
+        repository, _, tag = new.rpartition(":")
+        async with self._failing(f"an image cannot be named{_SEE_LOG}"):
             await self._client.call("POST", f"/images/{image}/tag", query={"repo": repository, "tag": tag})
             await self._client.call("DELETE", f"/images/{image}")
 

@@ -56,8 +56,8 @@ class PluginImages:
                 tag = await self.name(plugin_id, directory, folder, base)
                 pushed = self._pushed.get(plugin_id)
                 if pushed is None or pushed[0] != tag or time.monotonic() > pushed[2]:
-                    made, image = await self._make(plugin_id, directory, folder, base)
-                    pushed = (made, image, time.monotonic() + _TRUSTED_SECONDS)
+                    tag, image = await self._make(plugin_id, directory, folder, tag, base)
+                    pushed = (tag, image, time.monotonic() + _TRUSTED_SECONDS)
                     self._pushed[plugin_id] = pushed
             except ImageFailed as error:
                 raise StartFailed(str(error)) from error
@@ -76,11 +76,12 @@ class PluginImages:
         return f"{self._name_repository(plugin_id)}:{digest}"
 
     async def build(
-        self, plugin_id: str, directory: Path, folder: FolderDigest, base: str
+        self, plugin_id: str, directory: Path, folder: FolderDigest, tag: str, base: str
     ) -> tuple[str, Mapping[str, Any] | None]:
-        """Build a folder's image, unless the Engine has it; returns its name, and what the Engine knew of it before.
+        """Build a folder's image of that name, unless the Engine has it.
 
-        The image of a folder that has changed since it was read has the name of what the folder holds now.
+        Returns:
+            its name, which is another if the folder has changed since it was read, and what the Engine knew of it.
 
         Raises:
             ImageFailed, ManifestError
@@ -89,21 +90,21 @@ class PluginImages:
         known = await self._builder.inspect(tag)
         if known is None:
             path = str(directory)
-            (built,) = await self._builder.build(base, [(directory, path)], tag, {labels.ID: plugin_id}, emptied=[path])
-            if built.sha256 != folder.sha256:
-                named = await self.name(plugin_id, directory, built, base)
-                await self._builder.rename(tag, named)
-                return named, None
+            [built] = await self._builder.build(base, [(directory, path)], tag, {labels.ID: plugin_id}, emptied=[path])
+            if built != folder:  # what runs is what is there now
+                given, tag = tag, await self.name(plugin_id, directory, built, base)
+                await self._builder.rename(given, tag)
         return tag, known
 
-    async def _make(self, plugin_id: str, directory: Path, folder: FolderDigest, base: str) -> tuple[str, str]:
-        """Build and push; returns the image's name with its tag, and with its digest."""
-        tag = await self.name(plugin_id, directory, folder, base)
+    async def _make(
+        self, plugin_id: str, directory: Path, folder: FolderDigest, tag: str, base: str
+    ) -> tuple[str, str]:
+        """Returns the image's name by its tag, and by its digest."""
+        repository = tag.rpartition(":")[0]
         if await self._builder.inspect(tag) is None:
             # made by another manager: what services refer to remains what the tag means
             await self._builder.try_pull(tag)
-        tag, known = await self.build(plugin_id, directory, folder, base)
-        repository = tag.rpartition(":")[0]
+        tag, known = await self.build(plugin_id, directory, folder, tag, base)
         try:
             return tag, f"{repository}@{await self._builder.push(tag)}"
         except ImageFailed:

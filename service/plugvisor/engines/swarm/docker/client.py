@@ -191,7 +191,7 @@ class DockerClient:
 
     def _note_failure(self, host: DockerHost, failure: HostFailed) -> None:
         if host.problem is not failure.problem:
-            logger.warning("the Docker Engine at %s does not do what it is asked: %s", host.url, failure)
+            logger.warning("cannot use the Docker Engine at %s: %s", host.url, failure)
             host.problem = failure.problem
         self._hosts.remove(host)
         self._hosts.append(host)

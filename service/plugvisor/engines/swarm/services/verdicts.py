@@ -19,8 +19,12 @@ _HELD = frozenset(("starting", "running"))
 
 
 def is_gone(process: Process) -> bool:
-    """Whether no task can have a process any more."""
-    return process.state in _AT_REST and not any(_is_alive(task) for task in process.tasks)
+    """Whether no task can have a process any more, as far as the swarm knows.
+
+    An orphaned task may have one, of which nobody will ever hear: whoever removes a node has to see to that.
+    """
+    is_orphaned = process.state is ProcessState.UNKNOWN and any(task.state == "orphaned" for task in process.tasks)
+    return (process.state in _AT_REST or is_orphaned) and not any(_is_alive(task) for task in process.tasks)
 
 
 def is_lost(process: Process) -> bool:
@@ -58,8 +62,8 @@ def describe_remains(process: Process) -> str:
     nodes = sorted({task.node for task in process.tasks if task.is_lost and task.node})
     if nodes:
         return (
-            f"node {' and '.join(nodes)} is lost, and it may still run there; it is ended when the node is back: if "
-            "it never comes back, remove it from the swarm"
+            f"node {' and '.join(nodes)} is lost, and the plugin may still run there until the node is back; if the "
+            "node never comes back, remove it from the swarm with `docker node demote` and `docker node rm --force`"
         )
     return "its process is still alive long after the swarm was to kill it; its node may be overloaded"
 
