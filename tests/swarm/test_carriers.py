@@ -270,12 +270,23 @@ def test_what_cannot_be_restored_does_not_keep_the_others(cluster: Cluster) -> N
     lost, found = cluster.write_plugin("lost"), cluster.write_plugin("found")
     services = {"lost": cluster.create_service(lost), "found": cluster.create_service(found)}
     services["lost"]["Spec"]["Labels"]["plugvisor.carrier"] = f"configs:{'0' * 64}"
+    labels = {"plugvisor.id": "odd", "plugvisor.folder": str(cluster.path / "plugins/odd")}
+    services = {"odd": {"Spec": {"Labels": labels, "TaskTemplate": {}}}, **services}
     shutil.rmtree(cluster.path / "plugins")
     assert cluster.run(lambda carrier, _client: carrier.restore(services)) == ["found"]
     assert not lost.exists()
 
 
+@pytest.mark.parametrize("place", ["elsewhere", "plugins/../elsewhere"])
+def test_nothing_is_restored_outside_the_plugins_folders(cluster: Cluster, place: str) -> None:
+    service = cluster.create_service(cluster.write_plugin())
+    service["Spec"]["Labels"]["plugvisor.folder"] = f"{cluster.path}/{place}/echo"
+    assert restore(cluster, service) == []
+    assert not (cluster.path / "elsewhere").exists()
+
+
 def test_an_installed_version_is_restored_as_one(cluster: Cluster) -> None:
+    cluster.environ["PLUGVISOR_INSTALL_DIR"] = str(cluster.path / "installed")
     root = cluster.path / "installed" / "echo"
     folder = root / "versions" / "1.0-0123456789ab"
     folder.mkdir(parents=True)
@@ -308,6 +319,17 @@ def test_a_folder_is_pushed_once(cluster: Cluster, registry: Registry) -> None:
     assert cluster.carry(folder).image != first.image
 
 
+def test_a_folder_that_has_changed_since_it_was_read(cluster: Cluster, registry: Registry) -> None:
+    """The image of what it was then is not one of what it is now."""
+    folder = cluster.write_plugin()
+    program = cluster.render(folder)
+    cluster.write_plugin(text="two\n")
+    changed: Carried = cluster.run(lambda carrier, _client: carrier.carry(program))
+    assert cluster.carry(folder) == changed
+    cluster.write_plugin()
+    assert cluster.carry(folder).image != changed.image
+
+
 def test_an_image_holds_the_folder_and_nothing_from_before(cluster: Cluster, registry: Registry) -> None:
     """Of a folder at that path in the image that it is made from nothing is left."""
     folder = cluster.write_plugin()
@@ -323,13 +345,35 @@ def test_an_image_holds_the_folder_and_nothing_from_before(cluster: Cluster, reg
     assert cluster.lab.nodes[0].docker("ps", "--all", "--quiet") == ""
 
 
+def test_a_folder_that_has_changed_since_it_was_read_does_not_get_the_image_of_what_it_held(
+    cluster: Cluster, registry: Registry
+) -> None:
+    folder = cluster.write_plugin(text="one\n")
+    read_before = cluster.render(folder)
+    cluster.write_plugin(text="two\n")
+
+    async def carry_twice(carrier: Carrier, _client: DockerClient) -> list[Carried]:
+        changed = await carrier.carry(read_before)
+        cluster.write_plugin(text="one\n")
+        return [changed, await carrier.carry(read_before)]
+
+    changed, back = cluster.run(carry_twice)
+    assert changed.image != back.image
+    for carried, text in ((back, "one\n"), (changed, "two\n")):
+        shutil.rmtree(folder)
+        labels = {"plugvisor.id": "echo", "plugvisor.folder": str(folder), "plugvisor.carrier": carried.label}
+        task = {"ContainerSpec": {"Image": carried.image}}
+        assert restore(cluster, {"Spec": {"Labels": labels, "TaskTemplate": task}}) == ["echo"]
+        assert (folder / "text").read_text() == text
+
+
 def test_a_path_can_have_any_name(cluster: Cluster, registry: Registry) -> None:
     folder = cluster.write_plugin()
     odd = folder.with_name("a 'b' \"c\" $HOME ${X} [d]* 名")
     folder.rename(odd)
     service = cluster.create_service(odd)
     shutil.rmtree(odd)
-    assert restore(cluster, service) == [odd]
+    assert restore(cluster, service) == ["echo"]
     assert (odd / "text").read_text() == "one\n"
 
 

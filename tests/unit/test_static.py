@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 from typing import TYPE_CHECKING
@@ -77,7 +78,13 @@ def find_later(modules: set[str]) -> set[str]:
 
 def find_names(pattern: str, modules: set[str]) -> set[str]:
     scripts = [name for name in modules if name.endswith(".js")]
-    return {name for module in scripts for name in re.findall(pattern, get(f"/ui/{module}").text)}
+    return {name for module in scripts for name in re.findall(pattern, read_served(module))}
+
+
+@functools.cache
+def read_served(module: str) -> str:
+    """A module as a browser gets it; each is asked for once, since the walk comes back to it often."""
+    return get(f"/ui/{module}").text
 
 
 def test_it_needs_nothing_else() -> None:

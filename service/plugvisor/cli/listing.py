@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from plugvisor.cli.client import Client
 from plugvisor.cli.moments import show_time
-from plugvisor.cli.output import format_table, make_printable, show_size
+from plugvisor.cli.output import format_table, make_printable
 
 if TYPE_CHECKING:
     import argparse
@@ -82,7 +82,10 @@ def run_nodes(arguments: argparse.Namespace) -> int:
 
 
 def describe_places(tasks: Sequence[Fields]) -> str:
-    """Where a plugin runs, and how many of its replicas do not: `node2, node3 (1 of 3 starting)`."""
+    """Where a plugin runs, and how many of its replicas do not: `node2, node3 (1 of 3 starting)`.
+
+    The status of a plugin with one replica says that already.
+    """
     replicas: dict[int, Fields] = {}
     for task in tasks:  # of each replica the one that has not ended, if there is one
         if task["slot"] not in replicas or task["state"] not in _ENDED:
@@ -93,7 +96,7 @@ def describe_places(tasks: Sequence[Fields]) -> str:
         word = _describe_task(task)
         if word != "running":
             others[word] = others.get(word, 0) + 1
-    counts = [f"{count} of {len(replicas)} {word}" for word, count in sorted(others.items())]
+    counts = [f"{count} of {len(replicas)} {word}" for word, count in sorted(others.items()) if len(replicas) > 1]
     return " ".join(filter(None, [", ".join(places), f"({', '.join(counts)})" if counts else ""]))
 
 
@@ -112,8 +115,10 @@ def _describe_status(status: Fields) -> str:
 
 def _make_task_row(task: Fields) -> tuple[str, ...]:
     words = ["its node is lost: it may still run there"] if task["lost"] else []
-    words += [f"exit code {task['exit_code']}"] if "exit_code" in task else []
-    words += [task["error"]] if "error" in task else []
+    error = task.get("error", "")
+    if "exit_code" in task and "exit code" not in error:
+        words.append(f"exit code {task['exit_code']}")
+    words += [error] if error else []
     return (
         str(task["slot"] or "-"),
         make_printable(task["node"]) or "-",
@@ -131,7 +136,7 @@ def _make_node_row(node: Fields) -> tuple[str, ...]:
         f"{node['role']}, leader" if node["leader"] else node["role"],
         node["availability"],
         f"{node['cpus']:g}",
-        show_size(node["memory"]),
+        f"{node['memory'] / 2**30:.1f} GB",  # as the page counts it
         str(node["tasks"]),
         make_printable(", ".join(node["plugins"])) or "-",
     )

@@ -111,9 +111,10 @@ def make_info(slot: int, node: str, state: str, *, lost: bool = False) -> dict[s
         ([("node2", "running")], "node2"),
         ([("node2", "running"), ("node2", "running")], "node2"),
         ([("node2", "running"), ("node3", "starting"), ("node1", "running")], "node1, node2 (1 of 3 starting)"),
-        ([("", "pending")], "(1 of 1 waiting for a node)"),
+        ([("", "pending")], ""),
+        ([("node1", "running"), ("", "pending")], "node1 (1 of 2 waiting for a node)"),
         ([("node1", "rejected"), ("node2", "failed"), ("node3", "running")], "node3 (2 of 3 failed)"),
-        ([("node1", "complete")], "(1 of 1 ended)"),
+        ([("node1", "complete")], ""),
     ],
 )
 def test_places_in_words(tasks: list[tuple[str, str]], words: str) -> None:

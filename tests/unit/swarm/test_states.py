@@ -292,6 +292,15 @@ def test_it_runs_elsewhere_or_fits_nowhere_after_its_node_was_lost() -> None:
     )
 
 
+def test_what_a_lost_node_left_behind_says_nothing_of_a_later_start() -> None:
+    """Its end was reported after the stop, so that the swarm has kept it."""
+    started = make(make_service(condition="on-failure", force_update=1), FAILED)
+    assert (started.state, started.detail, started.restarts) == (ProcessState.STARTING, "", 0)
+    running = make(make_service(force_update=1), FAILED, make_task("running", number=2, Spec={"ForceUpdate": 1}))
+    assert (running.state, running.restarts) == (ProcessState.RUNNING, 0)
+    assert make(make_service(condition="on-failure"), FAILED).state is ProcessState.FATAL, "it is of this start"
+
+
 def test_an_orphaned_task_may_still_run() -> None:
     process = make(make_service(), make_task("orphaned", "shutdown"))
     assert (process.status, process.tasks[0].is_lost) == (Status.ERROR, True)

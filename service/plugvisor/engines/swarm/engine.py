@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.swarm.carriers.carrier import Carrier
-from plugvisor.engines.swarm.docker.client import DockerClient
+from plugvisor.engines.swarm.docker.client import DockerClient, DockerError
 from plugvisor.engines.swarm.docker.late_answers import ignore_late_answers
 from plugvisor.engines.swarm.logs.spool import Spool
 from plugvisor.engines.swarm.services.actions import Actions
@@ -24,7 +24,7 @@ from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
 from plugvisor.engines.swarm.watch.addresses import locate_tasks
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
-from plugvisor.errors import NotRunning, PlugvisorError
+from plugvisor.errors import NotRunning, PlugvisorError, SupervisorConfused
 from plugvisor.layout import find_root
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
@@ -105,7 +105,11 @@ class SwarmEngine:
 
     async def describe(self) -> EngineInfo:
         """Ask a manager for its version; the rest is known."""
-        version = await self._client.call("GET", "/version")
+        try:
+            version = await self._client.call("GET", "/version")
+        except DockerError as error:
+            logger.error("the Docker Engine does not describe itself: %s", error)
+            raise SupervisorConfused("the Docker Engine does not describe itself; the log says more") from error
         nodes = self._table.list_nodes()
         managers = sum(node.role == "manager" for node in nodes)
         leader = next((node.name for node in nodes if node.leader), "none")

@@ -223,4 +223,4 @@ class StateKeeper:
         changes = read_changes(rows)
         await self._identities.take_over(changes.identities, changes.code)
         self._intents.take_over(changes.intents, changes.disabled, changes.asked)
-        logger.info("%d changes of what is remembered were taken over from the swarm", len(rows))
+        logger.info("changes taken over from the swarm: %d", len(rows))

@@ -139,6 +139,13 @@ class ImageBuilder:
                 )
         return digests
 
+    async def rename(self, image: str, new: str) -> None:
+        """Give an image another name with a tag, in the place of the one that it has; raises `ImageFailed`."""
+        repository, _, tag = new.rpartition(":")
+        async with self._failing(f"an image cannot be named{_SEE_LOG}"):
+            await self._client.call("POST", f"/images/{image}/tag", query={"repo": repository, "tag": tag})
+            await self._client.call("DELETE", f"/images/{image}")
+
     async def push(self, image: str) -> str:
         """Push an image that has a tag; returns its digest, `sha256:…`; raises `ImageFailed`."""
         name, _, tag = image.rpartition(":")

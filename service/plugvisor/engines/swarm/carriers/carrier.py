@@ -61,7 +61,8 @@ class Carrier:
         builder = ImageBuilder(client, settings.swarm, settings.build_seconds)
         self._images = PluginImages(client, builder, settings.swarm.registry)
         user = settings.users.plugins if settings.users is not None and os.geteuid() == 0 else None
-        self._restorer = Restorer(client, self._objects, builder, user)
+        roots = [folder for folder in (settings.plugins_dir, settings.install_dir) if folder is not None]
+        self._restorer = Restorer(client, self._objects, builder, roots, user)
 
     def check(self, program: SwarmProgram) -> None:
         """Raise `ManifestError` if there is no way for a program's folder. Blocks."""
@@ -139,7 +140,8 @@ class Carrier:
     async def restore(self, services: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Unpack, where it was, the folder of each service whose folder is not on this machine; returns whose.
 
-        So a service that was rescheduled to another manager has its plugins. A folder that is there is not changed.
+        So a service that was rescheduled to another manager has its plugins. A folder that is there is not changed,
+        and nothing is put outside this service's folders of plugins: another service may have other ones.
         What is missing is found at the first call; later ones try again what could not be had.
 
         Args:

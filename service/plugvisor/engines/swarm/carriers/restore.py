@@ -17,7 +17,7 @@ from plugvisor.engines.swarm.services import labels
 from plugvisor.errors import PlugvisorError, StartFailed, SupervisorUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from plugvisor.engines.swarm.carriers.builder import ImageBuilder
     from plugvisor.engines.swarm.carriers.objects import SwarmObjects
@@ -33,11 +33,17 @@ class Restorer:
     """See `Carrier.restore`."""
 
     def __init__(
-        self, client: DockerClient, objects: SwarmObjects, builder: ImageBuilder, user: User | None = None
+        self,
+        client: DockerClient,
+        objects: SwarmObjects,
+        builder: ImageBuilder,
+        roots: Iterable[Path],
+        user: User | None = None,
     ) -> None:
         self._client = client
         self._objects = objects
         self._builder = builder
+        self._roots = tuple(roots)
         self._user = user
         self._turn = asyncio.Lock()
         self._awaited: set[str] | None = None
@@ -63,6 +69,10 @@ class Restorer:
         if not os.path.isabs(path) or await asyncio.to_thread(os.path.lexists, path):
             awaited.discard(plugin_id)
             return False
+        if not self._is_inside(path):
+            logger.warning("the folder of %r is not brought here: %s is in no folder of plugins", plugin_id, path)
+            awaited.discard(plugin_id)
+            return False
         try:
             await self._restore(plugin_id, Path(path), known.get(labels.CARRIER, ""), service)
         except SupervisorUnavailable:
@@ -72,10 +82,19 @@ class Restorer:
                 logger.error("the folder of %r cannot be brought here: %s", plugin_id, error)
             self._problems[plugin_id] = str(error)
             return False
+        except Exception as error:  # one odd service must not keep this one from starting
+            if self._problems.get(plugin_id) != repr(error):
+                logger.exception("the folder of %r cannot be brought here", plugin_id)
+            self._problems[plugin_id] = repr(error)
+            return False
         logger.info("the folder of a plugin that runs was brought here: %s", path)
         awaited.discard(plugin_id)
         self._problems.pop(plugin_id, None)
         return True
+
+    def _is_inside(self, path: str) -> bool:
+        """Whether a path lies in a folder of plugins."""
+        return any(Path(os.path.normpath(path)).is_relative_to(root) for root in self._roots)
 
     async def _restore(self, plugin_id: str, directory: Path, carrier: str, service: Mapping[str, Any]) -> None:
         way, _, what = carrier.partition(":")

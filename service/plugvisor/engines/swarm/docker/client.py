@@ -191,7 +191,7 @@ class DockerClient:
 
     def _note_failure(self, host: DockerHost, failure: HostFailed) -> None:
         if host.problem is not failure.problem:
-            logger.warning("the Docker Engine at %s does not do what it is asked: %s", host.url, failure)
+            logger.warning("cannot use the Docker Engine at %s: %s", host.url, failure)
             host.problem = failure.problem
         self._hosts.remove(host)
         self._hosts.append(host)
@@ -229,6 +229,9 @@ async def _try_host(
         broken = judge_transport_error(error)
         broken.is_done_maybe &= is_sent
         raise broken from error
+    if 300 <= response.status_code < 400:  # the Engine never sends anybody elsewhere, and where that leads is unknown
+        await response.aclose()
+        raise HostFailed(Problem.NOT_DOCKER, f"it answers with a redirect, {response.status_code}")
     if response.status_code >= 400 and (failure := judge_answer(response.status_code, _read_message(response.content))):
         raise failure
     return response

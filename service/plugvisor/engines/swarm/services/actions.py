@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.deployment import GRACE_SECONDS
-from plugvisor.engines.swarm.services.spec import find_replicas, force_update, get_replicas, set_replicas
+from plugvisor.engines.swarm.services.spec import (
+    find_replicas,
+    force_update,
+    get_replicas,
+    set_replicas,
+    start_replicas,
+)
 from plugvisor.engines.swarm.services.verdicts import (
     STARTED,
     check_started,
@@ -75,11 +81,9 @@ class Actions:
         self._launches[plugin_id] = self._table.get(plugin_id).launches
 
         def begin(spec: Spec) -> Spec:
-            if get_replicas(spec):
-                if not was_wanted:
-                    raise AlreadyRunning("it is running already")
-                force_update(spec)
-            return set_replicas(spec, find_replicas(spec))
+            if get_replicas(spec) and not was_wanted:
+                raise AlreadyRunning("it is running already")
+            return start_replicas(spec, find_replicas(spec))
 
         await self._deployment.put(plugin_id, begin)
         return await self.wait_spawned(plugin_id)
@@ -95,9 +99,7 @@ class Actions:
             return
 
         def begin(spec: Spec) -> Spec:
-            if get_replicas(spec):
-                force_update(spec)
-            return set_replicas(spec, find_replicas(spec))
+            return start_replicas(spec, find_replicas(spec))
 
         def is_seen(process: Process) -> bool:
             return process.start_pending or is_begun(process, before)
@@ -218,7 +220,6 @@ class Actions:
     async def _wait_clear(self, plugin_id: str) -> bool:
         """Wait until a plugin that was stopped is gone; returns whether it was not: the swarm replaces what runs."""
         stops = self._stops.get(plugin_id, 0)
-        await self._table.poll()  # somebody may have stopped it by hand
         was_wanted = not await self._deployment.settle(plugin_id)
         if self._stops.get(plugin_id, 0) != stops:
             raise StartFailed("it was stopped while it was starting")
@@ -228,7 +229,7 @@ class Actions:
         """Start a plugin when it has ended, unless it is queued no more; a service that is restarted does so, too."""
 
         def begin(spec: Spec) -> Spec | None:
-            return set_replicas(spec, find_replicas(spec)) if labels.QUEUED in spec["Labels"] else None
+            return start_replicas(spec, find_replicas(spec)) if labels.QUEUED in spec["Labels"] else None
 
         try:
             await self.wait_stopped(plugin_id)

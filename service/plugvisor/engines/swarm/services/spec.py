@@ -66,6 +66,14 @@ def set_replicas(spec: Spec, replicas: int, queued: str = "") -> Spec:
     return note_replicas(spec)
 
 
+def start_replicas(spec: Spec, replicas: int) -> Spec:
+    """Have a service started, or every task replaced.
+
+    Its tasks then differ from those before, of which a node that was lost may have left some.
+    """
+    return set_replicas(force_update(spec), replicas)
+
+
 def note_replicas(spec: Spec) -> Spec:
     """Note how many replicas are wanted now, and since when."""
     spec["Labels"][labels.WANTED_AT] = f"{time.time():.6f} {get_replicas(spec)}"

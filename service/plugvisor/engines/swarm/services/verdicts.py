@@ -62,8 +62,8 @@ def describe_remains(process: Process) -> str:
     nodes = sorted({task.node for task in process.tasks if task.is_lost and task.node})
     if nodes:
         return (
-            f"node {' and '.join(nodes)} is lost, and it may still run there; it is ended when the node is back: if "
-            "it never comes back, remove it from the swarm"
+            f"node {' and '.join(nodes)} is lost, and the plugin may still run there until the node is back; if the "
+            "node never comes back, remove it from the swarm with `docker node demote` and `docker node rm --force`"
         )
     return "its process is still alive long after the swarm was to kill it; its node may be overloaded"
 

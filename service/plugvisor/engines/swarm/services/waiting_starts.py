@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.services import labels
-from plugvisor.engines.swarm.services.spec import get_replicas, set_replicas
+from plugvisor.engines.swarm.services.spec import get_replicas, set_replicas, start_replicas
 from plugvisor.engines.swarm.services.verdicts import STARTED
 from plugvisor.errors import PlugvisorError
 
@@ -66,7 +66,7 @@ class WaitingStarts:
         replicas = get_replicas(service["Spec"]) if service is not None else 0
 
         def change(spec: Spec) -> Spec | None:
-            return set_replicas(spec, replicas) if labels.QUEUED in spec["Labels"] else None
+            return start_replicas(spec, replicas) if labels.QUEUED in spec["Labels"] else None
 
         try:
             await self._services.change(plugin_id, change)

@@ -71,6 +71,10 @@ class Circumstances:
         node = self.nodes.get(task.node_id)
         return is_alive(task) and (task.status.state == "orphaned" or (node.is_lost if node else bool(self.nodes)))
 
+    def is_of_earlier_run(self, task: SwarmTask) -> bool:
+        """Whether a task was made before the service was started or reloaded last."""
+        return self.force_update is not None and task.spec.force_update != self.force_update
+
     def name_node(self, task: SwarmTask) -> str:
         """The name of a task's node; its id if the swarm has forgotten the node."""
         node = self.nodes.get(task.node_id)
@@ -111,8 +115,8 @@ def judge_replica(tasks: Sequence[SwarmTask], around: Circumstances) -> Replica:
         return Replica(ProcessState.STOPPING, obedient[-1], start_pending=True)
     if alive:
         return Replica(ProcessState.UNKNOWN, alive[-1], around.explain_loss(alive[-1]))
-    if last.status.state in _WAITING:
-        return Replica(ProcessState.STARTING, last)
+    if last.status.state in _WAITING or around.is_of_earlier_run(last):
+        return Replica(ProcessState.STARTING, last)  # its successor is just being made
     return _judge_end(last, around)
 
 
@@ -120,7 +124,7 @@ def _judge_current(task: SwarmTask, others: Sequence[SwarmTask], around: Circums
     state = task.status.state
     if around.is_lost(task):
         return Replica(ProcessState.UNKNOWN, task, around.explain_loss(task))
-    if around.force_update is not None and task.spec.force_update != around.force_update and is_alive(task):
+    if around.is_of_earlier_run(task) and is_alive(task):
         return Replica(ProcessState.STOPPING, task, start_pending=True)  # the update has not come to it yet
     if state == "running":
         return _judge_running(task, around)

@@ -91,7 +91,7 @@ class SwarmTable:
                     except SupervisorUnavailable:
                         await asyncio.sleep(BUSY_SECONDS)
         except TimeoutError:
-            logger.warning("%s; trying on until one does", self.problem)
+            logger.warning("%s; trying again until the swarm answers", self.problem)
 
     async def close(self) -> None:
         """Poll no more."""
