@@ -179,9 +179,14 @@ def walked(cluster: Cluster) -> Iterator[dict[str, str]]:
     yield printed
     [last] = [script for where, script in blocks if "last" in where.split()]
     cluster.run(cluster.node("node1"), last)
-    for kind in ("service", "network"):
-        left = cluster.lab.nodes[0].docker(kind, "ls", "--format", "{{.Name}}")
-        assert "plugvisor" not in left, left
+    wait_for(lambda: not list_left(cluster), "its services and networks to go")
+
+
+def list_left(cluster: Cluster) -> list[str]:
+    """The services and networks of Plugvisor."""
+    docker = cluster.lab.nodes[0].docker
+    names = (docker(kind, "ls", "--format", "{{.Name}}") for kind in ("service", "network"))
+    return [name for name in "\n".join(names).split() if name.startswith("plugvisor")]
 
 
 def has_running_samples(cluster: Cluster) -> bool:
