@@ -208,6 +208,33 @@ def test_a_node_is_drained(swarm_stack: SwarmStack) -> None:
     assert (node["availability"], node["plugins"]) == ("drain", [])
 
 
+def test_the_manager_that_is_asked_is_one_no_more(swarm_stack: SwarmStack) -> None:
+    """Another one is asked at once; what runs on the demoted one stays."""
+    asked, other = swarm_stack.lab.nodes[:2]
+    start_on(swarm_stack, asked)
+    [process] = find_plugin(swarm_stack, "moves")
+    with Reader(swarm_stack) as reader:
+        other.docker("node", "demote", asked.name)
+        try:
+            wait_for(lambda: not asked.is_manager(), "it to be demoted")
+            swarm_stack.wait_for_status("moves", "running")
+            assert find_plugin(swarm_stack, "moves") == [process]
+            for change in ("stop", "start", "reload"):
+                done = wait_for(lambda: try_change(swarm_stack, change), f"a {change}")  # noqa: B023
+                assert done.status_code in (200, 409), done.text  # 409: it was made, and the answer was lost
+            wait_for_one(swarm_stack)
+        finally:
+            other.docker("node", "promote", asked.name)
+            wait_for(asked.is_manager, "it to be promoted", MOVES_SECONDS)
+    assert set(reader.answers) <= READ_OR_TOLD_SO
+
+
+def try_change(stack: SwarmStack, change: str) -> httpx.Response | None:
+    """The answer to a change; None while the managers are agreeing on who they are."""
+    response = stack.post(f"/plugin/moves/{change}")
+    return None if response.status_code == 503 else response
+
+
 def test_a_lost_majority_and_its_return(swarm_stack: SwarmStack) -> None:
     """Nothing that is read is old: what cannot be known is an error, until it is known again."""
     stays = swarm_stack.lab.leader
