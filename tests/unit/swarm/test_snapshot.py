@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.names import find_plugin_id, name_service
@@ -168,28 +169,26 @@ def test_an_answer_that_is_not_understood_is_not_taken_for_known_when_it_comes_a
     assert snapshot.processes["echo"].status is Status.RUNNING
 
 
-@st.composite
-def damaged(draw: st.DrawFn) -> dict[str, list[Any]]:
-    """What a real swarm has answered, with some odd values in it."""
-    answers = msgspec.json.decode(msgspec.json.encode(RECORDED))
-    for _ in range(draw(st.integers(1, 3))):
-        place: Any = answers
-        while True:
-            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-            key = draw(st.sampled_from(keys))
-            if (
-                not isinstance(place[key], dict | list)
-                or not place[key]
-                or (place is not answers and draw(st.booleans()))
-            ):
-                place[key] = draw(ODD)
-                break
-            place = place[key]
-    return answers
+def damage(answers: Any, way: list[int], value: object) -> None:
+    """Put a value somewhere: each number is a choice on the way to it."""
+    place = answers
+    for step, number in enumerate(way):
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = keys[number % len(keys)]
+        if step == len(way) - 1 or not isinstance(place[key], dict | list) or not place[key]:
+            place[key] = value
+            return
+        place = place[key]
 
 
-@given(damaged())
-def test_odd_values_are_an_error_of_the_poll_or_of_one_plugin_and_nothing_else(answers: dict[str, list[Any]]) -> None:
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.lists(st.integers(0, 100), min_size=2, max_size=9), ODD), min_size=1, max_size=3))
+def test_odd_values_are_an_error_of_the_poll_or_of_one_plugin_and_nothing_else(
+    damages: list[tuple[list[int], object]],
+) -> None:
+    answers = copy.deepcopy(RECORDED)
+    for way, value in damages:
+        damage(answers, way, value)
     snapshot = Snapshot()
     with contextlib.suppress(Exception):  # the table reports that as an answer that is not understood
         take(snapshot, answers["tasks"], answers["services"], answers["nodes"])

@@ -10,6 +10,8 @@ from msgspec import field
 
 from plugvisor.engines.swarm.services import labels
 
+_LATEST_SECONDS = 1e11
+
 
 class ContainerStatus(msgspec.Struct, frozen=True):
     """The container of a task."""
@@ -27,6 +29,11 @@ class TaskStatus(msgspec.Struct, frozen=True, rename="pascal"):
     message: str = ""
     err: str = ""
     container_status: ContainerStatus | None = None
+
+    @property
+    def at(self) -> float:
+        """The time in seconds since 1970, within what a float can be turned into a date again."""
+        return min(max(0.0, self.timestamp.timestamp()), _LATEST_SECONDS)
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, rename="pascal"):

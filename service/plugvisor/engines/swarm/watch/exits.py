@@ -76,7 +76,7 @@ def _make_exit(task: SwarmTask, ended: Ended, out_of_memory: Collection[str]) ->
         reason = explain_error(task.status.err)
     if not reason and code == SIGKILL_CODE and task.id in out_of_memory:
         reason = "memory limit"
-    at = max(0.0, task.status.timestamp.timestamp())
+    at = task.status.at
     if name := name_signal(code):
         return Exit(at, None, name, reason or None)
     return Exit(at, max(-1, code), None, reason or None)

@@ -43,7 +43,7 @@ def _show(task: SwarmTask, around: Circumstances) -> Task:
         node=around.name_node(task),
         state=task.status.state,
         desired=task.desired,
-        at=max(0.0, task.status.timestamp.timestamp()),
+        at=task.status.at,
         slot=task.slot,
         pid=task.pid if is_alive(task) else 0,
         exit_code=container.exit_code if container is not None and has_ended else None,
