@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
+RESTORE_PAUSES_SECONDS = (1.0, 2.0, 4.0, 0.0)
+"""The pauses after failed attempts to bring folders here, when a manager is slow."""
 """How long `open` waits for a manager that does not answer yet."""
 LACKS: Mapping[str, str] = MappingProxyType(
     {
@@ -85,13 +88,16 @@ class SwarmEngine:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
         await self._table.open(CONNECT_SECONDS)
         self._by_hand.open()
-        try:
-            restored = await self._carrier.restore(self._table.list_services())
-        except PlugvisorError as error:
-            logger.error("folders of plugins that run cannot be brought here: %s", error)
-        else:
-            for folder in restored:
-                logger.info("the folder of a plugin that runs was brought here: %s", folder)
+        for pause in RESTORE_PAUSES_SECONDS:
+            try:
+                restored = await self._carrier.restore(self._table.list_services())
+            except PlugvisorError as error:  # what has been brought already is not brought again
+                logger.error("folders of plugins cannot be brought here: %s", error)
+                await asyncio.sleep(pause)
+            else:
+                for folder in restored:
+                    logger.info("the folder of a plugin was brought here: %s", folder)
+                break
 
     async def close(self) -> None:
         """Disconnect."""
