@@ -146,3 +146,9 @@ def test_one_machine_has_no_nodes(open_signed_in: Callable[..., Page]) -> None:
     expect(page.locator('.column[data-name="cpu"]')).to_be_visible()
     expect(page.locator("nav a")).to_have_count(1)
     assert not page.evaluate("performance.getEntriesByType('resource').some(({ name }) => name.includes('cluster'))")
+
+
+def test_no_plugin_is_taken_for_a_view(open_with: OpenWith) -> None:
+    page, _ = open_with(make_item("constructor"))
+    find_row(page, "constructor").get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("constructor")

@@ -83,7 +83,7 @@ def test_a_plugin_without_startsecs_is_running_at_once(shared: PlugvisorStack, a
     plugin_id = add(runtime=QUICK)
     started = shared.post(f"/plugin/{plugin_id}/start").json()
     assert (started["status"], started["state"]) == ("running", "RUNNING")
-    assert find_plugin(shared, plugin_id)
+    wait_for(lambda: find_plugin(shared, plugin_id), "its process")  # a container may have to unpack its folder first
 
 
 def test_a_start_waits_as_long_as_it_is_told(shared: PlugvisorStack, add: Callable[..., str]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from plugvisor.admin_code import AdminCode
-from plugvisor.errors import SupervisorUnavailable
+from plugvisor.errors import StoreUnavailable, SupervisorUnavailable
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.manager.intents.intents import Intents
 from plugvisor.manager.kept_state.keeper import StateKeeper
@@ -26,6 +26,8 @@ class FakeKeptState:
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
+        self.number = 0
+        """Of the newest."""
         self.is_away = False
         """Whether no manager answers."""
         self.loses_answers = False
@@ -35,14 +37,15 @@ class FakeKeptState:
     async def load(self) -> tuple[int, bytes] | None:
         """The newest."""
         self._check()
-        return (len(self.kept), self.kept[-1]) if self.kept else None
+        return (self.number, self.kept[-1]) if self.kept else None
 
     async def save(self, number: int, data: bytes) -> bool:
         """Keep some data."""
         self._check()
         await asyncio.sleep(0)
-        if number <= len(self.kept):
+        if self.kept and number <= self.number:
             return False
+        self.number = number
         self.kept.append(data)
         self.has_changed.set()
         self.is_away = self.loses_answers
@@ -68,12 +71,25 @@ class Machine:
         self.keeper = StateKeeper(kept, self.store, self.identities, self.intents)
 
 
+async def refuse(_work: object) -> NoReturn:
+    """A write that the disk does not take."""
+    raise StoreUnavailable("it cannot be remembered now: the disk is full")
+
+
 @asynccontextmanager
-async def run_machine(kept: FakeKeptState, folder: Path, code: str = CODE) -> AsyncIterator[Machine]:
-    """Run the service on a machine, whose disk is a folder, from its start to its orderly end."""
+async def run_machine(
+    kept: FakeKeptState, folder: Path, code: str = CODE, *, writes: bool = True
+) -> AsyncIterator[Machine]:
+    """Run the service on a machine, whose disk is a folder, from its start to its orderly end.
+
+    Args:
+        writes: whether the disk takes what is waited for, and not only what the keeper posts.
+    """
     machine = Machine(kept, folder, code)
     await machine.store.open()
     await asyncio.gather(machine.identities.load(), machine.intents.load())
+    if not writes:
+        machine.store.write = refuse  # type: ignore[method-assign]
     await machine.keeper.open()
     try:
         yield machine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.helpers.waiting import DEADLINE_SECONDS
@@ -25,6 +26,16 @@ def run_scenario(scenario: Coroutine[Any, Any, T]) -> T:
     result = asyncio.run(run())
     assert not lost, lost
     return result
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a coroutine that is a whole test a function, for pytest."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        run_scenario(test(*args, **kwargs))
+
+    return run
 
 
 async def wait_until(condition: Callable[[], Any], what: str = "") -> Any:

@@ -24,6 +24,8 @@ class FakeServiceClient:
         self.services: dict[str, dict[str, Any]] = {}
         self.before_update: Callable[[dict[str, Any]], object] = lambda _service: None
         self.after_update: Callable[[], object] = lambda: None
+        self.read: Callable[[str], object] | None = None
+        """Answers instead of the services."""
         self.calls: list[str] = []
         self.headers: Mapping[str, str] = {}
 
@@ -41,6 +43,8 @@ class FakeServiceClient:
         name = path.split("/")[2]
         if name == "create":
             return self._create(copy.deepcopy(body))
+        if method == "GET" and self.read is not None:
+            return self.read(name)
         service = self.services.get(name)
         if service is None:
             raise DockerError(404, f"service {name} not found")

@@ -178,7 +178,7 @@ def test_a_large_folder_travels_in_parts(cluster: Cluster) -> None:
     ]
     service = cluster.create_service(folder)
     shutil.rmtree(folder)
-    assert cluster.run(lambda carrier, _client: carrier.restore({"echo": service})) == [folder]
+    assert cluster.run(lambda carrier, _client: carrier.restore({"echo": service})) == ["echo"]
     assert (folder / "random").stat().st_size == 880_000
 
 
@@ -241,8 +241,8 @@ def test_somebody_elses_config_is_left_alone(cluster: Cluster) -> None:
 # -- what a service on another manager has
 
 
-def restore(cluster: Cluster, service: Mapping[str, Any], plugin_id: str = "echo") -> list[Path]:
-    found: list[Path] = cluster.run(lambda carrier, _client: carrier.restore({plugin_id: service}))
+def restore(cluster: Cluster, service: Mapping[str, Any], plugin_id: str = "echo") -> list[str]:
+    found: list[str] = cluster.run(lambda carrier, _client: carrier.restore({plugin_id: service}))
     return found
 
 
@@ -253,7 +253,7 @@ def test_a_folder_is_restored_from_configs(cluster: Cluster) -> None:
     digest = find_digest(folder)
     service = cluster.create_service(folder)
     shutil.rmtree(folder)
-    assert restore(cluster, service) == [folder]
+    assert restore(cluster, service) == ["echo"]
     assert find_digest(folder) == digest
     assert [path.name for path in folder.parent.iterdir()] == ["echo"]
 
@@ -270,8 +270,10 @@ def test_what_cannot_be_restored_does_not_keep_the_others(cluster: Cluster) -> N
     lost, found = cluster.write_plugin("lost"), cluster.write_plugin("found")
     services = {"lost": cluster.create_service(lost), "found": cluster.create_service(found)}
     services["lost"]["Spec"]["Labels"]["plugvisor.carrier"] = f"configs:{'0' * 64}"
+    labels = {"plugvisor.id": "odd", "plugvisor.folder": str(cluster.path / "plugins/odd")}
+    services = {"odd": {"Spec": {"Labels": labels, "TaskTemplate": {}}}, **services}
     shutil.rmtree(cluster.path / "plugins")
-    assert cluster.run(lambda carrier, _client: carrier.restore(services)) == [found]
+    assert cluster.run(lambda carrier, _client: carrier.restore(services)) == ["found"]
     assert not lost.exists()
 
 
@@ -295,7 +297,7 @@ def test_an_installed_version_is_restored_as_one(cluster: Cluster) -> None:
     (root / "current").symlink_to(f"versions/{folder.name}")
     service = cluster.create_service(folder)
     shutil.rmtree(root)
-    assert restore(cluster, service) == [folder]
+    assert restore(cluster, service) == ["echo"]
     assert os.readlink(root / "current") == f"versions/{folder.name}"
     assert json.loads((root / "installed.json").read_text()) == record
 
@@ -317,6 +319,17 @@ def test_a_folder_is_pushed_once(cluster: Cluster, registry: Registry) -> None:
     assert cluster.carry(folder).image != first.image
 
 
+def test_a_folder_that_has_changed_since_it_was_read(cluster: Cluster, registry: Registry) -> None:
+    """The image of what it was then is not one of what it is now."""
+    folder = cluster.write_plugin()
+    program = cluster.render(folder)
+    cluster.write_plugin(text="two\n")
+    changed: Carried = cluster.run(lambda carrier, _client: carrier.carry(program))
+    assert cluster.carry(folder) == changed
+    cluster.write_plugin()
+    assert cluster.carry(folder).image != changed.image
+
+
 def test_an_image_holds_the_folder_and_nothing_from_before(cluster: Cluster, registry: Registry) -> None:
     """Of a folder at that path in the image that it is made from nothing is left."""
     folder = cluster.write_plugin()
@@ -327,9 +340,31 @@ def test_an_image_holds_the_folder_and_nothing_from_before(cluster: Cluster, reg
     digest = find_digest(folder)
     service = cluster.create_service(folder)
     shutil.rmtree(folder)
-    assert restore(cluster, service) == [folder]
+    assert restore(cluster, service) == ["echo"]
     assert find_digest(folder) == digest
     assert cluster.lab.nodes[0].docker("ps", "--all", "--quiet") == ""
+
+
+def test_a_folder_that_has_changed_since_it_was_read_does_not_get_the_image_of_what_it_held(
+    cluster: Cluster, registry: Registry
+) -> None:
+    folder = cluster.write_plugin(text="one\n")
+    read_before = cluster.render(folder)
+    cluster.write_plugin(text="two\n")
+
+    async def carry_twice(carrier: Carrier, _client: DockerClient) -> list[Carried]:
+        changed = await carrier.carry(read_before)
+        cluster.write_plugin(text="one\n")
+        return [changed, await carrier.carry(read_before)]
+
+    changed, back = cluster.run(carry_twice)
+    assert changed.image != back.image
+    for carried, text in ((back, "one\n"), (changed, "two\n")):
+        shutil.rmtree(folder)
+        labels = {"plugvisor.id": "echo", "plugvisor.folder": str(folder), "plugvisor.carrier": carried.label}
+        task = {"ContainerSpec": {"Image": carried.image}}
+        assert restore(cluster, {"Spec": {"Labels": labels, "TaskTemplate": task}}) == ["echo"]
+        assert (folder / "text").read_text() == text
 
 
 def test_a_path_can_have_any_name(cluster: Cluster, registry: Registry) -> None:
@@ -338,7 +373,7 @@ def test_a_path_can_have_any_name(cluster: Cluster, registry: Registry) -> None:
     folder.rename(odd)
     service = cluster.create_service(odd)
     shutil.rmtree(odd)
-    assert restore(cluster, service) == [odd]
+    assert restore(cluster, service) == ["echo"]
     assert (odd / "text").read_text() == "one\n"
 
 

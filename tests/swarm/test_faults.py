@@ -146,6 +146,26 @@ def test_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
     assert not find_plugin(swarm_stack, "moves")
 
 
+def test_a_lost_node_is_removed_from_the_swarm(swarm_stack: SwarmStack) -> None:
+    """Until then nothing is started beside what may run there; afterwards nobody will ever hear of it."""
+    victim = find_followers(swarm_stack.lab)[0]
+    start_on(swarm_stack, victim)
+    victim.kill()
+    wait_until_moved(swarm_stack, victim)
+    for change in ("stop", "start"):
+        problem = swarm_stack.post(f"/plugin/moves/{change}")
+        assert (problem.status_code, problem.json()["code"]) == (504, "stop_timeout"), problem.text
+    swarm_stack.lab.remove(victim)
+    try:
+        wait_for(lambda: swarm_stack.post("/plugin/moves/start").status_code == 200, "it to be started", MOVES_SECONDS)
+        swarm_stack.wait_for_status("moves", "running")
+        wait_for_one(swarm_stack)
+        assert swarm_stack.post("/plugin/moves/stop").status_code == 200
+        wait_for(lambda: not find_plugin(swarm_stack, "moves"), "its end")
+    finally:
+        swarm_stack.lab.return_removed(victim)
+
+
 def test_a_plugin_that_can_run_on_the_lost_node_alone(swarm_stack: SwarmStack) -> None:
     """Its status says so in words, and it is back with the node."""
     victim = find_followers(swarm_stack.lab)[0]
@@ -186,6 +206,33 @@ def test_a_node_is_drained(swarm_stack: SwarmStack) -> None:
     wait_for(lambda: len(find_plugin(swarm_stack, "moves")) == 1, "the first one to end")
     [node] = [node for node in swarm_stack.get("/nodes").json()["nodes"] if node["name"] == victim.name]
     assert (node["availability"], node["plugins"]) == ("drain", [])
+
+
+def test_the_manager_that_is_asked_is_one_no_more(swarm_stack: SwarmStack) -> None:
+    """Another one is asked at once; what runs on the demoted one stays."""
+    asked, other = swarm_stack.lab.nodes[:2]
+    start_on(swarm_stack, asked)
+    [process] = find_plugin(swarm_stack, "moves")
+    with Reader(swarm_stack) as reader:
+        other.docker("node", "demote", asked.name)
+        try:
+            wait_for(lambda: not asked.is_manager(), "it to be demoted")
+            swarm_stack.wait_for_status("moves", "running")
+            assert find_plugin(swarm_stack, "moves") == [process]
+            for change in ("stop", "start", "reload"):
+                done = wait_for(lambda: try_change(swarm_stack, change), f"a {change}")  # noqa: B023
+                assert done.status_code in (200, 409), done.text  # 409: it was made, and the answer was lost
+            wait_for_one(swarm_stack)
+        finally:
+            other.docker("node", "promote", asked.name)
+            wait_for(asked.is_manager, "it to be promoted", MOVES_SECONDS)
+    assert set(reader.answers) <= READ_OR_TOLD_SO
+
+
+def try_change(stack: SwarmStack, change: str) -> httpx.Response | None:
+    """The answer to a change; None while the managers are agreeing on who they are."""
+    response = stack.post(f"/plugin/moves/{change}")
+    return None if response.status_code == 503 else response
 
 
 def test_a_lost_majority_and_its_return(swarm_stack: SwarmStack) -> None:

@@ -162,10 +162,11 @@ def cluster(swarm_possible: None, image: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
-def walked(cluster: Cluster) -> dict[str, str]:
-    """The document's blocks up to those that end everything, run where it says, with what each has printed."""
+def walked(cluster: Cluster) -> Iterator[dict[str, str]]:
+    """The document's blocks, run where it says, with what each has printed; the one that ends everything at the end."""
     printed = {}
-    for where, script in BLOCK.findall((ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")):
+    blocks = BLOCK.findall((ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"))
+    for where, script in blocks:
         if "last" in where.split():
             continue
         for name in where.split():
@@ -175,7 +176,12 @@ def walked(cluster: Cluster) -> dict[str, str]:
             wait_for(lambda: "1/1" in cluster.lab.nodes[0].docker("service", "ls"), "the registry", IMAGE_SECONDS)
         if "deploy" in script and "stack.yml" in script:
             wait_for(lambda: has_running_samples(cluster), "the sample plugins to run", IMAGE_SECONDS)
-    return printed
+    yield printed
+    [last] = [script for where, script in blocks if "last" in where.split()]
+    cluster.run(cluster.node("node1"), last)
+    for kind in ("service", "network"):
+        left = cluster.lab.nodes[0].docker(kind, "ls", "--format", "{{.Name}}")
+        assert "plugvisor" not in left, left
 
 
 def has_running_samples(cluster: Cluster) -> bool:

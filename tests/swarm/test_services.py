@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,46 @@ def test_a_service_that_somebody_has_removed_is_made_again(swarm_shared: SwarmSt
     wait_for(lambda: len(find_plugin(swarm_shared, "gone")) == 1, "one process")
 
 
+def test_no_second_process_is_started_beside_one_whose_service_somebody_has_removed(swarm_shared: SwarmStack) -> None:
+    swarm_shared.write_plugin("bereft", SLOW_TO_STOP, runtime=QUICK)
+    swarm_shared.post("/plugins/refresh")
+    swarm_shared.start_running("bereft")
+    wait_for(lambda: "ready" in swarm_shared.read_log("bereft"), "the plugin to be ready for a signal")
+    [process] = find_plugin(swarm_shared, "bereft")
+    swarm_shared.docker("service", "rm", "plugvisor-bereft")
+    assert swarm_shared.wait_for_status("bereft", "stopping")["tasks"][0]["state"] == "running"
+    assert process in find_plugin(swarm_shared, "bereft")
+    swarm_shared.start_running("bereft")
+    found = wait_for(lambda: find_plugin(swarm_shared, "bereft"), "another process")
+    assert len(found) == 1
+    assert process not in found
+
+
+def test_services_with_a_plugins_label_and_nothing_else_of_it(swarm_shared: SwarmStack) -> None:
+    """They are neither listed nor changed, and the plugin of that id runs beside them."""
+    create = ("service", "create", "--detach", "--no-resolve-image", "--label", "plugvisor.id=namesake")
+    swarm_shared.docker(*create, "--replicas", "0", "--name", "first", "none")
+    swarm_shared.docker(*create, "--replicas", "0", "--name", "second", "none")
+    swarm_shared.docker("service", "create", "--detach", "--no-resolve-image", "--replicas", "0", "--label",
+                        "plugvisor.id=../odd", "--name", "plugvisor-odd", "none")  # fmt: skip
+    add(swarm_shared, "namesake")
+    swarm_shared.start_running("namesake")
+    assert swarm_shared.post("/plugin/namesake/stop").status_code == 200
+    assert "../odd" not in swarm_shared.get("/plugin/status").json()["plugins"]
+    for name in ("first", "second", "plugvisor-odd"):
+        service = json.loads(swarm_shared.docker("service", "inspect", name))[0]
+        assert (service["UpdatedAt"], "PreviousSpec" in service) == (service["CreatedAt"], False)
+
+
+def test_what_labels_say_by_hand_keeps_no_service_from_starting(swarm_shared: SwarmStack) -> None:
+    add(swarm_shared, "labelled")
+    odd = {"last": '{"at":1e308,"code":1}', "asked": "nan running", "wanted-at": "x", "ended": "a b c", "folder": "x"}
+    options = [word for name, value in odd.items() for word in ("--label-add", f"plugvisor.{name}={value}")]
+    swarm_shared.docker("service", "update", "--detach", *options, "plugvisor-labelled")
+    swarm_shared.restart_service()
+    swarm_shared.start_running("labelled")
+
+
 def test_a_service_of_somebody_else_is_never_touched(swarm_shared: SwarmStack) -> None:
     swarm_shared.docker(
         "service", "create", "--detach", "--no-resolve-image", "--replicas", "0", "--name", "plugvisor-theirs", "none"
@@ -109,8 +150,8 @@ def test_labels_of_others_outlive_every_change(swarm_shared: SwarmStack) -> None
 def test_every_replica_is_replaced_by_a_reload(swarm_shared: SwarmStack) -> None:
     add(swarm_shared, "many", MANY_REPLICAS)
     swarm_shared.start_running("many")
-    before = set(find_plugin(swarm_shared, "many"))
-    assert len(before) == 3
+    # a task runs before its container has become the plugin
+    before = wait_for(lambda: len(found := set(find_plugin(swarm_shared, "many"))) == 3 and found, "three processes")
     assert swarm_shared.post("/plugin/many/reload").status_code == 200
     after = wait_for(lambda: len(found := set(find_plugin(swarm_shared, "many"))) == 3 and found, "three processes")
     assert not before & after

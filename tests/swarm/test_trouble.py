@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COUNT = 100
 RUNNING = 10
 LABEL = "plugvisor-test"
+LONG_SECONDS = 120.0
 
 
 def test_a_registry_that_is_away(swarm_stack: SwarmStack) -> None:
@@ -74,6 +75,15 @@ def test_services_of_others_are_left_alone(swarm_stack: SwarmStack, image: str) 
     assert swarm_stack.docker("service", "ls", "--format", "{{.Name}} {{.Replicas}}") == "plugvisor-other 1/1\n"
 
 
+def start_all(stack: SwarmStack, names: list[str]) -> bool:
+    """Start plugins; returns whether all are: for some, a swarm on a busy disk may not answer in time."""
+    response = stack.post("/plugins/start", json={"plugin_ids": names}, timeout=httpx.Timeout(LONG_SECONDS))
+    results = response.json()["results"] if response.status_code == 200 else [{"ok": False, "problem": response.json()}]
+    codes = {result["problem"]["code"] for result in results if not result["ok"]}
+    assert codes <= {"already_running", "supervisor_unavailable"}, results
+    return codes <= {"already_running"}
+
+
 def test_a_hundred_services(swarm_stack: SwarmStack) -> None:
     names = [f"many-{number:02}" for number in range(COUNT)]
     for name in names:
@@ -82,8 +92,7 @@ def test_a_hundred_services(swarm_stack: SwarmStack) -> None:
     running = names[:RUNNING]
     with open_events(swarm_stack.port) as events:
         assert len(events.wait("snapshot").plugins) == COUNT
-        answer = swarm_stack.post("/plugins/start", json={"plugin_ids": running}, timeout=httpx.Timeout(120)).json()
-        assert answer["ok"], answer
+        wait_for(lambda: start_all(swarm_stack, running), "all of them to be started", LONG_SECONDS)
         for name in running:
             events.wait("status", plugin_id=name, status="running")
     plugins = swarm_stack.http.get("/plugins").json()["plugins"]
@@ -93,5 +102,9 @@ def test_a_hundred_services(swarm_stack: SwarmStack) -> None:
     swarm_stack.restart_service()
     statuses = swarm_stack.http.get("/plugin/status").json()["plugins"]
     assert [name for name in names if statuses[name]["status"] == "running"] == running
-    assert swarm_stack.post("/plugins/stop", timeout=httpx.Timeout(120)).json()["ok"]
+    wait_for(
+        lambda: swarm_stack.post("/plugins/stop", timeout=httpx.Timeout(LONG_SECONDS)).json().get("ok"),
+        "all of them to be stopped",
+        LONG_SECONDS,
+    )
     wait_for(lambda: not any(find_plugin(swarm_stack, name) for name in running), "their end")

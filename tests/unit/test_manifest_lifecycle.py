@@ -99,6 +99,7 @@ def test_the_command_of_a_check(command: str) -> None:
         (f"{PLACEMENT}max_per_node = -1", 5, "`max_per_node` must be a whole number from 0 to 10000"),
         *((f"{PLACEMENT}constraints = {value}", 5, CONSTRAINT_RULE) for value in (
             "'node.role == worker'", "['secret']", "['node.role = worker']", "['node.role == ']", "['a.b == c']", "[1]",
+            "['node.hostname == {{.Node.Hostname}}']", "['node.role == a==b']", "['node.labels.x == é']",
         )),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 from typing import TYPE_CHECKING
@@ -27,10 +28,20 @@ LARGEST_CLUSTER_BYTES = 6_500
 """Of what only a swarm has; a browser fetches it once the service has named nodes."""
 
 
-def get(path: str, page_dir: Path | None = None, **headers: str) -> httpx.Response:
-    """One answer; the path is sent as it is written."""
+def make_app(page_dir: Path | None) -> Starlette:
+    """An application that serves nothing but a page."""
     app = Starlette(routes=make_page_routes(page_dir), exception_handlers={HTTPException: respond_to_error})
     app.router.redirect_slashes = False
+    return app
+
+
+OWN_PAGE = make_app(None)
+"""Made once: it makes every file of the page smaller and compresses it."""
+
+
+def get(path: str, page_dir: Path | None = None, **headers: str) -> httpx.Response:
+    """One answer; the path is sent as it is written."""
+    app = OWN_PAGE if page_dir is None else make_app(page_dir)
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app)
@@ -77,7 +88,13 @@ def find_later(modules: set[str]) -> set[str]:
 
 def find_names(pattern: str, modules: set[str]) -> set[str]:
     scripts = [name for name in modules if name.endswith(".js")]
-    return {name for module in scripts for name in re.findall(pattern, get(f"/ui/{module}").text)}
+    return {name for module in scripts for name in re.findall(pattern, read_served(module))}
+
+
+@functools.cache
+def read_served(module: str) -> str:
+    """A module as a browser gets it; each is asked for once, since the walk comes back to it often."""
+    return get(f"/ui/{module}").text
 
 
 def test_it_needs_nothing_else() -> None:

@@ -115,8 +115,10 @@ def _describe_status(status: Fields) -> str:
 
 def _make_task_row(task: Fields) -> tuple[str, ...]:
     words = ["its node is lost: it may still run there"] if task["lost"] else []
-    words += [f"exit code {task['exit_code']}"] if "exit_code" in task else []
-    words += [task["error"]] if "error" in task else []
+    error = task.get("error", "")
+    if "exit_code" in task and "exit code" not in error:
+        words.append(f"exit code {task['exit_code']}")
+    words += [error] if error else []
     return (
         str(task["slot"] or "-"),
         make_printable(task["node"]) or "-",

@@ -149,6 +149,14 @@ class Engine(Protocol):
     def following_log(self, plugin_id: str) -> AbstractAsyncContextManager[None]:
         """While it is open, what a plugin prints is brought here at once."""
 
+    # -- folders that another machine has: the service may be started on any
+
+    def list_awaited(self) -> Collection[str]:
+        """The plugins whose folders were here last on another machine, and have not been brought here yet."""
+
+    async def bring_folders(self) -> Collection[str]:
+        """Bring here those folders that can be had now, as `open` does; returns the ids of their plugins."""
+
     # -- publishing: these block, and are called in a thread
 
     def render(self, manifest: Manifest, directory: Path) -> Program:

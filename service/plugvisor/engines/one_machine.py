@@ -83,5 +83,13 @@ class OneMachine:
         """It is here."""
         return nullcontext()
 
+    def list_awaited(self) -> Collection[str]:
+        """None."""
+        return ()
+
+    async def bring_folders(self) -> Collection[str]:
+        """None."""
+        return ()
+
     async def boot(self, _programs: Sequence[Program], _starts: Mapping[str, bool], _queued: Collection[str]) -> None:
         """The engine starts them itself."""

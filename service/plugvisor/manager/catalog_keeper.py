@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import InvalidManifest, PluginDisabled, PluginNotFound, PluginsUnreadable
-from plugvisor.manager.catalog_reader import CatalogReader
+from plugvisor.manager.catalog_reader import AWAITED, CatalogReader
 from plugvisor.manager.status import describe_disabled, describe_problem
 from plugvisor.plugins.catalog import NO_FOLDER, Catalog, Plugin
 from plugvisor.plugins.dependencies import resolve
@@ -116,6 +116,17 @@ class CatalogKeeper:
         self._store(dict(sorted(fresh.items())))
         return before, self._read
 
+    async def bring(self) -> None:
+        """Have the engine bring here the folders that are awaited, and read those that have come.
+
+        Raises:
+            PluginsUnreadable, SupervisorUnavailable
+        """
+        if brought := await self._engine.bring_folders():
+            await self.read_all(brought.__contains__)
+            # what runs was launched with it
+            self._note_published(self.catalog[name] for name in brought if name in self.catalog)
+
     async def read(self, plugin_ids: Iterable[str]) -> None:
         """Read some plugins again; those that are not in the catalog are ignored."""
         known = [self._read[plugin_id] for plugin_id in plugin_ids if plugin_id in self._read]
@@ -177,8 +188,9 @@ class CatalogKeeper:
             self._store(self._read, [plugin_id])
 
     def list_unpublished(self, plugin_id: str) -> None:
-        """List a plugin that can only be stopped; a refresh removes it."""
-        read = {**self._read, plugin_id: Plugin(plugin_id, None, problem=NO_FOLDER)}
+        """List a plugin that can only be stopped; a refresh removes it unless its folder is awaited."""
+        problem = AWAITED if plugin_id in self._engine.list_awaited() else NO_FOLDER
+        read = {**self._read, plugin_id: Plugin(plugin_id, None, problem=problem)}
         self._store(dict(sorted(read.items())))
 
     # -- parts

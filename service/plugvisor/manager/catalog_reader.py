@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import PluginsUnreadable
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from plugvisor.plugins.manifest import ManifestCache
 
 logger = logging.getLogger(__name__)
+
+AWAITED = "its folder has not been brought to this machine yet; the log of this service says why"
+"""The problem of a plugin that another machine has started."""
 
 
 class CatalogReader:
@@ -38,10 +42,15 @@ class CatalogReader:
             PluginsUnreadable
         """
         known = self._list_known(before)
+        awaited = self._engine.list_awaited()
 
         def load() -> Catalog:
             published = known | dict(self._engine.read_published())
-            return load_catalog(self._plugins_dir, published, self._engine.render, self._manifests, self._install_dir)
+            found = load_catalog(self._plugins_dir, published, self._engine.render, self._manifests, self._install_dir)
+            for name in awaited:
+                if name in found and found[name].folder is None:
+                    found[name] = replace(found[name], problem=AWAITED)
+            return found
 
         try:
             return await asyncio.to_thread(load)

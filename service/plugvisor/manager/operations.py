@@ -114,7 +114,7 @@ class Operations:
             raise
 
     async def close(self) -> None:
-        """Wait for what is under way, but not for a plugin that does not want to end: supervisord sees to that."""
+        """Wait for what is under way, but not for a plugin that does not want to end: the engine sees to that."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
 

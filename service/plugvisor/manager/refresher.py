@@ -50,13 +50,18 @@ class Refreshed:
 
 
 def list_differences(
-    before: Collection[str], after: Catalog, reread: Collection[str], processes: Mapping[str, Process]
+    before: Collection[str],
+    after: Catalog,
+    reread: Collection[str],
+    processes: Mapping[str, Process],
+    awaited: Collection[str] = (),
 ) -> Refreshed:
     """Compare two readings of the plugins folder with what the engine knows.
 
     Args:
         before: the ids that there were.
         reread: the ids whose reading is another than before.
+        awaited: the ids of those whose folders are on their way here: they are not gone.
     """
     # one that `supervisorctl update` has added is new here all the same
     added = [
@@ -64,7 +69,7 @@ def list_differences(
         for plugin in after.values()
         if plugin.program and not (plugin.id in processes and plugin.id in before)
     ]
-    gone = {plugin.id for plugin in after.values() if plugin.folder is None}
+    gone = {plugin.id for plugin in after.values() if plugin.folder is None and plugin.id not in awaited}
     return Refreshed(
         added=added,
         changed=[
@@ -87,12 +92,17 @@ class Refresher:
     async def refresh(self, accepts: Callable[[str], bool] = every_plugin) -> Refreshed:
         """See `Manager.refresh`."""
         async with self._turn:
+            await self._keeper.bring()
+            awaited = set(self._engine.list_awaited())  # before the reading: one that is brought meanwhile is not gone
             before, after = await self._keeper.read_all(accepts)
             changed = {plugin_id for plugin_id, plugin in after.items() if plugin != before.get(plugin_id)}
-            refreshed = list_differences(before, self._keeper.catalog, changed, self._engine.read()).only(accepts)
+            differences = list_differences(before, self._keeper.catalog, changed, self._engine.read(), awaited)
+            refreshed = differences.only(accepts)
             run = self._operations.run
             gone = [
-                plugin.id for plugin in self._keeper.catalog.values() if plugin.folder is None and accepts(plugin.id)
+                plugin.id
+                for plugin in self._keeper.catalog.values()
+                if plugin.folder is None and plugin.id not in awaited and accepts(plugin.id)
             ]
             removals = await begin_in_order(
                 gone,

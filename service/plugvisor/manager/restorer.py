@@ -1,4 +1,4 @@
-"""Publishes plugins again whose files were removed, for example by a cleaner of temporary files."""
+"""Publishes plugins again whose files were removed, for example by a cleaner, and has folders brought here."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
+BRING_SECONDS = 30.0
+"""The pause before it is tried again to bring folders here that could not be had."""
 
 
 class Restorer:
@@ -30,6 +32,7 @@ class Restorer:
         self._operations = operations
         self._boot_starts = boot_starts
         self._task: asyncio.Task[None] | None = None
+        self._bring_at = 0.0
         self._lost: list[str] = []
         """The plugins whose files were gone at the last look: that, and a failure, is logged once, not each second."""
 
@@ -48,11 +51,23 @@ class Restorer:
             await asyncio.sleep(CHECK_SECONDS)
             self._boot_starts.restore()
             try:
+                await self._bring()
                 await self._restore()
             except SupervisorUnavailable:  # it fell silent meanwhile
                 continue
             except Exception:
                 logger.exception("cannot look for files that are gone")
+
+    async def _bring(self) -> None:
+        """Have the folders brought here that are awaited, and list the plugins whose folders cannot be had."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._bring_at or not self._engine.is_live or not self._engine.list_awaited():
+            return
+        await self._keeper.bring()
+        self._bring_at = loop.time() + BRING_SECONDS
+        for plugin_id in self._engine.list_awaited():
+            if plugin_id not in self._keeper.catalog:
+                self._keeper.list_unpublished(plugin_id)
 
     async def _restore(self) -> None:
         """Publish what is gone, each plugin in its turn."""

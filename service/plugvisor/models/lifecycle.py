@@ -28,7 +28,10 @@ _CLAUSE = (
 
 _Constraint = Annotated[
     str,
-    Meta(pattern=rf"^ *(?:node|engine)\.[A-Za-z0-9_.-]{{1,200}} *(?:==|!=) *[^\x00-\x20][^\x00-\x1f]{{0,199}}{_END}"),
+    Meta(
+        pattern=rf"^ *(?:node|engine)\.[A-Za-z0-9_.-]{{1,200}} *(?:==|!=) *"
+        rf"[A-Za-z0-9:_.*()?+\[\]\\^$|/-][A-Za-z0-9:_.*()?+\[\]\\^$|/ -]{{0,199}}{_END}"
+    ),
 ]
 
 MEMORY_PATTERN = f"^[1-9][0-9]{{0,15}}[KMG]?{_END}"

@@ -149,13 +149,16 @@ class SwarmLab:
                     *("--dispatcher-heartbeat", f"{HEARTBEAT_SECONDS}s"),
                 )
                 continue
-            wait_until(lambda: self.living_manager, "a manager")
-            manager = self.living_manager
-            assert manager is not None
-            role = "manager" if node in self.managers else "worker"
-            token = manager.docker("swarm", "join-token", "--quiet", role).strip()
-            node.docker("swarm", "join", *where, "--token", token, f"{manager.address}:2377")
+            self._join_one(node)
         self.wait_until_whole()
+
+    def _join_one(self, node: LabNode) -> None:
+        wait_until(lambda: self.living_manager, "a manager")
+        manager = self.living_manager
+        assert manager is not None
+        token = manager.docker("swarm", "join-token", "-q", "manager" if node in self.managers else "worker").strip()
+        where = ("--advertise-addr", node.address, "--listen-addr", node.address)
+        node.docker("swarm", "join", *where, "--token", token, f"{manager.address}:2377")
 
     # -- faults, and their end
 
@@ -190,6 +193,20 @@ class SwarmLab:
         if manager is None:
             raise LabError("no manager answers")
         manager.docker("node", "update", "--availability", availability, node.name)
+
+    def remove(self, node: LabNode) -> None:
+        """Have the swarm forget a node that is lost."""
+        manager = next(other for other in self.managers if other is not node)
+        if node in self.managers:
+            manager.docker("node", "demote", node.name)
+        manager.docker("node", "rm", "--force", node.name)
+
+    def return_removed(self, node: LabNode) -> None:
+        """Switch a node on that the swarm has forgotten, and have it join again."""
+        self.start(node)
+        node.docker("swarm", "leave", "--force")
+        self._join_one(node)
+        self.wait_until_whole()
 
     def repair(self) -> None:
         """Undo every fault, and remove every service, config and secret; raises `LabError` if that does not succeed."""

@@ -144,6 +144,10 @@ class LabNode:
             return bool(self.docker("version", "--format", "{{.Server.Version}}"))
         return False
 
+    def is_manager(self) -> bool:
+        """Whether it is one of those that decide, by its own account."""
+        return self.docker("info", "--format", "{{.Swarm.ControlAvailable}}").strip() == "true"
+
     def docker(self, *arguments: str, seconds: float = PATIENCE_SECONDS) -> str:
         """Run `docker …` with its Engine; returns the output."""
         return run("docker", *arguments, environ=os.environ | {"DOCKER_HOST": f"unix://{self.socket}"}, seconds=seconds)

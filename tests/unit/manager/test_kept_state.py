@@ -118,7 +118,6 @@ def test_what_was_changed_meanwhile_on_another_machine_is_taken_over(tmp_path: P
             assert knows(first, added)
             assert first.intents.all["web"].wanted == "running"
             assert not first.intents.disabled
-            await wait_until(lambda: not first.identities._is_unsaved, "the store has it")
         kept.is_away = True  # so it was stored, too
         async with run_machine(kept, tmp_path / "1") as first:
             assert knows(first, added)
@@ -199,6 +198,39 @@ def test_what_somebody_has_removed_or_damaged_is_kept_again(tmp_path: Path, dama
             await kept.has_changed.wait()
             assert kept.list_rows() == {"identity/ops"}
             assert knows(machine, token)
+
+    run(scenario)
+
+
+def test_without_the_newest_no_older_state_comes_back(tmp_path: Path) -> None:
+    async def scenario(kept: FakeKeptState) -> None:
+        async with run_machine(kept, tmp_path) as machine:
+            revoked = await machine.identities.add(OPS, "admin")
+            await machine.identities.remove("ops")
+            token = await machine.identities.add(Identity("ci", "viewer"), "admin")
+            del kept.kept[1:]
+            kept.number -= 2
+            await wait_kept(kept, "identity/ci")
+            assert knows(machine, token)
+            assert not knows(machine, revoked)
+
+    run(scenario)
+
+
+def test_a_service_that_was_killed_while_it_took_something_over_takes_nothing_away(tmp_path: Path) -> None:
+    async def scenario(kept: FakeKeptState) -> None:
+        async with run_machine(kept, tmp_path / "1") as first:
+            await first.identities.add(OPS, "admin")
+            first.intents.set("web", "stopped", "ops")
+            await wait_kept(kept, "identity/ops", "intent/web")
+        async with run_machine(kept, tmp_path / "2", writes=False) as second:
+            assert second.identities.list_all()
+            kept.is_away = True  # no orderly end
+        kept.is_away = False
+        async with run_machine(kept, tmp_path / "2") as second:
+            assert second.identities.list_all()
+            assert second.intents.all
+        assert kept.list_rows() == {"identity/ops", "intent/web"}
 
     run(scenario)
 

@@ -10,7 +10,7 @@ from plugvisor.engines.swarm.docker.client import DockerError
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.changes import MOST_TRIES, Services
 from plugvisor.engines.swarm.services.spec import get_replicas, set_replicas
-from plugvisor.errors import InvalidManifest, StartFailed, SupervisorUnavailable
+from plugvisor.errors import InvalidManifest, StartFailed, SupervisorConfused, SupervisorUnavailable
 
 from tests.helpers.swarm_services import FakeServiceClient, change_service
 
@@ -18,7 +18,8 @@ NAME = "plugvisor-echo"
 
 
 def make_spec(**own: Any) -> dict[str, Any]:
-    return {"Name": NAME, "Labels": {labels.ID: "echo"}, "Mode": {"Replicated": {"Replicas": 0}}, **own}
+    mode = {"Replicated": {"Replicas": 0}}
+    return {"Name": NAME, "Labels": {labels.ID: "echo"}, "Mode": mode, "TaskTemplate": {}, **own}
 
 
 def make_services() -> tuple[FakeServiceClient, Services]:
@@ -45,6 +46,33 @@ def test_a_change_by_somebody_else_at_the_same_time_is_kept() -> None:
         assert await services.change("echo", start) is True
         spec = client.services[NAME]["Spec"]
         assert (get_replicas(spec), spec["Labels"]["first"], spec["Labels"]["second"]) == (1, "theirs", "theirs")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        [],
+        "<html>",
+        {},
+        {"ID": "x", "Spec": make_spec()},
+        {"ID": "x", "Spec": make_spec(), "Version": {}},
+        {"ID": "x", "Spec": make_spec(), "Version": {"Index": "1"}},
+        {"ID": "x", "Spec": make_spec(Labels="echo"), "Version": {"Index": 1}},
+        {"ID": "x", "Spec": make_spec(TaskTemplate=None), "Version": {"Index": 1}},
+        {"ID": 5, "Spec": make_spec(), "Version": {"Index": 1}},
+    ],
+)
+def test_an_answer_that_is_no_service_is_an_error_in_words_and_changes_nothing(odd: Any) -> None:
+    async def run() -> None:
+        client, services = make_services()
+        await services.create("echo", make_spec())
+        client.read = lambda _name: odd
+        with pytest.raises(SupervisorConfused, match="not understood"):
+            await services.change("echo", start)
+        assert not any(call.endswith("/update") for call in client.calls)
 
     asyncio.run(run())
 

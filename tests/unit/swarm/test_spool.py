@@ -14,7 +14,7 @@ from plugvisor.engines.swarm.logs import log_writer, plugin_log, task_reader
 from plugvisor.engines.swarm.logs.spool import Spool
 
 from tests.helpers.fake_task_logs import FakeLogTable, FakeTaskLogs, make_time
-from tests.helpers.loops import in_loop, wait_for_async
+from tests.helpers.scenarios import in_loop, wait_until
 from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
@@ -295,30 +295,30 @@ async def test_a_log_is_rotated_as_supervisords(logs: Logs, monkeypatch: pytest.
 @in_loop
 async def test_what_is_printed_is_appended_while_somebody_follows(logs: Logs) -> None:
     async with logs.spool.following("echo"), logs.spool.following("echo"):
-        await wait_for_async(lambda: logs.engine.open_count == 1)
+        await wait_until(lambda: logs.engine.open_count == 1)
         await logs.engine.write("t1", b"one\n", make_time(1))
-        await wait_for_async(lambda: logs.read() == b"one\n")
+        await wait_until(lambda: logs.read() == b"one\n")
         await logs.spool.bring("echo")
         await logs.engine.write("t1", b"two\n", make_time(2))
-        await wait_for_async(lambda: logs.read() == b"one\ntwo\n")
+        await wait_until(lambda: logs.read() == b"one\ntwo\n")
         assert logs.engine.open_count == 1
-    await wait_for_async(lambda: logs.engine.open_count == 0)
+    await wait_until(lambda: logs.engine.open_count == 0)
     assert not logs.table.on_change
 
 
 @in_loop
 async def test_the_next_task_is_followed_and_the_last_is_read_to_its_end(logs: Logs) -> None:
     async with logs.spool.following("echo"):
-        await wait_for_async(lambda: logs.engine.open_count == 1)
+        await wait_until(lambda: logs.engine.open_count == 1)
         await logs.engine.write("t1", b"one\n", make_time(1))
         logs.engine.set_state("t1", "failed")
         logs.engine.add_task("t2")
         await logs.engine.write("t2", b"two\n", make_time(2))
         logs.table.change()
-        await wait_for_async(lambda: logs.read() == b"one\ntwo\n")
-        await wait_for_async(lambda: logs.engine.open_count == 1)
+        await wait_until(lambda: logs.read() == b"one\ntwo\n")
+        await wait_until(lambda: logs.engine.open_count == 1)
         await logs.engine.write("t2", b"three\n", make_time(3))
-        await wait_for_async(lambda: logs.read().endswith(b"three\n"))
+        await wait_until(lambda: logs.read().endswith(b"three\n"))
     await logs.spool.close()
 
 
@@ -327,9 +327,9 @@ async def test_a_connection_that_has_died_unnoticed_is_made_again(logs: Logs, mo
     monkeypatch.setattr("plugvisor.engines.swarm.logs.follower.REREAD_SECONDS", 0.1)
     monkeypatch.setattr("plugvisor.engines.swarm.logs.follower.CHECK_SECONDS", 0.05)
     async with logs.spool.following("echo"):
-        await wait_for_async(lambda: logs.engine.open_count == 1)
+        await wait_until(lambda: logs.engine.open_count == 1)
         await logs.engine.write("t1", b"one\n", make_time(1), is_noticed=False)
-        await wait_for_async(lambda: logs.read() == b"one\n")
+        await wait_until(lambda: logs.read() == b"one\n")
     await logs.spool.close()
 
 
@@ -339,10 +339,10 @@ async def test_a_flood_is_cut(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(task_reader, "MOST_PIECES", 5)
     monkeypatch.setattr("plugvisor.engines.swarm.logs.follower.FLOOD_PAUSE_SECONDS", 0.0)
     async with logs.spool.following("echo"):
-        await wait_for_async(lambda: logs.engine.open_count == 1)
+        await wait_until(lambda: logs.engine.open_count == 1)
         for number in range(40):
             await logs.engine.write("t1", b"%d\n" % number, make_time(number))
-        await wait_for_async(lambda: logs.read().endswith(b"39\n"))
+        await wait_until(lambda: logs.read().endswith(b"39\n"))
     lines = logs.read().splitlines()
     assert len(lines) == len(set(lines))
     await logs.spool.close()
@@ -363,7 +363,7 @@ async def test_what_is_being_written_when_nobody_follows_any_more_is_written_onc
     monkeypatch.setattr(log_writer.LogWriter, "append", wait_and_append)
     async with logs.spool.following("echo"):
         await logs.engine.write("t1", b"one\n", make_time(1))
-        await wait_for_async(is_writing.is_set)
+        await wait_until(is_writing.is_set)
     may_write.set()
     await logs.spool.bring("echo")
     assert logs.read() == b"one\n"

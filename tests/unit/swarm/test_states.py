@@ -114,6 +114,7 @@ def make_service(replicas: int = 1, condition: str = "any", force_update: int = 
     return {
         "ID": "s",
         "Spec": {
+            "Name": "plugvisor-echo",
             "Labels": {labels.ID: "echo", labels.STARTSECS: "1"} | own,
             "TaskTemplate": {
                 "ContainerSpec": {"StopGracePeriod": 3_000_000_000},

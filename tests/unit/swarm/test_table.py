@@ -246,7 +246,8 @@ def test_waiting_ends_with_the_time_and_a_failing_listener_stops_nothing(tmp_pat
 
 def test_one_odd_service_does_not_blind_the_others(tmp_path: Path) -> None:
     async def test(table: SwarmTable, engine: FakeDocker) -> None:
-        odd = {"ID": "odd", "Spec": {"Labels": {labels.ID: "odd"}}}
+        odd = make_service("odd")
+        del odd["Spec"]["TaskTemplate"]
         engine.answers["GET /services"] = [odd, make_service(), {"ID": "foreign", "Spec": {"Labels": None}}]
         await table.poll()
         assert set(table.read()) == {"odd", "echo"}

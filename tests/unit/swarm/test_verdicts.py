@@ -33,6 +33,14 @@ def test_a_plugin_is_gone_when_no_task_can_have_a_process() -> None:
     assert not is_gone(make_process(ProcessState.STOPPED, make_task("running")))
     assert not is_gone(make_process(ProcessState.STOPPING, make_task("running")))
     assert not is_gone(make_process(ProcessState.UNKNOWN, make_task("running", is_lost=True)))
+    assert not is_gone(Process(ProcessState.UNKNOWN, explanation="it is not understood"))
+
+
+def test_a_plugin_on_a_node_that_was_removed_from_the_swarm_is_gone() -> None:
+    orphaned = make_task("orphaned", is_lost=True)
+    assert is_gone(make_process(ProcessState.UNKNOWN, orphaned))
+    assert not is_gone(make_process(ProcessState.UNKNOWN, orphaned, make_task("running", is_lost=True)))
+    assert not is_gone(make_process(ProcessState.RUNNING, orphaned, make_task("running")))
 
 
 def test_nothing_can_be_waited_for_if_all_that_is_alive_is_lost() -> None:

@@ -18,7 +18,7 @@ from plugvisor.errors import OperationInterrupted
 from plugvisor.manager.installation.worker import Worker
 from plugvisor.settings import Settings
 
-from tests.helpers.loops import in_loop, wait_for_async
+from tests.helpers.scenarios import in_loop, wait_until
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def test_a_worker_does_what_it_is_asked_and_ends_with_its_connection(local
     async with Worker(Engine(local), tmp_path / "install", 60.0) as worker:  # type: ignore[arg-type]
         assert await worker.tidy() == []
         assert len(list_keepers()) == 1
-    await wait_for_async(lambda: not local._keepers)
+    await wait_until(lambda: not local._keepers)
     assert not list_keepers()
     assert not list((tmp_path / "run").iterdir())
 
@@ -111,7 +111,7 @@ async def test_a_worker_is_killed_when_it_is_ended(local: LocalWorkers, tmp_path
 @in_loop
 async def test_a_worker_is_ended_when_its_time_is_over(local: LocalWorkers) -> None:
     connection = await local.open(0.2)
-    await wait_for_async(lambda: not local._keepers)
+    await wait_until(lambda: not local._keepers)
     connection.close()
 
 
@@ -137,7 +137,7 @@ async def test_a_run_folder_that_is_gone_is_an_error(local: LocalWorkers, tmp_pa
 async def test_no_secret_of_the_service_reaches_a_worker(local: LocalWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLUGVISOR_ADMIN_CODE", "secret-of-the-service")
     with await local.open(60.0):
-        await wait_for_async(lambda: list_keepers() and find_children(list_keepers()[0]))
+        await wait_until(lambda: list_keepers() and find_children(list_keepers()[0]))
         keeper = list_keepers()[0]
         for pid in [keeper, *find_children(keeper)]:
             assert b"secret-of-the-service" not in read_environ(pid)
@@ -202,9 +202,9 @@ def test_a_worker_inherits_the_same_variables_with_every_engine() -> None:
 async def test_a_worker_is_the_plugins_users(local: LocalWorkers) -> None:
     local._user = "nobody"
     with await local.open(60.0):
-        await wait_for_async(lambda: list_keepers() and find_children(list_keepers()[0]))
+        await wait_until(lambda: list_keepers() and find_children(list_keepers()[0]))
         keeper = list_keepers()[0]
         [child] = find_children(keeper)
-        await wait_for_async(lambda: find_user(child) != 0)
+        await wait_until(lambda: find_user(child) != 0)
         assert find_user(keeper) == 0
         await local.end()

@@ -19,7 +19,7 @@ const [top, banner, main] = ["top", "banner", "view"].map((id) => document.getEl
 
 takeCodeFromAddress();
 const store = new PluginStore();
-const views = { [JOURNAL]: JournalView };
+const views = { __proto__: null, [JOURNAL]: JournalView }; // a plugin may be called `constructor`
 const app = { store, actions: new Actions(store), views, open };
 let view;
 /** The id of the plugin that is shown, the address of one of `views`, or empty for the list. */

@@ -176,7 +176,7 @@ def describe_traffic(traffic: Traffic) -> list[Metric]:
     )
     failures = CounterMetricFamily(
         "plugvisor_supervisord_call_failures",
-        "Calls to it without a valid answer.",
+        "Calls to supervisord, or to the Docker Engine, without a valid answer.",
         labels=["method"],
     )
     for method, durations in traffic.calls.items():

@@ -79,7 +79,7 @@ async def _build_each(settings: Settings, arguments: argparse.Namespace) -> int:
             try:
                 digest = await asyncio.to_thread(find_digest, plugin.directory)
                 tag = await images.name(plugin.id, plugin.directory, digest, base)
-                await images.build(plugin.id, plugin.directory, tag, base)
+                tag, _ = await images.build(plugin.id, plugin.directory, digest, tag, base)
             except ManifestError as error:
                 raise CommandRejected(f"{plugin.id}: {error.problem}", 1) from error
             built = await builder.push(tag) if arguments.push else await _find_id(builder, tag)

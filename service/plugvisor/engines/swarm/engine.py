@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.swarm.carriers.carrier import Carrier
-from plugvisor.engines.swarm.docker.client import DockerClient
+from plugvisor.engines.swarm.docker.client import DockerClient, DockerError
+from plugvisor.engines.swarm.docker.late_answers import ignore_late_answers
 from plugvisor.engines.swarm.logs.spool import Spool
 from plugvisor.engines.swarm.services.actions import Actions
 from plugvisor.engines.swarm.services.boot import Boot
@@ -24,7 +24,7 @@ from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
 from plugvisor.engines.swarm.watch.addresses import locate_tasks
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
-from plugvisor.errors import NotRunning, PlugvisorError
+from plugvisor.errors import NotRunning, PlugvisorError, SupervisorConfused
 from plugvisor.layout import find_root
 from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
-RESTORE_PAUSES_SECONDS = (1.0, 2.0, 4.0, 0.0)
-"""The pauses after failed attempts to bring folders here, when a manager is slow."""
 """How long `open` waits for a manager that does not answer yet."""
 LACKS: Mapping[str, str] = MappingProxyType(
     {
@@ -86,18 +84,14 @@ class SwarmEngine:
 
     async def open(self) -> None:
         """Connect to a manager, and bring here the folders of services that were started from another one."""
+        ignore_late_answers()
         await self._table.open(CONNECT_SECONDS)
         self._by_hand.open()
-        for pause in RESTORE_PAUSES_SECONDS:
-            try:
-                restored = await self._carrier.restore(self._table.list_services())
-            except PlugvisorError as error:  # what has been brought already is not brought again
-                logger.error("folders of plugins cannot be brought here: %s", error)
-                await asyncio.sleep(pause)
-            else:
-                for folder in restored:
-                    logger.info("the folder of a plugin was brought here: %s", folder)
-                break
+        try:
+            await self.bring_folders()
+        except PlugvisorError as error:
+            logger.error("folders of plugins that run cannot be brought here yet: %s", error)
+        self._deployment.begin(self._deployment.clean_removed())
 
     async def close(self) -> None:
         """Disconnect."""
@@ -111,7 +105,11 @@ class SwarmEngine:
 
     async def describe(self) -> EngineInfo:
         """Ask a manager for its version; the rest is known."""
-        version = await self._client.call("GET", "/version")
+        try:
+            version = await self._client.call("GET", "/version")
+        except DockerError as error:
+            logger.error("the Docker Engine does not describe itself: %s", error)
+            raise SupervisorConfused("the Docker Engine does not describe itself; the log says more") from error
         nodes = self._table.list_nodes()
         managers = sum(node.role == "manager" for node in nodes)
         leader = next((node.name for node in nodes if node.leader), "none")
@@ -162,6 +160,15 @@ class SwarmEngine:
     def following_log(self, plugin_id: str) -> AbstractAsyncContextManager[None]:
         """While it is open, what a plugin prints is brought here at once."""
         return self._spool.following(plugin_id)
+
+    def list_awaited(self) -> Collection[str]:
+        """The plugins that were started from another machine, and whose folders are not here yet."""
+        return self._carrier.list_awaited(self._table.list_services())
+
+    async def bring_folders(self) -> Collection[str]:
+        """Bring those folders here that can be had now."""
+        self._table.read()  # else there would be no services
+        return await self._carrier.restore(self._table.list_services())
 
     # -- publishing
 

@@ -25,7 +25,7 @@ async def make_attempt(engine: Engine, plugin_id: str, launches: int, name: str,
     """Make one attempt: of several processes, all must pass.
 
     Returns:
-        why it failed, or "" if it passed; None if nothing is known: the launch is over, or supervisord or this
+        why it failed, or "" if it passed; None if nothing is known: the launch is over, or the engine or this
         service was stopped meanwhile, or has run out of something.
 
     Raises:

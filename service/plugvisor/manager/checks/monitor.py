@@ -141,7 +141,7 @@ class HealthMonitor:
     def _has_them(self, plugin_id: str, process: Process) -> bool:
         """Whether a process was launched with the checks that are known of its plugin.
 
-        After a restart of the service, or a restart by supervisord, they may be those of a manifest that was changed
+        After a restart of the service, or a restart by the engine, they may be those of a manifest that was changed
         since. They would end a process that does not know them.
         """
         manifest = self._get_manifest(plugin_id)

@@ -185,7 +185,7 @@ def is_coming(process: Process, states: Sequence[ProcessState]) -> bool:
 
 
 def _is_restarted(process: Process) -> bool:
-    """Whether supervisord restarts it in a moment."""
+    """Whether the engine restarts it in a moment."""
     return process.state is ProcessState.EXITED and process.retry_at is not None
 
 

@@ -100,7 +100,7 @@ class Worker:
     It is in the install folder that everything takes place; names are single parts of a path.
 
     Args:
-        timeout_seconds: after which supervisord ends the worker.
+        timeout_seconds: after which the engine ends the worker.
     """
 
     def __init__(self, engine: Engine, install_dir: Path, timeout_seconds: float) -> None:

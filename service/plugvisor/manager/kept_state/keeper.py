@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 from plugvisor.errors import StoreUnavailable, SupervisorUnavailable
 from plugvisor.manager.kept_state.rows import (
+    CODE,
+    IDENTITY,
     NewerFormat,
     Rows,
+    apply_changes,
     find_changes,
     make_rows,
     merge,
@@ -22,9 +25,12 @@ from plugvisor.manager.kept_state.rows import (
     read_changes,
     unpack,
 )
+from plugvisor.store.tables import identities as stored_identities
+from plugvisor.store.tables import intents as stored_intents
 from plugvisor.store.tables import kept_state as stored
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable
 
     from plugvisor.engines.engine import KeptState
@@ -57,6 +63,8 @@ class StateKeeper:
         """What both were when they were the same the last time; None: it was not read yet."""
         self._attempt: Rows | None = None
         """What was written without an answer: it may be kept."""
+        self._number = 0
+        """Of the newest that was seen."""
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._problem = ""
@@ -68,7 +76,7 @@ class StateKeeper:
         self._identities.share = self._share
         self._identities.on_change.append(self._due.set)
         self._intents.on_change.append(self._note_change)
-        self._store.on_replaced.append(self._save_base)
+        self._store.on_replaced.append(self._save)
         await self._sync_safely()
         self._task = asyncio.create_task(self._run())
 
@@ -81,7 +89,7 @@ class StateKeeper:
         self._identities.share = None
         self._identities.on_change.remove(self._due.set)
         self._intents.on_change.remove(self._note_change)
-        self._store.on_replaced.remove(self._save_base)
+        self._store.on_replaced.remove(self._save)
         await self._sync_safely()  # in any case: what was cancelled may have been under way
 
     # -- when
@@ -140,9 +148,11 @@ class StateKeeper:
             raise StoreUnavailable("what is remembered on this machine cannot be read now")
         if self._base is None:
             self._base = await self._load_base()
+        taken: Rows = {}
         for _ in range(_MOST_ATTEMPTS):
             number, theirs = await self._load()
-            mine = make_rows(identities, code, self._intents.list_all())  # now: what is wanted may be another since
+            # now: what is wanted may be another since
+            mine = apply_changes(make_rows(identities, code, self._intents.list_all()), taken)
             base = self._base
             if theirs is None:
                 base = theirs = {}  # somebody has removed it: all that is here counts
@@ -151,25 +161,31 @@ class StateKeeper:
             merged = merge(base, mine, theirs)
             if changes := find_changes(mine, merged):
                 await self._take_over(changes)
+                taken |= {key: row for key, row in changes.items() if key.startswith((f"{IDENTITY}/", f"{CODE}/"))}
+                self._base = apply_changes(base, changes)  # even if nothing can be kept now
+                self._save()
             if merged != theirs:
                 self._attempt = merged
                 is_kept = await self._kept.save(number + 1, pack(merged))
                 self._attempt = None
                 if not is_kept:
                     continue
+                self._number = number + 1
             self._attempt = None
             if merged != self._base:
                 self._base = merged
-                self._save_base()
+                self._save()
             return
         raise StoreUnavailable("another service writes all the time")
 
     async def _load(self) -> tuple[int, Rows | None]:
         assert self._kept is not None
-        found = await self._kept.load()
-        if found is None:
-            return 0, None
-        number, data = found
+        number, data = await self._kept.load() or (0, b"")
+        if number < self._number:  # somebody has removed the newest; an older one would undo what was changed since
+            return self._number, None
+        self._number = number
+        if not data:
+            return number, None
         try:
             return number, await asyncio.to_thread(unpack, data)
         except NewerFormat:
@@ -185,10 +201,23 @@ class StateKeeper:
         except (ValueError, NewerFormat):
             return {}
 
-    def _save_base(self) -> None:
-        if self._base is not None:
-            data = pack(self._base)
-            self._store.post(lambda connection: stored.save(connection, data))
+    def _save(self) -> None:
+        """Store what both have agreed on, and what is in force here, in one transaction.
+
+        The next service would take any difference between them for a change that was made here.
+        """
+        if self._base is None:
+            return
+        base = pack(self._base)
+        identities, code = self._identities.list_all(), self._identities.stored_code
+        intents = self._intents.list_all().copy()
+
+        def write(connection: sqlite3.Connection) -> None:
+            stored_identities.save_all(connection, identities, code)
+            stored_intents.save_all(connection, intents)
+            stored.save(connection, base)
+
+        self._store.post(write)
 
     async def _take_over(self, rows: Rows) -> None:
         changes = read_changes(rows)

@@ -87,6 +87,11 @@ def find_changes(before: Rows, after: Rows) -> Rows:
     return {key: after.get(key) for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
 
 
+def apply_changes(before: Rows, changes: Rows) -> Rows:
+    """The rows after changes, as `find_changes` has them."""
+    return {key: value for key, value in (before | changes).items() if value is not None}
+
+
 def pack(rows: Rows) -> bytes:
     """As it is kept; the same for the same rows."""
     return zlib.compress(msgspec.json.encode(_Snapshot(FORMAT, dict(sorted(rows.items())))))

@@ -27,7 +27,11 @@ class StoredIntents(NamedTuple):
     disabled: dict[str, tuple[str, float]]
     """By plugin, who has disabled it and when."""
     asked: dict[str, str]
-    """By plugin, the token of the last request of supervisorctl that was taken over."""
+    """By plugin, the token of the last request of supervisorctl or docker that was taken over."""
+
+    def copy(self) -> StoredIntents:
+        """The same, whatever becomes of this one."""
+        return StoredIntents(dict(self.intents), dict(self.disabled), dict(self.asked))
 
 
 def load(connection: sqlite3.Connection) -> StoredIntents:
@@ -94,3 +98,17 @@ def save(
         delete_disabled(connection, plugin_id)
     else:
         save_disabled(connection, plugin_id, *disabled)
+
+
+def save_all(connection: sqlite3.Connection, known: StoredIntents) -> None:
+    """Remember these and no others."""
+    for table in ("intent", "disabled", "asked"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - one of ours
+    for plugin_id in {*known.intents, *known.disabled, *known.asked}:
+        save(
+            connection,
+            plugin_id,
+            known.intents.get(plugin_id),
+            known.disabled.get(plugin_id),
+            known.asked.get(plugin_id, ""),
+        )

@@ -126,29 +126,6 @@ def test_a_removal_that_was_interrupted_is_completed_and_the_plugin_listed_no_mo
     run_scenario(scenario())
 
 
-@pytest.mark.parametrize("is_cluster", [False, True])
-def test_a_plugin_whose_folder_is_gone_was_removed_unless_the_folder_is_on_another_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_cluster: bool
-) -> None:
-    async def scenario() -> None:
-        engine, manager = await load_installed(tmp_path, is_updated=False)
-        await manager.close()
-        shutil.rmtree(tmp_path / "echo")
-        monkeypatch.setattr(type(engine), "is_cluster", is_cluster)
-        manager = Manager(tmp_path, cast("Engine", engine), make_intents(), tmp_path)
-        await manager.load()
-        recovery = make_recovery(manager, engine, tmp_path)
-        recovery.open()
-        assert await recovery.wait(10)
-        assert (("begin_stop", "echo") in engine.calls) == (not is_cluster)
-        assert ("echo" in engine.processes) == is_cluster
-        await recovery.close()
-        await manager.close()
-        await engine.close()
-
-    run_scenario(scenario())
-
-
 @pytest.mark.parametrize(
     ("error", "kept"), [(None, ["1"]), (StartFailed("no memory"), ["1", "2"]), (PluginDisabled("by ada"), ["1", "2"])]
 )

@@ -54,7 +54,7 @@ class ImageBuilder:
         self._client = client
         self._settings = settings
         self._build_seconds = build_seconds
-        self._silent_until = 0.0
+        self._silent_until: dict[str, float] = {}  # by registry
 
     async def inspect(self, image: str) -> Mapping[str, Any] | None:
         """What the Engine knows of an image; None if it does not have it."""
@@ -78,30 +78,31 @@ class ImageBuilder:
     async def pull(self, image: str) -> None:
         """Pull an image; raises `ImageFailed`."""
         async with self._failing(f"the image {image} cannot be had: name another as PLUGVISOR_IMAGE"):
-            await self._pull(image)
+            await self._ask_registry(image, self._pull(image))
 
     async def try_pull(self, image: str) -> None:
         """Pull an image of the registry if that has it."""
         with contextlib.suppress(DockerError, TimeoutError, ConfigurationError):
-            await self._ask_registry(self._pull(image))
+            await self._ask_registry(image, self._pull(image))
 
     async def _pull(self, image: str) -> Mapping[str, Any]:
         query = {"fromImage": image} if "@" in image or ":" in image.rpartition("/")[2] else _latest(image)
         headers = await asyncio.to_thread(read_registry_auth, self._settings, image)
         return await self._run("POST", "/images/create", query, headers, None, silence_seconds=SILENCE_SECONDS)
 
-    async def _ask_registry(self, call: Coroutine[Any, Any, Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Make a call that the registry must answer; for a moment after one that it has not, fail at once.
+    async def _ask_registry(self, image: str, call: Coroutine[Any, Any, Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Make a call that an image's registry must answer; for a moment after one that it has not, fail at once.
 
         Else each of many plugins would wait for it, one after the other.
         """
-        if time.monotonic() < self._silent_until:
+        registry = image.partition("/")[0]
+        if time.monotonic() < self._silent_until.get(registry, 0.0):
             call.close()
             raise TimeoutError
         try:
             return await call
         except TimeoutError:
-            self._silent_until = time.monotonic() + SILENCE_SECONDS
+            self._silent_until[registry] = time.monotonic() + SILENCE_SECONDS
             raise
 
     async def build(
@@ -138,6 +139,13 @@ class ImageBuilder:
                 )
         return digests
 
+    async def rename(self, image: str, new: str) -> None:
+        """Give an image another name with a tag, in the place of the one that it has; raises `ImageFailed`."""
+        repository, _, tag = new.rpartition(":")
+        async with self._failing(f"an image cannot be named{_SEE_LOG}"):
+            await self._client.call("POST", f"/images/{image}/tag", query={"repo": repository, "tag": tag})
+            await self._client.call("DELETE", f"/images/{image}")
+
     async def push(self, image: str) -> str:
         """Push an image that has a tag; returns its digest, `sha256:…`; raises `ImageFailed`."""
         name, _, tag = image.rpartition(":")
@@ -146,9 +154,8 @@ class ImageBuilder:
         ):
             headers = await asyncio.to_thread(read_registry_auth, self._settings, image)
             path = f"/images/{name}/push"
-            answer = await self._ask_registry(
-                self._run("POST", path, {"tag": tag}, headers, None, silence_seconds=SILENCE_SECONDS)
-            )
+            pushing = self._run("POST", path, {"tag": tag}, headers, None, silence_seconds=SILENCE_SECONDS)
+            answer = await self._ask_registry(image, pushing)
             digest = answer.get("Digest")
             if not isinstance(digest, str) or not digest.startswith("sha256:"):
                 raise DockerError(200, "the Engine does not name the digest of what it has pushed")

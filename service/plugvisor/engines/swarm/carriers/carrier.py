@@ -23,7 +23,6 @@ from plugvisor.errors import ConfigurationError, PlugvisorError, StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from plugvisor.engines.swarm.docker.client import DockerClient
     from plugvisor.engines.swarm.services.program import SwarmProgram
@@ -126,11 +125,24 @@ class Carrier:
         except (DockerError, PlugvisorError) as error:
             logger.warning("what %r needs no more is not removed: %s", plugin_id, error)
 
-    async def restore(self, services: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-        """Unpack, where it was, the folder of each service whose folder is not on this machine; returns the folders.
+    async def list_plugins(self) -> set[str]:
+        """The ids of the plugins that have configs or secrets."""
+        try:
+            return await self._objects.list_plugins("configs") | await self._objects.list_plugins("secrets")
+        except DockerError as error:
+            logger.warning("it is not known what plugins that were removed have left: %s", error)
+            return set()
 
-        So a service that was rescheduled to another manager has its plugins. Nothing that is there is changed, and
-        nothing is put outside this service's folders of plugins: another service may have other ones.
+    def list_awaited(self, services: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """The plugins whose folders `restore` has still to bring here."""
+        return self._restorer.list_awaited(services)
+
+    async def restore(self, services: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Unpack, where it was, the folder of each service whose folder is not on this machine; returns whose.
+
+        So a service that was rescheduled to another manager has its plugins. A folder that is there is not changed,
+        and nothing is put outside this service's folders of plugins: another service may have other ones.
+        What is missing is found at the first call; later ones try again what could not be had.
 
         Args:
             services: by plugin id.

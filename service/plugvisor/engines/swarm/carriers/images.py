@@ -56,7 +56,7 @@ class PluginImages:
                 tag = await self.name(plugin_id, directory, folder, base)
                 pushed = self._pushed.get(plugin_id)
                 if pushed is None or pushed[0] != tag or time.monotonic() > pushed[2]:
-                    image = await self._make(plugin_id, directory, tag, base)
+                    tag, image = await self._make(plugin_id, directory, folder, tag, base)
                     pushed = (tag, image, time.monotonic() + _TRUSTED_SECONDS)
                     self._pushed[plugin_id] = pushed
             except ImageFailed as error:
@@ -75,33 +75,45 @@ class PluginImages:
         digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_CHARACTERS]
         return f"{self._name_repository(plugin_id)}:{digest}"
 
-    async def build(self, plugin_id: str, directory: Path, tag: str, base: str) -> Mapping[str, Any] | None:
-        """Build a folder's image of that name, unless the Engine has it; returns what it knew of it before.
+    async def build(
+        self, plugin_id: str, directory: Path, folder: FolderDigest, tag: str, base: str
+    ) -> tuple[str, Mapping[str, Any] | None]:
+        """Build a folder's image of that name, unless the Engine has it.
+
+        Returns:
+            its name, which is another if the folder has changed since it was read, and what the Engine knew of it.
 
         Raises:
             ImageFailed, ManifestError
         """
+        tag = await self.name(plugin_id, directory, folder, base)
         known = await self._builder.inspect(tag)
         if known is None:
             path = str(directory)
-            await self._builder.build(base, [(directory, path)], tag, {labels.ID: plugin_id}, emptied=[path])
-        return known
+            [built] = await self._builder.build(base, [(directory, path)], tag, {labels.ID: plugin_id}, emptied=[path])
+            if built != folder:  # what runs is what is there now
+                given, tag = tag, await self.name(plugin_id, directory, built, base)
+                await self._builder.rename(given, tag)
+        return tag, known
 
-    async def _make(self, plugin_id: str, directory: Path, tag: str, base: str) -> str:
+    async def _make(
+        self, plugin_id: str, directory: Path, folder: FolderDigest, tag: str, base: str
+    ) -> tuple[str, str]:
+        """Returns the image's name by its tag, and by its digest."""
         repository = tag.rpartition(":")[0]
         if await self._builder.inspect(tag) is None:
             # made by another manager: what services refer to remains what the tag means
             await self._builder.try_pull(tag)
-        known = await self.build(plugin_id, directory, tag, base)
+        tag, known = await self.build(plugin_id, directory, folder, tag, base)
         try:
-            return f"{repository}@{await self._builder.push(tag)}"
+            return tag, f"{repository}@{await self._builder.push(tag)}"
         except ImageFailed:
             digests = (known or {}).get("RepoDigests") or []
             before: str | None = next((name for name in digests if name.startswith(f"{repository}@")), None)
             if before is None:
                 raise
             logger.warning("%r is started from the image that the registry had before", plugin_id)
-            return before
+            return tag, before
 
     async def clean(self, plugin_id: str, kept: Collection[str]) -> None:
         """Remove the Engine's copies of a plugin's images, except those of names in `kept`; the registry keeps its."""

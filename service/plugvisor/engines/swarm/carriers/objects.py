@@ -87,10 +87,17 @@ class SwarmObjects:
                 raise
             return str(found[0]["ID"])  # made by somebody meanwhile
 
+    async def _list_labelled(self, kind: Kind, label: str) -> list[Object]:
+        listed = await self._client.call("GET", f"/{kind}", query={"filters": {"label": [label]}})
+        return [item for item in listed or [] if CONTENT in (item["Spec"].get("Labels") or {})]
+
     async def list(self, kind: Kind, plugin_id: str) -> list[Object]:
         """All of a plugin's."""
-        listed = await self._client.call("GET", f"/{kind}", query={"filters": {"label": [f"{labels.ID}={plugin_id}"]}})
-        return [item for item in listed or [] if CONTENT in (item["Spec"].get("Labels") or {})]
+        return await self._list_labelled(kind, f"{labels.ID}={plugin_id}")
+
+    async def list_plugins(self, kind: Kind) -> set[str]:
+        """The ids of the plugins that have some."""
+        return {item["Spec"]["Labels"][labels.ID] for item in await self._list_labelled(kind, labels.ID)}
 
     async def remove(self, kind: Kind, object_id: str) -> None:
         """Remove one; nothing is done if a service still uses it, or it is gone."""

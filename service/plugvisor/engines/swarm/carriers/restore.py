@@ -45,27 +45,52 @@ class Restorer:
         self._builder = builder
         self._roots = tuple(roots)
         self._user = user
+        self._turn = asyncio.Lock()
+        self._awaited: set[str] | None = None
+        """The plugins whose folders are to be brought here; None before the first look."""
+        self._problems: dict[str, str] = {}
+        """Why each of them could not be: that is logged once."""
 
-    async def restore(self, services: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-        """Restore what is missing; what cannot be restored is logged."""
-        restored = []
-        for plugin_id, service in services.items():
-            known = service["Spec"].get("Labels") or {}
-            path = known.get(labels.FOLDER, "")
-            if not os.path.isabs(path) or await asyncio.to_thread(os.path.lexists, path):
-                continue
-            if not self._is_inside(path):
-                logger.warning("the folder of %r is not brought here: %s is in no folder of plugins", plugin_id, path)
-                continue
-            try:
-                await self._restore(plugin_id, Path(path), known.get(labels.CARRIER, ""), service)
-            except SupervisorUnavailable:
-                raise
-            except (DockerError, PlugvisorError, UnpackError, OSError) as error:
+    def list_awaited(self, services: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """See `Carrier.list_awaited`."""
+        return [name for name in services if self._awaited is None or name in self._awaited]
+
+    async def restore(self, services: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Restore what is missing; what cannot be restored is logged, and tried again by the next call."""
+        async with self._turn:
+            awaited = self._awaited = {*services} if self._awaited is None else self._awaited & services.keys()
+            return [plugin_id for plugin_id in sorted(awaited) if await self._try(plugin_id, services[plugin_id])]
+
+    async def _try(self, plugin_id: str, service: Mapping[str, Any]) -> bool:
+        """Restore one folder if it is missing; returns whether it was."""
+        awaited = self._awaited or set()
+        known = service["Spec"].get("Labels") or {}
+        path = known.get(labels.FOLDER, "")
+        if not os.path.isabs(path) or await asyncio.to_thread(os.path.lexists, path):
+            awaited.discard(plugin_id)
+            return False
+        if not self._is_inside(path):
+            logger.warning("the folder of %r is not brought here: %s is in no folder of plugins", plugin_id, path)
+            awaited.discard(plugin_id)
+            return False
+        try:
+            await self._restore(plugin_id, Path(path), known.get(labels.CARRIER, ""), service)
+        except SupervisorUnavailable:
+            raise
+        except (DockerError, PlugvisorError, UnpackError, OSError) as error:
+            if self._problems.get(plugin_id) != str(error):
                 logger.error("the folder of %r cannot be brought here: %s", plugin_id, error)
-            else:
-                restored.append(Path(path))
-        return restored
+            self._problems[plugin_id] = str(error)
+            return False
+        except Exception as error:  # one odd service must not keep this one from starting
+            if self._problems.get(plugin_id) != repr(error):
+                logger.exception("the folder of %r cannot be brought here", plugin_id)
+            self._problems[plugin_id] = repr(error)
+            return False
+        logger.info("the folder of a plugin that runs was brought here: %s", path)
+        awaited.discard(plugin_id)
+        self._problems.pop(plugin_id, None)
+        return True
 
     def _is_inside(self, path: str) -> bool:
         """Whether a path lies in a folder of plugins."""

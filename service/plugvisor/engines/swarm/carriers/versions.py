@@ -31,22 +31,39 @@ def describe_version(directory: Path) -> dict[str, str]:
     if not is_version(str(directory)):
         return {}
     try:
-        with open(os.path.join(find_root(str(directory)), RECORD), "rb") as file:
-            record = json.loads(file.read(LARGEST_RECORD_BYTES))
-        return {VERSION: json.dumps(record["versions"][directory.name])}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {VERSION: json.dumps(_read_record(find_root(str(directory)))["versions"][directory.name])}
+    except (KeyError, TypeError, ValueError):
         return {}
 
 
 def write_record(plugin_id: str, directory: Path, labels: Mapping[str, str]) -> None:
-    """Make a version that was restored the current one, unless the plugin has another; raises `OSError`. Blocks."""
+    """Make a version that was restored the current one; raises `OSError`. Blocks.
+
+    Another one that this machine has is from before: it was replaced when the service was elsewhere.
+    """
     root = find_root(str(directory))
-    if os.path.lexists(os.path.join(root, RECORD)) or os.path.lexists(os.path.join(root, CURRENT)):
-        return
-    record = {"id": plugin_id, "current": directory.name, "versions": {directory.name: _find(directory, labels)}}
-    with open(os.path.join(root, RECORD), "x", encoding="utf-8") as file:
+    earlier = _read_record(root)
+    versions = {directory.name: _find(directory, labels)}
+    record = {"id": plugin_id, "current": directory.name, "versions": {**earlier.get("versions", {}), **versions}}
+    if earlier.get("current") in earlier.get("versions", {}):
+        record["previous"] = earlier["current"]
+    # beside the version, where nothing is listed that is none
+    temporary = os.path.join(os.path.dirname(directory), f".plugvisor-{os.urandom(8).hex()}")
+    with open(temporary, "x", encoding="utf-8") as file:
         json.dump(record, file)
-    os.symlink(os.path.join(VERSIONS, directory.name), os.path.join(root, CURRENT))
+    os.replace(temporary, os.path.join(root, RECORD))
+    os.symlink(os.path.join(VERSIONS, directory.name), temporary)
+    os.replace(temporary, os.path.join(root, CURRENT))
+
+
+def _read_record(root: str) -> dict[str, Any]:
+    """What this machine has of a plugin; empty if that is nothing, or not understood."""
+    try:
+        with open(os.path.join(root, RECORD), "rb") as file:
+            record = json.loads(file.read(LARGEST_RECORD_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) and isinstance(record.get("versions", {}), dict) else {}
 
 
 def _find(directory: Path, labels: Mapping[str, str]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class DockerClient:
         answer = await self._fetch(request, timeout_seconds)
         try:
             return msgspec.json.decode(answer) if answer.strip() else None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             logger.error("the Docker Engine answers %s with what is not JSON", request.name)
             raise SupervisorConfused("the Docker Engine's answer is not understood; the log says more") from error
 
@@ -229,6 +229,9 @@ async def _try_host(
         broken = judge_transport_error(error)
         broken.is_done_maybe &= is_sent
         raise broken from error
+    if 300 <= response.status_code < 400:  # the Engine never sends anybody elsewhere, and where that leads is unknown
+        await response.aclose()
+        raise HostFailed(Problem.NOT_DOCKER, f"it answers with a redirect, {response.status_code}")
     if response.status_code >= 400 and (failure := judge_answer(response.status_code, _read_message(response.content))):
         raise failure
     return response

@@ -220,7 +220,6 @@ class Actions:
     async def _wait_clear(self, plugin_id: str) -> bool:
         """Wait until a plugin that was stopped is gone; returns whether it was not: the swarm replaces what runs."""
         stops = self._stops.get(plugin_id, 0)
-        await self._table.poll()  # somebody may have stopped it by hand
         was_wanted = not await self._deployment.settle(plugin_id)
         if self._stops.get(plugin_id, 0) != stops:
             raise StartFailed("it was stopped while it was starting")

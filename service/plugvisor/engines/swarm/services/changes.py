@@ -7,9 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.docker.client import DockerError
-from plugvisor.engines.swarm.services import labels
-from plugvisor.engines.swarm.services.names import name_service
-from plugvisor.errors import InvalidManifest, StartFailed, SupervisorUnavailable
+from plugvisor.engines.swarm.services.names import find_plugin_id, name_service
+from plugvisor.errors import InvalidManifest, StartFailed, SupervisorConfused, SupervisorUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +30,7 @@ _OUT_OF_SEQUENCE = "update out of sequence"
 class Services:
     """Reads, creates, changes and deletes the services of plugins. Every method may raise `SupervisorUnavailable`.
 
-    A service of a plugin's name without its label is somebody else's: it is left alone, and `InvalidManifest` raised.
+    A service of a plugin's name that is none is somebody else's: it is left alone, and `InvalidManifest` raised.
     """
 
     def __init__(self, client: DockerClient) -> None:
@@ -50,7 +49,10 @@ class Services:
             if error.status == 404:
                 return None
             raise _reject(plugin_id, error) from error
-        if service["Spec"].get("Labels", {}).get(labels.ID) != plugin_id:
+        if not _is_service(service):
+            logger.error("the Docker Engine describes the service of %r as none is", plugin_id)
+            raise SupervisorConfused("the Docker Engine's answer is not understood; the log says more")
+        if find_plugin_id(service) != plugin_id:
             self._foreign[plugin_id] = time.monotonic()
             raise InvalidManifest(FOREIGN_SERVICE)
         return service
@@ -130,6 +132,21 @@ class Services:
         except SupervisorUnavailable:
             return False  # the error of the change is raised
         return service is not None and service["Spec"].get("Labels") == spec["Labels"]
+
+
+def _is_service(answer: object) -> bool:
+    """Whether an answer has what each service has."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("ID"), str):
+        return False
+    spec, version = answer.get("Spec"), answer.get("Version")
+    return (
+        isinstance(version, dict)
+        and isinstance(version.get("Index"), int)
+        and isinstance(spec, dict)
+        and isinstance(spec.get("Labels") or {}, dict)
+        and isinstance(spec.get("Mode"), dict)
+        and isinstance(spec.get("TaskTemplate"), dict)
+    )
 
 
 def _reject(plugin_id: str, error: DockerError) -> Exception:

@@ -68,6 +68,7 @@ class Deployment:
         Raises:
             StopTimeout
         """
+        await self._table.poll()  # somebody may have stopped it by hand
         service = self._table.get_service(plugin_id)
         if service is not None and get_replicas(service["Spec"]):
             return False
@@ -83,9 +84,11 @@ class Deployment:
         """Create the service of a published plugin; returns False, having changed nothing, if there is one already.
 
         Raises:
-            StartFailed, InvalidManifest
+            StartFailed, InvalidManifest, StopTimeout
         """
         async with self._get_turn(plugin_id):
+            if is_started:
+                await self.settle(plugin_id)
             if await self._services.read(plugin_id) is not None or (found := await self.carry(plugin_id)) is None:
                 return False
             replicas = found[0].replicas if is_started else 0
@@ -102,16 +105,20 @@ class Deployment:
             StartFailed, InvalidManifest, StopTimeout
         """
         async with self._get_turn(plugin_id):
-            await self.settle(plugin_id)
-            found = await self.carry(plugin_id)
+            found = await self.carry(plugin_id)  # first, for it may take long
+            is_wanted = not await self.settle(plugin_id)
 
             def change(spec: Spec) -> Spec | None:
+                if is_wanted and not get_replicas(spec):  # a check, or somebody by hand
+                    raise StartFailed("it was stopped while it was starting")
                 return finish(spec if found is None else apply_program(spec, *found))
 
             headers = None if found is None else found[1].headers
             if await self._services.change(plugin_id, change, headers) is None:
                 if found is None:
                     raise StartFailed("its service is gone; refresh, and start it again")
+                await self._table.poll()
+                await self.settle(plugin_id)  # what ran until somebody has deleted the service
                 created = finish(apply_program(None, *found))
                 if created is not None and not await self._services.create(plugin_id, created, headers):
                     await self._services.change(plugin_id, change, headers)
@@ -140,7 +147,22 @@ class Deployment:
         """Do something in the background, until `close`; it raises nothing."""
         task = asyncio.create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a change in the background has failed", exc_info=error)
+
+    async def clean_removed(self) -> None:
+        """Remove what plugins have needed that have no service any more; nothing is raised.
+
+        A service that was killed between the two has removed the one and left the other.
+        """
+        with contextlib.suppress(PlugvisorError):  # the next service cleans, too
+            for plugin_id in await self._carrier.list_plugins():
+                if plugin_id not in self._table.list_services():
+                    await self._clean(plugin_id)
 
     async def _note_exit(self, plugin_id: str, value: str, wanted_at: str) -> None:
         def change(spec: Spec) -> Spec | None:
@@ -158,8 +180,7 @@ class Deployment:
         with contextlib.suppress(PlugvisorError):  # the next change cleans, too
             async with self._get_turn(plugin_id):
                 service = await self._services.read(plugin_id)
-                if service is not None:
-                    await self._carrier.clean(plugin_id, [service])
+                await self._carrier.clean(plugin_id, [] if service is None else [service])
 
     def _get_turn(self, plugin_id: str) -> asyncio.Lock:
         return self._turns.setdefault(plugin_id, asyncio.Lock())

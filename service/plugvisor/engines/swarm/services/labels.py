@@ -1,6 +1,7 @@
 """The labels by which a service is known as a plugin's, and what they remember of it.
 
-A service without `plugvisor.id` is not ours: it is neither listed nor touched.
+A service without `plugvisor.id`, or with another name than this plugin's, is not ours: it is neither listed nor
+touched.
 """
 
 PREFIX = "plugvisor."

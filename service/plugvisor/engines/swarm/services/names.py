@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from plugvisor.engines.swarm.services import labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PREFIX = "plugvisor-"
 _LONGEST_NAME = 63
@@ -18,6 +24,18 @@ def name_service(plugin_id: str) -> str:
         return name
     digest = blake2b(plugin_id.encode(), digest_size=6).hexdigest()
     return f"{PREFIX}{plugin_id[: _LONGEST_NAME - len(PREFIX) - len(digest) - 1]}-{digest}"
+
+
+def find_plugin_id(service: Mapping[str, Any]) -> str:
+    """The id of the plugin that a service is; empty if it is somebody else's.
+
+    A label alone does not make it a plugin: it has the name that is made from the id, and replicas.
+    """
+    spec = service.get("Spec") or {}
+    plugin_id = (spec.get("Labels") or {}).get(labels.ID)
+    if not isinstance(plugin_id, str) or spec.get("Name") != name_service(plugin_id):
+        return ""
+    return plugin_id if "Replicated" in (spec.get("Mode") or {}) else ""
 
 
 def name_data_volume(plugin_id: str) -> str:

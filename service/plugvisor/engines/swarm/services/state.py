@@ -26,8 +26,11 @@ MOST_BYTES = 500_000
 """Older Engines take no larger config."""
 KEPT = 2
 """How many there are at most, the newest included."""
+_MOST_FOREIGN = 20
+"""How many names that others have taken are passed over."""
 _GONE, _TAKEN = 404, 409
-_NAME = re.compile(r"plugvisor-state-([0-9]{1,15})")
+_NAME = re.compile(r"plugvisor-state-([1-9][0-9]{0,11})")
+"""A larger number was not written here: after it there would be none left."""
 
 
 class SwarmState:
@@ -48,7 +51,10 @@ class SwarmState:
             raise StoreUnavailable("what the swarm keeps of the service cannot be read") from error
 
     async def save(self, number: int, data: bytes) -> bool:
-        """Keep some data, and of what was kept before only the newest; returns False if the number is taken."""
+        """Keep some data, and of what was kept before only the newest; returns False if the number is taken.
+
+        It gets a higher number if somebody else's config has the name.
+        """
         if len(data) > MOST_BYTES:
             raise StoreUnavailable(
                 f"the swarm cannot keep what the service remembers: it has {len(data)} bytes, and {MOST_BYTES} are "
@@ -57,6 +63,20 @@ class SwarmState:
         found = await self._list()
         if found and max(found) >= number:
             return False
+        for candidate in range(number, number + _MOST_FOREIGN):
+            if await self._create(candidate, data):
+                break
+            if max(await self._list(), default=0) >= number:
+                return False
+            logger.warning("a config named plugvisor-state-%d was not made by Plugvisor", candidate)
+        else:
+            raise StoreUnavailable("configs of somebody else have the names of what the swarm is to keep: remove them")
+        for old in sorted(found)[: -KEPT + 1 or None]:
+            await self._remove(found[old]["ID"])
+        return True
+
+    async def _create(self, number: int, data: bytes) -> bool:
+        """Returns False if there is a config of that name."""
         body = {
             "Name": f"plugvisor-state-{number}",
             "Labels": {labels.STATE: str(number)},
@@ -68,8 +88,6 @@ class SwarmState:
             if error.status == _TAKEN:
                 return False
             raise _translate(error) from error
-        for old in sorted(found)[: -KEPT + 1 or None]:
-            await self._remove(found[old]["ID"])
         return True
 
     async def _list(self) -> dict[int, Mapping[str, Any]]:

@@ -19,8 +19,12 @@ _HELD = frozenset(("starting", "running"))
 
 
 def is_gone(process: Process) -> bool:
-    """Whether no task can have a process any more."""
-    return process.state in _AT_REST and not any(_is_alive(task) for task in process.tasks)
+    """Whether no task can have a process any more, as far as the swarm knows.
+
+    An orphaned task may have one, of which nobody will ever hear: whoever removes a node has to see to that.
+    """
+    is_orphaned = process.state is ProcessState.UNKNOWN and any(task.state == "orphaned" for task in process.tasks)
+    return (process.state in _AT_REST or is_orphaned) and not any(_is_alive(task) for task in process.tasks)
 
 
 def is_lost(process: Process) -> bool:

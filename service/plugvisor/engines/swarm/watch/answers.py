@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import field
 
+from plugvisor.engines.swarm.services import labels
+
 
 class ContainerStatus(msgspec.Struct, frozen=True):
     """The container of a task."""
@@ -27,10 +29,18 @@ class TaskStatus(msgspec.Struct, frozen=True, rename="pascal"):
     container_status: ContainerStatus | None = None
 
 
+class ContainerSpec(msgspec.Struct, frozen=True, rename="pascal"):
+    """What the container of a task was told to be."""
+
+    labels: dict[str, str] | None = None
+    stop_grace_period: int | None = None
+
+
 class TaskSpec(msgspec.Struct, frozen=True, rename="pascal"):
     """What a task was made from."""
 
     force_update: int = 0
+    container_spec: ContainerSpec = ContainerSpec()
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, rename="pascal"):
@@ -64,6 +74,11 @@ class SwarmTask(msgspec.Struct, frozen=True):
     desired: str = field(name="DesiredState", default="")
     spec: TaskSpec = field(name="Spec", default=TaskSpec())
     networks: list[Attachment] | None = field(name="NetworksAttachments", default=None)
+
+    @property
+    def plugin_id(self) -> str:
+        """The plugin that its container is labelled with; empty if there is none."""
+        return (self.spec.container_spec.labels or {}).get(labels.ID, "")
 
     @property
     def pid(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
@@ -27,10 +27,20 @@ class Ended(NamedTuple):
 
 
 class _Last(msgspec.Struct, frozen=True):
-    at: float
-    code: int | None = None
-    signal: str | None = None
-    node: str = ""
+    """Bounded, as anybody can write a label."""
+
+    at: Annotated[float, msgspec.Meta(ge=0, le=1e11)]
+    code: Annotated[int, msgspec.Meta(ge=-1, le=2**31)] | None = None
+    signal: Annotated[str, msgspec.Meta(max_length=20)] | None = None
+    node: Annotated[str, msgspec.Meta(max_length=253)] = ""
+
+
+def _read_last(found: Mapping[str, str]) -> _Last | None:
+    """Read the label LAST; None if there is none, or somebody has written it by hand."""
+    try:
+        return msgspec.json.decode(found.get(labels.LAST, ""), type=_Last)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def read_ended(found: Mapping[str, str]) -> Ended:
@@ -45,11 +55,8 @@ def find_last_exit(
     """How the last process ended: of the tasks that are known, or of those before a stop, which a label remembers."""
     ended = read_ended(found)
     exits = [_make_exit(task, ended, out_of_memory) for task in tasks if has_exited(task)]
-    try:
-        last = msgspec.json.decode(found.get(labels.LAST, ""), type=_Last)
+    if (last := _read_last(found)) is not None:
         exits.append(Exit(last.at, last.code, last.signal, ended.reason or None))
-    except msgspec.DecodeError:
-        pass  # it has none, or somebody has written it by hand
     return max(exits, key=lambda one: one.at, default=None)
 
 
@@ -77,7 +84,5 @@ def _make_exit(task: SwarmTask, ended: Ended, out_of_memory: Collection[str]) ->
 
 def find_last_node(found: Mapping[str, str]) -> str:
     """The name of the node that a plugin ran on before it was stopped; empty if that is not known."""
-    try:
-        return msgspec.json.decode(found.get(labels.LAST, ""), type=_Last).node
-    except msgspec.DecodeError:
-        return ""
+    last = _read_last(found)
+    return last.node if last is not None else ""

@@ -39,7 +39,8 @@ class RunningTimes:
             known = self.since.get(task.id)
             if known is None:
                 known = min(task.status.timestamp.timestamp() - offset, now)
-                known = max(known, self._polled_at if self._polled_at is not None else 0.0)
+                if self._polled_at is not None:  # else it may be older than this machine, and the number negative
+                    known = max(known, self._polled_at)
             since[task.id] = known
         self.since = since
         self._polled_at = began

@@ -6,16 +6,17 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.engines.swarm.services import labels
+from plugvisor.engines.swarm.services.names import find_plugin_id
 from plugvisor.engines.swarm.watch.answers import decode_nodes, decode_services, decode_tasks
 from plugvisor.engines.swarm.watch.memories import RestartMemory, RunningTimes
 from plugvisor.engines.swarm.watch.nodes import has_quorum, make_nodes
-from plugvisor.engines.swarm.watch.specs import read_replicas
+from plugvisor.engines.swarm.watch.replicas import is_alive
+from plugvisor.engines.swarm.watch.specs import make_remains, read_replicas
 from plugvisor.engines.swarm.watch.states import Hints, make_process
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from plugvisor.engines.swarm.watch.answers import SwarmNode, SwarmTask
     from plugvisor.models.cluster.node import Node
@@ -36,6 +37,7 @@ class Snapshot:
         """By plugin id, as the Engine describes them; replaced as a whole, so that any thread may read it."""
         self.nodes: tuple[Node, ...] = ()
         self._answers = (b"", b"", b"")
+        self._listed: frozenset[str] = frozenset()  # the ids of all services of the answer, also of those that are none
         self._tasks: Mapping[str, Sequence[SwarmTask]] = {}
         self._nodes: Mapping[str, SwarmNode] = {}
         self._running = RunningTimes()
@@ -67,8 +69,6 @@ class Snapshot:
         due = {plugin_id for plugin_id, until in self._until.items() if until <= now}
         if answers != self._answers:
             due |= self._decode(answers, began, now)
-            self._answers = answers
-            self.nodes = make_nodes(self._nodes.values(), self._tasks)
         return self.pass_time(now, due) if due else due
 
     def pass_time(self, now: float, due: set[str] | None = None) -> set[str]:
@@ -85,7 +85,7 @@ class Snapshot:
         for plugin_id in due:
             self._until.pop(plugin_id, None)
             old = made.pop(plugin_id, None)
-            if plugin_id in self.services:
+            if plugin_id in self.services or plugin_id in self._tasks:
                 process = self._make(plugin_id, hints)
                 made[plugin_id] = old if old == process else process
             else:
@@ -105,14 +105,15 @@ class Snapshot:
 
     def _decode(self, answers: tuple[bytes, bytes, bytes], began: float, now: float) -> set[str]:
         """Decode what has changed; returns the ids of the plugins that it is about."""
-        all_tasks, services = decode_tasks(answers[0]), self.services
+        all_tasks, services, listed = decode_tasks(answers[0]), self.services, self._listed
         if answers[1] != self._answers[1]:
-            services = _find_services(decode_services(answers[1]), self.services)
+            found = decode_services(answers[1])
+            services, listed = _find_services(found, self.services), frozenset(str(one.get("ID")) for one in found)
         nodes = self._nodes
         if answers[2] != self._answers[2]:
             nodes = {node.id: node for node in decode_nodes(answers[2])}
-        tasks = _group_tasks(all_tasks, services, self._tasks)
-        plugin_ids = services.keys() | self.services.keys()
+        tasks = _group_tasks(all_tasks, services, listed, self._tasks)
+        plugin_ids = services.keys() | self.services.keys() | tasks.keys() | self._tasks.keys()
         if nodes == self._nodes:
             plugin_ids = {
                 plugin_id
@@ -120,12 +121,16 @@ class Snapshot:
                 if services.get(plugin_id) is not self.services.get(plugin_id)
                 or tasks.get(plugin_id) is not self._tasks.get(plugin_id)
             }
+        shown_nodes = make_nodes(nodes.values(), tasks)
         self._running.update(all_tasks, began, now)
-        self._tasks, self.services, self._nodes = tasks, services, nodes
+        # all or nothing: an answer that is not understood is not taken for a known one the next time
+        self._tasks, self.services, self._nodes, self.nodes = tasks, services, nodes, shown_nodes
+        self._listed, self._answers = listed, answers
         return set(plugin_ids)
 
     def _make(self, plugin_id: str, hints: Hints) -> Process:
-        service, tasks = self.services[plugin_id], self._tasks.get(plugin_id, ())
+        tasks = self._tasks.get(plugin_id, ())
+        service = self.services.get(plugin_id) or make_remains(tasks[-1])
         try:
             if read_replicas(service["Spec"]):
                 force_update = service["Spec"]["TaskTemplate"].get("ForceUpdate", 0)
@@ -145,25 +150,27 @@ class Snapshot:
 def _find_services(
     answer: Sequence[Mapping[str, Any]], old: Mapping[str, Mapping[str, Any]]
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Services by their plugin's id; of several with the same id, the oldest. Those that have not changed are kept."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for service in sorted(answer, key=lambda one: str(one.get("CreatedAt", ""))):
-        plugin_id = (service.get("Spec", {}).get("Labels") or {}).get(labels.ID)
-        if plugin_id:
-            found.setdefault(plugin_id, service)
+    """Services by their plugin's id. Those that have not changed are kept."""
+    found = {plugin_id: service for service in answer if (plugin_id := find_plugin_id(service))}
     return {plugin_id: old[plugin_id] if old.get(plugin_id) == one else one for plugin_id, one in found.items()}
 
 
 def _group_tasks(
     tasks: Sequence[SwarmTask],
     services: Mapping[str, Mapping[str, Any]],
+    listed: Collection[str],
     old: Mapping[str, Sequence[SwarmTask]],
 ) -> Mapping[str, Sequence[SwarmTask]]:
-    """Tasks by their plugin's id, the oldest first. Lists that have not changed are kept."""
+    """Tasks by their plugin's id, the oldest first. Lists that have not changed are kept.
+
+    A service can be deleted while its tasks still run: the labels of their containers say whose they are.
+    """
     grouped: dict[str, list[SwarmTask]] = {}
     plugin_ids = {service.get("ID"): plugin_id for plugin_id, service in services.items()}
     for task in sorted(tasks, key=lambda one: (one.created, one.id)):
-        plugin_id = plugin_ids.get(task.service_id)
-        if plugin_id is not None:
+        plugin_id = plugin_ids.get(task.service_id, "")
+        if task.service_id not in listed and is_alive(task):
+            plugin_id = task.plugin_id
+        if plugin_id:
             grouped.setdefault(plugin_id, []).append(task)
     return {plugin_id: old[plugin_id] if old.get(plugin_id) == ones else ones for plugin_id, ones in grouped.items()}

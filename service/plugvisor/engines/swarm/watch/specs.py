@@ -10,6 +10,8 @@ from plugvisor.models.process import AppliedLimits
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from plugvisor.engines.swarm.watch.answers import SwarmTask
+
 _DEFAULT_DELAY = 5_000_000_000
 
 
@@ -23,6 +25,13 @@ def read_replicas(spec: Mapping[str, Any]) -> int:
     """How many replicas are wanted; 1 for a service that somebody has made without this number."""
     replicated = (spec.get("Mode") or {}).get("Replicated")
     return int(replicated.get("Replicas", 1)) if replicated is not None else 1
+
+
+def make_remains(task: SwarmTask) -> Mapping[str, Any]:
+    """What stands for the service of a task whose own was deleted: nothing of it is wanted any more."""
+    period = task.spec.container_spec.stop_grace_period
+    container = {} if period is None else {"StopGracePeriod": period}
+    return {"Spec": {"TaskTemplate": {"ContainerSpec": container}, "Mode": {"Replicated": {"Replicas": 0}}}}
 
 
 def read_limits(template: Mapping[str, Any]) -> AppliedLimits | None:

@@ -97,7 +97,7 @@ def make_process(
     if not replicas:
         return _make_idle(common, ordered, found, around), None
     judged = _judge_all(ordered, replicas, around)
-    process = _join(common, judged, around)
+    process = _join(common, judged, replicas, around)
     if around.force_update is None and not process.explanation:
         process = msgspec.structs.replace(process, explanation=_PAUSED)
     until = min((one.until for one in judged if one.until is not None), default=None)
@@ -153,17 +153,17 @@ def _judge_all(tasks: Sequence[SwarmTask], replicas: int, around: Circumstances)
     others = [slot for slot in others if slot[-1].desired != "remove"]
     chosen = sorted([*kept, *others][:replicas], key=lambda slot: (slot[-1].slot, slot[-1].id))
     judged = [judge_replica(slot, around) for slot in chosen]
-    return judged + [judge_replica((), around)] * (replicas - len(judged))
+    return judged if len(judged) == replicas else [*judged, judge_replica((), around)]  # for all that have no task yet
 
 
-def _join(common: Process, replicas: Sequence[Replica], around: Circumstances) -> Process:
+def _join(common: Process, replicas: Sequence[Replica], count: int, around: Circumstances) -> Process:
     """One process for all replicas: the worst of them, and the pid of the first that runs."""
     worst = min(replicas, key=lambda one: _WORST.index(one.state))
     running = [one for one in replicas if one.state is ProcessState.RUNNING]
     state, explanation = worst.state, worst.explanation
     shown = running[0].task if running else worst.task
-    if running and len(running) < len(replicas):
-        explanation = "; ".join(filter(None, [f"{len(running)} of {len(replicas)} run", explanation]))
+    if running and len(running) < count:
+        explanation = "; ".join(filter(None, [f"{len(running)} of {count} run", explanation]))
         if state in _ERRORS or (state is ProcessState.EXITED and worst.spawn_error):
             state = ProcessState.UNKNOWN  # an error, and alive
     launched = [one.task for one in replicas if one.task is not None]

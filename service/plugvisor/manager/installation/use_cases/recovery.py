@@ -163,12 +163,7 @@ class Recovery:
                 logger.error("cannot remove a version of %r: %s", plugin_id, error)
 
     async def _list_removed(self) -> list[str]:
-        """The uninstalled plugins that the engine still has.
-
-        None on a cluster: a folder that is not here may only not have been brought here yet.
-        """
-        if self._site.engine.is_cluster:
-            return []
+        """The uninstalled plugins that the engine still has."""
         directories = await asyncio.to_thread(self._site.engine.read_directories)
         return [
             plugin.id
