@@ -28,10 +28,20 @@ LARGEST_CLUSTER_BYTES = 6_500
 """Of what only a swarm has; a browser fetches it once the service has named nodes."""
 
 
-def get(path: str, page_dir: Path | None = None, **headers: str) -> httpx.Response:
-    """One answer; the path is sent as it is written."""
+def make_app(page_dir: Path | None) -> Starlette:
+    """An application that serves nothing but a page."""
     app = Starlette(routes=make_page_routes(page_dir), exception_handlers={HTTPException: respond_to_error})
     app.router.redirect_slashes = False
+    return app
+
+
+OWN_PAGE = make_app(None)
+"""Made once: it makes every file of the page smaller and compresses it."""
+
+
+def get(path: str, page_dir: Path | None = None, **headers: str) -> httpx.Response:
+    """One answer; the path is sent as it is written."""
+    app = OWN_PAGE if page_dir is None else make_app(page_dir)
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app)

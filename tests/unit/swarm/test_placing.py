@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import pwd
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 from plugvisor.engines.swarm.carriers.placing import place_folder
 from plugvisor.engines.swarm.inside.unpack import UnpackError
 from plugvisor.users import User
@@ -36,6 +36,7 @@ def install_folder() -> Iterator[Path]:
 
 
 def place(directory: Path, user: User | None, prefix: str = "") -> None:
+    """Place a folder in an event loop such as the service's."""
     with tempfile.TemporaryFile() as archive:
         with tarfile.open(fileobj=archive, mode="w") as entries:
             for name in (prefix, f"{prefix}/plugin.toml".lstrip("/")):
@@ -44,7 +45,7 @@ def place(directory: Path, user: User | None, prefix: str = "") -> None:
                 entry.size, entry.mode = (3, 0o644) if entry.isreg() else (0, 0o755)
                 entries.addfile(entry, io.BytesIO(b"abc"))
         archive.seek(0)
-        asyncio.run(place_folder("web", directory, archive, prefix=prefix, labels={}, user=user))
+        uvloop.run(place_folder("web", directory, archive, prefix=prefix, labels={}, user=user))
 
 
 @needs_root

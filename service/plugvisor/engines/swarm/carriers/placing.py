@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -50,15 +51,13 @@ async def place_folder(
         return
     descriptor = archive.fileno()
     os.lseek(descriptor, archive.tell(), os.SEEK_SET)  # the process shares it
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "plugvisor.engines.swarm.carriers.placing",
-        json.dumps([plugin_id, str(directory), prefix, dict(labels)]),
+    arguments = json.dumps([plugin_id, str(directory), prefix, dict(labels)])
+    process = await asyncio.to_thread(  # uvloop cannot start one as another user
+        subprocess.Popen[bytes],
+        [sys.executable, "-P", "-m", "plugvisor.engines.swarm.carriers.placing", arguments],
         stdin=descriptor,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env={"PATH": os.defpath},
         cwd="/",
         user=user.uid,
@@ -66,14 +65,12 @@ async def place_folder(
         extra_groups=[],
     )
     try:
-        async with asyncio.timeout(_SECONDS):
-            _, error = await process.communicate()
-    except TimeoutError:
+        _, error = await asyncio.to_thread(process.communicate, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
         raise UnpackError("it takes too long") from None
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        process.kill()  # does nothing if it has ended
+        await asyncio.to_thread(process.wait)
     if process.returncode:
         last = error.decode(errors="replace").strip().rpartition("\n")[2]
         raise UnpackError(last or f"exit code {process.returncode}")
