@@ -301,6 +301,13 @@ def test_what_a_lost_node_left_behind_says_nothing_of_a_later_start() -> None:
     assert make(make_service(condition="on-failure"), FAILED).state is ProcessState.FATAL, "it is of this start"
 
 
+def test_a_new_leader_has_to_hear_from_the_nodes_before_none_fits() -> None:
+    pending = make_task("pending", err="no suitable node (2 nodes not available for new tasks)")
+    assert make(make_service(), pending, n1="unknown", n2="unknown").state is ProcessState.STARTING
+    assert make(make_service(), pending, n2="unknown").state is ProcessState.STARTING
+    assert make(make_service(), pending).state is ProcessState.FATAL
+
+
 def test_an_orphaned_task_may_still_run() -> None:
     process = make(make_service(), make_task("orphaned", "shutdown"))
     assert (process.status, process.tasks[0].is_lost) == (Status.ERROR, True)

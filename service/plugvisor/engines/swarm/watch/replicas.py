@@ -75,6 +75,11 @@ class Circumstances:
         """Whether a task was made before the service was started or reloaded last."""
         return self.force_update is not None and task.spec.force_update != self.force_update
 
+    @property
+    def is_settling(self) -> bool:
+        """Whether a new leader has not heard from every node yet: until then it takes each for unsuitable."""
+        return any(node.status.state == "unknown" for node in self.nodes.values())
+
     def name_node(self, task: SwarmTask) -> str:
         """The name of a task's node; its id if the swarm has forgotten the node."""
         node = self.nodes.get(task.node_id)
@@ -128,7 +133,7 @@ def _judge_current(task: SwarmTask, others: Sequence[SwarmTask], around: Circums
         return Replica(ProcessState.STOPPING, task, start_pending=True)  # the update has not come to it yet
     if state == "running":
         return _judge_running(task, around)
-    if state in _WAITING and task.status.err:
+    if state in _WAITING and task.status.err and not around.is_settling:
         lost = [around.explain_loss(other) for other in others if around.is_lost(other)]
         explanation = "; ".join([explain_error(task.status.err), *lost])
         return Replica(ProcessState.FATAL, task, explanation, explanation)
