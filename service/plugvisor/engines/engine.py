@@ -188,14 +188,14 @@ class Engine(Protocol):
 
     # -- changing
 
-    async def boot(self, programs: Sequence[Program], starts: Mapping[str, bool], queued: Collection[str]) -> None:
+    async def boot(self, programs: Sequence[Program], starts: Callable[[str], bool], queued: Collection[str]) -> None:
         """Publish programs that the engine does not know yet, and begin to start those that are to be started.
 
         Called once after `open`, for engines that do not do so by themselves when they start; nothing is raised.
 
         Args:
             programs: of every valid plugin.
-            starts: by plugin, whether it is started when it is new.
+            starts: returns whether a plugin that is new is to be started; asked when that is done, which may be later.
             queued: those of them whose start has to wait for their dependencies.
         """
 

@@ -91,5 +91,7 @@ class OneMachine:
         """None."""
         return ()
 
-    async def boot(self, _programs: Sequence[Program], _starts: Mapping[str, bool], _queued: Collection[str]) -> None:
+    async def boot(
+        self, _programs: Sequence[Program], _starts: Callable[[str], bool], _queued: Collection[str]
+    ) -> None:
         """The engine starts them itself."""

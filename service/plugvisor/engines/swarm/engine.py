@@ -212,7 +212,9 @@ class SwarmEngine:
 
     # -- changing
 
-    async def boot(self, programs: Sequence[SwarmProgram], starts: Mapping[str, bool], queued: Collection[str]) -> None:
+    async def boot(
+        self, programs: Sequence[SwarmProgram], starts: Callable[[str], bool], queued: Collection[str]
+    ) -> None:
         """Create the services of plugins that have none."""
         for program in programs:
             self._published.publish(program)

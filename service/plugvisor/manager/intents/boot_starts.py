@@ -44,11 +44,14 @@ class BootStarts:
 
     async def boot(self, plugins: Collection[Plugin]) -> None:
         """Have an engine that does not start plugins by itself start those that are new to it."""
-        starts = self._intents.starts or {}
-        valid = [plugin for plugin in plugins if plugin.program is not None and plugin.manifest is not None]
-        wanted = {plugin.id: plugin.enabled and starts.get(plugin.id, _starts_itself(plugin)) for plugin in valid}
-        queued = [plugin.id for plugin in valid if plugin.manifest and plugin.manifest.depends_on]
-        await self._engine.boot([plugin.program for plugin in valid], wanted, queued)
+        valid = {plugin.id: plugin for plugin in plugins if plugin.program is not None and plugin.manifest is not None}
+
+        def is_started(plugin_id: str) -> bool:
+            plugin, starts = valid[plugin_id], self._intents.starts or {}
+            return plugin.enabled and starts.get(plugin_id, _starts_itself(plugin))
+
+        queued = [plugin.id for plugin in valid.values() if plugin.manifest and plugin.manifest.depends_on]
+        await self._engine.boot([plugin.program for plugin in valid.values()], is_started, queued)
 
     async def close(self) -> None:
         """Wait until what is due is published."""

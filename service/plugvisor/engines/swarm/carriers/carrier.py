@@ -15,7 +15,7 @@ from plugvisor.engines.swarm.carriers.builder import ImageBuilder
 from plugvisor.engines.swarm.carriers.images import PluginImages, list_images
 from plugvisor.engines.swarm.carriers.objects import SwarmObjects, name_object
 from plugvisor.engines.swarm.carriers.registry_auth import read_registry_auth
-from plugvisor.engines.swarm.carriers.restore import Restorer
+from plugvisor.engines.swarm.carriers.restore import FolderRestorer
 from plugvisor.engines.swarm.carriers.versions import describe_version
 from plugvisor.engines.swarm.docker.client import DockerError
 from plugvisor.engines.swarm.inside.launch import SECRET_NAME
@@ -62,7 +62,7 @@ class Carrier:
         self._images = PluginImages(client, builder, settings.swarm.registry)
         user = settings.users.plugins if settings.users is not None and os.geteuid() == 0 else None
         roots = [folder for folder in (settings.plugins_dir, settings.install_dir) if folder is not None]
-        self._restorer = Restorer(client, self._objects, builder, roots, user)
+        self._restorer = FolderRestorer(client, self._objects, builder, roots, user)
 
     def check(self, program: SwarmProgram) -> None:
         """Raise `ManifestError` if there is no way for a program's folder. Blocks."""

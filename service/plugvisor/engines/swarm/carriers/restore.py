@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _SILENCE_SECONDS = 30.0
 
 
-class Restorer:
+class FolderRestorer:
     """See `Carrier.restore`."""
 
     def __init__(
