@@ -46,7 +46,12 @@ class Published:
 def test_a_plugin_that_is_stopped_meanwhile_is_not_started_beside_what_still_ends() -> None:
     async def run() -> None:
         client = FakeServiceClient()
-        spec = {"Name": NAME, "Labels": {labels.ID: "echo"}, "Mode": {"Replicated": {"Replicas": 1}}}
+        spec = {
+            "Name": NAME,
+            "Labels": {labels.ID: "echo"},
+            "Mode": {"Replicated": {"Replicas": 1}},
+            "TaskTemplate": {},
+        }
         await Services(client).create("echo", spec)  # type: ignore[arg-type]
         deployment = Deployment(
             Services(client),  # type: ignore[arg-type]
