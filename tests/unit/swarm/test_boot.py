@@ -9,6 +9,7 @@ import pytest
 from plugvisor.engines.swarm.services import boot
 from plugvisor.engines.swarm.services.boot import Boot
 from plugvisor.errors import StartFailed, SupervisorUnavailable
+
 from tests.helpers.scenarios import in_loop, wait_until
 
 
