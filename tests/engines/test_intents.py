@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.helpers.plugin_processes import find_plugin, kill_plugin
+from tests.helpers.plugin_processes import find_plugin
 from tests.helpers.stack import QUICK
-from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,35 +37,3 @@ def test_a_disabled_plugin_is_stopped_and_not_started(shared: PlugvisorStack, ad
     assert shared.post(f"/plugin/{plugin_id}/enable").json()["enabled"] is True
     shared.start_running(plugin_id)
     assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
-
-
-def test_a_restart_of_the_service_touches_no_plugin(plugvisor: PlugvisorStack) -> None:
-    """What was stopped stays stopped, although its manifest starts it, and what runs goes on."""
-    plugvisor.write_plugin("runs", runtime=QUICK)
-    plugvisor.write_plugin("stopped", runtime="supervisor.startsecs = 0")
-    plugvisor.up()
-    plugvisor.start_running("runs")
-    plugvisor.wait_for_status("stopped", "running")
-    assert plugvisor.post("/plugin/stopped/stop").status_code == 200
-    processes = find_plugin(plugvisor, "runs")
-    pid = plugvisor.status("runs")["pid"]
-    plugvisor.restart_service()
-    assert find_plugin(plugvisor, "runs") == processes
-    told = plugvisor.wait_for_status("runs", "running")
-    assert (told["pid"], told["restarts"]) == (pid, 0)
-    assert plugvisor.status("stopped")["status"] == "stopped"
-    assert plugvisor.status("runs")["intent"]["wanted"] == "running"
-    assert plugvisor.status("stopped")["intent"]["wanted"] == "stopped"
-
-
-def test_what_ends_without_the_service_is_restarted_without_it(plugvisor: PlugvisorStack) -> None:
-    plugvisor.write_plugin("crashing", runtime=f"{QUICK}\nrestart.delay = 0.1")
-    plugvisor.up()
-    plugvisor.start_running("crashing")
-    [before] = find_plugin(plugvisor, "crashing")
-    kill_plugin(plugvisor, "crashing")
-    wait_for(lambda: find_plugin(plugvisor, "crashing") not in ([], [before]), "the restart")
-    plugvisor.restart_service()
-    told = plugvisor.wait_for_status("crashing", "running")
-    assert told["restarts"] == 1
-    assert told["last_exit"]["signal"] == "SIGKILL"

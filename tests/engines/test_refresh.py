@@ -21,38 +21,6 @@ def listed(stack: PlugvisorStack) -> dict[str, dict[str, Any]]:
     return {plugin["id"]: plugin for plugin in stack.http.get("/plugins").json()["plugins"]}
 
 
-def test_an_empty_plugins_folder(plugvisor: PlugvisorStack) -> None:
-    plugvisor.up()
-    assert plugvisor.http.get("/plugins").json() == {"plugins": [], "message": "no plugins registered"}
-    assert plugvisor.http.get("/plugin/status").json()["plugins"] == {}
-    assert plugvisor.post("/plugins/refresh").json() == NOTHING
-
-
-def test_what_runs_after_a_boot_and_how_it_is_listed(plugvisor: PlugvisorStack) -> None:
-    folder = plugvisor.write_plugin("greeter")
-    (folder / "plugin.toml").write_text(
-        '[plugin]\nid = "greeter"\nname = "示例插件 🎉"\nversion = "2.1.0"\n'
-        'description = "第一行\\n🐼 \\"quoted\\" 100%"\ncommand = ["python", "main.py"]\n',
-        encoding="utf-8",
-    )
-    plugvisor.write_plugin("by_hand", runtime="auto_start = false")
-    plugvisor.write_plugin("disabled", runtime="enabled = false")
-    plugvisor.write_plugin("broken", runtime="enabled = maybe")
-    plugvisor.up()
-    plugvisor.wait_for_status("greeter", "running")
-    plugins = listed(plugvisor)
-    assert [*plugins] == ["broken", "by_hand", "disabled", "greeter"]
-    greeter = plugins["greeter"]
-    assert (greeter["name"], greeter["version"]) == ("示例插件 🎉", "2.1.0")
-    assert greeter["description"] == '第一行\n🐼 "quoted" 100%'
-    assert (plugins["by_hand"]["status"], plugins["by_hand"]["runtime_auto_start"]) == ("stopped", False)
-    assert (plugins["disabled"]["status"], plugins["disabled"]["enabled"]) == ("stopped", False)
-    assert (plugins["broken"]["status"], plugins["broken"]["enabled"]) == ("error", False)
-    assert "plugin.toml line 5" in plugins["broken"]["detail"]
-    for name in ("by_hand", "disabled", "broken"):
-        assert not find_plugin(plugvisor, name)
-
-
 def test_a_new_plugin_is_added_and_not_started(shared: PlugvisorStack) -> None:
     shared.write_plugin("new")
     assert shared.post("/plugins/refresh").json() == NOTHING | {"added": ["new"]}

@@ -30,6 +30,9 @@ COMMANDS = {
     "health": (r"Exit status 0", {"PLUGVISOR_HOST", "PLUGVISOR_PORT"}),
     "run": (r"supervisord does not know of it", {"PLUGVISOR_RUN_DIR"}),
     "ctl": (r"supervisorctl", {"PLUGVISOR_RUN_DIR"}),
+    "ls": (r"with their status", ASKING),
+    "status": (r"why it does not run", ASKING),
+    "nodes": (r"plugins that run there", ASKING),
     "identity add": (r"standard output, this once", ASKING),
     "identity list": (r"without their tokens", ASKING),
     "identity remove": (r"invalid at once", ASKING),
@@ -47,6 +50,7 @@ COMMANDS = {
     "config get": (r"Print the manifest", ASKING),
     "config set": (r"if it is invalid, nothing changes", ASKING),
     "config edit": (r"nothing changes and your text is kept", ASKING),
+    "image build": (r"name and digest", {"PLUGVISOR_DOCKER_HOST", "PLUGVISOR_REGISTRY", "PLUGVISOR_IMAGE"}),
 }
 
 
