@@ -60,9 +60,9 @@ class SwarmSystem:
         self.lab: SwarmLab = stack.lab
         self.image = image
         self.names = [f"p{number:04}" for number in range(count - 1)]
-        self._running = self.names[: min(RUNNING, len(self.names) // 2)]
+        self.running = self.names[: min(RUNNING, len(self.names) // 2)]
         for name in self.names:
-            self.write(name, "auto_start = true" if name in self._running else "")
+            self.write(name, "auto_start = true" if name in self.running else "")
         self.write(THREE, "replicas = 3")
         stack.environ["PLUGVISOR_ADMIN_CODE"] = ADMIN_CODE
         stack.up()
@@ -86,7 +86,7 @@ class SwarmSystem:
         with contextlib.suppress(RuntimeError):  # 503: the managers are busy
             services = self.engine.call("GET", "/services")
             statuses = self.api.read_statuses()
-            are_running = all(statuses[name]["status"] == "running" for name in self._running)
+            are_running = all(statuses[name]["status"] == "running" for name in self.running)
             return len(services) >= len(self.names) + 1 and are_running
         return False
 
