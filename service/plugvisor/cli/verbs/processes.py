@@ -118,8 +118,8 @@ tail -f, reread, update, help …; without any, its shell opens. On a swarm use 
         "nodes",
         "listing:run_nodes",
         "list the machines that plugins run on",
-        "List the nodes of the swarm with their state, their role and the plugins that run there; without a swarm, this "
-        "machine.",
+        "List the nodes of the swarm with their state, their role and the plugins that run there; without a swarm, "
+        "this machine.",
         ASK,
         [JSON],
     ),
