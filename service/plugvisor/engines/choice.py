@@ -24,7 +24,7 @@ def make_engine(settings: Settings) -> Engine:
 
 
 def list_ignored(settings: Settings, manifest: Manifest) -> Sequence[str]:
-    """What of a manifest has no effect with the engine of the settings, in sentences; the engine is not made."""
+    """What the engine of the settings ignores of a manifest, in sentences; no engine is made for that."""
     if settings.engine == "swarm":
         from plugvisor.engines.swarm.services.options import list_differences  # noqa: PLC0415 - see above
 
