@@ -10,14 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from plugvisor import VERSION
-from plugvisor.cli.verbs import images, packages, processes
+from plugvisor.cli.verbs import authors, images, packages, plugins, processes, streams
 from plugvisor.errors import CommandRejected, ConfigurationError
-from plugvisor.settings import VARIABLES
+from plugvisor.variables import VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = (*processes.VERBS, *packages.VERBS, *images.VERBS)
+VERBS = (
+    *processes.VERBS,
+    *plugins.VERBS,
+    *streams.VERBS,
+    *packages.VERBS,
+    *authors.VERBS,
+    *images.VERBS,
+)
 GROUPS = {
     "identity": "add, list, remove and rotate identities",
     "config": "print, replace and edit the manifests of plugins",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.verbs.verb import ASK, JSON, Verb
-from plugvisor.settings import VARIABLES
+from plugvisor.variables import VARIABLES
 
 if TYPE_CHECKING:
     from plugvisor.cli.verbs.verb import Argument

@@ -1,0 +1,10 @@
+"""The verbs for the authors of plugins, and for setting a machine up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plugvisor.cli.verbs.verb import Verb
+
+VERBS: tuple[Verb, ...] = ()
