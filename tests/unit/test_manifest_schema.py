@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec import inspect
-from plugvisor.models.lifecycle import Check, Limits, Placement, Requirement, Restart
+from plugvisor.models.lifecycle import Check, Limits, LogOptions, Placement, Requirement, Restart, Watch
 from plugvisor.models.manifest import RESERVED_IDS, TABLES, Manifest, ManifestError, SupervisorOptions
 from plugvisor.models.manifest_schema import make_schema
 from plugvisor.plugins.manifest import parse_manifest
@@ -107,6 +107,8 @@ KEYS = {
             "restart": Restart,
             "limits": Limits,
             "placement": Placement,
+            "logs": LogOptions,
+            "watch": Watch,
         }.items()
         for key in struct.__struct_fields__
     },

@@ -173,3 +173,54 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     cpus: Annotated[float, Meta(ge=0.01, le=10_000, description="CPUs; 1.5 is the time of one and a half.")] = 0.0
     processes: Annotated[int, Meta(ge=1, le=1_000_000, description="Processes and threads.")] = 0
     open_files: Annotated[int, Meta(ge=1, le=1_000_000_000, description="Open files of each process.")] = 0
+
+
+VariableFile = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00]+$",
+        max_length=_LONGEST_STRING,
+        extra={
+            "rule": f"must be a path, not empty, without NUL characters and of at most {_LONGEST_STRING} characters"
+        },
+    ),
+]
+
+
+class LogOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`[plugin_runtime.logs]`: how much of the plugin's log is kept."""
+
+    max_size: Annotated[
+        int,
+        Meta(
+            ge=64 * 1024,
+            le=2**40,
+            description="The size at which the log file is rotated: bytes, or a string such as `10M`.",
+            extra={"rule": "must be a whole number of bytes from 64K to 1024G, or a string such as 10M"},
+        ),
+    ] = 10 * 1024 * 1024
+    backups: Annotated[int, Meta(ge=0, le=100, description="How many earlier log files are kept.")] = 3
+
+
+class Watch(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`[plugin_runtime.watch]`: reload the plugin when its files change; nothing is watched without `paths`."""
+
+    paths: Annotated[
+        tuple[_Word, ...],
+        Meta(
+            max_length=100,
+            description="The files and folders that are watched, relative to the plugin's folder.",
+            extra={"rule": 'must be a list of paths below the plugin\'s folder, such as ["."]'},
+        ),
+    ] = ()
+    ignore: Annotated[
+        tuple[_Word, ...],
+        Meta(
+            max_length=100,
+            description="What is not watched, as in .gitignore. Logs, `data/`, `.git` and caches never are.",
+            extra={"rule": "must be a list of patterns as in .gitignore"},
+        ),
+    ] = ()
+    debounce: Annotated[
+        float, Meta(ge=0.05, le=60, description="How long nothing must have changed before the reload, in seconds.")
+    ] = 0.3

@@ -12,7 +12,17 @@ from typing import Annotated, Literal, Self, TypedDict
 from msgspec import Meta, Struct, field, json
 from msgspec.structs import force_setattr
 
-from plugvisor.models.lifecycle import Check, Limits, Placement, PythonRequirement, Requirement, Restart
+from plugvisor.models.lifecycle import (
+    Check,
+    Limits,
+    LogOptions,
+    Placement,
+    PythonRequirement,
+    Requirement,
+    Restart,
+    VariableFile,
+    Watch,
+)
 
 FILE_NAME = "plugin.toml"
 RESERVED_IDS = {"plugvisor": "the service's own program", "all": "supervisorctl, to which it means every program"}
@@ -199,6 +209,10 @@ class Manifest(Struct, frozen=True):
         Mapping[VariableName, Text],
         Meta(description="The variables that the process receives beside PATH, HOME, LANG and the like."),
     ] = field(default_factory=dict)
+    environment_files: Annotated[
+        Mapping[VariableName, VariableFile],
+        Meta(description="Variables whose values are read from files at each start, and never shown."),
+    ] = field(default_factory=dict)
     supervisor: Annotated[SupervisorOptions, Meta(description="Options of supervisord, by its own names.")] = (
         SupervisorOptions()
     )
@@ -221,6 +235,8 @@ class Manifest(Struct, frozen=True):
     critical: Annotated[bool, Meta(description="Whether everything is shut down when the plugin becomes FATAL.")] = (
         False
     )
+    logs: Annotated[LogOptions, Meta(description="How much of the plugin's log is kept.")] = LogOptions()
+    watch: Annotated[Watch, Meta(description="Which changes of files reload the plugin.")] = Watch()
     metadata: Metadata = Metadata()
     warnings: tuple[str, ...] = ()
     """Keys that are probably misspelt, and dependencies that cannot be used."""
@@ -241,6 +257,7 @@ TABLES = {
         "enabled",
         "auto_start",
         "environment",
+        "environment_files",
         "supervisor",
         "checks",
         "depends_on",
@@ -250,6 +267,8 @@ TABLES = {
         "replicas",
         "placement",
         "critical",
+        "logs",
+        "watch",
     ),
 }
 """The tables of a file, and the fields of `Manifest` that are keys of each."""

@@ -84,6 +84,8 @@ def _adapt_lifecycle(definitions: dict[str, Any], command_line: dict[str, Any]) 
     python = definitions["PythonRequirement"]["properties"]
     for schema in (*(check["properties"][kind] for kind in kinds), *limits.values(), *python.values()):
         schema.pop("default", None)
+    size = definitions["LogOptions"]["properties"]["max_size"]
+    definitions["LogOptions"]["properties"]["max_size"] = _either(size, {"type": "string", "pattern": MEMORY_PATTERN})
     limits["memory"] = _either(limits["memory"], {"type": "string", "pattern": MEMORY_PATTERN})
 
 

@@ -28,10 +28,11 @@ _KINDS = ("http", "tcp", "exec")
 
 
 def unify_forms(values: dict[str, Any], fail: Fail) -> None:
-    """Replace forms that only a file has: amounts of memory and commands in one string."""
-    limits = values.get("limits")
-    if isinstance(limits, dict) and isinstance(text := limits.get("memory"), str) and re.search(MEMORY_PATTERN, text):
-        values["limits"] = limits | {"memory": int(text.rstrip("KMG")) * 1024 ** _POWERS.get(text[-1], 0)}
+    """Replace forms that only a file has: amounts of bytes and commands in one string."""
+    for table, key in (("limits", "memory"), ("logs", "max_size")):
+        content = values.get(table)
+        if isinstance(content, dict) and isinstance(text := content.get(key), str) and re.search(MEMORY_PATTERN, text):
+            values[table] = content | {key: int(text.rstrip("KMG")) * 1024 ** _POWERS.get(text[-1], 0)}
     checks = values.get("checks")
     if isinstance(checks, dict):
         values["checks"] = {name: _split_command(name, check, fail) for name, check in checks.items()}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PLAIN_KEY = re.compile("[A-Za-z0-9_-]+")
 _NAMES_OF_ITEMS = {
     "environment": "a variable",
+    "environment_files": "a variable",
     "checks": "the name of a check",
     "depends_on": "the id of a dependency",
 }
