@@ -203,6 +203,14 @@ def read_read_auth(value: str) -> bool:
     return value == "viewer"
 
 
+def read_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """One of some words; empty for `none`."""
+    if value not in choices:
+        words = " or ".join(f"`{choice}`" for choice in choices)
+        raise ConfigurationError(f"cannot use {name} {value!r}: it must be {words}")
+    return "" if value == "none" else value
+
+
 def read_count(name: str, value: str, most: int) -> int:
     """A whole number from 1 to `most`."""
     if not re.fullmatch("[0-9]{1,9}", value) or not 1 <= int(value) <= most:

@@ -11,10 +11,19 @@ from plugvisor.api.endpoint import Route as RouteRow
 from plugvisor.api.problems import PROBLEMS, respond_to_error
 from plugvisor.api.routes import READS, ROUTES, make_routes
 from plugvisor.cli.main import VERBS
-from plugvisor.models.lifecycle import Check, Limits, Placement, PythonRequirement, Requirement, Restart
+from plugvisor.models.lifecycle import (
+    Check,
+    Limits,
+    LogOptions,
+    Placement,
+    PythonRequirement,
+    Requirement,
+    Restart,
+    Watch,
+)
 from plugvisor.models.manifest import TABLES, SupervisorOptions
 from plugvisor.plugins.manifest import parse_manifest
-from plugvisor.settings import VARIABLES
+from plugvisor.variables import VARIABLES
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -121,6 +130,8 @@ STRUCTS = {
     "plugin_runtime.limits": Limits,
     "plugin_runtime.python": PythonRequirement,
     "plugin_runtime.placement": Placement,
+    "plugin_runtime.logs": LogOptions,
+    "plugin_runtime.watch": Watch,
 }
 
 
@@ -137,9 +148,12 @@ def read_manifest_keys() -> dict[tuple[str, str], str]:
 
 def test_manifest_keys() -> None:
     expected = {(table, key) for table, struct in STRUCTS.items() for key in struct.__struct_fields__}
-    tables = {"environment"} | {name.split(".")[1] for name in STRUCTS}
+    tables = {"environment", "environment_files"} | {name.split(".")[1] for name in STRUCTS}
     expected |= {(table, key) for table, keys in TABLES.items() for key in keys if key not in tables}
-    assert read_manifest_keys().keys() == expected | {("plugin_runtime.environment", "any name")}
+    assert read_manifest_keys().keys() == expected | {
+        ("plugin_runtime.environment", "any name"),
+        ("plugin_runtime.environment_files", "any name"),
+    }
 
 
 def test_manifest_defaults() -> None:
@@ -156,7 +170,7 @@ def test_manifest_defaults() -> None:
 
 
 def test_commands() -> None:
-    documented = [row[0].split()[1:] for row in read_rows("docs/operations.md", "## The command")[1:]]
+    documented = [row[0].split()[1:] for row in read_rows("docs/command.md", "## Commands")[1:]]
     for verb in VERBS:  # a row begins with it
         assert len([words for words in documented if words[: len(verb.name.split())] == verb.name.split()]) == 1, (
             verb.name

@@ -25,7 +25,7 @@ LAYERS = [
     {"admin_code", "settings"},
     {"swarm_settings"},
     {"setting_values"},
-    {"users", "models", "timestamps", "layout"},
+    {"users", "models", "timestamps", "layout", "variables"},
     {"errors", "__init__"},
 ]
 """From top to bottom. A part may import itself and what is below it; parts of one layer do not know each other."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from plugvisor.admin_code import read_admin_code
 from plugvisor.errors import ConfigurationError
-from plugvisor.settings import INTERNAL_VARIABLES, VARIABLES, Settings, find_unknown_variables
+from plugvisor.settings import Settings
+from plugvisor.variables import INTERNAL_VARIABLES, VARIABLES, find_unknown_variables
 
 SOMEWHERE = {"PLUGVISOR_RUN_DIR": "/run/plugvisor"}
 
@@ -323,11 +324,14 @@ def test_the_table_lists_every_variable_that_is_read() -> None:
     read_admin_code(recorder)
     names = [variable.name for variable in VARIABLES]
     others = {"XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"}
-    assert set(names) == recorder.read_names - others | {"PLUGVISOR_TOKEN"}, "which only commands read"
+    assert set(names) == recorder.read_names - others | {"PLUGVISOR_TOKEN", "PLUGVISOR_TOKEN_FILE"}, (
+        "which only commands read"
+    )
     assert len(set(names)) == len(names)
     assert all(variable.default and variable.meaning for variable in VARIABLES)
 
 
 def test_to_env_has_every_variable_but_the_credentials() -> None:
     names = {variable.name for variable in VARIABLES}
-    assert read().to_env().keys() == names - {"PLUGVISOR_ADMIN_CODE", "PLUGVISOR_ADMIN_CODE_FILE", "PLUGVISOR_TOKEN"}
+    credentials = {f"PLUGVISOR_{name}" for name in ("ADMIN_CODE", "ADMIN_CODE_FILE", "TOKEN", "TOKEN_FILE")}
+    assert read().to_env().keys() == names - credentials

@@ -20,7 +20,8 @@ from plugvisor.errors import ConfigurationError
 from plugvisor.models.manifest import FILE_NAME
 from plugvisor.plugins.catalog import load_catalog, load_plugin
 from plugvisor.plugins.dependencies import find_warnings, resolve
-from plugvisor.settings import Settings, find_unknown_variables
+from plugvisor.settings import Settings
+from plugvisor.variables import find_unknown_variables
 
 if TYPE_CHECKING:
     import argparse

@@ -17,7 +17,8 @@ from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.cli.startup.log_file import log_to_file
 from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder
-from plugvisor.settings import Settings, find_unknown_variables
+from plugvisor.settings import Settings
+from plugvisor.variables import find_unknown_variables
 from plugvisor.webhook_secret import read_webhook_secret
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from plugvisor.cli.listener import ANY_NAME
 from plugvisor.engines.choice import list_ignored
 from plugvisor.engines.launching import find_missing_commands
 from plugvisor.plugins.dependencies import find_warnings
-from plugvisor.settings import find_unknown_variables
+from plugvisor.variables import find_unknown_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
