@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from plugvisor.cli.listener import open_listener
 from plugvisor.cli.startup.banner import print_banner
+from plugvisor.cli.startup.plugins_folder import prepare_plugins_folder
 from plugvisor.cli.startup.stored_intents import read_stored_intents
 from plugvisor.engines.supervisord import boot
 from plugvisor.engines.supervisord.program import launch_path
@@ -30,6 +31,7 @@ def run_up(_arguments: argparse.Namespace) -> int:
 
 
 def _become_supervisord(settings: Settings) -> NoReturn:
+    prepare_plugins_folder(settings, os.environ)
     prepare_folders(settings)
     boot.lock_run_dir(settings)
     state_warning = prepare_state_folder(settings)
