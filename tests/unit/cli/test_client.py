@@ -9,7 +9,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from plugvisor.cli.client import Client, Credential, NoAnswer, find_credential
+from plugvisor.cli.client import Client, Credential, NoAnswer
+from plugvisor.cli.connection.credential import find_credential
 from plugvisor.errors import CommandRejected, ConfigurationError
 from plugvisor.settings import Settings
 
