@@ -16,7 +16,8 @@ from plugvisor.api.routes import STREAMED_BODIES
 from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.cli.startup.log_file import log_to_file
-from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder
+from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder, write_address
+from plugvisor.errors import ConfigurationError
 from plugvisor.settings import Settings
 from plugvisor.variables import find_unknown_variables
 from plugvisor.webhook_secret import read_webhook_secret
@@ -59,6 +60,10 @@ def serve_here(settings: Settings, code: AdminCode, listener: socket.socket, *, 
     """
     webhook_secret = read_webhook_secret(settings)
     logger.info("listening on %s", describe_address(listener))
+    try:
+        write_address(settings)
+    except ConfigurationError as error:
+        logger.warning("commands need PLUGVISOR_URL: %s", error)
 
     def remove_file() -> None:
         if settings.socket_path is not None and not is_inherited:
