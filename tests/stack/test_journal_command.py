@@ -113,8 +113,8 @@ def test_which_entries_are_shown(shared: PlugvisorStack) -> None:
 
 
 def test_more_entries_than_one_request_gets(shared: PlugvisorStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugvisor.cli import journal  # noqa: PLC0415
     from plugvisor.cli.client import Client  # noqa: PLC0415
+    from plugvisor.cli.streams import journal  # noqa: PLC0415
 
     for _ in range(5):
         last = shared.post("/plugins/refresh").headers["X-Request-Id"]
