@@ -50,12 +50,9 @@ class Changes:
         before, self._statuses = self._statuses, plugins
         if before is None:
             return []
-        lines = []
+        lines: list[tuple[str, str, str]] = []
         for plugin_id, plugin in plugins.items():
-            if plugin_id not in before:
-                lines.append((plugin_id, f"added, {self._show_status(plugin)}", plugin.get("detail", "")))
-            elif _get_facts(plugin) != _get_facts(before[plugin_id]):
-                lines.append(self._show_change(plugin_id, before[plugin_id], plugin))
+            lines += self._show_change(plugin_id, before.get(plugin_id), plugin)
         return lines + [(plugin_id, "removed", "") for plugin_id in before if plugin_id not in plugins]
 
     def _update(self, plugin_id: str, status: Fields) -> list[tuple[str, str, str]]:
@@ -63,13 +60,18 @@ class Changes:
             self._statuses = {}
         before = self._statuses.get(plugin_id)
         self._statuses[plugin_id] = status
-        if before is None:
-            return [(plugin_id, self._show_status(status), status.get("detail", ""))]
-        return [self._show_change(plugin_id, before, status)]
+        return self._show_change(plugin_id, before, status)
 
-    def _show_change(self, plugin_id: str, before: Fields, after: Fields) -> tuple[str, str, str]:
-        shown = [self._show_status(before), self._show_status(after)]
-        return plugin_id, shown[1] if shown[0] == shown[1] else " → ".join(shown), after.get("detail", "")
+    def _show_change(self, plugin_id: str, before: Fields | None, after: Fields) -> list[tuple[str, str, str]]:
+        """A line, or none if nothing has changed that it would show."""
+        words = self._show_status(after)
+        if before is None:
+            words = f"added, {words}"
+        elif _get_facts(before) == _get_facts(after):
+            return []
+        elif (earlier := self._show_status(before)) != words:
+            words = f"{earlier} → {words}"
+        return [(plugin_id, words, after.get("detail", ""))]
 
     def _follow_operation(self, operation: Fields) -> list[tuple[str, str, str]]:
         """A line for each phase; the percentage changes several times a second."""
