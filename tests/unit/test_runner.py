@@ -787,11 +787,9 @@ def test_a_class_that_takes_a_context_needs_no_startup(run):
     process = run("""
         class Plugin:
             def __init__(self, ctx): print("made")
-            def shutdown(self): print("shutdown")
         """)
     assert process.line() == "made"
     process.send()
-    assert process.rest() == ["shutdown"]
     assert process.end() == (0, "")
 
 
