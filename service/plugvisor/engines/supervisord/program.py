@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from supervisor.options import ServerOptions, UnhosedConfigParser
 
-from plugvisor.engines.launching import ORDINARY_VARIABLES, build_argv, check_executable, make_environment
+from plugvisor.engines.launching import (
+    ORDINARY_VARIABLES,
+    build_argv,
+    check_executable,
+    find_variable_files,
+    make_environment,
+)
 from plugvisor.engines.supervisord.extension.generated import GENERATED, is_foreign
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 from plugvisor.layout import awaits_environment, find_programs
@@ -163,6 +169,7 @@ def render_launch(manifest: Manifest, folder: Path, argv: tuple[str, ...], setti
         depends_on=sorted(manifest.depends_on),
         checks_digest=manifest.checks_digest,
         critical=manifest.critical,
+        environment_files=find_variable_files(manifest, folder),
         path_first=programs or "",
     )
     return launch.render(sys.executable)
