@@ -23,6 +23,7 @@ from plugvisor.engines.launching import (
     ORDINARY_VARIABLES,
     build_argv,
     check_executable,
+    find_variable_files,
     make_environment,
     supply_python,
 )
@@ -170,6 +171,7 @@ def render_launch(manifest: Manifest, folder: Path, argv: tuple[str, ...], setti
         depends_on=sorted(manifest.depends_on),
         checks_digest=manifest.checks_digest,
         critical=manifest.critical,
+        environment_files=find_variable_files(manifest, folder),
         path_first=programs or "",
     )
     return launch.render(sys.executable)
