@@ -8,17 +8,19 @@ from http import HTTPStatus
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plugvisor.cli.connection.address import find_own, read_url
 from plugvisor.cli.connection.credential import Credential, find_credential
 from plugvisor.cli.connection.events import EventStream
-from plugvisor.cli.connection.failure import NoAnswer, describe_failure
+from plugvisor.cli.connection.failure import NoAnswer, describe_failure, describe_redirect
 from plugvisor.cli.connection.http import Exchange, connect
+from plugvisor.cli.connection.peer import is_own
 from plugvisor.cli.output import make_printable
 from plugvisor.errors import CommandRejected
-from plugvisor.settings import Settings
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 __all__ = ["UPLOAD_TIMEOUT_SECONDS", "Client", "Credential", "EventStream", "NoAnswer", "Text"]
 
@@ -40,18 +42,32 @@ class Text(NamedTuple):
 class Client:
     """Sends requests to the service at a URL, `http://host:port` or `unix:///path`."""
 
-    def __init__(self, url: str, credential: Credential) -> None:
+    def __init__(self, url: str, credential: Credential, run_dir: Path | None = None) -> None:
+        """Make a client.
+
+        Args:
+            run_dir: of the Plugvisor that an own admin code is for.
+        """
         self.url = url
         self._credential = credential
+        self._run_dir = run_dir
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Client:
-        """A client of the Plugvisor that the settings are those of; raises `ConfigurationError`."""
-        settings = Settings.from_env(environ)
-        return cls(settings.url, find_credential(environ, settings))
+        """A client of the Plugvisor that `PLUGVISOR_URL` names, or of this user's own; raises `ConfigurationError`."""
+        own = find_own(environ)
+        named = environ.get("PLUGVISOR_URL")
+        if not named or own.is_at(named):
+            # its address on this machine, even if what was named is its proxy's, or a container's published port
+            return cls(own.url, find_credential(environ, own), own.run_dir)
+        url = read_url(named)
+        return cls(url, find_credential(environ, own, url), own.run_dir)
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
+    def call(self, method: str, path: str, body: object = None, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
         """Send a request; returns the JSON of the answer, None if there is none.
+
+        Args:
+            timeout_seconds: how long the answer may take.
 
         Raises:
             CommandRejected: the answer is a problem.
@@ -59,7 +75,7 @@ class Client:
         """
         headers = {} if body is None else {"Content-Type": "application/json"}
         content = None if body is None else json.dumps(body).encode()
-        return self._decode(self._read(self._request(method, path, content, headers, TIMEOUT_SECONDS)).content)
+        return self._decode(self._read(self._request(method, path, content, headers, timeout_seconds)).content)
 
     def read_text(self, path: str) -> Text:
         """Get what is text, not JSON; raises as `call` does."""
@@ -94,9 +110,12 @@ class Client:
         timeout_seconds: float,
     ) -> Exchange:
         """Send a request; returns what is to be read and closed, if it is no problem."""
-        headers = {**headers, "Authorization": f"Bearer {self._credential.token}"}
         connection = connect(self.url, timeout_seconds)
         try:
+            connection.connect()
+            credential = self._choose_credential(connection.sock)
+            if credential.token:
+                headers = {**headers, "Authorization": f"Bearer {credential.token}"}
             if callable(content):
                 connection.request(method, path, None, headers)
                 content(connection.sock)
@@ -106,6 +125,8 @@ class Client:
             if response.status < 300:
                 return Exchange(connection, response)
             with closing(Exchange(connection, response)):
+                if response.status < 400:
+                    raise describe_redirect(self.url)  # noqa: TRY301 - it is not caught here
                 problem = json.loads(response.read(_LONGEST_ANSWER_BYTES))
             words = make_printable(str(problem["detail"]))
         except (OSError, HTTPException, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -115,8 +136,14 @@ class Client:
             connection.close()
             raise
         if response.status == HTTPStatus.UNAUTHORIZED:
-            words += f"; it came from {self._credential.source}"
+            words = _explain(words, credential)
         raise CommandRejected(words, response.status, problem.get("retry_after"))
+
+    def _choose_credential(self, connection: socket.socket) -> Credential:
+        """The credential, unless it is an admin code that is not for what listens here."""
+        if not self._credential.is_own_code or self._run_dir is None or is_own(connection, self._run_dir):
+            return self._credential
+        return Credential("", f"the admin code is not sent to {self.url}, where a process of another user listens")
 
     def _read(self, exchange: Exchange) -> Text:
         with closing(exchange):
@@ -131,3 +158,13 @@ class Client:
             return json.loads(text) if text else None
         except (ValueError, RecursionError) as error:
             raise describe_failure(self.url, error) from error
+
+
+def _explain(words: str, credential: Credential) -> str:
+    """Why a request without a token, or with this one, is unauthenticated."""
+    if credential.token:
+        return f"{words}; it came from {credential.source}"
+    return (
+        f"this needs a token, but {credential.source}; set PLUGVISOR_TOKEN_FILE to a file that contains the token of "
+        "an identity, or PLUGVISOR_TOKEN to the token"
+    )

@@ -1,9 +1,9 @@
-"""HTTP connections, to a port or to a Unix socket."""
+"""HTTP connections: to a port, with TLS or without, or to a Unix socket."""
 
 from __future__ import annotations
 
 import socket
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,11 +23,13 @@ class Exchange(NamedTuple):
 
 
 def connect(url: str, timeout_seconds: float) -> HTTPConnection:
-    """A connection, which is opened by the first request."""
+    """A connection, which is not open yet. A certificate must be valid, by the authorities of the system."""
     if url.startswith(UNIX):
         return _UnixConnection(url.removeprefix(UNIX), timeout_seconds)
     parts = urlsplit(url)
     assert parts.hostname is not None
+    if parts.scheme == "https":
+        return HTTPSConnection(parts.hostname, parts.port, timeout=timeout_seconds)
     return HTTPConnection(parts.hostname, parts.port, timeout=timeout_seconds)
 
 
