@@ -93,7 +93,7 @@ class Screen:
                 shown.append(f"\x1b[0m{wanted}")
                 style = wanted
             shown.append(character)
-        return "".join([*shown, "\x1b[0m"])
+        return "".join([*shown, "\x1b[0m"]) if shown else ""
 
 
 def save(path: Path, title: str, text: str) -> None:
