@@ -70,7 +70,7 @@ class Screen:
         count = int(parameters) if parameters.isdigit() else 0
         match final:
             case "m":
-                self._style = f"{self._style if parameters.strip('0') else ''}\x1b[{parameters}m"
+                self._style = f"{self._style}\x1b[{parameters}m" if parameters.strip("0") else ""
             case "H":
                 self._row = self._column = 0
             case "A":
