@@ -126,9 +126,13 @@ def _check_free(settings: Settings) -> Finding:
 
 
 def _has_ipv6_alone() -> bool:
+    return _can_bind(socket.AF_INET6, "::1") and not _can_bind(socket.AF_INET, "127.0.0.1")
+
+
+def _can_bind(family: int, host: str) -> bool:
     try:
-        with socket.socket(socket.AF_INET6) as client:
-            client.bind(("::1", 0))
+        with socket.socket(family) as client:
+            client.bind((host, 0))
         return True
     except OSError:
         return False

@@ -31,7 +31,7 @@ def check_disks(settings: Settings) -> Iterator[Finding]:
         folders["install"] = settings.install_dir
     by_device = defaultdict(list)
     for name, folder in folders.items():
-        there = next(path for path in (folder, *folder.parents) if path.exists())
+        there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
         by_device[there.stat().st_dev].append((name, there))
     for places in by_device.values():
         yield from _check_device([name for name, _ in places], places[0][1])
@@ -41,7 +41,7 @@ def check_disks(settings: Settings) -> Iterator[Finding]:
             "set PLUGVISOR_STATE_DIR to a folder on a disk of this machine",
         )
     for name, place in (("plugins", settings.plugins_dir), ("install", settings.install_dir)):
-        if place and place.exists() and os.statvfs(place).f_flag & getattr(os, "ST_NOEXEC", 0):
+        if place and os.path.exists(place) and os.statvfs(place).f_flag & getattr(os, "ST_NOEXEC", 0):
             yield warning(
                 f"the file system of the {name} folder is mounted with noexec: no program in it can be executed",
                 'mount it without noexec, or name an interpreter in `command`, as in ["sh", "main.sh"]',

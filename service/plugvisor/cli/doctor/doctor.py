@@ -85,7 +85,10 @@ def _run(name: str, function: str, argument: object) -> Iterator[tuple[str, Find
         reason = getattr(error, "strerror", None) or str(error) or "no reason is given"
         yield (
             name,
-            problem(f"this cannot be checked: {type(error).__name__}: {reason}", "see whether that can be mended"),
+            problem(
+                f"this cannot be checked: {type(error).__name__}: {reason}",
+                "another problem may be the cause; if there is none, this is a defect of Plugvisor",
+            ),
         )
 
 

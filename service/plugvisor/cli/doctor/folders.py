@@ -25,13 +25,17 @@ def check_folders(settings: Settings) -> Iterator[Finding]:
         "PLUGVISOR_LOG_DIR": settings.log_dir,
         "PLUGVISOR_STATE_DIR": settings.state_dir,
     }
+    faulty: list[Path] = []
     for variable, path in variables.items():
+        if any(folder in path.parents for folder in faulty):
+            continue
         if reason := _find_fault(settings, variable, path):
+            faulty.append(path)
             yield problem(
                 f"the folder {str(path)!r} cannot be used: {reason}", f"set {variable} to a folder of your own"
             )
         else:
-            yield ok(f"{path}{'' if path.exists() else ' will be made'}")
+            yield ok(f"{path}{'' if os.path.exists(path) else ' will be made'}")
     yield from _check_plugins_dir(settings)
     if settings.install_dir is not None and settings.users is None and not _can_write(settings.install_dir):
         yield warning(
@@ -46,7 +50,7 @@ def _find_fault(settings: Settings, variable: str, path: Path) -> str:
     try:
         descriptor = open_folder(path, create=False)
     except FileNotFoundError:
-        there = next(parent for parent in path.parents if parent.exists())
+        there = next(parent for parent in path.parents if os.path.exists(parent))
         return (
             ""
             if _can_write(there)

@@ -79,17 +79,26 @@ def _word_seconds(seconds: float) -> str:
 
 def check_locale(environ: Mapping[str, str]) -> Iterator[Finding]:
     """The locale is one that this machine has, and its text is UTF-8."""
-    name = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    # each of them: where one is wrong, Python sets LC_CTYPE for itself, and other programs take the wrong one
+    names = {name: environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)}
     before = locale.setlocale(locale.LC_CTYPE)
+    encodings = {}
     try:
-        locale.setlocale(locale.LC_CTYPE, name)
-        encoding = locale.nl_langinfo(locale.CODESET)
-    except locale.Error:
-        yield warning(f"this machine has no locale {name!r}", "set LANG to one that `locale -a` lists, such as C.UTF-8")
-        return
+        for variable, name in names.items():
+            try:
+                locale.setlocale(locale.LC_CTYPE, name)
+                encodings[variable] = locale.nl_langinfo(locale.CODESET)
+            except locale.Error:
+                advice = f"set {variable} to one that `locale -a` lists, such as C.UTF-8"
+                yield warning(f"this machine has no locale {name!r}, which {variable} names", advice)
+                return
     finally:
         locale.setlocale(locale.LC_CTYPE, before)
-    if name and encoding.upper() != "UTF-8" and name not in ("C", "POSIX"):  # which Python takes for UTF-8
-        yield warning(f"the locale {name!r} has the encoding {encoding}", "set LANG to one with UTF-8, such as C.UTF-8")
+    variable = next(iter(names), "")
+    if (
+        variable and encodings[variable].upper() != "UTF-8" and names[variable] not in ("C", "POSIX")
+    ):  # else it is UTF-8
+        advice = f"set {variable} to one with UTF-8, such as C.UTF-8"
+        yield warning(f"the locale {names[variable]!r} has the encoding {encodings[variable]}", advice)
     else:
-        yield ok(f"{name or 'none'}, UTF-8")
+        yield ok(names.get(variable, "none is set"))
