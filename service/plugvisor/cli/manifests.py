@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from plugvisor.cli.startup.stored_intents import read_stored_intents
 from plugvisor.cli.supervised import require_supervisord
 from plugvisor.engines.choice import list_ignored, make_engine
-from plugvisor.engines.launching import find_missing_commands
+from plugvisor.engines.launching import find_missing_commands, find_missing_files
 from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs, write_starts
 from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
@@ -92,7 +92,7 @@ def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]], settin
         else:
             print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
         own = (*plugin.manifest.warnings, *list_ignored(settings, plugin.manifest)) if plugin.manifest else ()
-        for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
+        for warning in (*own, *find_missing_commands(plugin), *find_missing_files(plugin), *found.get(plugin.id, ())):
             print(f"{where}: warning: {warning}")
     print(f"{count} plugin{'' if count == 1 else 's'}, {invalid} invalid")
     return 1 if invalid else 0
