@@ -125,7 +125,8 @@ class Client:
         timeout_seconds: float,
     ) -> _Exchange:
         """Send a request; returns what is to be read and closed, if it is no problem."""
-        headers = {**headers, "Authorization": f"Bearer {self._credential.token}"}
+        # the command knows the API as it is, whatever front end the service is set up for
+        headers = {**headers, "Authorization": f"Bearer {self._credential.token}", "X-Plugvisor-Dialect": "none"}
         connection = _connect(self.url, timeout_seconds)
         try:
             if callable(content):

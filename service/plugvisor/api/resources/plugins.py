@@ -28,13 +28,13 @@ async def list_plugins(request: Request[State]) -> Response:
     """Every plugin, with its metadata and its status."""
     document = request.state["views"].list_plugins()
     known = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match"]
-    if known and _names(",".join(known), document.etag):
+    if known and names_tag(",".join(known), document.etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": document.etag, **REVALIDATE})
     return JsonResponse(document.body, headers=((b"etag", document.etag.encode()), (b"cache-control", b"no-cache")))
 
 
-def _names(known: str, etag: str) -> bool:
-    """By weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes the tag a weak one."""
+def names_tag(known: str, etag: str) -> bool:
+    """Whether an `If-None-Match` names a tag. A proxy that compresses makes it a weak one (RFC 9110, 13.1.2)."""
     return known == "*" or etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]
 
 
