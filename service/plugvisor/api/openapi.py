@@ -186,5 +186,5 @@ The data of the events of `/events` is a `Snapshot` (`snapshot`, `plugins`), a `
 
 The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
 "log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30
-seconds. It is closed with 1008 if the token or admin code is wrong, or no longer valid; the handshake is 403 if a page
-of another origin opens it."""
+seconds. Its handshake is answered by a `Problem` as any other request is: 401, 404, 429 or 503, and 403 if a page of
+another origin opens it. It is closed with 1008 when the token or admin code is no longer valid."""

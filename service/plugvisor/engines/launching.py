@@ -39,6 +39,17 @@ def build_argv(manifest: Manifest, folder: Path, runner: tuple[str, ...] | None)
     return tuple(word.format(entry=manifest.entry, id=manifest.id, dir=folder) for word in runner)
 
 
+def supply_python(argv: tuple[str, ...], manifest: Manifest, folder: Path) -> tuple[str, ...]:
+    """Name Plugvisor's own Python if `python` or `python3` is not found on PATH, as on a fresh Debian."""
+    if argv[0] not in ("python", "python3"):
+        return argv
+    try:
+        find_executable(manifest, folder, argv[0])
+    except ManifestError:
+        return (sys.executable, *argv[1:])
+    return argv
+
+
 def check_executable(manifest: Manifest, folder: Path, name: str) -> None:
     """Raise `ManifestError` if the program that a plugin is launched with is missing, or of another Python."""
     try:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from plugvisor.engines.launching import ORDINARY_VARIABLES, RUNNER, build_argv, find_executable
+from plugvisor.engines.launching import ORDINARY_VARIABLES, RUNNER, build_argv, find_executable, supply_python
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, parse_launch
 from plugvisor.engines.supervisord.extension.processes.spawn import spawn
 from plugvisor.engines.supervisord.program import (
@@ -166,6 +166,23 @@ def test_an_entry_is_run_by_the_runner(tmp_path: Path) -> None:
     assert build_argv(with_both, tmp_path, runner) == ("true", "{id}")
     folder = tmp_path / os.fsdecode(b"\xff {id} %s")
     assert os.fsencode(build_argv(manifest, folder, runner)[-1]) == os.fsencode(folder) + b"/x"
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "is_supplied"),
+    [
+        ("python", "/nowhere", True),
+        ("python3", "/nowhere", True),
+        ("python", ".", False),
+        ("python3.11", "/nowhere", False),
+        ("./python", "/nowhere", False),
+    ],
+)
+def test_python_is_our_own_if_there_is_none(tmp_path: Path, name: str, path: str, is_supplied: bool) -> None:
+    (tmp_path / "python").touch(0o755)
+    manifest = make_manifest(command=(name, "main.py"), environment={"PATH": path})
+    supplied = supply_python(manifest.command, manifest, tmp_path)
+    assert supplied == (sys.executable if is_supplied else name, "main.py")
 
 
 def run(launch: Launch, environ: Mapping[str, str]) -> int:

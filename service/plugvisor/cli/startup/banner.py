@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ def print_banner(
     print(f"  admin code  {code.value if code.is_new else 'as you set it'}")
     folders = dict.fromkeys([settings.plugins_dir, settings.install_dir or settings.plugins_dir])
     print(f"  plugins     {len(catalog)} in {' and '.join(map(str, folders))}")
+    if not catalog:
+        print(f"              `plugvisor new hello --into {shlex.quote(str(settings.plugins_dir))}` makes a first one")
     for word, fact in facts.items():
         print(f"  {word:<11} {fact}")
     found = find_warnings(catalog)

@@ -178,24 +178,4 @@ is the admin code, until another one is configured.""",
         "Ask the running service whose token this is, and what it may do.",
         ASK,
     ),
-    Verb(
-        "journal",
-        "journal:run_journal",
-        "show what has happened, and who did it",
-        """\
-Print the newest entries of the journal, oldest first. With --follow, also print each new one until Ctrl-C,
-across restarts of the service.""",
-        ASK,
-        [
-            ("--plugin", {"metavar": "ID", "help": "of one plugin only"}),
-            (
-                "--kind",
-                {"metavar": "KIND", "action": "append", "help": "of one kind only, such as operation; can be repeated"},
-            ),
-            ("--since", {"metavar": "WHEN", "help": "not older than this: 1h, 2d, or 2026-12-31T18:00"}),
-            ("--limit", {"metavar": "N", "type": int, "default": 100, "help": "the newest N only; default: 100"}),
-            ("--follow", {"action": "store_true", "help": "then print new entries as they come"}),
-            ("--json", {"action": "store_true", "help": "print JSON, one object a line"}),
-        ],
-    ),
 )

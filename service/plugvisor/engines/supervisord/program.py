@@ -25,6 +25,7 @@ from plugvisor.engines.launching import (
     check_executable,
     find_variable_files,
     make_environment,
+    supply_python,
 )
 from plugvisor.engines.supervisord.extension.generated import GENERATED, is_foreign
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
@@ -86,6 +87,7 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
         )
     argv = build_argv(manifest, folder, settings.runner)
     if not awaits_environment(str(folder)):
+        argv = supply_python(argv, manifest, folder)
         check_executable(manifest, folder, argv[0])
     # supervisord makes a log folder that is gone again, but its parser rejects one
     checked = settings if os.path.isdir(settings.log_dir) else replace(settings, log_dir=Path("/"))
