@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plugvisor.layout import find_data, find_environment, find_programs, is_version
 from plugvisor.models.manifest import ManifestError
 from plugvisor.plugins.python_version import find_conflict
+from plugvisor.variable_files import find_problem
 
 if TYPE_CHECKING:
     from plugvisor.models.manifest import Manifest
@@ -74,6 +75,20 @@ def find_missing_commands(plugin: Plugin) -> list[str]:
             except ManifestError as error:
                 sentences.append(error.problem)
     return sentences
+
+
+def find_variable_files(manifest: Manifest, folder: Path) -> dict[str, str]:
+    """The absolute paths of the files that variables are read from, by the variables' names."""
+    return {name: os.path.join(folder, path) for name, path in manifest.environment_files.items()}
+
+
+def find_missing_files(plugin: Plugin) -> list[str]:
+    """A sentence for each file of a variable that is not there now; it is read at each start."""
+    if plugin.manifest is None or plugin.directory is None:
+        return []
+    files = find_variable_files(plugin.manifest, plugin.directory)
+    problems = [(path, find_problem(name, path)) for name, path in files.items()]
+    return [f"{problem} ({path!r})" for path, problem in problems if problem is not None]
 
 
 def find_executable(manifest: Manifest, folder: Path, name: str, key: str = "`command`") -> str:

@@ -70,7 +70,7 @@ def describe_status(status: Fields, *, with_health: bool = True) -> str:
 
 def show_uptime(status: Fields) -> str:
     """How long the process runs: `3d4h`; a hyphen if there is none."""
-    return show_duration(status["uptime"]).replace(" ", "") if "uptime" in status else "-"
+    return show_duration(status["uptime"]) if "uptime" in status else "-"
 
 
 def show_usage(usage: Fields | None) -> tuple[str, str]:
