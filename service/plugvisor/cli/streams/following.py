@@ -29,14 +29,23 @@ class FollowedStream:
     Args:
         resume_path: what to open when it has broken; default: the same.
         say: is called with what a person should know; from the thread that iterates.
+        says_end: also that the service has ended the stream, as it does when it restarts: what was received may not be
+            current until it is resumed.
     """
 
     def __init__(
-        self, client: Client, path: str, resume_path: str = "", say: Callable[[str], object] = print_notice
+        self,
+        client: Client,
+        path: str,
+        resume_path: str = "",
+        say: Callable[[str], object] = print_notice,
+        *,
+        says_end: bool = False,
     ) -> None:
         self._client = client
         self._path = resume_path or path
         self._say = say
+        self._says_end = says_end
         self._is_closed = False
         self._stream = client.stream(path)
 
@@ -54,6 +63,8 @@ class FollowedStream:
         while True:
             try:
                 yield from self._stream
+                if self._says_end and not self._is_closed:
+                    self._say(f"the service at {self._client.url} has ended the stream; trying again")
             except NoAnswer as error:
                 if not self._is_closed:
                     self._say(f"{error}; trying again")
