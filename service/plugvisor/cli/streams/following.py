@@ -71,6 +71,8 @@ class FollowedStream:
             if self._is_closed or (stream := self._resume()) is None:
                 return
             self._stream = stream
+            if self._is_closed:  # meanwhile
+                stream.close()
 
     def close(self) -> None:
         """End it; a thread that iterates stops at once, or within a second."""
