@@ -116,6 +116,8 @@ class Client:
     ) -> Exchange:
         """Send a request; returns what is to be read and closed, if it is no problem."""
         connection = connect(self.url, timeout_seconds)
+        # the command knows the API as it is, whatever front end the service is set up for
+        headers = {**headers, "X-Plugvisor-Dialect": "none"}
         try:
             connection.connect()
             sock = connection.sock
