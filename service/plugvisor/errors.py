@@ -51,10 +51,10 @@ PlugvisorError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class PlugvisorError(Exception):
@@ -73,11 +73,15 @@ class ConfigurationError(PlugvisorError):
 class CommandRejected(PlugvisorError):
     """The service answers the request of a command with a problem; the message is its `detail`."""
 
-    def __init__(self, message: str, status: int, retry_after: int | None = None) -> None:
+    def __init__(
+        self, message: str, status: int, retry_after: int | None = None, problem: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
         """In seconds; None if repeating the request would not help."""
+        self.problem = problem or {}
+        """The problem, as the service has sent it; empty if the command itself rejects something."""
 
 
 class InvalidRequest(PlugvisorError):
