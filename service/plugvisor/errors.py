@@ -73,11 +73,13 @@ class ConfigurationError(PlugvisorError):
 class CommandRejected(PlugvisorError):
     """The service answers the request of a command with a problem; the message is its `detail`."""
 
-    def __init__(self, message: str, status: int, retry_after: int | None = None) -> None:
+    def __init__(self, message: str, status: int, retry_after: int | None = None, *, line: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
         """In seconds; None if repeating the request would not help."""
+        self.line = line
+        """Where the manifest is invalid, counted from 1."""
 
 
 class InvalidRequest(PlugvisorError):

@@ -171,11 +171,12 @@ ten manifests before are kept.""",
     ),
     Verb(
         "config edit",
-        "packages.config:run_edit",
+        "packages.edit:run_edit",
         "edit a plugin's manifest",
         """\
-Open the manifest of a plugin in $VISUAL or $EDITOR, and replace it by what you save. If that is invalid, or
-somebody else has replaced it meanwhile, nothing changes and your text is kept.""",
+Open the manifest of a plugin in $VISUAL or $EDITOR, and replace it by what you save. If that is invalid, the editor
+opens again with the reason at the top, until it is valid; empty the file, or save it as it is, to give up. If somebody
+else has replaced the manifest meanwhile, their change is shown, and you decide. A text that was not used is kept.""",
         ASK,
         [_ID, _RELOAD, JSON],
     ),
