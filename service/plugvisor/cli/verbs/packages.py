@@ -119,7 +119,9 @@ List the operations that are under way or were done, the newest first. With an I
         "new",
         "packages.new:run_new",
         "make the folder of a new plugin",
-        "Make a folder with a plugin that works, to begin with.",
+        """\
+Make a folder with a plugin that works, to begin with, and a test of it. Its plugin.toml names a JSON Schema beside it,
+by which editors complete and check it; neither that file nor the test is packed.""",
         (),
         [
             _ID,
