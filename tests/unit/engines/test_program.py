@@ -15,13 +15,12 @@ from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 from plugvisor.engines.supervisord.extension.processes.spawn import spawn
 from plugvisor.engines.supervisord.program import (
     _LONGEST_ID,
-    LOG_FILE_BACKUPS,
-    LOG_FILE_BYTES,
     check_section,
     launch_path,
     render_program,
     render_section,
 )
+from plugvisor.models.lifecycle import LogOptions
 from plugvisor.models.manifest import Manifest, ManifestError, SupervisorOptions
 from plugvisor.settings import Settings
 from supervisor.datatypes import RestartUnconditionally, RestartWhenExitUnexpected, signal_number
@@ -30,6 +29,7 @@ from supervisor.options import ServerOptions, UnhosedConfigParser
 from tests.helpers.hostile_strings import FILE_NAMES, TEXT, VARIABLES
 from tests.helpers.manifests import make_manifest
 
+LOGS = st.builds(LogOptions, max_size=st.integers(64 * 1024, 2**40), backups=st.integers(0, 100))
 OPTIONS = st.builds(
     SupervisorOptions,
     startsecs=st.integers(0, 3600),
@@ -60,7 +60,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @given(
     options=OPTIONS,
-    flags=st.fixed_dictionaries({"enabled": st.booleans(), "auto_start": st.booleans()}),
+    flags=st.fixed_dictionaries({"enabled": st.booleans(), "auto_start": st.booleans(), "logs": LOGS}),
     hostile=st.fixed_dictionaries(
         {
             **dict.fromkeys(("name", "version", "description"), TEXT),
@@ -72,7 +72,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 )
 @hypothesis_settings(deadline=None)
 def test_supervisord_reads_the_program_that_was_meant(
-    settings: Settings, options: SupervisorOptions, flags: dict[str, bool], hostile: dict[str, Any], folder: bytes
+    settings: Settings,
+    options: SupervisorOptions,
+    flags: dict[str, Any],
+    hostile: dict[str, Any],
+    folder: bytes,
 ) -> None:
     harmless = make_manifest(supervisor=options, **flags)
     manifest = make_manifest(supervisor=options, **flags, **hostile)
@@ -117,8 +121,8 @@ def test_supervisord_reads_the_program_that_was_meant(
         "killasgroup": True,
         "redirect_stderr": True,
         "stdout_logfile": f"{settings.log_dir}/echo.log",
-        "stdout_logfile_maxbytes": LOG_FILE_BYTES,
-        "stdout_logfile_backups": LOG_FILE_BACKUPS,
+        "stdout_logfile_maxbytes": flags["logs"].max_size,
+        "stdout_logfile_backups": flags["logs"].backups,
         "stdout_events_enabled": False,
     }
 

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOG_FILE_BYTES = 10 * 1024 * 1024
-LOG_FILE_BACKUPS = 3
 _LONGEST_ID = "x" * 64
 
 
@@ -120,8 +118,8 @@ def render_section(plugin_id: str, manifest: Manifest, settings: Settings) -> st
         "priority": options.priority,
         "redirect_stderr": "true",
         "stdout_logfile": settings.log_dir / f"{plugin_id}.log",
-        "stdout_logfile_maxbytes": LOG_FILE_BYTES,
-        "stdout_logfile_backups": LOG_FILE_BACKUPS,
+        "stdout_logfile_maxbytes": manifest.logs.max_size,
+        "stdout_logfile_backups": manifest.logs.backups,
     }
     if settings.users is not None:
         values["user"] = settings.users.plugins.uid
