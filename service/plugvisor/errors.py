@@ -76,10 +76,8 @@ class CommandRejected(PlugvisorError):
     def __init__(self, message: str, status: int, retry_after: int | None = None, *, line: int | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.retry_after = retry_after
-        """In seconds; None if repeating the request would not help."""
-        self.line = line
-        """Where the manifest is invalid, counted from 1."""
+        self.retry_after = retry_after  # in seconds; None if repeating the request would not help
+        self.line = line  # where the manifest is invalid, counted from 1
 
 
 class InvalidRequest(PlugvisorError):
