@@ -9,7 +9,7 @@ import pytest
 import tomlkit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plugvisor.api.dialects.neko.toml_tree import put_tree
+from plugvisor.api.dialects.neko.toml_tree import MOST_LEVELS, MOST_VALUES, put_tree
 from plugvisor.errors import InvalidRequest
 from plugvisor.manager.installation.manifest_file import make_json
 
@@ -114,12 +114,33 @@ def test_null_is_refused(value: Any) -> None:
         put_tree(b"a = 1\n", {"a": value})
 
 
-def test_deep_values_are_refused() -> None:
+def nest(levels: int) -> dict[str, Any]:
     value: Any = 1
-    for _ in range(5000):
-        value = [value]
-    with pytest.raises(InvalidRequest):
-        put_tree(b"", {"a": value})
+    for _ in range(levels):
+        value = {"a": value}
+    return {"a": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "tree", "words"),
+    [
+        ("", nest(MOST_LEVELS), "levels"),
+        ("", nest(5000), "levels"),
+        ("", {"a": [1] * MOST_VALUES}, "values"),
+        ("", {str(number): {"b": 1} for number in range(MOST_VALUES // 2)}, "values"),
+        (f"a = {[1] * MOST_VALUES}\n", {}, "values"),
+    ],
+    ids=range(5),
+)
+def test_what_would_take_long_is_refused(text: str, tree: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        put(tree, text)
+
+
+def test_as_much_as_there_may_be() -> None:
+    tree = {"a": [1] * (MOST_VALUES - 2)}
+    assert tomllib.loads(put(nest(MOST_LEVELS - 2), "")) == nest(MOST_LEVELS - 2)
+    assert tomllib.loads(put(tree, "")) == tree
 
 
 KEYS = st.text(max_size=4) | st.sampled_from(["a", "b", "c", "x"])
