@@ -158,7 +158,10 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
             whole,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "Last-Event-ID", "X-Request-Id"],
+            allow_headers=[
+                *("Authorization", "Content-Type", "If-Match", "Last-Event-ID", "X-Request-Id"),
+                *(["X-Plugvisor-Dialect"] if settings.dialect else []),
+            ],
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
     return whole
