@@ -6,14 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from plugvisor.api.event_log import Event
     from plugvisor.api.http.stream_limit import Place
 
 
 class Client:
     """One open stream."""
 
-    def __init__(self, plugin_id: str | None, position: int, place: Place) -> None:
+    def __init__(self, plugin_id: str | None, position: int, place: Place, *, reads_logs: bool = False) -> None:
         self.plugin_id = plugin_id
+        self.reads_logs = reads_logs
         self.place = place
         self.position = position
         """The number of the last event that it has got."""
@@ -22,6 +24,12 @@ class Client:
         self.is_in_line = False
         self.is_gone = False
         self.turn = asyncio.Event()
+
+    def select(self, event: Event) -> bytes:
+        """What of an event it is sent; empty if it is about another plugin, or what the client may not read."""
+        if self.plugin_id is not None and event.plugin_id not in (None, self.plugin_id):
+            return b""
+        return event.read(reads_logs=self.reads_logs)
 
     def leave(self) -> None:
         """End the stream."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from plugvisor.api.auth.gate import find_address
+from plugvisor.api.auth.permissions import find_identity
 from plugvisor.api.auth.sessions import open_session
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ async def open_events(request: Request[State], query: PluginQuery) -> Response:
         return Response(media_type="text/event-stream")
     hub = request.state["events"]
     # the clients behind a proxy share its address: those that have a token do not count
-    is_known = "identity" in request.scope or request.state["gate"].identify(request) is not None
-    address = None if is_known else find_address(request)
-    return EventStream(hub, hub.open(query.plugin_id, request.headers.get("Last-Event-ID"), address))
+    identity = find_identity(request)
+    address = None if identity is not None else find_address(request)
+    reads_logs = identity is not None and identity.has("viewer")
+    client = hub.open(query.plugin_id, request.headers.get("Last-Event-ID"), address, reads_logs=reads_logs)
+    if identity is not None:
+        request.scope["identity"] = identity  # the stream ends with its token, as it says more than one without
+    return EventStream(hub, client)
