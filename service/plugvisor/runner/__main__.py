@@ -27,6 +27,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
 PLUGINS = "plugins"
 """The name of a folder of plugins in a package of a host."""
@@ -226,8 +227,11 @@ def make_context(folder: Path) -> object:
 
 def offer_context(function: Callable[..., object], folder: Path) -> Callable[[], object]:
     """Bind the context to the parameter `ctx`, or to the first one without a default; if there is neither, nothing."""
+    options: dict[str, Any] = {}
+    if sys.version_info >= (3, 14):  # it evaluates annotations, which may name what is imported for type checkers alone
+        options["annotation_format"] = importlib.import_module("annotationlib").Format.STRING
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(inspect.signature(function, **options).parameters.values())
     except (TypeError, ValueError):  # it is written in C
         return function
     for parameter in parameters:
