@@ -171,7 +171,8 @@ class Page:
     async def read(self, seconds: float = 5) -> Told:
         """The next event, for which a slow client has not asked before."""
         if self._pieces is None:
-            self.client = self._hub.open(*self._arguments, reads_logs=self._reads_logs)
+            self.client = self._hub.open(*self._arguments)
+            self.client.reads_logs = self._reads_logs
             self._pieces = self._hub.follow(self.client)  # type: ignore[assignment]
         while b"\n\n" not in self._text:
             if self._task is None:

@@ -82,12 +82,29 @@ def test_it_comes_as_an_event(shared: PlugvisorStack, add: Callable[..., str]) -
         assert all(LINE not in str(each.data) for each in other.events)
 
 
-def test_a_stream_that_says_more_ends_with_its_token(shared: PlugvisorStack, broken: str) -> None:
+def test_a_stream_goes_on_without_it_when_its_token_is_invalid(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(BROKEN, runtime=ONCE)
     token = shared.add_identity("lines-stream", "viewer")
-    with open_events(shared.port, code=token, plugin_id=broken) as client:
+    with (
+        open_events(shared.port, code=token, plugin_id=plugin_id) as client,
+        open_events(shared.port, code=ADMIN_CODE, plugin_id=plugin_id) as other,
+    ):
         client.wait("snapshot")
+        other.wait("snapshot")
+        shared.post(f"/plugin/{plugin_id}/start")
+        client.wait("status", detail=FULL)
+        other.wait("status", detail=FULL)
         shared.remove_identity("lines-stream")
-        wait_for(lambda: client.ended, "the end of the stream")
+        before = len(client.events), len(other.events)
+        shared.post(f"/plugin/{plugin_id}/start")
+        other.wait("status", after=before[1], detail=FULL)
+        shared.post(f"/plugin/{plugin_id}/start")
+
+        def list_details() -> list[str]:
+            return [each.data.get("detail", "") for each in client.events[before[0] :]]
+
+        wait_for(lambda: list_details().count(PLAIN) == 2, "both ends")
+        assert not any(LINE in detail for detail in list_details())
 
 
 def test_it_goes_when_the_plugin_runs_again(shared: PlugvisorStack, broken: str) -> None:
@@ -121,7 +138,7 @@ def test_what_is_printed_last(shared: PlugvisorStack, add: Callable[..., str], c
 
 def test_a_plugin_that_cannot_be_started(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     """Also by the runner: what is missing is in the status."""
-    plugin_id = add(runtime="auto_start = false\nsupervisor.startretries = 0")
+    plugin_id = add(runtime="auto_start = false\nsupervisor.startretries = 0\nsupervisor.startsecs = 60")
     folder = shared.plugins_dir / plugin_id
     (folder / "main.py").write_text("import plugin.sdk\nclass Plugin:\n    def __init__(self, ctx): pass\n")
     manifest = (folder / "plugin.toml").read_text()

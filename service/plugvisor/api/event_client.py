@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 class Client:
     """One open stream."""
 
-    def __init__(self, plugin_id: str | None, position: int, place: Place, *, reads_logs: bool = False) -> None:
+    def __init__(self, plugin_id: str | None, position: int, place: Place) -> None:
         self.plugin_id = plugin_id
-        self.reads_logs = reads_logs
+        self.reads_logs = False
+        """Whether it may read logs, and so the last line of a plugin that has ended."""
         self.place = place
         self.position = position
         """The number of the last event that it has got."""
@@ -30,6 +31,10 @@ class Client:
         if self.plugin_id is not None and event.plugin_id not in (None, self.plugin_id):
             return b""
         return event.read(reads_logs=self.reads_logs)
+
+    def read_no_logs(self) -> None:
+        """Send it what a client without a token gets from now on."""
+        self.reads_logs = False
 
     def leave(self) -> None:
         """End the stream."""

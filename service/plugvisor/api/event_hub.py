@@ -77,19 +77,11 @@ class EventHub:
         engine.on_nodes.append(self._on_nodes)
         last_lines.on_change.append(self._on_last_line)
 
-    def open(
-        self,
-        plugin_id: str | None,
-        last_event_id: str | None,
-        address: str | None = None,
-        *,
-        reads_logs: bool = False,
-    ) -> Client:
+    def open(self, plugin_id: str | None, last_event_id: str | None, address: str | None = None) -> Client:
         """A new client, for `follow`; the caller gives its place back.
 
         Args:
             address: the number of whose streams is limited; None for a client that does not count.
-            reads_logs: whether it may read logs, and so the last line of a plugin that has ended.
 
         Raises:
             PluginNotFound, SupervisorUnavailable, TooManyStreams
@@ -100,8 +92,7 @@ class EventHub:
         if self._catalog_timer is not None:  # the snapshot that it gets is of now
             self._catalog_timer.cancel()
             self._send_catalog()
-        position = self._log.find(last_event_id or "")
-        return Client(plugin_id or None, position, self._limit.take(address), reads_logs=reads_logs)
+        return Client(plugin_id or None, self._log.find(last_event_id or ""), self._limit.take(address))
 
     async def follow(self, client: Client) -> AsyncIterator[bytes | memoryview]:
         """Yield the events for a client, piece by piece, until it leaves."""
