@@ -99,9 +99,12 @@ class LastLines:
             while self._pending:
                 most = 1 if self._engine.is_cluster else MOST_AT_ONCE
                 batch = {name: self._pending.pop(name) for name in list(self._pending)[:most]}
-                with suppress(PlugvisorError):  # the engine has just become silent
+                try:
                     await self._bring(batch)
                     self._take(batch, await asyncio.to_thread(self._read, batch))
+                except PlugvisorError:  # the engine has just become silent: when it is back, they are looked at again
+                    for name in batch:
+                        self._seen.pop(name, None)
         except Exception:
             logger.exception("cannot read why plugins have ended")
         finally:

@@ -210,3 +210,24 @@ def test_the_replica_that_has_ended_last() -> None:
     assert find_slot(Process(FATAL, tasks=tuple(tasks))) == 2
     assert find_slot(Process(FATAL, tasks=tuple(tasks[:1]))) == 0
     assert find_slot(Process(FATAL)) == 0
+
+
+def test_an_engine_that_becomes_silent_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_thread = asyncio.to_thread
+
+    async def scenario(lines: LastLines, engine: Engine, found: list[str]) -> None:
+        async def fall_silent(function: Any, *arguments: Any) -> Any:
+            engine.is_live = False
+            return await to_thread(function, *arguments)
+
+        monkeypatch.setattr(asyncio, "to_thread", fall_silent)
+        engine.write("a", "ERROR: broken\n")
+        engine.crash("a")
+        await wait_until(lambda: lines._task is None)
+        assert not found
+        monkeypatch.setattr(asyncio, "to_thread", to_thread)
+        engine.is_live = True
+        engine.announce_all()
+        await wait_until(lambda: found == ["a"])
+
+    on_lines(tmp_path, scenario)
