@@ -37,6 +37,7 @@ from plugvisor.manager.installation.installations import Installations
 from plugvisor.manager.intents.intents import Intents
 from plugvisor.manager.journal.journal import Journal
 from plugvisor.manager.kept_state.keeper import StateKeeper
+from plugvisor.manager.last_lines import LastLines
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
 from plugvisor.manager.webhooks.webhooks import Webhooks
@@ -82,8 +83,10 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
         manager = Manager(settings.plugins_dir, engine, intents, settings.install_dir)
         await engine.open()
         await manager.load()
-        views = Views(manager, engine)
-        events = EventHub(manager, engine, views)
+        last_lines = LastLines(engine)
+        views = Views(manager, engine, last_lines)
+        events = EventHub(manager, engine, views, last_lines)
+        last_lines.open()
         log_streams = LogStreams()
         long_requests = LongRequests()
         sampler = Sampler(partial(find_pids, manager, engine))
@@ -132,6 +135,7 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
         await installations.close()
         await code_file.close()
         await limit_watch.close()
+        await last_lines.close()
         await sampler.close()
         await manager.close()
         await journal.close()
