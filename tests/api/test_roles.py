@@ -78,8 +78,8 @@ def test_a_route_must_name_its_role() -> None:
         Route(method="GET", path="/x", handler=row.handler, answers=row.answers)  # type: ignore[call-arg]
 
 
-def test_nothing_but_liveness_is_for_everyone() -> None:
-    assert [route.path for route in ROUTES if route.role is None] == ["/health"]
+def test_nothing_but_liveness_and_the_schema_is_for_everyone() -> None:
+    assert [route.path for route in ROUTES if route.role is None] == ["/health", "/schemas/plugin.toml.json"]
     assert {route.role for route in ROUTES} <= {None, *ROLES}
 
 

@@ -53,6 +53,8 @@ COMMANDS = {
     "config get": (r"Print the manifest", ASKING),
     "config set": (r"if it is invalid, nothing changes", ASKING),
     "config edit": (r"nothing changes and your text is kept", ASKING),
+    "doctor": (r"Nothing is changed", SETTINGS | ASKING),
+    "schema": (r"editors complete", set()),
     "image build": (r"name and digest", {"PLUGVISOR_DOCKER_HOST", "PLUGVISOR_REGISTRY", "PLUGVISOR_IMAGE"}),
 }
 

@@ -111,6 +111,19 @@ def test_an_engine_that_is_gone(plugvisor: PlugvisorStack, tmp_path: Path) -> No
         os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
 
 
+def test_without_a_token(shared: PlugvisorStack, add: Callable[..., str], tmp_path: Path) -> None:
+    """Events are as open as the list is; logs and usage are not."""
+    plugin_id = add()
+    nothing = {"PLUGVISOR_ADMIN_CODE": "", "PLUGVISOR_RUN_DIR": str(tmp_path / "empty")}
+    with run_command(shared, tmp_path, "events", "--json", plugin_id, **nothing) as watcher:
+        wait_for(lambda: watcher.lines, "the snapshot")
+        assert watcher.words == ""
+    for name in ("logs", "top", "journal"):
+        done = shared.command(name, **nothing)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "needs a token" in done.stderr
+
+
 def test_an_unknown_plugin(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     done = shared.command("events", plugin_id[:-1])

@@ -143,7 +143,7 @@ def _describe_answer(answer: Answer) -> dict[str, Any]:
     described: dict[str, Any] = {"description": answer.description}
     bodies = _list_bodies(answer)
     if answer.media_type:
-        schema: Schema = {"type": "object"} if answer.media_type == "application/json" else _TEXT
+        schema: Schema = {"type": "object"} if answer.media_type.endswith("json") else _TEXT
         if bodies:
             schema = _ref(bodies[0]) if len(bodies) == 1 else {"oneOf": [_ref(body) for body in bodies]}
         described["content"] = {answer.media_type: {"schema": schema}}

@@ -63,6 +63,11 @@ class Client:
         url = read_url(named)
         return cls(url, find_credential(environ, own, url), own.run_dir)
 
+    @property
+    def has_token(self) -> bool:
+        """Whether it sends a token or an admin code."""
+        return bool(self._credential.token)
+
     def call(self, method: str, path: str, body: object = None, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
         """Send a request; returns the JSON of the answer, None if there is none.
 
@@ -111,20 +116,23 @@ class Client:
     ) -> Exchange:
         """Send a request; returns what is to be read and closed, if it is no problem."""
         connection = connect(self.url, timeout_seconds)
+        # the command knows the API as it is, whatever front end the service is set up for
+        headers = {**headers, "X-Plugvisor-Dialect": "none"}
         try:
             connection.connect()
-            credential = self._choose_credential(connection.sock)
+            sock = connection.sock
+            credential = self._choose_credential(sock)
             if credential.token:
                 headers = {**headers, "Authorization": f"Bearer {credential.token}"}
             if callable(content):
                 connection.request(method, path, None, headers)
-                content(connection.sock)
+                content(sock)
             else:
                 connection.request(method, path, content, headers)
             response = connection.getresponse()
             if response.status < 300:
-                return Exchange(connection, response)
-            with closing(Exchange(connection, response)):
+                return Exchange(connection, sock, response)
+            with closing(Exchange(connection, sock, response)):
                 if response.status < 400:
                     raise describe_redirect(self.url)  # noqa: TRY301 - it is not caught here
                 problem = json.loads(response.read(_LONGEST_ANSWER_BYTES))

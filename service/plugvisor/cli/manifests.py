@@ -47,24 +47,33 @@ def run_render(_arguments: argparse.Namespace) -> int:
 def run_check(arguments: argparse.Namespace) -> int:
     """Report on each plugin in a folder, or on the one that the folder is."""
     settings = Settings.from_env(os.environ | ({"PLUGVISOR_PLUGINS_DIR": arguments.dir} if arguments.dir else {}))
-    # an author may check manifests without any run folder: the programs are rendered, but never written
-    settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
-    install_dir = None if arguments.dir else settings.install_dir
-    render: Render = partial(render_program, settings=settings)
-    if settings.engine == "swarm":
-        render = make_engine(settings).render
+    if arguments.dir:
+        settings = replace(settings, install_dir=None)
     try:
         if arguments.dir and (settings.plugins_dir / FILE_NAME).is_file():
-            plugin = load_plugin(settings.plugins_dir, render)
+            plugin = load_plugin(settings.plugins_dir, _make_render(settings))
             catalog, found = {plugin.id: plugin}, {}  # where those are that it depends on is not known
         else:
-            catalog = resolve(load_catalog(settings.plugins_dir, {}, render, None, install_dir))
+            catalog = read_catalog(settings)
             found = find_warnings(catalog)
     except OSError as error:
         raise ConfigurationError(f"cannot read the folder {str(error.filename)!r}: {error.strerror}") from error
     for sentence in find_unknown_variables(os.environ):
         print(f"warning: {sentence}", file=sys.stderr)
     return _print_verdicts(catalog, found, settings)
+
+
+def read_catalog(settings: Settings) -> Catalog:
+    """Read every plugin; nothing is written. Raises `OSError`."""
+    return resolve(load_catalog(settings.plugins_dir, {}, _make_render(settings), None, settings.install_dir))
+
+
+def _make_render(settings: Settings) -> Render:
+    # an author may check manifests without any run folder: the programs are rendered, but never written
+    settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
+    if settings.engine == "swarm":
+        return make_engine(settings).render
+    return partial(render_program, settings=settings)
 
 
 def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]], settings: Settings) -> int:

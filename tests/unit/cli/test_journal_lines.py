@@ -99,3 +99,21 @@ def test_only_what_a_terminal_shows_as_it_is() -> None:
 
 def test_a_table() -> None:
     assert format_table([("NAME", "ROLE"), ("a-long-name", "x")]) == "NAME         ROLE\na-long-name  x"
+
+
+@pytest.mark.parametrize(
+    ("entry", "color"),
+    [
+        ({"kind": "state", "status": "running"}, "\x1b[32m"),
+        ({"kind": "state", "status": "error"}, "\x1b[31m"),
+        ({"kind": "operation", "verb": "stop", "outcome": "not_running"}, "\x1b[31m"),
+        ({"kind": "check", "health": "unhealthy"}, "\x1b[31m"),
+        ({"kind": "service", "subject": "supervisord", "verb": "lost"}, "\x1b[31m"),
+        ({"kind": "operation", "verb": "stop", "outcome": "ok"}, ""),
+    ],
+)
+def test_colours(entry: dict[str, Any], color: str, capsys: pytest.CaptureFixture[str]) -> None:
+    journal.show_line({"id": 1, "at": AT, **entry}, colored=True)
+    before, *rest = capsys.readouterr().out.split("\x1b", 1)
+    assert "\x1b".join(["", *rest]).startswith(color)
+    assert bool(rest) == bool(color), before

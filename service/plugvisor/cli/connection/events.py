@@ -43,8 +43,8 @@ class EventStream:
             self._exchange.close()
 
     def close(self) -> None:
-        """End the stream."""
-        self._exchange.close()
+        """End the stream, also while a thread iterates."""
+        self._exchange.abort()
 
     def _read_events(self) -> Iterator[ServerEvent]:
         name, data, event_id = "message", "", None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -11,10 +12,16 @@ from plugvisor.setting_values import UNIX
 
 
 class Exchange(NamedTuple):
-    """A connection, and the response that comes by it."""
+    """A connection, its socket, and the response that comes by it."""
 
     connection: HTTPConnection
+    socket: socket.socket
     response: HTTPResponse
+
+    def abort(self) -> None:
+        """Have a thread that reads the response find its end."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End both: if the server closes the connection, the response has taken it over."""

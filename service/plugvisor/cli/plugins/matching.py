@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 from plugvisor.errors import CommandRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 def is_pattern(text: str) -> bool:
     """Whether it can stand for several ids: `*` is any text, as in the patterns of identities, `?` one character."""
     return "*" in text or "?" in text
+
+
+def make_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether an id fits one of the patterns, also that of a plugin which is added later; without any, each does."""
+    if not patterns:
+        return lambda _: True
+    expressions = [_compile(pattern) for pattern in patterns]
+    return lambda plugin_id: any(expression.fullmatch(plugin_id) for expression in expressions)
 
 
 def match_ids(patterns: Iterable[str], known: Sequence[str]) -> list[str]:
@@ -25,9 +33,7 @@ def match_ids(patterns: Iterable[str], known: Sequence[str]) -> list[str]:
     """
     found = set()
     for pattern in patterns:
-        expression = re.compile(
-            "".join({"*": ".*", "?": "."}.get(character) or re.escape(character) for character in pattern)
-        )
+        expression = _compile(pattern)
         fitting = [plugin_id for plugin_id in known if expression.fullmatch(plugin_id)]
         if not fitting:
             raise CommandRejected(_explain(pattern, known), HTTPStatus.NOT_FOUND)
@@ -42,6 +48,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
     names = {known_name.lower(): known_name for known_name in known}
     near = difflib.get_close_matches(name.lower(), names, 1)
     return f"; did you mean {names[near[0]]!r}?" if near else ""
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    words = {"*": ".*", "?": "."}
+    return re.compile("".join(words.get(character) or re.escape(character) for character in pattern))
 
 
 def _explain(pattern: str, known: Sequence[str]) -> str:

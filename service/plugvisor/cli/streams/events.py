@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,14 @@ from urllib.parse import urlencode
 
 from plugvisor.cli.client import Client
 from plugvisor.cli.output import has_color
-from plugvisor.cli.plugins.matching import is_pattern
+from plugvisor.cli.plugins.matching import is_pattern, make_filter
 from plugvisor.cli.streams.changes import Changes
 from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.cli.streams.selection import choose_plugins
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from plugvisor.cli.connection.events import ServerEvent
 
@@ -30,7 +29,7 @@ def run_events(arguments: argparse.Namespace) -> int:
     patterns = arguments.plugin_ids
     if patterns:
         choose_plugins(client, patterns)  # says which are unknown
-    is_wanted = _make_filter(patterns)
+    is_wanted = make_filter(patterns)
     only = patterns[0] if len(patterns) == 1 and not is_pattern(patterns[0]) else ""
     query = f"?{urlencode({'plugin_id': only}, errors='surrogateescape')}" if only else ""
     changes = Changes(is_wanted, colored=has_color(sys.stdout))
@@ -43,15 +42,6 @@ def run_events(arguments: argparse.Namespace) -> int:
             print(line)
         sys.stdout.flush()
     return 0
-
-
-def _make_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Whether an id fits one of the patterns, also that of a plugin which is added later."""
-    if not patterns:
-        return lambda _: True
-    words = {"*": ".*", "?": "."}
-    expression = re.compile("|".join("".join(words.get(one) or re.escape(one) for one in text) for text in patterns))
-    return lambda plugin_id: expression.fullmatch(plugin_id) is not None
 
 
 def _make_object(event: ServerEvent, is_wanted: Callable[[str], bool]) -> dict[str, Any] | None:

@@ -37,6 +37,7 @@ class FollowedStream:
         self._client = client
         self._path = resume_path or path
         self._say = say
+        self._is_closed = False
         self._stream = client.stream(path)
 
     @property
@@ -45,7 +46,7 @@ class FollowedStream:
         return self._stream.last_id
 
     def __iter__(self) -> Iterator[ServerEvent]:
-        """Each event, without an end.
+        """Each event, until it is closed.
 
         Raises:
             CommandRejected: the service does not admit this client any more, or what it follows is gone.
@@ -54,12 +55,22 @@ class FollowedStream:
             try:
                 yield from self._stream
             except NoAnswer as error:
-                self._say(f"{error}; trying again")
-            self._stream = self._resume()
+                if not self._is_closed:
+                    self._say(f"{error}; trying again")
+            if self._is_closed or (stream := self._resume()) is None:
+                return
+            self._stream = stream
 
-    def _resume(self) -> EventStream:
+    def close(self) -> None:
+        """End it; a thread that iterates stops at once, or within a second."""
+        self._is_closed = True
+        self._stream.close()
+
+    def _resume(self) -> EventStream | None:
         while True:
             time.sleep(RETRY_SECONDS)
+            if self._is_closed:
+                return None
             try:
                 return self._client.stream(self._path, self.last_id)
             except NoAnswer:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 RESET = "\x1b[0m"
 _COLORS = re.compile(r"(\x1b\[[0-9;:]{0,64}m)")
 """What sets colours and styles (ECMA-48, "select graphic rendition"), and cannot do anything else."""
-_ID_COLORS = ("cyan", "magenta", "blue", "green", "yellow", "red")
+_ID_COLORS = ("cyan", "magenta", "blue", "green", "yellow")
+"""Not red, which is for errors."""
 _LEVEL_COLORS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "FATAL": "red"}
 _LONGEST_LEVEL = len("CRITICAL")
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from plugvisor.cli.client import Client
 
-COLUMNS = ("ID", "STATUS", "CPU %", "MEMORY MB", "THREADS", "UPTIME", "RESTARTS")
+COLUMNS = ("ID", "STATUS", "CPU", "MEMORY", "THREADS", "UPTIME", "RESTARTS")
 SORTS = ("cpu", "memory", "id")
 
 
@@ -56,7 +56,7 @@ class Reading:
         """What all of them use together."""
         used = [row.usage for row in self.rows if row.usage is not None]
         cpu, memory = (sum(usage[name] for usage in used) for name in ("cpu_percent", "memory_mb"))
-        return f"{len(used)} of {len(self.rows)} plugins run: {cpu:.1f} % CPU, {memory:.1f} MB"
+        return f"{len(used)} of {len(self.rows)} plugins run: {cpu:.1f}% CPU, {memory:.1f}MB"
 
 
 def read_usage(client: Client, choose: Callable[[Sequence[str]], Sequence[str]], sort: str) -> Reading:
@@ -88,14 +88,14 @@ def sort_rows(rows: Sequence[Row], sort: str) -> list[Row]:
 
 
 def show_duration(seconds: int) -> str:
-    """A duration in its two largest units: `3d 4h`."""
+    """A duration in its two largest units: `3d4h`."""
     parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, seconds = divmod(seconds, length)
         if count or parts:
             parts.append(f"{count}{unit}")
-    return " ".join(parts[:2]) or "0s"
+    return "".join(parts[:2]) or "0s"
 
 
 def _show_usage(usage: Mapping[str, Any]) -> tuple[str, str, str]:
-    return f"{usage['cpu_percent']:.1f}", f"{usage['memory_mb']:.1f}", str(usage["num_threads"])
+    return f"{usage['cpu_percent']:.1f}%", f"{usage['memory_mb']:.1f}MB", str(usage["num_threads"])

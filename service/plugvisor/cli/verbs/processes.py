@@ -99,31 +99,6 @@ tail -f, reread, update, help …; without any, its shell opens. On a swarm use 
         [("arguments", {"nargs": argparse.REMAINDER, "help": "supervisorctl's own, such as: status"})],
     ),
     Verb(
-        "ls",
-        "listing:run_ls",
-        "list the plugins",
-        "List the plugins of the running service with their status; on a swarm with the nodes that they run on.",
-        ASK,
-        [JSON],
-    ),
-    Verb(
-        "status",
-        "listing:run_status",
-        "show the status of a plugin",
-        "Show the status of a plugin; on a swarm with its tasks: replica, node, state, and why it does not run.",
-        ASK,
-        [("plugin_id", {"metavar": "ID", "help": "the plugin's id"}), JSON],
-    ),
-    Verb(
-        "nodes",
-        "listing:run_nodes",
-        "list the machines that plugins run on",
-        "List the nodes of the swarm with their state, their role and the plugins that run there; without a swarm, "
-        "this machine.",
-        ASK,
-        [JSON],
-    ),
-    Verb(
         "identity add",
         "identities:run_add",
         "add an identity and print its token",
