@@ -95,7 +95,7 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-# -- what the program is told, and what it reports
+# -- what the program reads, and what it reports
 
 
 def pack_launch(arguments: Sequence[str], environment: Mapping[str, str], files: Mapping[str, str]) -> bytes:
