@@ -14,7 +14,7 @@ from plugvisor.api.dialects.neko.bodies import NekoMessages
 from plugvisor.api.parameters import DEFAULT_SAMPLES, LONGEST_WAIT_SECONDS, PeriodQuery, PluginQuery, WaitQuery
 from plugvisor.api.resources import bulk, intents, metrics, plugins
 from plugvisor.api.resources.logs import files
-from plugvisor.api.responses import REVALIDATE, JsonResponse, respond
+from plugvisor.api.responses import REVALIDATE, JsonResponse, knows_tag, respond
 from plugvisor.errors import PluginNotFound
 from plugvisor.timestamps import format_time
 
@@ -67,7 +67,7 @@ async def list_neko_plugins(request: Request[State]) -> Response:
     """Every plugin, with its metadata and its status."""
     document = request.state["views"].list_plugins()
     etag = f'{document.etag[:-1]}-neko"'
-    if plugins.names_tag(",".join(request.headers.getlist("If-None-Match")), etag):
+    if knows_tag(request, etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag, **REVALIDATE})
     headers = ((b"etag", etag.encode()), (b"cache-control", b"no-cache"))
     return JsonResponse(_translate_list(document.body), headers=headers)
