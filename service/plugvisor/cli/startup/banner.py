@@ -12,6 +12,7 @@ from plugvisor.cli.listener import ANY_NAME
 from plugvisor.engines.choice import list_ignored
 from plugvisor.engines.launching import find_missing_commands
 from plugvisor.plugins.dependencies import find_warnings
+from plugvisor.plugins.watching import list_unwatched
 from plugvisor.variables import find_unknown_variables
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def print_banner(
         if plugin.problem:
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
         own = (*plugin.manifest.warnings, *list_ignored(settings, plugin.manifest)) if plugin.manifest else ()
-        for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
+        for warning in (*own, *find_missing_commands(plugin), *list_unwatched(plugin), *found.get(plugin.id, ())):
             print(f"{plugin.name_of_folder}: warning: {warning}", file=sys.stderr)
     warnings = [*filter(None, warnings), *find_unknown_variables(os.environ)]
     if code.is_weak:
