@@ -182,7 +182,9 @@ def test_a_broken_manifest_stops_nothing(shared: PlugvisorStack) -> None:
     status = wait_for(lambda: "manifest_error" in (answer := shared.status("mended")) and answer, "the error")
     assert (status["status"], status["pid"]) == ("running", pid)
     assert "it keeps running as it was" in status["detail"]
-    wait_for(lambda: list_reloads(shared, "mended")[-1]["outcome"] == "invalid_manifest", "the entry")
+    wait_for(
+        lambda: [entry["outcome"] for entry in list_reloads(shared, "mended")] == ["invalid_manifest"], "the entry"
+    )
     save_by_rename(folder / "plugin.toml", manifest.replace("[plugin]", "[plugin]\nname = 'mended'"))
     wait_for(lambda: shared.status("mended").get("pid") not in (None, pid), "another process")
     assert "detail" not in shared.status("mended")
@@ -365,4 +367,6 @@ def test_polling(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     folder = add_watched(plugvisor, "polled")
     save_by_rename(folder / "main.py", VERSIONED.format(2))
+    later = time.time() + 5
+    os.utime(folder / "main.py", (later, later))  # polling sees whole seconds
     wait_for_version(plugvisor, "polled", 2)

@@ -48,7 +48,7 @@ class Notifier:
 
         Raises:
             WatchesExhausted
-            FileNotFoundError: one has just gone; the former ones are still watched.
+            OSError: one has just gone, or become unreadable; the former ones are still watched.
         """
         before = self._present
         if not folders:
@@ -112,7 +112,7 @@ class _Watching:
             yield_on_timeout=True,
             raise_interrupt=False,
             recursive=False,
-            ignore_permission_denied=True,
+            ignore_permission_denied=False,  # it would ignore that there are no more watches, too
         )
         try:
             first = next(changes)

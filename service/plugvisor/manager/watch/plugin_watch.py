@@ -89,7 +89,8 @@ class PluginWatch:
         self._timer: asyncio.TimerHandle | None = None
         self._changed: set[str] = set()
         self._by_person = False
-        self._is_beginning = False
+        self.is_beginning = False
+        """Whether a reload is under way, and its process has not been started yet."""
         self._begun_at = 0.0
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -98,11 +99,6 @@ class PluginWatch:
     def note(self) -> str:
         """What there is to say of it in the status."""
         return SUSPENDED if self._suspicion.is_suspended else self.problem
-
-    @property
-    def is_reloading(self) -> bool:
-        """Whether a reload has begun, and the new process has not been started yet or just now."""
-        return self._is_beginning or time.monotonic() < self._begun_at + SETTLE_SECONDS
 
     def adopt(self, rules: Rules, wanted: Wanted) -> None:
         """Follow another manifest; what was suspended for the one before is no more."""
@@ -119,9 +115,9 @@ class PluginWatch:
         Args:
             by_person: whether the plugin has certainly not changed them.
         """
-        if not self._is_beginning and self._is_paused():
+        if not self.is_beginning and self._is_paused():
             return
-        by_person = by_person and not self.is_reloading
+        by_person = by_person and not self.is_beginning and time.monotonic() > self._begun_at + SETTLE_SECONDS
         if self._suspicion.is_suspended:
             if not self._suspicion.ends_by(paths, by_person=by_person):
                 return
@@ -150,7 +146,7 @@ class PluginWatch:
 
     def _begin(self) -> None:
         self._timer = None
-        if self._is_beginning:
+        if self.is_beginning:
             return  # its end begins the next
         changed, by_person = self._changed, self._by_person
         self._changed, self._by_person = set(), False
@@ -166,7 +162,7 @@ class PluginWatch:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, changed: set[str], *, by_person: bool) -> None:
-        self._is_beginning = True
+        self.is_beginning = True
         self._number = number = self._number + 1
         began = time.monotonic()
         words, outcome = self._describe(changed), "ok"
@@ -195,8 +191,8 @@ class PluginWatch:
 
     def _end_beginning(self) -> None:
         """The new process was started, or there is none; what comes now is another change."""
-        if self._is_beginning:
-            self._is_beginning = False
+        if self.is_beginning:
+            self.is_beginning = False
             self._begun_at = time.monotonic()
             self._suspicion.note_end(self._begun_at)
             if self._changed and self._timer is None:

@@ -51,6 +51,6 @@ def sort_changes(
     return found
 
 
-def list_present(folders: Iterable[str]) -> list[str]:
-    """Those of some folders that there are; this blocks."""
-    return sorted(filter(os.path.isdir, folders))
+def list_readable(folders: Iterable[str]) -> list[str]:
+    """Those of some folders that are there and can be watched; this blocks."""
+    return sorted(folder for folder in folders if os.path.isdir(folder) and os.access(folder, os.R_OK))

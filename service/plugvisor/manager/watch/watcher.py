@@ -12,7 +12,7 @@ from plugvisor.errors import SupervisorUnavailable
 from plugvisor.manager.watch.notifier import Notifier, WatchesExhausted
 from plugvisor.manager.watch.plugin_watch import PluginWatch, Wanted
 from plugvisor.manager.watch.rules import MOST_FOLDERS, Rules
-from plugvisor.manager.watch.sorting import list_present, sort_changes
+from plugvisor.manager.watch.sorting import list_readable, sort_changes
 from plugvisor.models.lifecycle import Watch
 from plugvisor.models.process import NEVER_ADDED, ProcessState
 
@@ -143,9 +143,9 @@ class Watcher:
             try:
                 await self._watch_as_many_as_possible(watches)
                 return
-            except FileNotFoundError:
+            except OSError:
                 if attempt == MOST_ATTEMPTS - 1:
-                    self._retry_later()
+                    raise
                 for watch in watches:
                     watch.folders = None
 
@@ -198,7 +198,7 @@ class Watcher:
                 for folder in {*(watch.folders or ()), os.path.dirname(watch.rules.root)}:
                     by_folder.setdefault(folder, []).append(watch)
             try:
-                await self._notifier.watch(await asyncio.to_thread(list_present, by_folder))
+                await self._notifier.watch(await asyncio.to_thread(list_readable, by_folder))
                 break
             except WatchesExhausted as error:
                 limit = str(error)
@@ -279,7 +279,7 @@ class Watcher:
             return
         launches, restarts = self._launches.get(plugin_id, (process.launches, process.restarts))
         self._launches[plugin_id] = process.launches, process.restarts
-        if process.launches - launches > process.restarts - restarts and not self._watches[plugin_id].is_reloading:
+        if process.launches - launches > process.restarts - restarts and not self._watches[plugin_id].is_beginning:
             self._watches[plugin_id].resume("it was started")
 
 
