@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -16,7 +17,9 @@ from plugvisor.api.routes import STREAMED_BODIES
 from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.cli.startup.log_file import log_to_file
-from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder
+from plugvisor.engines.supervisord.extension.service_manager.notifier import READY, STOPPING, Notifier
+from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder, write_address
+from plugvisor.errors import ConfigurationError
 from plugvisor.settings import Settings
 from plugvisor.variables import find_unknown_variables
 from plugvisor.webhook_secret import read_webhook_secret
@@ -59,8 +62,19 @@ def serve_here(settings: Settings, code: AdminCode, listener: socket.socket, *, 
     """
     webhook_secret = read_webhook_secret(settings)
     logger.info("listening on %s", describe_address(listener))
+    try:
+        write_address(settings)
+    except ConfigurationError as error:
+        logger.warning("commands need PLUGVISOR_URL: %s", error)
 
-    def remove_file() -> None:
+    notifier = Notifier()  # under supervisord that is the extension's work
+
+    def notify(message: bytes) -> None:
+        with contextlib.suppress(OSError):
+            notifier.send(message)
+
+    def end() -> None:
+        notify(STOPPING)
         if settings.socket_path is not None and not is_inherited:
             settings.socket_path.unlink(missing_ok=True)
 
@@ -68,7 +82,8 @@ def serve_here(settings: Settings, code: AdminCode, listener: socket.socket, *, 
         # what travels to other nodes may be too large for /tmp, which is memory in a container
         tempfile.tempdir = str(settings.state_dir)
     app = create_app(settings, code, webhook_secret)
-    serve(app, listener, HostCheck(settings.allowed_hosts), remove_file, STREAMED_BODIES)
+    host_check = HostCheck(settings.allowed_hosts)
+    serve(app, listener, host_check, end, STREAMED_BODIES, on_ready=lambda: notify(READY))
     return 0
 
 

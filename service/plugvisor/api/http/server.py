@@ -43,9 +43,10 @@ class Server(uvicorn.Server):
     It wakes up once a second, and at once when it is to end; uvicorn does so ten times a second.
     """
 
-    def __init__(self, config: uvicorn.Config, on_closed: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, on_closed: Callable[[], object], on_ready: Callable[[], object]) -> None:
         super().__init__(config)
         self._on_closed = on_closed
+        self._on_ready = on_ready
         self._ending = asyncio.Event()
 
     def end(self) -> None:
@@ -62,6 +63,7 @@ class Server(uvicorn.Server):
         """Look after every connection once a second until the end."""
         gc.collect()
         gc.freeze()  # what is loaded now stays, and need not be looked at by every later collection
+        self._on_ready()
         while not await self.on_tick(0):  # with 0 it does all that is due once a second
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
@@ -114,12 +116,15 @@ def serve(
     host_check: HostCheck,
     on_closed: Callable[[], object] = lambda: None,
     streamed: Container[tuple[str, str]] = (),
+    *,
+    on_ready: Callable[[], object] = lambda: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until the supervisord that started this process is gone.
 
     Args:
         on_closed: called when this process no longer listens, and still answers what it has accepted.
         streamed: method and path of those whose handlers take the body as it comes.
+        on_ready: called when requests are answered.
     """
     table = ConnectionTable(claim_descriptors())
     protocol = partial(BoundedProtocol, table=table, host_check=host_check, streamed=streamed)
@@ -137,7 +142,7 @@ def serve(
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = Server(config, on_closed)
+    server = Server(config, on_closed, on_ready)
 
     async def run() -> None:
         if "SUPERVISOR_PROCESS_NAME" in os.environ:

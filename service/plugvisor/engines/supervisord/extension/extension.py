@@ -107,17 +107,17 @@ class Extension:
         )
         CriticalPrograms(supervisord, self._loop.run, self.read_launch)
         self._loop.reschedule_all()
-        self._reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
-        self.requests = Requests(self.run_dir, self.boot_id, self.logger, self._programs.find, self._reporter.note)
+        self.reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
+        self.requests = Requests(self.run_dir, self.boot_id, self.logger, self._programs.find, self.reporter.note)
         note_requests(self.requests)
-        self._keeper = FolderKeeper(supervisord, self.run_dir, self._reporter.stream, readers_gid)
+        self._keeper = FolderKeeper(supervisord, self.run_dir, self.reporter.stream, readers_gid)
         self._commands = Commands(supervisord, self.run_dir, self.boot_id, self._orphans)
         self.changes = Changes(
             supervisord.options,
             self._programs,
             self._orphans,
-            self._reporter,
-            checks=CheckCommands(self._commands, self._reporter.report_check),
+            self.reporter,
+            checks=CheckCommands(self._commands, self.reporter.report_check),
             workers=Workers(self._commands, self.run_dir, guard.plugins_uid if guard else None, readers_gid),
         )
         events.subscribe(events.ProcessStateEvent, self._on_process_state)
@@ -126,7 +126,7 @@ class Extension:
 
     def recover(self) -> None:
         """A change may have been lost (`stream.guarded`)."""
-        self._reporter.recover()
+        self.reporter.recover()
 
     # -- what a plugin's process needs (`plugin_process.Owner`)
 
@@ -152,7 +152,7 @@ class Extension:
 
     def process_changed(self, process: PluginProcess) -> None:
         """Something other than its state has changed, such as when it is due."""
-        self._reporter.note(process.name)
+        self.reporter.note(process.name)
         self._loop.schedule(process)
 
     @guarded
@@ -181,9 +181,9 @@ class Extension:
         steps = (self._commands.step, self._go_on_with_orphans, self._shutdown.step, self.requests.step)
         waits_seconds = [seconds for step in steps if (seconds := step()) is not None]
         self._read_programs()
-        self._reporter.report()
+        self.reporter.report()
         wait_seconds = min(waits_seconds, default=None)
-        return 0.0 if self._reporter.has_news or self._is_reading else wait_seconds
+        return 0.0 if self.reporter.has_news or self._is_reading else wait_seconds
 
     @guarded
     def _follow_clock(self) -> None:
@@ -193,14 +193,14 @@ class Extension:
             text = f"plugins: the clock was set by {jump:+.1f} seconds; every time is moved with it"
             self.logger.warn(text)  # noqa: G010 - supervisor has its own loggers
             self._loop.reschedule_all()
-            self._reporter.note_all()  # the time of the next try is another
+            self.reporter.note_all()  # the time of the next try is another
 
     @guarded
     def _go_on_with_orphans(self) -> float | None:
         cleared, wait_seconds = self._orphans.step(self._list_urgent())
         for process in map(self._programs.find, cleared):
             if process is not None:  # else it is a check, or was removed
-                self._reporter.note(process.name)
+                self.reporter.note(process.name)
                 self._loop.schedule(process)
         self.changes.start_cleared()
         return wait_seconds
@@ -211,7 +211,7 @@ class Extension:
         if self._is_reading:
             added = self._programs.read_more(time.monotonic() + SLICE_SECONDS)
             for process in added or ():
-                self._reporter.note(process.name)
+                self.reporter.note(process.name)
                 self._loop.schedule(process)
 
     @property
@@ -233,13 +233,13 @@ class Extension:
     def _on_process_state(self, event: Any) -> None:
         process = event.process
         if process.group is not None and process.group.config.name == process.config.name:
-            self._reporter.note(process.config.name)
+            self.reporter.note(process.config.name)
         if is_plugin(process):
             self._loop.schedule(process)
 
     @guarded
     def _on_group(self, event: Any) -> None:
-        self._reporter.note(event.group)
+        self.reporter.note(event.group)
         self._loop.update_groups()
         self._service_socket.hold()
         process = self._programs.find(event.group)
@@ -259,7 +259,7 @@ class Extension:
         self.changes.forget_starts()
         self._commands.end()
         self._shutdown.begin()
-        self._reporter.close()
+        self.reporter.close()
 
     # -- the beginning and the end
 
