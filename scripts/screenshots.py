@@ -1,4 +1,4 @@
-"""Takes the screenshots in docs/images: run it as `scripts/screenshots`."""
+"""Takes the pictures in docs/images: run it as `scripts/screenshots`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from playwright.sync_api import expect, sync_playwright  # noqa: E402 - the project's folder comes first
 
+from scripts import command_pictures  # noqa: E402
 from tests.helpers.installation import install, installed  # noqa: E402
 from tests.helpers.packages import make_plugin_package  # noqa: E402
 from tests.helpers.page import find_row, launch_chromium  # noqa: E402
@@ -95,8 +96,20 @@ def show_installation(plugvisor: PlugvisorStack, browser: Browser, folder: Path)
 
 
 def main() -> None:
-    """Take every screenshot."""
+    """Take every picture."""
     folder = Path(os.environ.get("PLUGVISOR_SCREENSHOTS_DIR", ROOT / "docs" / "images"))
+    with run_stack() as plugvisor:
+        prepare(plugvisor)
+        plugvisor.up()
+        for plugin_id in NAMES:
+            plugvisor.wait_for_status(plugin_id, "running")
+        command_pictures.take_all(plugvisor, folder)
+    if sys.argv[1:] != ["command"]:
+        take_screenshots(folder)
+
+
+def take_screenshots(folder: Path) -> None:
+    """Take every picture of the page."""
     expect.set_options(timeout=30_000)
     with run_stack() as plugvisor, sync_playwright() as playwright:
         prepare(plugvisor)

@@ -24,6 +24,8 @@ UNIX = "unix://"
 ROOTS_RUN_DIR = Path("/run/plugvisor")
 ROOTS_LOG_DIR = Path("/var/log/plugvisor")
 ROOTS_STATE_DIR = Path("/var/lib/plugvisor")
+ADDRESS_FILE = "address"
+"""In the run folder: where the service is, for commands."""
 
 # The run and log folders appear in supervisord's configuration, where white space separates, `%` is
 # expanded (twice in log file names), `;` and `#` begin a comment, and an include is a glob. The file is
@@ -33,6 +35,13 @@ _UNSAFE_IN_CONFIGURATION = re.compile(r"""[\s%;#*?\[\]'"\\,\x00-\x1f\x7f\ud800-\
 # supervisord binds `<socket>.<pid>` first; sun_path holds 104 bytes on macOS, 108 on Linux.
 _LONGEST_SOCKET_PATH_BYTES = 103 - len(".4194304")
 _LONGEST_OWN_SOCKET_PATH_BYTES = 103
+
+
+def find_run_dir(environ: Mapping[str, str]) -> Path:
+    """Return the run folder: the one that is set, or the default."""
+    has_users = environ.get("PLUGVISOR_SERVICE_USER") and environ.get("PLUGVISOR_PLUGIN_USER") and os.geteuid() == 0
+    path = environ.get("PLUGVISOR_RUN_DIR") or str(ROOTS_RUN_DIR if has_users else find_default_run_dir(environ))
+    return read_folder("PLUGVISOR_RUN_DIR", path)
 
 
 def find_default_run_dir(environ: Mapping[str, str]) -> Path:
@@ -133,6 +142,14 @@ def read_host(value: str) -> str:
     return value
 
 
+def make_url(host: str, port: int) -> str:
+    """The address of a service on this machine; loopback if it listens on all addresses."""
+    if host.startswith(UNIX):
+        return host
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def read_port(value: str) -> int:
     """A port number."""
     if not re.fullmatch("[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
@@ -171,8 +188,8 @@ _ORIGIN = re.compile(r"https?://([^\s/?#@:\[\]A-Z]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 
 
 def read_public_url(value: str) -> str | None:
-    """The address that clients use, without a path; None if it is not set."""
-    if not value:
+    """The address that clients use, without a path; None if it is not set, or a Unix socket, which is for commands."""
+    if not value or value.startswith(UNIX):
         return None
     url = value.removesuffix("/").lower()
     try:

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from plugvisor.setting_values import (
     ROOTS_LOG_DIR,
-    ROOTS_RUN_DIR,
     ROOTS_STATE_DIR,
     UNIX,
-    find_default_run_dir,
     find_default_state_dir,
+    find_run_dir,
     is_roots,
+    make_url,
     read_boolean,
     read_choice,
     read_count,
@@ -109,8 +109,7 @@ class Settings:
         install_dir = get("PLUGVISOR_INSTALL_DIR", "")
         users = read_users(get("PLUGVISOR_SERVICE_USER", ""), get("PLUGVISOR_PLUGIN_USER", ""))
         is_root = os.geteuid() == 0
-        default_run_dir = ROOTS_RUN_DIR if users and is_root else find_default_run_dir(environ)
-        run_dir = read_folder("PLUGVISOR_RUN_DIR", get("PLUGVISOR_RUN_DIR", str(default_run_dir)))
+        run_dir = find_run_dir(environ)
         default_state_dir = ROOTS_STATE_DIR if users and is_root else find_default_state_dir(environ, run_dir)
         secret_file = get("PLUGVISOR_WEBHOOK_SECRET_FILE", "")
         default_log_dir = ROOTS_LOG_DIR if users and is_root else run_dir / "log"
@@ -193,10 +192,7 @@ class Settings:
     @property
     def url(self) -> str:
         """The service's address on this machine; loopback if it listens on all addresses."""
-        if self.socket_path is not None:
-            return self.host
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return make_url(self.host, self.port)
 
     @property
     def answers_to_any_name(self) -> bool:

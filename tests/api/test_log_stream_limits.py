@@ -14,10 +14,10 @@ from plugvisor.logs.follow import MOST_BEHIND_BYTES
 
 from tests.helpers.log_clients import (
     HEADERS,
-    closed_with,
     following,
     open_websocket,
     receive,
+    refused_with,
     wait_for_close,
     wait_for_lines,
 )
@@ -73,7 +73,9 @@ def test_streams_are_bounded_in_number_and_given_back(shared: PlugvisorStack) ->
         response = shared.http.get("/plugin/_server/logs/stream", headers=HEADERS)
         assert (response.status_code, response.json()["code"]) == (503, "too_many_streams")
         assert int(response.headers["Retry-After"]) > 0
-        assert closed_with(shared, "_server", ADMIN_CODE)[0] == 1013
+        problem = refused_with(shared, "_server", ADMIN_CODE)
+        assert (problem["status"], problem["code"]) == (503, "too_many_streams")
+        assert problem["retry_after"] > 0
         assert shared.http.get("/plugin/_server/logs", headers=HEADERS).status_code == 200
     wait_for(lambda: count_files(shared) <= before + 5, "what was followed to be closed")
     with following(shared, "_server") as listener:

@@ -8,6 +8,7 @@ import signal
 import statistics
 import threading
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -132,6 +133,10 @@ def test_ten_thousand_lines_across_rotated_files(shared: PlugvisorStack, add: Ca
         (shared.log_dir / file["filename"]).stat().st_size for file in files["log_files"]
     ]
     assert all(file["modified"] <= files["time"] for file in files["log_files"])
+    for file in files["log_files"]:
+        seconds = (shared.log_dir / file["filename"]).stat().st_mtime
+        assert file["modified_seconds"] == pytest.approx(seconds, abs=1e-5)
+        assert datetime.fromisoformat(file["modified"]).timestamp() == pytest.approx(seconds, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.helpers.log_clients import (
-    closed_with,
     open_websocket,
     receive,
     receive_lines,
+    refused_with,
     wait_for_close,
 )
 from tests.helpers.printer_plugin import PRINTER, print_text
+from tests.helpers.raw_http import ask, send
+from tests.helpers.raw_http import connect as connect_raw
 from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
 from tests.helpers.stores import make_identities
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
@@ -37,6 +39,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plugvisor.models.stored.identity import Identity
+
+HANDSHAKE = (
+    b"GET /ws/logs/_server?code=x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+MASKED_HELLO = b"\x81\x85\x00\x00\x00\x00hello"
 
 
 def test_a_websocket(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -56,17 +64,25 @@ def test_a_websocket(shared: PlugvisorStack, add: Callable[..., str]) -> None:
 
 
 def test_a_websocket_that_is_not_served(shared: PlugvisorStack) -> None:
+    """It is never opened: the handshake has an HTTP status, and a problem as its body."""
     for code in ("wrong", "", None, "%E4%BD%A0", "%FF", ADMIN_CODE + "x"):
-        status, reason = closed_with(shared, "_server", code)
-        assert status == 1008
-        assert "admin code" in reason
-    status, reason = closed_with(shared, "nobody", ADMIN_CODE)
-    assert (status, reason[:29]) == (4404, "there is no plugin 'nobody'; ")
-    assert closed_with(shared, "nobody", "wrong")[0] == 1008, "who has no code is told nothing"
+        problem = refused_with(shared, "_server", code)
+        assert (problem["status"], problem["code"]) == (401, "unauthorized")
+        assert "admin code" in problem["detail"]
+    for plugin_id, name in (("nobody", "nobody"), ("%E4%BD%A0" * 60, "你" * 60)):
+        problem = refused_with(shared, plugin_id, ADMIN_CODE)
+        assert (problem["status"], problem["code"], problem["plugin_id"]) == (404, "plugin_not_found", name)
+    assert refused_with(shared, "nobody", "wrong")["status"] == 401, "a client without a code learns nothing"
     with pytest.raises(InvalidStatus):
         open_websocket(shared, "a/b")
     assert shared.http.get("/ws/logs/_server").status_code == 404
-    assert closed_with(shared, "%E4%BD%A0" * 60, ADMIN_CODE)[0] == 4404, "a reason may have 123 bytes at most"
+
+
+def test_what_is_sent_before_the_handshake_is_answered(shared: PlugvisorStack) -> None:
+    """Frames that come with the handshake are neither read as one nor answered."""
+    [answer] = ask(shared, HANDSHAKE + b"\r\n" + MASKED_HELLO)
+    assert (answer.status, answer.code) == (401, "unauthorized")
+    assert answer.headers["www-authenticate"] == "Bearer"
 
 
 def test_wrong_codes_are_throttled_wherever_they_come(plugvisor: PlugvisorStack) -> None:
@@ -76,22 +92,32 @@ def test_wrong_codes_are_throttled_wherever_they_come(plugvisor: PlugvisorStack)
         if number % 2:
             assert plugvisor.post("/plugins/refresh", f"wrong{number}").status_code == 401
         else:
-            assert closed_with(plugvisor, "_server", f"wrong{number}") == (
-                1008,
-                "the token or admin code is wrong, or has expired",
-            )
-    status, reason = closed_with(plugvisor, "_server", "ABCD")
-    assert status == 1008
-    assert reason.startswith("too many wrong tokens or admin codes")
+            assert refused_with(plugvisor, "_server", f"wrong{number}")["code"] == "unauthorized"
+    problem = refused_with(plugvisor, "_server", "ABCD")
+    assert (problem["status"], problem["code"]) == (429, "too_many_attempts")
+    assert problem["retry_after"] > 0
     assert plugvisor.post("/plugins/refresh", "ABCD").status_code == 429
+
+
+def test_a_shutdown_while_a_handshake_is_held_back(plugvisor: PlugvisorStack) -> None:
+    plugvisor.environ["PLUGVISOR_ADMIN_CODE"] = "ABCD"
+    plugvisor.up()
+    for number in range(BURST + 1):
+        plugvisor.post("/plugins/refresh", f"wrong{number}")
+    with connect_raw(plugvisor) as client:
+        send(client, HANDSHAKE + b"\r\n")
+        assert plugvisor.http.get("/health").status_code == 200, "the handshake has arrived by then"
+        plugvisor.rpc("stopProcess", "plugvisor")
+    assert plugvisor.rpc("getProcessInfo", "plugvisor")["statename"] == "STOPPED"
+    assert "Traceback" not in plugvisor.service_log
 
 
 def test_the_code_reaches_no_log(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     with open_websocket(plugvisor, "_server") as websocket:
         receive(websocket)
-    closed_with(plugvisor, "nobody", ADMIN_CODE)
-    closed_with(plugvisor, "_server", f"{ADMIN_CODE}x")
+    refused_with(plugvisor, "nobody", ADMIN_CODE)
+    refused_with(plugvisor, "_server", f"{ADMIN_CODE}x")
     query = f"?code={ADMIN_CODE}"
     with pytest.raises(InvalidStatus):
         connect(f"ws://127.0.0.1:{plugvisor.port}/elsewhere{query}", proxy=None)

@@ -11,7 +11,7 @@ from plugvisor.api.routes import READS, ROUTES, make_routes
 from plugvisor.models.stored.identity import ROLES
 from starlette.routing import WebSocketRoute
 
-from tests.helpers.log_clients import closed_with, open_websocket, receive
+from tests.helpers.log_clients import open_websocket, receive, refused_with
 from tests.helpers.stack import PlugvisorStack, run_stack
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def test_a_route_must_name_its_role() -> None:
         Route(method="GET", path="/x", handler=row.handler, answers=row.answers)  # type: ignore[call-arg]
 
 
-def test_nothing_but_liveness_is_for_everyone() -> None:
-    assert [route.path for route in ROUTES if route.role is None] == ["/health"]
+def test_nothing_but_liveness_and_the_schema_is_for_everyone() -> None:
+    assert [route.path for route in ROUTES if route.role is None] == ["/health", "/schemas/plugin.toml.json"]
     assert {route.role for route in ROUTES} <= {None, *ROLES}
 
 
@@ -141,4 +141,4 @@ def test_an_operator_of_some_plugins_changes_no_others(stack: Stack, route: Rout
 def test_a_websocket_is_for_every_role(stack: Stack, sender: Role) -> None:
     with open_websocket(stack.plugvisor, "_server", stack.tokens[sender]) as websocket:
         assert receive(websocket)["type"] == "initial"
-    assert closed_with(stack.plugvisor, "_server", None)[0] == 1008
+    assert refused_with(stack.plugvisor, "_server", None)["status"] == 401

@@ -77,12 +77,12 @@ SHORT_OF_PROCESSES = """\
 import errno, os
 from plugvisor.engines.supervisord.extension.commands import commands
 from plugvisor.engines.supervisord.extension.rpcinterface import make_rpcinterface
-spawn = commands.spawn
+spawn = commands.spawn_launch
 def spawn_if_there_are_enough(*arguments):
     if not os.path.exists(os.path.join(os.path.dirname(__file__), "enough")):
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
     return spawn(*arguments)
-commands.spawn = spawn_if_there_are_enough
+commands.spawn_launch = spawn_if_there_are_enough
 """
 
 _numbers = itertools.count(1)

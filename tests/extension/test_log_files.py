@@ -187,6 +187,17 @@ def test_rotation_by_size_begins_anew(own: Supervisord) -> None:
     assert "\0" not in printer.log.read_text()
 
 
+@pytest.mark.parametrize("backups", [0, 1, 5])
+def test_fewer_files_are_kept_than_before(own: Supervisord, backups: int) -> None:
+    printer = Printer(own, stdout_logfile_maxbytes=10_000, stdout_logfile_backups=backups)
+    for number in (*range(1, 8), 101):
+        (printer.folder / f"x.log.{number}").write_text(str(number))
+    printer.print("x" * 12_000 + "\n")
+    kept = {f"x.log.{number}" for number in range(1, backups + 1)} | {"x.log.101"}
+    wait_for(lambda: {path.name for path in printer.folder.glob("x.log.*")} == kept, "the others to be removed")
+    printer.wait_for_line()
+
+
 @pytest.mark.parametrize("name", ["x.log", "x.log.1", "x.log.2"])
 def test_a_folder_in_the_way_of_a_rotation(own: Supervisord, name: str) -> None:
     """It is neither moved nor removed, and the log does not grow without end."""

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
 DUMP = """\
 import json, os, signal, sys
+timer = signal.getitimer(signal.ITIMER_REAL)[0]
 descriptors = {number: os.readlink(f"/proc/self/fd/{number}") for number in map(int, os.listdir("/proc/self/fd"))
                if os.path.lexists(f"/proc/self/fd/{number}")}
 what = {
     "arguments": sys.argv[1:], "environment": dict(os.environ), "directory": os.getcwd(), "group": os.getpgid(0),
     "pid": os.getpid(), "user": os.getuid(), "groups": [os.getgid(), *os.getgroups()], "descriptors": descriptors,
-    "signals": [line for line in open("/proc/self/status") if line.startswith(("SigBlk", "SigIgn"))],
+    "timer": timer, "signals": [line for line in open("/proc/self/status") if line.startswith(("SigBlk", "SigIgn"))],
 }
 print(json.dumps(what), flush=True)
 sys.stderr.write("ready\\n")

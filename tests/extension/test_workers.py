@@ -39,7 +39,7 @@ def fail_if_short(function, number):
     return call
 match "{what}":
     case "processes":
-        commands.spawn = fail_if_short(commands.spawn, errno.EAGAIN)
+        commands.spawn_launch = fail_if_short(commands.spawn_launch, errno.EAGAIN)
     case "files":
         short = type(socket)("socket")
         short.AF_UNIX, short.SOCK_STREAM = socket.AF_UNIX, socket.SOCK_STREAM

@@ -113,7 +113,7 @@ class FakeLogTable:
     def __init__(self) -> None:
         self.is_live = True
         self.on_change: list[Callable[[str | None], object]] = []
-        self.services: dict[str, Any] = {"echo": {"ID": "s1"}}
+        self.services: dict[str, Any] = {"echo": {"ID": "s1", "Spec": {"Labels": {}}}}
 
     def get_service(self, plugin_id: str) -> Any:
         """The plugin's service."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from websockets.exceptions import ConnectionClosed
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.helpers.event_client import EventClient, open_events
@@ -76,8 +77,12 @@ def wait_for_close(websocket: ClientConnection) -> Close:
     return close
 
 
-def closed_with(plugvisor: PlugvisorStack, plugin_id: str, code: str | None) -> tuple[int, str]:
-    """How a WebSocket is closed that is not served."""
-    with open_websocket(plugvisor, plugin_id, code) as websocket:
-        close = wait_for_close(websocket)
-        return close.code, close.reason
+def refused_with(plugvisor: PlugvisorStack, plugin_id: str, code: str | None, **options: Any) -> dict[str, Any]:
+    """The problem with which the handshake of a WebSocket is answered that is not served."""
+    with pytest.raises(InvalidStatus) as refused:
+        open_websocket(plugvisor, plugin_id, code, **options)
+    response = refused.value.response
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = json.loads(response.body or b"")
+    assert problem["status"] == response.status_code
+    return problem

@@ -222,6 +222,7 @@ class Supervisord:
         *,
         arguments: Sequence[str] | None = None,
         environment: dict[str, str] | None = None,
+        environment_files: dict[str, str] | None = None,
         directory: str | None = None,
         restart: Mapping[str, float] | None = None,
         critical: bool = False,
@@ -250,6 +251,7 @@ class Supervisord:
             checks=checks or {},
             limits=limits or {},
             depends_on=list(depends_on),
+            environment_files=environment_files or {},
         )
         (self.root / "launch" / f"{name}.sh").write_bytes(launch.render(sys.executable))
         values: dict[str, object] = {

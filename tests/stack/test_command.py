@@ -38,6 +38,9 @@ COMMANDS = {
     "identity remove": (r"invalid at once", ASKING),
     "identity rotate": (r"standard output, this once", ASKING),
     "whoami": (r"whose token", ASKING),
+    "logs": (r"across restarts of the plugins", ASKING),
+    "top": (r"until q or Ctrl-C", ASKING),
+    "events": (r"status before and after", ASKING),
     "journal": (r"oldest first", ASKING),
     "install": (r"first Ctrl-C cancels it", ASKING),
     "update": (r"the version before takes its place", ASKING),
@@ -50,6 +53,8 @@ COMMANDS = {
     "config get": (r"Print the manifest", ASKING),
     "config set": (r"if it is invalid, nothing changes", ASKING),
     "config edit": (r"nothing changes and your text is kept", ASKING),
+    "doctor": (r"Nothing is changed", SETTINGS | ASKING),
+    "schema": (r"editors complete", set()),
     "image build": (r"name and digest", {"PLUGVISOR_DOCKER_HOST", "PLUGVISOR_REGISTRY", "PLUGVISOR_IMAGE"}),
 }
 

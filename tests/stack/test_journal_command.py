@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -11,11 +10,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from tests.helpers.running_command import RunningCommand, run_command
 from tests.helpers.stack import ADMIN_CODE, QUICK, ROOT, PlugvisorStack
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import contextlib
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
@@ -34,41 +35,11 @@ def read_entries(plugvisor: PlugvisorStack, *arguments: str) -> list[dict[str, A
     return [json.loads(line) for line in show(plugvisor, "--json", *arguments)]
 
 
-class Follower:
-    """`plugvisor journal --follow`, whose output is kept."""
-
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
-        self.process = process
-        self._folder = folder
-
-    @property
-    def lines(self) -> list[str]:
-        """The lines that it has printed."""
-        return (self._folder / "follow.out").read_text().splitlines()
-
-    @property
-    def words(self) -> str:
-        """What it has said on standard error."""
-        return (self._folder / "follow.err").read_text()
-
-
-@contextlib.contextmanager
-def follow(plugvisor: PlugvisorStack, folder: Path, *arguments: str, **environ: str) -> Iterator[Follower]:
+def follow(
+    plugvisor: PlugvisorStack, folder: Path, *arguments: str, **environ: str
+) -> contextlib.AbstractContextManager[RunningCommand]:
     """Run `plugvisor journal --follow …` until the end of the block."""
-    with (folder / "follow.out").open("wb") as output, (folder / "follow.err").open("wb") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "plugvisor", "journal", "--follow", *arguments],
-            env=plugvisor.environ | environ,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-        )
-    try:
-        yield Follower(process, folder)
-    finally:
-        process.kill()
-        process.wait(DEADLINE_SECONDS)
+    return run_command(plugvisor, folder, "journal", "--follow", *arguments, **environ)
 
 
 def test_what_has_happened(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -113,8 +84,8 @@ def test_which_entries_are_shown(shared: PlugvisorStack) -> None:
 
 
 def test_more_entries_than_one_request_gets(shared: PlugvisorStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugvisor.cli import journal  # noqa: PLC0415
     from plugvisor.cli.client import Client  # noqa: PLC0415
+    from plugvisor.cli.streams import journal  # noqa: PLC0415
 
     for _ in range(5):
         last = shared.post("/plugins/refresh").headers["X-Request-Id"]

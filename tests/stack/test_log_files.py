@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers.log_clients import HEADERS, following, messages_of, open_websocket, receive
 from tests.helpers.printer_plugin import PRINTER
+from tests.helpers.stack import QUICK
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -84,3 +85,41 @@ def test_our_own_logs_go_on(shared: PlugvisorStack, add: Callable[..., str], nam
     wait_for(write, "the log to be there after another test has deleted it")
     path.unlink()
     wait_for(write, "the log to go on")
+
+
+@pytest.mark.parametrize("backups", [0, 2])
+def test_how_much_is_kept(shared: PlugvisorStack, add: Callable[..., str], backups: int) -> None:
+    """A changed manifest applies at the next reload; readers of the log go on."""
+    plugin_id = add(PRINTER)
+    shared.start_running(plugin_id)
+    printed = shared.plugins_dir / plugin_id / "printed"
+    runtime = f'{QUICK}\nlogs.max_size = "64K"\nlogs.backups = {backups}'
+
+    def print_lines(name: str, count: int) -> None:
+        write("".join(f"{name} {number} {'x' * 90}\n" for number in range(count)))
+        # without backups, the last line may be the one with which the file begins anew
+        wait_for(lambda: f"{name} done" in read_newest() or write(f"{name} done\n"), "the last line")
+
+    def write(text: str) -> None:
+        with printed.open("a") as file:
+            file.write(text)
+
+    def read_newest() -> str:
+        answer = shared.http.get(f"/plugin/{plugin_id}/logs", headers=HEADERS, params={"lines": 5}).json()
+        return "".join(entry["message"] for entry in answer["logs"])
+
+    def list_files() -> list[str]:
+        return sorted(path.name for path in shared.log_dir.glob(f"{plugin_id}.log.*"))
+
+    print_lines("before", 1000)
+    assert list_files() == []
+    shared.write_plugin(plugin_id, PRINTER, runtime=runtime)
+    with following(shared, plugin_id) as events:
+        assert shared.post(f"/plugin/{plugin_id}/reload").status_code == 200
+        for number in range(8):
+            print_lines(f"after-{number}", 700)
+        assert list_files() == [f"{plugin_id}.log.{number}" for number in range(1, backups + 1)]
+        last = "after-7 done"
+        wait_for(lambda: last in messages_of(events) or write(f"{last}\n"), "the last line in the stream")
+    sizes = [path.stat().st_size for path in shared.log_dir.glob(f"{plugin_id}.log*")]
+    assert sum(sizes) < (backups + 1) * 192 * 1024

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from plugvisor.engines.supervisord.program import LOG_FILE_BACKUPS, LOG_FILE_BYTES
+from plugvisor.models.lifecycle import LogOptions
 
 from tests.helpers.processes import cpu_seconds, is_alive
 from tests.helpers.waiting import wait_for
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.helpers.stack import PlugvisorStack
 
 MEGABYTE = 1024 * 1024
+LOGS = LogOptions()
 TALKATIVE = """\
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -179,7 +180,7 @@ def test_full_disk_where_a_log_is_to_be_rotated(plugvisor: PlugvisorStack, disk:
     plugvisor.up()
     path = plugvisor.log_dir / f"{name}.log"
     path.touch()
-    os.truncate(path, LOG_FILE_BYTES - 1500)
+    os.truncate(path, LOGS.max_size - 1500)
     disk.fill()
     if name == "runs":
         assert plugvisor.post("/plugin/runs/start").status_code == 200
@@ -209,7 +210,7 @@ def test_a_flood_of_output(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("other", runtime="auto_start = false")
     plugvisor.up()
     plugvisor.wait_for_status("floods", "running")
-    backup = plugvisor.log_dir / f"floods.log.{LOG_FILE_BACKUPS}"
+    backup = plugvisor.log_dir / f"floods.log.{LOGS.backups}"
     wait_for(backup.exists, "it to have flooded", 120)
     slowest = {"read": 0.0, "start": 0.0, "stop": 0.0, "ctl": 0.0}
 
@@ -224,12 +225,12 @@ def test_a_flood_of_output(plugvisor: PlugvisorStack) -> None:
         measure("ctl", lambda: plugvisor.rpc("getAllProcessInfo"))
         measure("stop", lambda: plugvisor.post("/plugin/other/stop"))
         kept = sum(path.stat().st_size for path in plugvisor.log_dir.glob("floods.log*"))
-        assert kept < (LOG_FILE_BACKUPS + 1) * (LOG_FILE_BYTES + MEGABYTE)
+        assert kept < (LOGS.backups + 1) * (LOGS.max_size + MEGABYTE)
     print({what: f"{seconds * 1000:.0f} ms" for what, seconds in slowest.items()})  # noqa: T201 - shown by -s
     # `start` waits for the second of startsecs
     assert max(slowest.values()) < 5
     assert plugvisor.post("/plugin/floods/stop").status_code == 200
-    assert not list(plugvisor.log_dir.glob(f"floods.log.{LOG_FILE_BACKUPS + 1}"))
+    assert not list(plugvisor.log_dir.glob(f"floods.log.{LOGS.backups + 1}"))
 
 
 def test_more_plugins_than_descriptors(plugvisor: PlugvisorStack) -> None:

@@ -25,7 +25,7 @@ LAYERS = [
     {"admin_code", "settings"},
     {"swarm_settings"},
     {"setting_values"},
-    {"users", "models", "timestamps", "layout", "variables"},
+    {"users", "models", "timestamps", "layout", "variables", "variable_files"},
     {"errors", "__init__"},
 ]
 """From top to bottom. A part may import itself and what is below it; parts of one layer do not know each other."""
@@ -35,8 +35,8 @@ STANDALONE = {
     "plugvisor.runner": set(),  # runs inside a plugin's process
     "plugvisor.installer": set(),  # runs as the plugins' user
 }
-"""What imports nothing else of ours but `layout.py`, and of others only these packages."""
-LAYOUT = "plugvisor.layout"
+"""What imports nothing else of ours but `SHARED`, and of others only these packages."""
+SHARED = ("plugvisor.layout", "plugvisor.variable_files")
 MOST_LINES = 300
 MOST_MODULES = 14
 EXCEPTIONS = {
@@ -104,9 +104,15 @@ def test_what_runs_in_another_process_stands_alone(package: str) -> None:
     modules = [module for module in MODULES if module.startswith(f"{package}.")]
     assert modules
     for module in modules:
-        assert not [name for name in OURS[module] if not name.startswith((f"{package}.", LAYOUT))], module
+        assert not [name for name in OURS[module] if not name.startswith((f"{package}.", *SHARED))], module
         others = {name for name in IMPORTS[module] if not is_ours(name)}
         assert others - sys.stdlib_module_names <= STANDALONE[package], module
+
+
+@pytest.mark.parametrize("module", SHARED)
+def test_what_they_share_stands_alone(module: str) -> None:
+    assert not OURS[module]
+    assert IMPORTS[module] <= sys.stdlib_module_names
 
 
 def test_supervisord_is_known_to_its_engine_alone() -> None:

@@ -420,3 +420,22 @@ def test_no_manifest_takes_much_memory_or_time() -> None:
 def test_the_position_of_what_is_no_toml_or_no_manifest(text: str | bytes, line: int, column: int) -> None:
     error = error_of(text)
     assert (error.line, error.column) == (line, column), error
+
+
+# -- variables from files
+
+
+def test_a_variable_is_either_written_or_read() -> None:
+    text = f'{ENVIRONMENT}API_KEY = "s3cret"\n[plugin_runtime.environment_files]\nOTHER = "o"\nAPI_KEY = "key"\n'
+    with pytest.raises(ManifestError) as raised:
+        parse_manifest(text.encode())
+    assert raised.value.problem == "this variable is in [plugin_runtime.environment] too: keep one of the two"
+    assert raised.value.line == 8
+
+
+@pytest.mark.parametrize("value", ['""', "1", '"a\\u0000b"', "[]", f'"{"x" * 5000}"'])
+def test_what_is_no_path(value: str) -> None:
+    with pytest.raises(ManifestError) as raised:
+        parse_manifest(f"{PLUGIN}[plugin_runtime.environment_files]\nKEY = {value}\n".encode())
+    assert raised.value.problem.startswith("a variable must be a ")
+    assert raised.value.line == 5

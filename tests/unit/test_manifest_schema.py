@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator
 from msgspec import inspect
 from plugvisor.models.lifecycle import Check, Limits, LogOptions, Placement, Requirement, Restart, Watch
 from plugvisor.models.manifest import RESERVED_IDS, TABLES, Manifest, ManifestError, SupervisorOptions
@@ -20,7 +20,7 @@ from plugvisor.plugins.manifest import parse_manifest
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = make_schema()
-VALIDATOR = Draft202012Validator(SCHEMA)
+VALIDATOR = Draft7Validator(SCHEMA)
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 
 
@@ -207,7 +207,7 @@ def test_every_manifest_that_we_have_is_valid() -> None:
 
 
 def test_it_is_a_schema_that_json_can_hold() -> None:
-    Draft202012Validator.check_schema(json.loads(json.dumps(SCHEMA)))
+    Draft7Validator.check_schema(json.loads(json.dumps(SCHEMA)))
 
 
 def test_every_key_is_described() -> None:
@@ -217,7 +217,7 @@ def test_every_key_is_described() -> None:
             yield from list_keys(value, f"{path}.{name}")
 
     keys = dict(list_keys(SCHEMA, "")) | {
-        key: value for name, schema in SCHEMA["$defs"].items() for key, value in list_keys(schema, name)
+        key: value for name, schema in SCHEMA["definitions"].items() for key, value in list_keys(schema, name)
     }
     assert {
         ".plugin.command",

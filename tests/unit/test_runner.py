@@ -17,6 +17,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from plugvisor.logs.lines import parse_line
 
 from tests.helpers.ports import find_free_port
 
@@ -614,6 +615,208 @@ def test_exit_status_of_sys_exit(run, keyword):
     assert process.end() == (7, "")
 
 
+@pytest.mark.parametrize("entry", ["plugins.echo:main", "plugin.plugins.echo:main", "echo:main"])
+def test_missing_package_of_the_host(run, tmp_path, entry):
+    folder = tmp_path / "plugins" / "echo"
+    process = run("import plugin.sdk\n", entry, folder, "echo.py" if entry == "echo:main" else "__init__.py")
+    status, stderr = process.end()
+    assert status == 1
+    assert stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: No module named 'plugin'; put the folder `plugin` of the plugin host above the plugins, "
+        "or set PLUGVISOR_RUNNER to the host's own"
+    )
+
+
+def test_missing_module_of_the_host_s_package(run, tmp_path):
+    (tmp_path / "plugin").mkdir()
+    process = run("import plugin.sdk\n", "plugin.plugins.echo:main", tmp_path / "plugin/plugins/echo", "__init__.py")
+    last_line = process.end()[1].splitlines()[-1]
+    assert last_line.startswith("ModuleNotFoundError: No module named 'plugin.sdk'; put the folder `plugin`")
+
+
+def test_missing_module_of_a_host_s_plugin_elsewhere(run, tmp_path):
+    status, stderr = run("", "plugin.plugins.echo:main", tmp_path / "other", "main.py").end()
+    assert status == 2
+    assert "there is no module 'plugin.plugins.echo'" in stderr
+    assert "put the folder `plugin` of the plugin host above the plugins" in stderr
+
+
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_module_that_is_missed_when_it_runs(run, keyword):
+    status, stderr = run(f"""
+        class Plugin:
+            {keyword} startup(self): import a_dependency
+        """).end()
+    assert status == 1
+    assert "No module named 'a_dependency'; list it in requirements.txt" in stderr
+
+
+# The context
+
+
+MANIFEST = """
+[plugin]
+id = "echo-plugin"
+entry = "plugin:Plugin"
+[greeting]
+words = ["a", "b"]
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def Plugin(ctx): print(ctx.plugin_id)",
+        "async def Plugin(ctx): print(ctx.plugin_id)",
+        "def Plugin(host): print(host.plugin_id)",
+        "def Plugin(host, /): print(host.plugin_id)",
+        "def Plugin(name=1, ctx=None): print(ctx.plugin_id)",
+        "def Plugin(*, ctx): print(ctx.plugin_id)",
+        "def Plugin(ctx=None, **others): print(ctx.plugin_id)",
+        """
+        class Plugin:
+            def __init__(self, ctx): self.ctx = ctx
+            def run(self): print(self.ctx.plugin_id)
+        """,
+        """
+        class Base:
+            def __init__(self, ctx): self.ctx = ctx
+        class Plugin(Base):
+            def run(self): print(self.ctx.plugin_id)
+        """,
+        """
+        class Plugin:
+            async def run(self, ctx): print(ctx.plugin_id)
+        """,
+        """
+        import os, signal
+        class Plugin:
+            def startup(self, ctx): os.kill(os.getpid(), signal.SIGTERM)
+            def shutdown(self, ctx): print(ctx.plugin_id)
+        """,
+    ],
+)
+def test_context_is_passed_to_what_asks_for_one(run, tmp_path, source):
+    (tmp_path / "plugin.toml").write_text(MANIFEST)
+    process = run(source)
+    assert process.rest() == ["echo-plugin"]
+    assert process.end() == (0, "")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def Plugin(): print('nothing')",
+        "def Plugin(name='nothing'): print(name)",
+        "def Plugin(*words, **others): print(*(words or ['nothing']), *others)",
+        "def Plugin(*, name='nothing'): print(name)",
+        """
+        class Plugin(dict):
+            def run(self): print(self or 'nothing')
+        """,
+        """
+        import threading
+        class Plugin(threading.Thread):
+            def run(self, *words): print(*(words or ['nothing']))
+        """,
+    ],
+)
+def test_context_is_not_passed_to_what_does_not_ask_for_one(run, source):
+    process = run(source)
+    assert process.rest() == ["nothing"]
+    assert process.end() == (0, "")
+
+
+def test_what_a_context_has(run, tmp_path):
+    (tmp_path / "plugin.toml").write_text(MANIFEST)
+    process = run(
+        """
+        import asyncio
+        def main(ctx):
+            print(ctx.folder, ctx.config_path, ctx.config["greeting"]["words"], ctx.run_id)
+            print(ctx.data_dir, ctx.data_dir.is_dir())
+            print(asyncio.run(ctx.get_own_config(timeout=5.0))["config"] == ctx.config)
+            print(asyncio.run(ctx.get_own_effective_config(None))["config"] == ctx.config)
+            ctx.update_status({"busy": True})
+            ctx.logger.debug("not shown")
+            ctx.logger.info("%s and %d", "words", 1)
+            ctx.logger.warning("{} and {}", "braces", 2)
+            ctx.logger.error("{} only", 1, 2)
+            ctx.logger.error("50 %z {wrong}", 3)
+        """,
+        "plugin:main",
+    )
+    folder = tmp_path.resolve()
+    lines = process.rest()
+    assert process.end() == (0, "")
+    assert lines[:4] == [f"{folder} {folder}/plugin.toml ['a', 'b'] None", f"{folder}/data True", "True", "True"]
+    logged = [parse_line(line) for line in lines[4:]]
+    assert [(entry.level, entry.message) for entry in logged] == [
+        ("INFO", "words and 1"),
+        ("WARNING", "braces and 2"),
+        ("ERROR", "1 only"),
+        ("ERROR", "50 %z {wrong} (3,)"),
+    ]
+    assert all(entry.timestamp for entry in logged)
+
+
+def test_data_folder_of_an_installed_plugin(start, tmp_path):
+    (tmp_path / "plugin.py").write_text("def main(ctx): print(ctx.plugin_id, ctx.data_dir)\n")
+    process = start(
+        [sys.executable, str(RUNNER), "plugin:main"], tmp_path, {"PLUGVISOR_DATA_DIR": str(tmp_path / "kept")}
+    )
+    assert process.rest() == [f"{tmp_path.name} {tmp_path / 'kept'}"]
+    assert process.end() == (0, "")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_call_to_the_host_is_an_error_that_names_it(run):
+    status, stderr = run(
+        """
+        def main(ctx):
+            assert not hasattr(ctx, "push_message") and not hasattr(ctx, "_queue")
+            ctx.push_message(source="echo")
+        """,
+        "plugin:main",
+    ).end()
+    assert status == 1
+    assert stderr.splitlines()[-1].startswith("AttributeError: ctx.push_message needs a plugin host")
+
+
+def test_a_class_that_takes_a_context_needs_no_startup(run):
+    process = run("""
+        class Plugin:
+            def __init__(self, ctx): print("made")
+        """)
+    assert process.line() == "made"
+    process.send()
+    assert process.end() == (0, "")
+
+
+def test_methods_that_the_host_s_decorators_have_marked(run):
+    process = run("""
+        from types import SimpleNamespace
+        def mark(kind, name):
+            def decorate(function):
+                function.__neko_event_meta__ = SimpleNamespace(event_type=kind, id=name)
+                return function
+            return decorate
+        class Plugin:
+            def __init__(self, ctx): pass
+            def run(self): print("an entry that the host calls")
+            @mark("plugin_entry", "shutdown")
+            def entry(self): print("another")
+            @mark("lifecycle", "startup")
+            async def begin(self, **_): print("begun")
+            @mark("lifecycle", "shutdown")
+            def finish(self, **_): print("finished")
+        """)
+    assert process.line() == "begun"
+    process.send()
+    assert process.rest() == ["finished"]
+    assert process.end() == (0, "")
+
+
 # Where modules are found
 
 
@@ -663,7 +866,65 @@ def test_import_error_in_a_module_found_from_above_is_a_single_traceback(run, tm
     status, stderr = process.end()
     assert status == 1
     assert stderr.count("Traceback") == 1
-    assert stderr.endswith("ModuleNotFoundError: No module named 'a_dependency'\n")
+    assert "ModuleNotFoundError: No module named 'a_dependency'; list it in requirements.txt" in stderr
+
+
+@pytest.mark.parametrize("entry", ["plugin.plugins.echo:main", "plugins.echo:main", "main:main"])
+def test_the_package_above_the_plugins_can_be_imported(run, tmp_path, entry):
+    package = tmp_path / "plugin"
+    (package / "sdk").mkdir(parents=True)
+    for folder in (package, package / "sdk"):
+        (folder / "__init__.py").touch()
+    (package / "beside.py").touch()
+    source = """
+        import plugin.sdk, beside
+        def main(): print(plugin.sdk.__name__, beside.__name__)
+        """
+    process = run(source, entry, package / "plugins" / "echo", "main.py" if entry == "main:main" else "__init__.py")
+    assert process.rest() == ["plugin.sdk beside"]
+    assert process.end() == (0, "")
+
+
+def test_what_lies_above_the_plugins_hides_no_library_module(run, tmp_path):
+    (tmp_path / "calendar.py").write_text("raise RuntimeError('not the calendar')\n")
+    process = run(
+        """
+        import calendar, sys
+        def main(): print(calendar.MONDAY, sys.path[-1])
+        """,
+        "main:main",
+        tmp_path / "plugins" / "echo",
+        "main.py",
+    )
+    assert process.rest() == [f"0 {tmp_path.resolve()}"]
+    assert process.end() == (0, "")
+
+
+@pytest.mark.parametrize("folder", ["plugins/echo", "others/echo"])
+def test_a_folder_that_is_open_to_all_or_of_no_plugins_is_not_searched(run, tmp_path, folder):
+    (tmp_path / "redis_of_somebody_else.py").touch()
+    tmp_path.chmod(0o777 if folder.startswith("plugins") else 0o755)
+    process = run("import redis_of_somebody_else\n", "main:main", tmp_path / folder, "main.py")
+    assert "No module named 'redis_of_somebody_else'" in process.end()[1]
+
+
+def test_a_plugin_of_a_host_runs_with_the_host_s_package_beside_the_plugins(run, tmp_path):
+    """Its entry begins with the host's package, and its folder is in a folder `plugins` that is not in this package."""
+    (tmp_path / "plugin" / "sdk").mkdir(parents=True)
+    (tmp_path / "plugin" / "sdk" / "__init__.py").write_text("NAME = 'sdk'\n")
+    process = run(
+        """
+        import plugin.sdk
+        from . import part
+        def main(): print(plugin.sdk.NAME, part.__name__)
+        """,
+        "plugin.plugins.echo:main",
+        tmp_path / "plugins" / "echo",
+        "__init__.py",
+    )
+    (tmp_path / "plugins" / "echo" / "part.py").touch()
+    assert process.rest() == ["sdk plugins.echo.part"]
+    assert process.end() == (0, "")
 
 
 def test_modules_of_the_runner_do_not_hide_the_plugins(run, tmp_path):

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from plugvisor.admin_code import AdminCode
+    from plugvisor.api.endpoint import Route
     from plugvisor.engines.engine import Engine
     from plugvisor.settings import Settings
     from plugvisor.webhook_secret import WebhookSecret
@@ -62,12 +63,14 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
 ) -> ASGIApp:
     """The ASGI application; its engine connects when its lifespan begins."""
 
+    routes = list_routes(settings.dialect)
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
         asyncio.get_running_loop().set_default_executor(start_thread_pool(DEFAULT_THREADS, "default"))
         store = Store(settings.state_dir)
         await store.open()
-        identities = Identities(store, admin_code)
+        identities = Identities(store, admin_code, ignores_case=bool(settings.dialect))
         intents = Intents(store, remembers=settings.remember)
         journal = Journal(store, intents, settings.journal_days, settings.journal_mb)
         await asyncio.gather(identities.load(), intents.load(), journal.load())
@@ -121,7 +124,7 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
             traffic=traffic,
             gate=Gate(identities),
             sessions=Sessions(identities),
-            routes=ROUTES,
+            routes=routes,
             endless=[events, log_streams, journal_streams, long_requests],
             webhooks=webhooks,
         )
@@ -145,6 +148,10 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
     )
     app.router.redirect_slashes = False  # /plugins/ is an unknown path, and says so
     whole: ASGIApp = app
+    if settings.dialect:
+        from plugvisor.api.dialects.neko.application import Neko  # noqa: PLC0415 - with tomlkit, which few need
+
+        whole = Neko(whole)
     if settings.cors_origins:
         # Outermost: a browser reports any response without CORS headers, errors included, as a network failure.
         whole = CORSMiddleware(
@@ -155,6 +162,15 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
     return whole
+
+
+def list_routes(dialect: str) -> tuple[Route, ...]:
+    """Every route, the dialect's after those that it serves otherwise."""
+    if not dialect:
+        return ROUTES
+    from plugvisor.api.dialects.neko.routes import ROUTES as DIALECT_ROUTES  # noqa: PLC0415 - as above
+
+    return (*ROUTES, *DIALECT_ROUTES)
 
 
 def make_fast_paths() -> dict[tuple[str, str], ASGIApp]:
@@ -171,7 +187,7 @@ def make_fast_paths() -> dict[tuple[str, str], ASGIApp]:
 async def respond_to_unmatched(request: Request[Any], error: Exception) -> Response:
     """Respond with a problem document to a request that matched no route, and count it."""
     path = getattr(request.scope.get("endpoint"), "path", NO_ROUTE)
-    methods = [route.method for route in ROUTES if route.path == path]
+    methods = list(dict.fromkeys(route.method for route in request.scope["state"]["routes"] if route.path == path))
     if methods and isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # the router knows those of one route alone
         error.headers = {"Allow": ", ".join([*methods, "HEAD"] if "GET" in methods else methods)}

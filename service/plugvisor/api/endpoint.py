@@ -81,6 +81,8 @@ class Route:
     errors: Sequence[type[PlugvisorError]] = ()
     unusual: Mapping[type[PlugvisorError], type[Body]] = field(default_factory=dict)
     """Errors that are answered with another body than `Problem`."""
+    changes_nothing: bool = False
+    """Whether it is no operation, although its method is not GET: it is neither logged nor in the journal."""
 
 
 class Endpoint:
@@ -101,7 +103,7 @@ class Endpoint:
         traffic: Traffic = scope["state"]["traffic"]
         request: Request[Any] = Request(scope, receive, send)
         code = ""
-        is_logged = is_change = self._route.method != "GET"
+        is_logged = is_change = self._route.method != "GET" and not self._route.changes_nothing
         if is_change:
             scope["request_id"] = find_request_id(request.headers.get("X-Request-Id", ""))
         try:

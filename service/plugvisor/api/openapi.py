@@ -143,7 +143,7 @@ def _describe_answer(answer: Answer) -> dict[str, Any]:
     described: dict[str, Any] = {"description": answer.description}
     bodies = _list_bodies(answer)
     if answer.media_type:
-        schema: Schema = {"type": "object"} if answer.media_type == "application/json" else _TEXT
+        schema: Schema = {"type": "object"} if answer.media_type.endswith("json") else _TEXT
         if bodies:
             schema = _ref(bodies[0]) if len(bodies) == 1 else {"oneOf": [_ref(body) for body in bodies]}
         described["content"] = {answer.media_type: {"schema": schema}}
@@ -186,5 +186,5 @@ The data of the events of `/events` is a `Snapshot` (`snapshot`, `plugins`), a `
 
 The WebSocket `/ws/logs/{plugin_id}?code=` sends a log as it grows, as JSON messages: `{"type": "initial", "logs",
 "log_file", "total_lines"}` with `LogEntry` objects, then `{"type": "append", "logs"}`, and `{"type": "ping"}` every 30
-seconds. It is closed with 1008 if the token or admin code is wrong, or no longer valid; the handshake is 403 if a page
-of another origin opens it."""
+seconds. Its handshake is answered by a `Problem` as any other request is: 401, 404, 429 or 503, and 403 if a page of
+another origin opens it. It is closed with 1008 when the token or admin code is no longer valid."""

@@ -31,6 +31,7 @@ _VERBS = {
     ("DELETE", "/plugin/{plugin_id}"): "uninstall",
     ("DELETE", "/operations/{operation_id}"): "cancel",
     ("PUT", "/plugin/{plugin_id}/config/toml"): "configure",
+    ("PUT", "/plugin/{plugin_id}/config"): "configure",
 }
 """Those that do not stand at the end of the path."""
 _FORGET = "forget"

@@ -11,8 +11,10 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from plugvisor.api.state import State
     from plugvisor.models.body import Body
 
 Header = tuple[bytes, bytes]
@@ -62,3 +64,9 @@ class JsonResponse(Response):
 def respond(body: Body, status: int = HTTPStatus.OK, headers: Sequence[Header] = ()) -> JsonResponse:
     """The response with this body."""
     return JsonResponse(msgspec.json.encode(body), status, headers)
+
+
+def knows_tag(request: Request[State], etag: str) -> bool:
+    """Whether `If-None-Match` names a tag, weak or not (RFC 9110, 13.1.2): a proxy may have made it a weak one."""
+    known = ",".join(value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match")
+    return known == "*" or etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]

@@ -10,7 +10,19 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from plugvisor import errors
 from plugvisor.api import parameters
 from plugvisor.api.endpoint import Answer, Endpoint, EndpointRoute, Route
-from plugvisor.api.resources import bulk, docs, events, health, identities, intents, manifest, metrics, nodes, plugins
+from plugvisor.api.resources import (
+    bulk,
+    docs,
+    events,
+    health,
+    identities,
+    intents,
+    manifest,
+    metrics,
+    nodes,
+    plugins,
+    schemas,
+)
 from plugvisor.api.resources.installation import config, install, operations, queries, versions
 from plugvisor.api.resources.journal import pages
 from plugvisor.api.resources.journal import streams as journal_streams
@@ -57,6 +69,10 @@ _LOG_EVENTS = {OK: Answer("an endless stream: initial, append", media_type="text
 _ENTRIES = {OK: Answer("an endless stream: entry, gap", media_type="text/event-stream")}
 _DOCUMENT = {OK: Answer("OpenAPI 3.1")}
 _PAGE = {OK: Answer("the page", media_type="text/html")}
+_SCHEMA = {
+    OK: Answer("JSON Schema, draft-07", media_type=schemas.MEDIA_TYPE, headers=("ETag",)),
+    NOT_MODIFIED: Answer("it is that of `If-None-Match`", media_type="", headers=("ETag",)),
+}
 _ISSUED = _json(identity.IssuedToken, description="a token, shown this once")
 _PROMETHEUS = {OK: Answer("text for Prometheus", media_type="text/plain")}
 _TAG = {"If-None-Match": "the `ETag` of an answer before"}
@@ -221,6 +237,8 @@ ROUTES: tuple[Route, ...] = (
           role="admin", errors=(InvalidRequest, errors.IdentityNotFound, *_STORED)),
     Route(method="POST", path="/identities/{name}/rotate", handler=identities.rotate_identity, answers=_ISSUED,
           role="admin", errors=(InvalidRequest, errors.IdentityNotFound, *_STORED)),
+    Route(method="GET", path="/schemas/plugin.toml.json", handler=schemas.show_manifest_schema, answers=_SCHEMA,
+          role=None, headers=_TAG),
     Route(method="GET", path="/openapi.json", handler=docs.show_openapi, answers=_DOCUMENT,
           role="viewer", role_setting=READS),
     Route(method="GET", path="/docs", handler=docs.show_docs, answers=_PAGE,

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-import socket
 from contextlib import closing
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
-from plugvisor.admin_code import read_admin_code
+from plugvisor.cli.connection.address import find_own, read_url
+from plugvisor.cli.connection.credential import Credential, find_credential
+from plugvisor.cli.connection.events import EventStream
+from plugvisor.cli.connection.failure import NoAnswer, describe_failure, describe_redirect
+from plugvisor.cli.connection.http import Exchange, connect
+from plugvisor.cli.connection.peer import is_own
 from plugvisor.cli.output import make_printable
-from plugvisor.errors import CommandRejected, ConfigurationError
-from plugvisor.setting_values import UNIX
-from plugvisor.settings import Settings
+from plugvisor.errors import CommandRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import socket
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+__all__ = ["UPLOAD_TIMEOUT_SECONDS", "Client", "Credential", "EventStream", "NoAnswer", "Text"]
 
 TIMEOUT_SECONDS = 30.0
 STREAM_TIMEOUT_SECONDS = 40.0
@@ -25,18 +30,6 @@ STREAM_TIMEOUT_SECONDS = 40.0
 UPLOAD_TIMEOUT_SECONDS = 120.0
 """How long the service may take to read more of a file, or to answer when it has all of it: its disk may be slow."""
 _LONGEST_ANSWER_BYTES = 64 * 1024 * 1024
-_LONGEST_LINE_BYTES = 1024 * 1024
-
-
-class NoAnswer(ConfigurationError):
-    """The service cannot be reached, or what answers is no Plugvisor."""
-
-
-class ServerEvent(NamedTuple):
-    """A server-sent event; its data is JSON."""
-
-    name: str
-    data: Any
 
 
 class Text(NamedTuple):
@@ -46,43 +39,40 @@ class Text(NamedTuple):
     etag: str
 
 
-class Credential(NamedTuple):
-    """A token or an admin code, and what it was read from."""
-
-    token: str
-    source: str
-
-    def __repr__(self) -> str:
-        return f"Credential(…, {self.source!r})"
-
-
-class _Exchange(NamedTuple):
-    """A connection, and the response that comes by it."""
-
-    connection: HTTPConnection
-    response: HTTPResponse
-
-    def close(self) -> None:
-        """End both: if the server closes the connection, the response has taken it over."""
-        self.response.close()
-        self.connection.close()
-
-
 class Client:
     """Sends requests to the service at a URL, `http://host:port` or `unix:///path`."""
 
-    def __init__(self, url: str, credential: Credential) -> None:
+    def __init__(self, url: str, credential: Credential, run_dir: Path | None = None) -> None:
+        """Make a client.
+
+        Args:
+            run_dir: of the Plugvisor that an own admin code is for.
+        """
         self.url = url
         self._credential = credential
+        self._run_dir = run_dir
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Client:
-        """A client of the Plugvisor that the settings are those of; raises `ConfigurationError`."""
-        settings = Settings.from_env(environ)
-        return cls(settings.url, find_credential(environ, settings))
+        """A client of the Plugvisor that `PLUGVISOR_URL` names, or of this user's own; raises `ConfigurationError`."""
+        own = find_own(environ)
+        named = environ.get("PLUGVISOR_URL")
+        if not named or own.is_at(named):
+            # its address on this machine, even if what was named is its proxy's, or a container's published port
+            return cls(own.url, find_credential(environ, own), own.run_dir)
+        url = read_url(named)
+        return cls(url, find_credential(environ, own, url), own.run_dir)
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
+    @property
+    def has_token(self) -> bool:
+        """Whether it sends a token or an admin code."""
+        return bool(self._credential.token)
+
+    def call(self, method: str, path: str, body: object = None, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
         """Send a request; returns the JSON of the answer, None if there is none.
+
+        Args:
+            timeout_seconds: how long the answer may take.
 
         Raises:
             CommandRejected: the answer is a problem.
@@ -90,7 +80,7 @@ class Client:
         """
         headers = {} if body is None else {"Content-Type": "application/json"}
         content = None if body is None else json.dumps(body).encode()
-        return self._decode(self._read(self._request(method, path, content, headers, TIMEOUT_SECONDS)).content)
+        return self._decode(self._read(self._request(method, path, content, headers, timeout_seconds)).content)
 
     def read_text(self, path: str) -> Text:
         """Get what is text, not JSON; raises as `call` does."""
@@ -114,7 +104,7 @@ class Client:
     def stream(self, path: str, last_id: str = "") -> EventStream:
         """Open a stream of server-sent events; raises as `call` does."""
         headers = {"Last-Event-ID": last_id} if last_id else {}
-        return EventStream(self, self._request("GET", path, None, headers, STREAM_TIMEOUT_SECONDS), last_id)
+        return EventStream(self.url, self._request("GET", path, None, headers, STREAM_TIMEOUT_SECONDS), last_id)
 
     def _request(
         self,
@@ -123,137 +113,66 @@ class Client:
         content: bytes | Callable[[socket.socket], object] | None,
         headers: dict[str, str],
         timeout_seconds: float,
-    ) -> _Exchange:
+    ) -> Exchange:
         """Send a request; returns what is to be read and closed, if it is no problem."""
-        headers = {**headers, "Authorization": f"Bearer {self._credential.token}"}
-        connection = _connect(self.url, timeout_seconds)
+        connection = connect(self.url, timeout_seconds)
+        # the command knows the API as it is, whatever front end the service is set up for
+        headers = {**headers, "X-Plugvisor-Dialect": "none"}
         try:
+            connection.connect()
+            sock = connection.sock
+            credential = self._choose_credential(sock)
+            if credential.token:
+                headers = {**headers, "Authorization": f"Bearer {credential.token}"}
             if callable(content):
                 connection.request(method, path, None, headers)
-                content(connection.sock)
+                content(sock)
             else:
                 connection.request(method, path, content, headers)
             response = connection.getresponse()
             if response.status < 300:
-                return _Exchange(connection, response)
-            with closing(_Exchange(connection, response)):
+                return Exchange(connection, sock, response)
+            with closing(Exchange(connection, sock, response)):
+                if response.status < 400:
+                    raise describe_redirect(self.url)  # noqa: TRY301 - it is not caught here
                 problem = json.loads(response.read(_LONGEST_ANSWER_BYTES))
             words = make_printable(str(problem["detail"]))
         except (OSError, HTTPException, ValueError, TypeError, KeyError, RecursionError) as error:
             connection.close()
-            raise self._describe(error) from error
+            raise describe_failure(self.url, error) from error
         except BaseException:  # Ctrl-C, or the file cannot be read
             connection.close()
             raise
         if response.status == HTTPStatus.UNAUTHORIZED:
-            words += f"; it came from {self._credential.source}"
+            words = _explain(words, credential)
         raise CommandRejected(words, response.status, problem.get("retry_after"))
 
-    def _read(self, exchange: _Exchange) -> Text:
+    def _choose_credential(self, connection: socket.socket) -> Credential:
+        """The credential, unless it is an admin code that is not for what listens here."""
+        if not self._credential.is_own_code or self._run_dir is None or is_own(connection, self._run_dir):
+            return self._credential
+        return Credential("", f"the admin code is not sent to {self.url}, where a process of another user listens")
+
+    def _read(self, exchange: Exchange) -> Text:
         with closing(exchange):
             try:
                 content = exchange.response.read(_LONGEST_ANSWER_BYTES)
             except (OSError, HTTPException) as error:
-                raise self._describe(error) from error
+                raise describe_failure(self.url, error) from error
             return Text(content, exchange.response.headers.get("ETag", ""))
 
     def _decode(self, text: bytes) -> Any:
         try:
             return json.loads(text) if text else None
         except (ValueError, RecursionError) as error:
-            raise self._describe(error) from error
-
-    def _describe(self, error: Exception) -> NoAnswer:
-        if isinstance(error, OSError):
-            return NoAnswer(
-                f"cannot reach the service at {self.url}: {error.strerror or error}; `plugvisor up` starts it, and "
-                "PLUGVISOR_HOST and PLUGVISOR_PORT say where it is"
-            )
-        return NoAnswer(f"cannot use the answer from {self.url}: it is not that of a Plugvisor of this version")
+            raise describe_failure(self.url, error) from error
 
 
-class EventStream:
-    """An open stream of events; iterating ends when the service ends it."""
-
-    def __init__(self, client: Client, exchange: _Exchange, last_id: str) -> None:
-        self.last_id = last_id
-        """The id of the last event, for `Last-Event-ID`."""
-        self._client = client
-        self._exchange = exchange
-
-    def __iter__(self) -> Iterator[ServerEvent]:
-        """Each event as it comes; raises `NoAnswer` if the connection breaks, or is silent."""
-        try:
-            yield from self._read_events()
-        except (OSError, HTTPException, ValueError) as error:
-            raise self._client._describe(error) from error  # noqa: SLF001 - two halves of one thing
-        finally:
-            self._exchange.close()
-
-    def _read_events(self) -> Iterator[ServerEvent]:
-        name, data, event_id = "message", "", None
-        while line := self._exchange.response.readline(_LONGEST_LINE_BYTES):
-            field, _, value = line.decode().rstrip("\r\n").partition(":")
-            value = value.removeprefix(" ")
-            match field:
-                case "event":
-                    name = value
-                case "id":
-                    event_id = value
-                case "data":
-                    data = f"{data}\n{value}" if data else value
-                case "" if not line.strip():
-                    self.last_id = event_id or self.last_id
-                    if data:
-                        yield ServerEvent(name, json.loads(data))
-                    name, data, event_id = "message", "", None
-
-
-def find_credential(environ: Mapping[str, str], settings: Settings) -> Credential:
-    """Return `PLUGVISOR_TOKEN`; else the admin code that is set; else that of the Plugvisor with this run folder.
-
-    Raises:
-        ConfigurationError: there is none, or it cannot be read.
-    """
-    if token := environ.get("PLUGVISOR_TOKEN"):
-        if not all("!" <= character <= "~" for character in token):  # else http.client would repeat it in an error
-            raise ConfigurationError("cannot use PLUGVISOR_TOKEN: it must consist of visible ASCII characters")
-        return Credential(token, "PLUGVISOR_TOKEN")
-    if (code := read_admin_code(environ)) is not None:
-        name = "PLUGVISOR_ADMIN_CODE"
-        return Credential(code.value, name if environ.get(name) else f"{name}_FILE")
-    path = settings.run_dir / "admin_code"
-    if not path.exists():
-        raise ConfigurationError(
-            f"cannot find a token: no Plugvisor has left its admin code in {str(settings.run_dir)!r}; set "
-            "PLUGVISOR_TOKEN to the token of an identity, or PLUGVISOR_RUN_DIR to the run folder of `plugvisor up`"
-        )
-    try:
-        code = read_admin_code({"PLUGVISOR_ADMIN_CODE_FILE": str(path)})
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{error}; or set PLUGVISOR_TOKEN to the token of an identity") from error
-    assert code is not None
-    return Credential(code.value, repr(str(path)))
-
-
-def _connect(url: str, timeout_seconds: float) -> HTTPConnection:
-    """A connection, which is opened by the first request."""
-    if url.startswith(UNIX):
-        return _UnixConnection(url.removeprefix(UNIX), timeout_seconds)
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    return HTTPConnection(parts.hostname, parts.port, timeout=timeout_seconds)
-
-
-class _UnixConnection(HTTPConnection):
-    """A connection to a Unix socket."""
-
-    def __init__(self, path: str, timeout_seconds: float) -> None:
-        super().__init__("localhost", timeout=timeout_seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        """Open it."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+def _explain(words: str, credential: Credential) -> str:
+    """Why a request without a token, or with this one, is unauthenticated."""
+    if credential.token:
+        return f"{words}; it came from {credential.source}"
+    return (
+        f"this needs a token, but {credential.source}; set PLUGVISOR_TOKEN_FILE to a file that contains the token of "
+        "an identity, or PLUGVISOR_TOKEN to the token"
+    )

@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.port_users import describe_port_user
 from plugvisor.engines.supervisord.stop_watch import get_peer_pid
@@ -45,7 +45,7 @@ def open_listener(settings: Settings) -> socket.socket:
         except (OSError, UnicodeError) as error:  # the latter: no host can have such a name
             is_busy = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             if not is_busy or time.monotonic() > deadline:
-                raise ConfigurationError(_describe_failure(settings, error)) from error
+                raise ConfigurationError(describe_failure(settings, error)) from error
             time.sleep(_POLL_SECONDS)
 
 
@@ -54,9 +54,15 @@ def open_socket(host: str, port: int) -> socket.socket:
 
     SO_REUSEADDR is set, SO_REUSEPORT must not be: with it another process of this user could listen here too.
     """
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    family, address = find_address(host, port)
     is_every_address = address[0] == "::" and socket.has_dualstack_ipv6()
     return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=is_every_address)
+
+
+def find_address(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
+    """The family and the address to listen on; raises `OSError`, `UnicodeError`."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return family, address
 
 
 def inherit_listener() -> socket.socket | None:
@@ -113,8 +119,8 @@ def _remove_stale(path: Path) -> None:
         raise OSError(errno.EADDRINUSE, f"it is in use by process {pid}" if pid else "it is in use")
 
 
-def _describe_failure(settings: Settings, error: OSError | UnicodeError) -> str:
-    """The cause, and which setting to change."""
+def describe_failure(settings: Settings, error: OSError | UnicodeError) -> str:
+    """Why the address of the settings cannot be listened on, and which setting to change."""
     number = error.errno if isinstance(error, OSError) else None
     if settings.socket_path is not None:
         advice = "end that, or choose another path" if number == errno.EADDRINUSE else "choose another path"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor import VERSION
 from plugvisor.cli.verbs import authors, images, packages, plugins, processes, streams
+from plugvisor.cli.verbs.verb import ASKING
 from plugvisor.errors import CommandRejected, ConfigurationError
 from plugvisor.variables import VARIABLES
 
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     module, _, function = arguments.verb.function.partition(":")
     try:
+        if arguments.verb.asks:
+            _set_connection(arguments)
         status: int = getattr(import_module(f"plugvisor.cli.{module}"), function)(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -54,6 +57,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return status
+
+
+def _set_connection(arguments: argparse.Namespace) -> None:
+    """Let the options that say whom to ask, and with which token, take the place of the variables."""
+    if arguments.url == "" or arguments.token in ("", "@"):  # as from an unset variable
+        raise ConfigurationError("cannot use --url or --token: it is empty")
+    if arguments.url is not None:
+        os.environ["PLUGVISOR_URL"] = arguments.url
+    if arguments.token is not None:
+        is_file = arguments.token.startswith("@")
+        os.environ.pop("PLUGVISOR_TOKEN", None)
+        os.environ["PLUGVISOR_TOKEN_FILE" if is_file else "PLUGVISOR_TOKEN"] = arguments.token.removeprefix("@")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -77,7 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(verb=verb)
-        for argument, options in verb.arguments:
+        for argument, options in (*verb.arguments, *(ASKING if verb.asks else ())):
             command.add_argument(*argument.split(), **options)  # type: ignore[arg-type]
     return parser
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from plugvisor.cli.startup.stored_intents import read_stored_intents
 from plugvisor.cli.supervised import require_supervisord
 from plugvisor.engines.choice import list_ignored, make_engine
-from plugvisor.engines.launching import find_missing_commands
+from plugvisor.engines.launching import find_missing_commands, find_missing_files
 from plugvisor.engines.supervisord.boot import list_foreign_files, render_programs, write_starts
 from plugvisor.engines.supervisord.program import render_program
 from plugvisor.engines.supervisord.run_folder import prepare_folders
@@ -47,24 +47,33 @@ def run_render(_arguments: argparse.Namespace) -> int:
 def run_check(arguments: argparse.Namespace) -> int:
     """Report on each plugin in a folder, or on the one that the folder is."""
     settings = Settings.from_env(os.environ | ({"PLUGVISOR_PLUGINS_DIR": arguments.dir} if arguments.dir else {}))
-    # an author may check manifests without any run folder: the programs are rendered, but never written
-    settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
-    install_dir = None if arguments.dir else settings.install_dir
-    render: Render = partial(render_program, settings=settings)
-    if settings.engine == "swarm":
-        render = make_engine(settings).render
+    if arguments.dir:
+        settings = replace(settings, install_dir=None)
     try:
         if arguments.dir and (settings.plugins_dir / FILE_NAME).is_file():
-            plugin = load_plugin(settings.plugins_dir, render)
+            plugin = load_plugin(settings.plugins_dir, _make_render(settings))
             catalog, found = {plugin.id: plugin}, {}  # where those are that it depends on is not known
         else:
-            catalog = resolve(load_catalog(settings.plugins_dir, {}, render, None, install_dir))
+            catalog = read_catalog(settings)
             found = find_warnings(catalog)
     except OSError as error:
         raise ConfigurationError(f"cannot read the folder {str(error.filename)!r}: {error.strerror}") from error
     for sentence in find_unknown_variables(os.environ):
         print(f"warning: {sentence}", file=sys.stderr)
     return _print_verdicts(catalog, found, settings)
+
+
+def read_catalog(settings: Settings) -> Catalog:
+    """Read every plugin; nothing is written. Raises `OSError`."""
+    return resolve(load_catalog(settings.plugins_dir, {}, _make_render(settings), None, settings.install_dir))
+
+
+def _make_render(settings: Settings) -> Render:
+    # an author may check manifests without any run folder: the programs are rendered, but never written
+    settings = replace(settings, run_dir=Path("/"), log_dir=Path("/"))
+    if settings.engine == "swarm":
+        return make_engine(settings).render
+    return partial(render_program, settings=settings)
 
 
 def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]], settings: Settings) -> int:
@@ -83,7 +92,7 @@ def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]], settin
         else:
             print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
         own = (*plugin.manifest.warnings, *list_ignored(settings, plugin.manifest)) if plugin.manifest else ()
-        for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
+        for warning in (*own, *find_missing_commands(plugin), *find_missing_files(plugin), *found.get(plugin.id, ())):
             print(f"{where}: warning: {warning}")
     print(f"{count} plugin{'' if count == 1 else 's'}, {invalid} invalid")
     return 1 if invalid else 0

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TextIO
+
+_COLORS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35",
+           "cyan": "36"}  # fmt: skip
+
+
+def has_color(stream: TextIO | None) -> bool:
+    """Whether to write colour: to a terminal, unless `NO_COLOR` or `TERM=dumb` says no; `FORCE_COLOR` says yes."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream is not None and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def paint(text: str, color: str) -> str:
+    """Text in a colour, such as `red`, `bold` or `bold red`; as it is if the colour is empty."""
+    codes = ";".join(_COLORS[word] for word in color.split())
+    return f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
 
 
 def make_printable(text: str, encoding: str = "") -> str:
@@ -15,19 +35,38 @@ def make_printable(text: str, encoding: str = "") -> str:
     Args:
         encoding: of the terminal; default: that of standard output.
     """
-    encoding = encoding or sys.stdout.encoding or "utf-8"
+    encoding = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
     escaped = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
     return escaped.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def format_table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows as lines, in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+def measure_width(text: str) -> int:
+    """How many columns of a terminal a text takes: a Chinese character takes two, a combining one none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width  # noqa: PLC0415 - most output is ASCII
+
+    widths = {"W": 2, "F": 2}
+    return sum(0 if category(one) in ("Mn", "Me", "Cf") else widths.get(east_asian_width(one), 1) for one in text)
+
+
+def format_table(rows: Sequence[tuple[str, ...]], color: Callable[[int, int], str] | None = None) -> str:
+    """Rows as lines, in columns.
+
+    Args:
+        color: of a cell, by its row and column, as `paint` takes it; default: none.
+    """
+    widths = [max(map(measure_width, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for number, row in enumerate(rows):
+        cells = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            shown = paint(cell, color(number, column)) if color is not None else cell
+            cells.append(shown + " " * (width - measure_width(cell)))
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def show_size(size_bytes: int) -> str:

@@ -34,6 +34,17 @@ def describe_port_user(port: int) -> str:
     return f"port {port} was a client's, whose connection has just ended (TIME_WAIT); try again in a minute"
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether a process has a socket open that listens at a port."""
+    inodes = {f"socket:[{use.inode}]" for use in _list_uses(port) if use.state == _LISTEN}
+    with contextlib.suppress(OSError):
+        for descriptor in (_PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.readlink(descriptor) in inodes:
+                    return True
+    return False
+
+
 def _list_uses(port: int) -> list[_Use]:
     uses = []
     for name in ("tcp", "tcp6"):

@@ -18,7 +18,8 @@ from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.cli.startup.log_file import log_to_file
 from plugvisor.engines.supervisord.extension.service_manager.notifier import READY, STOPPING, Notifier
-from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder
+from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder, write_address
+from plugvisor.errors import ConfigurationError
 from plugvisor.settings import Settings
 from plugvisor.variables import find_unknown_variables
 from plugvisor.webhook_secret import read_webhook_secret
@@ -61,6 +62,10 @@ def serve_here(settings: Settings, code: AdminCode, listener: socket.socket, *, 
     """
     webhook_secret = read_webhook_secret(settings)
     logger.info("listening on %s", describe_address(listener))
+    try:
+        write_address(settings)
+    except ConfigurationError as error:
+        logger.warning("commands need PLUGVISOR_URL: %s", error)
 
     notifier = Notifier()  # under supervisord that is the extension's work
 

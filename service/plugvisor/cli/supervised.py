@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 from plugvisor.cli.listener import open_listener
 from plugvisor.cli.startup.banner import print_banner
+from plugvisor.cli.startup.plugins_folder import prepare_plugins_folder
 from plugvisor.cli.startup.stored_intents import read_stored_intents
 from plugvisor.engines.supervisord import boot
 from plugvisor.engines.supervisord.program import launch_path
-from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder, write_users_conf
+from plugvisor.engines.supervisord.run_folder import (
+    prepare_folders,
+    prepare_state_folder,
+    write_address,
+    write_users_conf,
+)
 from plugvisor.errors import ConfigurationError
 from plugvisor.settings import Settings
 
@@ -30,6 +36,7 @@ def run_up(_arguments: argparse.Namespace) -> int:
 
 
 def _become_supervisord(settings: Settings) -> NoReturn:
+    prepare_plugins_folder(settings, os.environ)
     prepare_folders(settings)
     boot.lock_run_dir(settings)
     state_warning = prepare_state_folder(settings)
@@ -44,6 +51,7 @@ def _become_supervisord(settings: Settings) -> NoReturn:
     code = boot.prepare_admin_code(settings, environ)
     boot.prepare_webhook_secret(settings, environ)
     boot.pass_listener(open_listener(settings))
+    write_address(settings)
     warnings = [*boot.list_foreign_files(settings), state_warning or starts_warning]
     print_banner(settings, catalog, code, {"logs": str(settings.log_dir)}, warnings)
     print("Ctrl-C stops all of it.", flush=True)

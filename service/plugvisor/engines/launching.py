@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plugvisor.layout import find_data, find_environment, find_programs, is_version
 from plugvisor.models.manifest import ManifestError
 from plugvisor.plugins.python_version import find_conflict
+from plugvisor.variable_files import find_problem
 
 if TYPE_CHECKING:
     from plugvisor.models.manifest import Manifest
@@ -38,6 +39,17 @@ def build_argv(manifest: Manifest, folder: Path, runner: tuple[str, ...] | None)
     return tuple(word.format(entry=manifest.entry, id=manifest.id, dir=folder) for word in runner)
 
 
+def supply_python(argv: tuple[str, ...], manifest: Manifest, folder: Path) -> tuple[str, ...]:
+    """Name Plugvisor's own Python if `python` or `python3` is not found on PATH, as on a fresh Debian."""
+    if argv[0] not in ("python", "python3"):
+        return argv
+    try:
+        find_executable(manifest, folder, argv[0])
+    except ManifestError:
+        return (sys.executable, *argv[1:])
+    return argv
+
+
 def check_executable(manifest: Manifest, folder: Path, name: str) -> None:
     """Raise `ManifestError` if the program that a plugin is launched with is missing, or of another Python."""
     try:
@@ -63,6 +75,20 @@ def find_missing_commands(plugin: Plugin) -> list[str]:
             except ManifestError as error:
                 sentences.append(error.problem)
     return sentences
+
+
+def find_variable_files(manifest: Manifest, folder: Path) -> dict[str, str]:
+    """The absolute paths of the files that variables are read from, by the variables' names."""
+    return {name: os.path.join(folder, path) for name, path in manifest.environment_files.items()}
+
+
+def find_missing_files(plugin: Plugin) -> list[str]:
+    """A sentence for each file of a variable that is not there now; it is read at each start."""
+    if plugin.manifest is None or plugin.directory is None:
+        return []
+    files = find_variable_files(plugin.manifest, plugin.directory)
+    problems = [(path, find_problem(name, path)) for name, path in files.items()]
+    return [f"{problem} ({path!r})" for path, problem in problems if problem is not None]
 
 
 def find_executable(manifest: Manifest, folder: Path, name: str, key: str = "`command`") -> str:

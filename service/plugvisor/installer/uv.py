@@ -62,7 +62,7 @@ class Uv:
         self._say = say
         self._is_cancelled = is_cancelled
         self._deadline = time.monotonic() + seconds
-        self._program = _find_uv()
+        self._program = find_uv()
         self._variables = _make_variables(os.environ)
         self._options = ["--no-progress", "--color=never", "--no-python-downloads", f"--cache-dir={cache}"]
         if "UV_CONFIG_FILE" not in self._variables:
@@ -137,8 +137,8 @@ class Uv:
         return status, lines
 
 
-def _find_uv() -> str:
-    """The `uv` that was installed together with this package."""
+def find_uv() -> str:
+    """The `uv` that was installed together with this package; raises `BuildRefused`."""
     beside = os.path.join(sys.prefix, "bin", "uv")
     found = beside if os.access(beside, os.X_OK) else shutil.which("uv")
     if found is None:

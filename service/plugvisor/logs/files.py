@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MOST_FILES = 100
-"""Files with higher numbers are ignored."""
+MOST_FILES = 101
+"""The current one, and as many as a manifest can have kept; files with higher numbers are ignored."""
 _ATTEMPTS = 5
 
 

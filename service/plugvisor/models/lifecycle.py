@@ -187,6 +187,9 @@ VariableFile = Annotated[
 ]
 
 
+MOST_BACKUPS = 100
+
+
 class LogOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`[plugin_runtime.logs]`: how much of the plugin's log is kept."""
 
@@ -199,7 +202,7 @@ class LogOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
             extra={"rule": "must be a whole number of bytes from 64K to 1024G, or a string such as 10M"},
         ),
     ] = 10 * 1024 * 1024
-    backups: Annotated[int, Meta(ge=0, le=100, description="How many earlier log files are kept.")] = 3
+    backups: Annotated[int, Meta(ge=0, le=MOST_BACKUPS, description="How many earlier log files are kept.")] = 3
 
 
 class Watch(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -1,6 +1,10 @@
 """Logs as the API shows them."""
 
-from plugvisor.models.body import Body, Count, Time
+from typing import Annotated
+
+from msgspec import Meta
+
+from plugvisor.models.body import Amount, Body, Count, Time
 
 
 class LogEntry(Body, frozen=True, kw_only=False):
@@ -33,6 +37,7 @@ class LogFile(Body, frozen=True, kw_only=True):
     filename: str
     size: Count
     modified: Time
+    modified_seconds: Annotated[Amount, Meta(description="the same in seconds since 1970")]
 
 
 class LogFileList(Body, frozen=True, kw_only=True):

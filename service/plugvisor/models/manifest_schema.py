@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, get_args
 
 import msgspec
@@ -20,13 +21,15 @@ from plugvisor.models.manifest import (
 
 
 def make_schema() -> dict[str, Any]:
-    """Make a JSON Schema (2020-12) from the declarations in `models/manifest.py`.
+    """Make a JSON Schema (draft-07) from the declarations in `models/manifest.py`.
+
+    The language servers for TOML in editors know that draft, and not all of them a later one.
 
     It accepts every valid manifest, unless the metadata has values of other types, which the reader leaves out. It
     rejects what is invalid by type, pattern, range or key.
     """
     types = (Manifest, Author, Sdk, Dependency, CommandLine)
-    references, definitions = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    references, definitions = msgspec.json.schema_components(types, ref_template="#/definitions/{name}")
     _, author, sdk, dependency, command_line = references
     fields = definitions.pop("Manifest")["properties"]
     del definitions["Metadata"]
@@ -49,7 +52,7 @@ def make_schema() -> dict[str, Any]:
     }
     runtime = {key: fields[key] for key in TABLES["plugin_runtime"]}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": "http://json-schema.org/draft-07/schema#",
         "title": FILE_NAME,
         "description": "The manifest of a Plugvisor plugin. Tables that are not listed belong to the plugin.",
         "type": "object",
@@ -68,8 +71,14 @@ def make_schema() -> dict[str, Any]:
             },
         },
         "required": ["plugin"],
-        "$defs": definitions,
+        "definitions": definitions,
     }
+
+
+@cache
+def render_schema() -> bytes:
+    """The schema as a text for people and programs, with a final line break."""
+    return msgspec.json.format(msgspec.json.encode(make_schema())) + b"\n"
 
 
 def _adapt_lifecycle(definitions: dict[str, Any], command_line: dict[str, Any]) -> None:

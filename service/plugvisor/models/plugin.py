@@ -13,6 +13,7 @@ from plugvisor.models.lifecycle import (
     Condition,
     Level,
     Limits,
+    LogOptions,
     Placement,
     PythonRequirement,
     Requirement,
@@ -210,6 +211,7 @@ class ManifestFields(Body, frozen=True, kw_only=True):
     enabled: bool
     auto_start: bool
     environment: Annotated[list[str], Meta(description="the names alone: values are often secrets")]
+    environment_files: Annotated[list[str], Meta(description="the names of variables that are read from files")]
     supervisor: SupervisorOptions
     checks: dict[str, Check]
     depends_on: dict[str, Requirement]
@@ -218,6 +220,7 @@ class ManifestFields(Body, frozen=True, kw_only=True):
     python: PythonRequirement
     replicas: int
     placement: Placement
+    logs: LogOptions
     critical: bool
 
 

@@ -197,6 +197,10 @@ class _Reader:
         if _is_too_long(manifest.entry):
             self._fail("plugin", "entry", f"`entry` is longer than {LONGEST_STRING_BYTES} bytes")
         check_lifecycle(manifest, self._fail)
+        for name in manifest.environment_files:
+            if name in manifest.environment:
+                problem = "this variable is in [plugin_runtime.environment] too: keep one of the two"
+                self._fail("plugin_runtime.environment_files", name, problem)
         for name, value in manifest.environment.items():
             if _is_too_long(f"{name}={value}"):
                 problem = f"a variable is longer than {LONGEST_STRING_BYTES} bytes, its name included"

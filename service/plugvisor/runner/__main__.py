@@ -1,8 +1,9 @@
 """Runs a manifest's `entry`: `python /path/to/runner.py module:attribute`, started in the plugin's folder.
 
-A function is called. A class is instantiated without arguments; its run() is called if it has one, otherwise
-its startup(), after which the runner waits for SIGTERM or SIGINT. Afterwards shutdown() is called if there is
-one, except after a startup() that raised.
+A function is called. A class is instantiated; its run() is called if it has one, otherwise its startup(), after
+which the runner waits for SIGTERM or SIGINT. Afterwards shutdown() is called if there is one, except after a
+startup() that raised. Each of these that has a parameter `ctx`, or a first one without a default, gets a context
+(`plugin_context.py`); nothing else is passed. A class that takes one needs neither run() nor startup().
 
 Each can be sync or async. Async functions share one event loop, so tasks that startup() creates keep running
 during the wait. The first SIGTERM or SIGINT ends a sync function with SystemExit in the main thread, and cancels
@@ -13,16 +14,26 @@ sys.exit(). This file is a standalone script and imports nothing of Plugvisor.
 """
 
 import asyncio
+import functools
 import importlib
+import importlib.util
 import inspect
 import io
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType, ModuleType
+
+PLUGINS = "plugins"
+"""The name of a folder of plugins in a package of a host."""
+HOST = "plugin"
+"""The package of the plugin host whose plugins have entries such as `plugin.plugins.echo:EchoPlugin`."""
+HOST_MARK = "__neko_event_meta__"
+"""What the host's decorators, such as `@lifecycle(id="startup")`, set on a method."""
 
 
 class CannotRunError(Exception):
@@ -115,11 +126,39 @@ def _import(name: str) -> ModuleType | None:
         raise
 
 
-def _find_ancestor(name: str, folder: Path) -> Path | None:
-    """Return the folder in which a module's full name begins: /x for plugins.echo.main in /x/plugins/echo."""
+def _find_above(name: str, folder: Path) -> tuple[Path, str] | None:
+    """Return the folder in which a module's name begins, and the name: /x for plugins.echo.main in /x/plugins/echo.
+
+    In /x/plugins/echo, `plugin.plugins.echo` is the module `plugins.echo` of /x: the host's package is elsewhere.
+    """
     parts = tuple(name.split("."))
-    fitting = (n for n in range(len(parts), 0, -1) if folder.parts[-n:] == parts[:n])
-    return next((folder.parents[n - 1] for n in fitting), None)
+    for n in range(len(parts), 0, -1):
+        if folder.parts[-n:] == parts[:n]:
+            return folder.parents[n - 1], name
+    own = (PLUGINS, folder.name)
+    if parts[0] == HOST and parts[1:3] == own and folder.parts[-2:] == own:
+        return folder.parents[1], ".".join(parts[1:])
+    return None
+
+
+def find_folders_above(folder: Path) -> list[Path]:
+    """Return the folder above `plugins` and, if that is a package, the one above it, which has to come first.
+
+    One that everybody may write to is left out: anyone could put a module there.
+    """
+    if folder.parent.name != PLUGINS:
+        return []
+    found = [folder.parents[1]]
+    while os.path.isfile(found[0] / "__init__.py"):
+        found.insert(0, found[0].parent)
+    return [path for path in found if not _is_open_to_all(path)]
+
+
+def _is_open_to_all(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IWOTH)
+    except OSError:  # a folder that we may not even search
+        return True
 
 
 def resolve(entry: str, folder: Path) -> object:
@@ -128,36 +167,100 @@ def resolve(entry: str, folder: Path) -> object:
     if not attribute or not all(name.split(".")):
         raise CannotRunError("it is not of the form module:attribute; correct `entry` in plugin.toml")
     module = _import(name)
-    if not module and (ancestor := _find_ancestor(name, folder)):
-        sys.path.append(str(ancestor))  # last: another plugin's folder must not hide an installed package
+    if not module and (above := _find_above(name, folder)):
+        ancestor, name = above
+        _append_path(ancestor)
         module = _import(name)
     if not module:
-        raise CannotRunError(f"there is no module {name!r} in {folder}; add it or correct `entry` in plugin.toml")
+        advice = (name.startswith(f"{HOST}.") and advise(name, folder)) or "add it or correct `entry` in plugin.toml"
+        raise CannotRunError(f"there is no module {name!r} in {folder}; {advice}")
     if not hasattr(module, attribute):
         where = module.__file__ or "a folder without __init__.py"
         raise CannotRunError(f"there is no {attribute!r} in {name!r} ({where}); add it or correct `entry`")
     return getattr(module, attribute)
 
 
-def run_entry(target: object, lifetime: Lifetime) -> None:
+def _append_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # last: what lies there must not hide an installed package
+
+
+def advise(missing: str, folder: Path) -> str:
+    """What to do about a module that is missing; empty if it is the plugin's own."""
+    package = missing.partition(".")[0]
+    if (folder / package).exists() or (folder / f"{package}.py").exists():
+        return ""
+    if package == HOST:
+        return (
+            f"put the folder `{HOST}` of the plugin host above the plugins, or set PLUGVISOR_RUNNER to the host's own"
+        )
+    return "list it in requirements.txt and install the plugin, or install it for the Python that runs the plugin"
+
+
+def find_methods(plugin: object) -> dict[str, Callable[..., object]]:
+    """Return those of a plugin's methods that are called: run(), or startup(), and shutdown().
+
+    A plugin of the host has marked its own with `@lifecycle(id="startup")`; its run() is one that the host calls.
+    """
+    methods = {name: method for name in ("run", "startup", "shutdown") if (method := getattr(plugin, name, None))}
+    for attribute in dir(type(plugin)):
+        mark = getattr(getattr(type(plugin), attribute, None), HOST_MARK, None)
+        event = getattr(mark, "id", None) if getattr(mark, "event_type", "") == "lifecycle" else None
+        if event in ("startup", "shutdown"):
+            methods[event] = getattr(plugin, attribute)
+            methods.pop("run", None)
+    return methods
+
+
+@functools.cache
+def make_context(folder: Path) -> object:
+    """Make the context of the plugin in a folder."""
+    # by its path: the plugin may have a module of the same name
+    spec = importlib.util.spec_from_file_location("plugin_context", Path(__file__).with_name("plugin_context.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.PluginContext(folder)
+
+
+def offer_context(function: Callable[..., object], folder: Path) -> Callable[[], object]:
+    """Bind the context to the parameter `ctx`, or to the first one without a default; if there is neither, nothing."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # it is written in C
+        return function
+    for parameter in parameters:
+        if parameter.name == "ctx" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            return functools.partial(function, ctx=make_context(folder))
+    for parameter in parameters[:1]:
+        is_positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if is_positional and parameter.default is parameter.empty:
+            return functools.partial(function, make_context(folder))
+    return function
+
+
+def run_entry(target: object, lifetime: Lifetime, folder: Path) -> None:
     """Run the object that an entry names, as described at the top of this file."""
     if not callable(target):
         raise CannotRunError("it is neither a function nor a class; correct `entry` in plugin.toml")
+    make = offer_context(target, folder)
     if not inspect.isclass(target):
-        lifetime.call(target, stoppable=True)
+        lifetime.call(make, stoppable=True)
         return
-    plugin = target()
-    run, startup, shutdown = (getattr(plugin, name, None) for name in ("run", "startup", "shutdown"))
-    if run is None:
-        if startup is None:
+    plugin = make()
+    methods = find_methods(plugin)
+    if "run" not in methods:
+        if "startup" in methods:
+            lifetime.call(offer_context(methods["startup"], folder), stoppable=True)
+        elif make is target:
             raise CannotRunError("the class has neither run() nor startup(); give it one of them")
-        lifetime.call(startup, stoppable=True)
-        run = asyncio.Event().wait
+    run = methods.get("run", asyncio.Event().wait)
     try:
-        lifetime.call(run, stoppable=True)
+        lifetime.call(offer_context(run, folder), stoppable=True)
     finally:
-        if shutdown is not None:
-            lifetime.call(shutdown, stoppable=False)
+        if "shutdown" in methods:
+            lifetime.call(offer_context(methods["shutdown"], folder), stoppable=False)
 
 
 def main(arguments: list[str]) -> int:
@@ -167,17 +270,23 @@ def main(arguments: list[str]) -> int:
     if not sys.flags.safe_path:
         del sys.path[0]  # this file's folder, which is not the plugin's
     sys.path.insert(0, str(folder))
+    for above in find_folders_above(folder):
+        _append_path(above)
     sys.argv = [entry]  # for plugins that parse options
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # it is the log: a printed line must be there at once
     lifetime = Lifetime()
     try:
-        run_entry(resolve(entry, folder), lifetime)
+        run_entry(resolve(entry, folder), lifetime, folder)
     except Stopped:
         pass  # a signal during the import
     except CannotRunError as error:
         sys.stderr.write(f"cannot run {entry!r}: {error}\n")
         return 2
+    except ModuleNotFoundError as error:
+        if error.name and (advice := advise(error.name, folder)):
+            error.msg = f"{error.msg}; {advice}"
+        raise
     finally:
         lifetime.close()
     return 0

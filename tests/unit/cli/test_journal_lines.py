@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from plugvisor.cli import journal
 from plugvisor.cli.output import format_table, make_printable
+from plugvisor.cli.streams import journal
 
 AT = datetime(2026, 11, 29, 18, 5, 7).astimezone().isoformat()
 
@@ -72,8 +72,8 @@ def test_a_line(capsys: pytest.CaptureFixture[str]) -> None:
         "status": "running",
         "detail": "\x1b[31mred\n\x9b1m",
     }
-    journal._show_line(entry)
-    journal._show_json(entry)
+    journal.show_line(entry, colored=False)
+    journal.show_json(entry)
     line, as_json = capsys.readouterr().out.splitlines()
     assert line == "2026-11-29 18:05:07  web               state      running, \\x1b[31mred\\n\\x9b1m"
     assert as_json.isascii()
@@ -83,8 +83,8 @@ def test_the_line_of_an_entry_that_counts_up(capsys: pytest.CaptureFixture[str])
     """In a list it stands where it began; what comes just now has happened just now."""
     until = AT.replace("18:05:07", "18:30:00")
     entry = {"id": 1, "kind": "state", "at": AT, "until": until, "times": 40, "status": "error"}
-    journal._show_line(entry)
-    journal._show_latest_line(entry)
+    journal.show_line(entry, colored=False)
+    journal.show_latest_line(entry, colored=False)
     assert capsys.readouterr().out.splitlines() == [
         "2026-11-29 18:05:07  -                 state      error, 40 times until 2026-11-29 18:30:00",
         "2026-11-29 18:30:00  -                 state      error, 40 times since 2026-11-29 18:05:07",
@@ -99,3 +99,21 @@ def test_only_what_a_terminal_shows_as_it_is() -> None:
 
 def test_a_table() -> None:
     assert format_table([("NAME", "ROLE"), ("a-long-name", "x")]) == "NAME         ROLE\na-long-name  x"
+
+
+@pytest.mark.parametrize(
+    ("entry", "color"),
+    [
+        ({"kind": "state", "status": "running"}, "\x1b[32m"),
+        ({"kind": "state", "status": "error"}, "\x1b[31m"),
+        ({"kind": "operation", "verb": "stop", "outcome": "not_running"}, "\x1b[31m"),
+        ({"kind": "check", "health": "unhealthy"}, "\x1b[31m"),
+        ({"kind": "service", "subject": "supervisord", "verb": "lost"}, "\x1b[31m"),
+        ({"kind": "operation", "verb": "stop", "outcome": "ok"}, ""),
+    ],
+)
+def test_colours(entry: dict[str, Any], color: str, capsys: pytest.CaptureFixture[str]) -> None:
+    journal.show_line({"id": 1, "at": AT, **entry}, colored=True)
+    before, *rest = capsys.readouterr().out.split("\x1b", 1)
+    assert "\x1b".join(["", *rest]).startswith(color)
+    assert bool(rest) == bool(color), before

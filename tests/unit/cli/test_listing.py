@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plugvisor.cli.listing import describe_places
 from plugvisor.cli.main import main
+from plugvisor.cli.plugins.nodes import describe_places
 from plugvisor.models.process import ProcessState
 
 from tests.helpers.fake_cluster import FakeCluster, make_node, make_task, run_cluster_service
@@ -57,7 +57,8 @@ def read_rows(table: str) -> list[list[str]]:
 
 
 def test_plugins_and_where_they_run(service: ClusterService, run: Run) -> None:
-    assert read_rows(run("ls"))[0] == ["ID", "VERSION", "STATUS", "DETAIL"], "nothing has been started yet"
+    known = ["ID", "VERSION", "STATUS", "HEALTH", "UPTIME", "RESTARTS", "CPU", "MEMORY"]
+    assert read_rows(run("ls"))[0] == [*known, "DETAIL"], "nothing has been started yet"
     tasks = (make_task(1, "node2"), make_task(2, "node3", is_lost=True), make_task(3, "", "preparing"))
     service.do(
         lambda: service.cluster.set(
@@ -65,8 +66,8 @@ def test_plugins_and_where_they_run(service: ClusterService, run: Run) -> None:
         )
     )
     heading, idle, web = run("ls").splitlines()
-    assert heading.split() == ["ID", "VERSION", "STATUS", "NODES", "DETAIL"]
-    assert idle.split() == ["idle", "0.1.0", "stopped", "-"]
+    assert heading.split() == [*known, "NODES", "DETAIL"]
+    assert idle.split() == ["idle", "0.1.0", "stopped", "-", "-", "0", "-", "-", "-"], "a swarm does not measure them"
     assert "node2, node3 (1 of 3 lost, 1 of 3 starting)" in web
     assert web.endswith("1 of 3 run\\x1b[2J")
     listed = json.loads(run("ls", "--json"))["plugins"]
@@ -85,7 +86,8 @@ def test_the_tasks_of_a_plugin(service: ClusterService, run: Run) -> None:
     assert failed.endswith("exit code 3; no \\x1bmemory")
     assert json.loads(run("status", "web", "--json"))["tasks"][1]["exit_code"] == 3
     assert run("status", "idle") == "idle: stopped\n"
-    assert "there is no plugin 'a/b?c'" in run("status", "a/b?c", status=1)
+    assert "there is no plugin 'a/b c'" in run("status", "a/b c", status=1)
+    assert "no plugin fits 'a/b?c'" in run("status", "a/b?c", status=1)
 
 
 def test_nodes(service: ClusterService, run: Run) -> None:

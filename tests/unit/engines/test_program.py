@@ -10,18 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from plugvisor.engines.launching import ORDINARY_VARIABLES, RUNNER, build_argv, find_executable
+from plugvisor.engines.launching import ORDINARY_VARIABLES, RUNNER, build_argv, find_executable, supply_python
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, parse_launch
 from plugvisor.engines.supervisord.extension.processes.spawn import spawn
 from plugvisor.engines.supervisord.program import (
     _LONGEST_ID,
-    LOG_FILE_BACKUPS,
-    LOG_FILE_BYTES,
     check_section,
     launch_path,
     render_program,
     render_section,
 )
+from plugvisor.models.lifecycle import LogOptions
 from plugvisor.models.manifest import Manifest, ManifestError, SupervisorOptions
 from plugvisor.settings import Settings
 from supervisor.datatypes import RestartUnconditionally, RestartWhenExitUnexpected, signal_number
@@ -30,6 +29,7 @@ from supervisor.options import ServerOptions, UnhosedConfigParser
 from tests.helpers.hostile_strings import FILE_NAMES, TEXT, VARIABLES
 from tests.helpers.manifests import make_manifest
 
+LOGS = st.builds(LogOptions, max_size=st.integers(64 * 1024, 2**40), backups=st.integers(0, 100))
 OPTIONS = st.builds(
     SupervisorOptions,
     startsecs=st.integers(0, 3600),
@@ -60,7 +60,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @given(
     options=OPTIONS,
-    flags=st.fixed_dictionaries({"enabled": st.booleans(), "auto_start": st.booleans()}),
+    flags=st.fixed_dictionaries({"enabled": st.booleans(), "auto_start": st.booleans(), "logs": LOGS}),
     hostile=st.fixed_dictionaries(
         {
             **dict.fromkeys(("name", "version", "description"), TEXT),
@@ -72,7 +72,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 )
 @hypothesis_settings(deadline=None)
 def test_supervisord_reads_the_program_that_was_meant(
-    settings: Settings, options: SupervisorOptions, flags: dict[str, bool], hostile: dict[str, Any], folder: bytes
+    settings: Settings,
+    options: SupervisorOptions,
+    flags: dict[str, Any],
+    hostile: dict[str, Any],
+    folder: bytes,
 ) -> None:
     harmless = make_manifest(supervisor=options, **flags)
     manifest = make_manifest(supervisor=options, **flags, **hostile)
@@ -117,8 +121,8 @@ def test_supervisord_reads_the_program_that_was_meant(
         "killasgroup": True,
         "redirect_stderr": True,
         "stdout_logfile": f"{settings.log_dir}/echo.log",
-        "stdout_logfile_maxbytes": LOG_FILE_BYTES,
-        "stdout_logfile_backups": LOG_FILE_BACKUPS,
+        "stdout_logfile_maxbytes": flags["logs"].max_size,
+        "stdout_logfile_backups": flags["logs"].backups,
         "stdout_events_enabled": False,
     }
 
@@ -162,6 +166,23 @@ def test_an_entry_is_run_by_the_runner(tmp_path: Path) -> None:
     assert build_argv(with_both, tmp_path, runner) == ("true", "{id}")
     folder = tmp_path / os.fsdecode(b"\xff {id} %s")
     assert os.fsencode(build_argv(manifest, folder, runner)[-1]) == os.fsencode(folder) + b"/x"
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "is_supplied"),
+    [
+        ("python", "/nowhere", True),
+        ("python3", "/nowhere", True),
+        ("python", ".", False),
+        ("python3.11", "/nowhere", False),
+        ("./python", "/nowhere", False),
+    ],
+)
+def test_python_is_our_own_if_there_is_none(tmp_path: Path, name: str, path: str, is_supplied: bool) -> None:
+    (tmp_path / "python").touch(0o755)
+    manifest = make_manifest(command=(name, "main.py"), environment={"PATH": path})
+    supplied = supply_python(manifest.command, manifest, tmp_path)
+    assert supplied == (sys.executable if is_supplied else name, "main.py")
 
 
 def run(launch: Launch, environ: Mapping[str, str]) -> int:

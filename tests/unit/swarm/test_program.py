@@ -13,10 +13,15 @@ from plugvisor.engines.swarm.carriers.carrier import Carried
 from plugvisor.engines.swarm.carriers.folder import FolderDigest
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.names import name_service
-from plugvisor.engines.swarm.services.options import check_manifest, list_differences, make_restart_policy
+from plugvisor.engines.swarm.services.options import (
+    check_manifest,
+    list_differences,
+    make_restart_policy,
+    read_log_options,
+)
 from plugvisor.engines.swarm.services.program import SwarmProgram, make_launch, make_spec
 from plugvisor.engines.swarm.services.spec import apply_program, force_update, get_replicas, set_replicas
-from plugvisor.models.lifecycle import Check, Limits, Placement, Restart
+from plugvisor.models.lifecycle import Check, Limits, LogOptions, Placement, Restart
 from plugvisor.models.manifest import ManifestError, SupervisorOptions
 from plugvisor.settings import Settings
 
@@ -119,6 +124,28 @@ def test_a_command_that_finds_out_whether_a_plugin_is_alive_is_the_nodes_to_run(
         4,
         9 * 10**9,
     )
+
+
+@pytest.mark.parametrize(
+    ("logs", "driver"),
+    [
+        (LogOptions(), None),
+        (LogOptions(max_size=65536), {"max-size": "65536", "max-file": "4"}),
+        (LogOptions(backups=0), {"max-size": "10485760", "max-file": "1"}),
+        (LogOptions(2**40, 100), {"max-size": "1099511627776", "max-file": "101"}),
+    ],
+)
+def test_what_is_kept_of_its_log(logs: LogOptions, driver: dict[str, str] | None) -> None:
+    spec = make_spec(make_manifest(logs=logs), FOLDER, SETTINGS)
+    expected = {"Name": "json-file", "Options": driver} if driver else None
+    assert spec["TaskTemplate"].get("LogDriver") == expected
+    assert read_log_options(spec) == logs
+
+
+@pytest.mark.parametrize("label", [None, "", "1 1", "65536", "65536 x", "65536 101", "65536 1 2"])
+def test_a_label_that_says_nothing_of_its_log(label: str | None) -> None:
+    spec = {"Labels": {} if label is None else {labels.LOGS: label}}
+    assert read_log_options(spec) == read_log_options({}) == LogOptions()
 
 
 def test_placement_and_replicas() -> None:

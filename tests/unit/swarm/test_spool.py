@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.engines.swarm.docker.frames import STDERR, SYSTEM_ERROR
-from plugvisor.engines.swarm.logs import log_writer, plugin_log, task_reader
+from plugvisor.engines.swarm.logs import log_writer, plugin_log, spool, task_reader
 from plugvisor.engines.swarm.logs.spool import Spool
+from plugvisor.models.lifecycle import LogOptions
 
 from tests.helpers.fake_task_logs import FakeLogTable, FakeTaskLogs, make_time
 from tests.helpers.scenarios import in_loop, wait_until
@@ -279,14 +280,24 @@ async def test_nothing_is_written_through_a_link_or_into_a_pipe(logs: Logs, tmp_
     assert (tmp_path / "other").read_bytes() == b""
 
 
+@pytest.mark.parametrize(
+    ("backups", "kept"),
+    [(0, [b"5"]), (1, [b"5", b"4"]), (3, [b"5", b"4", b"3", b"2"]), (100, [b"5", b"4", b"3", b"2", b"1", b"0"])],
+)
 @in_loop
-async def test_a_log_is_rotated_as_supervisords(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_writer, "LOG_FILE_BYTES", 4)
+async def test_a_log_is_rotated_as_supervisords(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch, backups: int, kept: list[bytes]
+) -> None:
+    monkeypatch.setattr(spool, "read_log_options", lambda _: LogOptions(max_size=4, backups=backups))
     for number in range(6):
         await logs.engine.write("t1", b"%d\n\n\n\n" % number, make_time(number))
         await logs.restart().bring("echo")
     files = {path.name: path.read_bytes()[:1] for path in logs.folder.glob("echo.log*")}
-    assert files == {"echo.log": b"5", "echo.log.1": b"4", "echo.log.2": b"3", "echo.log.3": b"2"}
+    assert files == dict(zip(("echo.log", *(f"echo.log.{number}" for number in range(1, 6))), kept, strict=False))
+    backups = 1
+    await logs.engine.write("t1", b"6\n\n\n\n", make_time(6))
+    await logs.restart().bring("echo")
+    assert {path.name for path in logs.folder.glob("echo.log*")} <= {"echo.log", "echo.log.1"}, "the others are removed"
 
 
 # -- following

@@ -16,8 +16,9 @@ export class Problem extends Error {
 /** Sends a request and returns the response; throws `Problem`. A rejected token or code is forgotten. */
 export async function request(path, { method = "GET", body, headers = {}, signal } = {}) {
   const code = getCode();
-  if (code) headers = { ...headers, Authorization: `Bearer ${code}` };
-  if (body) headers = { ...headers, "Content-Type": "application/json" };
+  headers = { ...headers, "X-Plugvisor-Dialect": "none" };
+  if (code) headers.Authorization = `Bearer ${code}`;
+  if (body) headers["Content-Type"] = "application/json";
   let response;
   try {
     response = await fetch(new URL(path, BASE), {

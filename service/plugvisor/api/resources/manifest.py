@@ -45,6 +45,7 @@ def make_fields(manifest: Manifest) -> ManifestFields:
         enabled=manifest.enabled,
         auto_start=manifest.auto_start,
         environment=sorted(manifest.environment),
+        environment_files=sorted(manifest.environment_files),
         supervisor=manifest.supervisor,
         checks=dict(sorted(manifest.checks.items())),
         depends_on=dict(sorted(manifest.depends_on.items())),
@@ -53,5 +54,6 @@ def make_fields(manifest: Manifest) -> ManifestFields:
         python=manifest.python,
         replicas=manifest.replicas,
         placement=manifest.placement,
+        logs=manifest.logs,
         critical=manifest.critical,
     )

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from plugvisor.api.auth.permissions import require_plugins
 from plugvisor.api.problems import find_code
-from plugvisor.api.responses import REVALIDATE, JsonResponse, respond
+from plugvisor.api.responses import REVALIDATE, JsonResponse, knows_tag, respond
 from plugvisor.api.state import get_identity
 from plugvisor.api.views import make_outcome
 from plugvisor.models.outcome import RefreshResult
@@ -27,15 +27,9 @@ WAITING = "Plugin waits for its dependencies"
 async def list_plugins(request: Request[State]) -> Response:
     """Every plugin, with its metadata and its status."""
     document = request.state["views"].list_plugins()
-    known = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match"]
-    if known and _names(",".join(known), document.etag):
+    if knows_tag(request, document.etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": document.etag, **REVALIDATE})
     return JsonResponse(document.body, headers=((b"etag", document.etag.encode()), (b"cache-control", b"no-cache")))
-
-
-def _names(known: str, etag: str) -> bool:
-    """By weak comparison (RFC 9110, 13.1.2): a proxy that compresses makes the tag a weak one."""
-    return known == "*" or etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]
 
 
 async def show_status(request: Request[State], query: PluginQuery) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import ssl
 import stat
 import sys
 from functools import partial
@@ -98,10 +99,12 @@ def _read(package: BufferedReader, most_bytes: int) -> bytes:
 
 def _send(connection: socket.socket, parts: Iterable[bytes], on_sent: Callable[[int], object] | None) -> None:
     """Send parts until their end, or until there is an answer: the service may reject what it has not read yet."""
+    # with TLS there may be something to read that is no answer, such as a ticket for the next session
+    answering = [] if isinstance(connection, ssl.SSLSocket) else [connection]
     for part in parts:
         rest = memoryview(part)
         while rest:
-            readable, writable, _ = select.select([connection], [connection], [], UPLOAD_TIMEOUT_SECONDS)
+            readable, writable, _ = select.select(answering, [connection], [], UPLOAD_TIMEOUT_SECONDS)
             if readable:
                 return
             if not writable:

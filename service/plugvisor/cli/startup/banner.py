@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from plugvisor import VERSION
 from plugvisor.admin_code import WEAK_CODE
 from plugvisor.cli.listener import ANY_NAME
 from plugvisor.engines.choice import list_ignored
-from plugvisor.engines.launching import find_missing_commands
+from plugvisor.engines.launching import find_missing_commands, find_missing_files
 from plugvisor.plugins.dependencies import find_warnings
 from plugvisor.variables import find_unknown_variables
 
@@ -46,6 +47,8 @@ def print_banner(
     print(f"  admin code  {code.value if code.is_new else 'as you set it'}")
     folders = dict.fromkeys([settings.plugins_dir, settings.install_dir or settings.plugins_dir])
     print(f"  plugins     {len(catalog)} in {' and '.join(map(str, folders))}")
+    if not catalog:
+        print(f"              `plugvisor new hello --into {shlex.quote(str(settings.plugins_dir))}` makes a first one")
     for word, fact in facts.items():
         print(f"  {word:<11} {fact}")
     found = find_warnings(catalog)
@@ -53,7 +56,7 @@ def print_banner(
         if plugin.problem:
             print(f"cannot use {plugin.id!r}: {plugin.problem}", file=sys.stderr)
         own = (*plugin.manifest.warnings, *list_ignored(settings, plugin.manifest)) if plugin.manifest else ()
-        for warning in (*own, *find_missing_commands(plugin), *found.get(plugin.id, ())):
+        for warning in (*own, *find_missing_commands(plugin), *find_missing_files(plugin), *found.get(plugin.id, ())):
             print(f"{plugin.name_of_folder}: warning: {warning}", file=sys.stderr)
     warnings = [*filter(None, warnings), *find_unknown_variables(os.environ)]
     if code.is_weak:

@@ -11,6 +11,7 @@ from plugvisor.cli.listener import open_listener
 from plugvisor.cli.service import serve_here, set_up_logging
 from plugvisor.cli.startup.banner import print_banner
 from plugvisor.cli.startup.log_file import log_to_file
+from plugvisor.cli.startup.plugins_folder import prepare_plugins_folder
 from plugvisor.engines.choice import make_engine
 from plugvisor.engines.supervisord.boot import lock_run_dir
 from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder, run_dir_errors
@@ -33,6 +34,7 @@ _ANOTHER_CODE = (
 def run_up_on_swarm(settings: Settings) -> int:
     """Get everything ready, say so, and serve until SIGTERM or Ctrl-C."""
     set_up_logging()
+    prepare_plugins_folder(settings, os.environ)
     prepare_folders(settings)
     lock_run_dir(settings)
     log_to_file(settings)

@@ -99,31 +99,6 @@ tail -f, reread, update, help …; without any, its shell opens. On a swarm use 
         [("arguments", {"nargs": argparse.REMAINDER, "help": "supervisorctl's own, such as: status"})],
     ),
     Verb(
-        "ls",
-        "listing:run_ls",
-        "list the plugins",
-        "List the plugins of the running service with their status; on a swarm with the nodes that they run on.",
-        ASK,
-        [JSON],
-    ),
-    Verb(
-        "status",
-        "listing:run_status",
-        "show the status of a plugin",
-        "Show the status of a plugin; on a swarm with its tasks: replica, node, state, and why it does not run.",
-        ASK,
-        [("plugin_id", {"metavar": "ID", "help": "the plugin's id"}), JSON],
-    ),
-    Verb(
-        "nodes",
-        "listing:run_nodes",
-        "list the machines that plugins run on",
-        "List the nodes of the swarm with their state, their role and the plugins that run there; without a swarm, "
-        "this machine.",
-        ASK,
-        [JSON],
-    ),
-    Verb(
         "identity add",
         "identities:run_add",
         "add an identity and print its token",
@@ -177,25 +152,5 @@ is the admin code, until another one is configured.""",
         "show whose token the command uses",
         "Ask the running service whose token this is, and what it may do.",
         ASK,
-    ),
-    Verb(
-        "journal",
-        "journal:run_journal",
-        "show what has happened, and who did it",
-        """\
-Print the newest entries of the journal, oldest first. With --follow, also print each new one until Ctrl-C,
-across restarts of the service.""",
-        ASK,
-        [
-            ("--plugin", {"metavar": "ID", "help": "of one plugin only"}),
-            (
-                "--kind",
-                {"metavar": "KIND", "action": "append", "help": "of one kind only, such as operation; can be repeated"},
-            ),
-            ("--since", {"metavar": "WHEN", "help": "not older than this: 1h, 2d, or 2026-12-31T18:00"}),
-            ("--limit", {"metavar": "N", "type": int, "default": 100, "help": "the newest N only; default: 100"}),
-            ("--follow", {"action": "store_true", "help": "then print new entries as they come"}),
-            ("--json", {"action": "store_true", "help": "print JSON, one object a line"}),
-        ],
     ),
 )

@@ -26,7 +26,26 @@ class Verb:
     """The settings that it reads."""
     arguments: Sequence[Argument] = ()
 
+    @property
+    def asks(self) -> bool:
+        """Whether it asks the service over HTTP."""
+        return self.variables is ASK
 
-ASK = ("PLUGVISOR_HOST", "PLUGVISOR_PORT", "PLUGVISOR_TOKEN", "PLUGVISOR_ADMIN_CODE", "PLUGVISOR_ADMIN_CODE_FILE",
-       "PLUGVISOR_RUN_DIR")  # fmt: skip
+
+ASK = ("PLUGVISOR_URL", "PLUGVISOR_TOKEN", "PLUGVISOR_TOKEN_FILE", "PLUGVISOR_HOST", "PLUGVISOR_PORT",
+       "PLUGVISOR_RUN_DIR", "PLUGVISOR_ADMIN_CODE", "PLUGVISOR_ADMIN_CODE_FILE")  # fmt: skip
+"""The settings of a verb that asks the service; it has the options `ASKING` too."""
+ASKING: Sequence[Argument] = (
+    (
+        "--url",
+        {"metavar": "URL", "help": "the service: http://HOST:PORT, https://HOST or unix:///PATH; default: your own"},
+    ),
+    (
+        "--token",
+        {
+            "metavar": "TOKEN",
+            "help": "the token of an identity, or @FILE with it; others can see a TOKEN in the list of processes",
+        },
+    ),
+)
 JSON: Argument = ("--json", {"action": "store_true", "help": "print JSON"})

@@ -25,6 +25,7 @@ from plugvisor.errors import ConfigurationError
 from plugvisor.plugins.catalog import Catalog, load_catalog, load_plugin
 from plugvisor.plugins.dependencies import resolve
 from plugvisor.users import become_user
+from plugvisor.variable_files import VariableFileError, encode, read_values
 from plugvisor.webhook_secret import keep_webhook_secret, read_webhook_secret
 
 if TYPE_CHECKING:
@@ -239,12 +240,19 @@ def execute_plugin(path: Path) -> NoReturn:
         environ = launch.build_environment(os.environ)
         if os.geteuid() == 0 and (user := read_plugins_user(path.parent.parent)) is not None:
             become_user(user)
+        values = read_values(launch.environment_files)
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # which Python ignores, and a program would go on ignoring
         os.chdir(launch.directory)
-        os.execvpe(launch.arguments[0], launch.arguments, environ)
+        complete = {encode(name): encode(value) for name, value in environ.items()}
+        complete |= {encode(name): value for name, value in values.items()}
+        os.execvpe(encode(launch.arguments[0]), list(map(encode, launch.arguments)), complete)
     except LaunchFileError as error:
         raise ConfigurationError(f"cannot run {path.stem!r}: {error}") from error
+    except VariableFileError as error:
+        raise ConfigurationError(
+            f"cannot run {path.stem!r}: {error} ({launch.environment_files[error.name]!r})"
+        ) from error
     except OSError as error:
         raise ConfigurationError(
             f"cannot run {path.stem!r}: {error.filename or 'its program'}: {error.strerror}; "

@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING
 import msgspec
 from supervisor.options import ServerOptions, UnhosedConfigParser
 
-from plugvisor.engines.launching import ORDINARY_VARIABLES, build_argv, check_executable, make_environment
+from plugvisor.engines.launching import (
+    ORDINARY_VARIABLES,
+    build_argv,
+    check_executable,
+    find_variable_files,
+    make_environment,
+    supply_python,
+)
 from plugvisor.engines.supervisord.extension.generated import GENERATED, is_foreign
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
 from plugvisor.layout import awaits_environment, find_programs
@@ -31,8 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOG_FILE_BYTES = 10 * 1024 * 1024
-LOG_FILE_BACKUPS = 3
 _LONGEST_ID = "x" * 64
 
 
@@ -82,6 +87,7 @@ def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Prog
         )
     argv = build_argv(manifest, folder, settings.runner)
     if not awaits_environment(str(folder)):
+        argv = supply_python(argv, manifest, folder)
         check_executable(manifest, folder, argv[0])
     # supervisord makes a log folder that is gone again, but its parser rejects one
     checked = settings if os.path.isdir(settings.log_dir) else replace(settings, log_dir=Path("/"))
@@ -112,8 +118,8 @@ def render_section(plugin_id: str, manifest: Manifest, settings: Settings) -> st
         "priority": options.priority,
         "redirect_stderr": "true",
         "stdout_logfile": settings.log_dir / f"{plugin_id}.log",
-        "stdout_logfile_maxbytes": LOG_FILE_BYTES,
-        "stdout_logfile_backups": LOG_FILE_BACKUPS,
+        "stdout_logfile_maxbytes": manifest.logs.max_size,
+        "stdout_logfile_backups": manifest.logs.backups,
     }
     if settings.users is not None:
         values["user"] = settings.users.plugins.uid
@@ -163,6 +169,7 @@ def render_launch(manifest: Manifest, folder: Path, argv: tuple[str, ...], setti
         depends_on=sorted(manifest.depends_on),
         checks_digest=manifest.checks_digest,
         critical=manifest.critical,
+        environment_files=find_variable_files(manifest, folder),
         path_first=programs or "",
     )
     return launch.render(sys.executable)

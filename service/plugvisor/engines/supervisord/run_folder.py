@@ -7,6 +7,7 @@ service's group the access that the service needs:
       admin_code      root:service  0640
       webhook_secret  root:service  0640
       asked.json      root:root     0600  what operators asked for by supervisorctl
+      address         root:root     0644  where the service is, for commands
       users.conf      root:service  0644  which users supervisord is to use
       install-*.sock  root:service  0660  the workers of the install folder
       conf.d/         root:service  2770  the service publishes programs
@@ -28,6 +29,7 @@ from plugvisor.engines.supervisord.extension.folders import check_can_write, ope
 from plugvisor.engines.supervisord.program import conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.errors import ConfigurationError
+from plugvisor.setting_values import ADDRESS_FILE
 from plugvisor.store.folder import UnsafeFolder, check_folder
 from plugvisor.users import User, Users, get_user, join_service_group
 
@@ -144,6 +146,17 @@ def write_users_conf(settings: Settings) -> None:
             file.write(_render_users_conf(settings.users))
 
 
+def write_address(settings: Settings) -> None:
+    """Write where the service is, for this user's commands; raises `ConfigurationError`."""
+    path, text = settings.run_dir / ADDRESS_FILE, f"{settings.url}\n{settings.public_url or ''}\n"
+    with run_dir_errors(settings):
+        if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
+            return  # of a folder of root's, `up` has written it, and the service could not
+        path.unlink(missing_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w", encoding="utf-8") as file:
+            file.write(text)
+
+
 def read_plugins_user(run_dir: Path) -> User | None:
     """The user whom a supervisord that is root runs plugins as; None if it runs everything as one user."""
     try:
@@ -177,7 +190,7 @@ def _folder_errors(variable: str, path: Path) -> Iterator[None]:
 
 
 _OWN_NAMES = re.compile(
-    r"conf\.d|launch|log|lock|admin_code|webhook_secret|users\.conf|supervisord\.pid|(state|supervisor|install-[0-9]+)\.sock"
+    r"conf\.d|launch|log|lock|address|admin_code|webhook_secret|users\.conf|supervisord\.pid|(state|supervisor|install-[0-9]+)\.sock"
     r"|.+\.log(\.[0-9]+)?|.+\.tmp|asked\.json|plugvisor\.(db|lock).*|lost\+found"
 )
 """Names that one of the folders can contain before it is shared; a new volume contains `lost+found`."""

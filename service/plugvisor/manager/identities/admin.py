@@ -18,22 +18,32 @@ if TYPE_CHECKING:
 class Admin:
     """Knows the code in force: the configured one, or the one that a request has put in its place."""
 
-    def __init__(self, configured: AdminCode) -> None:
+    def __init__(self, configured: AdminCode, *, ignores_case: bool = False) -> None:
+        self._ignores_case = ignores_case
         self.identity = Identity("admin", "admin")
         """Another object whenever the code is another."""
         self.stored: StoredCode | None = None
         """The code that a request has made; None if the configured one is in force."""
         self._configured = configured
         self._digest = hash_token(configured.value.encode())
+        self._folded = hash_token(configured.value.upper().encode())
 
     @property
     def is_weak(self) -> bool:
         """Whether the code in force is short enough to be guessed."""
         return self.stored is None and self._configured.is_weak
 
-    def is_proved_by(self, digest: bytes) -> bool:
-        """Whether this is the SHA-256 of the code in force; takes the same time for every other."""
-        return hmac.compare_digest(digest, self._digest)
+    def is_proved_by(self, token: bytes, digest: bytes) -> bool:
+        """Whether this is the code in force; takes the same time for every other of its length.
+
+        Args:
+            digest: the token's SHA-256.
+        """
+        is_right = hmac.compare_digest(digest, self._digest)
+        if self._ignores_case and self.stored is None:
+            # both comparisons, whatever the first has found
+            is_right |= hmac.compare_digest(hash_token(token.upper()), self._folded)
+        return is_right
 
     def make_code(self) -> tuple[str, StoredCode]:
         """A random code, and what to remember of it; it is not yet in force. This blocks."""
@@ -58,6 +68,7 @@ class Admin:
         if code.value == self._configured.value:
             return False
         self._configured = code
+        self._folded = hash_token(code.value.upper().encode())
         self.replace(None)
         return True
 

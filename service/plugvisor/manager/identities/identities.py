@@ -35,9 +35,10 @@ class Identities:
 
     Args:
         admin_code: the one that is configured.
+        ignores_case: whether it may be sent in small letters or capitals; tokens may not.
     """
 
-    def __init__(self, store: Store, admin_code: AdminCode) -> None:
+    def __init__(self, store: Store, admin_code: AdminCode, *, ignores_case: bool = False) -> None:
         self.on_change: list[Callable[[], object]] = []
         """Called when a token has become invalid, or an identity has changed."""
         self.share: Callable[[Sequence[StoredIdentity], StoredCode | None], Awaitable[None]] | None = None
@@ -45,7 +46,7 @@ class Identities:
         self.turn = asyncio.Lock()
         """Held during a change, and by whoever else reads or replaces all identities."""
         self._store = store
-        self._admin = Admin(admin_code)
+        self._admin = Admin(admin_code, ignores_case=ignores_case)
         self._table = IdentityTable()
         self.is_loaded = False
         """Whether what is remembered could be read."""
@@ -81,7 +82,7 @@ class Identities:
             compare_code: whether it may be the admin code, too.
         """
         digest = hash_token(token)
-        if compare_code and self._admin.is_proved_by(digest):
+        if compare_code and self._admin.is_proved_by(token, digest):
             return self._admin.identity
         # a dictionary does: nobody can choose a token whose digest is near to another one
         found = self._table.find(digest)

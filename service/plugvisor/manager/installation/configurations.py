@@ -32,7 +32,7 @@ from plugvisor.manager.installation.manifest_file import (
 )
 from plugvisor.manager.installation.use_cases.manifest_check import refuse
 from plugvisor.models.installation.config import Config, ConfigWritten, EarlierManifest
-from plugvisor.models.manifest import ManifestError
+from plugvisor.models.manifest import FILE_NAME, ManifestError
 from plugvisor.models.process import ProcessState
 from plugvisor.models.stored.journal import Facts, NewEntry
 from plugvisor.timestamps import format_time
@@ -97,6 +97,23 @@ class Configurations:
 
         text = await asyncio.to_thread(read)
         return text, make_etag(text)
+
+    async def find_modified(self, plugin_id: str) -> float:
+        """When the manifest's file was written, in seconds since 1970.
+
+        Raises:
+            PluginNotFound
+            InvalidManifest: there is none.
+        """
+        plugin = self._find(plugin_id)
+
+        def find() -> float:
+            try:
+                return (_find_directory(plugin) / FILE_NAME).stat().st_mtime
+            except OSError as error:
+                raise refuse(ManifestError(f"it cannot be read: {error.strerror}")) from error
+
+        return await asyncio.to_thread(find)
 
     async def write(self, plugin_id: str, text: bytes, if_match: str | None, by: str) -> ConfigWritten:
         """Replace the manifest; a plugin that runs goes on with what it was started with.

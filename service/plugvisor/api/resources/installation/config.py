@@ -45,13 +45,13 @@ async def show_config_text(request: Request[State], query: ConfigQuery) -> Respo
 async def replace_config(request: Request[State], body: bytes) -> Response:
     """Replace a plugin's manifest; a plugin that runs goes on with what it was started with."""
     plugin_id, by = request.path_params["plugin_id"], get_identity(request).name
-    text = _find_text(request.headers, body)
+    text = find_text(request.headers, body)
     tags = request.headers.getlist("If-Match")
     written = await request.state["configurations"].write(plugin_id, text, ",".join(tags) if tags else None, by)
     return respond(written, headers=(*NO_STORE, (b"etag", written.etag.encode())))
 
 
-def _find_text(headers: Headers, body: bytes) -> bytes:
+def find_text(headers: Headers, body: bytes) -> bytes:
     """The TOML in a body, by its type; raises `UnsupportedMediaType`, `InvalidRequest`."""
     media_type, _, parameters = headers.get("Content-Type", TOML).lower().partition(";")
     charset = parameters.partition("charset=")[2].strip(' "')

@@ -96,7 +96,13 @@ class LogReader:
         def read() -> bytes:
             with log.open_all() as files:
                 found = [
-                    LogFile(filename=file.name, size=file.size, modified=format_time(file.modified)) for file in files
+                    LogFile(
+                        filename=file.name,
+                        size=file.size,
+                        modified=format_time(file.modified),
+                        modified_seconds=round(file.modified, 6),
+                    )
+                    for file in files
                 ]
             body = LogFileList(plugin_id=plugin_id, log_files=found, count=len(found), time=format_time())
             return msgspec.json.encode(body)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocketDisconnect
 
-from plugvisor.api.http.hosts import is_own_origin
-from plugvisor.errors import PluginNotFound, PlugvisorError, TooManyAttempts, TooManyStreams, Unauthorized
+from plugvisor.api.http.handshakes import check_origin, reject
+from plugvisor.errors import PlugvisorError, Unauthorized
 from plugvisor.logs.tail import DEFAULT_LINES
 
 if TYPE_CHECKING:
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from plugvisor.logs.follow import Follower
 
 PING_SECONDS = 30.0
-CLOSE_CODES = {Unauthorized: 1008, TooManyAttempts: 1008, TooManyStreams: 1013, PluginNotFound: 4404}
-"""How a WebSocket is closed that cannot be served (RFC 6455, 7.4)."""
+_NO_LONGER_VALID = 1008
 _SERVICE_RESTART = 1012
-_LONGEST_REASON_BYTES = 120
+"""How a WebSocket is closed (RFC 6455, 7.4)."""
 
 
 async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
@@ -33,12 +32,8 @@ async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
     code = websocket.query_params.get("code", "")
     websocket.scope["query_string"] = b""  # uvicorn logs the whole URL
     state = websocket.state
-    headers = websocket.headers
-    if not is_own_origin(headers.get("Origin"), headers.get("Host", ""), state["settings"].cors_origins):
-        await websocket.close()  # not accepted yet: 403
-        return
-    await websocket.accept()  # a browser is told why it is closed only after that
     try:
+        check_origin(websocket)
         if not code:
             raise Unauthorized("a token or the admin code is needed: send it as the parameter `code`")
         identity = await state["gate"].check_token(code.encode("utf-8", "replace"), websocket, websocket.receive)
@@ -46,10 +41,9 @@ async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
         log = state["logs"].find(plugin_id)
         state["log_streams"].check_room()
     except PlugvisorError as error:
-        reason = str(error).encode()[:_LONGEST_REASON_BYTES].decode(errors="ignore")
-        with suppress(WebSocketDisconnect, RuntimeError):  # it may be closed already
-            await websocket.close(CLOSE_CODES[type(error)], reason)
+        await reject(websocket, error)
         return
+    await websocket.accept()
     ended = asyncio.Event()
     with state["log_streams"].opening(log) as follower, state["sessions"].opening(identity, ended.set):
         async with state["logs"].following(plugin_id):
@@ -88,7 +82,7 @@ async def _send_messages(
                 await _send(websocket, '{"type":"ping"}')
         with suppress(RuntimeError):  # uvicorn has closed it
             if ended.is_set():
-                await websocket.close(CLOSE_CODES[Unauthorized], "the token or admin code is no longer valid")
+                await websocket.close(_NO_LONGER_VALID, "the token or admin code is no longer valid")
             else:
                 await websocket.close(_SERVICE_RESTART)
     except WebSocketDisconnect:

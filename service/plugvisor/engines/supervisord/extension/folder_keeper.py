@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.stream import StateStream
 
 CHECK_SECONDS = 1.0
-_KEPT = ("users.conf", "admin_code", "webhook_secret")
+_KEPT = ("users.conf", "admin_code", "webhook_secret", "address")
 _LARGEST_KEPT_BYTES = 64 * 1024
 
 

@@ -15,8 +15,8 @@ _SEARCH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | 
 _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def open_folder(path: Path) -> int:
-    """Open a folder, step by step from the root; what is missing is created.
+def open_folder(path: Path, *, create: bool = True) -> int:
+    """Open a folder, step by step from the root; what is missing is created, unless `create` is false.
 
     Links are followed if this user or root has made them. No folder on the way may be one in which another user can
     replace what is in it: writable by everyone without the sticky bit, or another user's in a folder that is writable
@@ -34,7 +34,7 @@ def open_folder(path: Path) -> int:
     try:
         while names:
             name = names.pop()
-            status = _find_safe(name, descriptor, is_last=not names)
+            status = _find_safe(name, descriptor, is_last=not names, create=create)
             if stat.S_ISLNK(status.st_mode):
                 links += 1
                 _check_count(links)
@@ -48,7 +48,7 @@ def open_folder(path: Path) -> int:
     return descriptor
 
 
-def _find_safe(name: str, folder: int, *, is_last: bool) -> os.stat_result:
+def _find_safe(name: str, folder: int, *, is_last: bool, create: bool) -> os.stat_result:
     """Look at what a folder holds, or create it there, if nobody else can replace it."""
     parent = os.fstat(folder)
     is_open = bool(parent.st_mode & 0o002)
@@ -57,6 +57,8 @@ def _find_safe(name: str, folder: int, *, is_last: bool) -> os.stat_result:
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
+        if not create:
+            raise
         os.mkdir(name, 0o700 if is_last else 0o755, dir_fd=folder)
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     is_foreign = status.st_uid not in (0, os.geteuid())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.options import VERSION
 
+from plugvisor.engines.supervisord.extension import SUPERVISOR_VERSION
 from plugvisor.engines.supervisord.extension.extension import Extension
 from plugvisor.engines.supervisord.extension.patches.config_parser import install_linear_parser
 from plugvisor.engines.supervisord.extension.patches.guard import Guard
@@ -21,8 +22,6 @@ from plugvisor.engines.supervisord.extension.stdout import StdoutLog
 
 if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.changes import Changes
-
-SUPERVISOR_VERSION = "4.3.0"
 
 _instances: list[tuple[Any, Extension]] = []
 

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.logs.positions import TaskPosition, dump_positions, load_positions
+from plugvisor.models.lifecycle import MOST_BACKUPS, LogOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-LOG_FILE_BYTES = 10_485_760
-"""The size at which a log is rotated."""
-LOG_FILE_BACKUPS = 3
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -45,6 +43,8 @@ class LogWriter:
         self._path = log_dir / f"{plugin_id}.log"
         self._positions_path = log_dir / f".{plugin_id}.positions"
         self._before: Mapping[str, Any] = {}
+        self.options = LogOptions()
+        """When it is rotated, and what is kept."""
 
     def load(self) -> Stored:
         """Read how far the tasks' logs were read; what was written of a text that is not complete is removed."""
@@ -75,7 +75,7 @@ class LogWriter:
         descriptor = self._open()
         try:
             size = os.fstat(descriptor).st_size
-            if size >= LOG_FILE_BYTES and text:
+            if size >= self.options.max_size and text:
                 self._rotate()
                 os.close(descriptor)
                 descriptor = -1
@@ -112,8 +112,14 @@ class LogWriter:
         return descriptor
 
     def _rotate(self) -> None:
-        names = [self._path, *(self._path.with_name(f"{self._path.name}.{i}") for i in range(1, LOG_FILE_BACKUPS + 1))]
-        for older, newer in reversed(list(zip(names[1:], names, strict=False))):
+        backups = self.options.backups
+        names = [self._path, *(self._path.with_name(f"{self._path.name}.{i}") for i in range(1, MOST_BACKUPS + 1))]
+        with suppress(OSError):  # those of a time when more were kept, too; the first that is not there ends it
+            for name in names[backups + 1 :]:
+                name.unlink()
+        if not backups:
+            self._path.unlink(missing_ok=True)
+        for older, newer in reversed(list(zip(names[1 : backups + 1], names, strict=False))):
             with suppress(FileNotFoundError):
                 newer.replace(older)
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
+    from plugvisor.models.lifecycle import LogOptions
+
 logger = logging.getLogger(__name__)
 
 LEFT_OUT = b"[plugvisor: lines are left out here, as there are too many to bring them all]\n"
@@ -38,6 +40,10 @@ class PluginLog:
         self._taken_at = 0.0
         self._is_unwritable = False
         self._unreadable = b""
+
+    def set_options(self, options: LogOptions) -> None:
+        """Set when it is rotated from now on, and what is kept."""
+        self._writer.options = options
 
     async def load(self) -> None:
         """Read how far the tasks were read; called once before anything else, and harmless later."""

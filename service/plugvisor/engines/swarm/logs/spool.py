@@ -11,6 +11,7 @@ from plugvisor.engines.swarm.logs.follower import FAILURES, GRACE_SECONDS, Follo
 from plugvisor.engines.swarm.logs.plugin_log import PluginLog
 from plugvisor.engines.swarm.logs.task_list import LoggedTask, find_logged
 from plugvisor.engines.swarm.logs.task_reader import TaskReader
+from plugvisor.engines.swarm.services.options import read_log_options
 from plugvisor.errors import SupervisorUnavailable
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class Spool:
     def _get_log(self, plugin_id: str) -> PluginLog:
         if plugin_id not in self._logs:
             self._logs[plugin_id] = PluginLog(self._log_dir, plugin_id)
+        if (service := self._table.get_service(plugin_id)) is not None:
+            self._logs[plugin_id].set_options(read_log_options(service["Spec"]))
         return self._logs[plugin_id]
 
     async def _bring(self, plugin_id: str) -> None:

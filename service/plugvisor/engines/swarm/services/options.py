@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.models.lifecycle import Restart
+import msgspec
+
+from plugvisor.engines.swarm.services import labels
+from plugvisor.models.lifecycle import LogOptions, Restart
 from plugvisor.models.manifest import ManifestError, SupervisorOptions
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ STARTUP_PERIOD_SECONDS = 1.0
 """Time from one check to the next until the first success."""
 _CONDITIONS = {"true": "any", "unexpected": "on-failure", "false": "none"}
 _DEFAULT_RESTART = Restart()
+_DEFAULT_LOGS = LogOptions()
 _DEFAULT_PRIORITY = SupervisorOptions().priority
 
 EXEC_READY = "an `exec` check of level `ready` cannot be made on another node: use `http` or `tcp`, or level `alive`"
@@ -125,6 +129,27 @@ def make_placement(manifest: Manifest) -> dict[str, Any]:
     if manifest.placement.max_per_node:
         placement["MaxReplicas"] = manifest.placement.max_per_node
     return placement
+
+
+def make_log_driver(logs: LogOptions) -> dict[str, Any] | None:
+    """How each node keeps what the plugin prints; None: as its Engine is configured."""
+    if logs == _DEFAULT_LOGS:
+        return None
+    return {"Name": "json-file", "Options": {"max-size": str(logs.max_size), "max-file": str(logs.backups + 1)}}
+
+
+def write_log_options(logs: LogOptions) -> str:
+    """The label `labels.LOGS`."""
+    return "" if logs == _DEFAULT_LOGS else f"{logs.max_size} {logs.backups}"
+
+
+def read_log_options(spec: Mapping[str, Any]) -> LogOptions:
+    """What a service's label says of its log; the default if it says nothing."""
+    size, _, backups = (spec.get("Labels") or {}).get(labels.LOGS, "").partition(" ")
+    try:
+        return msgspec.convert({"max_size": size, "backups": backups}, LogOptions, strict=False)
+    except msgspec.ValidationError:
+        return _DEFAULT_LOGS
 
 
 def _to_nanoseconds(seconds: float) -> int:

@@ -112,6 +112,8 @@ def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[s
         "RestartPolicy": options.make_restart_policy(manifest),
         "Placement": options.make_placement(manifest),
     }
+    if (driver := options.make_log_driver(manifest.logs)) is not None:
+        task["LogDriver"] = driver
     if settings.swarm.network:
         task["Networks"] = [{"Target": settings.swarm.network}]
     return {
@@ -123,6 +125,7 @@ def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[s
             labels.FOLDER: str(directory),
             labels.STARTSECS: str(supervisor.startsecs),
             labels.REPLICAS: str(manifest.replicas),
+            labels.LOGS: options.write_log_options(manifest.logs),
         },
         "TaskTemplate": task,
         # all at once, as on one machine, and each when the one that it replaces has ended

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
 from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VARIABLE, ProcessTag
-from plugvisor.engines.supervisord.extension.processes.spawn import spawn
+from plugvisor.engines.supervisord.extension.processes.variable_reader import spawn_launch
 from plugvisor.engines.supervisord.extension.stream import guarded
 
 if TYPE_CHECKING:
@@ -70,9 +70,11 @@ class Commands:
         try:
             with numbering_children(tag):
                 environment = launch.build_environment(os.environ) | {TAG_VARIABLE: tag.render()}
-                pid = spawn(launch, environment, null if stdin is None else stdin, null, uid)
+                pid, reader = spawn_launch(launch, environment, null if stdin is None else stdin, null, uid)
         finally:
             os.close(null)
+        if reader is not None:
+            reader.close()  # a command that cannot be executed fails
         self._running[name] = _Command(plugin, tag, pid, time.monotonic() + timeout_seconds, on_end)
         self._main_processes[pid] = _Reaped(self, name)
         self._orphans.note_spawned(pid, tag)

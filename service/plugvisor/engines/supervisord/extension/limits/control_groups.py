@@ -180,20 +180,12 @@ class ControlGroups:
         raise GroupsUnavailable(reason)
 
     def _open_at(self, place: Place) -> str:
-        own = place.own
-        if os.path.basename(own) == LEAF:  # supervisord has restarted itself
-            own = os.path.dirname(own)
         status = os.stat(self._run_dir)
         name = f"plugvisor-{status.st_dev:x}-{status.st_ino:x}"
-        if os.path.exists(os.path.join(own, "cgroup.type")) and os.access(own, os.W_OK) and has_only_own(own):
-            self._vacate(own)
-            parent = self._own = own
-        elif place.is_whole and os.geteuid() == 0 and os.access(place.root, os.W_OK):
-            parent = place.root  # it may hold processes and groups
-        elif not os.access(own, os.W_OK):
-            raise GroupsUnavailable("supervisord's control group is not writable; see Delegate= of systemd")
-        else:
-            raise GroupsUnavailable("other processes are in supervisord's control group")
+        parent, is_own = find_parent(place)
+        if is_own:
+            self._vacate(parent)
+            self._own = parent
         if not enable_controllers(parent):
             raise GroupsUnavailable("no controller is available in supervisord's control group")
         base = os.path.join(parent, name)
@@ -214,6 +206,50 @@ class ControlGroups:
                 raise GroupsUnavailable("other processes are in supervisord's control group")
             for pid in members:
                 move(pid, leaf)
+
+
+def find_parent(place: Place, pid: int = 0) -> tuple[str, bool]:
+    """The group in which the plugins' groups can be made, and whether it is supervisord's own; changes nothing.
+
+    Args:
+        pid: supervisord's; by default this process's.
+
+    Raises:
+        OSError
+        GroupsUnavailable
+    """
+    own = place.own
+    if os.path.basename(own) == LEAF:  # supervisord has restarted itself
+        own = os.path.dirname(own)
+    if os.path.exists(os.path.join(own, "cgroup.type")) and os.access(own, os.W_OK) and has_only_own(own, pid):
+        return own, True
+    if place.is_whole and os.geteuid() == 0 and os.access(place.root, os.W_OK):
+        return place.root, False  # it may hold processes and groups
+    if not os.access(own, os.W_OK):
+        raise GroupsUnavailable("supervisord's control group is not writable; see Delegate= of systemd")
+    raise GroupsUnavailable("other processes are in supervisord's control group")
+
+
+def find_controllers(pid: int = 0) -> set[str]:
+    """The controllers that plugins' groups would have; changes nothing.
+
+    Args:
+        pid: supervisord's; by default this process's.
+
+    Raises:
+        GroupsUnavailable
+    """
+    reason = "the system has no control groups of version 2"
+    try:
+        for place in find_places(f"/proc/{pid or 'self'}"):
+            try:
+                parent, _ = find_parent(place, pid)
+                return set(read_group(parent, "cgroup.controllers").split()) & set(CONTROLLERS)
+            except GroupsUnavailable as error:
+                reason = str(error)
+    except OSError as error:
+        reason = f"they cannot be read: {error.strerror}"
+    raise GroupsUnavailable(reason)
 
 
 def _make_quota(cpus: float) -> str:

@@ -52,9 +52,9 @@ def list_members(group: str) -> list[int]:
     return [int(line) for line in read_group(group, "cgroup.procs").split()]
 
 
-def has_only_own(group: str) -> bool:
-    """Whether every process of a group is this one or a descendant of it."""
-    ours = {os.getpid()}
+def has_only_own(group: str, pid: int = 0) -> bool:
+    """Whether every process of a group is one process, by default this one, or a descendant of it."""
+    ours = {pid or os.getpid()}
     return all(_descends(pid, ours) for pid in list_members(group))
 
 

@@ -17,6 +17,8 @@ from supervisor.loggers import FileHandler, Handler, RotatingFileHandler
 
 CHECK_SECONDS = 1.0
 """How often a log's path is compared with the open file, if something is written to it."""
+MOST_BACKUPS = 100
+"""As many as a manifest can have kept."""
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 """How a log is opened: without O_NONBLOCK, opening a FIFO would block until it has a reader."""
 
@@ -58,7 +60,8 @@ def reopen(handler: Any) -> None:
 def roll_over(handler: Any) -> None:
     """`RotatingFileHandler.doRollover`; writes to the new file go to its end, even if it is truncated.
 
-    If a folder is in the way, it stays there, and the log is emptied when it has its maximum size.
+    If a folder is in the way, it stays there, and the log is emptied when it has its maximum size. Files with higher
+    numbers than are kept are of a time when more were: they are removed.
     """
     before = handler.stream
     is_full = 0 < handler.maxBytes <= before.tell()
@@ -69,8 +72,17 @@ def roll_over(handler: Any) -> None:
         return
     _roll_over(handler)
     if handler.stream is not before:
+        _remove_surplus(handler)
         descriptor = handler.stream.fileno()
         fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
+
+
+def _remove_surplus(handler: Any) -> None:
+    for number in range(handler.backupCount + 1, MOST_BACKUPS + 1):
+        try:
+            os.unlink(f"{handler.baseFilename}.{number}")
+        except OSError:
+            return  # there are no more
 
 
 def _is_obstructed(handler: Any) -> bool:

@@ -60,6 +60,8 @@ class Launch(NamedTuple):
     """By it the service recognises the checks that a process was launched with; empty without checks."""
     critical: bool = False
     """Whether supervisord ends if it becomes FATAL."""
+    environment_files: dict[str, str] = {}  # noqa: RUF012
+    """The file that the value of each further variable is read from."""
     path_first: str = ""
     """A folder in which programs are looked up before those on PATH, which begins with it; empty if there is none."""
 
@@ -145,7 +147,7 @@ def parse_launch(data: bytes) -> Launch:
 
 def _check(launch: Launch) -> None:
     texts = [launch.directory, *launch.arguments, *launch.environment.values(), *launch.environment, *launch.inherited]
-    texts.append(launch.path_first)
+    texts += [launch.path_first, *launch.environment_files, *launch.environment_files.values()]
     texts += [*launch.depends_on, *(word for command in launch.checks.values() for word in command)]
     numbers = [*launch.restart.values(), *launch.limits.values()]
     if not launch.arguments or not all(
@@ -155,5 +157,5 @@ def _check(launch: Launch) -> None:
     if not all(isinstance(number, int | float) and 0 <= number < math.inf for number in numbers):
         raise ValueError("a restart and a limit are numbers")
     RestartValues(**launch.restart)
-    if not all(name and "=" not in name for name in launch.environment):
+    if not all(name and "=" not in name for name in (*launch.environment, *launch.environment_files)):
         raise ValueError("a variable has a name, without an equals sign")

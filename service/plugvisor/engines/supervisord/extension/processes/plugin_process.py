@@ -16,13 +16,15 @@ from plugvisor.engines.supervisord.extension.processes.process_tag import TAG_VA
 from plugvisor.engines.supervisord.extension.processes.queued_start import QueuedStart
 from plugvisor.engines.supervisord.extension.processes.restart_policy import RestartValues
 from plugvisor.engines.supervisord.extension.processes.restarting_process import RestartingProcess
-from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error, spawn
+from plugvisor.engines.supervisord.extension.processes.spawn import describe_spawn_error
+from plugvisor.engines.supervisord.extension.processes.variable_reader import spawn_launch
 
 if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.intents.requests import Requests
     from plugvisor.engines.supervisord.extension.limits.launch_limits import LaunchLimits, PluginLimits
     from plugvisor.engines.supervisord.extension.patches.clock import SteadyClock
     from plugvisor.engines.supervisord.extension.processes.launch_file import Launch
+    from plugvisor.engines.supervisord.extension.processes.variable_reader import VariableReader
 
 _TICK_SECONDS = 0.001  # supervisord compares with `>`
 
@@ -81,6 +83,7 @@ class PluginProcess(RestartingProcess):
         """The launch file as its last process was started from it."""
         self.limits: LaunchLimits | None = None
         """Of the last launch; None if it has none."""
+        self._reader: VariableReader | None = None  # what its last process was launched by
         self._stopped_launch = 0  # the launch that was sent a signal to end it
 
     @property
@@ -92,11 +95,6 @@ class PluginProcess(RestartingProcess):
     def tag(self) -> ProcessTag:
         """The process tag of the present launch."""
         return ProcessTag(self._owner.run_dir, self.name, f"{self._owner.boot_id}-{self.launches}")
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether it has no process; BACKOFF does not count as stopped."""
-        return self.state in STOPPED_STATES and not self.pid
 
     @property
     def is_unsignallable(self) -> bool:
@@ -114,6 +112,11 @@ class PluginProcess(RestartingProcess):
     def waits_for_first_start(self) -> bool:
         """Whether supervisord is about to start it for the first time."""
         return self.state == ProcessStates.STOPPED and self.find_due(self._owner.clock.time()) is not None
+
+    @property
+    def is_being_executed(self) -> bool:
+        """Whether its process is the program that reads its files of variables, and may yet become the plugin."""
+        return self.state == ProcessStates.STARTING and self._reader is not None and not self._reader.was_executed
 
     def apply_config(self) -> None:
         """Take over the new configuration, if there is one; the process must be stopped."""
@@ -162,25 +165,25 @@ class PluginProcess(RestartingProcess):
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
-        stdin, stdout, uid = self.pipes["child_stdin"], self.pipes["child_stdout"], self.config.uid
         try:
             self.limits = self._owner.limits.prepare(self.name, launch.limits)
-            pid = spawn(launch, environment, stdin, stdout, uid, enter=self.limits.enter if self.limits else None)
+            enter = self.limits.enter if self.limits else None
+            stdin, stdout = self.pipes["child_stdin"], self.pipes["child_stdout"]
+            pid, self._reader = spawn_launch(launch, environment, stdin, stdout, self.config.uid, enter=enter)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory)) from error
+        if self._reader is not None:
+            self._reader.on_report = self._note_report
+            self.dispatchers[self._reader.descriptor] = self._reader
         if self.limits is not None:
             self._owner.limits.settle(self.limits)
         return pid
 
-    def fail_start(self, reason: str) -> None:
-        """Be BACKOFF: a process that is STARTING has none, and its pipes are closed here."""
-        options = self.config.options
-        if self.pipes:
-            options.close_child_pipes(self.pipes)
-            options.close_parent_pipes(self.pipes)
-        self.dispatchers, self.pipes = {}, {}
-        self.record_spawnerr(reason)
-        self.change_state(ProcessStates.BACKOFF)
+    def _note_report(self, reader: VariableReader) -> None:
+        self.dispatchers.pop(reader.descriptor, None)  # another file may get its number
+        if reader.was_executed:
+            self.laststart = self._owner.clock.time()  # `startsecs` begins now
+            self._owner.process_changed(self)
 
     def write(self, chars: bytes) -> None:
         """Write to its standard input; raises `OSError`."""
@@ -202,7 +205,11 @@ class PluginProcess(RestartingProcess):
         if self.state == ProcessStates.UNKNOWN:
             # supervisor does not expect that such a process ends, and its AssertionError would end supervisord
             self.killing, self.state = True, ProcessStates.STOPPING
-        super().finish(pid, sts)
+        failure = self._reader.finish() if self._reader is not None else ""
+        if failure and self.state == ProcessStates.STARTING:
+            self.finish_unexecuted(failure)
+        else:
+            super().finish(pid, sts)
         self.queued.show_failure()
 
     def find_exit_reason(self) -> str | None:
@@ -220,22 +227,12 @@ class PluginProcess(RestartingProcess):
         super().stop_report()
         self.stop_awaited_at = time.monotonic() if self.state == ProcessStates.STOPPING else 0.0
 
-    def abandon(self) -> None:
-        """Be STOPPED, after `finish` has failed: its process is gone, and its pipes are closed here."""
-        self.config.options.close_parent_pipes(self.pipes)
-        self.dispatchers, self.pipes = {}, {}
-        self.pid = 0
-        self.killing = False
-        self.delay = 0
-        if self.state not in STOPPED_STATES:
-            self.change_state(ProcessStates.STOPPED)
-
     def transition(self) -> None:
         """Do what is due; nothing is started while it is queued or something of an earlier process is alive."""
         if self.state == ProcessStates.RUNNING and self.flapping.end_if_over(time.monotonic() - self.started):
             self._owner.process_changed(self)
         is_at_rest = self.state in (*STOPPED_STATES, ProcessStates.BACKOFF)
-        if is_at_rest and (self.queued or self._owner.has_orphans(self.name)):
+        if self.is_being_executed or (is_at_rest and (self.queued or self._owner.has_orphans(self.name))):
             return
         if self.state not in (ProcessStates.EXITED, ProcessStates.STOPPED):
             super().transition()
@@ -255,6 +252,8 @@ class PluginProcess(RestartingProcess):
         """When `transition` has something to do next, on the steady clock; None if it never has."""
         running = self.config.options.mood >= SupervisorStates.RUNNING
         match self.state:
+            case ProcessStates.STARTING if self.is_being_executed:
+                return None
             case ProcessStates.STARTING:
                 return self.laststart + self.config.startsecs + _TICK_SECONDS  # type: ignore[no-any-return]
             case ProcessStates.STOPPING:
@@ -283,7 +282,7 @@ class PluginProcess(RestartingProcess):
             "last_exit": self.last_exit,
             "flapping": self.flapping.is_present,
             "launches": self.launches,
-            "start_pending": self.start_pending,
+            "start_pending": self.start_pending or self.is_being_executed,
             "orphans": self._owner.has_orphans(self.name),
             "stop_seconds": self.config.stopwaitsecs,
         }

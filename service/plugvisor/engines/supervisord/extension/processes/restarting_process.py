@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from supervisor.datatypes import RestartUnconditionally
 from supervisor.options import signame
 from supervisor.process import Subprocess
-from supervisor.states import ProcessStates
+from supervisor.states import STOPPED_STATES, ProcessStates
 
 from plugvisor.engines.supervisord.extension.processes.flapping import Flapping
 from plugvisor.engines.supervisord.extension.processes.restart_policy import RestartPolicy
@@ -32,6 +32,10 @@ class RestartingProcess(Subprocess):  # type: ignore[misc] # supervisor has no t
     While it waits for its next start, as EXITED or as BACKOFF, `delay` is the time of that on the steady clock.
     """
 
+    delay: float
+    pipes: dict[str, int]
+    dispatchers: dict[int, Any]
+
     def __init__(self, config: Any, clock: SteadyClock) -> None:
         super().__init__(config)
         self._clock = clock
@@ -45,6 +49,11 @@ class RestartingProcess(Subprocess):  # type: ignore[misc] # supervisor has no t
         self._ending: Ending | None = None
         self._is_restart_planned = False
         self._is_restart = False  # what is being started
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it has no process; BACKOFF does not count as stopped."""
+        return self.state in STOPPED_STATES and not self.pid
 
     @property
     def restarts_by_itself(self) -> bool:
@@ -88,6 +97,33 @@ class RestartingProcess(Subprocess):  # type: ignore[misc] # supervisor has no t
         if error:
             self._ending = None
         return error
+
+    def fail_start(self, reason: str) -> None:
+        """Be BACKOFF: a process that is STARTING has none, and its pipes are closed here."""
+        options = self.config.options
+        if self.pipes:
+            options.close_child_pipes(self.pipes)
+            options.close_parent_pipes(self.pipes)
+        self.dispatchers, self.pipes = {}, {}
+        self.record_spawnerr(reason)
+        self.change_state(ProcessStates.BACKOFF)
+
+    def finish_unexecuted(self, reason: str) -> None:
+        """Be BACKOFF, as if it could not be spawned: the plugin itself was never executed."""
+        self.drain()
+        self.config.options.close_parent_pipes(self.pipes)
+        self.pid, self.pipes = 0, {}
+        self.fail_start(reason)
+
+    def abandon(self) -> None:
+        """Be STOPPED, after `finish` has failed: its process is gone, and its pipes are closed here."""
+        self.config.options.close_parent_pipes(self.pipes)
+        self.dispatchers, self.pipes = {}, {}
+        self.pid = 0
+        self.killing = False
+        self.delay = 0
+        if self.state not in STOPPED_STATES:
+            self.change_state(ProcessStates.STOPPED)
 
     # -- supervisor's methods
 

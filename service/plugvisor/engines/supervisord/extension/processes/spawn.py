@@ -33,6 +33,7 @@ def spawn(
     uid: int | None,
     *,
     enter: Callable[[], object] | None = None,
+    descriptors: tuple[int, ...] = (),
 ) -> int:
     """Start a program in a process group of its own; returns its process id.
 
@@ -40,6 +41,7 @@ def spawn(
         stdout: descriptor for standard output and standard error.
         uid: the user to run it as; None for this process's own.
         enter: called in the new process, with this process's rights.
+        descriptors: those that it inherits besides.
 
     Raises:
         OSError: it cannot be started.
@@ -54,6 +56,7 @@ def spawn(
             stdout=stdout,
             stderr=subprocess.STDOUT,
             process_group=0,
+            pass_fds=descriptors,
             **(credentials if enter is None else {"preexec_fn": functools.partial(_enter, enter, credentials)}),
         )
     except (subprocess.SubprocessError, KeyError) as error:  # a credential could not be set, or the user is gone

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from plugvisor.cli.client import Client, NoAnswer
+from plugvisor.cli.client import Client
 from plugvisor.cli.moments import read_past, show_time
-from plugvisor.cli.output import make_printable
-from plugvisor.errors import CommandRejected, ConfigurationError
+from plugvisor.cli.output import has_color, make_printable, paint
+from plugvisor.cli.streams.changes import STATUS_COLORS
+from plugvisor.cli.streams.following import FollowedStream, print_notice
+from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
-
-    from plugvisor.cli.client import EventStream
+    from collections.abc import Mapping
 
 MOST_PER_REQUEST = 1000
-RETRY_SECONDS = 1.0
 
 
 def run_journal(arguments: argparse.Namespace) -> int:
@@ -32,18 +31,24 @@ def run_journal(arguments: argparse.Namespace) -> int:
     since = read_past("--since", arguments.since) if arguments.since else ""
     client = Client.from_env(os.environ)
     path = f"/journal/stream?{_encode(query)}"
-    show = _show_json if arguments.json else _show_line
-    show_again = _show_json if arguments.json else _show_latest_line
+    colored = has_color(sys.stdout)
+    show = show_json if arguments.json else partial(show_line, colored=colored)
+    show_again = show_json if arguments.json else partial(show_latest_line, colored=colored)
     # before the entries that there are: none of those that come meanwhile is missed
-    stream = client.stream(path) if arguments.follow else None
+    stream = FollowedStream(client, path) if arguments.follow else None
     shown = read_entries(client, {**query, "since": since}, arguments.limit)
     for entry in shown:
         show(entry)
     sys.stdout.flush()
     if stream is not None:
         versions = {entry["id"]: entry.get("times") for entry in shown}
-        for entry in follow(client, stream, path):
-            if entry["id"] not in versions or versions.pop(entry["id"]) != entry.get("times"):
+        for event in stream:
+            entry = event.data
+            if event.name == "gap":
+                print_notice("some entries are missing here: the journal has dropped them")
+            elif event.name == "entry" and (
+                entry["id"] not in versions or versions.pop(entry["id"]) != entry.get("times")
+            ):
                 show_again(entry)
                 sys.stdout.flush()
     return 0
@@ -63,62 +68,44 @@ def read_entries(client: Client, query: Mapping[str, str], limit: int) -> list[d
     return entries[::-1]
 
 
-def follow(client: Client, stream: EventStream, path: str) -> Iterator[dict[str, Any]]:
-    """Each entry as it is added or changes, without an end: the stream is resumed whenever it breaks.
-
-    Raises:
-        CommandRejected: the service does not admit this client any more.
-    """
-    while True:
-        try:
-            for event in stream:
-                if event.name == "gap":
-                    print("plugvisor: some entries are missing here: the journal has dropped them", file=sys.stderr)
-                elif event.name == "entry":
-                    yield event.data
-        except NoAnswer as error:
-            print(f"plugvisor: {error}", file=sys.stderr)
-        stream = _resume(client, path, stream.last_id)
-
-
-def _resume(client: Client, path: str, last_id: str) -> EventStream:
-    while True:
-        time.sleep(RETRY_SECONDS)
-        try:
-            return client.stream(path, last_id)
-        except NoAnswer:
-            continue
-        except CommandRejected as error:
-            if error.retry_after is None:
-                raise
-            time.sleep(error.retry_after)
-
-
 def _encode(query: Mapping[str, str]) -> str:
     return urlencode({name: value for name, value in query.items() if value}, errors="surrogateescape")
 
 
-def _show_json(entry: Mapping[str, Any]) -> None:
+def show_json(entry: Mapping[str, Any]) -> None:
+    """Print an entry as the API has it."""
     print(json.dumps(entry))
 
 
-def _show_line(entry: Mapping[str, Any]) -> None:
+def show_line(entry: Mapping[str, Any], *, colored: bool) -> None:
+    """Print an entry of a list."""
     words = describe(entry)
     if "times" in entry:
         words += f", {entry['times']} times until {show_time(entry['until'])}"
-    _print_line(entry["at"], entry, words)
+    _print_line(entry["at"], entry, words, colored=colored)
 
 
-def _show_latest_line(entry: Mapping[str, Any]) -> None:
+def show_latest_line(entry: Mapping[str, Any], *, colored: bool) -> None:
     """Print an entry that has just been added or has counted up."""
     words = describe(entry)
     if "times" in entry:
         words += f", {entry['times']} times since {show_time(entry['at'])}"
-    _print_line(entry.get("until", entry["at"]), entry, words)
+    _print_line(entry.get("until", entry["at"]), entry, words, colored=colored)
 
 
-def _print_line(at: str, entry: Mapping[str, Any], words: str) -> None:
-    print(f"{show_time(at)}  {entry.get('plugin_id', '-'):<16}  {entry['kind']:<9}  {make_printable(words)}")
+def _print_line(at: str, entry: Mapping[str, Any], words: str, *, colored: bool) -> None:
+    words = make_printable(words)
+    if colored:
+        words = paint(words, _choose_color(entry))
+    print(f"{show_time(at)}  {entry.get('plugin_id', '-'):<16}  {entry['kind']:<9}  {words}")
+
+
+def _choose_color(entry: Mapping[str, Any]) -> str:
+    """Red for what has failed, and for a status that of `plugvisor events`."""
+    has_failed = entry.get("outcome", "ok") != "ok" or entry.get("health") == "unhealthy"
+    if has_failed or (entry["kind"] == "service" and entry.get("verb") in ("lost", "unavailable", "incomplete")):
+        return "red"
+    return STATUS_COLORS.get(entry.get("status", ""), "")
 
 
 def describe(entry: Mapping[str, Any]) -> str:

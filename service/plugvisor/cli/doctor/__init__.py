@@ -1,0 +1,1 @@
+"""`plugvisor doctor`: checks of the machine and of the installation."""

@@ -1,0 +1,1 @@
+"""The commands that list plugins, and start and stop them."""

@@ -1,0 +1,80 @@
+"""`plugvisor ls --watch` where the output is no terminal: a line for each change."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from plugvisor.cli.output import has_color
+from plugvisor.cli.plugins.matching import make_filter
+from plugvisor.cli.plugins.states import PluginStates
+from plugvisor.cli.plugins.table import format_plugins
+from plugvisor.cli.streams.changes import Changes
+from plugvisor.cli.streams.following import FollowedStream
+from plugvisor.cli.streams.selection import choose_plugins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from plugvisor.cli.client import Client
+
+_OF_PLUGINS = ("snapshot", "plugins", "status", "unavailable")
+
+
+def watch_in_lines(client: Client, patterns: Sequence[str], *, as_json: bool) -> int:
+    """Print the plugins, and then each change, until Ctrl-C."""
+    if patterns:
+        choose_plugins(client, patterns)  # says which are unknown
+    is_wanted = make_filter(patterns)
+    describe = _JsonLines(is_wanted).describe if as_json else _TextLines(is_wanted).describe
+    for event in FollowedStream(client, "/events"):
+        if event.name in _OF_PLUGINS:
+            for line in describe(event.name, event.data):
+                print(line)
+            sys.stdout.flush()
+    return 0
+
+
+class _TextLines:
+    """The table once, then what has changed."""
+
+    def __init__(self, is_wanted: Callable[[str], bool]) -> None:
+        self._is_wanted = is_wanted
+        self._changes = Changes(is_wanted, colored=has_color(sys.stdout))
+        self._is_first = True
+
+    def describe(self, name: str, data: Mapping[str, Any]) -> list[str]:
+        """An event as lines."""
+        lines = self._changes.describe(name, data)
+        if self._is_first and name == "snapshot":
+            self._is_first = False
+            plugins = [plugin for plugin in data["plugins"] if self._is_wanted(plugin["id"])]
+            lines.append(format_plugins(plugins, {}, is_colored=has_color(sys.stdout)))
+        return lines
+
+
+class _JsonLines:
+    """Each plugin once, then those that have changed, as objects; of one that is gone its id, and `removed`."""
+
+    def __init__(self, is_wanted: Callable[[str], bool]) -> None:
+        self._is_wanted = is_wanted
+        self._states = PluginStates()
+        self._printed: dict[str, Mapping[str, Any]] = {}
+
+    def describe(self, name: str, data: Mapping[str, Any]) -> list[str]:
+        """An event as lines."""
+        self._states.apply(name, data)
+        if name == "unavailable":
+            return [json.dumps({"unavailable": data["detail"]})]
+        lines = []
+        plugins = {plugin["id"]: plugin for plugin in self._states.read() if self._is_wanted(plugin["id"])}
+        for plugin_id, plugin in plugins.items():
+            facts = {key: value for key, value in plugin.items() if key != "uptime"}
+            if self._printed.get(plugin_id) != facts:
+                self._printed[plugin_id] = facts
+                lines.append(json.dumps(plugin))
+        for plugin_id in self._printed.keys() - plugins.keys():
+            del self._printed[plugin_id]
+            lines.append(json.dumps({"id": plugin_id, "removed": True}))
+        return lines

@@ -1,0 +1,130 @@
+"""`plugvisor ls --watch` on a terminal: what it shows is kept current."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from plugvisor.cli.client import NoAnswer
+from plugvisor.cli.output import has_color, make_printable
+from plugvisor.cli.plugins.matching import make_filter
+from plugvisor.cli.plugins.states import PluginStates
+from plugvisor.cli.streams.following import FollowedStream
+from plugvisor.cli.streams.selection import choose_plugins
+from plugvisor.errors import PlugvisorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from plugvisor.cli.client import Client
+
+    Show = Callable[[Sequence[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]], str]
+
+REFRESH_SECONDS = 1.0
+"""As often as an uptime changes; an event is shown at once."""
+USAGE_SECONDS = 2.0
+
+
+def make_console() -> Console:
+    """The terminal; nothing in a text means anything to it but its colours."""
+    return Console(no_color=not has_color(sys.stdout), highlight=False, markup=False, emoji=False)
+
+
+class Feed:
+    """Follows the events in a thread, from `with` to its end."""
+
+    def __init__(self, client: Client) -> None:
+        self.states = PluginStates()
+        self.changed = threading.Event()
+        """Set when there is something new."""
+        self.failure: PlugvisorError | None = None
+        """Why it has ended: the service does not admit this client."""
+        # opened here: what keeps it from the beginning is raised at once
+        self._stream = FollowedStream(client, "/events", say=self._report)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Feed:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stream.close()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for something new; raises what has ended it."""
+        self.changed.wait(seconds)
+        self.changed.clear()
+        if self.failure is not None:
+            raise self.failure
+
+    def _run(self) -> None:
+        try:
+            for event in self._stream:
+                self.states.apply(event.name, event.data)
+                self.changed.set()
+        except PlugvisorError as error:
+            self.failure = error
+            self.changed.set()
+
+    def _report(self, words: str) -> None:
+        self.states.problem = words
+        self.changed.set()
+
+
+class _Usage:
+    """What plugins use, asked for every two seconds, as long as that is allowed."""
+
+    def __init__(self, client: Client) -> None:
+        self.by_id: dict[str, Mapping[str, Any]] = {}
+        self._client = client
+        self._is_allowed = client.has_token
+        self._next_at = 0.0
+
+    def refresh(self) -> None:
+        """Ask again, if it is time."""
+        if not self._is_allowed or time.monotonic() < self._next_at:
+            return
+        try:
+            metrics = self._client.call("GET", "/plugin/metrics")["metrics"]
+            self.by_id = {usage["plugin_id"]: usage for usage in metrics}
+        except NoAnswer:
+            self.by_id = {}
+        except PlugvisorError:
+            self._is_allowed = False
+        self._next_at = time.monotonic() + USAGE_SECONDS
+
+
+def watch_on_terminal(client: Client, patterns: Sequence[str], show: Show) -> int:
+    """Show plugins until Ctrl-C; the last picture stays."""
+    if patterns:
+        choose_plugins(client, patterns)  # says which are unknown
+    is_wanted = make_filter(patterns)
+    usage = _Usage(client)
+    console = make_console()
+    with (
+        Feed(client) as feed,
+        Live(console=console, auto_refresh=False, vertical_overflow="crop", redirect_stdout=False) as live,
+    ):
+        while True:
+            feed.wait(REFRESH_SECONDS)
+            usage.refresh()
+            plugins = [plugin for plugin in feed.states.read() if is_wanted(plugin["id"])]
+            live.update(_draw(show(plugins, usage.by_id), feed.states.problem, console.size.height), refresh=True)
+
+
+def _draw(picture: str, problem: str, height: int) -> Text:
+    """What fits on the terminal, with what is wrong above it."""
+    lines = picture.splitlines()
+    room = max(1, height - 2)
+    if len(lines) > room:
+        lines[room - 1 :] = [f"… {len(lines) - room + 1} more lines; a higher terminal shows them"]
+    text = Text.from_ansi("\n".join(lines), no_wrap=True, overflow="ellipsis")
+    if problem:
+        text = Text.assemble((f"{make_printable(problem)}\n", "red"), text, no_wrap=True, overflow="ellipsis")
+    return text

@@ -1,0 +1,96 @@
+"""The table of plugins."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from plugvisor.cli.output import format_table, make_printable, measure_width
+from plugvisor.cli.plugins.nodes import describe_places
+from plugvisor.cli.streams.changes import STATUS_COLORS
+from plugvisor.cli.streams.usage import show_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Fields = Mapping[str, Any]
+
+HEALTH_COLORS = {"healthy": "green", "starting": "yellow", "unhealthy": "red"}
+_HEADING = ("ID", "VERSION", "STATUS", "HEALTH", "UPTIME", "RESTARTS", "CPU", "MEMORY")
+_STATUS, _HEALTH = _HEADING.index("STATUS"), _HEADING.index("HEALTH")
+_GAP = 2
+
+
+def format_plugins(
+    plugins: Sequence[Fields], usage: Mapping[str, Fields], *, is_colored: bool, most_columns: int = 0
+) -> str:
+    """The plugins as a table.
+
+    Args:
+        usage: of those whose CPU and memory are known.
+        most_columns: of the terminal, if it is one: what does not fit beside the table stands below it.
+    """
+    has_nodes = any("tasks" in plugin for plugin in plugins)
+    rows: list[tuple[str, ...]] = [(*_HEADING, "NODES") if has_nodes else _HEADING]
+    rows += [_make_row(plugin, usage.get(plugin["id"]), has_nodes=has_nodes) for plugin in plugins]
+    details = [make_printable(plugin.get("detail", "")) for plugin in plugins]
+
+    def choose_color(row: int, column: int) -> str:
+        if row == 0:
+            return "bold"
+        plugin = plugins[row - 1]
+        colors = {
+            _STATUS: STATUS_COLORS.get(plugin["status"], ""),
+            _HEALTH: HEALTH_COLORS.get(plugin.get("health", ""), ""),
+        }
+        return colors.get(column, "")
+
+    color = choose_color if is_colored else None
+    widest_rest = max(map(measure_width, details), default=0)
+    if not most_columns or widest_rest + sum(_measure_columns(rows)) <= most_columns:
+        return format_table([(*row, rest) for row, rest in zip(rows, ["DETAIL", *details], strict=True)], color)
+    below = [f"{make_printable(plugin['id'])}: {rest}" for plugin, rest in zip(plugins, details, strict=True) if rest]
+    return "\n".join([format_table(rows, color), *below])
+
+
+def find_terminal_columns() -> int:
+    """How wide the terminal is that standard output is."""
+    return shutil.get_terminal_size().columns
+
+
+def describe_status(status: Fields, *, with_health: bool = True) -> str:
+    """A status in words, such as `running, unhealthy`."""
+    more = [status["health"]] if with_health and status.get("health") == "unhealthy" else []
+    if status.get("queued"):
+        more.append("queued")
+    if "disabled" in status:
+        more.append("disabled")
+    return ", ".join([status["status"], *more])
+
+
+def show_uptime(status: Fields) -> str:
+    """How long the process runs: `3d4h`; a hyphen if there is none."""
+    return show_duration(status["uptime"]) if "uptime" in status else "-"
+
+
+def show_usage(usage: Fields | None) -> tuple[str, str]:
+    """CPU and memory; hyphens if they are not known."""
+    return ("-", "-") if usage is None else (f"{usage['cpu_percent']:.1f}%", f"{usage['memory_mb']:.1f}MB")
+
+
+def _make_row(plugin: Fields, usage: Fields | None, *, has_nodes: bool) -> tuple[str, ...]:
+    places = [make_printable(describe_places(plugin.get("tasks", ()))) or "-"] if has_nodes else []
+    return (
+        make_printable(plugin["id"]),
+        make_printable(plugin["version"]) or "-",
+        make_printable(describe_status(plugin, with_health=False)),
+        make_printable(plugin.get("health", "-")),
+        show_uptime(plugin),
+        str(plugin.get("restarts", 0)),
+        *show_usage(usage),
+        *places,
+    )
+
+
+def _measure_columns(rows: Sequence[tuple[str, ...]]) -> list[int]:
+    return [_GAP + max(map(measure_width, column)) for column in zip(*rows, strict=True)]

@@ -1,0 +1,1 @@
+"""The commands that follow what happens: logs, usage, events and the journal."""

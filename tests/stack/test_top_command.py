@@ -1,0 +1,123 @@
+"""`plugvisor top` against a running service."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.helpers.stack import QUICK, PlugvisorStack
+from tests.helpers.terminal import Terminal, open_terminal
+from tests.helpers.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HEADING = ["ID", "STATUS", "CPU", "MEMORY", "THREADS", "UPTIME", "RESTARTS"]
+BUSY = """\
+print("ready", flush=True)
+while True:
+    pass
+"""
+ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
+"""The alternate screen, which is drawn on."""
+
+
+def test_a_table_of_what_plugins_use(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    busy, idle, stopped = add(BUSY, runtime=QUICK, suffix="-z"), add(runtime=QUICK, suffix="-y"), add(suffix="-x")
+    for plugin_id in (idle, busy):
+        shared.start_running(plugin_id)
+    pattern = f"{busy.removesuffix('z')}*"
+    done = shared.command("top", pattern)
+    assert (done.returncode, done.stderr) == (0, "")
+    heading, *rows = map(str.split, done.stdout.splitlines())
+    assert heading == HEADING
+    assert [row[0] for row in rows] == [busy, idle, stopped], "by CPU"
+    assert float(rows[0][2].removesuffix("%")) > 1
+    assert float(rows[1][3].removesuffix("MB")) > 1
+    assert rows[2][1:] == ["stopped", "-", "-", "-", "-", "0"]
+    by_id = shared.command("top", pattern, "--sort", "id").stdout.splitlines()
+    assert [line.split()[0] for line in by_id[1:]] == [stopped, idle, busy]
+    answer = json.loads(shared.command("top", "--json", pattern).stdout)
+    assert [usage["plugin_id"] for usage in answer["metrics"]] == [busy, idle]
+    assert answer["count"] == 2
+    assert shared.post(f"/plugin/{busy}/stop").status_code == 200
+
+
+def test_an_unknown_plugin(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add()
+    done = shared.command("top", plugin_id[:-1])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"did you mean {plugin_id!r}?" in done.stderr
+
+
+def wait_for_rows(terminal: Terminal, *expected: str) -> None:
+    """Wait until the screen has these plugins, in this order."""
+
+    def find() -> list[str]:
+        lines = [line.split() for line in terminal.screen]
+        if HEADING not in lines:
+            return []
+        return [line[0] for line in lines[lines.index(HEADING) + 1 :] if len(line) == len(HEADING)]
+
+    wait_for(lambda: find() == [*expected], f"{expected} on the screen: {terminal.screen}")
+
+
+@pytest.mark.parametrize("end", ["q", "\x03", "SIGTERM"])
+def test_the_live_screen(shared: PlugvisorStack, add: Callable[..., str], end: str) -> None:
+    name = f"live{ord(end[0])}"
+    first, second = f"{name}-a", f"{name}-b"
+    for plugin_id in (first, second):
+        shared.write_plugin(
+            plugin_id,
+            BUSY if plugin_id == second else "import time; print('ready', flush=True); time.sleep(9e9)",
+            runtime=QUICK,
+        )
+    shared.post("/plugins/refresh")
+    shared.start_running(second)
+    with open_terminal(shared, "top", f"{name}*", lines=10) as terminal:
+        wait_for_rows(terminal, second, first)
+        terminal.type("i")
+        wait_for_rows(terminal, first, second)
+        shared.start_running(first)
+        wait_for(lambda: "2 of 2 plugins run" in terminal.screen[0], "another reading")
+        terminal.resize(5, 100)
+        wait_for_rows(terminal, first)
+        assert "… 1 more" in "\n".join(terminal.screen)
+        assert terminal.read_modes() != terminal.modes
+        if end == "SIGTERM":
+            os.kill(terminal.process.pid, signal.SIGTERM)
+        else:
+            terminal.type(end)
+        assert terminal.wait() == {"q": 0, "\x03": 128 + signal.SIGINT, "SIGTERM": 128 + signal.SIGTERM}[end]
+        assert terminal.read_modes() == terminal.modes
+        assert terminal.output.startswith(ENTERED)
+        assert terminal.output.endswith(LEFT)
+        assert "Traceback" not in terminal.text
+    shared.post(f"/plugin/{second}/stop")
+
+
+def test_the_live_screen_while_the_service_restarts(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("one", runtime=QUICK)
+    plugvisor.up()
+    plugvisor.start_running("one")
+    with open_terminal(plugvisor, "top") as terminal:
+        wait_for_rows(terminal, "one")
+        os.kill(plugvisor.supervisord_pid, signal.SIGSTOP)
+        wait_for(lambda: "trying again" in terminal.screen[0], "the reason", 60)
+        wait_for_rows(terminal, "one")
+        os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
+        wait_for(lambda: "1 of 1 plugins run" in terminal.screen[0], "a newer reading")
+        terminal.type("q")
+        assert terminal.wait() == 0
+
+
+def test_once_on_a_terminal(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    add()
+    with open_terminal(shared, "top", "--once") as terminal:
+        assert terminal.wait() == 0
+        assert ENTERED not in terminal.output
+        assert terminal.screen[0].split() == HEADING
