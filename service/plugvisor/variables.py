@@ -70,7 +70,17 @@ VARIABLES = (
 _PREFIX = "PLUGVISOR_"
 INTERNAL_VARIABLES = {
     f"{_PREFIX}{name}"
-    for name in ("PYTHON", "PROGRAMS", "MINFDS", "CTL_URL", "CTL_USERNAME", "CTL_PASSWORD", "PLUGIN", "DATA_DIR")
+    for name in (
+        "PYTHON",
+        "PROGRAMS",
+        "MINFDS",
+        "CTL_URL",
+        "CTL_USERNAME",
+        "CTL_PASSWORD",
+        "PLUGIN",
+        "DATA_DIR",
+        "DEV_FOLDER",
+    )
 }
 """Variables that Plugvisor's own processes pass to each other."""
 
