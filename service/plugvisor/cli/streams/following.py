@@ -31,14 +31,22 @@ class FollowedStream:
         resume_path: what to open when it has broken; default: the same.
         say: is called with the reason if it cannot be resumed yet, and with an empty text once it is; from the thread
             that iterates. A service that is back within a second or two is not mentioned.
+        on_break: is called whenever it has broken, before it is resumed; from the same thread.
     """
 
     def __init__(
-        self, client: Client, path: str, resume_path: str = "", say: Callable[[str], object] = print_notice
+        self,
+        client: Client,
+        path: str,
+        resume_path: str = "",
+        say: Callable[[str], object] = print_notice,
+        on_break: Callable[[], object] = lambda: None,
     ) -> None:
         self._client = client
         self._path = resume_path or path
         self._say = say
+        self._on_break = on_break
+        self.is_connected = True
         self._is_closed = False
         self._stream = client.stream(path)
 
@@ -56,9 +64,12 @@ class FollowedStream:
         while True:
             with suppress(NoAnswer):  # how it breaks says little: that it cannot be resumed is the news
                 yield from self._stream
+            self.is_connected = False
+            self._on_break()
             if self._is_closed or (stream := self._resume()) is None:
                 return
             self._stream = stream
+            self.is_connected = True
             if self._is_closed:  # meanwhile
                 stream.close()
 
