@@ -73,15 +73,11 @@ class ConfigurationError(PlugvisorError):
 class CommandRejected(PlugvisorError):
     """The service answers the request of a command with a problem; the message is its `detail`."""
 
-    def __init__(
-        self, message: str, status: int, retry_after: int | None = None, problem: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, status: int, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.retry_after = retry_after
-        """In seconds; None if repeating the request would not help."""
-        self.problem = problem or {}
-        """The problem, as the service has sent it; empty if the command itself rejects something."""
+        self.retry_after = retry_after  # in seconds; None if repeating the request would not help
+        self.problem: Mapping[str, Any] = {}  # as the service has sent it
 
 
 class InvalidRequest(PlugvisorError):

@@ -11,6 +11,9 @@ DOCKER = "PLUGVISOR_TESTS_REQUIRE_DOCKER"
 SWARM = "PLUGVISOR_TESTS_REQUIRE_SWARM"
 """The same for a swarm of several nodes."""
 
+SHELLS = "PLUGVISOR_TESTS_REQUIRE_SHELLS"
+"""The same for bash, zsh and fish."""
+
 
 def skip_or_fail(problem: str, variable: str) -> None:
     """Skip the test, or fail it where this variable is set."""

@@ -147,7 +147,7 @@ def test_why_one_has_failed(shared: PlugvisorStack, add: Callable[..., str]) -> 
     assert done.returncode == 1
     assert done.stdout == f"{working}: running, pid {shared.status(working)['pid']}\n"
     reason, heading, line, count = done.stderr.splitlines()
-    assert reason.startswith(f"plugvisor: cannot start {failing!r}: it could not be started: ")
+    assert reason.startswith(f"plugvisor: cannot start {failing!r}: it could not be started and ")
     assert heading == "  the last lines of its log:"
     assert line == "    about \\x1b[2Jto end", "nothing in it controls the terminal"
     assert count == "plugvisor: 1 of 2 plugins failed"
@@ -178,7 +178,7 @@ def test_what_is_not_waited_for(shared: PlugvisorStack, add: Callable[..., str])
     pid = shared.status(plugin_id)["pid"]
     done = shared.command("stop", plugin_id, "--timeout", "0.2")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"plugvisor: after 0.2 seconds {plugin_id!r} still is stopping; that goes on\n"
+    assert done.stderr == f"plugvisor: after 0.2 seconds {plugin_id!r} is still stopping; that goes on\n"
     done = shared.command("stop", plugin_id, "--no-wait")
     assert (done.returncode, done.stdout) == (0, f"{plugin_id}: stopping, pid {pid}\n")
     shared.wait_for_status(plugin_id, "stopped")
@@ -201,14 +201,17 @@ def test_dependencies(shared: PlugvisorStack, add: Callable[..., str]) -> None:
 
 
 def test_a_start_that_waits_for_a_dependency(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    check = 'checks.web = { level = "ready", tcp = 1, period = 0.2, startup = 60 }'
+    check = 'checks.web = { level = "ready", exec = ["false"], period = 1, startup = 60 }'
     store = add(runtime=f"{QUICK}\n{check}", suffix="-store")
     page = add(runtime=f'{QUICK}\ndepends_on.{store} = {{ condition = "ready" }}', suffix="-page")
     done = shared.command("start", page, "--no-wait")
     assert (done.returncode, done.stdout) == (0, f"{page}: waits for {store}\n")
-    done = shared.command("start", page, store, "--timeout", "0.5")
+    done = shared.command("start", f"{page[:-1]}*", "--timeout", "0.5")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"plugvisor: after 0.5 seconds {page!r} still waits for {store!r}; that goes on\n"
+    done = shared.command("reload", store, "--timeout", "1.5")
     assert done.returncode == 1
-    assert f"after 0.5 seconds {store!r} still is starting; that goes on" in done.stderr
+    assert f"after 1.5 seconds {store!r} is still starting; that goes on" in done.stderr
     assert shared.command("stop", store, page).returncode == 0
 
 
@@ -289,13 +292,13 @@ def test_watching_on_a_terminal(plugvisor: PlugvisorStack) -> None:
         plugvisor.write_plugin(name, runtime=QUICK)
     plugvisor.up()
     with open_terminal(plugvisor, "ls", "--watch", "one", "two") as terminal:
-        terminal.wait_for("two    0.1.0    stopped")
+        terminal.wait_for("two  0.1.0    stopped")
         assert plugvisor.post("/plugin/one/start").status_code == 200
-        terminal.wait_for("one    0.1.0    running")
+        terminal.wait_for("one  0.1.0    running")
         plugvisor.restart_service()
         terminal.wait_for("trying again")
         assert plugvisor.post("/plugin/two/start").status_code == 200
-        terminal.wait_for("two    0.1.0    running")
+        terminal.wait_for("two  0.1.0    running")
         assert "other" not in terminal.text
         terminal.type("\x03")
         assert terminal.wait() == 130
