@@ -127,7 +127,8 @@ class _Session:
         """Have the editor show what is wrong, and in which of its lines."""
         self._rejected.append(text)
         print(f"plugvisor: {error}", file=sys.stderr)
-        where = f" (line {error.line + 2} here)" if error.line else ""
+        line = error.problem.get("line")  # where the manifest is invalid, counted from 1
+        where = f" (line {line + 2} here)" if line else ""
         self._notes = [f"{_MARK}{_flatten(str(error))}{where}", f"{_MARK}{_HINT}"]
 
     def _settle_conflict(self, text: bytes, error: CommandRejected) -> Any:
