@@ -68,7 +68,7 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
     routes = list_routes(settings.dialect)
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[State]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[State]:  # noqa: PLR0915 - in one order
         asyncio.get_running_loop().set_default_executor(start_thread_pool(DEFAULT_THREADS, "default"))
         store = Store(settings.state_dir)
         await store.open()
