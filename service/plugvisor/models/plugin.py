@@ -214,7 +214,7 @@ class ManifestFields(Body, frozen=True, kw_only=True):
     enabled: bool
     auto_start: bool
     environment: Annotated[list[str], Meta(description="the names alone: values are often secrets")]
-    environment_files: Annotated[list[str], Meta(description="the names of variables that are read from files")]
+    environment_files: Annotated[list[str], Meta(description="those of them whose values are read from files")]
     supervisor: SupervisorOptions
     checks: dict[str, Check]
     depends_on: dict[str, Requirement]
