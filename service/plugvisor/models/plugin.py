@@ -74,7 +74,10 @@ class LastExit(Body, frozen=True, kw_only=True):
 
 
 State = Annotated[StateName, Meta(description="the state that the status comes from, by supervisord's name for it")]
-Detail = Annotated[OptionalText, Meta(description="why it is as it is, for a person")]
+Detail = Annotated[
+    OptionalText,
+    Meta(description="why it is as it is, for a person; with a token, also what it printed last before it ended"),
+]
 Restarts = Annotated[Count | UnsetType, Meta(description="by the engine itself")]
 OptionalExit = (
     Annotated[LastExit, Meta(extra_json_schema={"oneOf": [{"required": ["code"]}, {"required": ["signal"]}]})]

@@ -13,6 +13,7 @@ from plugvisor.cli.startup.log_format import make_announcer
 from plugvisor.engines.choice import list_ignored
 from plugvisor.engines.launching import find_missing_commands, find_missing_files
 from plugvisor.plugins.dependencies import find_warnings
+from plugvisor.plugins.watching import list_unwatched
 from plugvisor.variables import find_unknown_variables
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def print_banner(
         if plugin.problem:
             announce(f"cannot use {plugin.id!r}: {plugin.problem}", is_warning=True)
         own = (*plugin.manifest.warnings, *list_ignored(settings, plugin.manifest)) if plugin.manifest else ()
-        for warning in (*own, *find_missing_commands(plugin), *find_missing_files(plugin), *found.get(plugin.id, ())):
+        missing = (*find_missing_commands(plugin), *find_missing_files(plugin))
+        for warning in (*own, *missing, *list_unwatched(plugin), *found.get(plugin.id, ())):
             announce(f"{plugin.name_of_folder}: warning: {warning}", is_warning=True)
     warnings = [*filter(None, warnings), *find_unknown_variables(os.environ)]
     if code.is_weak:
