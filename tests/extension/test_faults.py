@@ -86,7 +86,7 @@ ProcessGroup.stop_all = stop_all_for_the_extension
 def make_rpcinterface(supervisord, **options):
     namespace = rpcinterface.make_rpcinterface(supervisord, **options)
     [(_, it)] = rpcinterface._instances
-    it.logger = it._shutdown.logger = it._reporter.logger = it._reporter.stream.logger = Logger(it.logger)
+    it.logger = it._shutdown.logger = it.reporter.logger = it.reporter.stream.logger = Logger(it.logger)
     return namespace
 '''
 WHILE_IT_RUNS = [
