@@ -230,18 +230,19 @@ def test_every_query_of_the_dashboard_finds_something() -> None:
     find_program("prometheus", DEPLOY)
     with run_stack() as stack:
         stack.write_plugin("unhealthy", runtime=f'{UNHEALTHY}[plugin_runtime.limits]\nmemory = "200M"')
+        stack.write_plugin("reloaded", runtime=QUICK)
         stack.up()
         with run_prometheus(stack) as prometheus:
-            stack.start_running("unhealthy")
+            assert stack.post("/plugin/unhealthy/start").status_code == 200
             for _, query in list_queries():
                 for variable, value in CONSTANT.items():
                     query = query.replace(variable, value)  # noqa: PLW2901 - one after the other
                 assert "$" not in query
-                # the wrong code and the refresh are what some of them count
+                # what some of them count
                 wait_for(
                     lambda query=query: (
                         stack.get("/plugins/journal", code="wrong-code-that-is-long"),
-                        stack.post("/plugin/unhealthy/reload"),
+                        stack.post("/plugin/reloaded/reload"),
                         stack.get("/plugins"),
                         prometheus.query(query),
                     )[-1],
