@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.output import has_color
-from plugvisor.cli.plugins.listing import read_usage
 from plugvisor.cli.plugins.matching import make_filter
+from plugvisor.cli.plugins.reading import read_usage
 from plugvisor.cli.plugins.states import PluginStates
 from plugvisor.cli.plugins.table import format_plugins
 from plugvisor.cli.streams.changes import Changes
@@ -29,7 +29,7 @@ def watch_in_lines(client: Client, patterns: Sequence[str], *, as_json: bool) ->
         choose_plugins(client, patterns)  # says which are unknown
     is_wanted = make_filter(patterns)
     describe = _JsonLines(is_wanted).describe if as_json else _TextLines(is_wanted, read_usage(client)).describe
-    for event in FollowedStream(client, "/events"):
+    for event in FollowedStream(client, "/events", says_end=True):
         if event.name in _OF_PLUGINS:
             for line in describe(event.name, event.data):
                 print(line)

@@ -46,7 +46,7 @@ class Feed:
         self.failure: PlugvisorError | None = None
         """Why it has ended: the service does not admit this client."""
         # opened here: what keeps it from the beginning is raised at once
-        self._stream = FollowedStream(client, "/events", say=self._report, on_break=self.changed.set)
+        self._stream = FollowedStream(client, "/events", say=self._report, says_end=True)
         self._said = ""
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -60,9 +60,7 @@ class Feed:
     @property
     def problem(self) -> str:
         """Why the plugins may not be as they are shown; empty if they are."""
-        if not self._stream.is_connected:
-            return self._said or "the connection to the service is lost; trying again"
-        return self.states.problem
+        return self._said or self.states.problem
 
     def wait(self, seconds: float) -> None:
         """Wait for something new; raises what has ended it."""

@@ -30,8 +30,9 @@ class FollowedStream:
     Args:
         resume_path: what to open when it has broken; default: the same.
         say: is called with the reason if it cannot be resumed yet, and with an empty text once it is; from the thread
-            that iterates. A service that is back within a second or two is not mentioned.
-        on_break: is called whenever it has broken, before it is resumed; from the same thread.
+            that iterates. A service that is back at once is not mentioned.
+        says_end: mention it at once that it has ended, as it does when the service restarts: what was received may not
+            be current until it is resumed.
     """
 
     def __init__(
@@ -40,13 +41,13 @@ class FollowedStream:
         path: str,
         resume_path: str = "",
         say: Callable[[str], object] = print_notice,
-        on_break: Callable[[], object] = lambda: None,
+        *,
+        says_end: bool = False,
     ) -> None:
         self._client = client
         self._path = resume_path or path
         self._say = say
-        self._on_break = on_break
-        self.is_connected = True
+        self._says_end = says_end
         self._is_closed = False
         self._stream = client.stream(path)
 
@@ -64,12 +65,9 @@ class FollowedStream:
         while True:
             with suppress(NoAnswer):  # how it breaks says little: that it cannot be resumed is the news
                 yield from self._stream
-            self.is_connected = False
-            self._on_break()
             if self._is_closed or (stream := self._resume()) is None:
                 return
             self._stream = stream
-            self.is_connected = True
             if self._is_closed:  # meanwhile
                 stream.close()
 
@@ -80,6 +78,9 @@ class FollowedStream:
 
     def _resume(self) -> EventStream | None:
         reason = ""
+        if self._says_end:
+            reason = f"the service at {self._client.url} has ended the stream"
+            self._say(f"{reason}; trying again")
         while True:
             time.sleep(RETRY_SECONDS)
             if self._is_closed:
