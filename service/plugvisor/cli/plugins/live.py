@@ -46,7 +46,7 @@ class Feed:
         self.failure: PlugvisorError | None = None
         """Why it has ended: the service does not admit this client."""
         # opened here: what keeps it from the beginning is raised at once
-        self._stream = FollowedStream(client, "/events", say=self._report)
+        self._stream = FollowedStream(client, "/events", say=self._report, says_end=True)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Feed:
