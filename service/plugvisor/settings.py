@@ -92,6 +92,9 @@ class Settings:
     """Of which plugin host's front end the API speaks the language: `neko`, or none."""
     log_format: str = "text"
     """Of the service's own log and of standard output: `text` or `json`."""
+    dev_folder: Path | None = None
+    """The folder of the plugin that `plugvisor dev` runs; it is watched whatever its manifest says.
+    No variable of a person's: the command passes it to the service."""
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
 
     @classmethod
