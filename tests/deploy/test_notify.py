@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.stack import QUICK
-from tests.helpers.waiting import DEADLINE_SECONDS
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +91,7 @@ def test_a_socket_that_is_gone_keeps_nothing_from_running(plugvisor: PlugvisorSt
     plugvisor.write_plugin("echo", runtime=QUICK)
     plugvisor.up()
     plugvisor.start_running("echo")
+    wait_for(lambda: "cannot notify the service manager" in plugvisor.output_path.read_text(), "the warning")
     plugvisor.down()
     output = plugvisor.output_path.read_text()
     assert output.count("cannot notify the service manager") == 2  # that it is ready, and that it stops
