@@ -49,7 +49,7 @@ def make_fields(manifest: Manifest) -> ManifestFields:
         entry=manifest.entry,
         enabled=manifest.enabled,
         auto_start=manifest.auto_start,
-        environment=sorted(manifest.environment),
+        environment=sorted([*manifest.environment, *manifest.environment_files]),
         environment_files=sorted(manifest.environment_files),
         supervisor=manifest.supervisor,
         checks=dict(sorted(manifest.checks.items())),

@@ -81,6 +81,8 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         super().__init__()
         self.logger = logger
         self.readers: list[Reader] = []
+        self.on_reader: list[Callable[[], object]] = []
+        """Called when there is a new reader; raises nothing."""
         self.path = path
         self._make_snapshot = make_snapshot
         self._readers_gid = readers_gid
@@ -135,6 +137,8 @@ class StateStream(asyncore.dispatcher):  # type: ignore[misc] # supervisor has n
         reader = Reader(accepted[0], self, LARGEST_BACKLOG_BYTES + len(snapshot))
         self.readers.append(reader)
         reader.write(snapshot)
+        for callback in self.on_reader:
+            callback()
 
     def recover(self) -> None:
         """Disconnect every reader, since its states may be outdated."""

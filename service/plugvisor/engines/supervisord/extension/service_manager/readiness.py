@@ -25,8 +25,9 @@ class Readiness:
         self._stream = stream
         self._notifier = _get_notifier()
         self._is_ready = False
-        events.subscribe(events.ProcessStateRunningEvent, self._on_event)
-        events.subscribe(events.Tick5Event, self._on_event)
+        stream.on_reader.append(self._check)
+        events.subscribe(events.ProcessStateRunningEvent, self._check)
+        events.subscribe(events.Tick5Event, self._check)  # if it could not be sent
         events.subscribe(events.SupervisorStoppingEvent, self._on_stopping)
 
     def recover(self) -> None:
@@ -34,7 +35,7 @@ class Readiness:
         self._is_ready = False
 
     @guarded
-    def _on_event(self, _event: Any) -> None:
+    def _check(self, _event: Any = None) -> None:
         if not self._is_ready and self._stream.readers and self._is_service_running():
             self._is_ready = self._send(READY)
 
