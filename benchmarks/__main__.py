@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from benchmarks.chart import draw_chart
 from benchmarks.groups.blocking import measure_blocking
 from benchmarks.groups.bulk import measure_bulk
+from benchmarks.groups.command import measure_command
 from benchmarks.groups.crash_loop import measure_crash_loop
 from benchmarks.groups.crashes import measure_crashes
 from benchmarks.groups.dependencies import measure_dependencies
@@ -69,6 +70,7 @@ GROUPS: Mapping[str, Group] = {
     "memory_limit": Group(measure_memory_limit, (10,)),
     "updates": Group(measure_updates, (10,)),
     "uploads": Group(measure_uploads, (100,)),
+    "command": Group(measure_command, (10, 100)),
     "environments": Group(measure_environments, (10,)),
     "swarm": Group(measure_swarm, (100,)),
 }

@@ -136,6 +136,7 @@ def take_all(plugvisor: PlugvisorStack, folder: Path) -> None:
     logs = ("logs", "-f", "-n", "2", "catalog", "danmaku", "mailer")
     take(plugvisor, folder / "command-logs.svg", *logs, until=lambda terminal: terminal.text.count("\n") >= 16)
     take(plugvisor, folder / "command-start.svg", "start", "failing")
+    plugvisor.wait_for_state("failing", "FATAL")
     take(plugvisor, folder / "command-ls.svg", "ls")
     take(
         plugvisor,

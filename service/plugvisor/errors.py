@@ -51,10 +51,10 @@ PlugvisorError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class PlugvisorError(Exception):
@@ -76,8 +76,8 @@ class CommandRejected(PlugvisorError):
     def __init__(self, message: str, status: int, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.retry_after = retry_after
-        """In seconds; None if repeating the request would not help."""
+        self.retry_after = retry_after  # in seconds; None if repeating the request would not help
+        self.problem: Mapping[str, Any] = {}  # as the service has sent it
 
 
 class InvalidRequest(PlugvisorError):

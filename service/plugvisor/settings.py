@@ -92,6 +92,8 @@ class Settings:
     """Of which plugin host's front end the API speaks the language: `neko`, or none."""
     log_format: str = "text"
     """Of the service's own log and of standard output: `text` or `json`."""
+    dev_folder: Path | None = None
+    """The folder of the plugin that `plugvisor dev` runs; it is watched whatever its manifest says."""
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
 
     @classmethod
@@ -111,6 +113,7 @@ class Settings:
         is_root = os.geteuid() == 0
         run_dir = find_run_dir(environ)
         default_state_dir = ROOTS_STATE_DIR if users and is_root else find_default_state_dir(environ, run_dir)
+        dev_folder = get("PLUGVISOR_DEV_FOLDER", "")
         secret_file = get("PLUGVISOR_WEBHOOK_SECRET_FILE", "")
         default_log_dir = ROOTS_LOG_DIR if users and is_root else run_dir / "log"
         return cls(
@@ -142,6 +145,7 @@ class Settings:
             engine=read_engine(get("PLUGVISOR_ENGINE", "supervisord")),
             dialect=read_choice("PLUGVISOR_DIALECT", get("PLUGVISOR_DIALECT", "none"), ("none", "neko")),
             log_format=read_choice("PLUGVISOR_LOG_FORMAT", get("PLUGVISOR_LOG_FORMAT", "text"), ("text", "json")),
+            dev_folder=read_path("PLUGVISOR_DEV_FOLDER", dev_folder) if dev_folder else None,
             swarm=read_swarm_settings(get),
         )
 
@@ -181,6 +185,7 @@ class Settings:
             "PLUGVISOR_LOG_TO_STDOUT": str(self.log_to_stdout).lower(),
             "PLUGVISOR_LOG_FORMAT": self.log_format,
             "PLUGVISOR_DIALECT": self.dialect,
+            "PLUGVISOR_DEV_FOLDER": str(self.dev_folder or ""),
             "PLUGVISOR_URL": self.public_url or "",
         }
 

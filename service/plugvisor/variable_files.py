@@ -35,6 +35,8 @@ _WORDS = {
     _TOO_SLOW: f"it cannot be read within {READ_SECONDS} seconds",
     _UNKNOWN: "the program that reads it has failed",
 }
+_LARGEST_ERROR = 4095
+"""Of Linux's error numbers."""
 _LONGEST_SHOWN = 64
 _COMMAND = -1
 
@@ -95,7 +97,7 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-# -- what the program is told, and what it reports
+# -- what the program reads, and what it reports
 
 
 def pack_launch(arguments: Sequence[str], environment: Mapping[str, str], files: Mapping[str, str]) -> bytes:
@@ -104,16 +106,20 @@ def pack_launch(arguments: Sequence[str], environment: Mapping[str, str], files:
 
 
 def parse_report(report: bytes, names: Sequence[str]) -> VariableFileError | OSError | None:
-    """Why `launch` has not become the plugin; None if it reports nothing.
+    """Why `launch` has not become the plugin; None if it reports nothing that can be understood.
 
     Args:
         names: of the variables, in the order of the files.
     """
     try:
         index, code = map(int, report.split())
-        return OSError(code, os.strerror(code)) if index == _COMMAND else VariableFileError(names[index], code)
-    except (ValueError, IndexError, OverflowError):
+    except ValueError:
         return None
+    if not _UNKNOWN <= code <= _LARGEST_ERROR:  # other processes of the plugin's user could write it, too
+        return None
+    if index == _COMMAND:
+        return OSError(code, os.strerror(code)) if code >= 0 else None
+    return VariableFileError(names[index], code) if 0 <= index < len(names) else None
 
 
 def pack_files(files: Mapping[str, str]) -> bytes:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(NamedTuple):
     """An environment variable, as the documentation and `--help` show it."""
 
     name: str
@@ -73,7 +70,17 @@ VARIABLES = (
 _PREFIX = "PLUGVISOR_"
 INTERNAL_VARIABLES = {
     f"{_PREFIX}{name}"
-    for name in ("PYTHON", "PROGRAMS", "MINFDS", "CTL_URL", "CTL_USERNAME", "CTL_PASSWORD", "PLUGIN", "DATA_DIR")
+    for name in (
+        "PYTHON",
+        "PROGRAMS",
+        "MINFDS",
+        "CTL_URL",
+        "CTL_USERNAME",
+        "CTL_PASSWORD",
+        "PLUGIN",
+        "DATA_DIR",
+        "DEV_FOLDER",
+    )
 }
 """Variables that Plugvisor's own processes pass to each other."""
 
@@ -84,6 +91,8 @@ def find_unknown_variables(environ: Mapping[str, str]) -> list[str]:
     sentences = []
     for name in sorted(environ):
         if name.startswith(_PREFIX) and name not in known and name not in INTERNAL_VARIABLES:
+            import difflib  # noqa: PLC0415 - only for what is misspelt
+
             near = difflib.get_close_matches(
                 name.removeprefix(_PREFIX), [other.removeprefix(_PREFIX) for other in known], 1
             )

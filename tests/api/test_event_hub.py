@@ -16,8 +16,9 @@ from plugvisor.api.event_hub import EventHub
 from plugvisor.api.resources.events import EventStream
 from plugvisor.api.views import Views
 from plugvisor.errors import OperationNotFound, SupervisorUnavailable, TooManyStreams
+from plugvisor.manager.last_lines import LastLines
 from plugvisor.models.installation.operation import OperationSummary
-from plugvisor.models.process import Process, ProcessState
+from plugvisor.models.process import Exit, Process, ProcessState
 from plugvisor.plugins.catalog import Plugin
 
 from tests.helpers.fake_cluster import make_node
@@ -80,6 +81,12 @@ class FakeEngine:
             raise SupervisorUnavailable("it is away")
         return self.processes
 
+    def end(self, name: str) -> None:
+        self.processes[name] = Process(
+            ProcessState.EXITED, spawn_error="Bad exit code 3", last_exit=Exit(at=1.0, code=3), launches=1
+        )
+        self._announce(name)
+
     def change(self, name: str, pid: int) -> None:
         self.processes[name] = Process(ProcessState.RUNNING, pid=pid)
         self._announce(name)
@@ -99,9 +106,30 @@ class CountingViews(Views):
 
     snapshots = 0
 
-    def make_snapshot(self, plugin_id: str | None = None) -> bytes:
+    def make_snapshot(self, plugin_id: str | None = None, *, reads_logs: bool = False) -> bytes:
         self.snapshots += plugin_id is None
-        return super().make_snapshot(plugin_id)
+        return super().make_snapshot(plugin_id, reads_logs=reads_logs)
+
+
+class FakeLines(LastLines):
+    """Has the lines that the test says."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.on_change = []
+        self.lines: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def get(self, plugin_id: str, _process: Process | None) -> str:
+        return self.lines.get(plugin_id, "")
+
+    def change(self, plugin_id: str, line: str) -> None:
+        self.lines[plugin_id] = line
+        self.version += 1
+        for callback in self.on_change:
+            callback(plugin_id)
 
 
 class Told:
@@ -126,8 +154,15 @@ class Told:
 class Page:
     """One client of the hub."""
 
-    def __init__(self, hub: EventHub, plugin_id: str | None = None, last_event_id: str | None = None) -> None:
-        self._hub, self._arguments = hub, (plugin_id, last_event_id)
+    def __init__(
+        self,
+        hub: EventHub,
+        plugin_id: str | None = None,
+        last_event_id: str | None = None,
+        *,
+        reads_logs: bool = False,
+    ) -> None:
+        self._hub, self._arguments, self._reads_logs = hub, (plugin_id, last_event_id), reads_logs
         self._pieces: AsyncGenerator[Any, None] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._text = b""
@@ -137,6 +172,7 @@ class Page:
         """The next event, for which a slow client has not asked before."""
         if self._pieces is None:
             self.client = self._hub.open(*self._arguments)
+            self.client.reads_logs = self._reads_logs
             self._pieces = self._hub.follow(self.client)  # type: ignore[assignment]
         while b"\n\n" not in self._text:
             if self._task is None:
@@ -164,7 +200,8 @@ def on_hub(scenario: Callable[[EventHub, FakeEngine, FakeManager], Awaitable[Non
         unlooked: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unlooked.append(context))
         engine, manager = FakeEngine(), FakeManager(*(plugin_ids or ("a", "b")))
-        hub = EventHub(manager, engine, CountingViews(manager, engine))  # type: ignore[arg-type]
+        lines = FakeLines()
+        hub = EventHub(manager, engine, CountingViews(manager, engine, lines), lines)  # type: ignore[arg-type]
         async with asyncio.timeout(30):
             await scenario(hub, engine, manager)
             hub.close()
@@ -462,9 +499,44 @@ def test_an_operation_is_for_streams_of_its_plugin_and_of_all() -> None:
             told = [await page.read() for _ in kinds]
             assert [each.kind for each in told] == kinds
         assert registry.operations["7"].percent == 20
-        again = Page(hub, "a", f"{hub._run}-{hub._log.number - 3}")
+        again = Page(hub, "a", f"{hub._log._run}-{hub._log.number - 3}")
         told = await again.read()
         assert (told.kind, told.data) == ("operation", msgspec.to_builtins(registry.operations["7"]))
+
+    on_hub(scenario)
+
+
+def test_the_last_line_is_for_clients_that_may_read_logs() -> None:
+    """It comes after the process's end, in an event of its own; the others are not sent that at all."""
+
+    async def scenario(hub: EventHub, engine: FakeEngine, manager: FakeManager) -> None:
+        for name in ("a", "b"):
+            manager.catalog[name] = Plugin(name, None)
+        readers = [Page(hub, reads_logs=True), Page(hub, "a", reads_logs=True)]
+        others = [Page(hub), Page(hub, "a")]
+        for page in (*readers, *others):
+            assert (await page.read()).kind == "snapshot"
+        engine.end("a")
+        lines: FakeLines = hub._views._lines  # type: ignore[assignment]
+        lines.change("a", "ValueError: no luck")
+        engine.change("b", 7)
+        engine.end("a")
+        plain = "it ended unexpectedly, with exit code 3; its log may say why"
+        full = "it ended unexpectedly, with exit code 3: ValueError: no luck"
+        for pages, details in ((readers, [plain, full, full]), (others, [plain, plain])):
+            for page in pages:
+                told = [await page.read() for _ in range(len(details) + (page is pages[0]))]
+                assert [each.data["detail"] for each in told if each.data["plugin_id"] == "a"] == details
+                assert all(each.kind == "status" for each in told)
+        again = Page(hub, "a", f"{hub._log._run}-{hub._log.number - 3}", reads_logs=True)
+        assert [(await again.read()).data["detail"] for _ in range(2)] == [full, full]
+        for reads_logs, detail in ((True, full), (False, plain)):
+            for plugin_id in (None, "a"):
+                snapshot = await Page(hub, plugin_id, reads_logs=reads_logs).read()
+                assert {each["id"]: each.get("detail") for each in snapshot.data["plugins"]}["a"] == detail
+        manager.change()
+        assert (await readers[0].read()).data["plugins"][0]["detail"] == full
+        assert (await others[0].read()).data["plugins"][0]["detail"] == plain
 
     on_hub(scenario)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,14 @@ def test_an_entry_is_run_by_the_python_of_plugins(samples: Container) -> None:
     code = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:48917/').read())"
     assert "hello from a plugin" in samples.run_python(code)
     assert "python /opt/plugvisor/share/runner.py hello_http:" in samples.run_python(WHO_RUNS_WHAT)
+
+
+def test_the_doctor_finds_nothing_wrong(samples: Container) -> None:
+    """But for control groups, which this machine may not have, and a sample has a limit."""
+    findings = json.loads(samples.execute("plugvisor", "doctor", "--json"))["findings"]
+    assert {finding["check"] for finding in findings if finding["level"] != "ok"} <= {"control groups"}, findings
+    [address] = [finding["detail"] for finding in findings if finding["check"] == "address"]
+    assert address.startswith("the service answers at ")
 
 
 def test_supervisorctl_needs_no_arguments(samples: Container) -> None:

@@ -29,6 +29,11 @@ DIFFERENCES = (
         "`start_failed`, when a node has tried",
     ),
     Difference(
+        "a variable in a file",
+        "read at each start, a restart included",
+        "read at each start and reload; a restart by the swarm has the same value",
+    ),
+    Difference(
         "CPU, memory and threads of plugins",
         "measured",
         "not measured: `not_supported`, and no such metrics",

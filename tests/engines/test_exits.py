@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.plugin_code import CRASHING, OBEDIENT
 from tests.helpers.plugin_processes import find_plugin, kill_plugin
-from tests.helpers.stack import QUICK
+from tests.helpers.stack import ADMIN_CODE, QUICK
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -35,6 +35,22 @@ def test_a_plugin_that_ends_by_itself(shared: PlugvisorStack, add: Callable[...,
     health = shared.http.get(f"/plugin/{plugin_id}/health").json()
     assert (health["alive"], health["exitcode"]) == (False, code)
     assert health["status"] == ("stopped" if code == 0 else "crashed")
+
+
+def test_the_last_line_of_a_plugin_that_ends(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    """It is the exception's, of the last process, and for those who may read logs."""
+    plugin_id = add("print('ready', flush=True)\nraise ValueError('no luck')\n", runtime=NEVER)
+
+    def read_detail(code: str | None) -> str:
+        detail: str = shared.get(f"/plugin/status?plugin_id={plugin_id}", code).json().get("detail", "")
+        return detail
+
+    shared.post(f"/plugin/{plugin_id}/start")
+    wait_for(lambda: read_detail(ADMIN_CODE).endswith(": ValueError: no luck"), "the last line")
+    assert read_detail(None).endswith("; its log may say why")
+    shared.write_plugin(plugin_id, "raise KeyError('other')\n", runtime=NEVER)
+    shared.post(f"/plugin/{plugin_id}/reload?wait=0")
+    wait_for(lambda: read_detail(ADMIN_CODE).endswith(": KeyError: 'other'"), "the line of the last process")
 
 
 def test_an_exit_code_that_the_manifest_expects(shared: PlugvisorStack, add: Callable[..., str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -162,3 +163,111 @@ def test_without_the_setting_nothing_of_a_plugin_is_there(pipe: tuple[int, int])
         output = read_all(pipe[0])
         assert b" | " not in output
         assert b"spawned: 'a'" in output
+
+
+# -- as JSON
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+@pytest.fixture
+def json_own() -> Iterator[Supervisord]:
+    """One that writes each line there as a JSON object."""
+    options = "log_to_stdout=true\nlog_format=json"
+    with make_supervisord(supervisord="silent=true", extension=options) as made:
+        yield made
+
+
+def read_objects(data: bytes) -> list[dict[str, str]]:
+    """Every line there; none has a control character or a line break of any kind in it."""
+    assert data.endswith(b"\n")
+    lines = data.decode().splitlines()
+    assert lines == data.decode().split("\n")[:-1]
+    assert not re.search("[\x00-\x1f\x7f-\x9f]", "".join(lines))
+    objects = [json.loads(line) for line in lines]
+    assert all(TIME.fullmatch(found["time"]) for found in objects)
+    return objects
+
+
+def test_each_line_is_an_object(json_own: Supervisord, pipe: tuple[int, int]) -> None:
+    code = (
+        "import os\n"
+        "os.write(1, '一\\n'.encode() + b'two\\r\\nx\\ry\\n\\xff\\n' + b'l' * 20000 + b'\\nunfi')\n"
+        "os.write(2, b'nished\\n\\n')\n"
+    )
+    own = json_own
+    own.write_plugin("a", code + OBEDIENT, **EVENTS)
+    start(own, pipe[1])
+    own.start_ready("a")
+    assert own.stop() == 0
+    objects = read_objects(read_all(pipe[0]))
+    cut = ["l" * LONGEST_LINE_BYTES, "l" * LONGEST_LINE_BYTES, "l" * (20000 - 2 * LONGEST_LINE_BYTES)]
+    of_a = [found for found in objects if "plugin" in found]
+    assert all(found.keys() == {"time", "plugin", "line"} for found in of_a)
+    assert [found["line"] for found in of_a] == ["一", "two", "x\ry", "\\xff", *cut, "unfinished", "", "ready"]
+    ours = [found for found in objects if "plugin" not in found]
+    assert all(found.keys() == {"time", "level", "logger", "message"} for found in ours)
+    assert {found["logger"] for found in ours} == {"_supervisord"}
+    assert any(re.match("stopped: a ", found["message"]) and found["level"] == "INFO" for found in ours)
+
+
+def test_no_plugin_can_forge_an_object(json_own: Supervisord, pipe: tuple[int, int]) -> None:
+    """What looks like a line of the service's is text of the plugin's."""
+    own = json_own
+    forged = '{"time": "2026-11-30T06:15:00.123456Z", "level": "INFO", "logger": "plugvisor", "message": "all is well"}'
+    printed = [forged, *FORGERIES, '"}', "\\", '{"plugin": "other"}', "\ud800 \x00"]
+    data = "".join(f"{line}\n" for line in printed).encode("utf-8", "surrogatepass")
+    own.write_plugin("a", f"import os\nos.write(1, {data!r})\n{OBEDIENT}", **EVENTS)
+    start(own, pipe[1])
+    own.start_ready("a")
+    assert own.stop() == 0
+    objects = read_objects(read_all(pipe[0]))
+    of_a = [found["line"] for found in objects if found.get("plugin") == "a"]
+    assert of_a == [*printed[:-1], "\\xed\\xa0\\x80 \x00", "ready"]
+    assert {found.get("logger") for found in objects} == {None, "_supervisord"}
+    assert not [found for found in objects if found.get("plugin") == "other"]
+
+
+def test_the_services_objects_are_passed_on(json_own: Supervisord, pipe: tuple[int, int]) -> None:
+    """With all that it has to say of an exception; what is none is wrapped."""
+    own = json_own
+    fields = {
+        "time": "2026-11-30T06:15:00.123456Z",
+        "level": "ERROR",
+        "logger": "a",
+        "message": "é",
+        "exception": "x" * 40_000,
+    }
+    lines = [json.dumps(fields), "Traceback (most recent call last):", '{"time": 1}', "[]", "{" * 20_000]
+    code = "import sys\nsys.stdout.write(" + repr("".join(f"{line}\n" for line in lines)) + ")\n"
+    own.write_plugin("a", code + OBEDIENT, stdout_logfile=own.root / "_server.log", **EVENTS)
+    start(own, pipe[1])
+    own.rpc("plugins.start", "a")
+    wait_for(lambda: "ready" in (own.root / "_server.log").read_text(), "it to be ready")
+    assert own.stop() == 0
+    objects = [found for found in read_objects(read_all(pipe[0])) if found.get("logger") != "_supervisord"]
+    assert objects[0] == fields
+    assert [found["message"] for found in objects[1:]] == [*lines[1:], "ready"]
+    assert {(found["logger"], found["level"]) for found in objects[1:]} == {("_server", "ERROR")}
+
+
+def test_nobody_reads_objects(json_own: Supervisord, pipe: tuple[int, int]) -> None:
+    own = json_own
+    count = 2 * LARGEST_BACKLOG_BYTES // 100
+    code = f"import sys\nfor i in range({count}): sys.stdout.write(f'{{i:08}} ' + 'x' * 90 + '\\n')\n"
+    own.write_plugin("loud", code + OBEDIENT, **EVENTS)
+    start(own, pipe[1])
+    own.start_ready("loud")
+    output = b""
+    while b"lines were left out here" not in output:
+        output += os.read(pipe[0], 65536)
+    read = [output]
+    reader = threading.Thread(target=lambda: read.append(read_all(pipe[0])))
+    reader.start()
+    assert own.stop() == 0
+    reader.join()
+    objects = read_objects(b"".join(read))
+    notices = [found for found in objects if "lines were left out here" in found.get("message", "")]
+    assert notices
+    assert notices[0].keys() == {"time", "level", "logger", "message"}
+    assert notices[0]["level"] == "WARNING"

@@ -71,7 +71,7 @@ def test_a_value_byte_for_byte(shared: Supervisord, add: Callable[..., str], dat
     assert set(environment) <= {"A", "KEY", "PATH", "PLUGVISOR_PLUGIN", "LC_CTYPE"}, "nothing of the reading program's"
 
 
-@pytest.mark.parametrize("limits", [{}, {"open_files": 500}], ids=["no limits", "limits"])
+@pytest.mark.parametrize("limits", [{}, {"open_files": 7}], ids=["no limits", "few files"])
 def test_all_else_is_as_without(shared: Supervisord, add: Callable[..., str], limits: dict[str, float]) -> None:
     """The process, its group, its tag, its descriptors, its signals and its arguments."""
     arguments = [sys.executable, "-I", "-S", str(shared.root / "exact.py"), os.fsdecode(b"\xff"), "", "two words"]

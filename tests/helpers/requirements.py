@@ -14,6 +14,9 @@ SWARM = "PLUGVISOR_TESTS_REQUIRE_SWARM"
 DEPLOY = "PLUGVISOR_TESTS_REQUIRE_DEPLOY"
 """The same for the programs that run what is in `deploy/`: Prometheus, nginx, Caddy and systemd."""
 
+SHELLS = "PLUGVISOR_TESTS_REQUIRE_SHELLS"
+"""The same for bash, zsh and fish."""
+
 
 def skip_or_fail(problem: str, variable: str) -> None:
     """Skip the test, or fail it where this variable is set."""

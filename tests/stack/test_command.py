@@ -52,7 +52,7 @@ COMMANDS = {
     "pack": (r"byte for byte", set()),
     "config get": (r"Print the manifest", ASKING),
     "config set": (r"if it is invalid, nothing changes", ASKING),
-    "config edit": (r"nothing changes and your text is kept", ASKING),
+    "config edit": (r"the editor\s+opens again", ASKING),
     "doctor": (r"Nothing is changed", SETTINGS | ASKING),
     "schema": (r"editors complete", set()),
     "image build": (r"name and digest", {"PLUGVISOR_DOCKER_HOST", "PLUGVISOR_REGISTRY", "PLUGVISOR_IMAGE"}),

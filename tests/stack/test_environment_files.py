@@ -76,7 +76,8 @@ def test_it_is_read_at_each_start_and_shown_nowhere(plugvisor: PlugvisorStack) -
     finally:
         done.set()
         thread.join()
-    assert plugvisor.get("/plugin/keyed/manifest").json()["manifest"]["environment_files"] == ["API_KEY"]
+    manifest = plugvisor.get("/plugin/keyed/manifest").json()["manifest"]
+    assert (manifest["environment"], manifest["environment_files"]) == (["API_KEY", "RESULT"], ["API_KEY"])
     plugvisor.down()
     folders = (plugvisor.run_dir, plugvisor.root / "state")
     told += [path.read_text(errors="replace") for folder in folders for path in folder.rglob("*") if path.is_file()]

@@ -98,6 +98,26 @@ def test_more_entries_than_one_request_gets(shared: PlugvisorStack, monkeypatch:
     assert journal.read_entries(client, {}, 5) == expected[-5:]
 
 
+def test_several_plugins(shared: PlugvisorStack, add: Callable[..., str], tmp_path: Path) -> None:
+    ids = [add(runtime=QUICK, suffix=suffix) for suffix in ("-x1", "-x2", "-y")]
+    for plugin_id in ids:
+        shared.post(f"/plugin/{plugin_id}/start")
+    patterns = ("--plugin", f"{ids[0][:-1]}*", "--plugin", ids[2])
+
+    def find(*arguments: str) -> list[str]:
+        return [entry["plugin_id"] for entry in read_entries(shared, "--kind", "operation", *arguments)]
+
+    wait_for(lambda: find(*patterns) == ids, "the entries of all three")
+    assert find(*patterns[:2]) == ids[:2]
+    assert find(*patterns, "-n", "2") == ids[1:], "the newest"
+    with follow(shared, tmp_path, *patterns[:2], "--json", "--kind", "operation", "-n", "1") as follower:
+        wait_for(lambda: len(follower.lines) == 1, "what has happened before")
+        for plugin_id in reversed(ids):
+            shared.post(f"/plugin/{plugin_id}/stop")
+        wait_for(lambda: len(follower.lines) == 3, "what has happened now")
+        assert [json.loads(line)["plugin_id"] for line in follower.lines] == [ids[1], ids[1], ids[0]]
+
+
 def test_following_across_a_restart_of_the_service(plugvisor: PlugvisorStack, tmp_path: Path) -> None:
     plugvisor.write_plugin("own", runtime=QUICK)
     plugvisor.up()

@@ -118,6 +118,15 @@ def test_a_manifest_is_changed(shared: PlugvisorStack, tmp_path: Path) -> None:
     edited = shared.command("config", "edit", "greeter", EDITOR="sed -i s/morning/evening/")
     assert edited.returncode == 0, edited.stderr
     assert "good evening" in run(shared, "config", "get", "greeter")
+    editor = tmp_path / "editor"
+    editor.write_text(
+        '#!/bin/sh\ngrep -q "^# plugvisor: .*line" "$1" && by=perhaps/false || by=true/perhaps\nsed -i "s/$by/" "$1"\n'
+    )
+    editor.chmod(0o755)
+    edited = shared.command("config", "edit", "greeter", EDITOR=str(editor))
+    assert edited.returncode == 0, edited.stderr
+    assert "auto_start = false" in run(shared, "config", "get", "greeter")
+    assert "# plugvisor" not in run(shared, "config", "get", "greeter")
 
 
 def test_ctrl_c_ends_a_build(shared: PlugvisorStack, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.helpers.stack import QUICK, PlugvisorStack
@@ -121,3 +122,19 @@ def test_once_on_a_terminal(shared: PlugvisorStack, add: Callable[..., str]) -> 
         assert terminal.wait() == 0
         assert ENTERED not in terminal.output
         assert terminal.screen[0].split() == HEADING
+
+
+def test_leaving_while_the_service_does_not_answer(plugvisor: PlugvisorStack) -> None:
+    plugvisor.write_plugin("one", runtime=QUICK)
+    plugvisor.up()
+    service_pid = plugvisor.service_pid
+    with open_terminal(plugvisor, "top") as terminal:
+        wait_for_rows(terminal, "one")
+        os.kill(service_pid, signal.SIGSTOP)
+        try:
+            command = psutil.Process(terminal.process.pid)
+            wait_for(command.net_connections, "it to ask again")
+            terminal.type("q")
+            assert terminal.wait() == 0
+        finally:
+            os.kill(service_pid, signal.SIGCONT)

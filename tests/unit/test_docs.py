@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from plugvisor.api.dialects.neko.routes import ROUTES as DIALECT_ROUTES
 from plugvisor.api.endpoint import Route as RouteRow
 from plugvisor.api.problems import PROBLEMS, respond_to_error
 from plugvisor.api.routes import READS, ROUTES, make_routes
@@ -92,6 +93,11 @@ def test_every_endpoint_has_its_row_and_its_section() -> None:
     assert sorted(documented) == ENDPOINTS
     sections = re.findall("^### `(.*)`$", read("docs/api.md"), re.MULTILINE)
     assert sorted(sections) == ENDPOINTS
+
+
+def test_every_endpoint_of_the_dialect() -> None:
+    documented = [row[0] for row in read_rows("docs/dialects.md", "## Endpoints")][1:]
+    assert sorted(documented) == sorted([*(f"{route.method} {route.path}" for route in DIALECT_ROUTES), "WS /ws/admin"])
 
 
 def describe_role(route: RouteRow) -> str:

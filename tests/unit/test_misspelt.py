@@ -19,6 +19,16 @@ SAMPLES = sorted(Path(__file__).parents[1].glob("manifests/*")) + sorted(Path(__
         ("[plugin_runtime]\nreplica = 2\n", "line 5: a key of [plugin_runtime] .* `replicas`"),
         ("[plugin_runtime.placements]\nmax_per_node = 1\n", "line 4: a key of [plugin_runtime] .* `placement`"),
         ("descripton = 's3cret'\n", "line 4: a key of [plugin] .* `description`"),
+        (
+            "[plugin_runtime]\nauto_start = true\nautostart = false\n",
+            "line 6: a key of [plugin_runtime] .* `auto_start`",
+        ),
+        ("[plugin.author]\ne-mail = 's3cret'\n", "line 5: a key of [plugin.author] .* `email`"),
+        ("[plugin.sdk]\nrecomended = '>=1'\n", "line 5: a key of [plugin.sdk] .* `recommended`"),
+        (
+            "[[plugin.dependency]]\nid = 'a'\n[[plugin.dependency]]\nid = 'b'\nconflict = ['<1']\n",
+            "line 8: a key of [plugin.dependency] .* `conflicts`",
+        ),
         ("[plugin-runtime]\nenabled = false\n", "line 4: a table .* [plugin_runtime]"),
     ],
 )
@@ -45,12 +55,31 @@ def test_a_key_of_another_table_is_shown(text: str, key: str) -> None:
     assert found == f"plugin.toml line 4: `{key}` is ignored here; it belongs in [plugin_runtime]"
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "table"),
+    [("startsecs = 3\n", "startsecs", "supervisor"), ("memory = 's3cret'\n", "memory", "limits")],
+)
+def test_a_key_of_an_inner_table_is_shown(text: str, key: str, table: str) -> None:
+    [found] = parse_manifest((HEAD + "[plugin_runtime]\n" + text).encode()).warnings
+    assert found == f"plugin.toml line 5: `{key}` is ignored here; it belongs in [plugin_runtime.{table}]"
+
+
 def test_the_plugins_own_key_is_not_if_the_runtime_has_it_too() -> None:
     text = "[limits]\nrequests = 3\n[plugin_runtime.limits]\nmemory = 1\n"
     assert parse_manifest((HEAD + text).encode()).warnings == ()
 
 
-@pytest.mark.parametrize("text", ["commands = ['a']\n", "color = 'red'\n", "[tool.mine]\nport = 1\n", "[web]\nx = 1\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "commands = ['a']\n",
+        "color = 'red'\n",
+        "[plugin_runtime]\nworkers = 3\n",
+        "[plugin.author]\nphone = '1'\n",
+        "[tool.mine]\nport = 1\n",
+        "[web]\nx = 1\n",
+    ],
+)
 def test_the_plugins_own_keys_are_not(text: str) -> None:
     assert parse_manifest((HEAD + text).encode()).warnings == ()
 

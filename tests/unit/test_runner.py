@@ -755,7 +755,7 @@ def test_what_a_context_has(run, tmp_path):
         ("INFO", "words and 1"),
         ("WARNING", "braces and 2"),
         ("ERROR", "1 only"),
-        ("ERROR", "50 %z {wrong} (3,)"),
+        ("ERROR", "50 %z {wrong} (with other arguments)"),
     ]
     assert all(entry.timestamp for entry in logged)
 
@@ -882,6 +882,14 @@ def test_the_package_above_the_plugins_can_be_imported(run, tmp_path, entry):
         """
     process = run(source, entry, package / "plugins" / "echo", "main.py" if entry == "main:main" else "__init__.py")
     assert process.rest() == ["plugin.sdk beside"]
+    assert process.end() == (0, "")
+
+
+def test_what_lies_above_the_plugins_hides_no_module_of_the_plugin(run, tmp_path):
+    (tmp_path / "echo").mkdir()
+    (tmp_path / "echo" / "__init__.py").write_text("raise RuntimeError('another echo')\n")
+    process = run("def main(): print(__file__)", "echo.main:main", tmp_path / "plugins" / "echo", "main.py")
+    assert process.rest() == [str(tmp_path.resolve() / "plugins/echo/main.py")]
     assert process.end() == (0, "")
 
 

@@ -22,7 +22,7 @@ from plugvisor.api.http.fast_paths import FastPaths
 from plugvisor.api.http.long_requests import LongRequests
 from plugvisor.api.http.static import make_page_routes
 from plugvisor.api.http.threads import DEFAULT_THREADS, start_thread_pool
-from plugvisor.api.problems import make_problem, respond_to_error
+from plugvisor.api.problems import make_problem, name_code, respond_to_error
 from plugvisor.api.resources.journal.streams import JournalStreams
 from plugvisor.api.resources.logs.files import LogReader
 from plugvisor.api.resources.logs.streams import LogStreams
@@ -37,8 +37,10 @@ from plugvisor.manager.installation.installations import Installations
 from plugvisor.manager.intents.intents import Intents
 from plugvisor.manager.journal.journal import Journal
 from plugvisor.manager.kept_state.keeper import StateKeeper
+from plugvisor.manager.last_lines import LastLines
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.manager.manager import Manager
+from plugvisor.manager.watch.watcher import Watcher
 from plugvisor.manager.webhooks.webhooks import Webhooks
 from plugvisor.metrics.sampler import Sampler
 from plugvisor.metrics.traffic import NO_ROUTE, Traffic
@@ -66,7 +68,7 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
     routes = list_routes(settings.dialect)
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[State]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[State]:  # noqa: PLR0915 - in one order
         asyncio.get_running_loop().set_default_executor(start_thread_pool(DEFAULT_THREADS, "default"))
         store = Store(settings.state_dir)
         await store.open()
@@ -82,8 +84,10 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
         manager = Manager(settings.plugins_dir, engine, intents, settings.install_dir)
         await engine.open()
         await manager.load()
-        views = Views(manager, engine)
-        events = EventHub(manager, engine, views)
+        last_lines = LastLines(engine)
+        views = Views(manager, engine, last_lines)
+        events = EventHub(manager, engine, views, last_lines)
+        last_lines.open()
         log_streams = LogStreams()
         long_requests = LongRequests()
         sampler = Sampler(partial(find_pids, manager, engine))
@@ -100,6 +104,8 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
         configurations = Configurations(manager, engine, installations, journal.recorder, settings)
         installations.registry.on_change.append(partial(events.announce_operation, installations.registry))
         await installations.open()
+        watcher = Watcher(manager, engine, journal.recorder, name_code, settings)
+        await watcher.open()
         journal_streams = JournalStreams(store, journal.recorder)
         webhooks = Webhooks(settings.webhooks, webhook_secret, store, manager, engine)
         await webhooks.open()
@@ -131,7 +137,9 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
         await webhooks.close()
         await installations.close()
         await code_file.close()
+        await watcher.close()
         await limit_watch.close()
+        await last_lines.close()
         await sampler.close()
         await manager.close()
         await journal.close()
@@ -158,7 +166,10 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
             whole,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "Last-Event-ID", "X-Request-Id"],
+            allow_headers=[
+                *("Authorization", "Content-Type", "If-Match", "Last-Event-ID", "X-Request-Id"),
+                *(["X-Plugvisor-Dialect"] if settings.dialect else []),
+            ],
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
     return whole

@@ -14,8 +14,6 @@ longer in it gets a snapshot instead.
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
 import time
 from collections import deque
 from contextlib import suppress
@@ -24,7 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from plugvisor.api.event_client import Client
-from plugvisor.api.event_log import Event, EventLog
+from plugvisor.api.event_log import EventLog
 from plugvisor.api.http.stream_limit import StreamLimit
 from plugvisor.errors import OperationNotFound, PluginNotFound, SupervisorUnavailable
 from plugvisor.models.events import SupervisorLost
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from plugvisor.api.views import Views
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.installation.registry import Registry
+    from plugvisor.manager.last_lines import LastLines
     from plugvisor.manager.manager import Manager
     from plugvisor.models.stored.intent import Intent
 
@@ -58,7 +57,7 @@ INTENT_SECONDS = 0.1
 class EventHub:
     """Sends what happens to every open stream."""
 
-    def __init__(self, manager: Manager, engine: Engine, views: Views) -> None:
+    def __init__(self, manager: Manager, engine: Engine, views: Views, last_lines: LastLines) -> None:
         self._manager = manager
         self._engine = engine
         self._views = views
@@ -66,9 +65,7 @@ class EventHub:
         self._limit = StreamLimit(MOST_CLIENTS, MOST_CLIENTS_PER_ADDRESS)
         self._line: deque[Client] = deque()
         self._log = EventLog()
-        # ids of another run of the service must not be taken for ours
-        self._run = secrets.token_hex(4)
-        self._snapshot: tuple[int, float, bytes] | None = None
+        self._snapshots: dict[bool, tuple[int, float, bytes]] = {}  # by whether the client may read logs
         self._catalog_timer: asyncio.TimerHandle | None = None
         self._told_intents: dict[str, Intent | None] = {}
         self._changed_intents: dict[str, Intent | None] = {}
@@ -78,6 +75,7 @@ class EventHub:
         manager.intents.on_change.append(self._on_intent)
         manager.on_change.append(self._on_catalog)
         engine.on_nodes.append(self._on_nodes)
+        last_lines.on_change.append(self._on_last_line)
 
     def open(self, plugin_id: str | None, last_event_id: str | None, address: str | None = None) -> Client:
         """A new client, for `follow`; the caller gives its place back.
@@ -94,9 +92,7 @@ class EventHub:
         if self._catalog_timer is not None:  # the snapshot that it gets is of now
             self._catalog_timer.cancel()
             self._send_catalog()
-        run, _, number = (last_event_id or "").partition("-")
-        is_known = run == self._run and re.fullmatch(r"[0-9]{1,18}", number) and int(number) <= self._log.number
-        return Client(plugin_id or None, int(number) if is_known else -1, self._limit.take(address))
+        return Client(plugin_id or None, self._log.find(last_event_id or ""), self._limit.take(address))
 
     async def follow(self, client: Client) -> AsyncIterator[bytes | memoryview]:
         """Yield the events for a client, piece by piece, until it leaves."""
@@ -157,7 +153,7 @@ class EventHub:
         if client.rest or self._is_behind(client):
             return True
         while client.position < self._log.number:
-            if self._log[client.position + 1].plugin_id in (None, client.plugin_id) or client.plugin_id is None:
+            if client.select(self._log[client.position + 1]):
                 return True
             client.position += 1
         return False
@@ -182,11 +178,11 @@ class EventHub:
             event = self._log[client.position + 1]
             if event.is_catalog and client.plugin_id is not None:
                 return b"".join([*texts, self._catch_up(client)])
-            if client.plugin_id is None or event.plugin_id in (None, client.plugin_id):
-                if texts and size + len(event.text) > PIECE_BYTES:
+            if text := client.select(event):
+                if texts and size + len(text) > PIECE_BYTES:
                     break
-                texts.append(event.text)
-                size += len(event.text)
+                texts.append(text)
+                size += len(text)
             client.position += 1
         return texts[0] if len(texts) == 1 else b"".join(texts)
 
@@ -195,22 +191,23 @@ class EventHub:
         client.position = self._log.number
         try:
             if client.plugin_id is None:
-                return self._share_snapshot()
-            return self._render("snapshot", self._views.make_snapshot(client.plugin_id))
+                return self._share_snapshot(reads_logs=client.reads_logs and self._views.has_lines)
+            data = self._views.make_snapshot(client.plugin_id, reads_logs=client.reads_logs)
+            return self._log.render("snapshot", data)
         except SupervisorUnavailable as error:  # when it is back there is a snapshot for everyone
-            return self._render("unavailable", _describe_loss(error))
+            return self._log.render("unavailable", _describe_loss(error))
 
-    def _share_snapshot(self) -> bytes:
+    def _share_snapshot(self, *, reads_logs: bool) -> bytes:
         """A snapshot of all plugins: the same for everyone, as long as nothing happens."""
         now = time.monotonic()
-        if self._snapshot is not None:
-            number, rendered_at, text = self._snapshot
+        if reads_logs in self._snapshots:
+            number, rendered_at, text = self._snapshots[reads_logs]
             if number == self._log.number and now - rendered_at < SHARED_SECONDS:
                 return text
-        text = self._render("snapshot", self._views.make_snapshot())
+        text = self._log.render("snapshot", self._views.make_snapshot(reads_logs=reads_logs))
         if self._engine.is_cluster:
-            text += self._render("nodes", self._views.show_nodes())
-        self._snapshot = (self._log.number, now, text)
+            text += self._log.render("nodes", self._views.show_nodes())
+        self._snapshots[reads_logs] = (self._log.number, now, text)
         return text
 
     # -- what happens
@@ -221,9 +218,14 @@ class EventHub:
         elif name in self._manager.catalog:
             self._told_intents[name] = self._manager.intents.all.get(name)
             try:
-                self._send("status", self._views.show_one(name), name)
+                full = self._views.show_one(name, reads_logs=True) if self._views.has_line(name) else b""
+                self._send("status", self._views.show_one(name), name, full=full)
             except SupervisorUnavailable:
                 self._log.forget()  # what comes next is a call with None
+
+    def _on_last_line(self, name: str) -> None:
+        with suppress(SupervisorUnavailable, PluginNotFound):  # a snapshot follows, or it is not listed
+            self._send("status", b"", name, full=self._views.show_one(name, reads_logs=True))
 
     def _on_intent(self, name: str | None) -> None:
         if name is None:
@@ -255,7 +257,8 @@ class EventHub:
             self._log.forget()  # a snapshot is as good, and nobody may ever ask for it
             return
         try:
-            self._send("plugins", self._views.make_snapshot(), is_catalog=True)
+            full = self._views.make_snapshot(reads_logs=True) if self._views.has_lines else b""
+            self._send("plugins", self._views.make_snapshot(), is_catalog=True, full=full)
         except SupervisorUnavailable:
             self._log.forget()
 
@@ -270,18 +273,17 @@ class EventHub:
                 client.position = max(client.position, self._log.number - 1)
         self._line_up_all()
 
-    def _send(self, kind: str, data: bytes, plugin_id: str | None = None, *, is_catalog: bool = False) -> None:
-        self._log.number += 1
-        self._log.append(Event(plugin_id, is_catalog, self._render(kind, data)))
+    def _send(
+        self, kind: str, data: bytes, plugin_id: str | None = None, *, is_catalog: bool = False, full: bytes = b""
+    ) -> None:
+        """Add an event; `full` is its data for clients that may read logs, and without `data` it is for them alone."""
+        self._log.add(kind, data, plugin_id, is_catalog=is_catalog, full=full)
         self._line_up_all()
 
     def _line_up_all(self) -> None:
         if len(self._line) < len(self._clients):
             for client in self._clients:
                 self._line_up(client)
-
-    def _render(self, kind: str, data: bytes) -> bytes:
-        return b"event: %b\nid: %b-%d\ndata: %b\n\n" % (kind.encode(), self._run.encode(), self._log.number, data)
 
 
 def _describe_loss(error: SupervisorUnavailable) -> bytes:

@@ -95,6 +95,11 @@ _DEFECT = "the service could not answer because of a defect of its own; its log 
 _CONTENT_TYPE: Header = (b"content-type", b"application/problem+json")
 
 
+def name_code(error: errors.PlugvisorError) -> str:
+    """The code of an error."""
+    return PROBLEMS[type(error)][1]
+
+
 def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
     """The problem that an exception is; nothing of an unexpected one reaches the client.
 

@@ -1,4 +1,8 @@
-"""Plugins as JSON, rendered when something changes and not when somebody asks."""
+"""Plugins as JSON, rendered when something changes and not when somebody asks.
+
+For clients that may read logs, `detail` of a plugin that has ended says what it has printed last (`reads_logs`). What
+is rendered for them differs only while there is such a plugin.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.facts import Facts
+    from plugvisor.manager.last_lines import LastLines
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.outcome import Outcome as Result
     from plugvisor.manager.status import Report
@@ -54,54 +59,70 @@ class Document:
 class Views:
     """Renders the catalog and the process table together. Every method may raise `SupervisorUnavailable`."""
 
-    def __init__(self, manager: Manager, engine: Engine) -> None:
+    def __init__(self, manager: Manager, engine: Engine, last_lines: LastLines) -> None:
         self._manager = manager
         self._engine = engine
-        self._list: tuple[object, Document] | None = None
-        self._all: tuple[object, bytes] | None = None
-        self._statuses: dict[str, _RenderedStatus] = {}
+        self._lines = last_lines
+        # by whether they have last lines
+        self._lists: dict[bool, tuple[object, Document]] = {}
+        self._all: dict[bool, tuple[object, bytes]] = {}
+        self._statuses: dict[tuple[str, bool], _RenderedStatus] = {}
         self._items: dict[str, tuple[Plugin, Process | None, Facts | None, Intent | None, bytes]] = {}
+        self._items_with_line: dict[str, tuple[bytes, str, bytes]] = {}
 
-    def list_plugins(self) -> Document:
+    @property
+    def has_lines(self) -> bool:
+        """Whether any status differs for clients that may read logs."""
+        return len(self._lines) > 0
+
+    def has_line(self, plugin_id: str) -> bool:
+        """Whether the status of a plugin differs for them."""
+        return self.has_lines and bool(self._lines.get(plugin_id, self._engine.read().get(plugin_id)))
+
+    def list_plugins(self, *, reads_logs: bool = False) -> Document:
         """The body of `GET /plugins`: rendered when a plugin or its process has changed."""
         processes = self._engine.read()
-        key = (self._engine.version, self._manager.version)
-        if self._list is None or self._list[0] != key:
-            items = self._render_items(self._manager.catalog.values(), processes)
+        has_lines = reads_logs and self.has_lines
+        key = (self._engine.version, self._manager.version, self._lines.version if has_lines else 0)
+        known = self._lists.get(has_lines)
+        if known is None or known[0] != key:
+            items = self._render_items(self._manager.catalog.values(), processes, has_lines=has_lines)
             message = b"" if items else b"no plugins registered"
             body = b'{"plugins":[' + b",".join(items) + b'],"message":"' + message + b'"}'
             self._forget_removed()
-            self._list = (key, Document(body, f'"{blake2b(body, digest_size=12).hexdigest()}"'))
-        return self._list[1]
+            known = self._lists[has_lines] = (key, Document(body, f'"{blake2b(body, digest_size=12).hexdigest()}"'))
+        return known[1]
 
-    def show_all(self) -> tuple[bytes, bytes]:
+    def show_all(self, *, reads_logs: bool = False) -> tuple[bytes, bytes]:
         """The body of `GET /plugin/status` in two parts: the statuses, rendered at most once a second, and `time`."""
         processes = self._engine.read()
         now = time.monotonic()
-        key = (self._engine.version, self._manager.version, int(now))
-        if self._all is None or self._all[0] != key:
+        has_lines = reads_logs and self.has_lines
+        key = (self._engine.version, self._manager.version, self._lines.version if has_lines else 0, int(now))
+        known = self._all.get(has_lines)
+        if known is None or known[0] != key:
             parts = [
-                b"%b:{%b}" % (_to_json(plugin.id), self._render_status(plugin, processes, now).fields)
+                b"%b:{%b}" % (_to_json(plugin.id), self._render_status(plugin, processes, now, has_lines).fields)
                 for plugin in self._manager.catalog.values()
             ]
-            self._all = (key, b'{"plugins":{' + b",".join(parts) + b'},"time":"')
-        return self._all[1], format_time().encode() + b'"}'
+            known = self._all[has_lines] = (key, b'{"plugins":{' + b",".join(parts) + b'},"time":"')
+        return known[1], format_time().encode() + b'"}'
 
-    def show_one(self, plugin_id: str) -> bytes:
+    def show_one(self, plugin_id: str, *, reads_logs: bool = False) -> bytes:
         """The body of `GET /plugin/status?plugin_id=…`, and the data of the event `status`; raises `PluginNotFound`."""
         plugin = self._manager.catalog.get(plugin_id)
         if plugin is None:
             raise PluginNotFound(plugin_id)
-        status = self._render_status(plugin, self._engine.read(), time.monotonic())
+        status = self._render_status(plugin, self._engine.read(), time.monotonic(), reads_logs)
         return status.before_time + format_time().encode() + b'"}'
 
-    def make_snapshot(self, plugin_id: str | None = None) -> bytes:
+    def make_snapshot(self, plugin_id: str | None = None, *, reads_logs: bool = False) -> bytes:
         """The data of the event `snapshot`: every plugin, or one, with its process."""
         processes = self._engine.read()
         now = time.monotonic()
         catalog = self._manager.catalog
         plugins = catalog.values() if plugin_id is None else list(filter(None, [catalog.get(plugin_id)]))
-        items = self._render_items(plugins, processes)
+        items = self._render_items(plugins, processes, has_lines=reads_logs and self.has_lines)
         for at, plugin in enumerate(plugins):
             process = processes.get(plugin.id)
             if process is not None and process.is_alive:
@@ -112,20 +133,26 @@ class Views:
         """The body of `GET /nodes`, and the data of the event `nodes`."""
         return _to_json(NodeList(nodes=tuple(self._engine.list_nodes()), time=format_time()))
 
-    def _render_status(self, plugin: Plugin, processes: Mapping[str, Process], now: float) -> _RenderedStatus:
+    def _render_status(
+        self, plugin: Plugin, processes: Mapping[str, Process], now: float, has_lines: bool
+    ) -> _RenderedStatus:
         """One plugin's status; rendered again only when it or its uptime has changed."""
         process = processes.get(plugin.id)
         uptime = process.uptime_seconds(now) if process is not None and process.is_alive else 0
         facts, intent = self._manager.facts(plugin.id), self._manager.intents.all.get(plugin.id)
-        known = self._statuses.get(plugin.id)
-        if known is None or not known.is_of(plugin, process, facts, intent, uptime):
-            fields = _to_json(make_status(plugin, report(plugin, process, now, facts), facts, intent))[1:-1]
+        line = self._lines.get(plugin.id, process) if has_lines else ""
+        key = (plugin.id, bool(line))
+        known = self._statuses.get(key)
+        if known is None or known.line != line or not known.is_of(plugin, process, facts, intent, uptime):
+            fields = _to_json(make_status(plugin, report(plugin, process, now, facts, line), facts, intent))[1:-1]
             before_time = b'{"plugin_id":' + _to_json(plugin.id) + b"," + fields + b',"time":"'
-            known = _RenderedStatus(plugin, process, facts, intent, uptime, fields, before_time)
-            self._statuses[plugin.id] = known
+            known = _RenderedStatus(plugin, process, facts, intent, uptime, line, fields, before_time)
+            self._statuses[key] = known
         return known
 
-    def _render_items(self, plugins: Iterable[Plugin], processes: Mapping[str, Process]) -> list[bytes]:
+    def _render_items(
+        self, plugins: Iterable[Plugin], processes: Mapping[str, Process], *, has_lines: bool
+    ) -> list[bytes]:
         """Plugins as `GET /plugins` lists them: nothing in it changes by time alone."""
         all_facts, intents, rendered = self._manager.all_facts, self._manager.intents.all, self._items
         items = []
@@ -143,12 +170,25 @@ class Views:
             ):
                 item = _to_json(make_item(plugin, report(plugin, process, 0, facts), facts, intent))
                 known = rendered[plugin_id] = (plugin, process, facts, intent, item)
-            items.append(known[4])
+            if has_lines and (line := self._lines.get(plugin_id, process)):
+                items.append(self._render_item_with_line(known, line))
+            else:
+                items.append(known[4])
         return items
 
+    def _render_item_with_line(
+        self, rendered: tuple[Plugin, Process | None, Facts | None, Intent | None, bytes], line: str
+    ) -> bytes:
+        plugin, process, facts, intent, item = rendered
+        known = self._items_with_line.get(plugin.id)
+        if known is None or known[0] is not item or known[1] != line:
+            with_line = _to_json(make_item(plugin, report(plugin, process, 0, facts, line), facts, intent))
+            known = self._items_with_line[plugin.id] = (item, line, with_line)
+        return known[2]
+
     def _forget_removed(self) -> None:
-        for rendered in (self._items, self._statuses):
-            if len(rendered) > 2 * len(self._manager.catalog):
+        for rendered in (self._items, self._items_with_line, self._statuses):
+            if len(rendered) > 3 * len(self._manager.catalog):
                 rendered.clear()  # most of them are of plugins that are gone
 
 
@@ -159,6 +199,7 @@ class _RenderedStatus:
     facts: Facts | None
     intent: Intent | None
     uptime: int
+    line: str
     fields: bytes
     before_time: bytes
     """The whole answer about this plugin alone, up to the time."""

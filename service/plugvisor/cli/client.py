@@ -145,7 +145,9 @@ class Client:
             raise
         if response.status == HTTPStatus.UNAUTHORIZED:
             words = _explain(words, credential)
-        raise CommandRejected(words, response.status, problem.get("retry_after"))
+        rejected = CommandRejected(words, response.status, problem.get("retry_after"))
+        rejected.problem = problem
+        raise rejected
 
     def _choose_credential(self, connection: socket.socket) -> Credential:
         """The credential, unless it is an admin code that is not for what listens here."""

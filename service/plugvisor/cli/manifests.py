@@ -20,6 +20,7 @@ from plugvisor.errors import ConfigurationError
 from plugvisor.models.manifest import FILE_NAME
 from plugvisor.plugins.catalog import load_catalog, load_plugin
 from plugvisor.plugins.dependencies import find_warnings, resolve
+from plugvisor.plugins.watching import list_unwatched
 from plugvisor.settings import Settings
 from plugvisor.variables import find_unknown_variables
 
@@ -92,7 +93,8 @@ def _print_verdicts(catalog: Catalog, found: Mapping[str, Sequence[str]], settin
         else:
             print(f"{where}: ok, plugin {plugin.id!r}{'' if plugin.enabled else ', disabled'}")
         own = (*plugin.manifest.warnings, *list_ignored(settings, plugin.manifest)) if plugin.manifest else ()
-        for warning in (*own, *find_missing_commands(plugin), *find_missing_files(plugin), *found.get(plugin.id, ())):
+        missing = (*find_missing_commands(plugin), *find_missing_files(plugin))
+        for warning in (*own, *missing, *list_unwatched(plugin), *found.get(plugin.id, ())):
             print(f"{where}: warning: {warning}")
     print(f"{count} plugin{'' if count == 1 else 's'}, {invalid} invalid")
     return 1 if invalid else 0

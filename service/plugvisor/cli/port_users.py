@@ -34,14 +34,16 @@ def describe_port_user(port: int) -> str:
     return f"port {port} was a client's, whose connection has just ended (TIME_WAIT); try again in a minute"
 
 
-def listens(pid: int, port: int) -> bool:
-    """Whether a process has a socket open that listens at a port."""
+def listens(pid: int, port: int) -> bool | None:
+    """Whether a process has a socket open that listens at a port; None if its open files cannot be seen."""
     inodes = {f"socket:[{use.inode}]" for use in _list_uses(port) if use.state == _LISTEN}
-    with contextlib.suppress(OSError):
+    try:
         for descriptor in (_PROC / str(pid) / "fd").iterdir():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):  # it was closed just now
                 if os.readlink(descriptor) in inodes:
                     return True
+    except OSError:
+        return None
     return False
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from plugvisor.api.routes import STREAMED_BODIES
 from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.cli.startup.log_file import log_to_file
+from plugvisor.cli.startup.log_format import set_up_logging
 from plugvisor.engines.supervisord.extension.service_manager.notifier import READY, STOPPING, Notifier
 from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder, write_address
 from plugvisor.errors import ConfigurationError
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 def run_serve(_arguments: argparse.Namespace) -> int:
     """Serve HTTP in this process."""
     settings = Settings.from_env(os.environ)
-    set_up_logging()
+    set_up_logging(settings.log_format)
     for sentence in find_unknown_variables(os.environ):
         logger.warning(sentence)
     prepare_folders(settings)
@@ -85,12 +85,3 @@ def serve_here(settings: Settings, code: AdminCode, listener: socket.socket, *, 
     host_check = HostCheck(settings.allowed_hosts)
     serve(app, listener, host_check, end, STREAMED_BODIES, on_ready=lambda: notify(READY))
     return 0
-
-
-def set_up_logging() -> None:
-    """Log to standard error."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%F %T"
-    )
-    # we log the same, better; its warnings are about requests that are invalid, which anybody can send without end
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from plugvisor.cli.listener import open_listener
 from plugvisor.cli.startup.banner import print_banner
+from plugvisor.cli.startup.log_format import make_announcer
 from plugvisor.cli.startup.plugins_folder import prepare_plugins_folder
 from plugvisor.cli.startup.stored_intents import read_stored_intents
 from plugvisor.engines.supervisord import boot
@@ -54,7 +55,7 @@ def _become_supervisord(settings: Settings) -> NoReturn:
     write_address(settings)
     warnings = [*boot.list_foreign_files(settings), state_warning or starts_warning]
     print_banner(settings, catalog, code, {"logs": str(settings.log_dir)}, warnings)
-    print("Ctrl-C stops all of it.", flush=True)
+    make_announcer(settings)("Ctrl-C stops all of it.")
     command = [sys.executable, "-P", "-m", "plugvisor.engines.supervisord.extension"]
     os.execve(sys.executable, [*command, "-c", str(boot.SUPERVISORD_CONF)], environ)
 

@@ -10,6 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
+from plugvisor.json_lines import parse_own_line
 from plugvisor.models.log import LogEntry
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "NOTICE", "SUCCESS", "WARNING", "ERROR", "CRITICAL", "FATAL")
@@ -34,6 +35,8 @@ def parse_line(text: str) -> LogEntry:
 
 
 def _parse(text: str) -> LogEntry:
+    if _JSON_TIME.match(text) and (entry := _parse_json(text)) is not None:
+        return entry
     when = _find_time(text)
     if when is None:
         level = _LEVEL_AT_START.match(text)
@@ -54,8 +57,19 @@ def _parse(text: str) -> LogEntry:
 def find_moment(text: str) -> float | None:
     """Return when a line was logged, in seconds since 1970; None if it has no time."""
     replica = _REPLICA.match(text)
-    when = _find_time(text[replica.end() :] if replica is not None else text)
+    rest = text[replica.end() :] if replica is not None else text
+    json_time = _JSON_TIME.match(rest)
+    when = _find_time(rest[json_time.end() :] if json_time is not None else rest)
     return when[0].timestamp() if when else None
+
+
+def _parse_json(text: str) -> LogEntry | None:
+    """Parse a line as the service writes it with PLUGVISOR_LOG_FORMAT=json; None if it is something else."""
+    fields = parse_own_line(text)
+    if fields is None or (when := _find_time(fields["time"])) is None:
+        return None
+    message = fields["message"] + (f"\n{fields['exception']}" if fields.get("exception") else "")
+    return LogEntry(when[0].isoformat(), SPELLINGS.get(fields["level"]), fields["logger"], None, message)
 
 
 def _parse_rest(text: str, timestamp: str | None, level: re.Match[str], name: str | None = None) -> LogEntry:
@@ -121,6 +135,7 @@ _BLANKS = rf"(?:[ \t]|{_COLOUR}){{0,64}}+"
 _COLOURS = rf"(?:{_COLOUR}){{0,4}}+"
 _END = r"(?=[ \t\x1b]|$)"
 
+_JSON_TIME = re.compile(r'\{"time": "')
 _REPLICA = re.compile(r"\[[0-9]{1,6}@[\w.-]{1,64}\] ", re.ASCII)  # as the engine `swarm` writes it
 _TIME = re.compile(
     rf"""{_BLANKS}

@@ -39,6 +39,18 @@ class FactsKeeper:
         self._conditions = conditions
         self.all: dict[str, Facts] = {}
         """By id, the facts of each plugin that has some."""
+        self._notes: dict[str, str] = {}
+
+    def note(self, plugin_id: str, note: str) -> None:
+        """Say something more of a plugin in its status, or with an empty note, nothing more."""
+        if note == self._notes.get(plugin_id, ""):
+            return
+        if note:
+            self._notes[plugin_id] = note
+        else:
+            del self._notes[plugin_id]
+        with _UNTIL_IT_IS_BACK:
+            self._announce([plugin_id])
 
     def get(self, plugin_id: str) -> Facts | None:
         """A plugin's facts; None if there is nothing to say."""
@@ -76,7 +88,7 @@ class FactsKeeper:
     def update_all(self) -> None:
         """Everything may have changed; clients learn of that in another way."""
         with _UNTIL_IT_IS_BACK:
-            for plugin_id in {*self.all, *self._engine.read()}:
+            for plugin_id in {*self.all, *self._notes, *self._engine.read()}:
                 self._update(plugin_id)
 
     def _announce(self, plugin_ids: Iterable[str]) -> None:
@@ -101,10 +113,12 @@ class FactsKeeper:
         process = self._engine.read().get(plugin_id, NEVER_ADDED)
         health, queued = self._monitor.get(plugin_id), bool(process.queued)
         failure = self._monitor.explain(plugin_id) if health is Health.UNHEALTHY else ""
+        own = self._notes.get(plugin_id, "")
         requirements = self._keeper.get_requirements(plugin_id, queued=queued)
         if not requirements or not (queued or process.is_alive):
-            return Facts(health, queued, note=failure) if queued or health is not None else _NONE
+            note = "; ".join(filter(None, (failure, own)))
+            return Facts(health, queued, note=note) if queued or health is not None or note else _NONE
         needs = self._conditions.judge(requirements)
         unmet = [need.dependency for need in needs if need.requirement.required and need.verdict is not Verdict.MET]
         note = self._conditions.describe_wait(needs) if queued else self._conditions.describe_lack(needs)
-        return Facts(health, queued, tuple(sorted(unmet)), "; ".join(filter(None, (failure, note))))
+        return Facts(health, queued, tuple(sorted(unmet)), "; ".join(filter(None, (failure, note, own))))

@@ -25,7 +25,9 @@ class Report:
     process: Process
 
 
-def report(plugin: Plugin, process: Process | None, now: float, facts: Facts | None = None) -> Report:
+def report(
+    plugin: Plugin, process: Process | None, now: float, facts: Facts | None = None, last_line: str = ""
+) -> Report:
     """Make the report; `process` is None if the engine does not have the program.
 
     A plugin whose manifest is invalid is in error, unless a process of it is alive: that goes on,
@@ -34,9 +36,10 @@ def report(plugin: Plugin, process: Process | None, now: float, facts: Facts | N
     Args:
         now: the instant for which to report the uptime, on the monotonic clock.
         facts: what is to be said of its health and dependencies.
+        last_line: what it has printed last, for those who may read its log.
     """
     shown = process or NEVER_ADDED
-    detail = describe(shown, facts)
+    detail = describe(shown, facts, last_line)
     status, state = shown.status, shown.state
     if plugin.problem:
         detail = describe_problem(plugin)
@@ -59,12 +62,13 @@ def report(plugin: Plugin, process: Process | None, now: float, facts: Facts | N
     )
 
 
-def describe(process: Process, facts: Facts | None) -> str:
+def describe(process: Process, facts: Facts | None, last_line: str = "") -> str:
     """Why a process is as it is, for a person; empty if the status says it all."""
+    detail = process.describe(last_line) if last_line else process.detail
     if facts is None or not facts.note:
-        return "" if process.queued else process.detail
+        return "" if process.queued else detail
     # why an earlier process of a queued plugin has ended matters no more
-    return facts.note if facts.queued or not process.detail else f"{process.detail}; {facts.note}"
+    return facts.note if facts.queued or not detail else f"{detail}; {facts.note}"
 
 
 def describe_problem(plugin: Plugin) -> str:

@@ -45,6 +45,11 @@ def measure_tree(root: int, memory_limit: int = 0) -> TreeSize | None:
     return TreeSize(memory, processes)
 
 
+def list_tree(root: int) -> list[int]:
+    """The process ids of a tree, its root first; empty if the process is gone."""
+    return (_walk(root) if _HAS_PROC else _walk_slowly(root))[0]
+
+
 def _walk(root: int) -> tuple[list[int], list[int], int]:
     """The processes of a tree, the resident memory of each, and how many they are with their threads."""
     pids: list[int] = []

@@ -74,7 +74,10 @@ class LastExit(Body, frozen=True, kw_only=True):
 
 
 State = Annotated[StateName, Meta(description="the state that the status comes from, by supervisord's name for it")]
-Detail = Annotated[OptionalText, Meta(description="why it is as it is, for a person")]
+Detail = Annotated[
+    OptionalText,
+    Meta(description="why it is as it is, for a person; with a token, also what it printed last before it ended"),
+]
 Restarts = Annotated[Count | UnsetType, Meta(description="by the engine itself")]
 OptionalExit = (
     Annotated[LastExit, Meta(extra_json_schema={"oneOf": [{"required": ["code"]}, {"required": ["signal"]}]})]
@@ -211,7 +214,7 @@ class ManifestFields(Body, frozen=True, kw_only=True):
     enabled: bool
     auto_start: bool
     environment: Annotated[list[str], Meta(description="the names alone: values are often secrets")]
-    environment_files: Annotated[list[str], Meta(description="the names of variables that are read from files")]
+    environment_files: Annotated[list[str], Meta(description="those of them whose values are read from files")]
     supervisor: SupervisorOptions
     checks: dict[str, Check]
     depends_on: dict[str, Requirement]

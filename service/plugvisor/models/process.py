@@ -52,6 +52,8 @@ _STATUS = {
 
 _RETRY, _RESTART = " will try again ", "; it is started again "
 """What the end of a reason has that says when it is started again."""
+LOG_MAY_SAY = "its log may say why"
+"""What a reason has, also one of an engine's, if the process itself has caused its end."""
 # UNKNOWN is a process that could not be signalled; it may well be alive.
 _ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING, ProcessState.UNKNOWN})
 
@@ -191,7 +193,7 @@ class Process(msgspec.Struct, frozen=True):
                 return f"it could not be started: {self._reason}; {self._engine}{_RETRY}{self._when}"
             case ProcessState.FATAL if self.spawn_error.startswith("it was restarted"):  # by its restart policy
                 how = f", last {self._how_it_ended}" if self.last_exit else ""
-                how = f"; last, {self._why_it_was_ended}" if self._reason_of_end else f"{how}; its log may say why"
+                how = f"; last, {self._why_it_was_ended}" if self._reason_of_end else f"{how}; {LOG_MAY_SAY}"
                 return f"it keeps dying and {self._engine} has given up: {self.spawn_error}{how}"
             case ProcessState.FATAL if self.spawn_error.startswith(NOT_STARTED):
                 return self.spawn_error
@@ -202,14 +204,27 @@ class Process(msgspec.Struct, frozen=True):
             case ProcessState.EXITED if self.retry_at is not None:
                 return f"{self._what_ended_it}{_RESTART}{self._when}"
             case ProcessState.EXITED if self.exited_unexpectedly and not self._reason_of_end:
-                return f"{self._what_ended_it}; its log may say why"
+                return f"{self._what_ended_it}; {LOG_MAY_SAY}"
             case ProcessState.EXITED:
                 return self._what_ended_it
             case ProcessState.STARTING | ProcessState.RUNNING if self.flapping:
-                how = self._why_it_was_ended or f"{self._how_it_ended}; its log may say why"
+                how = self._why_it_was_ended or f"{self._how_it_ended}; {LOG_MAY_SAY}"
                 return f"it keeps dying: {self._engine} has restarted it {self.restarts} times; last, {how}"
             case _:
                 return ""
+
+    def describe(self, last_line: str) -> str:
+        """As `detail`, with what the process has printed last, if its log may say why it has ended."""
+        if LOG_MAY_SAY in self.detail:
+            return self.detail.replace(f"; {LOG_MAY_SAY}", f": {last_line}").replace(LOG_MAY_SAY, last_line)
+        reason, restart, when = self.detail.partition(_RESTART)
+        is_unexplained = restart and self.status is Status.ERROR and not self._reason_of_end
+        return f"{reason}: {last_line}{restart}{when}" if is_unexplained else self.detail
+
+    @property
+    def log_may_say_why(self) -> bool:
+        """Whether what the process has printed last can explain its state."""
+        return self.last_exit is not None and self.describe("-") != self.detail
 
     @property
     def _engine(self) -> str:
@@ -261,8 +276,8 @@ class Process(msgspec.Struct, frozen=True):
             return self._exceeded_limit
         if self.spawn_error.startswith("Exited too quickly"):
             how = f", {self._how_it_ended}" if self.last_exit else ""
-            return f"it exited too quickly{how}; its log may say why"
-        return self.spawn_error or "its log may say why"
+            return f"it exited too quickly{how}; {LOG_MAY_SAY}"
+        return self.spawn_error or LOG_MAY_SAY
 
 
 def remove_retry(detail: str) -> str:

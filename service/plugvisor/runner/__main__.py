@@ -15,7 +15,6 @@ sys.exit(). This file is a standalone script and imports nothing of Plugvisor.
 
 import asyncio
 import functools
-import importlib
 import importlib.util
 import inspect
 import io
@@ -25,11 +24,12 @@ import socket
 import stat
 import sys
 from collections.abc import Awaitable, Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
 PLUGINS = "plugins"
-"""The name of a folder of plugins in a package of a host."""
 HOST = "plugin"
 """The package of the plugin host whose plugins have entries such as `plugin.plugins.echo:EchoPlugin`."""
 HOST_MARK = "__neko_event_meta__"
@@ -142,7 +142,7 @@ def _find_above(name: str, folder: Path) -> tuple[Path, str] | None:
 
 
 def find_folders_above(folder: Path) -> list[Path]:
-    """Return the folder above `plugins` and, if that is a package, the one above it, which has to come first.
+    """Return the folder above one called `plugins` and, if that is a package, the one above it, which comes first.
 
     One that everybody may write to is left out: anyone could put a module there.
     """
@@ -166,10 +166,14 @@ def resolve(entry: str, folder: Path) -> object:
     name, _, attribute = entry.partition(":")
     if not attribute or not all(name.split(".")):
         raise CannotRunError("it is not of the form module:attribute; correct `entry` in plugin.toml")
+    above = _find_above(name, folder)
+    for path in find_folders_above(folder):
+        if not above or path == above[0] or not PathFinder.find_spec(name.partition(".")[0], [str(path)]):
+            _append_path(path)
     module = _import(name)
-    if not module and (above := _find_above(name, folder)):
-        ancestor, name = above
-        _append_path(ancestor)
+    if not module and above:
+        _append_path(above[0])
+        name = above[1]
         module = _import(name)
     if not module:
         advice = (name.startswith(f"{HOST}.") and advise(name, folder)) or "add it or correct `entry` in plugin.toml"
@@ -226,16 +230,18 @@ def make_context(folder: Path) -> object:
 
 def offer_context(function: Callable[..., object], folder: Path) -> Callable[[], object]:
     """Bind the context to the parameter `ctx`, or to the first one without a default; if there is neither, nothing."""
+    options: dict[str, Any] = {}
+    if sys.version_info >= (3, 14):  # it evaluates annotations, which may name what is imported for type checkers alone
+        options["annotation_format"] = importlib.import_module("annotationlib").Format.STRING
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(inspect.signature(function, **options).parameters.values())
     except (TypeError, ValueError):  # it is written in C
         return function
     for parameter in parameters:
         if parameter.name == "ctx" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             return functools.partial(function, ctx=make_context(folder))
-    for parameter in parameters[:1]:
-        is_positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        if is_positional and parameter.default is parameter.empty:
+    for first in parameters[:1]:
+        if first.kind <= first.POSITIONAL_OR_KEYWORD and first.default is first.empty:
             return functools.partial(function, make_context(folder))
     return function
 
@@ -270,8 +276,6 @@ def main(arguments: list[str]) -> int:
     if not sys.flags.safe_path:
         del sys.path[0]  # this file's folder, which is not the plugin's
     sys.path.insert(0, str(folder))
-    for above in find_folders_above(folder):
-        _append_path(above)
     sys.argv = [entry]  # for plugins that parse options
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # it is the log: a printed line must be there at once

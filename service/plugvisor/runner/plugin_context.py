@@ -110,11 +110,11 @@ def fill_in(record: logging.LogRecord) -> bool:
     if record.args:
         try:
             record.getMessage()
-        except (TypeError, ValueError, KeyError):
+        except Exception:  # noqa: BLE001 - what a plugin logs must not end it
             arguments = record.args if isinstance(record.args, tuple) else (record.args,)
             try:
                 record.msg = str(record.msg).format(*arguments)
-            except (LookupError, ValueError, AttributeError):
-                record.msg = f"{record.msg} {record.args}"
+            except Exception:  # noqa: BLE001 - as above
+                record.msg = f"{record.msg} (with other arguments)"
             record.args = None
     return True

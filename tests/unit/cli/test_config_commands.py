@@ -131,7 +131,7 @@ def test_nothing_is_changed(
     assert find_texts(tmp_path) == []
 
 
-@pytest.mark.parametrize("status", [412, 422, 503])
+@pytest.mark.parametrize("status", [409, 503])
 def test_a_text_that_is_rejected_is_kept(
     server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,22 +166,97 @@ def test_a_text_that_the_editor_has_removed(
     assert "No such file" in capsys.readouterr().err
 
 
-def test_an_error_is_corrected(server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None]) -> None:
-    edit('echo "# again" >>"$2"')
-    server.answers = [(200, TEXT), (422, make_problem(detail="line 1")), DONE]
+def test_a_mistake_opens_the_editor_again(
+    server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the reason at the top, and the line that it has there; the comments are no part of what is written."""
+    edit('if grep -q wrong "$2"; then cp "$2" "$0.shown"; sed -i s/wrong/right/ "$2"; else echo wrong >>"$2"; fi')
+    server.answers = [(200, TEXT), (422, make_problem(detail="plugin.toml line 3: a\x1bb", line=3)), DONE]
+    assert main(["config", "edit", "echo"]) == 0
+    assert [request.body for request in server.requests[1:]] == [TEXT + b"wrong\n", TEXT + b"right\n"]
+    shown = (tmp_path / "an editor.shown").read_bytes().splitlines(keepends=True)
+    assert shown[0] == b"# plugvisor: plugin.toml line 3: a\\x1bb (line 5 here)\n"
+    assert shown[1].startswith(b"# plugvisor: change it and save it")
+    assert b"".join(shown[2:]) == TEXT + b"wrong\n"
+    assert shown[4] == b"wrong\n"
+    assert "plugvisor: plugin.toml line 3: a\\x1bb\n" in capsys.readouterr().err
+    assert find_texts(tmp_path) == []
+
+
+@pytest.mark.parametrize("script", [': >"$2"', "exit 1", 'printf "\\n \\n" >"$2"'])
+def test_a_mistake_is_given_up(
+    server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None], script: str
+) -> None:
+    edit(f'if grep -q mine "$2"; then {script}; else echo mine >>"$2"; fi')
+    server.answers = [(200, TEXT), (422, make_problem(detail="not like this"))]
+    assert main(["config", "edit", "echo"]) == 1
+    assert len(server.requests) == 2
+    assert find_texts(tmp_path) == []
+
+
+def test_a_mistake_that_is_saved_again_is_kept(
+    server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit('grep -q mine "$2" || echo mine >>"$2"')
+    server.answers = [(200, TEXT), (422, make_problem(detail="not like this"))]
+    assert main(["config", "edit", "echo"]) == 1
+    [kept] = find_texts(tmp_path)
+    assert kept.read_bytes() == TEXT + b"mine\n", "without our comments"
+    assert "nothing was changed; your text is in" in capsys.readouterr().err
+    assert kept.parent.stat().st_mode & 0o077 == 0
+
+
+THEIRS = TEXT + b"theirs = 1\n"
+CONFLICT = [(200, TEXT), (412, make_problem(detail="it is no longer the one")), (200, THEIRS)]
+
+
+def test_somebody_elses_change_is_not_overwritten_unasked(
+    server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit('echo "# mine" >>"$2"')
+    server.answers = [*CONFLICT]
+    assert main(["config", "edit", "echo"]) == 1
+    [kept] = find_texts(tmp_path)
+    assert kept.read_bytes() == TEXT + b"# mine\n"
+    assert "+theirs = 1\n" in capsys.readouterr().err
+    assert [request.method for request in server.requests] == ["GET", "PUT", "GET"]
+
+
+def answer_question(answer: bytes) -> subprocess.CompletedProcess[str]:
+    """Run `plugvisor config edit` on a terminal, on which a person has typed already."""
     controller, terminal = pty.openpty()
     try:
-        os.write(controller, b"\n")
+        os.write(controller, answer)
         command = [sys.executable, "-m", "plugvisor", "config", "edit", "echo"]
-        done = subprocess.run(
+        return subprocess.run(
             command, stdin=terminal, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
         )
     finally:
         os.close(controller)
         os.close(terminal)
+
+
+def test_somebody_elses_change_is_overwritten_if_one_wants(
+    server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None]
+) -> None:
+    edit('echo "# mine" >>"$2"')
+    server.headers = {"ETag": '"theirs"'}
+    server.answers = [*CONFLICT, DONE]
+    done = answer_question(b"o\n")
     assert done.returncode == 0, done.stderr
-    assert server.requests[2].body == TEXT + b"# again\n# again\n"
+    assert server.requests[3].body == TEXT + b"# mine\n"
+    assert server.requests[3].headers["If-Match"] == '"theirs"'
     assert find_texts(tmp_path) == []
+
+
+def test_somebody_elses_change_is_taken_into_ones_own(
+    server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None]
+) -> None:
+    edit('if grep -q "^# plugvisor: +theirs = 1$" "$2"; then echo "theirs = 1" >>"$2"; else echo "# mine" >>"$2"; fi')
+    server.answers = [*CONFLICT, DONE]
+    done = answer_question(b"e\n")
+    assert done.returncode == 0, done.stderr
+    assert server.requests[3].body == TEXT + b"# mine\ntheirs = 1\n"
 
 
 def test_no_editor(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
 from plugvisor.cli.client import Client, Credential
@@ -12,7 +13,7 @@ from plugvisor.cli.streams.log_follower import Filter, follow_logs
 from plugvisor.cli.streams.log_lines import LineFormat
 from plugvisor.errors import CommandRejected
 
-from tests.helpers.scripted_server import ScriptedServer, make_problem
+from tests.helpers.scripted_server import Request, ScriptedServer, make_problem
 
 CREDENTIAL = Credential("pv_a-token-for-tests", "PLUGVISOR_TOKEN")
 GONE = (404, make_problem(detail="there is no plugin 'a'"))
@@ -47,6 +48,7 @@ def test_a_stream_is_resumed_from_its_last_event(server: ScriptedServer) -> None
     stream = FollowedStream(Client(server.url, CREDENTIAL), "/x?lines=1", "/x?lines=9", said.append)
     assert [seen.data for seen in itertools.islice(stream, 3)] == [1, 2, 3]
     assert stream.last_id == "9"
+    assert said == ["full; trying again", ""]
     assert [path for _, path, *_ in server.requests] == ["/x?lines=1", "/x?lines=9", "/x?lines=9"]
     assert [headers.get("Last-Event-ID") for _, _, headers, _ in server.requests] == [None, "8", "8"]
 
@@ -84,3 +86,26 @@ def test_a_log_that_begins_again(server: ScriptedServer, capsys: pytest.CaptureF
     shown = capsys.readouterr()
     assert shown.out.splitlines() == ["one", "two", "nine"]
     assert "lines of 'a' may be missing here" in shown.err
+
+
+def test_a_service_that_is_gone(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of several logs it is said once."""
+    answers = [(200, event("initial", lines("one"), "1")), (503, make_problem(detail="full", retry_after=0)), GONE]
+    counts: Counter[str] = Counter()
+
+    def respond(request: Request) -> tuple[int, bytes]:
+        """Each log is answered with one after the other."""
+        plugin_id = request.path.split("/")[2]
+        counts[plugin_id] += 1
+        return answers[counts[plugin_id] - 1]
+
+    server.respond = respond
+    plugin_ids = ["a", "b"]
+    with pytest.raises(CommandRejected, match="there is no plugin"):
+        follow_logs(
+            Client(server.url, CREDENTIAL), plugin_ids, Filter(5), LineFormat(plugin_ids, colored=False, as_json=False)
+        )
+    assert capsys.readouterr().err.splitlines() == [
+        "plugvisor: full; trying again",
+        "plugvisor: there is no plugin 'a'",
+    ]

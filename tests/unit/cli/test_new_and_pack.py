@@ -61,6 +61,31 @@ def test_a_new_plugin_works(here: Path, template: str, capsys: pytest.CaptureFix
     assert log.read_text().endswith("stopped\n"), log.read_text()
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_plugin_passes_its_own_test(here: Path, template: str) -> None:
+    """Beside another one, in one run; and the test fails if the plugin does something else."""
+    for name in ("web-cache", "other"):
+        assert main(["new", name, "--template", template]) == 0
+    names = ["web-cache", "other"]
+    pytest_command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *names]
+    command = ["sh", "web-cache/test.sh"] if template == "shell" else pytest_command
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+    assert done.returncode == 0, done
+    assert "passed" in done.stdout
+    [code] = (here / "web-cache").glob("main.*")
+    code.write_text(code.read_text().replace("stopped", "ended"))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+    assert done.returncode == 1, done
+
+
+def test_the_schema_of_a_new_plugin_is_beside_its_manifest(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "echo"]) == 0
+    assert (here / "echo/plugin.toml").read_text().startswith("#:schema ./plugin.schema.json\n")
+    capsys.readouterr()
+    assert main(["schema"]) == 0
+    assert (here / "echo/plugin.schema.json").read_text() == capsys.readouterr().out
+
+
 def test_what_is_there_is_left_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "echo").mkdir()
     (here / "echo/main.py").write_text("mine")

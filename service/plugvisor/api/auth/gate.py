@@ -80,7 +80,7 @@ class Gate:
             Unauthorized: no token, or a wrong one; after a delay if the client has sent too many.
             TooManyAttempts: too many wrong ones came from the same client.
         """
-        token = _read_token(request)
+        token = read_token(request)
         if not token:
             self.failures["missing"] += 1
             raise Unauthorized("a token or the admin code is needed: send it as `Authorization: Bearer <token>`")
@@ -116,7 +116,7 @@ class Gate:
 
     def identify(self, request: Request[Any]) -> Identity | None:
         """Who has sent a request that needs no token; a wrong one counts as one, and is not delayed."""
-        token = _read_token(request)
+        token = read_token(request)
         found = self._identify(token, find_address(request)) if token else None
         return found if isinstance(found, Identity) else None
 
@@ -173,9 +173,9 @@ class Gate:
         sender.logged_at, sender.unlogged = now, 0
 
 
-def _read_token(request: Request[Any]) -> bytes:
+def read_token(connection: HTTPConnection[Any]) -> bytes:
     """The bearer token; empty if there is none."""
-    scheme, _, code = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, code = connection.headers.get("Authorization", "").partition(" ")
     return code.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
 
 

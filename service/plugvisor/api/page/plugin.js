@@ -184,7 +184,7 @@ export class PluginView {
       limits: item.limits && describeLimits(item.limits),
       program: manifest && {
         [isCommand ? "command" : "entry"]: isCommand ? manifest.command.map(quote).join(" ") : manifest.entry,
-        environment: manifest.environment.concat(manifest.environment_files ?? []).sort(),
+        environment: manifest.environment.length ? manifest.environment : t("none"),
         ...manifest.supervisor,
         ...manifest.restart,
         critical: manifest.critical || undefined,

@@ -10,6 +10,7 @@ from plugvisor.api.responses import NO_STORE, respond
 from plugvisor.api.state import get_plugin
 from plugvisor.api.status_fields import find_manifest_error
 from plugvisor.models.plugin import ManifestFields, PluginManifest
+from plugvisor.plugins.watching import list_unwatched
 from plugvisor.timestamps import format_time
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ async def show_manifest(request: Request[State]) -> Response:
         manifest=make_fields(plugin.manifest) if plugin.manifest else None,
         problem=plugin.problem,
         manifest_error=find_manifest_error(plugin) or UNSET,
-        warnings=(*plugin.manifest.warnings, *request.state["engine"].list_ignored(plugin.manifest))
+        warnings=(
+            *plugin.manifest.warnings,
+            *request.state["engine"].list_ignored(plugin.manifest),
+            *list_unwatched(plugin),
+        )
         if plugin.manifest
         else (),
         time=format_time(),
@@ -44,7 +49,7 @@ def make_fields(manifest: Manifest) -> ManifestFields:
         entry=manifest.entry,
         enabled=manifest.enabled,
         auto_start=manifest.auto_start,
-        environment=sorted(manifest.environment),
+        environment=sorted([*manifest.environment, *manifest.environment_files]),
         environment_files=sorted(manifest.environment_files),
         supervisor=manifest.supervisor,
         checks=dict(sorted(manifest.checks.items())),

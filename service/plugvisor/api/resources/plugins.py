@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from plugvisor.api.auth.permissions import require_plugins
+from plugvisor.api.auth.permissions import may_read_logs, require_plugins
 from plugvisor.api.problems import find_code
 from plugvisor.api.responses import REVALIDATE, JsonResponse, knows_tag, respond
 from plugvisor.api.state import get_identity
@@ -26,7 +26,8 @@ WAITING = "Plugin waits for its dependencies"
 
 async def list_plugins(request: Request[State]) -> Response:
     """Every plugin, with its metadata and its status."""
-    document = request.state["views"].list_plugins()
+    views = request.state["views"]
+    document = views.list_plugins(reads_logs=views.has_lines and may_read_logs(request))
     if knows_tag(request, document.etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": document.etag, **REVALIDATE})
     return JsonResponse(document.body, headers=((b"etag", document.etag.encode()), (b"cache-control", b"no-cache")))
@@ -35,9 +36,10 @@ async def list_plugins(request: Request[State]) -> Response:
 async def show_status(request: Request[State], query: PluginQuery) -> Response:
     """One plugin's status, or everyone's."""
     views = request.state["views"]
+    reads_logs = views.has_lines and may_read_logs(request)
     if query.plugin_id:
-        return JsonResponse(views.show_one(query.plugin_id))
-    body, rest = views.show_all()
+        return JsonResponse(views.show_one(query.plugin_id, reads_logs=reads_logs))
+    body, rest = views.show_all(reads_logs=reads_logs)
     return JsonResponse(body, rest=rest)
 
 

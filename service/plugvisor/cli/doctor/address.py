@@ -70,9 +70,9 @@ def _is_of_another_folder(settings: Settings, supervisord: int) -> bool:
     if settings.engine != "supervisord" or not settings.supervisor_url.startswith(UNIX):
         return False
     if not supervisord:
-        return True
-    is_seen = settings.socket_path is None and os.access(f"/proc/{supervisord}/fd", os.R_OK)
-    return is_seen and not listens(supervisord, settings.port)
+        path = settings.run_dir / "supervisor.sock"
+        return not path.exists() or os.access(path, os.R_OK | os.W_OK)  # else there may be one, and it is not for us
+    return settings.socket_path is None and listens(supervisord, settings.port) is False
 
 
 def _check_service(settings: Settings, answer: _Answer) -> Iterator[Finding]:

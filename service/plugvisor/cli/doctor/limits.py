@@ -97,6 +97,7 @@ def check_control_groups(settings: Settings) -> Iterator[Finding]:
         return
     names = ", ".join(plugins[:_MOST_NAMED]) + (" …" if len(plugins) > _MOST_NAMED else "")
     yield warning(
-        f"{lacking} of: {names}. memory and processes are measured each second instead, cpus are not limited",
-        "run `plugvisor up` in a group of its own: by systemd-run --user --scope -p Delegate=yes, or in such a unit",
+        f"{lacking} of: {names}",
+        "memory and processes are measured instead, cpus are not; run `plugvisor up` in a group of its own: "
+        "Delegate=yes in a unit, systemd-run --user --scope -p Delegate=yes, or see docs/container.md",
     )

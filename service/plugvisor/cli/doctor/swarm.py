@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from dataclasses import replace
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from plugvisor.settings import Settings
 
 _SECONDS = 10.0
+_MOST_SECONDS_APART = 30.0
 _ADVICE = "see PLUGVISOR_DOCKER_HOST in docs/configuration.md, and `docker info` and `docker node ls` on a manager"
 
 
@@ -34,10 +38,8 @@ async def _check(settings: Settings) -> list[Finding]:
     try:
         info = await client.call("GET", "/info", timeout_seconds=_SECONDS)
         nodes = await client.call("GET", "/nodes", timeout_seconds=_SECONDS)
-        found = [
-            ok(f"Docker {info['ServerVersion']} at {client.urls[0]} is a manager of a swarm"),
-            *_check_nodes(nodes),
-        ]
+        found = [ok(f"Docker {info['ServerVersion']} at {client.urls[0]} is a manager of a swarm")]
+        found += [*_check_clock(info), *_check_nodes(nodes), *await _check_hosts(settings)]
         found += await _check_network(client, settings)
         found += await _check_registry(client, settings)
     except SupervisorUnavailable as error:
@@ -49,12 +51,39 @@ async def _check(settings: Settings) -> list[Finding]:
     return found
 
 
+def _check_clock(info: dict[str, Any]) -> list[Finding]:
+    apart = abs(datetime.fromisoformat(info["SystemTime"]).timestamp() - time.time())
+    if apart > _MOST_SECONDS_APART:
+        detail = f"the clock of that machine and the one of this are {apart:.0f} seconds apart"
+        return [warning(detail, "set the clocks of all machines by NTP")]
+    return []
+
+
+async def _check_hosts(settings: Settings) -> list[Finding]:
+    """Each of several managers answers: any of them may be needed."""
+    from plugvisor.engines.swarm.docker.client import DockerClient, DockerError  # noqa: PLC0415 - it imports httpx
+
+    found = []
+    hosts = settings.swarm.docker_hosts if len(settings.swarm.docker_hosts) > 1 else ()
+    for url in hosts:
+        client = DockerClient(replace(settings.swarm, docker_hosts=(url,)))
+        try:
+            await client.call("GET", "/nodes", timeout_seconds=_SECONDS)
+        except (SupervisorUnavailable, DockerError) as error:
+            found.append(warning(f"{url}: {error}", _ADVICE))
+        finally:
+            await client.close()
+    return found
+
+
 def _check_nodes(nodes: list[dict[str, Any]]) -> list[Finding]:
     managers = [node["ManagerStatus"] for node in nodes if node.get("ManagerStatus")]
     up = sum(manager.get("Reachability") == "reachable" for manager in managers)
     down = [node["Description"]["Hostname"] for node in nodes if node["Status"]["State"] != "ready"]
     found = []
-    if up < len(managers) and 2 * (up - 1) <= len(managers):
+    if 2 * up <= len(managers):
+        found.append(problem(f"{up} of {len(managers)} managers can be reached: the swarm has no quorum", _ADVICE))
+    elif up < len(managers) and 2 * (up - 1) <= len(managers):
         found.append(
             warning(f"{up} of {len(managers)} managers can be reached: one less, and the swarm has no quorum", _ADVICE)
         )

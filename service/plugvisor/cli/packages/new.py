@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from plugvisor.cli.packages.templates import TEMPLATES
+from plugvisor.cli.packages.templates import SCHEMA_FILE, TEMPLATES
 from plugvisor.errors import ConfigurationError
+from plugvisor.models.manifest_schema import render_schema
 from plugvisor.plugins.manifest import ManifestError, parse_manifest
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ def run_new(arguments: argparse.Namespace) -> int:
     """Make the folder of a plugin that works."""
     plugin_id: str = arguments.plugin_id
     files = {
-        name: text.replace("{id}", plugin_id).replace("{name}", make_name(plugin_id))
-        for name, text in TEMPLATES[arguments.template].items()
+        _fill_in(name, plugin_id): _fill_in(text, plugin_id) for name, text in TEMPLATES[arguments.template].items()
     }
+    files[SCHEMA_FILE] = render_schema().decode()
     try:
         parse_manifest(files["plugin.toml"].encode(errors="surrogateescape"))
     except ManifestError as error:
@@ -37,6 +38,13 @@ def run_new(arguments: argparse.Namespace) -> int:
     print(f"{folder}: {', '.join(files)}")
     print(f"plugvisor install {folder} --start    packs and installs it", file=sys.stderr)
     return 0
+
+
+def _fill_in(text: str, plugin_id: str) -> str:
+    values = {"id": plugin_id, "name": make_name(plugin_id), "module": plugin_id.replace("-", "_")}
+    for key, value in values.items():
+        text = text.replace(f"{{{key}}}", value)
+    return text
 
 
 def make_name(plugin_id: str) -> str:

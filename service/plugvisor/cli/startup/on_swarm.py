@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from plugvisor.admin_code import keep_admin_code, make_admin_code, read_admin_code
 from plugvisor.cli.listener import open_listener
-from plugvisor.cli.service import serve_here, set_up_logging
+from plugvisor.cli.service import serve_here
 from plugvisor.cli.startup.banner import print_banner
 from plugvisor.cli.startup.log_file import log_to_file
+from plugvisor.cli.startup.log_format import make_announcer, set_up_logging
 from plugvisor.cli.startup.plugins_folder import prepare_plugins_folder
 from plugvisor.engines.choice import make_engine
 from plugvisor.engines.supervisord.boot import lock_run_dir
@@ -33,7 +34,7 @@ _ANOTHER_CODE = (
 
 def run_up_on_swarm(settings: Settings) -> int:
     """Get everything ready, say so, and serve until SIGTERM or Ctrl-C."""
-    set_up_logging()
+    set_up_logging(settings.log_format)
     prepare_plugins_folder(settings, os.environ)
     prepare_folders(settings)
     lock_run_dir(settings)
@@ -48,7 +49,7 @@ def run_up_on_swarm(settings: Settings) -> int:
     listener = open_listener(settings)
     facts = {"swarm": asyncio.run(summarise_swarm(settings.swarm)), "logs": str(settings.log_dir)}
     print_banner(settings, catalog, code, facts, [state_warning, _ANOTHER_CODE if code.is_new else ""])
-    print("Ctrl-C stops the service; the plugins run on.", flush=True)
+    make_announcer(settings)("Ctrl-C stops the service; the plugins run on.")
     return serve_here(settings, code, listener)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.client import NoAnswer
@@ -20,7 +21,7 @@ RETRY_SECONDS = 1.0
 
 def print_notice(words: str) -> None:
     """Print what is no event: on standard error."""
-    print(f"plugvisor: {words}", file=sys.stderr, flush=True)
+    print(f"plugvisor: {words or 'connected again'}", file=sys.stderr, flush=True)
 
 
 class FollowedStream:
@@ -28,7 +29,8 @@ class FollowedStream:
 
     Args:
         resume_path: what to open when it has broken; default: the same.
-        say: is called with what a person should know; from the thread that iterates.
+        say: is called with the reason if it cannot be resumed yet, and with an empty text once it is; from the thread
+            that iterates. A service that is back within a second or two is not mentioned.
     """
 
     def __init__(
@@ -52,11 +54,8 @@ class FollowedStream:
             CommandRejected: the service does not admit this client any more, or what it follows is gone.
         """
         while True:
-            try:
+            with suppress(NoAnswer):  # how it breaks says little: that it cannot be resumed is the news
                 yield from self._stream
-            except NoAnswer as error:
-                if not self._is_closed:
-                    self._say(f"{error}; trying again")
             if self._is_closed or (stream := self._resume()) is None:
                 return
             self._stream = stream
@@ -67,15 +66,22 @@ class FollowedStream:
         self._stream.close()
 
     def _resume(self) -> EventStream | None:
+        reason = ""
         while True:
             time.sleep(RETRY_SECONDS)
             if self._is_closed:
                 return None
             try:
-                return self._client.stream(self._path, self.last_id)
-            except NoAnswer:
-                continue
-            except CommandRejected as error:
-                if error.retry_after is None:
+                stream = self._client.stream(self._path, self.last_id)
+            except (NoAnswer, CommandRejected) as error:
+                wait_seconds = error.retry_after if isinstance(error, CommandRejected) else 0
+                if wait_seconds is None:
                     raise
-                time.sleep(error.retry_after)
+                if str(error) != reason:
+                    reason = str(error)
+                    self._say(f"{reason}; trying again")
+                time.sleep(wait_seconds)
+            else:
+                if reason:
+                    self._say("")
+                return stream

@@ -12,13 +12,14 @@ from urllib.parse import urlencode
 from plugvisor.cli.client import Client
 from plugvisor.cli.moments import read_past, show_time
 from plugvisor.cli.output import has_color, make_printable, paint
+from plugvisor.cli.plugins.matching import is_pattern, make_filter
 from plugvisor.cli.streams.changes import STATUS_COLORS
 from plugvisor.cli.streams.following import FollowedStream, print_notice
 from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MOST_PER_REQUEST = 1000
 
@@ -27,7 +28,11 @@ def run_journal(arguments: argparse.Namespace) -> int:
     """Print what has happened, oldest first; then, if it was asked for, what happens."""
     if arguments.limit < 0:
         raise ConfigurationError("cannot use --limit: it must be a number from 0")
-    query = {"plugin_id": arguments.plugin or "", "kind": ",".join(arguments.kind or ())}
+    patterns = arguments.plugin or []
+    only = patterns[0] if len(patterns) == 1 and not is_pattern(patterns[0]) else ""
+    query = {"plugin_id": only, "kind": ",".join(arguments.kind or ())}
+    # the service selects one plugin; several are selected here
+    fits = make_filter(patterns) if patterns and not only else None
     since = read_past("--since", arguments.since) if arguments.since else ""
     client = Client.from_env(os.environ)
     path = f"/journal/stream?{_encode(query)}"
@@ -36,7 +41,7 @@ def run_journal(arguments: argparse.Namespace) -> int:
     show_again = show_json if arguments.json else partial(show_latest_line, colored=colored)
     # before the entries that there are: none of those that come meanwhile is missed
     stream = FollowedStream(client, path) if arguments.follow else None
-    shown = read_entries(client, {**query, "since": since}, arguments.limit)
+    shown = read_entries(client, {**query, "since": since}, arguments.limit, fits)
     for entry in shown:
         show(entry)
     sys.stdout.flush()
@@ -46,26 +51,34 @@ def run_journal(arguments: argparse.Namespace) -> int:
             entry = event.data
             if event.name == "gap":
                 print_notice("some entries are missing here: the journal has dropped them")
-            elif event.name == "entry" and (
-                entry["id"] not in versions or versions.pop(entry["id"]) != entry.get("times")
+            elif (
+                event.name == "entry"
+                and (fits is None or fits(entry.get("plugin_id", "")))
+                and (entry["id"] not in versions or versions.pop(entry["id"]) != entry.get("times"))
             ):
                 show_again(entry)
                 sys.stdout.flush()
     return 0
 
 
-def read_entries(client: Client, query: Mapping[str, str], limit: int) -> list[dict[str, Any]]:
-    """The newest entries, at most `limit`, oldest first."""
+def read_entries(
+    client: Client, query: Mapping[str, str], limit: int, fits: Callable[[str], bool] | None = None
+) -> list[dict[str, Any]]:
+    """The newest entries that fit the query, at most `limit`, oldest first.
+
+    Args:
+        fits: whether those of a plugin are wanted; default: of each.
+    """
     entries: list[dict[str, Any]] = []
     after = ""
     while len(entries) < limit:
-        count = min(limit - len(entries), MOST_PER_REQUEST)
+        count = min(limit - len(entries), MOST_PER_REQUEST) if fits is None else MOST_PER_REQUEST
         page = client.call("GET", f"/journal?{_encode({**query, 'limit': str(count), 'after': after})}")
-        entries += page["entries"]
+        entries += [entry for entry in page["entries"] if fits is None or fits(entry.get("plugin_id", ""))]
         after = page.get("after", "")
         if not after:
             break
-    return entries[::-1]
+    return entries[:limit][::-1]
 
 
 def _encode(query: Mapping[str, str]) -> str:

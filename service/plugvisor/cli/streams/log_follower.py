@@ -79,7 +79,7 @@ class _New(NamedTuple):
 
 
 class _Notice(NamedTuple):
-    """What a person should know; the same is said of several logs when the service restarts."""
+    """What a person should know; when the service restarts, the same of each log."""
 
     words: str
 

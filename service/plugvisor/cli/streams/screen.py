@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import termios
+import threading
 import time
 import tty
 from contextlib import contextmanager
@@ -21,7 +22,6 @@ from plugvisor.cli.client import NoAnswer
 from plugvisor.cli.output import has_color
 from plugvisor.cli.streams.changes import STATUS_COLORS
 from plugvisor.cli.streams.usage import COLUMNS, SORTS, Reading, read_usage, sort_rows
-from plugvisor.errors import CommandRejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 2.0
 """How often the service takes a sample."""
-_RESIZE_SECONDS = 0.25
-"""How soon the screen fits a terminal whose size has changed."""
+_LOOK_SECONDS = 0.25
+"""How soon the screen shows another reading, and fits a terminal whose size has changed."""
 _OTHER_LINES = 4
 """Those of the screen that hold no plugin: the summary, the heading, how many are left out, the keys."""
 _KEYS = {name[0]: name for name in SORTS}
@@ -46,6 +46,8 @@ class Screen:
         self.sort = sort
         self.problem = ""
         """Why the last reading is not newer; empty if it is."""
+        self.failure: Exception | None = None
+        """Why there is no other reading to come."""
 
     def render(self, height: int) -> Group:
         """The screen for a terminal of that many lines."""
@@ -74,40 +76,41 @@ def show_live(client: Client, reading: Reading, choose: Callable[[Sequence[str]]
     """Show what plugins use until q or Ctrl-C; then the terminal is as it was."""
     screen = Screen(reading, sort)
     console = Console(no_color=not has_color(sys.stdout), highlight=False, markup=False, emoji=False)
+    # a daemon: a service that does not answer keeps neither the keys waiting nor the end
+    threading.Thread(target=_read_repeatedly, args=(client, choose, screen), daemon=True).start()
     with (
         _ending_by_signal(),
         _reading_keys(),
         Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live,
     ):
-        while True:
-            if not _show_until(time.monotonic() + REFRESH_SECONDS, screen, live):
-                return 0
-            try:
-                screen.reading = read_usage(client, choose, sort)
-                screen.problem = ""
-            except NoAnswer as error:
-                screen.problem = f"{error}; trying again"
-            except CommandRejected as error:
-                if error.retry_after is None:
-                    raise
-                screen.problem = f"{error}; trying again"
+        shown: object = None
+        while screen.failure is None:
+            size = os.get_terminal_size(sys.stdout.fileno())
+            wanted = (size, screen.sort, screen.problem, screen.reading)
+            if wanted != shown:
+                live.update(screen.render(size.lines), refresh=True)
+                shown = wanted
+            if select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
+                keys = os.read(sys.stdin.fileno(), 64).decode("ascii", "ignore").lower()
+                if not keys or "q" in keys:  # nothing: the terminal is gone
+                    return 0
+                for key in keys:
+                    screen.sort = _KEYS.get(key, screen.sort)
+    raise screen.failure
 
 
-def _show_until(deadline: float, screen: Screen, live: Live) -> bool:
-    """Show the screen until it is time for another reading; returns False if that is not wanted any more."""
-    shown: object = None
-    while (seconds := deadline - time.monotonic()) > 0:
-        wanted = (os.get_terminal_size(sys.stdout.fileno()), screen.sort)
-        if wanted != shown:
-            live.update(screen.render(wanted[0].lines), refresh=True)
-            shown = wanted
-        if select.select([sys.stdin], [], [], min(seconds, _RESIZE_SECONDS))[0]:
-            keys = os.read(sys.stdin.fileno(), 64).decode("ascii", "ignore").lower()
-            if not keys or "q" in keys:  # nothing: the terminal is gone
-                return False
-            for key in keys:
-                screen.sort = _KEYS.get(key, screen.sort)
-    return True
+def _read_repeatedly(client: Client, choose: Callable[[Sequence[str]], Sequence[str]], screen: Screen) -> None:
+    """Keep the reading of a screen new; ends when there can be no other."""
+    while screen.failure is None:
+        time.sleep(REFRESH_SECONDS)
+        try:
+            screen.reading = read_usage(client, choose, screen.sort)
+            screen.problem = ""
+        except Exception as error:  # noqa: BLE001 - the thread that shows the screen raises it
+            if isinstance(error, NoAnswer) or getattr(error, "retry_after", None) is not None:
+                screen.problem = f"{error}; trying again"
+            else:
+                screen.failure = error
 
 
 @contextmanager

@@ -25,4 +25,19 @@ problem; warnings alone are no problem.""",
 Print the JSON Schema (draft-07) of plugin.toml, with which editors complete and check it. A running service has the
 same at GET /schemas/plugin.toml.json.""",
     ),
+    Verb(
+        "dev",
+        "dev.dev:run_dev",
+        "run one plugin in this terminal, and reload it at each save",
+        """\
+Run the plugin in a folder, with a Plugvisor of its own in temporary folders and at a free port of this machine alone.
+Its log is printed here, and it is reloaded when one of its files changes, whatever its manifest says of that. Keys: r
+reloads it, b asks and puts the files back as they were when the plugin was ready last, q or Ctrl-C ends everything.""",
+        ("PLUGVISOR_RUNNER",),
+        [
+            ("folder", {"metavar": "FOLDER", "help": "the plugin's folder"}),
+            ("--with", {"dest": "others", "metavar": "DIR", "help": "a folder of plugins that it may depend on"}),
+            ("--port", {"type": int, "default": 0, "metavar": "N", "help": "the service's port; default: a free one"}),
+        ],
+    ),
 )

@@ -119,7 +119,9 @@ List the operations that are under way or were done, the newest first. With an I
         "new",
         "packages.new:run_new",
         "make the folder of a new plugin",
-        "Make a folder with a plugin that works, to begin with.",
+        """\
+Make a folder with a plugin that works, to begin with, and a test of it. Its plugin.toml names a JSON Schema beside it,
+by which editors complete and check it; neither that file nor the test is packed.""",
         (),
         [
             _ID,
@@ -171,11 +173,12 @@ ten manifests before are kept.""",
     ),
     Verb(
         "config edit",
-        "packages.config:run_edit",
+        "packages.edit:run_edit",
         "edit a plugin's manifest",
         """\
-Open the manifest of a plugin in $VISUAL or $EDITOR, and replace it by what you save. If that is invalid, or
-somebody else has replaced it meanwhile, nothing changes and your text is kept.""",
+Open the manifest of a plugin in $VISUAL or $EDITOR, and replace it by what you save. If that is invalid, the editor
+opens again with the reason at the top, until it is valid; empty the file, or save it as it is, to give up. If somebody
+else has replaced the manifest meanwhile, their change is shown, and you decide. A text that was not used is kept.""",
         ASK,
         [_ID, _RELOAD, JSON],
     ),

@@ -14,6 +14,20 @@ _WATCH: Argument = (
     "-w --watch",
     {"action": "store_true", "help": "keep it current until Ctrl-C; if the output is no terminal, a line a change"},
 )
+_ALL: Argument = ("--all", {"action": "store_true", "help": "all plugins with which it can be done"})
+_NO_WAIT: Argument = ("--no-wait", {"action": "store_true", "help": "do not wait for the end of it"})
+_TIMEOUT: Argument = (
+    "--timeout",
+    {
+        "metavar": "SECONDS",
+        "type": float,
+        "default": 300.0,
+        "help": "how long to wait, at most and by default 300; it goes on after that",
+    },
+)
+_ANSWERS = """\
+Several are one request, in the order of their dependencies and priorities. Exit status 1 if one fails, with its reason
+and the end of its log. Ctrl-C ends the waiting alone."""
 
 VERBS = (
     Verb(
@@ -44,5 +58,59 @@ state, and why they do not run.""",
         "this machine.",
         ASK,
         [JSON],
+    ),
+    Verb(
+        "start",
+        "plugins.change:run_start",
+        "start plugins",
+        f"""\
+Start plugins, and what they depend on, and wait until they are running, and healthy if they have ready checks.
+{_ANSWERS}""",
+        ASK,
+        [_IDS, _ALL, _NO_WAIT, _TIMEOUT, JSON],
+    ),
+    Verb(
+        "stop",
+        "plugins.change:run_stop",
+        "stop plugins",
+        f"""\
+Stop plugins, and wait until their processes are gone. {_ANSWERS}""",
+        ASK,
+        [
+            _IDS,
+            _ALL,
+            ("--dependents", {"action": "store_true", "help": "first stop the plugins that require them"}),
+            _NO_WAIT,
+            _TIMEOUT,
+            JSON,
+        ],
+    ),
+    Verb(
+        "reload",
+        "plugins.change:run_reload",
+        "read the manifests of plugins again, and restart them",
+        f"""\
+Read the manifests of plugins again, restart them, and wait until they are running. One that does not run is started.
+{_ANSWERS}""",
+        ASK,
+        [_IDS, _ALL, _NO_WAIT, _TIMEOUT, JSON],
+    ),
+    Verb(
+        "enable",
+        "plugins.change:run_enable",
+        "allow that plugins are started",
+        "Allow that plugins are started which were disabled. Nothing is started.",
+        ASK,
+        [_IDS, _ALL, JSON],
+    ),
+    Verb(
+        "disable",
+        "plugins.change:run_disable",
+        "stop plugins, and keep them from being started",
+        """\
+Stop plugins, one after the other, and keep them from being started, at boot too. Exit status 1 if one fails. Ctrl-C
+ends the waiting alone; those whose turn has not come are not changed.""",
+        ASK,
+        [_IDS, _ALL, _NO_WAIT, _TIMEOUT, JSON],
     ),
 )

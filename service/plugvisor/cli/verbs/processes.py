@@ -153,4 +153,14 @@ is the admin code, until another one is configured.""",
         "Ask the running service whose token this is, and what it may do.",
         ASK,
     ),
+    Verb(
+        "completion",
+        "parsing.completion:run_completion",
+        "complete the command in a shell",
+        """\
+Print what has a shell complete commands, options and the ids of plugins. In bash: eval "$(plugvisor completion bash)";
+in zsh the same after compinit; in fish: plugvisor completion fish | source.""",
+        (),
+        [("shell", {"metavar": "SHELL", "choices": ("bash", "zsh", "fish"), "help": "bash, zsh or fish"})],
+    ),
 )

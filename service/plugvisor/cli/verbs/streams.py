@@ -84,7 +84,14 @@ Print the newest entries of the journal, oldest first. With --follow, also print
 across restarts of the service.""",
         ASK,
         [
-            ("--plugin", {"metavar": "ID", "help": "of one plugin only"}),
+            (
+                "--plugin",
+                {
+                    "metavar": "ID",
+                    "action": "append",
+                    "help": "about this plugin only, or those that fit a pattern like 'web-*'; can be repeated",
+                },
+            ),
             (
                 "--kind",
                 {"metavar": "KIND", "action": "append", "help": "of one kind only, such as operation; can be repeated"},

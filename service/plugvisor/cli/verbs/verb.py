@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     """The names of an argument, separated by blanks, and its options, as `argparse` takes them."""
 
 
-@dataclass(frozen=True)
-class Verb:
+class Verb(NamedTuple):  # a dataclass would have `inspect` imported, which takes longer than argparse
     """One verb of the command."""
 
     name: str

@@ -13,7 +13,7 @@ ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
 """Each may do what those before it may, too."""
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(?!\n)$"
-RESERVED_NAMES = ("admin", "supervisorctl", "docker", "plugvisor")
+RESERVED_NAMES = ("admin", "supervisorctl", "docker", "plugvisor", "watch")
 """`admin` is who has the admin code; the others stand in the journal for those who need no token."""
 EVERY_PLUGIN = ("*",)
 

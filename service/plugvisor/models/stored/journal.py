@@ -26,12 +26,15 @@ class Facts(Body, frozen=True, kw_only=True):
     health: Health | UnsetType = UNSET
     # who did what
     identity: Annotated[
-        OptionalText, Meta(description="who has asked for it; `supervisorctl` or `docker` for an operator")
+        OptionalText,
+        Meta(
+            description="who has asked for it; `supervisorctl` or `docker` for an operator, `watch` for changed files"
+        ),
     ] = UNSET
     address: Annotated[OptionalText, Meta(description="of the client")] = UNSET
     verb: Annotated[
         OptionalText,
-        Meta(description="start, stop, reload, refresh, enable, disable, …; of the service what has happened"),
+        Meta(description="start, stop, reload, refresh, enable, disable, suspend, …; of the service what has happened"),
     ] = UNSET
     outcome: Annotated[OptionalText, Meta(description="ok, or the code of the problem")] = UNSET
     milliseconds: Count | UnsetType = UNSET

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 from starlette.websockets import WebSocketDisconnect
 
+from plugvisor.api.auth.gate import read_token
 from plugvisor.api.http.handshakes import check_origin, reject
 from plugvisor.errors import PlugvisorError, TooManyStreams
 
@@ -52,16 +53,19 @@ class AdminSockets:
     async def serve(self, websocket: WebSocket[State]) -> None:
         """Serve one, from its handshake to its end."""
         websocket.scope["query_string"] = b""  # uvicorn logs the whole URL
+        identity: Identity | None = None
         try:
             check_origin(websocket)
-            if self._waiting >= MOST_WAITING:
+            if token := read_token(websocket):  # a proxy has added it: the page itself sends a message
+                identity = await websocket.state["gate"].check_token(token, websocket, websocket.receive)
+            elif self._waiting >= MOST_WAITING:
                 raise TooManyStreams(f"{MOST_WAITING} such WebSockets wait for a code already; try again later")
         except PlugvisorError as error:
             await reject(websocket, error)
             return
         with suppress(WebSocketDisconnect, RuntimeError):  # the client has gone, or uvicorn has closed it
             await websocket.accept()
-            identity = await self._authenticate(websocket)
+            identity = identity or await self._authenticate(websocket)
             if identity is None:
                 return
             if self._open >= MOST_SOCKETS:

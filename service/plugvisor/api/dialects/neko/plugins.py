@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from plugvisor.api.auth.permissions import may_read_logs
 from plugvisor.api.dialects.neko.bodies import NekoMessages
 from plugvisor.api.parameters import DEFAULT_SAMPLES, LONGEST_WAIT_SECONDS, PeriodQuery, PluginQuery, WaitQuery
 from plugvisor.api.resources import bulk, intents, metrics, plugins
@@ -65,7 +66,8 @@ def rewrite(response: Response, change: Callable[[dict[str, Any]], object]) -> R
 
 async def list_neko_plugins(request: Request[State]) -> Response:
     """Every plugin, with its metadata and its status."""
-    document = request.state["views"].list_plugins()
+    views = request.state["views"]
+    document = views.list_plugins(reads_logs=views.has_lines and may_read_logs(request))
     etag = f'{document.etag[:-1]}-neko"'
     if knows_tag(request, etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag, **REVALIDATE})
@@ -73,7 +75,7 @@ async def list_neko_plugins(request: Request[State]) -> Response:
     return JsonResponse(_translate_list(document.body), headers=headers)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # with last lines and without
 def _translate_list(document: bytes) -> bytes:
     """Front ends ask again and again, and the list is the same object until something changes."""
     body = msgspec.json.decode(document)

@@ -15,6 +15,9 @@ from plugvisor.manager.installation.manifest_file import make_json
 from plugvisor.models.manifest import ManifestError
 from plugvisor.plugins.manifest import parse_document
 
+MOST_VALUES = 1000
+"""In the text and in the object. tomlkit's time grows with their square: it takes a second for so many."""
+MOST_LEVELS = 32
 _BOM = b"\xef\xbb\xbf"
 _LARGEST_EXACT = 2**53
 """JavaScript has no larger integers: what a browser sends back of one is near to it."""
@@ -33,10 +36,9 @@ def put_tree(text: bytes, tree: dict[str, Any]) -> bytes:
     Raises:
         InvalidRequest: TOML cannot hold the object, or it cannot be written into this text.
     """
-    try:
-        _check(tree, "config")
-    except RecursionError:
-        raise InvalidRequest("`config` is nested too deeply", "config") from None
+    with suppress(ManifestError):
+        _check(parse_document(text)[0], ("the text that is there",))
+    _check(tree, ("config",))
     for write in (_merge, _put_tables):
         # tomlkit has faults of its own with rare notations, so what it has made is read again
         with suppress(*_FAULTS):
@@ -59,13 +61,24 @@ def _put_tables(document: Any, tree: dict[str, Any]) -> None:
             document[key] = value
 
 
-def _check(value: Any, name: str) -> None:
-    """Raise `InvalidRequest` for what TOML has no form for."""
+def _check(value: Any, path: tuple[str, ...]) -> int:
+    """Count the values in a value.
+
+    Raises:
+        InvalidRequest: TOML has no form for one of them, or they are too many, or nested too deeply.
+    """
     if value is None:
-        raise InvalidRequest(f"`{name[:100]}` cannot be null: TOML has no such value; leave it out", "config")
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        _check(item, f"{name}.{key}")
+        raise InvalidRequest(f"`{'.'.join(path)[:100]}` cannot be null: TOML has no such value; leave it out", "config")
+    if len(path) > MOST_LEVELS:
+        raise InvalidRequest(f"`{path[0]}` has more than {MOST_LEVELS} levels", "config")
+    count = 1
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        count += _check(item, (*path, str(key)))
+        if count > MOST_VALUES:
+            raise InvalidRequest(
+                f"`{path[0]}` has more than {MOST_VALUES:,} values; send a new text to `config/toml` instead", "config"
+            )
+    return count
 
 
 def _is_same(old: Any, new: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocketDisconnect
 
+from plugvisor.api.auth.gate import read_token
 from plugvisor.api.http.handshakes import check_origin, reject
 from plugvisor.errors import PlugvisorError, Unauthorized
 from plugvisor.logs.tail import DEFAULT_LINES
@@ -29,14 +30,14 @@ _SERVICE_RESTART = 1012
 
 async def follow_log_by_websocket(websocket: WebSocket[State]) -> None:
     """Send the last lines and then every new one."""
-    code = websocket.query_params.get("code", "")
+    token = websocket.query_params.get("code", "").encode("utf-8", "replace") or read_token(websocket)
     websocket.scope["query_string"] = b""  # uvicorn logs the whole URL
     state = websocket.state
     try:
         check_origin(websocket)
-        if not code:
+        if not token:
             raise Unauthorized("a token or the admin code is needed: send it as the parameter `code`")
-        identity = await state["gate"].check_token(code.encode("utf-8", "replace"), websocket, websocket.receive)
+        identity = await state["gate"].check_token(token, websocket, websocket.receive)
         plugin_id = websocket.path_params["plugin_id"]
         log = state["logs"].find(plugin_id)
         state["log_streams"].check_room()

@@ -32,6 +32,7 @@ def make_rpcinterface(
     programs: str,
     *,
     log_to_stdout: str = "false",
+    log_format: str = "text",
     service_uid: str = "",
     service_gid: str = "",
     plugins_uid: str = "",
@@ -42,6 +43,7 @@ def make_rpcinterface(
         stream: path of the state stream's socket.
         programs: the folder that holds `<name>.conf` for each plugin; the launch files are in `launch` beside it.
         log_to_stdout: "true" to write all logs to standard output as well.
+        log_format: "json" to write each line there as a JSON object.
         service_uid: if supervisord is root, the user that writes the programs' files.
         service_gid: a group that may read the state stream too.
         plugins_uid: if supervisord is root, the user that every plugin must run as.
@@ -62,7 +64,7 @@ def make_rpcinterface(
     guard = Guard(supervisord, int(service_uid), int(plugins_uid)) if plugins_uid else None
     extension = Extension(supervisord, stream, programs, int(service_gid) if service_gid else None, guard)
     if log_to_stdout == "true":
-        extension.stdout = StdoutLog(supervisord)
+        extension.stdout = StdoutLog(supervisord, log_format)
     Readiness(supervisord, extension.reporter.stream)
     _instances.append((supervisord, extension))
     return PluginsNamespace(extension.changes)

@@ -8,6 +8,8 @@ does not wait: lines beyond a limit are dropped, and their number is reported.
 
 Control characters are written as `\\x1b` there: a plugin that prints a carriage return, an escape sequence or another
 line break could otherwise forge lines of the service's. The log files have every byte as it is.
+
+With `log_format=json` each line is a JSON object, as `json_lines` has them: the service's are passed on as they are.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,18 @@ from supervisor import events, loggers
 from supervisor.medusa import asyncore_25 as asyncore
 
 from plugvisor.engines.supervisord.extension.stream import guarded
+from plugvisor.json_lines import dump_line, format_moment, parse_own_line
 
 LARGEST_BACKLOG_BYTES = 1024 * 1024
 LONGEST_LINE_BYTES = 8 * 1024
 """A longer line is cut: what a program prints without ever ending a line must not pile up."""
 
-_SUPERVISORD = "_supervisord"
+LONGEST_OWN_LINE_BYTES = 128 * 1024
+"""Of the service's, if it is JSON, which is none when it is cut; the service limits what is in it."""
+
+_SERVER, _SUPERVISORD = "_server", "_supervisord"
+_LEVELS = {"CRIT": "CRITICAL", "ERRO": "ERROR", "WARN": "WARNING", "INFO": "INFO"}
+"""supervisord's levels by the names that Python has; all others are DEBUG."""
 _CONTROL_CHARACTER = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 """C0 without tab and line feed, DEL, C1, U+2028 and U+2029, in UTF-8; bytes that are not UTF-8 stay."""
 _HARMLESS = bytes(byte for byte in range(256) if not _CONTROL_CHARACTER.match(bytes([byte])))
@@ -37,15 +46,16 @@ _NOTICE = "%d lines were left out here: standard output was not read"
 class StdoutLog(asyncore.file_dispatcher):  # type: ignore[misc] # supervisor has no type hints
     """Writes what supervisord and its programs log. An error there, such as a closed pipe, ends it."""
 
-    def __init__(self, supervisord: Any) -> None:
+    def __init__(self, supervisord: Any, log_format: str = "text") -> None:
         super().__init__(_open_stdout())  # which takes it over, and makes it non-blocking
+        self._is_json = log_format == "json"
         self.logger = supervisord.options.logger
         self._backlog = bytearray()
         self._unfinished: dict[str, bytes] = {}
         self._lost = 0
         self._is_open = True
         if supervisord.options.silent:  # else it writes there itself
-            handler = loggers.Handler(_Lines(self))
+            handler = _Records(self) if self._is_json else loggers.Handler(_Lines(self))
             handler.setFormat("%(asctime)s %(levelname)s %(message)s\n")
             handler.setLevel(supervisord.options.loglevel)
             self.logger.handlers.append(handler)
@@ -59,17 +69,28 @@ class StdoutLog(asyncore.file_dispatcher):  # type: ignore[misc] # supervisor ha
             return
         whole, line_break, rest = (self._unfinished.pop(name, b"") + data).rpartition(b"\n")
         whole += line_break
-        if len(rest) > LONGEST_LINE_BYTES:
+        longest = LONGEST_OWN_LINE_BYTES if self._is_json and name == _SERVER else LONGEST_LINE_BYTES
+        if len(rest) > longest:
             whole += rest + b"\n"
         elif rest:
             self._unfinished[name] = rest
-        for line in escape_control_characters(whole).split(b"\n")[:-1]:
-            for start in range(0, max(len(line), 1), LONGEST_LINE_BYTES):
-                self._add_line(name, line[start : start + LONGEST_LINE_BYTES])
+        whole = whole.replace(b"\r\n", b"\n") if self._is_json else escape_control_characters(whole)
+        for line in whole.split(b"\n")[:-1]:
+            for start in range(0, max(len(line), 1), longest):
+                self._add_line(name, line[start : start + longest])
         self._send()
 
+    def add_record(self, record: Any) -> None:
+        """Write one of supervisord's own records as JSON."""
+        if self._is_open:
+            values = record.asdict()
+            self._add_text(_dump(_SUPERVISORD, values["message"], _LEVELS.get(values["levelname"], "DEBUG")))
+            self._send()
+
     def _add_line(self, name: str, line: bytes) -> None:
-        text = b"%s | %s\n" % (name.encode(), line)
+        self._add_text(_dump_line(name, line) if self._is_json else b"%s | %s\n" % (name.encode(), line))
+
+    def _add_text(self, text: bytes) -> None:
         if self._lost and len(self._backlog) < LARGEST_BACKLOG_BYTES // 2:
             self._tell_lost()
         if self._lost or len(self._backlog) + len(text) > LARGEST_BACKLOG_BYTES:
@@ -79,7 +100,10 @@ class StdoutLog(asyncore.file_dispatcher):  # type: ignore[misc] # supervisor ha
 
     def _tell_lost(self) -> None:
         notice, self._lost = _NOTICE % self._lost, 0
-        self._add_line(_SUPERVISORD, notice.encode())
+        if self._is_json:
+            self._add_text(_dump(_SUPERVISORD, notice, "WARNING"))
+        else:
+            self._add_line(_SUPERVISORD, notice.encode())
 
     def _send(self) -> None:
         while self._backlog:
@@ -145,6 +169,35 @@ class _Lines:
 
     def close(self) -> None:
         """The log itself stays open."""
+
+
+class _Records(loggers.Handler):  # type: ignore[misc] # supervisor has no type hints
+    """supervisord's own log, record by record."""
+
+    def __init__(self, log: StdoutLog) -> None:
+        super().__init__(_Lines(log))
+        self._log = log
+
+    def emit(self, record: Any) -> None:
+        try:
+            self._log.add_record(record)
+        except Exception:  # noqa: BLE001 - a caller that logs expects no error
+            self.handleError()
+
+
+def _dump_line(name: str, line: bytes) -> bytes:
+    """A line of a log as JSON; a byte that is not UTF-8 is written as `\\xff`."""
+    if name == _SERVER and (fields := parse_own_line(line)) is not None:
+        return f"{dump_line(fields)}\n".encode()
+    text = line.decode("utf-8", "backslashreplace")
+    if name == _SERVER:  # what Python or a library prints, past the service's log
+        return _dump(_SERVER, text, "ERROR")
+    return f"{dump_line({'time': format_moment(time.time()), 'plugin': name, 'line': text})}\n".encode()
+
+
+def _dump(name: str, message: str, level: str) -> bytes:
+    fields = {"time": format_moment(time.time()), "level": level, "logger": name, "message": message}
+    return f"{dump_line(fields)}\n".encode()
 
 
 def escape_control_characters(lines: bytes) -> bytes:

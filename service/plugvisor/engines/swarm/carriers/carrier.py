@@ -16,6 +16,7 @@ from plugvisor.engines.swarm.carriers.images import PluginImages, list_images
 from plugvisor.engines.swarm.carriers.objects import SwarmObjects, name_object
 from plugvisor.engines.swarm.carriers.registry_auth import read_registry_auth
 from plugvisor.engines.swarm.carriers.restore import FolderRestorer
+from plugvisor.engines.swarm.carriers.variable_values import complete_secret
 from plugvisor.engines.swarm.carriers.versions import describe_version
 from plugvisor.engines.swarm.docker.client import DockerError
 from plugvisor.engines.swarm.inside.launch import SECRET_NAME
@@ -60,7 +61,7 @@ class Carrier:
         self._base = BaseImage(client, settings)
         builder = ImageBuilder(client, settings.swarm, settings.build_seconds)
         self._images = PluginImages(client, builder, settings.swarm.registry)
-        user = settings.users.plugins if settings.users is not None and os.geteuid() == 0 else None
+        self._user = user = settings.users.plugins if settings.users is not None and os.geteuid() == 0 else None
         roots = [folder for folder in (settings.plugins_dir, settings.install_dir) if folder is not None]
         self._restorer = FolderRestorer(client, self._objects, builder, roots, user)
 
@@ -69,21 +70,25 @@ class Carrier:
         if not (self._settings.swarm.registry or self._base.holds(program.directory, program.folder)):
             configs.check_fits(program.directory, program.folder)
 
-    async def carry(self, program: SwarmProgram) -> Carried:
+    async def carry(self, program: SwarmProgram, *, is_started: bool = True) -> Carried:
         """Bring a program's folder and secret to where tasks find them; nothing is done that was done before.
 
+        Args:
+            is_started: otherwise the files of variables need not be there yet.
+
         Raises:
-            StartFailed: the registry is away, the image cannot be built, or there is no way for this folder.
+            StartFailed: the registry is away, the image cannot be built, there is no way for this folder, or the file
+                of a variable cannot be read.
         """
         try:
-            return await self._carry(program)
+            return await self._carry(program, is_started=is_started)
         except DockerError as error:
             logger.error("what %r needs cannot be brought to the nodes: %s", program.id, error)
             raise StartFailed("the Docker Engine does not take what its tasks need; the log says why") from error
         except ConfigurationError as error:
             raise StartFailed(str(error)) from error
 
-    async def _carry(self, program: SwarmProgram) -> Carried:
+    async def _carry(self, program: SwarmProgram, *, is_started: bool) -> Carried:
         base = await self._base.find()
         image, label = base, IMAGE
         references: list[Mapping[str, Any]] = []
@@ -94,15 +99,22 @@ class Carrier:
             else:
                 content, references = await configs.carry(self._objects, program.id, program.directory, program.folder)
                 label = f"{CONFIGS}:{content}"
-        secret = await self._carry_secret(program)
+        secret = await self._carry_secret(program, is_started=is_started)
         headers = await asyncio.to_thread(read_registry_auth, self._settings.swarm, image)
         return Carried(image, label, tuple(references), (secret,), headers)
 
-    async def _carry_secret(self, program: SwarmProgram) -> Mapping[str, Any]:
-        content = hashlib.sha256(program.secret).hexdigest()
+    async def _carry_secret(self, program: SwarmProgram, *, is_started: bool) -> Mapping[str, Any]:
+        data = program.secret
+        try:
+            data = await complete_secret(data, program.variable_files, self._user)
+        except StartFailed as error:
+            if is_started:
+                raise
+            logger.warning("%r has no value for a variable yet: %s", program.id, error)
+        content = hashlib.sha256(data).hexdigest()
         name = name_object(program.id, content)
         version = await asyncio.to_thread(describe_version, program.directory)
-        secret = await self._objects.ensure("secrets", program.id, content, name, data=program.secret, extra=version)
+        secret = await self._objects.ensure("secrets", program.id, content, name, data=data, extra=version)
         # whoever the plugin runs as: `inside` reads it before and its checks after that
         file = {"Name": SECRET_NAME, "UID": "0", "GID": "0", "Mode": 0o444}
         return {"SecretID": secret, "SecretName": name, "File": file}

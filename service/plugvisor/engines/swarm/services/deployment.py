@@ -50,14 +50,14 @@ class Deployment:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
-    async def carry(self, plugin_id: str) -> tuple[SwarmProgram, Carried] | None:
+    async def carry(self, plugin_id: str, *, is_started: bool = True) -> tuple[SwarmProgram, Carried] | None:
         """Bring what a plugin's next start needs to where its tasks find it; None: what its service has, remains.
 
         Raises:
             StartFailed
         """
         program = self._published.get(plugin_id)
-        return None if program is None else (program, await self._carrier.carry(program))
+        return None if program is None else (program, await self._carrier.carry(program, is_started=is_started))
 
     async def settle(self, plugin_id: str) -> bool:
         """Wait until nothing of a plugin that was stopped is alive; returns False if it is to run, and was not stopped.
@@ -89,7 +89,9 @@ class Deployment:
         async with self._get_turn(plugin_id):
             if is_started:
                 await self.settle(plugin_id)
-            if await self._services.read(plugin_id) is not None or (found := await self.carry(plugin_id)) is None:
+            if await self._services.read(plugin_id) is not None:
+                return False
+            if (found := await self.carry(plugin_id, is_started=is_started)) is None:
                 return False
             replicas = found[0].replicas if is_started else 0
             spec = set_replicas(apply_program(None, *found), replicas, queued)

@@ -63,6 +63,8 @@ def list_differences(manifest: Manifest) -> list[str]:
         sentences.append("a swarm starts all plugins at once: `priority` is unused; use `depends_on`")
     if manifest.critical:
         sentences.append("a swarm shuts nothing down when a plugin is in error: `critical` is unused")
+    if manifest.watch.paths:
+        sentences.append("a swarm's plugins are not watched: `watch` is unused")
     return sentences
 
 

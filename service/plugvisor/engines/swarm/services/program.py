@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.engines.launching import ORDINARY_VARIABLES, build_argv, check_executable, make_environment
+from plugvisor.engines.launching import (
+    ORDINARY_VARIABLES,
+    build_argv,
+    check_executable,
+    find_variable_files,
+    make_environment,
+)
 from plugvisor.engines.swarm.carriers.folder import find_digest
 from plugvisor.engines.swarm.inside.launch import LARGEST_BYTES, Launch
 from plugvisor.engines.swarm.services import labels, options
@@ -16,6 +22,7 @@ from plugvisor.layout import awaits_environment, find_data, find_programs, is_ve
 from plugvisor.models.manifest import ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from plugvisor.engines.swarm.carriers.folder import FolderDigest
@@ -43,6 +50,8 @@ class SwarmProgram:
     """The service's spec as JSON, without image, configs, secrets, replicas and what labels remember."""
     secret: bytes = field(repr=False)
     """What `inside` reads, as JSON; it can contain secrets."""
+    variable_files: Mapping[str, str] = field(default_factory=dict)
+    """The files that the secret's further variables are read from at each start, by their names."""
 
 
 def render_program(manifest: Manifest, directory: Path, settings: Settings) -> SwarmProgram:
@@ -65,9 +74,11 @@ def render_program(manifest: Manifest, directory: Path, settings: Settings) -> S
         raise ManifestError("its command and environment are larger than 500 KiB, which a swarm cannot carry")
     folder = find_digest(directory)
     spec = json.dumps(make_spec(manifest, directory, settings), separators=(",", ":"), sort_keys=True).encode()
-    parts = (folder.sha256.encode(), spec, secret, str(manifest.replicas).encode())
+    parts = [folder.sha256.encode(), spec, secret, str(manifest.replicas).encode()]
+    if files := find_variable_files(manifest, directory):
+        parts.append(json.dumps(files, sort_keys=True).encode())
     digest = sha256(b"\0".join(parts)).hexdigest()[:32]
-    return SwarmProgram(manifest.id, directory, folder, digest, manifest.replicas, spec, secret)
+    return SwarmProgram(manifest.id, directory, folder, digest, manifest.replicas, spec, secret, files)
 
 
 def make_launch(manifest: Manifest, directory: Path, arguments: tuple[str, ...]) -> Launch:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.swarm.watch.words import SIGKILL_CODE, UNHEALTHY, describe_code, explain_error
-from plugvisor.models.process import ProcessState
+from plugvisor.models.process import LOG_MAY_SAY, ProcessState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -179,11 +179,9 @@ def _judge_end(task: SwarmTask, around: Circumstances) -> Replica:
         return Replica(ProcessState.STARTING, task)
     has_run = state == "failed" and bool(task.status.err.startswith("task: "))
     if has_run and not around.policy.restarts(state):
-        return Replica(ProcessState.EXITED, task, spawn_error=error, explanation=f"{error}; its log may say why")
+        return Replica(ProcessState.EXITED, task, spawn_error=error, explanation=f"{error}; {LOG_MAY_SAY}")
     if has_run:
-        return Replica(
-            ProcessState.FATAL, task, f"it keeps dying and {GIVEN_UP}; last, {error}; its log may say why", error
-        )
+        return Replica(ProcessState.FATAL, task, f"it keeps dying and {GIVEN_UP}; last, {error}; {LOG_MAY_SAY}", error)
     return Replica(ProcessState.FATAL, task, f"it could not be started and {GIVEN_UP}: {error}", error)
 
 

@@ -1,0 +1,1 @@
+"""`plugvisor dev`: one plugin in this terminal, reloaded when its files change."""

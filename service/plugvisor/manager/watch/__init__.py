@@ -1,0 +1,1 @@
+"""Reloads plugins when their files change."""

@@ -1,0 +1,148 @@
+"""Is notified of changes in folders by the system."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from watchfiles import Change
+
+    Changes = set[tuple[Change, str]]
+    """The kinds and the paths of changes."""
+
+ADDED = 1
+"""The kind of change of a file that was made, or renamed to this."""
+
+_GROUP_MS = 200
+_STEP_MS = 50
+_SILENCE_MS = 250
+
+
+class WatchesExhausted(Exception):
+    """The system allows no more watches; its text names the limit."""
+
+
+class Notifier:
+    """Watches a set of folders, without what is below them, in a thread of its own.
+
+    One thread and one inotify instance do for all plugins: a user has 128 instances, as a rule. Every method is called
+    in the event loop.
+
+    Args:
+        on_changes: called in the event loop.
+    """
+
+    def __init__(self, on_changes: Callable[[Changes], object]) -> None:
+        self._on_changes = on_changes
+        self._present: _Watching | None = None
+
+    async def watch(self, folders: Sequence[str]) -> None:
+        """Watch these folders instead of those before; no change meanwhile is missed, unless watches are scarce.
+
+        Raises:
+            WatchesExhausted
+            OSError: one has just gone, or become unreadable; the former ones are still watched.
+        """
+        before = self._present
+        if not folders:
+            await self.close()
+            return
+        try:
+            self._present = await self._open(folders)
+        except WatchesExhausted:
+            if before is None:
+                raise
+            await self.close()  # which makes room
+            self._present = await self._open(folders)
+        if before is not None:
+            await before.end()
+
+    async def close(self) -> None:
+        """Watch nothing any more."""
+        if self._present is not None:
+            present, self._present = self._present, None
+            await present.end()
+
+    async def _open(self, folders: Sequence[str]) -> _Watching:
+        watching = _Watching(folders, asyncio.get_running_loop(), self._on_changes)
+        try:
+            await asyncio.wrap_future(watching.opened)
+        except BaseException:
+            watching.finish.set()
+            raise
+        return watching
+
+
+class _Watching:
+    """One set of folders, from the beginning to the end."""
+
+    def __init__(
+        self, folders: Sequence[str], loop: asyncio.AbstractEventLoop, on_changes: Callable[[Changes], object]
+    ) -> None:
+        self.opened: Future[None] = Future()
+        self.finish = threading.Event()
+        self._ended: Future[None] = Future()
+        self._folders = folders
+        self._loop = loop
+        self._on_changes = on_changes
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    async def end(self) -> None:
+        """Pass on what has been seen until now, and end."""
+        self.finish.set()
+        await asyncio.wrap_future(self._ended)
+
+    def _run(self) -> None:
+        from watchfiles import watch  # noqa: PLC0415 - most need it never
+
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)
+        changes = watch(
+            *self._folders,
+            watch_filter=None,
+            debounce=_GROUP_MS,
+            step=_STEP_MS,
+            rust_timeout=_SILENCE_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            recursive=False,
+            ignore_permission_denied=False,  # it would ignore that there are no more watches, too
+        )
+        try:
+            first = next(changes)
+        except BaseException as error:  # noqa: BLE001 - passed on
+            self.opened.set_exception(_translate(error))
+            return
+        self.opened.set_result(None)
+        self._pass_on(first)
+        try:
+            is_last = False
+            while not is_last:
+                is_last = self.finish.is_set()  # then once more, for what the next one has not seen
+                self._pass_on(next(changes))
+        except Exception:
+            logging.getLogger(__name__).exception("cannot watch files any more")
+        finally:
+            changes.close()
+            self._ended.set_result(None)
+
+    def _pass_on(self, changes: Changes) -> None:
+        if changes:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._on_changes, changes)
+
+
+def _translate(error: BaseException) -> BaseException:
+    """watchfiles passes errors of the system on as words alone."""
+    words = str(error)
+    if "watch limit" in words or "os error 28" in words:
+        return WatchesExhausted("fs.inotify.max_user_watches")
+    if "os error 24" in words:
+        return WatchesExhausted("fs.inotify.max_user_instances, or the number of open files")
+    return error

@@ -1,0 +1,56 @@
+"""Finds out what changes of files mean for which plugin."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plugvisor.manager.watch.notifier import ADDED
+from plugvisor.manager.watch.writers import ProcessTree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from plugvisor.manager.watch.notifier import Changes
+    from plugvisor.manager.watch.plugin_watch import PluginWatch
+
+
+@dataclass
+class Found:
+    """What changes mean for one plugin."""
+
+    paths: set[str]
+    is_other_tree: bool = False
+    """Folders have come or gone."""
+    by_person: bool = False
+    """The plugin has certainly not made them."""
+
+
+def sort_changes(
+    changes: Changes, by_folder: Mapping[str, Sequence[PluginWatch]], pids: Mapping[str, int]
+) -> dict[PluginWatch, Found]:
+    """What the changes mean for each plugin that they concern; this blocks.
+
+    Args:
+        by_folder: who watches a folder.
+        pids: of the processes of the plugins that have one.
+    """
+    found: dict[PluginWatch, Found] = {}
+    for kind, path in changes:
+        is_folder = path in by_folder or (kind == ADDED and os.path.isdir(path) and not os.path.islink(path))
+        for watch in {*by_folder.get(os.path.dirname(path), ()), *by_folder.get(path, ())}:
+            if path == watch.rules.root or watch.rules.covers(path, is_folder=is_folder):
+                one = found.setdefault(watch, Found(set()))
+                one.paths.add(path)
+                one.is_other_tree |= is_folder
+    for watch, one in found.items():
+        tree = ProcessTree(pids.get(watch.id, 0))
+        one.paths -= tree.find_open(one.paths)
+        one.by_person = tree.has_not_written(one.paths)
+    return found
+
+
+def list_readable(folders: Iterable[str]) -> list[str]:
+    """Those of some folders that are there and can be watched; this blocks."""
+    return sorted(folder for folder in folders if os.path.isdir(folder) and os.access(folder, os.R_OK))

@@ -1,0 +1,287 @@
+"""Reloads each plugin that asks for it when its files change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from plugvisor.errors import SupervisorUnavailable
+from plugvisor.manager.watch.notifier import Notifier, WatchesExhausted
+from plugvisor.manager.watch.plugin_watch import PluginWatch, Wanted
+from plugvisor.manager.watch.rules import MOST_FOLDERS, Rules
+from plugvisor.manager.watch.sorting import list_readable, sort_changes
+from plugvisor.models.lifecycle import Watch
+from plugvisor.models.process import NEVER_ADDED, ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from plugvisor.engines.engine import Engine
+    from plugvisor.errors import PlugvisorError
+    from plugvisor.manager.journal.recorder import Recorder
+    from plugvisor.manager.manager import Manager
+    from plugvisor.manager.watch.notifier import Changes
+    from plugvisor.plugins.catalog import Plugin
+    from plugvisor.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 30.0
+"""The pause before folders are watched again that could not be."""
+MOST_ATTEMPTS = 5
+"""Folders may go while they are looked for."""
+_TOO_MANY = (
+    f"its files are not watched: it has more than {MOST_FOLDERS} folders; list some of them in `ignore`, or name "
+    "others in `paths`"
+)
+
+
+class Watcher:
+    """Follows the plugins of a manager from `open` to `close`; without a plugin that asks for it, nothing is watched.
+
+    Args:
+        name_code: the code of an error, for the journal.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        engine: Engine,
+        recorder: Recorder,
+        name_code: Callable[[PlugvisorError], str],
+        settings: Settings,
+    ) -> None:
+        self._manager = manager
+        self._engine = engine
+        self._recorder = recorder
+        self._name_code = name_code
+        # which may be below a plugin's folder
+        self._own_folders = (settings.run_dir, settings.log_dir, settings.state_dir)
+        self._always = settings.dev_folder
+        self._wanted: dict[str, Wanted] = {}
+        self._watches: dict[str, PluginWatch] = {}
+        self._logged: set[str] = set()
+        self._launches: dict[str, tuple[int, int]] = {}
+        self._by_folder: Mapping[str, Sequence[PluginWatch]] = {}
+        self._notifier = Notifier(self._on_changes)
+        self._waiting: Changes = set()
+        self._sorting: asyncio.Task[None] | None = None
+        self._arranging: asyncio.Task[None] | None = None
+        self._is_arranged = True
+        self._retry: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Begin; nothing is raised. An engine that runs plugins on other machines watches nothing."""
+        if not self._engine.is_cluster:
+            self._manager.on_change.append(self._follow_catalog)
+            self._engine.on_change.append(self._follow_process)
+            self._follow_catalog()
+
+    async def close(self) -> None:
+        """Watch no more; a reload that is under way goes on."""
+        if self._engine.is_cluster:
+            return
+        self._manager.on_change.remove(self._follow_catalog)
+        self._engine.on_change.remove(self._follow_process)
+        for watch in self._watches.values():
+            watch.close()
+        if self._retry is not None:
+            self._retry.cancel()
+        tasks = [task for task in (self._sorting, self._arranging) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._notifier.close()
+
+    # -- what is watched
+
+    def _follow_catalog(self) -> None:
+        catalog = self._manager.catalog
+        if not self._wanted and not self._always and not any(_asks(plugin) for plugin in catalog.values()):
+            return
+        wanted = {name: found for name, plugin in catalog.items() if (found := self._find_wanted(plugin)) is not None}
+        if wanted != self._wanted:
+            for name in self._watches.keys() - wanted.keys():
+                self._manager.note(name, "")
+            self._wanted = wanted
+            self._arrange()
+
+    def _find_wanted(self, plugin: Plugin) -> Wanted | None:
+        if plugin.folder is None or plugin.version_folder is not None:
+            return None
+        before = self._wanted.get(plugin.id)
+        if plugin.folder == self._always:
+            own = plugin.manifest.watch if plugin.manifest is not None else Watch()
+            return Wanted(plugin.folder, Watch((".",), own.ignore, own.debounce))
+        if plugin.manifest is None:  # a save that breaks the manifest is followed by one that mends it
+            return before if before is not None and before.folder == plugin.folder else None
+        return Wanted(plugin.folder, plugin.manifest.watch) if plugin.manifest.watch.paths else None
+
+    def _arrange(self) -> None:
+        """Watch what is wanted, soon."""
+        self._is_arranged = False
+        if self._arranging is None:
+            self._arranging = asyncio.create_task(self._arrange_all())
+
+    async def _arrange_all(self) -> None:
+        try:
+            while not self._is_arranged:
+                self._is_arranged = True
+                await self._watch_folders()
+        except Exception:
+            logger.exception("cannot watch files")
+            self._retry_later()
+        finally:
+            self._arranging = None
+
+    async def _watch_folders(self) -> None:
+        for attempt in range(MOST_ATTEMPTS):
+            watches = await self._make_watches()
+            try:
+                await self._watch_as_many_as_possible(watches)
+                return
+            except OSError:
+                if attempt == MOST_ATTEMPTS - 1:
+                    raise
+                for watch in watches:
+                    watch.folders = None
+
+    async def _make_watches(self) -> list[PluginWatch]:
+        """One for each plugin that is wanted, with its folders."""
+        wanted, before = dict(self._wanted), self._watches
+        new = {name: one for name, one in wanted.items() if name not in before or before[name].wanted != one}
+        rules = await asyncio.to_thread(lambda: {name: self._make_rules(one) for name, one in new.items()})
+        for name in before.keys() - wanted.keys():
+            before.pop(name).close()
+        for name, one in new.items():
+            if name in before:
+                before[name].adopt(rules[name], one)
+            else:
+                before[name] = self._make_watch(name, rules[name], one)
+        stale = [watch for watch in before.values() if watch.folders is None]
+        folders = await asyncio.to_thread(lambda: [watch.rules.list_folders() for watch in stale])
+        outside = await asyncio.to_thread(lambda: [watch.rules.list_outside() for watch in stale])
+        for watch, found, left_out in zip(stale, folders, outside, strict=True):
+            is_too_large = len(found) > MOST_FOLDERS
+            watch.folders = found[:1] if is_too_large else found
+            sentence = f"`paths` has what a link leads out of its folder, which is not watched: {len(left_out)}"
+            watch.problem = _TOO_MANY if is_too_large else sentence if left_out else ""
+        return list(before.values())
+
+    def _make_rules(self, wanted: Wanted) -> Rules:
+        own = [os.path.realpath(folder) for folder in self._own_folders]
+        return Rules.make(os.path.realpath(wanted.folder), wanted.watch, own)
+
+    def _make_watch(self, name: str, rules: Rules, wanted: Wanted) -> PluginWatch:
+        return PluginWatch(
+            name,
+            rules,
+            wanted,
+            self._manager.reload,
+            self._recorder,
+            is_paused=lambda: self._is_paused(name),
+            name_code=self._name_code,
+            on_note=lambda: self._show_note(name),
+        )
+
+    async def _watch_as_many_as_possible(self, watches: Sequence[PluginWatch]) -> None:
+        """Watch the smallest trees if the system does not allow all."""
+        chosen = sorted(watches, key=lambda watch: len(watch.folders or ()))
+        limit = ""
+        while True:
+            by_folder: dict[str, list[PluginWatch]] = {}
+            for watch in chosen:
+                # what is above the folder says when that is put back
+                for folder in {*(watch.folders or ()), os.path.dirname(watch.rules.root)}:
+                    by_folder.setdefault(folder, []).append(watch)
+            try:
+                await self._notifier.watch(await asyncio.to_thread(list_readable, by_folder))
+                break
+            except WatchesExhausted as error:
+                limit = str(error)
+                logger.warning("cannot watch the files of %d plugins: raise %s", len(chosen), limit)
+                chosen = chosen[: len(chosen) // 2]
+        self._by_folder = by_folder
+        self._log_new(chosen)
+        for watch in watches:
+            if limit and watch not in chosen:
+                watch.problem = f"its files are not watched: the system allows no more; raise {limit}"
+            self._show_note(watch.id)
+        if limit:
+            for watch in watches:
+                watch.folders = watch.folders if watch in chosen else None
+            self._retry_later()
+
+    def _log_new(self, watches: Sequence[PluginWatch]) -> None:
+        new = [repr(watch.id) for watch in watches if watch.id not in self._logged]
+        if new:
+            more = f" and {len(new) - 3} more" if len(new) > 3 else ""
+            logger.info("watching the files of %s%s", ", ".join(new[:3]), more)
+        self._logged = {watch.id for watch in watches}
+
+    def _retry_later(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._arrange)
+
+    def _show_note(self, plugin_id: str) -> None:
+        watch = self._watches.get(plugin_id)
+        self._manager.note(plugin_id, watch.note if watch is not None else "")
+
+    # -- changes
+
+    def _on_changes(self, changes: Changes) -> None:
+        self._waiting |= changes
+        if self._sorting is None:
+            self._sorting = asyncio.create_task(self._sort_all())
+
+    async def _sort_all(self) -> None:
+        try:
+            while self._waiting:
+                changes, self._waiting = self._waiting, set()
+                pids = {}
+                with contextlib.suppress(SupervisorUnavailable):
+                    pids = {name: process.pid for name, process in self._engine.read().items() if process.is_alive}
+                found = await asyncio.to_thread(sort_changes, changes, self._by_folder, pids)
+                for watch, one in found.items():
+                    if one.is_other_tree:
+                        watch.folders = None
+                        self._arrange()
+                    if one.paths and self._watches.get(watch.id) is watch:
+                        watch.take(one.paths, by_person=one.by_person)
+        except Exception:
+            logger.exception("cannot follow changes of files")
+        finally:
+            self._sorting = None
+
+    def _is_paused(self, plugin_id: str) -> bool:
+        plugin = self._manager.catalog.get(plugin_id)
+        if plugin is None or plugin.disabled_by:
+            return True
+        try:
+            process = self._engine.read().get(plugin_id, NEVER_ADDED)
+        except SupervisorUnavailable:
+            return False  # which the reload finds out, and repeats
+        if process.queued or process.start_pending:
+            return False
+        return process.state in (ProcessState.STOPPED, ProcessState.STOPPING)
+
+    def _follow_process(self, plugin_id: str | None) -> None:
+        """A start that is neither ours nor the engine's own is a person's."""
+        if not self._watches or plugin_id is None or plugin_id not in self._watches:
+            return
+        try:
+            process = self._engine.get(plugin_id)
+        except SupervisorUnavailable:
+            return
+        launches, restarts = self._launches.get(plugin_id, (process.launches, process.restarts))
+        self._launches[plugin_id] = process.launches, process.restarts
+        if process.launches - launches > process.restarts - restarts and not self._watches[plugin_id].is_beginning:
+            self._watches[plugin_id].resume("it was started")
+
+
+def _asks(plugin: Plugin) -> bool:
+    return plugin.manifest is not None and bool(plugin.manifest.watch.paths)
