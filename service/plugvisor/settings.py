@@ -93,7 +93,8 @@ class Settings:
     log_format: str = "text"
     """Of the service's own log and of standard output: `text` or `json`."""
     dev_folder: Path | None = None
-    """The folder of the plugin that `plugvisor dev` runs; it is watched whatever its manifest says."""
+    """The folder of the plugin that `plugvisor dev` runs; it is watched whatever its manifest says.
+    No variable of a person's: the command passes it to the service."""
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
 
     @classmethod
@@ -113,7 +114,6 @@ class Settings:
         is_root = os.geteuid() == 0
         run_dir = find_run_dir(environ)
         default_state_dir = ROOTS_STATE_DIR if users and is_root else find_default_state_dir(environ, run_dir)
-        dev_folder = get("PLUGVISOR_DEV_FOLDER", "")
         secret_file = get("PLUGVISOR_WEBHOOK_SECRET_FILE", "")
         default_log_dir = ROOTS_LOG_DIR if users and is_root else run_dir / "log"
         return cls(
@@ -145,7 +145,6 @@ class Settings:
             engine=read_engine(get("PLUGVISOR_ENGINE", "supervisord")),
             dialect=read_choice("PLUGVISOR_DIALECT", get("PLUGVISOR_DIALECT", "none"), ("none", "neko")),
             log_format=read_choice("PLUGVISOR_LOG_FORMAT", get("PLUGVISOR_LOG_FORMAT", "text"), ("text", "json")),
-            dev_folder=read_path("PLUGVISOR_DEV_FOLDER", dev_folder) if dev_folder else None,
             swarm=read_swarm_settings(get),
         )
 
@@ -185,7 +184,6 @@ class Settings:
             "PLUGVISOR_LOG_TO_STDOUT": str(self.log_to_stdout).lower(),
             "PLUGVISOR_LOG_FORMAT": self.log_format,
             "PLUGVISOR_DIALECT": self.dialect,
-            "PLUGVISOR_DEV_FOLDER": str(self.dev_folder or ""),
             "PLUGVISOR_URL": self.public_url or "",
         }
 

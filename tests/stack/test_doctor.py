@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.helpers.disks import fill, mount_tmpfs, needs_mounts
-from tests.helpers.stack import ROOT
-from tests.helpers.waiting import DEADLINE_SECONDS
+from tests.helpers.stack import ADMIN_CODE, ROOT
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -344,12 +345,20 @@ def test_few_processes(plugvisor: PlugvisorStack) -> None:
 
 
 def test_a_clock_that_was_set_back(plugvisor: PlugvisorStack) -> None:
-    state = plugvisor.root / "state"
-    state.mkdir(mode=0o700)
-    (state / "plugvisor.db").touch()
+    plugvisor.write_plugin("one")
+    plugvisor.up()
+    wait_for(lambda: plugvisor.get("/journal", ADMIN_CODE).json()["entries"], "the journal")
+    plugvisor.down()
+    assert examine(plugvisor) == (0, [])
+    database = plugvisor.root / "state" / "plugvisor.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE journal SET until = ?", (time.time() + 5 * 3600,))
+    expect(examine(plugvisor), "warning", "clock", "the last entry of the journal is 5 hours in the future")
     later = time.time() + 3 * 86_400
-    os.utime(state / "plugvisor.db", (later, later))
-    expect(examine(plugvisor), "warning", "clock", "3 days in the future")
+    database.unlink()
+    (plugvisor.root / "state" / "plugvisor.db-wal").write_bytes(b"")
+    os.utime(plugvisor.root / "state" / "plugvisor.db-wal", (later, later))
+    expect(examine(plugvisor), "warning", "clock", "was written 3 days in the future")
 
 
 @needs_mounts

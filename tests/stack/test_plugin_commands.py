@@ -178,7 +178,7 @@ def test_what_is_not_waited_for(shared: PlugvisorStack, add: Callable[..., str])
     pid = shared.status(plugin_id)["pid"]
     done = shared.command("stop", plugin_id, "--timeout", "0.2")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"plugvisor: after 0.2 seconds {plugin_id!r} still is stopping; that goes on\n"
+    assert done.stderr == f"plugvisor: after 0.2 seconds {plugin_id!r} is still stopping; that goes on\n"
     done = shared.command("stop", plugin_id, "--no-wait")
     assert (done.returncode, done.stdout) == (0, f"{plugin_id}: stopping, pid {pid}\n")
     shared.wait_for_status(plugin_id, "stopped")
@@ -211,7 +211,7 @@ def test_a_start_that_waits_for_a_dependency(shared: PlugvisorStack, add: Callab
     assert done.stderr == f"plugvisor: after 0.5 seconds {page!r} still waits for {store!r}; that goes on\n"
     done = shared.command("reload", store, "--timeout", "1.5")
     assert done.returncode == 1
-    assert f"after 1.5 seconds {store!r} still is starting; that goes on" in done.stderr
+    assert f"after 1.5 seconds {store!r} is still starting; that goes on" in done.stderr
     assert shared.command("stop", store, page).returncode == 0
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.helpers.installation import installed
+from tests.helpers.packages import make_plugin_package
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -370,3 +372,16 @@ def test_polling(plugvisor: PlugvisorStack) -> None:
     later = time.time() + 5
     os.utime(folder / "main.py", (later, later))  # polling sees whole seconds
     wait_for_version(plugvisor, "polled", 2)
+
+
+def test_an_installed_plugin_is_not_watched(shared: PlugvisorStack) -> None:
+    installed(shared, make_plugin_package("packed", runtime=WATCHED))
+    [warning] = shared.get("/plugin/packed/manifest").json()["warnings"]
+    assert "installed" in warning
+    assert warning in shared.command("check").stdout
+    wait_until_noticed(shared)
+    assert "'packed'" not in shared.service_log
+
+
+def test_nobody_can_have_the_name_of_the_watch(shared: PlugvisorStack) -> None:
+    assert shared.post("/identities", json={"name": "watch", "role": "viewer"}).status_code == 422

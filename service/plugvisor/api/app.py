@@ -105,7 +105,7 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
         installations.registry.on_change.append(partial(events.announce_operation, installations.registry))
         await installations.open()
         watcher = Watcher(manager, engine, journal.recorder, name_code, settings)
-        await watcher.open()
+        watcher.open()
         journal_streams = JournalStreams(store, journal.recorder)
         webhooks = Webhooks(settings.webhooks, webhook_secret, store, manager, engine)
         await webhooks.open()

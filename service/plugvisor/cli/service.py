@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.admin_code import WEAK_CODE
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 def run_serve(_arguments: argparse.Namespace) -> int:
     """Serve HTTP in this process."""
     settings = Settings.from_env(os.environ)
+    if dev_folder := os.environ.get("PLUGVISOR_DEV_FOLDER"):
+        settings = replace(settings, dev_folder=Path(dev_folder))
     set_up_logging(settings.log_format)
     for sentence in find_unknown_variables(os.environ):
         logger.warning(sentence)

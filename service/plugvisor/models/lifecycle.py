@@ -205,11 +205,21 @@ class LogOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     backups: Annotated[int, Meta(ge=0, le=MOST_BACKUPS, description="How many earlier log files are kept.")] = 3
 
 
+_PathBelow = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!/)(?!(?:[^\x00]*/)?\.\.(?:/|" + _END + r"))[^\x00]+" + _END,
+        max_length=_LONGEST_STRING,
+    ),
+]
+"""A relative path without `..`."""
+
+
 class Watch(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`[plugin_runtime.watch]`: reload the plugin when its files change; nothing is watched without `paths`."""
 
     paths: Annotated[
-        tuple[_Word, ...],
+        tuple[_PathBelow, ...],
         Meta(
             max_length=100,
             description="The files and folders that are watched, relative to the plugin's folder.",

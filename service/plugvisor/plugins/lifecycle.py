@@ -65,9 +65,6 @@ def check_lifecycle(manifest: Manifest, fail: Fail) -> None:
     """Check what the declarations cannot say."""
     for name, check in manifest.checks.items():
         _check_check(f"plugin_runtime.checks.{name}", check, fail)
-    if any(not path or path.startswith("/") or ".." in path.split("/") for path in manifest.watch.paths):
-        fail("plugin_runtime.watch", "paths", "`paths` must be below the plugin's folder, such as `.` or `src`")
-    _check_patterns(manifest, fail)
     if manifest.id in manifest.depends_on:
         fail(f"plugin_runtime.depends_on.{manifest.id}", None, "a plugin cannot depend on itself")
 
@@ -85,16 +82,6 @@ def _check_check(table: str, check: Check, fail: Fail) -> None:
             ipaddress.IPv6Address(address[1])
         except ValueError:
             fail(table, kind, f"`{kind}` has an IPv6 address that is invalid")
-
-
-def _check_patterns(manifest: Manifest, fail: Fail) -> None:
-    if manifest.watch.ignore:
-        from pathspec import GitIgnoreSpec  # noqa: PLC0415 - few manifests need it
-
-        try:
-            GitIgnoreSpec.from_lines(manifest.watch.ignore)
-        except ValueError:
-            fail("plugin_runtime.watch", "ignore", "`ignore` has what is no pattern of .gitignore")
 
 
 def _split_command(name: str, check: Any, fail: Fail) -> Any:

@@ -21,7 +21,7 @@ from plugvisor.engines.swarm.services.options import (
 )
 from plugvisor.engines.swarm.services.program import SwarmProgram, make_launch, make_spec
 from plugvisor.engines.swarm.services.spec import apply_program, force_update, get_replicas, set_replicas
-from plugvisor.models.lifecycle import Check, Limits, LogOptions, Placement, Restart
+from plugvisor.models.lifecycle import Check, Limits, LogOptions, Placement, Restart, Watch
 from plugvisor.models.manifest import ManifestError, SupervisorOptions
 from plugvisor.settings import Settings
 
@@ -182,17 +182,22 @@ def test_what_would_be_another_plugin_is_an_error(fields: dict[str, Any], words:
 
 def test_keys_without_an_effect_are_named() -> None:
     manifest = make_manifest(
-        restart=Restart(factor=3), supervisor=SupervisorOptions(priority=1), critical=True, command=("true",)
+        restart=Restart(factor=3),
+        supervisor=SupervisorOptions(priority=1),
+        critical=True,
+        watch=Watch((".",)),
+        command=("true",),
     )
     assert [
         word
         for sentence in list_differences(manifest)
-        for word in ("`factor`", "`priority`", "`critical`")
+        for word in ("`factor`", "`priority`", "`critical`", "`watch`")
         if word in sentence
     ] == [
         "`factor`",
         "`priority`",
         "`critical`",
+        "`watch`",
     ]
     assert list_differences(make_manifest()) == []
 

@@ -46,8 +46,6 @@ def run_dev(arguments: argparse.Namespace) -> int:
             f"cannot run {str(folder)!r}: it has no {FILE_NAME}; `plugvisor new` makes a folder that has one"
         )
     others = Path(arguments.others).resolve() if arguments.others else None
-    if others is not None and not others.is_dir():
-        raise ConfigurationError(f"cannot use --with: {str(others)!r} is no folder")
     if not 0 <= arguments.port <= 65535:
         raise ConfigurationError("cannot use --port: it must be a number from 1 to 65535")
     for number in (signal.SIGTERM, signal.SIGHUP):

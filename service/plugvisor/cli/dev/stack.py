@@ -34,15 +34,15 @@ class DevStack:
     """
 
     def __init__(self, folder: Path, others: Path | None, port: int) -> None:
+        found = _list_plugins(others) if others is not None else []
         self.root = Path(tempfile.mkdtemp(prefix="plugvisor-dev-"))
         plugins_dir = self.root / "plugins"
         plugins_dir.mkdir()
         name = folder.name.lstrip("._") or "plugin"  # others are nobody's plugin
         linked = plugins_dir / name
         linked.symlink_to(folder)
-        for other in sorted(others.iterdir()) if others is not None else ():
-            is_same = other.resolve() == folder
-            if not is_same and other.name != name and (other / FILE_NAME).exists():
+        for other in found:
+            if other.resolve() != folder and other.name != name:
                 (plugins_dir / other.name).symlink_to(other.resolve())
         self.port = port or find_free_port()
         self.environ = {
@@ -125,6 +125,14 @@ class DevStack:
             return self._output.read_text(errors="replace")[-_OUTPUT_CHARACTERS:]
         except OSError:
             return ""
+
+
+def _list_plugins(folder: Path) -> list[Path]:
+    """The folders of plugins in a folder; raises `ConfigurationError`."""
+    try:
+        return sorted(path for path in folder.iterdir() if (path / FILE_NAME).exists())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the folder {str(folder)!r}: {error.strerror}") from error
 
 
 def find_free_port() -> int:

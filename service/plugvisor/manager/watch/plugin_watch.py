@@ -207,7 +207,8 @@ class PluginWatch:
         self._on_note()
 
     def _describe(self, paths: Collection[str]) -> str:
-        names = sorted(ascii(os.path.relpath(path, self.rules.root))[1:-1] for path in paths)
+        names = sorted(os.path.relpath(path, self.rules.root) for path in paths)
+        names = [name if name.isprintable() else ascii(name) for name in names]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return f"{', '.join(names[:3])}{more} changed"
 

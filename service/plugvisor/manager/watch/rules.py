@@ -45,7 +45,8 @@ class Rules:
     def make(cls, root: str, watch: Watch, excluded: Sequence[str] = ()) -> Rules:
         """The rules of a manifest's `watch`; this blocks."""
         paths = tuple(os.path.normpath(path) for path in watch.paths)
-        return cls(root, paths, GitIgnoreSpec.from_lines([*NEVER_WATCHED, *watch.ignore]), tuple(excluded))
+        ignored = GitIgnoreSpec.from_lines([*NEVER_WATCHED, *filter(_is_pattern, watch.ignore)])
+        return cls(root, paths, ignored, tuple(excluded))
 
     def covers(self, path: str, *, is_folder: bool = False) -> bool:
         """Whether a file, or what is in a folder, is watched; `path` is absolute."""
@@ -116,6 +117,15 @@ class Rules:
             except OSError:
                 continue  # it has just gone, or is not readable
             yield folder, names
+
+
+def _is_pattern(line: str) -> bool:
+    """Whether a line of .gitignore means anything; git ignores others too."""
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True
 
 
 def read_size(path: str) -> int:

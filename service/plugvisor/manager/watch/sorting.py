@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from plugvisor.manager.watch.plugin_watch import PluginWatch
 
 
+MANY = 5_000
+"""With so many changes at once, the system may have dropped some, of new folders among them."""
+
+
 @dataclass
 class Found:
     """What changes mean for one plugin."""
@@ -45,6 +49,7 @@ def sort_changes(
                 one.paths.add(path)
                 one.is_other_tree |= is_folder
     for watch, one in found.items():
+        one.is_other_tree |= len(changes) > MANY
         tree = ProcessTree(pids.get(watch.id, 0))
         one.paths -= tree.find_open(one.paths)
         one.by_person = tree.has_not_written(one.paths)
