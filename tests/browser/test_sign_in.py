@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from plugvisor.api.auth.gate import BURST
 
 from tests.helpers.page import find_row, reload
-from tests.helpers.stack import ADMIN_CODE
+from tests.helpers.stack import ADMIN_CODE, QUICK
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -85,6 +85,23 @@ def test_an_address_with_the_code_signs_in(
     expect(page.get_by_role("button", name=appearance.text("signIn"), exact=True)).to_be_visible()
     expect(find_row(page, "heartbeat").locator(".figure.none")).to_have_count(3)
     assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_why_a_plugin_has_ended_is_shown_while_signed_in(
+    stack: PlugvisorStack, open_page: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
+) -> None:
+    add("broken", "raise ValueError('no luck')\n", runtime=f"{QUICK}\nsupervisor.autorestart = false", is_running=False)
+    stack.post("/plugin/broken/start")
+    stack.wait_for_status("broken", "error")
+    page = open_page(stack.url, appearance)
+    detail = find_row(page, "broken").locator(".detail")
+    expect(detail).to_contain_text("its log may say why")
+    page.get_by_role("button", name=appearance.text("signIn"), exact=True).click()
+    page.get_by_role("dialog").get_by_label(appearance.text("adminCode")).fill(ADMIN_CODE)
+    page.keyboard.press("Enter")
+    expect(detail).to_contain_text(": ValueError: no luck")
+    page.get_by_role("button", name=appearance.text("signOut")).click()
+    expect(detail).to_contain_text("its log may say why")
 
 
 def test_an_address_with_a_wrong_code_says_so(

@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.stack import QUICK
-from tests.helpers.waiting import DEADLINE_SECONDS
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,11 +86,24 @@ def test_nothing_that_it_starts_can_send_messages(plugvisor: PlugvisorStack, man
     assert "PATH" in service
 
 
+def test_a_service_without_a_supervisord_of_its_own_notifies_itself(
+    plugvisor: PlugvisorStack, manager: ServiceManager
+) -> None:
+    """As `plugvisor serve`, and `plugvisor up` on a swarm."""
+    plugvisor.process = process = plugvisor.spawn("serve")
+    assert manager.receive() == (b"READY=1", process.pid)
+    assert plugvisor.get("/health").status_code == 200
+    process.terminate()
+    assert manager.receive() == (b"STOPPING=1", process.pid)
+    process.wait(DEADLINE_SECONDS)
+
+
 def test_a_socket_that_is_gone_keeps_nothing_from_running(plugvisor: PlugvisorStack, manager: ServiceManager) -> None:
     manager.socket.close()
     plugvisor.write_plugin("echo", runtime=QUICK)
     plugvisor.up()
     plugvisor.start_running("echo")
+    wait_for(lambda: "cannot notify the service manager" in plugvisor.output_path.read_text(), "the warning")
     plugvisor.down()
     output = plugvisor.output_path.read_text()
     assert output.count("cannot notify the service manager") == 2  # that it is ready, and that it stops

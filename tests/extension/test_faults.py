@@ -30,6 +30,7 @@ from plugvisor.engines.supervisord.extension.limits import launch_limits
 from plugvisor.engines.supervisord.extension.patches import clock, event_loop
 from plugvisor.engines.supervisord.extension import changes, reporter, shutdown
 from plugvisor.engines.supervisord.extension.processes import orphans, plugin_process, restarting_process
+from plugvisor.engines.supervisord.extension.processes import variable_reader
 from plugvisor.engines.supervisord.extension import rpcinterface, stream
 
 HERE = Path(__file__).parent
@@ -66,6 +67,7 @@ inject(clock.SteadyClock, "follow")
 inject(reporter, "_describe")
 inject(plugin_process.PluginProcess, "describe", "_launch")
 inject(restarting_process.Subprocess, "finish")
+inject(variable_reader.VariableReader, "handle_read_event")
 inject(orphans.Orphans, "step", "note_spawned", "note_ended", "note_descendants", "kill_now", "end_all")
 inject(changes.Changes, "start_cleared", "_start_pending", error=OSError)
 inject(event_loop.EventLoop, "update_groups", "close")
@@ -86,7 +88,7 @@ ProcessGroup.stop_all = stop_all_for_the_extension
 def make_rpcinterface(supervisord, **options):
     namespace = rpcinterface.make_rpcinterface(supervisord, **options)
     [(_, it)] = rpcinterface._instances
-    it.logger = it._shutdown.logger = it._reporter.logger = it._reporter.stream.logger = Logger(it.logger)
+    it.logger = it._shutdown.logger = it.reporter.logger = it.reporter.stream.logger = Logger(it.logger)
     return namespace
 '''
 WHILE_IT_RUNS = [
@@ -94,7 +96,7 @@ WHILE_IT_RUNS = [
     *("StateReporter._make_snapshot", "SteadyClock.follow", "reporter._describe", "PluginProcess.describe"),
     *("Orphans.step", "Orphans.note_spawned", "Orphans.note_ended", "Orphans.note_descendants"),
     *("Reader.recv", "Reader.__init__", "Reader.close", "Reader.send", "StateStream.accept", "StateStream.write"),
-    "logger+reporter._describe",
+    *("logger+reporter._describe", "VariableReader.handle_read_event"),
 ]
 AT_THE_END = [
     *("stop_all", "StateStream.close", "Reader.close", "logger", "stop_all+logger", "StateReporter.flush"),
@@ -113,7 +115,10 @@ def inject(supervisord: Supervisord, *faults: str) -> None:
 def write_programs(supervisord: Supervisord) -> None:
     (supervisord.root / "faulty.py").write_text(FAULTY)
     inject(supervisord)
-    supervisord.write_plugin("steady", autostart="true", autorestart="true", restart=AT_ONCE)
+    (supervisord.root / "value").touch()
+    files = {"KEY": str(supervisord.root / "value")}
+    steady = {"autostart": "true", "autorestart": "true", "restart": AT_ONCE}
+    supervisord.write_plugin("steady", environment_files=files, **steady)
     supervisord.write_plugin("other")
     supervisord.write_plugin("crashing", CRASHING, autostart="true", autorestart="true", restart=AT_ONCE)
 

@@ -189,13 +189,21 @@ def test_rotation_by_size_begins_anew(own: Supervisord) -> None:
 
 @pytest.mark.parametrize("backups", [0, 1, 5])
 def test_fewer_files_are_kept_than_before(own: Supervisord, backups: int) -> None:
-    printer = Printer(own, stdout_logfile_maxbytes=10_000, stdout_logfile_backups=backups)
+    """A start removes the others, of plugins alone."""
+    printer = Printer(own, stdout_logfile_backups=backups)
+    own.stop_plugin("x")
     for number in (*range(1, 8), 101):
-        (printer.folder / f"x.log.{number}").write_text(str(number))
-    printer.print("x" * 12_000 + "\n")
+        for name in ("x", "other"):
+            (printer.folder / f"{name}.log.{number}").write_text(str(number))
+    own.rpc("plugins.start", "x")
     kept = {f"x.log.{number}" for number in range(1, backups + 1)} | {"x.log.101"}
-    wait_for(lambda: {path.name for path in printer.folder.glob("x.log.*")} == kept, "the others to be removed")
-    printer.wait_for_line()
+    assert {path.name for path in printer.folder.glob("x.log.*")} == kept
+    other = printer.folder / "other.log"
+    own.write_program("other", stdout_logfile=other, stdout_logfile_maxbytes=1, stdout_logfile_backups=1)
+    (own.root / "other.py").write_text("print('x' * 100, flush=True)\n")
+    own.ctl("update")
+    wait_for(lambda: "x" in (printer.folder / "other.log.1").read_text(), "the rotation of what is no plugin")
+    assert (printer.folder / "other.log.7").read_text() == "7"
 
 
 @pytest.mark.parametrize("name", ["x.log", "x.log.1", "x.log.2"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.helpers.disks import fill, mount_tmpfs, needs_mounts
-from tests.helpers.stack import ROOT
-from tests.helpers.waiting import DEADLINE_SECONDS
+from tests.helpers.stack import ADMIN_CODE, ROOT
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -279,9 +280,13 @@ def test_a_disk_from_which_nothing_is_executed(plugvisor: PlugvisorStack) -> Non
 
 
 @needs_mounts
-def test_full_shared_memory(plugvisor: PlugvisorStack) -> None:
-    prefix = in_namespace("mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero >/dev/shm/filler")
-    expect(examine(plugvisor, *prefix), "warning", "temporary files", "/dev/shm is full")
+@pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
+def test_full_temporary_files(plugvisor: PlugvisorStack, folder: str) -> None:
+    environ = {"TMPDIR": str(plugvisor.root / "small")} if folder == "/tmp" else {}
+    place = environ.get("TMPDIR", folder)
+    Path(place).mkdir(exist_ok=True)
+    prefix = in_namespace(f"mount -t tmpfs -o size=4k tmpfs {place} && head -c 4096 /dev/zero >{place}/filler")
+    expect(examine(plugvisor, *prefix, **environ), "warning", "temporary files", f"{place} is full")
 
 
 # -- the run folder
@@ -298,6 +303,17 @@ def test_what_a_plugvisor_that_was_killed_has_left(plugvisor: PlugvisorStack) ->
     expect(examine(plugvisor), "warning", "run folder", words)
     plugvisor.up()  # as the advice says
     assert examine(plugvisor) == (0, [])
+
+
+def test_a_supervisord_that_is_not_reached_any_more(plugvisor: PlugvisorStack) -> None:
+    plugvisor.up()
+    path = plugvisor.run_dir / "supervisor.sock"
+    path.rename(plugvisor.run_dir / "moved.sock")
+    status, found = examine(plugvisor)
+    (plugvisor.run_dir / "moved.sock").rename(path)
+    assert status == 1
+    words = f"supervisord, process {plugvisor.supervisord_pid}, does not listen in"
+    assert [each for each in found if each["check"] == "run folder" and words in each["detail"]], found
 
 
 @needs_mounts
@@ -344,12 +360,20 @@ def test_few_processes(plugvisor: PlugvisorStack) -> None:
 
 
 def test_a_clock_that_was_set_back(plugvisor: PlugvisorStack) -> None:
-    state = plugvisor.root / "state"
-    state.mkdir(mode=0o700)
-    (state / "plugvisor.db").touch()
+    plugvisor.write_plugin("one")
+    plugvisor.up()
+    wait_for(lambda: plugvisor.get("/journal", ADMIN_CODE).json()["entries"], "the journal")
+    plugvisor.down()
+    assert examine(plugvisor) == (0, [])
+    database = plugvisor.root / "state" / "plugvisor.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE journal SET until = ?", (time.time() + 5 * 3600,))
+    expect(examine(plugvisor), "warning", "clock", "the last entry of the journal is 5 hours in the future")
     later = time.time() + 3 * 86_400
-    os.utime(state / "plugvisor.db", (later, later))
-    expect(examine(plugvisor), "warning", "clock", "3 days in the future")
+    database.unlink()
+    (plugvisor.root / "state" / "plugvisor.db-wal").write_bytes(b"")
+    os.utime(plugvisor.root / "state" / "plugvisor.db-wal", (later, later))
+    expect(examine(plugvisor), "warning", "clock", "was written 3 days in the future")
 
 
 @needs_mounts

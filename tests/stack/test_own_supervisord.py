@@ -153,3 +153,10 @@ def test_an_operator_takes_a_name_later(plugvisor: PlugvisorStack, own: subproce
     plugvisor.ctl("reread")
     wait_for(lambda: plugvisor.post("/plugins/refresh").json()["added"] == ["new"], "the name to be free")
     assert plugvisor.post("/plugin/new/start").status_code == 200
+
+
+def test_the_doctor_knows_the_service(plugvisor: PlugvisorStack, own: subprocess.Popen[bytes]) -> None:
+    """Though supervisord does not have its socket, as it has with `plugvisor up`."""
+    done = plugvisor.command("doctor", HOME=str(plugvisor.root))
+    assert f"ok       address: the service answers at {plugvisor.url}\n" in done.stdout, done.stdout
+    assert f"ok       run folder: supervisord runs: process {own.pid}\n" in done.stdout, done.stdout

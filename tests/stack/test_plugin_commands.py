@@ -178,7 +178,7 @@ def test_what_is_not_waited_for(shared: PlugvisorStack, add: Callable[..., str])
     pid = shared.status(plugin_id)["pid"]
     done = shared.command("stop", plugin_id, "--timeout", "0.2")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"plugvisor: after 0.2 seconds {plugin_id!r} still is stopping; that goes on\n"
+    assert done.stderr == f"plugvisor: after 0.2 seconds {plugin_id!r} is still stopping; that goes on\n"
     done = shared.command("stop", plugin_id, "--no-wait")
     assert (done.returncode, done.stdout) == (0, f"{plugin_id}: stopping, pid {pid}\n")
     shared.wait_for_status(plugin_id, "stopped")
@@ -211,7 +211,7 @@ def test_a_start_that_waits_for_a_dependency(shared: PlugvisorStack, add: Callab
     assert done.stderr == f"plugvisor: after 0.5 seconds {page!r} still waits for {store!r}; that goes on\n"
     done = shared.command("reload", store, "--timeout", "1.5")
     assert done.returncode == 1
-    assert f"after 1.5 seconds {store!r} still is starting; that goes on" in done.stderr
+    assert f"after 1.5 seconds {store!r} is still starting; that goes on" in done.stderr
     assert shared.command("stop", store, page).returncode == 0
 
 
@@ -315,7 +315,7 @@ def test_watching_on_a_pipe(plugvisor: PlugvisorStack, tmp_path: Path) -> None:
         assert plugvisor.post("/plugin/one/start").status_code == 200
         wait_for(lambda: command.lines[-1].endswith("stopped → running") or "running" in command.lines[-1], "a line")
         plugvisor.restart_service()
-        wait_for(lambda: "trying again" in command.words, "what is said of it")
+        wait_for(lambda: command.words.endswith("trying again\nplugvisor: connected again\n"), "what is said of it")
         assert plugvisor.post("/plugin/one/stop").status_code == 200
         wait_for(lambda: "stopped" in command.lines[-1], "the change after it")
         command.process.send_signal(signal.SIGINT)

@@ -153,7 +153,9 @@ class Client:
         """The credential, unless it is an admin code that is not for what listens here."""
         if not self._credential.is_own_code or self._run_dir is None or is_own(connection, self._run_dir):
             return self._credential
-        return Credential("", f"the admin code is not sent to {self.url}, where a process of another user listens")
+        return Credential(
+            "", f"the admin code is not sent to {self.url}, where another user or another machine listens"
+        )
 
     def _read(self, exchange: Exchange) -> Text:
         with closing(exchange):

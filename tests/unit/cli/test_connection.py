@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.cli.client import Client, Credential, NoAnswer
+from plugvisor.cli.connection import peer
 from plugvisor.cli.connection.address import OwnPlugvisor, find_own, read_url
 from plugvisor.cli.connection.credential import find_credential
 from plugvisor.cli.connection.peer import is_own
@@ -78,6 +79,13 @@ def test_what_others_can_have_left_is_not_believed(run_dir: Path) -> None:
     (run_dir / "address").write_text("http://127.0.0.1:7000\n")
     run_dir.chmod(0o777)
     assert find_own({"PLUGVISOR_RUN_DIR": str(run_dir)}).url == "http://127.0.0.1:48916"
+    run_dir.chmod(0o700)
+    run_dir = run_dir.rename(run_dir.parent / "plugvisor")
+    default = {"XDG_RUNTIME_DIR": str(run_dir.parent)}
+    assert find_own(default).url == "http://127.0.0.1:7000"
+    if os.geteuid() == 0:
+        os.chown(run_dir, 65534, 65534)
+        assert find_own(default).url == "http://127.0.0.1:48916", "another user has made the folder"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +239,18 @@ def test_the_admin_code_is_for_no_other_user(kind: str) -> None:
             sent = process.stdout.readline()
     assert b"GET /plugins" in sent
     assert CODE.encode() not in sent
+
+
+def test_what_listens_at_another_address_does_not_matter(tmp_path: Path) -> None:
+    """The user of each socket is that of the address which the connection has, or of all addresses."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        host, port = listener.getsockname()
+        assert list(peer._list_listeners(socket.inet_aton(host), port)) == [os.geteuid()]
+        assert list(peer._list_listeners(socket.inet_aton("127.0.0.2"), port)) == []
+        assert is_own(client, tmp_path)
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        port = listener.getsockname()[1]
+        assert list(peer._list_listeners(socket.inet_aton("127.0.0.2"), port)) == [os.geteuid()], "all addresses"
 
 
 def test_whose_process_listens(tmp_path: Path) -> None:

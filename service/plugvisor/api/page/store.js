@@ -44,8 +44,7 @@ export class PluginStore extends EventTarget {
       },
     });
     onSession(() => {
-      // after a sign-out too: reading may need the token
-      if (!getCode() || this.connection.kind === "locked") this.retry();
+      this.retry(); // with a token plugins say more; without one reading may not be allowed
       this.#identify();
       this.#pollMetrics();
     });
@@ -57,7 +56,7 @@ export class PluginStore extends EventTarget {
     return this.connection.kind === "live";
   }
 
-  /** Connects again without waiting. */
+  /** Connects again without waiting, and begins anew. */
   retry() {
     this.#stream.retry();
   }

@@ -28,8 +28,9 @@ export class Stream {
     this.#connect();
   }
 
-  /** Connects again without waiting. */
+  /** Connects again without waiting, and begins anew. */
   retry() {
+    this.#lastId = "";
     clearTimeout(this.#timer);
     this.#abort?.abort();
     this.#failures = 0;

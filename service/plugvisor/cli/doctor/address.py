@@ -14,6 +14,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor import VERSION
+from plugvisor.cli.connection.address import find_own
 from plugvisor.cli.doctor.finding import Finding, from_error, ok, problem, warning
 from plugvisor.cli.doctor.run_folder import find_supervisord
 from plugvisor.cli.health import connect, read_detail
@@ -71,8 +72,11 @@ def _is_of_another_folder(settings: Settings, supervisord: int) -> bool:
         return False
     if not supervisord:
         path = settings.run_dir / "supervisor.sock"
-        return not path.exists() or os.access(path, os.R_OK | os.W_OK)  # else there may be one, and it is not for us
-    return settings.socket_path is None and listens(supervisord, settings.port) is False
+        return not os.path.exists(path) or os.access(path, os.R_OK | os.W_OK)  # else one may listen, but not to us
+    if settings.socket_path is not None or listens(supervisord, settings.port) is not False:
+        return False
+    # a service that a supervisord of the operator's own runs, or that was started by hand, listens itself
+    return not find_own({"PLUGVISOR_RUN_DIR": str(settings.run_dir)}).is_at(settings.url)
 
 
 def _check_service(settings: Settings, answer: _Answer) -> Iterator[Finding]:
@@ -159,7 +163,7 @@ def _is_ours(body: bytes) -> bool:
         content = json.loads(body)
     except ValueError:
         return False
-    return isinstance(content, dict) and content.keys() == {"status", "time"}
+    return isinstance(content, dict) and content.keys() >= {"status", "time"}
 
 
 def _read_version(settings: Settings) -> str:

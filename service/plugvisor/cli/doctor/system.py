@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import locale
 import os
+import sqlite3
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from plugvisor.settings import Settings
 from plugvisor.store.folder import FILE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 _FUTURE_SECONDS = 60.0
 
@@ -46,28 +47,41 @@ def check_proc(_environ: Mapping[str, str]) -> Iterator[Finding]:
 def check_clock(environ: Mapping[str, str]) -> Iterator[Finding]:
     """The clock is not behind what was written already: times in the future mean that it was set back."""
     now = time.time()
-    for path in _list_witnesses(environ):
-        with suppress(OSError):
-            ahead = path.stat().st_mtime - now
-            if ahead > _FUTURE_SECONDS:
-                yield warning(
-                    f"the clock is wrong: {str(path)!r} was written {_word_seconds(ahead)} in the future",
-                    "set the clock (timedatectl set-ntp true); the journal and uptimes are wrong until then",
-                )
-                return
+    for what, moment in _list_moments(environ):
+        if moment - now > _FUTURE_SECONDS:
+            yield warning(
+                f"the clock is wrong: {what} {_word_seconds(moment - now)} in the future",
+                "set the clock (timedatectl set-ntp true); the journal and uptimes are wrong until then",
+            )
+            return
     yield ok(time.strftime("%Y-%m-%d %H:%M:%S %z"))
 
 
-def _list_witnesses(environ: Mapping[str, str]) -> Iterable[Path]:
-    """Files that were written by this clock: the program's own, and the newest of Plugvisor."""
-    yield Path(__file__)
+def _list_moments(environ: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+    """What this clock has said before: when the program was installed, and what Plugvisor has written last."""
+    paths = [Path(__file__)]
     with suppress(ConfigurationError):
         settings = Settings.from_env(environ)
-        yield settings.state_dir / FILE_NAME
-        yield settings.state_dir / f"{FILE_NAME}-wal"
-        yield settings.run_dir / "supervisord.pid"
+        database = settings.state_dir / FILE_NAME
+        paths += [database, Path(f"{database}-wal"), settings.run_dir / "supervisord.pid"]
+        with suppress(OSError, sqlite3.Error):
+            yield "the last entry of the journal is", _read_last_entry(database)
+    for path in paths:
         with suppress(OSError):
-            yield from settings.log_dir.glob("*.log")
+            yield f"{str(path)!r} was written", path.stat().st_mtime
+
+
+def _read_last_entry(database: Path) -> float:
+    """When the journal was last added to, by the clock of then; raises `sqlite3.Error`.
+
+    The file is read as one that nobody changes: else SQLite would make files beside it. What is not in it yet is not
+    needed.
+    """
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+        [moment] = connection.execute(
+            "SELECT max(until) FROM (SELECT until FROM journal ORDER BY sequence DESC LIMIT 1000)"
+        ).fetchone()
+    return float(moment or 0)
 
 
 def _word_seconds(seconds: float) -> str:

@@ -189,9 +189,9 @@ def _describe_unfinished(order: Order, result: Mapping[str, Any]) -> str:
     """Why it does not count as done what goes on."""
     plugin, seconds = result["plugin_id"], order.wait_seconds or 0
     if result.get("queued"):
-        what = f"waits for {', '.join(map(repr, result.get('unmet', ()))) or 'its dependencies'}"
+        what = f"still waits for {', '.join(map(repr, result.get('unmet', ()))) or 'its dependencies'}"
     elif result.get("status") == "error":
         return f"{plugin!r} has failed: {result.get('detail', 'its log may say why')}"
     else:
-        what = f"is {result.get('health') if result.get('status') == 'running' else result.get('status')}"
-    return f"after {seconds:g} seconds {plugin!r} still {what}; that goes on"
+        what = f"is still {result.get('health') if result.get('status') == 'running' else result.get('status')}"
+    return f"after {seconds:g} seconds {plugin!r} {what}; that goes on"

@@ -30,15 +30,24 @@ class FollowedStream:
     Args:
         resume_path: what to open when it has broken; default: the same.
         say: is called with the reason if it cannot be resumed yet, and with an empty text once it is; from the thread
-            that iterates. A service that is back within a second or two is not mentioned.
+            that iterates. A service that is back at once is not mentioned.
+        says_end: mention it at once that it has ended, as it does when the service restarts: what was received may not
+            be current until it is resumed.
     """
 
     def __init__(
-        self, client: Client, path: str, resume_path: str = "", say: Callable[[str], object] = print_notice
+        self,
+        client: Client,
+        path: str,
+        resume_path: str = "",
+        say: Callable[[str], object] = print_notice,
+        *,
+        says_end: bool = False,
     ) -> None:
         self._client = client
         self._path = resume_path or path
         self._say = say
+        self._says_end = says_end
         self._is_closed = False
         self._stream = client.stream(path)
 
@@ -59,6 +68,8 @@ class FollowedStream:
             if self._is_closed or (stream := self._resume()) is None:
                 return
             self._stream = stream
+            if self._is_closed:  # meanwhile
+                stream.close()
 
     def close(self) -> None:
         """End it; a thread that iterates stops at once, or within a second."""
@@ -67,6 +78,9 @@ class FollowedStream:
 
     def _resume(self) -> EventStream | None:
         reason = ""
+        if self._says_end:
+            reason = f"the service at {self._client.url} has ended the stream"
+            self._say(f"{reason}; trying again")
         while True:
             time.sleep(RETRY_SECONDS)
             if self._is_closed:

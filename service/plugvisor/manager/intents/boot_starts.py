@@ -47,8 +47,7 @@ class BootStarts:
         valid = {plugin.id: plugin for plugin in plugins if plugin.program is not None and plugin.manifest is not None}
 
         def is_started(plugin_id: str) -> bool:
-            plugin, starts = valid[plugin_id], self._intents.starts or {}
-            return plugin.enabled and starts.get(plugin_id, _starts_itself(plugin))
+            return is_wanted(valid[plugin_id], self._intents)
 
         queued = [plugin.id for plugin in valid.values() if plugin.manifest and plugin.manifest.depends_on]
         await self._engine.boot([plugin.program for plugin in valid.values()], is_started, queued)
@@ -82,5 +81,7 @@ class BootStarts:
         self._failure = failure
 
 
-def _starts_itself(plugin: Plugin) -> bool:
-    return plugin.manifest is not None and plugin.manifest.auto_start
+def is_wanted(plugin: Plugin, intents: Intents) -> bool:
+    """Whether a plugin is to run: an operator has started it last, or its manifest says so and nobody has."""
+    starts_itself = plugin.manifest is not None and plugin.manifest.auto_start
+    return plugin.enabled and (intents.starts or {}).get(plugin.id, starts_itself)

@@ -147,8 +147,8 @@ class Extension:
     @guarded
     def process_spawned(self, process: PluginProcess) -> None:
         """Read what it prints, and remember whose process that is."""
-        self._orphans.note_spawned(process.pid, process.tag)
         self._loop.watch(process.dispatchers)
+        self._orphans.note_spawned(process.pid, process.tag)
 
     def process_changed(self, process: PluginProcess) -> None:
         """Something other than its state has changed, such as when it is due."""

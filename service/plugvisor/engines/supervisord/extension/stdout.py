@@ -49,6 +49,7 @@ class StdoutLog(asyncore.file_dispatcher):  # type: ignore[misc] # supervisor ha
     def __init__(self, supervisord: Any, log_format: str = "text") -> None:
         super().__init__(_open_stdout())  # which takes it over, and makes it non-blocking
         self._is_json = log_format == "json"
+        self._moment = ""  # at which the present lines were read
         self.logger = supervisord.options.logger
         self._backlog = bytearray()
         self._unfinished: dict[str, bytes] = {}
@@ -75,6 +76,7 @@ class StdoutLog(asyncore.file_dispatcher):  # type: ignore[misc] # supervisor ha
         elif rest:
             self._unfinished[name] = rest
         whole = whole.replace(b"\r\n", b"\n") if self._is_json else escape_control_characters(whole)
+        self._moment = format_moment(time.time()) if self._is_json else ""
         for line in whole.split(b"\n")[:-1]:
             for start in range(0, max(len(line), 1), longest):
                 self._add_line(name, line[start : start + longest])
@@ -88,7 +90,12 @@ class StdoutLog(asyncore.file_dispatcher):  # type: ignore[misc] # supervisor ha
             self._send()
 
     def _add_line(self, name: str, line: bytes) -> None:
-        self._add_text(_dump_line(name, line) if self._is_json else b"%s | %s\n" % (name.encode(), line))
+        if self._lost and len(self._backlog) >= LARGEST_BACKLOG_BYTES // 2:
+            self._lost += 1  # there may be very many, so that even to format them would take long
+        elif self._is_json:
+            self._add_text(_dump_line(name, line, self._moment))
+        else:
+            self._add_text(b"%s | %s\n" % (name.encode(), line))
 
     def _add_text(self, text: bytes) -> None:
         if self._lost and len(self._backlog) < LARGEST_BACKLOG_BYTES // 2:
@@ -185,14 +192,14 @@ class _Records(loggers.Handler):  # type: ignore[misc] # supervisor has no type 
             self.handleError()
 
 
-def _dump_line(name: str, line: bytes) -> bytes:
+def _dump_line(name: str, line: bytes, moment: str) -> bytes:
     """A line of a log as JSON; a byte that is not UTF-8 is written as `\\xff`."""
     if name == _SERVER and (fields := parse_own_line(line)) is not None:
         return f"{dump_line(fields)}\n".encode()
     text = line.decode("utf-8", "backslashreplace")
     if name == _SERVER:  # what Python or a library prints, past the service's log
         return _dump(_SERVER, text, "ERROR")
-    return f"{dump_line({'time': format_moment(time.time()), 'plugin': name, 'line': text})}\n".encode()
+    return f"{dump_line({'time': moment, 'plugin': name, 'line': text})}\n".encode()
 
 
 def _dump(name: str, message: str, level: str) -> bytes:

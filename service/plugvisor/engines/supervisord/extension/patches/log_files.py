@@ -60,8 +60,7 @@ def reopen(handler: Any) -> None:
 def roll_over(handler: Any) -> None:
     """`RotatingFileHandler.doRollover`; writes to the new file go to its end, even if it is truncated.
 
-    If a folder is in the way, it stays there, and the log is emptied when it has its maximum size. Files with higher
-    numbers than are kept are of a time when more were: they are removed.
+    If a folder is in the way, it stays there, and the log is emptied when it has its maximum size.
     """
     before = handler.stream
     is_full = 0 < handler.maxBytes <= before.tell()
@@ -72,15 +71,15 @@ def roll_over(handler: Any) -> None:
         return
     _roll_over(handler)
     if handler.stream is not before:
-        _remove_surplus(handler)
         descriptor = handler.stream.fileno()
         fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
 
 
-def _remove_surplus(handler: Any) -> None:
-    for number in range(handler.backupCount + 1, MOST_BACKUPS + 1):
+def remove_surplus(path: str, backups: int) -> None:
+    """Remove the rotated files of a plugin's log that are left of a time when more were kept."""
+    for number in range(backups + 1, MOST_BACKUPS + 1):
         try:
-            os.unlink(f"{handler.baseFilename}.{number}")
+            os.unlink(f"{path}.{number}")
         except OSError:
             return  # there are no more
 

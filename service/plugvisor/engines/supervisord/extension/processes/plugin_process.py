@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
+from plugvisor.engines.supervisord.extension.patches.log_files import remove_surplus
 from plugvisor.engines.supervisord.extension.processes.flapping import FLAPPING_SECONDS
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
 from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
@@ -163,6 +164,7 @@ class PluginProcess(RestartingProcess):
         environment = launch.build_environment(os.environ) | {TAG_VARIABLE: self.tag.render()}
         try:
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
+            remove_surplus(self.config.stdout_logfile, self.config.stdout_logfile_backups)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
         try:

@@ -7,6 +7,7 @@ the beginning: it has its id, its tag and its limits.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -86,8 +87,6 @@ class VariableReader:
 
     def handle_read_event(self) -> None:
         """Read the report, or the end of it: the plugin was executed."""
-        if self.closed:
-            return
         try:
             report = os.read(self.descriptor, _LONGEST_REPORT_BYTES)
         except BlockingIOError:
@@ -102,14 +101,17 @@ class VariableReader:
 
     def finish(self) -> str:
         """The process has ended; returns why the plugin was not executed, empty if it was."""
-        self.handle_read_event()
-        self.close()
+        if not self.closed:
+            self.handle_read_event()
+            self.close()
         return self._failure
 
     def handle_error(self) -> None:
-        """Reading has failed: nothing is known."""
+        """Reading has failed: nothing is known, and the process goes on as it is."""
         self.close()
         self.was_executed = True
+        with contextlib.suppress(Exception):  # supervisord's loop expects no error
+            self.on_report(self)
 
     def close(self) -> None:
         """Read nothing more."""
