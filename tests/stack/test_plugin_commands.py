@@ -315,7 +315,7 @@ def test_watching_on_a_pipe(plugvisor: PlugvisorStack, tmp_path: Path) -> None:
         assert plugvisor.post("/plugin/one/start").status_code == 200
         wait_for(lambda: command.lines[-1].endswith("stopped → running") or "running" in command.lines[-1], "a line")
         plugvisor.restart_service()
-        wait_for(lambda: "trying again" in command.words, "what is said of it")
+        wait_for(lambda: command.words.endswith("trying again\nplugvisor: connected again\n"), "what is said of it")
         assert plugvisor.post("/plugin/one/stop").status_code == 200
         wait_for(lambda: "stopped" in command.lines[-1], "the change after it")
         command.process.send_signal(signal.SIGINT)
