@@ -86,6 +86,18 @@ def test_nothing_that_it_starts_can_send_messages(plugvisor: PlugvisorStack, man
     assert "PATH" in service
 
 
+def test_a_service_without_a_supervisord_of_its_own_notifies_itself(
+    plugvisor: PlugvisorStack, manager: ServiceManager
+) -> None:
+    """As `plugvisor serve`, and `plugvisor up` on a swarm."""
+    plugvisor.process = process = plugvisor.spawn("serve")
+    assert manager.receive() == (b"READY=1", process.pid)
+    assert plugvisor.get("/health").status_code == 200
+    process.terminate()
+    assert manager.receive() == (b"STOPPING=1", process.pid)
+    process.wait(DEADLINE_SECONDS)
+
+
 def test_a_socket_that_is_gone_keeps_nothing_from_running(plugvisor: PlugvisorStack, manager: ServiceManager) -> None:
     manager.socket.close()
     plugvisor.write_plugin("echo", runtime=QUICK)

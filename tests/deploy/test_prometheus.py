@@ -55,7 +55,10 @@ class Prometheus:
         rules = (DEPLOYED / "plugvisor.rules.yml").read_text()
         (self.folder / "plugvisor.rules.yml").write_text(re.sub(r"\bfor: \w+", "for: 2s", rules))
         token = self.folder / scrape["authorization"]["credentials_file"]
-        token.write_text(stack.add_identity("prometheus", "viewer") + "\n")
+        # a disk that many tests use may be too slow for an answer; then nothing has changed
+        identity = {"name": "prometheus", "role": "viewer"}
+        added = wait_for(lambda: (answer := stack.post("/identities", json=identity)).is_success and answer, "a token")
+        token.write_text(added.json()["token"] + "\n")
         with (self.folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
                 [

@@ -1,10 +1,12 @@
 """What tests share, one noun for each module.
 
 accessibility    `check_accessibility`: axe finds nothing, and nothing is wider than the window
+admin_sockets    clients of the WebSocket that the dialect's front end opens
 connection_load  `ConnectionLoad`: new connections at a steady rate, and what became of each
 event_client     `EventClient`, which keeps every event of `GET /events` or of a log stream
 fake_engine      `FakeEngine`, an engine in memory that does what the test says
 fake_supervisor  `FakeSupervisor`, the two sockets of a supervisord: XML-RPC and the state stream
+front_end_server `serve_front_end`: a built front end from another origin
 hostile_packages `HOSTILE`: packages that must be refused, and what the errors say
 hostile_strings  strategies for strings that mean something to a shell, to supervisord or to whoever quotes them
 log_clients      clients that follow a plugin's log, by events or by a WebSocket

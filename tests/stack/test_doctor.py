@@ -280,9 +280,13 @@ def test_a_disk_from_which_nothing_is_executed(plugvisor: PlugvisorStack) -> Non
 
 
 @needs_mounts
-def test_full_shared_memory(plugvisor: PlugvisorStack) -> None:
-    prefix = in_namespace("mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero >/dev/shm/filler")
-    expect(examine(plugvisor, *prefix), "warning", "temporary files", "/dev/shm is full")
+@pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
+def test_full_temporary_files(plugvisor: PlugvisorStack, folder: str) -> None:
+    environ = {"TMPDIR": str(plugvisor.root / "small")} if folder == "/tmp" else {}
+    place = environ.get("TMPDIR", folder)
+    Path(place).mkdir(exist_ok=True)
+    prefix = in_namespace(f"mount -t tmpfs -o size=4k tmpfs {place} && head -c 4096 /dev/zero >{place}/filler")
+    expect(examine(plugvisor, *prefix, **environ), "warning", "temporary files", f"{place} is full")
 
 
 # -- the run folder
@@ -299,6 +303,17 @@ def test_what_a_plugvisor_that_was_killed_has_left(plugvisor: PlugvisorStack) ->
     expect(examine(plugvisor), "warning", "run folder", words)
     plugvisor.up()  # as the advice says
     assert examine(plugvisor) == (0, [])
+
+
+def test_a_supervisord_that_is_not_reached_any_more(plugvisor: PlugvisorStack) -> None:
+    plugvisor.up()
+    path = plugvisor.run_dir / "supervisor.sock"
+    path.rename(plugvisor.run_dir / "moved.sock")
+    status, found = examine(plugvisor)
+    (plugvisor.run_dir / "moved.sock").rename(path)
+    assert status == 1
+    words = f"supervisord, process {plugvisor.supervisord_pid}, does not listen in"
+    assert [each for each in found if each["check"] == "run folder" and words in each["detail"]], found
 
 
 @needs_mounts

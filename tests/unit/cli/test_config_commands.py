@@ -222,6 +222,17 @@ def test_somebody_elses_change_is_not_overwritten_unasked(
     assert [request.method for request in server.requests] == ["GET", "PUT", "GET"]
 
 
+def test_a_text_is_kept_if_the_plugin_has_gone(
+    server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit('echo "# mine" >>"$2"')
+    server.answers = [*CONFLICT[:2], (404, make_problem(detail="there is no plugin 'echo'"))]
+    assert main(["config", "edit", "echo"]) == 1
+    [kept] = find_texts(tmp_path)
+    assert kept.read_bytes() == TEXT + b"# mine\n"
+    assert str(kept) in capsys.readouterr().err
+
+
 def answer_question(answer: bytes) -> subprocess.CompletedProcess[str]:
     """Run `plugvisor config edit` on a terminal, on which a person has typed already."""
     controller, terminal = pty.openpty()

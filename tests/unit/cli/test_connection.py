@@ -79,6 +79,13 @@ def test_what_others_can_have_left_is_not_believed(run_dir: Path) -> None:
     (run_dir / "address").write_text("http://127.0.0.1:7000\n")
     run_dir.chmod(0o777)
     assert find_own({"PLUGVISOR_RUN_DIR": str(run_dir)}).url == "http://127.0.0.1:48916"
+    run_dir.chmod(0o700)
+    run_dir = run_dir.rename(run_dir.parent / "plugvisor")
+    default = {"XDG_RUNTIME_DIR": str(run_dir.parent)}
+    assert find_own(default).url == "http://127.0.0.1:7000"
+    if os.geteuid() == 0:
+        os.chown(run_dir, 65534, 65534)
+        assert find_own(default).url == "http://127.0.0.1:48916", "another user has made the folder"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ def check_disks(settings: Settings) -> Iterator[Finding]:
             "set PLUGVISOR_STATE_DIR to a folder on a disk of this machine",
         )
     for name, place in (("plugins", settings.plugins_dir), ("install", settings.install_dir)):
-        if place and os.path.exists(place) and os.statvfs(place).f_flag & getattr(os, "ST_NOEXEC", 0):
+        if place and os.path.exists(place) and _is_noexec(place):
             yield warning(
                 f"the file system of the {name} folder is mounted with noexec: no program in it can be executed",
                 'mount it without noexec, or name an interpreter in `command`, as in ["sh", "main.sh"]',
@@ -67,21 +66,23 @@ def _check_device(names: list[str], folder: Path) -> Iterator[Finding]:
     yield ok(f"{show_size(free)} left in {folder} (for: {', '.join(names)})")
 
 
-def check_temporary_files(_environ: Mapping[str, str]) -> Iterator[Finding]:
+def check_temporary_files(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Plugins can make temporary files, and share memory."""
-    try:
-        folder = tempfile.gettempdir()
-    except FileNotFoundError:
-        yield problem("there is no folder for temporary files that can be written", "make /tmp: mkdir -m 1777 /tmp")
+    # not that of `tempfile`, which goes on to the next one if this is full
+    folder = environ.get("TMPDIR") or "/tmp"  # noqa: S108 - nothing is put there
+    if not os.path.isdir(folder):
+        yield problem(f"there is no folder {folder!r} for temporary files", f"make it: mkdir -m 1777 {folder}")
         return
-    places = [folder]
-    if os.path.isdir(_SHARED_MEMORY):
-        places.append(_SHARED_MEMORY)
+    places = [folder, *([_SHARED_MEMORY] if os.path.isdir(_SHARED_MEMORY) else [])]
     wrong = [(place, reason) for place in places if (reason := _find_shortage(place))]
     for place, reason in wrong:
         yield warning(f"{place} {reason}, and plugins may need it", f"mend that, or mount a larger {place}")
     if not wrong:
-        yield ok(" and ".join(places))
+        yield ok(" and ".join(f"{place}{' (noexec)' if _is_noexec(place) else ''}" for place in places))
+
+
+def _is_noexec(path: str | Path) -> bool:
+    return bool(os.statvfs(path).f_flag & getattr(os, "ST_NOEXEC", 0))
 
 
 def _find_shortage(folder: str) -> str:

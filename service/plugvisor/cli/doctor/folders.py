@@ -51,11 +51,9 @@ def _find_fault(settings: Settings, variable: str, path: Path) -> str:
         descriptor = open_folder(path, create=False)
     except FileNotFoundError:
         there = next(parent for parent in path.parents if os.path.exists(parent))
-        return (
-            ""
-            if _can_write(there)
-            else f"it is missing, and you may not write in {str(there)!r}, which {_whose(there)}"
-        )
+        if _can_write(there):
+            return ""
+        return f"it is missing, and you may not write in {str(there)!r}, which {_whose(there)}"
     except OSError as error:
         return error.strerror or str(error)
     try:

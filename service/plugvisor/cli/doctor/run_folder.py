@@ -46,7 +46,7 @@ def check_run_folder(settings: Settings) -> Iterator[Finding]:
         return
     pid = _read_pid(folder)
     left = [name for name in (_PID_FILE, _SOCKET) if os.path.lexists(folder / name)]
-    if pid and _is_supervisord(pid):
+    if pid and _is_supervisord(pid, folder):
         yield problem(
             f"supervisord, process {pid}, does not listen in {str(folder)!r} any more",
             f"end it (kill {pid}) and start `plugvisor up` again",
@@ -79,7 +79,11 @@ def _read_pid(folder: Path) -> int:
     return 0
 
 
-def _is_supervisord(pid: int) -> bool:
+def _is_supervisord(pid: int, folder: Path) -> bool:
+    """Whether a process is the supervisord of this run folder, and not another one that has its number now."""
     with suppress(OSError):
-        return b"supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        process = Path(f"/proc/{pid}")
+        variable = b"PLUGVISOR_RUN_DIR=" + os.fsencode(folder)
+        is_ours = b"plugvisor.engines.supervisord.extension" in (process / "cmdline").read_bytes()
+        return is_ours and variable in (process / "environ").read_bytes().split(b"\0")
     return False

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.cli.client import Client, NoAnswer
+from plugvisor.cli.client import Client
 from plugvisor.cli.output import make_printable
 from plugvisor.cli.packages.config import path_of, read_manifest, report_written, write
 from plugvisor.errors import CommandRejected, ConfigurationError
@@ -49,11 +49,10 @@ def run_edit(arguments: argparse.Namespace) -> int:
         shutil.rmtree(folder)
         print("plugvisor: nothing was changed", file=sys.stderr)
         return 0 if session.is_unchanged else 1
-    except NoAnswer:
-        print(f"plugvisor: your text is in {str(session.file)!r}", file=sys.stderr)
-        raise
-    except ConfigurationError:
-        if not session.is_edited:
+    except (CommandRejected, ConfigurationError):
+        if session.is_edited:
+            print(f"plugvisor: your text is in {str(session.file)!r}", file=sys.stderr)
+        else:
             shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
@@ -85,8 +84,8 @@ class _Session:
 
         Raises:
             _GivenUp
-            ConfigurationError: there is no such editor, or the file cannot be read.
-            NoAnswer
+            ConfigurationError: there is no such editor, the file cannot be read, or the service does not answer.
+            CommandRejected: what somebody else has written cannot be read.
         """
         text = self._current
         while True:

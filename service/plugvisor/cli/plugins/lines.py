@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.output import has_color
 from plugvisor.cli.plugins.matching import make_filter
+from plugvisor.cli.plugins.reading import read_usage
 from plugvisor.cli.plugins.states import PluginStates
 from plugvisor.cli.plugins.table import format_plugins
 from plugvisor.cli.streams.changes import Changes
@@ -27,8 +28,8 @@ def watch_in_lines(client: Client, patterns: Sequence[str], *, as_json: bool) ->
     if patterns:
         choose_plugins(client, patterns)  # says which are unknown
     is_wanted = make_filter(patterns)
-    describe = _JsonLines(is_wanted).describe if as_json else _TextLines(is_wanted).describe
-    for event in FollowedStream(client, "/events"):
+    describe = _JsonLines(is_wanted).describe if as_json else _TextLines(is_wanted, read_usage(client)).describe
+    for event in FollowedStream(client, "/events", says_end=True):
         if event.name in _OF_PLUGINS:
             for line in describe(event.name, event.data):
                 print(line)
@@ -39,8 +40,9 @@ def watch_in_lines(client: Client, patterns: Sequence[str], *, as_json: bool) ->
 class _TextLines:
     """The table once, then what has changed."""
 
-    def __init__(self, is_wanted: Callable[[str], bool]) -> None:
+    def __init__(self, is_wanted: Callable[[str], bool], usage: Mapping[str, Mapping[str, Any]]) -> None:
         self._is_wanted = is_wanted
+        self._usage = usage
         self._changes = Changes(is_wanted, colored=has_color(sys.stdout))
         self._is_first = True
 
@@ -50,7 +52,7 @@ class _TextLines:
         if self._is_first and name == "snapshot":
             self._is_first = False
             plugins = [plugin for plugin in data["plugins"] if self._is_wanted(plugin["id"])]
-            lines.append(format_plugins(plugins, {}, is_colored=has_color(sys.stdout)))
+            lines.append(format_plugins(plugins, self._usage, is_colored=has_color(sys.stdout)))
         return lines
 
 

@@ -46,7 +46,8 @@ class Feed:
         self.failure: PlugvisorError | None = None
         """Why it has ended: the service does not admit this client."""
         # opened here: what keeps it from the beginning is raised at once
-        self._stream = FollowedStream(client, "/events", say=self._report)
+        self._stream = FollowedStream(client, "/events", say=self._report, says_end=True)
+        self._said = ""
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Feed:
@@ -55,6 +56,11 @@ class Feed:
 
     def __exit__(self, *_error: object) -> None:
         self._stream.close()
+
+    @property
+    def problem(self) -> str:
+        """Why the plugins may not be as they are shown; empty if they are."""
+        return self._said or self.states.problem
 
     def wait(self, seconds: float) -> None:
         """Wait for something new; raises what has ended it."""
@@ -73,7 +79,7 @@ class Feed:
             self.changed.set()
 
     def _report(self, words: str) -> None:
-        self.states.problem = words
+        self._said = words
         self.changed.set()
 
 
@@ -113,9 +119,11 @@ def watch_on_terminal(client: Client, patterns: Sequence[str], show: Show) -> in
     ):
         while True:
             feed.wait(REFRESH_SECONDS)
-            usage.refresh()
+            problem = feed.problem
+            if not problem:
+                usage.refresh()
             plugins = [plugin for plugin in feed.states.read() if is_wanted(plugin["id"])]
-            live.update(_draw(show(plugins, usage.by_id), feed.states.problem, console.size.height), refresh=True)
+            live.update(_draw(show(plugins, usage.by_id), problem, console.size.height), refresh=True)
 
 
 def _draw(picture: str, problem: str, height: int) -> Text:

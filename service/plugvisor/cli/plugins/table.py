@@ -61,8 +61,7 @@ def find_terminal_columns() -> int:
 def describe_status(status: Fields, *, with_health: bool = True) -> str:
     """A status in words, such as `running, unhealthy`."""
     more = [status["health"]] if with_health and status.get("health") == "unhealthy" else []
-    if status.get("queued"):
-        more.append("queued")
+    more += [word for word in ("queued", "flapping") if status.get(word)]
     if "disabled" in status:
         more.append("disabled")
     return ", ".join([status["status"], *more])
