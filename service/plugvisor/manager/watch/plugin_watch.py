@@ -31,6 +31,10 @@ ACTOR = "watch"
 RETRY_SECONDS = 1.0
 SETTLE_SECONDS = 0.5
 """What is noticed so soon after a start may have been written by the process before."""
+MOST_DEBOUNCES = 10
+"""A reload is put off by so many times the debounce, however long files keep changing."""
+FOLDERS_SECONDS = 3.0
+"""And by so much more until new folders are watched, however long folders keep coming."""
 SUSPENDED = (
     f"watching is suspended: changes that it seems to make itself have reloaded it {MOST_RELOADS} times within ten "
     "seconds; list what it writes in `ignore`, and reload it to resume"
@@ -95,6 +99,7 @@ class PluginWatch:
         self._suspicion = Suspicion()
         self._timer: asyncio.TimerHandle | None = None
         self._changed: set[str] = set()
+        self._changed_at = 0.0
         self._by_person = False
         self.is_beginning = False
         """Whether a reload is under way, and its process has not been started yet."""
@@ -132,9 +137,17 @@ class PluginWatch:
                 return
             self.resume("another file was saved")
             by_person = True
+        if not self._changed:
+            self._changed_at = time.monotonic()
         self._changed.update(paths)
         self._by_person |= by_person
-        self._wait(self.wanted.watch.debounce)
+        # what a plugin writes again and again must not put off a person's save for ever
+        self._wait(min(self.wanted.watch.debounce, max(0.0, self._latest - time.monotonic())))
+
+    @property
+    def _latest(self) -> float:
+        """When the changes must lead to a reload, on the monotonic clock."""
+        return self._changed_at + MOST_DEBOUNCES * self.wanted.watch.debounce
 
     def resume(self, why: str) -> None:
         """Reload it again, if that is suspended."""
@@ -158,7 +171,7 @@ class PluginWatch:
         self._timer = None
         if self.is_beginning:
             return  # its end begins the next
-        if self._awaits_folders():
+        if self._awaits_folders() and time.monotonic() < self._latest + FOLDERS_SECONDS:
             self._wait(self.wanted.watch.debounce)
             return
         changed, by_person = self._changed, self._by_person

@@ -133,6 +133,19 @@ async def test_a_reload_waits_until_new_folders_are_watched() -> None:
 
 
 @in_loop
+async def test_folders_that_keep_coming_do_not_put_it_off_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin_watch, "FOLDERS_SECONDS", 0.1)
+    plugin = Plugin()
+    plugin.awaits_folders = True
+
+    def add_folder() -> bool:
+        plugin.watch.take([str(FOLDER / "new")], by_person=False)
+        return plugin.reloads > 0
+
+    await wait_until(add_folder)
+
+
+@in_loop
 async def test_watching_is_suspended_once() -> None:
     plugin = Plugin()
     for number in range(1, 4):
