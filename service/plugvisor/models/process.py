@@ -217,8 +217,7 @@ class Process(msgspec.Struct, frozen=True):
         """As `detail`, with what the process has printed last, if its log may say why it has ended."""
         before, may_say, after = self.detail.partition(LOG_MAY_SAY)
         if may_say:
-            before = f"{before.removesuffix('; ')}: " if before.endswith("; ") else before
-            return f"{before}{last_line}{after}"
+            return f"{before[:-2]}: {last_line}{after}" if before.endswith("; ") else f"{before}{last_line}{after}"
         reason, restart, when = self.detail.partition(_RESTART)
         is_unexplained = restart and self.status is Status.ERROR and not self._reason_of_end
         return f"{reason}: {last_line}{restart}{when}" if is_unexplained else self.detail
