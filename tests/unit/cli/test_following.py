@@ -13,10 +13,15 @@ from plugvisor.cli.streams.log_follower import Filter, follow_logs
 from plugvisor.cli.streams.log_lines import LineFormat
 from plugvisor.errors import CommandRejected
 
-from tests.helpers.scripted_server import Request, ScriptedServer, make_problem
+from tests.helpers.scripted_server import STREAM, Request, ScriptedServer, make_problem
 
 CREDENTIAL = Credential("pv_a-token-for-tests", "PLUGVISOR_TOKEN")
 GONE = (404, make_problem(detail="there is no plugin 'a'"))
+
+
+@pytest.fixture(autouse=True)
+def stream_headers(server: ScriptedServer) -> None:
+    server.headers = STREAM
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +45,13 @@ def lines(*messages: str) -> str:
 
 def test_a_stream_is_resumed_from_its_last_event(server: ScriptedServer) -> None:
     server.answers = [
-        (200, event("entry", "1", "7") + event("entry", "2", "8")),
+        (200, event("entry", '{"id": 1}', "7") + event("entry", '{"id": 2}', "8")),
         (503, make_problem(detail="full", retry_after=0)),
-        (200, event("entry", "3", "9")),
+        (200, event("entry", '{"id": 3}', "9")),
     ]
     said: list[str] = []
     stream = FollowedStream(Client(server.url, CREDENTIAL), "/x?lines=1", "/x?lines=9", said.append)
-    assert [seen.data for seen in itertools.islice(stream, 3)] == [1, 2, 3]
+    assert [seen.data["id"] for seen in itertools.islice(stream, 3)] == [1, 2, 3]
     assert stream.last_id == "9"
     assert said == ["full; trying again", ""]
     assert [path for _, path, *_ in server.requests] == ["/x?lines=1", "/x?lines=9", "/x?lines=9"]
