@@ -8,10 +8,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.client import Client
+from plugvisor.cli.connection.paths import quote_part
 from plugvisor.cli.moments import show_time
 from plugvisor.cli.output import format_table, make_printable
 from plugvisor.cli.packages.follow import finish, follow, path_of, print_last_lines
-from plugvisor.cli.packages.install import describe, quote_id
+from plugvisor.cli.packages.install import describe
 from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _DIGEST_CHARACTERS = 12
 
 def run_versions(arguments: argparse.Namespace) -> int:
     """List the versions of a plugin that are installed."""
-    answer = Client.from_env(os.environ).call("GET", f"/plugin/{quote_id(arguments.plugin_id)}/versions")
+    answer = Client.from_env(os.environ).call("GET", f"/plugin/{quote_part(arguments.plugin_id)}/versions")
     if arguments.json:
         print(json.dumps(answer))
         return 0

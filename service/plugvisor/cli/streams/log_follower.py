@@ -8,9 +8,10 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
-from plugvisor.cli.streams.following import FollowedStream, print_notice
+from plugvisor.cli.connection.paths import quote_part
+from plugvisor.cli.output import print_error, print_notice
+from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.cli.streams.log_lines import LineFormat, merge, with_moments
 from plugvisor.errors import CommandRejected
 
@@ -116,13 +117,13 @@ def follow_logs(client: Client, plugin_ids: Sequence[str], wanted: Filter, lines
                 said = ""
             case _Notice(words):
                 if words != said:
-                    print_notice(words)
+                    print_notice(words or "connected again")
                     said = words
             case _Ended(plugin_id, error):
                 left.discard(plugin_id)
                 if not left or not isinstance(error, CommandRejected):
                     raise error
-                print_notice(str(error))
+                print_error(str(error))
 
 
 def _print_begun(messages: queue.Queue[_Message], plugin_ids: Sequence[str], lines: LineFormat) -> None:
@@ -136,7 +137,7 @@ def _print_begun(messages: queue.Queue[_Message], plugin_ids: Sequence[str], lin
             case _New() as more:
                 new.append(more)
             case _Notice(words):
-                print_notice(words)
+                print_notice(words or "connected again")
             case _Ended(_, error):
                 raise error
     for plugin_id, entry in merge({plugin_id: begun[plugin_id] for plugin_id in plugin_ids}):
@@ -164,7 +165,7 @@ class _Reader:
             self._messages.put(_Ended(self._plugin_id, error))
 
     def _follow(self) -> None:
-        path = f"/plugin/{quote(self._plugin_id, safe='')}/logs/stream?lines="
+        path = f"/plugin/{quote_part(self._plugin_id)}/logs/stream?lines="
         stream = FollowedStream(
             self._client,
             f"{path}{self._wanted.lines_to_read}",
