@@ -69,9 +69,10 @@ def run_list(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_whoami(_arguments: argparse.Namespace) -> int:
+def run_whoami(arguments: argparse.Namespace) -> int:
     """Show whose token this is."""
-    print(_describe(Client.from_env(os.environ).call("GET", "/whoami")))
+    identity = Client.from_env(os.environ).call("GET", "/whoami")
+    print(json.dumps(identity) if arguments.json else _describe(identity))
     return 0
 
 

@@ -23,6 +23,8 @@ _RELOAD_SECONDS = 20
 
 def run_get(arguments: argparse.Namespace) -> int:
     """Print a manifest."""
+    if arguments.json and arguments.earlier:
+        raise ConfigurationError("cannot use --json with --earlier: an earlier manifest is printed as it was written")
     client = Client.from_env(os.environ)
     if arguments.json:
         print(json.dumps(client.call("GET", f"/plugin/{quote_part(arguments.plugin_id)}/config")))

@@ -13,6 +13,7 @@ from plugvisor.cli.moments import show_time
 from plugvisor.cli.output import format_table, make_printable
 from plugvisor.cli.packages.follow import finish, follow, path_of, print_last_lines
 from plugvisor.cli.packages.install import describe
+from plugvisor.cli.plugins.matching import make_filter
 from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def run_operations(arguments: argparse.Namespace) -> int:
     if arguments.follow or arguments.cancel:
         raise ConfigurationError("cannot follow or cancel: name the operation; without an ID they are listed")
     answer = client.call("GET", "/operations")
-    chosen = [each for each in answer["operations"] if arguments.plugin in (None, each.get("plugin_id"))]
+    is_wanted = make_filter(arguments.plugin or ())
+    chosen = [operation for operation in answer["operations"] if is_wanted(operation.get("plugin_id", ""))]
     if arguments.json:
         print(json.dumps({**answer, "operations": chosen}))
         return 0

@@ -33,6 +33,8 @@ def run_events(arguments: argparse.Namespace) -> int:
     only = patterns[0] if len(patterns) == 1 and not is_pattern(patterns[0]) else ""
     changes = Changes(is_wanted, colored=has_color(sys.stdout))
     for event in FollowedStream(client, f"/events{make_query({'plugin_id': only})}"):
+        if event.name == "nodes" and patterns:
+            continue  # it is about no plugin
         if arguments.json:
             lines = [json.dumps(made)] if (made := _make_object(event, is_wanted)) is not None else []
         else:

@@ -26,8 +26,8 @@ MOST_PER_REQUEST = 1000
 
 def run_journal(arguments: argparse.Namespace) -> int:
     """Print what has happened, oldest first; then, if it was asked for, what happens."""
-    if arguments.limit < 0:
-        raise ConfigurationError("cannot use --limit: it must be a number from 0")
+    if arguments.lines < 0:
+        raise ConfigurationError(f"cannot use -n {arguments.lines}: it must be a number from 0")
     patterns = arguments.plugin or []
     only = patterns[0] if len(patterns) == 1 and not is_pattern(patterns[0]) else ""
     query = {"plugin_id": only, "kind": ",".join(arguments.kind or ())}
@@ -41,7 +41,7 @@ def run_journal(arguments: argparse.Namespace) -> int:
     show_again = show_json if arguments.json else partial(show_latest_line, colored=colored)
     # before the entries that there are: none of those that come meanwhile is missed
     stream = FollowedStream(client, path) if arguments.follow else None
-    shown = read_entries(client, {**query, "since": since}, arguments.limit, fits)
+    shown = read_entries(client, {**query, "since": since}, arguments.lines, fits)
     for entry in shown:
         show(entry)
     sys.stdout.flush()
