@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from collections import Counter
 
 import pytest
 from plugvisor.cli.client import Client, Credential
+from plugvisor.cli.main import main
 from plugvisor.cli.streams import following
 from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.cli.streams.log_follower import Filter, follow_logs
@@ -121,3 +123,15 @@ def test_a_service_that_is_gone(server: ScriptedServer, capsys: pytest.CaptureFi
         "plugvisor: full; trying again",
         "plugvisor: there is no plugin 'a'",
     ]
+
+
+@pytest.mark.parametrize("patterns", [["a"], ["a", "b*"], []])
+def test_nodes_are_events_of_no_plugin(
+    patterns: list[str], server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = (200, b'{"plugins": [{"id": "a"}, {"id": "b"}]}')
+    happened = event("nodes", '{"nodes": []}') + event("status", '{"plugin_id": "a"}')
+    server.answers = [*([known] if patterns else []), (200, happened), GONE]
+    assert main(["events", "--json", *patterns]) == 1
+    shown = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
+    assert shown == (["status"] if patterns else ["nodes", "status"])
