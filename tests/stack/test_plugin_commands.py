@@ -366,7 +366,7 @@ def test_refreshing(shared: PlugvisorStack) -> None:
     done = shared.command("refresh")
     assert (done.stdout, done.returncode) == ("", 1)
     assert done.stderr == (
-        "refreshed: its manifest is invalid: plugin.toml line 1: [plugin] needs a `command` or an `entry`\n"
+        "plugvisor: refreshed: its manifest is invalid: plugin.toml line 1: [plugin] needs a `command` or an `entry`\n"
     )
     assert json.loads(shared.command("refresh", "--json").stdout)["invalid"] == ["refreshed"]
     shutil.rmtree(folder)

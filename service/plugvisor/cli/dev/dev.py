@@ -170,7 +170,7 @@ class _Dev:
         try:
             status = client.call("GET", f"/plugin/status{make_query({'plugin_id': self._id})}")
         except (CommandRejected, NoAnswer):
-            return  # it is told when it ends
+            return  # `check` reports its end
         is_ready = status["status"] == "running" and status.get("health") in (None, "healthy")
         if is_ready and self._taken != status["pid"]:
             self._taken = status["pid"]
