@@ -96,6 +96,16 @@ Read the manifests of plugins again, restart them, and wait until they are runni
         [_IDS, _ALL, _NO_WAIT, _TIMEOUT, JSON],
     ),
     Verb(
+        "refresh",
+        "plugins.refresh:run_refresh",
+        "look for new, changed and removed plugins",
+        """\
+Look for plugins whose folders are new, changed or gone. A new plugin is not started, and one whose manifest has changed
+is not restarted: start and reload do that. One that is gone is stopped and removed from the list.""",
+        ASK,
+        [JSON],
+    ),
+    Verb(
         "enable",
         "plugins.change:run_enable",
         "allow that plugins are started",
