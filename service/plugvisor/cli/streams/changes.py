@@ -95,9 +95,7 @@ class Changes:
         return lines + [("-", f"node {name}: removed", "") for name in before if name not in self._nodes]
 
     def _show_status(self, status: Fields) -> str:
-        words = [status["status"]]
-        if "health" in status:
-            words.append(status["health"])
+        words = [status["status"], *describe_health(status)]
         if status.get("queued"):
             words.append("queued")
         return self._paint(", ".join(map(str, words)), STATUS_COLORS.get(status["status"], ""))
@@ -105,6 +103,13 @@ class Changes:
     def _paint(self, text: str, color: str) -> str:
         text = make_printable(text)
         return paint(text, color) if self._colored else text
+
+
+def describe_health(status: Fields) -> list[str]:
+    """The health in a word, if there is one that the status has not said."""
+    if "health" not in status or status["health"] == status["status"]:
+        return []
+    return ["not ready yet" if status["health"] == "starting" else status["health"]]
 
 
 def _get_facts(status: Fields) -> tuple[Any, ...]:
