@@ -281,7 +281,7 @@ def test_options_take_the_place_of_variables(
         listening.answers = [(200, b'{"name": "ops", "role": "viewer", "plugins": ["*"]}')]
         assert run("whoami", "--url", listening.url, "--token", token) == 0
         assert listening.requests[-1].headers["Authorization"] == sent
-        assert capsys.readouterr().out == "ops: viewer\n"
+        assert capsys.readouterr().out == "ops: role viewer\n"
 
 
 @pytest.mark.parametrize("option", ["--url=", "--token=", "--token=@", "--url=localhost:80"])
