@@ -92,9 +92,9 @@ def test_colours() -> None:
 def test_health_is_said_in_words_of_its_own() -> None:
     changes = Changes(everything, colored=False)
     describe(changes, "snapshot", plugins=[make_plugin("web", "stopped")])
-    starting = make_plugin("web", "starting", plugin_id="web", health="starting")
+    starting = {"plugin_id": "web", "status": "starting", "health": "starting"}
     assert describe(changes, "status", **starting) == ["web stopped → starting"]
-    running = make_plugin("web", plugin_id="web", health="starting")
+    running = {"plugin_id": "web", "status": "running", "health": "starting"}
     assert describe(changes, "status", **running) == ["web starting → running, not ready yet"]
-    healthy = make_plugin("web", plugin_id="web", health="healthy")
+    healthy = {"plugin_id": "web", "status": "running", "health": "healthy"}
     assert describe(changes, "status", **healthy) == ["web running, not ready yet → running, healthy"]
