@@ -29,6 +29,8 @@ def ending(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["--verison"], "plugvisor: error: unrecognized arguments: --verison; did you mean '--version'?"),
         (["ls", "--jsno"], "plugvisor ls: error: unrecognized arguments: --jsno; did you mean '--json'?"),
         (["ls", "--urll=x"], "plugvisor ls: error: unrecognized arguments: --urll=x; did you mean '--url'?"),
+        (["--url=x", "ls"], "plugvisor: error: --url stands after the command, as in: plugvisor ls --url …"),
+        (["--token", "x", "ls"], "plugvisor: error: --token stands after the command, as in: plugvisor ls --token …"),
         (["whoami", "x"], "plugvisor whoami: error: unrecognized arguments: x"),
         (
             ["identity", "add", "x", "--role", "admn"],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PROGRAM = "plugvisor"
 _IDS = ("plugin_id", "plugin_ids", "plugin")
 """The names of arguments that are ids of plugins."""
+_ASKING_OPTIONS = tuple(option for option, _ in ASKING)
 OTHER_NAMES = {
     "add": "install", "del": "uninstall", "delete": "uninstall", "describe": "status", "info": "status",
     "kill": "stop", "log": "logs", "monit": "top", "ps": "ls", "remove": "uninstall", "rescan": "refresh",
@@ -42,6 +43,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if not argv:
         parser.print_help(sys.stderr)
         sys.exit(2)
+    if argv[0].partition("=")[0] in _ASKING_OPTIONS:
+        option = argv[0].partition("=")[0]
+        parser.error(f"{option} stands after the command, as in: {PROGRAM} ls {option} …")
     if argv[0].startswith("--") and not any(option.startswith(argv[0]) for option in parser.list_options()):
         parser.reject(argv[:1])  # else it would be the command that is missing
     return parser.parse_all(argv)
