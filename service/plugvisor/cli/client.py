@@ -150,7 +150,7 @@ class Client:
             connection.close()
             raise
         if response.status == HTTPStatus.UNAUTHORIZED:
-            words = _explain(words, credential)
+            words = _explain(words, credential, self.url)
         rejected = CommandRejected(words, response.status, problem.get("retry_after"))
         rejected.problem = problem
         raise rejected
@@ -178,10 +178,10 @@ class Client:
             raise describe_failure(self.url, error) from error
 
 
-def _explain(words: str, credential: Credential) -> str:
+def _explain(words: str, credential: Credential, url: str) -> str:
     """Why a request without a token, or with this one, is unauthenticated."""
     if credential.token:
-        return f"{words}; it came from {credential.source}"
+        return f"{words}; it came from {credential.source}, and was sent to {url}"
     return (
         f"this needs a token, but {credential.source}; set PLUGVISOR_TOKEN_FILE to a file that contains the token of "
         "an identity, or PLUGVISOR_TOKEN to the token"
