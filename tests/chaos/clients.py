@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.chaos.activity import Activity
+    from tests.chaos.author import Author
     from tests.chaos.faults import Faults
     from tests.chaos.operations import Operation
     from tests.chaos.promises.intents import IntentRecord
@@ -56,8 +57,11 @@ class Clients:
         watcher: ProcessWatcher,
         faults: Faults,
         intents: IntentRecord,
+        *,
+        author: Author,
     ) -> None:
         self._intents = intents
+        self._author = author
         self.done: collections.Counter[str] = collections.Counter()
         self.answers: collections.Counter[str] = collections.Counter()
         self._stack = stack
@@ -107,6 +111,10 @@ class Clients:
                     self._ask("POST", "/plugins/refresh", LONGEST_SECONDS, http)
             case "disable" | "enable" as verb:
                 self._toggle(verb, name, http)
+            case "command-disable" | "command-enable":
+                self._toggle_by_command(operation.kind.removeprefix("command-"), name)
+            case "save" | "change-key":
+                self._author.do(operation)
             case "ctl-start" | "ctl-stop" | "ctl-restart":
                 verb = operation.kind.removeprefix("ctl-")
                 with (
@@ -192,6 +200,16 @@ class Clients:
         is_excused = self._was_disturbed(interval.began) and response.status_code == 503
         if response.status_code not in (200, 202, 404) and not is_excused:
             self._watcher.report(f"6: {verb} of {name!r}: {response.status_code} {response.text}")
+
+    def _toggle_by_command(self, verb: str, name: str) -> None:
+        with self._activity.doing(name, stops=verb == "disable") as interval:
+            if verb == "disable":
+                self._activity.forget_end(name, may_start=False)
+            done = self._stack.command(verb, name)
+        self.answers[f"command {verb} {done.returncode}"] += 1
+        is_excused = "there is no plugin" in done.stderr or self._was_disturbed(interval.began)
+        if "Traceback" in done.stderr or done.returncode not in (0, 1) or (done.returncode and not is_excused):
+            self._watcher.report(f"6: plugvisor {verb} {name}: {done.returncode} {done.stdout} {done.stderr}")
 
     def _may_wait(self, name: str) -> bool:
         """Whether a start may have to wait for other plugins."""
