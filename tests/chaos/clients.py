@@ -6,6 +6,7 @@ import collections
 import contextlib
 import re
 import socket
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -41,8 +42,6 @@ ADMIN = {"Authorization": f"Bearer {ADMIN_CODE}"}
 EXPECTED = {
     "start": {200, 404, 409, 422, 500}, "stop": {200, 202, 404, 409}, "reload": {200, 202, 404, 409, 422, 500},
 }  # fmt: skip
-
-
 EXCUSED = ("supervisor_unavailable", "start_failed", "plugins_unreadable")
 """What a read or a refresh may answer while supervisord, the service or the run folder is kept from working."""
 
@@ -203,13 +202,16 @@ class Clients:
 
     def _toggle_by_command(self, verb: str, name: str) -> None:
         with self._activity.doing(name, stops=verb == "disable") as interval:
-            if verb == "disable":
-                self._activity.forget_end(name, may_start=False)
-            done = self._stack.command(verb, name)
-        self.answers[f"command {verb} {done.returncode}"] += 1
-        is_excused = "there is no plugin" in done.stderr or self._was_disturbed(interval.began)
-        if "Traceback" in done.stderr or done.returncode not in (0, 1) or (done.returncode and not is_excused):
-            self._watcher.report(f"6: plugvisor {verb} {name}: {done.returncode} {done.stdout} {done.stderr}")
+            self._activity.forget_end(name, may_start=False)
+            try:
+                done = self._stack.command(verb, name)
+                status, words = done.returncode, done.stdout + done.stderr
+            except subprocess.TimeoutExpired as error:  # it waits for a service that is being started
+                status, words = 1, str(error)
+        self.answers[f"command {verb} {status}"] += 1
+        is_excused = "there is no plugin" in words or self._was_disturbed(interval.began)
+        if "Traceback" in words or status not in (0, 1) or (status and not is_excused):
+            self._watcher.report(f"6: plugvisor {verb} {name}: {status} {words}")
 
     def _may_wait(self, name: str) -> bool:
         """Whether a start may have to wait for other plugins."""
