@@ -1,9 +1,10 @@
-"""`plugvisor ls`, `status`, `start`, `stop`, `reload`, `enable` and `disable` against a running service."""
+"""`plugvisor ls`, `status`, `start`, `stop`, `reload`, `refresh`, `enable` and `disable` against a running service."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -345,6 +346,24 @@ def test_watching_as_json(shared: PlugvisorStack, add: Callable[..., str], tmp_p
         assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
         wait_for(lambda: json.loads(command.lines[-1])["status"] == "stopped", "the change back")
         assert "pid" not in json.loads(command.lines[-1])
+
+
+def test_refreshing(shared: PlugvisorStack) -> None:
+    folder = shared.write_plugin("refreshed", runtime="auto_start = false")
+    done = shared.command("refresh")
+    assert (done.stdout, done.stderr, done.returncode) == ("refreshed: added, not started\n", "", 0)
+    assert shared.command("refresh").stdout == "nothing has changed\n"
+    shared.write_plugin("refreshed", runtime="auto_start = true")
+    assert shared.command("refresh").stdout == "refreshed: changed; its next start or reload applies it\n"
+    (folder / "plugin.toml").write_text("[plugin]\nid = 'refreshed'\n")
+    done = shared.command("refresh")
+    assert (done.stdout, done.returncode) == ("", 1)
+    assert done.stderr == (
+        "refreshed: its manifest is invalid: plugin.toml line 1: [plugin] needs a `command` or an `entry`\n"
+    )
+    assert json.loads(shared.command("refresh", "--json").stdout)["invalid"] == ["refreshed"]
+    shutil.rmtree(folder)
+    assert shared.command("refresh").stdout == "refreshed: removed\n"
 
 
 def test_a_pipe_that_is_closed(shared: PlugvisorStack, add: Callable[..., str]) -> None:
