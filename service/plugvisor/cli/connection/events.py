@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from plugvisor.cli.connection.http import Exchange
 
-_LONGEST_LINE_BYTES = 64 * 1024 * 1024
-"""A snapshot of a thousand plugins is one line."""
+_LONGEST_BYTES = 64 * 1024 * 1024
+"""Of an event; a snapshot of a thousand plugins is one line."""
 
 
 class ServerEvent(NamedTuple):
@@ -37,7 +37,7 @@ class EventStream:
         """Each event as it comes; raises `NoAnswer` if the connection breaks, or is silent."""
         try:
             yield from self._read_events()
-        except (OSError, HTTPException, ValueError) as error:
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
             raise describe_failure(self._url, error) from error
         finally:
             self._exchange.close()
@@ -48,7 +48,9 @@ class EventStream:
 
     def _read_events(self) -> Iterator[ServerEvent]:
         name, data, event_id = "message", "", None
-        while line := self._exchange.response.readline(_LONGEST_LINE_BYTES):
+        while line := self._exchange.response.readline(_LONGEST_BYTES):
+            if len(line) + len(data) > _LONGEST_BYTES:
+                raise ValueError("the event is too long")
             field, _, value = line.decode().rstrip("\r\n").partition(":")
             value = value.removeprefix(" ")
             match field:
