@@ -14,6 +14,7 @@ sys.exit(). This file is a standalone script and imports nothing of Plugvisor.
 """
 
 import asyncio
+import contextlib
 import functools
 import importlib.util
 import inspect
@@ -208,11 +209,11 @@ def find_methods(plugin: object) -> dict[str, Callable[..., object]]:
     """
     methods = {name: method for name in ("run", "startup", "shutdown") if (method := getattr(plugin, name, None))}
     for attribute in dir(type(plugin)):
-        mark = getattr(getattr(type(plugin), attribute, None), HOST_MARK, None)
-        event = getattr(mark, "id", None) if getattr(mark, "event_type", "") == "lifecycle" else None
-        if event in ("startup", "shutdown"):
-            methods[event] = getattr(plugin, attribute)
-            methods.pop("run", None)
+        with contextlib.suppress(Exception):  # anything of the plugin's may raise anything
+            mark = getattr(inspect.getattr_static(type(plugin), attribute), HOST_MARK)
+            if mark.event_type == "lifecycle" and mark.id in ("startup", "shutdown"):
+                methods[mark.id] = getattr(plugin, attribute)
+                methods.pop("run", None)
     return methods
 
 
@@ -220,9 +221,8 @@ def find_methods(plugin: object) -> dict[str, Callable[..., object]]:
 def make_context(folder: Path) -> object:
     """Make the context of the plugin in a folder."""
     # by its path: the plugin may have a module of the same name
-    spec = importlib.util.spec_from_file_location("plugin_context", Path(__file__).with_name("plugin_context.py"))
-    assert spec is not None
-    assert spec.loader is not None
+    path = Path(__file__).with_name("plugin_context.py")
+    spec: Any = importlib.util.spec_from_file_location("plugin_context", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.PluginContext(folder)
@@ -235,7 +235,7 @@ def offer_context(function: Callable[..., object], folder: Path) -> Callable[[],
         options["annotation_format"] = importlib.import_module("annotationlib").Format.STRING
     try:
         parameters = list(inspect.signature(function, **options).parameters.values())
-    except (TypeError, ValueError):  # it is written in C
+    except Exception:  # noqa: BLE001 - it is written in C, or the plugin has described it itself, in its own way
         return function
     for parameter in parameters:
         if parameter.name == "ctx" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
