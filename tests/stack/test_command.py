@@ -31,8 +31,15 @@ COMMANDS = {
     "run": (r"supervisord does not know of it", {"PLUGVISOR_RUN_DIR"}),
     "ctl": (r"supervisorctl", {"PLUGVISOR_RUN_DIR"}),
     "ls": (r"with their status", ASKING),
-    "status": (r"why it does not run", ASKING),
+    "status": (r"why they do not run", ASKING),
     "nodes": (r"plugins that run there", ASKING),
+    "start": (r"Ctrl-C ends the waiting alone", ASKING),
+    "stop": (r"their processes are gone", ASKING),
+    "reload": (r"One that does not run is started", ASKING),
+    "enable": (r"Nothing is started", ASKING),
+    "disable": (r"keep them from being started", ASKING),
+    "completion": (r"ids of plugins", set()),
+    "dev": (r"whatever its manifest says", set()),
     "identity add": (r"standard output, this once", ASKING),
     "identity list": (r"without their tokens", ASKING),
     "identity remove": (r"invalid at once", ASKING),
@@ -68,9 +75,8 @@ def show_help(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert re.findall(r"^ {4}(\w+) {2,}\w+", show_help(capsys, "--help"), re.MULTILINE) == list(
-        dict.fromkeys(name.split()[0] for name in COMMANDS)
-    )
+    named = re.findall(r"^ {4}(\w+) {2,}\w+", show_help(capsys, "--help"), re.MULTILINE)
+    assert sorted(named) == sorted({name.split()[0] for name in COMMANDS})
     assert re.fullmatch(r"plugvisor \d+\.\d+\.\d+\S*\n", show_help(capsys, "--version"))
 
 

@@ -1,8 +1,10 @@
-"""`plugvisor ls`, `status`, `start`, `stop`, `reload`, `enable` and `disable` against a running service."""
+"""`plugvisor ls`, `status`, `start`, `stop`, `reload`, `refresh`, `enable` and `disable` against a running service."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -22,8 +24,17 @@ if TYPE_CHECKING:
 FAILING = "print('about \\x1b[2Jto end')\nraise SystemExit(3)"
 
 NO_RETRY = f"{QUICK.replace('startsecs = 0', 'startsecs = 1')}\nsupervisor.startretries = 0"
-STUBBORN_RUNTIME = f"{QUICK}\nsupervisor.stopwaitsecs = 2"
+STUBBORN_RUNTIME = f"{QUICK}\nsupervisor.stopwaitsecs = 300"
+"""It ends when the test kills it."""
 HEADING = ["ID", "VERSION", "STATUS", "HEALTH", "UPTIME", "RESTARTS", "CPU", "MEMORY", "DETAIL"]
+
+
+def kill(plugvisor: PlugvisorStack, *plugin_ids: str) -> None:
+    """Have what is being stopped end."""
+    for plugin_id in plugin_ids:
+        os.kill(plugvisor.status(plugin_id)["pid"], signal.SIGKILL)
+    for plugin_id in plugin_ids:
+        plugvisor.wait_for_status(plugin_id, "stopped")
 
 
 # -- ls and status
@@ -181,7 +192,7 @@ def test_what_is_not_waited_for(shared: PlugvisorStack, add: Callable[..., str])
     assert done.stderr == f"plugvisor: after 0.2 seconds {plugin_id!r} is still stopping; that goes on\n"
     done = shared.command("stop", plugin_id, "--no-wait")
     assert (done.returncode, done.stdout) == (0, f"{plugin_id}: stopping, pid {pid}\n")
-    shared.wait_for_status(plugin_id, "stopped")
+    kill(shared, plugin_id)
     for timeout in ("0", "-1", "nan", "301", "x"):
         done = shared.command("start", plugin_id, "--timeout", timeout)
         assert (done.returncode, "--timeout" in done.stderr) == (2, True)
@@ -246,6 +257,7 @@ def test_progress_on_a_terminal(shared: PlugvisorStack, add: Callable[..., str])
     with open_terminal(shared, "stop", *plugin_ids) as terminal:
         terminal.wait_for("0 of 2 stopped")
         assert "\x1b[33mstopping" in terminal.output
+        kill(shared, *plugin_ids)
         assert terminal.wait() == 0
         assert terminal.text.splitlines()[-2:] == [f"{plugin_id}: stopped" for plugin_id in plugin_ids]
         assert "\x1b[?25h" in terminal.output, "the cursor is there again"
@@ -260,7 +272,7 @@ def test_ctrl_c_ends_the_waiting_alone(shared: PlugvisorStack, add: Callable[...
         assert terminal.wait() == 130
         assert f"what was begun goes on; `plugvisor status {plugin_id}` shows it" in terminal.text
         assert "Traceback" not in terminal.text
-    shared.wait_for_status(plugin_id, "stopped")
+    kill(shared, plugin_id)
 
 
 def test_ctrl_c_on_a_pipe(shared: PlugvisorStack, add: Callable[..., str], tmp_path: Path) -> None:
@@ -271,6 +283,7 @@ def test_ctrl_c_on_a_pipe(shared: PlugvisorStack, add: Callable[..., str], tmp_p
         command.process.send_signal(signal.SIGINT)
         assert command.process.wait(30) == 130
         assert command.words == f"plugvisor: what was begun goes on; `plugvisor status {plugin_id}` shows it\n"
+    kill(shared, plugin_id)
 
 
 def test_details_stand_below_a_table_that_would_be_too_wide(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -333,6 +346,24 @@ def test_watching_as_json(shared: PlugvisorStack, add: Callable[..., str], tmp_p
         assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
         wait_for(lambda: json.loads(command.lines[-1])["status"] == "stopped", "the change back")
         assert "pid" not in json.loads(command.lines[-1])
+
+
+def test_refreshing(shared: PlugvisorStack) -> None:
+    folder = shared.write_plugin("refreshed", runtime="auto_start = false")
+    done = shared.command("refresh")
+    assert (done.stdout, done.stderr, done.returncode) == ("refreshed: added, not started\n", "", 0)
+    assert shared.command("refresh").stdout == "nothing has changed\n"
+    shared.write_plugin("refreshed", runtime="auto_start = true")
+    assert shared.command("refresh").stdout == "refreshed: changed; its next start or reload applies it\n"
+    (folder / "plugin.toml").write_text("[plugin]\nid = 'refreshed'\n")
+    done = shared.command("refresh")
+    assert (done.stdout, done.returncode) == ("", 1)
+    assert done.stderr == (
+        "refreshed: its manifest is invalid: plugin.toml line 1: [plugin] needs a `command` or an `entry`\n"
+    )
+    assert json.loads(shared.command("refresh", "--json").stdout)["invalid"] == ["refreshed"]
+    shutil.rmtree(folder)
+    assert shared.command("refresh").stdout == "refreshed: removed\n"
 
 
 def test_a_pipe_that_is_closed(shared: PlugvisorStack, add: Callable[..., str]) -> None:

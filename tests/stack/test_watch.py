@@ -263,6 +263,17 @@ def test_an_open_file_is_the_plugins_own(shared: PlugvisorStack) -> None:
     wait_for_version(shared, "printing", 2)
 
 
+def test_what_changes_all_the_time_does_not_put_a_save_off_for_ever(shared: PlugvisorStack) -> None:
+    folder = add_watched(shared, "restless")
+    (folder / "main.py").write_text(VERSIONED.format(2))
+
+    def disturb() -> bool:
+        (folder / "noise.txt").write_text("1")
+        return "version 2\n" in shared.read_log("restless")
+
+    wait_for(disturb, "the reload")
+
+
 def start_writer(stack: PlugvisorStack, plugin_id: str) -> Path:
     folder = stack.write_plugin(plugin_id, WRITER, runtime=WATCHED)
     (folder / "state.json").write_text("")

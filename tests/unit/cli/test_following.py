@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import Counter
 
 import pytest
@@ -14,6 +15,7 @@ from plugvisor.cli.streams.log_lines import LineFormat
 from plugvisor.errors import CommandRejected
 
 from tests.helpers.scripted_server import Request, ScriptedServer, make_problem
+from tests.helpers.waiting import wait_for
 
 CREDENTIAL = Credential("pv_a-token-for-tests", "PLUGVISOR_TOKEN")
 GONE = (404, make_problem(detail="there is no plugin 'a'"))
@@ -88,14 +90,17 @@ def test_a_log_that_begins_again(server: ScriptedServer, capsys: pytest.CaptureF
     assert "lines of 'a' may be missing here" in shown.err
 
 
-def test_a_service_that_is_gone(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of several logs it is said once."""
+@pytest.mark.parametrize("begins", ["together", "when the other has ended"])
+def test_a_service_that_is_gone(server: ScriptedServer, capsys: pytest.CaptureFixture[str], begins: str) -> None:
+    """Of several logs it is said once, even if one has not begun yet."""
     answers = [(200, event("initial", lines("one"), "1")), (503, make_problem(detail="full", retry_after=0)), GONE]
     counts: Counter[str] = Counter()
 
     def respond(request: Request) -> tuple[int, bytes]:
         """Each log is answered with one after the other."""
         plugin_id = request.path.split("/")[2]
+        if plugin_id == "b" and begins == "when the other has ended":
+            wait_for(lambda: all(thread.name != "log a" for thread in threading.enumerate()), "the end of the other")
         counts[plugin_id] += 1
         return answers[counts[plugin_id] - 1]
 
@@ -105,7 +110,9 @@ def test_a_service_that_is_gone(server: ScriptedServer, capsys: pytest.CaptureFi
         follow_logs(
             Client(server.url, CREDENTIAL), plugin_ids, Filter(5), LineFormat(plugin_ids, colored=False, as_json=False)
         )
-    assert capsys.readouterr().err.splitlines() == [
+    shown = capsys.readouterr()
+    assert shown.out.count("one") == 2
+    assert shown.err.splitlines() == [
         "plugvisor: full; trying again",
         "plugvisor: there is no plugin 'a'",
     ]

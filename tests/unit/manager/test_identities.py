@@ -15,6 +15,7 @@ import pytest
 from plugvisor.admin_code import AdminCode
 from plugvisor.errors import IdentityExists, IdentityNotFound, InvalidRequest, StoreUnavailable
 from plugvisor.manager.identities import identities as module
+from plugvisor.manager.identities.admin import Admin, hash_token
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.models.stored.identity import Identity
 from plugvisor.store.store import FILE_NAME, Store
@@ -411,3 +412,19 @@ def test_an_identity_that_was_made_invalid_by_hand_is_nobody(
 
     run(tmp_path, look)
     assert "the identity 'ops' in the database is invalid" in caplog.text
+
+
+def test_the_case_of_the_admin_code() -> None:
+    """It may be ignored, for the code that is configured alone."""
+
+    def proves(admin: Admin, code: str) -> bool:
+        return admin.is_proved_by(code.encode(), hash_token(code.encode()))
+
+    strict, lenient = Admin(AdminCode("aBcD")), Admin(AdminCode("aBcD"), ignores_case=True)
+    assert [proves(strict, code) for code in ("aBcD", "ABCD", "abcd")] == [True, False, False]
+    assert [proves(lenient, code) for code in ("aBcD", "ABCD", "abcd", "abce")] == [True, True, True, False]
+    lenient.configure(AdminCode("WxYz"))
+    assert [proves(lenient, code) for code in ("wxyz", "abcd")] == [True, False]
+    code, stored = lenient.make_code()
+    lenient.replace(stored)
+    assert [proves(lenient, each) for each in (code, code.swapcase(), "wxyz", "WxYz")] == [True, False, False, False]

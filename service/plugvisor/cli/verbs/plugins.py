@@ -1,4 +1,4 @@
-"""The verbs that list plugins, and start and stop them."""
+"""The verbs that list and find plugins, and start and stop them."""
 
 from __future__ import annotations
 
@@ -94,6 +94,17 @@ Read the manifests of plugins again, restart them, and wait until they are runni
 {_ANSWERS}""",
         ASK,
         [_IDS, _ALL, _NO_WAIT, _TIMEOUT, JSON],
+    ),
+    Verb(
+        "refresh",
+        "plugins.refresh:run_refresh",
+        "find new, changed and removed plugins",
+        """\
+Have the service read the plugins folder again, and say what has changed. New plugins are not started; a change of a
+manifest counts at the plugin's next start or reload; a plugin whose folder is gone is stopped. Exit status 1 if a
+manifest is invalid.""",
+        ASK,
+        [JSON],
     ),
     Verb(
         "enable",

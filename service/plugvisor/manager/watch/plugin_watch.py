@@ -31,6 +31,8 @@ ACTOR = "watch"
 RETRY_SECONDS = 1.0
 SETTLE_SECONDS = 0.5
 """What is noticed so soon after a start may have been written by the process before."""
+MOST_DEBOUNCES = 10
+"""A reload is put off by so many times the debounce, however long files keep changing."""
 SUSPENDED = (
     f"watching is suspended: changes that it seems to make itself have reloaded it {MOST_RELOADS} times within ten "
     "seconds; list what it writes in `ignore`, and reload it to resume"
@@ -88,6 +90,7 @@ class PluginWatch:
         self._suspicion = Suspicion()
         self._timer: asyncio.TimerHandle | None = None
         self._changed: set[str] = set()
+        self._changed_at = 0.0
         self._by_person = False
         self.is_beginning = False
         """Whether a reload is under way, and its process has not been started yet."""
@@ -123,9 +126,13 @@ class PluginWatch:
                 return
             self.resume("another file was saved")
             by_person = True
+        now, debounce = time.monotonic(), self.wanted.watch.debounce
+        if not self._changed:
+            self._changed_at = now
         self._changed.update(paths)
         self._by_person |= by_person
-        self._wait(self.wanted.watch.debounce)
+        # what a plugin writes again and again must not put off a person's save for ever
+        self._wait(min(debounce, max(0.0, self._changed_at + MOST_DEBOUNCES * debounce - now)))
 
     def resume(self, why: str) -> None:
         """Reload it again, if that is suspended."""
@@ -199,8 +206,11 @@ class PluginWatch:
                 self._wait(self.wanted.watch.debounce)
 
     async def _suspend(self) -> None:
-        known = await asyncio.to_thread(self.rules.list_files)
         words = self._describe(self._suspicion.suspects)
+        self._suspicion.suspend(())
+        known = await asyncio.to_thread(self.rules.list_files)
+        if not self._suspicion.is_suspended:
+            return
         self._suspicion.suspend(known)
         logger.warning("%r: %s (%s)", self.id, SUSPENDED, words)
         self._note("suspend", detail=words)
