@@ -197,7 +197,13 @@ class Manager:
         return self._stops.list_running_dependents(plugin_ids)
 
     async def reload(
-        self, plugin_id: str, wait_seconds: float | None = None, on_begun: Begun = _do_nothing, *, by: str = ""
+        self,
+        plugin_id: str,
+        wait_seconds: float | None = None,
+        on_begun: Begun = _do_nothing,
+        *,
+        by: str = "",
+        is_wanted: Callable[[], bool] | None = None,
     ) -> Outcome:
         """Read the manifest again, stop the plugin if it runs, apply what changed, start it; return when it works.
 
@@ -208,8 +214,10 @@ class Manager:
                 its ready checks may take, or if it waits for its dependencies, not at all.
             on_begun: called when its new process was spawned, if that is waited for, or its start was queued.
             by: as of `start`.
+            is_wanted: whether that is so; called in the plugin's turn, when what was asked for before has ended.
 
         Raises:
+            NotRunning: it is not wanted any more.
             PluginNotFound, PluginDisabled, InvalidManifest, StopTimeout
             DependencyFailed: nothing was changed, or a dependency has failed while it was waited for.
             StartFailed: it could not be spawned, or ended or became unhealthy before it was running and healthy.
@@ -218,7 +226,7 @@ class Manager:
         loop = asyncio.get_running_loop()
         began = loop.time()
         process = await self._operations.run(
-            "reload", plugin_id, partial(self._starts.reload, plugin_id, by), wait_seconds
+            "reload", plugin_id, partial(self._starts.reload, plugin_id, by, is_wanted=is_wanted), wait_seconds
         )
         if process is None and (process := self._engine.get(plugin_id)).start_pending:
             return await self._answer(plugin_id, process, finished=False)

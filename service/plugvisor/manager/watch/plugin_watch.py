@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import UNSET
 
-from plugvisor.errors import InvalidManifest, PlugvisorError, SupervisorUnavailable
+from plugvisor.errors import InvalidManifest, NotRunning, PlugvisorError, SupervisorUnavailable
 from plugvisor.manager.watch.suspicion import MOST_RELOADS, Suspicion
 from plugvisor.models.stored.journal import Facts, NewEntry
 
@@ -50,7 +50,14 @@ class Wanted:
 class Reload(Protocol):
     """`Manager.reload`."""
 
-    async def __call__(self, plugin_id: str, wait_seconds: float | None, on_begun: Callable[[], object]) -> Outcome:
+    async def __call__(
+        self,
+        plugin_id: str,
+        wait_seconds: float | None,
+        on_begun: Callable[[], object],
+        *,
+        is_wanted: Callable[[], bool],
+    ) -> Outcome:
         """Reload a plugin."""
 
 
@@ -122,9 +129,10 @@ class PluginWatch:
             return
         by_person = by_person and not self.is_beginning and time.monotonic() > self._begun_at + SETTLE_SECONDS
         if self._suspicion.is_suspended:
-            if not self._suspicion.ends_by(paths, by_person=by_person):
+            now = time.monotonic()
+            if not self._suspicion.ends_by(paths, now, by_person=by_person):
                 return
-            self.resume("another file was saved")
+            self.resume("another file was saved", now)
             by_person = True
         now, debounce = time.monotonic(), self.wanted.watch.debounce
         if not self._changed:
@@ -134,10 +142,10 @@ class PluginWatch:
         # what a plugin writes again and again must not put off a person's save for ever
         self._wait(min(debounce, max(0.0, self._changed_at + MOST_DEBOUNCES * debounce - now)))
 
-    def resume(self, why: str) -> None:
+    def resume(self, why: str, saved_at: float | None = None) -> None:
         """Reload it again, if that is suspended."""
         if self._suspicion.is_suspended:
-            self._suspicion.resume()
+            self._suspicion.resume(saved_at)
             logger.info("watching %r again: %s", self.id, why)
             self._note("resume", detail=why)
             self._on_note()
@@ -175,7 +183,9 @@ class PluginWatch:
         words, outcome = self._describe(changed), "ok"
         logger.info("%r is reloaded: %s", self.id, words)
         try:
-            await self._reload(self.id, None, self._end_beginning)
+            await self._reload(self.id, None, self._end_beginning, is_wanted=lambda: not self._is_paused())
+        except NotRunning:  # it was stopped while the reload waited for its turn
+            return
         except SupervisorUnavailable:
             self._changed |= changed
             self._by_person |= by_person
@@ -207,11 +217,12 @@ class PluginWatch:
 
     async def _suspend(self) -> None:
         words = self._describe(self._suspicion.suspects)
-        self._suspicion.suspend(())
+        now = time.monotonic()
+        self._suspicion.suspend((), now)
         known = await asyncio.to_thread(self.rules.list_files)
         if not self._suspicion.is_suspended:
             return
-        self._suspicion.suspend(known)
+        self._suspicion.suspend(known, now)
         logger.warning("%r: %s (%s)", self.id, SUSPENDED, words)
         self._note("suspend", detail=words)
         self._on_note()
