@@ -947,6 +947,17 @@ def test_a_folder_that_is_open_to_all_or_of_no_plugins_is_not_searched(run, tmp_
     assert "No module named 'redis_of_somebody_else'" in process.end()[1]
 
 
+def test_the_folder_above_a_package_that_is_open_to_all_is_not_searched(run, tmp_path):
+    """Its modules would be those of the package, which anybody may have put there."""
+    package = tmp_path / "host"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "of_somebody_else.py").touch()
+    package.chmod(0o777)
+    process = run("import host.of_somebody_else\n", "main:main", package / "plugins" / "echo", "main.py")
+    assert "No module named 'host'" in process.end()[1]
+
+
 def test_a_plugin_of_a_host_runs_with_the_host_s_package_beside_the_plugins(run, tmp_path):
     """Its entry begins with the host's package, and its folder is in a folder `plugins` that is not in this package."""
     (tmp_path / "plugin" / "sdk").mkdir(parents=True)

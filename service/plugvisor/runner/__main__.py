@@ -145,14 +145,14 @@ def _find_above(name: str, folder: Path) -> tuple[Path, str] | None:
 def find_folders_above(folder: Path) -> list[Path]:
     """Return the folder above one called `plugins` and, if that is a package, the one above it, which comes first.
 
-    One that everybody may write to is left out: anyone could put a module there.
+    One that everybody may write to is left out, and what is above it: anyone could put a module there.
     """
-    if folder.parent.name != PLUGINS:
-        return []
-    found = [folder.parents[1]]
-    while os.path.isfile(found[0] / "__init__.py") and found[0].name:  # the root has none above it
-        found.insert(0, found[0].parent)
-    return [path for path in found if not _is_open_to_all(path)]
+    found: list[Path] = []
+    for path in folder.parents[1:] if folder.parent.name == PLUGINS else ():
+        if _is_open_to_all(path) or (found and not os.path.isfile(found[0] / "__init__.py")):
+            break
+        found.insert(0, path)
+    return found
 
 
 def _is_open_to_all(path: Path) -> bool:
