@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.cli.main import main
 
+from tests.helpers.scripted_server import make_problem
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -132,9 +134,10 @@ def test_no_event_controls_a_terminal(server: ScriptedServer, kind: str, capsys:
         if request.path.partition("?")[0] != path:
             return answer({**ANSWERS, **named})(request)
         # then a rejection, which ends it
-        return (200, streams.pop()) if streams else (404, json.dumps({"detail": EVIL}).encode())
+        return (200, streams.pop()) if streams else (404, make_problem(detail=EVIL, status=404))
 
     server.respond = respond
+    server.headers = {"Content-Type": "text/event-stream"}
     assert main(command) == 1
     shown = capsys.readouterr()
     assert "]52" in shown.out
@@ -158,17 +161,18 @@ def test_an_answer_of_another_shape_is_no_traceback(
 
 
 def test_what_is_said_of_an_answer_of_another_shape(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
-    server.respond = lambda _: (200, b"{}")
+    server.respond = lambda _: (200, b'{"plugins": [7]}')
     assert main(["ls"]) == 2
     words = capsys.readouterr().err
     assert words.startswith("plugvisor: cannot use what the service has answered: it is not that of a Plugvisor of")
-    assert words.endswith(", KeyError)\n")
+    assert words.endswith(", AttributeError)\n")
 
 
 def test_an_event_without_end(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up, and nothing grows without a limit."""
     monkeypatch.setattr("plugvisor.cli.connection.events._LONGEST_BYTES", 1000)
     bodies = [b"data: 1\n" * 10_000]
-    server.respond = lambda _: (200, bodies.pop()) if bodies else (404, b'{"detail": "gone"}')
+    server.headers = {"Content-Type": "text/event-stream"}
+    server.respond = lambda _: (200, bodies.pop()) if bodies else (404, make_problem(detail="gone"))
     assert main(["events"]) == 1
     assert not bodies

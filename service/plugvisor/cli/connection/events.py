@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from plugvisor.cli.connection.answer import Answer, decode_answer
 from plugvisor.cli.connection.failure import describe_failure
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ _LONGEST_BYTES = 64 * 1024 * 1024
 
 
 class ServerEvent(NamedTuple):
-    """A server-sent event; its data is JSON."""
+    """A server-sent event; its data is a JSON object."""
 
     name: str
-    data: Any
+    data: Answer
 
 
 class EventStream:
@@ -37,7 +37,7 @@ class EventStream:
         """Each event as it comes; raises `NoAnswer` if the connection breaks, or is silent."""
         try:
             yield from self._read_events()
-        except (OSError, HTTPException, ValueError, RecursionError) as error:
+        except (OSError, HTTPException, ValueError, TypeError, RecursionError) as error:
             raise describe_failure(self._url, error) from error
         finally:
             self._exchange.close()
@@ -47,9 +47,11 @@ class EventStream:
         self._exchange.abort()
 
     def _read_events(self) -> Iterator[ServerEvent]:
-        name, data, event_id = "message", "", None
+        name, size, event_id = "message", 0, None
+        data: list[str] = []
         while line := self._exchange.response.readline(_LONGEST_BYTES):
-            if len(line) + len(data) > _LONGEST_BYTES:
+            size += len(line)
+            if size > _LONGEST_BYTES:
                 raise ValueError("the event is too long")
             field, _, value = line.decode().rstrip("\r\n").partition(":")
             value = value.removeprefix(" ")
@@ -59,9 +61,9 @@ class EventStream:
                 case "id":
                     event_id = value
                 case "data":
-                    data = f"{data}\n{value}" if data else value
+                    data.append(value)
                 case "" if not line.strip():
                     self.last_id = event_id or self.last_id
                     if data:
-                        yield ServerEvent(name, json.loads(data))
-                    name, data, event_id = "message", "", None
+                        yield ServerEvent(name, decode_answer(self._url, "\n".join(data)))
+                    name, size, data, event_id = "message", 0, [], None

@@ -62,17 +62,18 @@ class Suspicion:
         """A reload has been made."""
         self._ended_at = now
 
-    def suspend(self, known: Collection[str], now: float) -> None:
-        """Suspend watching.
-
-        Args:
-            known: the files that there are.
-        """
-        self.is_suspended, self._known = True, known
+    def suspend(self, now: float) -> None:
+        """Suspend watching."""
+        self.is_suspended = True
         if now - self._saved_at >= FORGETTING_SECONDS:
             self._vain_saves = 0
         elif self._vain_saves:
             self._held_until = now + min(WINDOW_SECONDS * 2.0 ** (self._vain_saves - 1), LONGEST_HOLD_SECONDS)
+
+    def note_known(self, known: Collection[str]) -> None:
+        """Watching is suspended, and these files are there."""
+        if self.is_suspended:
+            self._known = known
 
     def ends_by(self, paths: Collection[str], now: float, *, by_person: bool) -> bool:
         """Whether changes end the suspension: a person's save, or one of a file that was there and is no suspect.
