@@ -69,6 +69,7 @@ def test_an_identity_from_its_first_to_its_last_day(shared: PlugvisorStack) -> N
     )
     token = done.stdout.strip()
     assert run(shared, "whoami", PLUGVISOR_TOKEN=token).stdout.startswith("ops: operator of web-* db, until ")
+    assert json.loads(run(shared, "whoami --json", PLUGVISOR_TOKEN=token).stdout)["plugins"] == ["web-*", "db"]
     assert run(shared, "whoami").stdout == "admin: admin\n"
 
     head, admin, ops = run(shared, "identity list").stdout.splitlines()

@@ -376,7 +376,9 @@ def test_polling(plugvisor: PlugvisorStack) -> None:
 
 def test_an_installed_plugin_is_not_watched(shared: PlugvisorStack) -> None:
     installed(shared, make_plugin_package("packed", runtime=WATCHED))
-    [warning] = shared.get("/plugin/packed/manifest").json()["warnings"]
+    answer = shared.get("/plugin/packed/manifest").json()
+    assert answer["manifest"]["watch"]["paths"] == ["."]
+    [warning] = answer["warnings"]
     assert "installed" in warning
     assert warning in shared.command("check").stdout
     wait_until_noticed(shared)

@@ -284,6 +284,32 @@ def test_options_take_the_place_of_variables(
         assert capsys.readouterr().out == "ops: viewer\n"
 
 
+@pytest.mark.parametrize("name", ["PLUGVISOR_TOKEN", "PLUGVISOR_TOKEN_FILE"])
+def test_the_token_of_the_variables_is_for_their_address(
+    name: str,
+    listening: ScriptedServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("pv_of-the-variable\n")
+    value = str(file) if name.endswith("_FILE") else "pv_of-the-variable"
+    for url, sent in (
+        ("http://127.0.0.1:1", None),
+        ("", "Bearer pv_of-the-variable"),
+        (f"{listening.url}/", "Bearer pv_of-the-variable"),
+    ):
+        for other in ("PLUGVISOR_TOKEN", "PLUGVISOR_TOKEN_FILE"):
+            monkeypatch.delenv(other, raising=False)
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PLUGVISOR_URL", url)
+        listening.answers = [(401, make_problem(detail="a token is needed"))]
+        assert run("whoami", "--url", listening.url) == 1
+        assert listening.requests[-1].headers.get("Authorization") == sent
+        assert ("none was given" in capsys.readouterr().err) == (sent is None)
+
+
 @pytest.mark.parametrize("option", ["--url=", "--token=", "--token=@", "--url=localhost:80"])
 def test_an_option_that_cannot_be_used(
     option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

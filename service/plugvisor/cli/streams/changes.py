@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.moments import show_time
 from plugvisor.cli.output import make_printable, paint
+from plugvisor.cli.plugins.words import STATUS_COLORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     Fields = Mapping[str, Any]
 
-STATUS_COLORS = {"running": "green", "starting": "yellow", "stopping": "yellow", "error": "red", "stopped": "dim"}
 _OUTCOME_COLORS = {"succeeded": "green", "failed": "red", "interrupted": "red"}
 
 
