@@ -57,6 +57,7 @@ class Manager:
         conditions = Conditions(keeper, engine, self.monitor, intents)
         self._facts = FactsKeeper(keeper, engine, self.monitor, conditions)
         self.note = self._facts.note
+        """Sets what else a plugin's status says."""
         self._starts = Starts(engine, Preparation(keeper, engine, conditions), intents)
         self._scheduler = Scheduler(keeper, engine, conditions, self._operations, self._starts)
         self._readiness = Readiness(engine, self.monitor)
