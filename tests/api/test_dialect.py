@@ -328,6 +328,16 @@ def test_writing_values_keeps_the_comments(neko: PlugvisorStack) -> None:
     assert earlier == before, "the text before is kept"
 
 
+def test_a_form_leaves_out_what_nobody_may_change(neko: PlugvisorStack) -> None:
+    config = neko.get("/plugin/rewritten/config").json()["config"]
+    sent = {**config, "plugin": {key: value for key, value in config["plugin"].items() if key != "id"}}
+    assert put(neko, "/plugin/rewritten/config", {"config": sent}).json()["config"] == config
+    another = {**config, "plugin": {**config["plugin"], "id": "other"}}
+    assert put(neko, "/plugin/rewritten/config", {"config": another}).status_code == 422
+    without = {key: value for key, value in config.items() if key != "plugin"}
+    assert put(neko, "/plugin/rewritten/config", {"config": without}).json()["code"] == "invalid_manifest"
+
+
 def test_writing_a_text(neko: PlugvisorStack) -> None:
     neko.post("/plugin/written/start")
     path = "/plugin/written/config/toml"

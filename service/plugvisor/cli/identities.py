@@ -89,9 +89,9 @@ def _show_token(issued: Mapping[str, Any], what_happened: str) -> None:
 
 def _describe(identity: Mapping[str, Any]) -> str:
     """An identity, and what it may change, in one line."""
-    plugins = f" of {_show_plugins(identity)}" if identity["plugins"] != ["*"] else ""
+    plugins = f", plugins {_show_plugins(identity)}" if identity["plugins"] != ["*"] else ""
     until = _show_optional_time(identity, "expires_at", "")
-    return f"{identity['name']}: {identity['role']}{plugins}{f', until {until}' if until else ''}"
+    return f"{identity['name']}: role {identity['role']}{plugins}{f', until {until}' if until else ''}"
 
 
 def _show_expiry(identity: Mapping[str, Any]) -> str:

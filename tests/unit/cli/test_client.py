@@ -45,7 +45,7 @@ def test_a_problem_is_its_sentence(server: ScriptedServer) -> None:
     with pytest.raises(CommandRejected) as caught:
         client.call("GET", "/x")
     assert (str(caught.value), caught.value.status, caught.value.retry_after) == ("too many \\x1b[31m", 429, 7)
-    with pytest.raises(CommandRejected, match=r"^wrong; it came from PLUGVISOR_TOKEN$"):
+    with pytest.raises(CommandRejected, match=rf"^wrong; it came from PLUGVISOR_TOKEN, and was sent to {server.url}$"):
         client.call("GET", "/x")
 
 
