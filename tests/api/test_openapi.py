@@ -236,6 +236,10 @@ def test_every_success_is_as_described(plugvisor: PlugvisorStack) -> None:
             ),
             plugvisor.http.get("/plugin/status?plugin_id=told"),
             plugvisor.http.get("/openapi.json"),
+            *(
+                plugvisor.http.get("/schemas/plugin.toml.json", headers=headers)
+                for headers in ({}, {"If-None-Match": "*"})
+            ),
             plugvisor.post("/plugin/off/start"),
             plugvisor.post("/plugin/waiting/start"),
             plugvisor.post("/plugin/off/reload"),

@@ -191,11 +191,18 @@ def test_a_failure_a_recovery_and_a_crash_loop(plugvisor: PlugvisorStack, promet
     assert not [alert for alert in prometheus.list_firing() if alert[1] == "steady"]
 
 
-def test_a_plugin_that_has_exited_and_one_that_was_stopped(plugvisor: PlugvisorStack, prometheus: Prometheus) -> None:
+def test_plugins_that_have_exited_and_that_were_stopped_and_disabled(
+    plugvisor: PlugvisorStack, prometheus: Prometheus
+) -> None:
     add(plugvisor, "exited", code="print('ready')\n", runtime=QUICK)
     add(plugvisor, "stopped", runtime=QUICK)
+    add(plugvisor, "disabled", code=DIES, runtime="auto_start = false\nsupervisor.startretries = 0")
     plugvisor.post("/plugin/exited/start")
     plugvisor.post("/plugin/stopped/start")
+    plugvisor.post("/plugin/disabled/start")
+    prometheus.wait_for_alert("PluginDown", "disabled")
+    plugvisor.post("/plugin/disabled/disable")
+    prometheus.wait_for_recovery("PluginDown", "disabled")
     plugvisor.post("/plugin/stopped/stop")
     prometheus.wait_for_alert("PluginNotRunning", "exited")
     assert ("PluginNotRunning", "stopped") not in prometheus.list_firing()

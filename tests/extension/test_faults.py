@@ -62,7 +62,7 @@ class FaultyJson:
 
 reporter.json = FaultyJson()
 inject(reporter.json, "dumps")
-inject(reporter.StateReporter, "flush", "_find", "_write", "_make_snapshot")
+inject(reporter.StateReporter, "_find", "_write", "_make_snapshot")
 inject(clock.SteadyClock, "follow")
 inject(reporter, "_describe")
 inject(plugin_process.PluginProcess, "describe", "_launch")
@@ -77,6 +77,14 @@ inject(stream.Reader, "send", error=OSError)
 inject(stream.StateStream, "accept", error=OSError)
 inject(stream.StateStream, "write", "close")
 inject(ServerOptions, "kill", error=PermissionError)
+
+flush = reporter.StateReporter.flush
+def flush_or_lose(state_reporter):
+    changed, state_reporter._changed = state_reporter._changed, {}  # as it does first: it is not called for them again
+    fail("StateReporter.flush")
+    state_reporter._changed = changed
+    return flush(state_reporter)
+reporter.StateReporter.flush = flush_or_lose
 
 stop_all = ProcessGroup.stop_all
 def stop_all_for_the_extension(group):
@@ -292,5 +300,5 @@ def test_it_ends_in_order_whatever_fails(fault: str) -> None:
         assert supervisord.stop() == 0
         assert supervisord.read_output("asked") == "ready\nasked\n"
         assert (supervisord.root / "failed").read_text()
-        # once in each round of the loop until the plugin has ended, which runs after supervisord on a busy machine
-        assert supervisord.log.count("Traceback") < 200, "what fails is logged, and not again and again"
+        # in a round of the loop, of which there are few until the plugins have ended
+        assert supervisord.log.count("Traceback") < 50, "what fails is logged, and not again and again"

@@ -216,6 +216,15 @@ def test_it_starts_as_soon_as_the_file_is_there(shared: Supervisord, add: Callab
     wait_for(lambda: shared.describe(name)["state"] == RUNNING, "the plugin")
 
 
+def test_it_starts_once_it_has_no_files_any_more(shared: Supervisord, add: Callable[..., str]) -> None:
+    name = add(environment_files={"KEY": "/nowhere"}, startretries=0, startsecs=1)
+    shared.rpc("plugins.start", name)
+    wait_for(lambda: shared.describe(name)["state"] == FATAL, "it to be given up")
+    shared.write_plugin(name, startsecs=1)
+    shared.start_ready(name)
+    wait_for(lambda: shared.describe(name)["state"] == RUNNING, "startsecs to be over")
+
+
 def test_the_program_is_missing(shared: Supervisord, add: Callable[..., str]) -> None:
     files = {"KEY": write_value(shared, b"x")}
     name = add(arguments=["/nowhere/to/be/found", "a secret"], environment_files=files, startretries=0)

@@ -72,6 +72,7 @@ def test_an_identity_from_its_first_to_its_last_day(shared: PlugvisorStack) -> N
     assert run(shared, "whoami", PLUGVISOR_TOKEN=token).stdout.startswith(
         "ops: role operator, plugins web-* db, until "
     )
+    assert json.loads(run(shared, "whoami --json", PLUGVISOR_TOKEN=token).stdout)["plugins"] == ["web-*", "db"]
     assert run(shared, "whoami").stdout == "admin: role admin\n"
 
     head, admin, ops = run(shared, "identity list").stdout.splitlines()

@@ -18,6 +18,7 @@ from textwrap import dedent
 
 import pytest
 from plugvisor.logs.lines import parse_line
+from plugvisor.runner.__main__ import find_folders_above
 
 from tests.helpers.ports import find_free_port
 
@@ -933,6 +934,12 @@ def test_a_plugin_of_a_host_runs_with_the_host_s_package_beside_the_plugins(run,
     (tmp_path / "plugins" / "echo" / "part.py").touch()
     assert process.rest() == ["sdk plugins.echo.part"]
     assert process.end() == (0, "")
+
+
+def test_the_root_may_look_like_a_package(monkeypatch):
+    """In a container, the plugins are often in /plugins, and anything may be in /."""
+    monkeypatch.setattr(os.path, "isfile", lambda _path: True)
+    assert find_folders_above(Path("/plugins/echo")) in ([Path("/")], [])
 
 
 def test_modules_of_the_runner_do_not_hide_the_plugins(run, tmp_path):

@@ -149,7 +149,7 @@ def find_folders_above(folder: Path) -> list[Path]:
     if folder.parent.name != PLUGINS:
         return []
     found = [folder.parents[1]]
-    while os.path.isfile(found[0] / "__init__.py"):
+    while os.path.isfile(found[0] / "__init__.py") and found[0].name:  # the root has none above it
         found.insert(0, found[0].parent)
     return [path for path in found if not _is_open_to_all(path)]
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import json
+import threading
 from collections import Counter
 
 import pytest
 from plugvisor.cli.client import Client, Credential
+from plugvisor.cli.main import main
 from plugvisor.cli.streams import following
 from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.cli.streams.log_follower import Filter, follow_logs
 from plugvisor.cli.streams.log_lines import LineFormat
 from plugvisor.errors import CommandRejected
 
-from tests.helpers.scripted_server import Request, ScriptedServer, make_problem
+from tests.helpers.scripted_server import STREAM, Request, ScriptedServer, make_problem
+from tests.helpers.waiting import wait_for
 
 CREDENTIAL = Credential("pv_a-token-for-tests", "PLUGVISOR_TOKEN")
 GONE = (404, make_problem(detail="there is no plugin 'a'"))
+
+
+@pytest.fixture(autouse=True)
+def stream_headers(server: ScriptedServer) -> None:
+    server.headers = STREAM
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +49,13 @@ def lines(*messages: str) -> str:
 
 def test_a_stream_is_resumed_from_its_last_event(server: ScriptedServer) -> None:
     server.answers = [
-        (200, event("entry", "1", "7") + event("entry", "2", "8")),
+        (200, event("entry", '{"id": 1}', "7") + event("entry", '{"id": 2}', "8")),
         (503, make_problem(detail="full", retry_after=0)),
-        (200, event("entry", "3", "9")),
+        (200, event("entry", '{"id": 3}', "9")),
     ]
     said: list[str] = []
     stream = FollowedStream(Client(server.url, CREDENTIAL), "/x?lines=1", "/x?lines=9", said.append)
-    assert [seen.data for seen in itertools.islice(stream, 3)] == [1, 2, 3]
+    assert [seen.data["id"] for seen in itertools.islice(stream, 3)] == [1, 2, 3]
     assert stream.last_id == "9"
     assert said == ["full; trying again", ""]
     assert [path for _, path, *_ in server.requests] == ["/x?lines=1", "/x?lines=9", "/x?lines=9"]
@@ -88,14 +97,17 @@ def test_a_log_that_begins_again(server: ScriptedServer, capsys: pytest.CaptureF
     assert "lines of 'a' may be missing here" in shown.err
 
 
-def test_a_service_that_is_gone(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of several logs it is said once."""
+@pytest.mark.parametrize("begins", ["together", "when the other has ended"])
+def test_a_service_that_is_gone(server: ScriptedServer, capsys: pytest.CaptureFixture[str], begins: str) -> None:
+    """Of several logs it is said once, even if one has not begun yet."""
     answers = [(200, event("initial", lines("one"), "1")), (503, make_problem(detail="full", retry_after=0)), GONE]
     counts: Counter[str] = Counter()
 
     def respond(request: Request) -> tuple[int, bytes]:
         """Each log is answered with one after the other."""
         plugin_id = request.path.split("/")[2]
+        if plugin_id == "b" and begins == "when the other has ended":
+            wait_for(lambda: all(thread.name != "log a" for thread in threading.enumerate()), "the end of the other")
         counts[plugin_id] += 1
         return answers[counts[plugin_id] - 1]
 
@@ -105,7 +117,21 @@ def test_a_service_that_is_gone(server: ScriptedServer, capsys: pytest.CaptureFi
         follow_logs(
             Client(server.url, CREDENTIAL), plugin_ids, Filter(5), LineFormat(plugin_ids, colored=False, as_json=False)
         )
-    assert capsys.readouterr().err.splitlines() == [
+    shown = capsys.readouterr()
+    assert shown.out.count("one") == 2
+    assert shown.err.splitlines() == [
         "plugvisor: full; trying again",
         "plugvisor: there is no plugin 'a'",
     ]
+
+
+@pytest.mark.parametrize("patterns", [["a"], ["a", "b*"], []])
+def test_nodes_are_events_of_no_plugin(
+    patterns: list[str], server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = (200, b'{"plugins": [{"id": "a"}, {"id": "b"}]}')
+    happened = event("nodes", '{"nodes": []}') + event("status", '{"plugin_id": "a"}')
+    server.answers = [*([known] if patterns else []), (200, happened), GONE]
+    assert main(["events", "--json", *patterns]) == 1
+    shown = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
+    assert shown == (["status"] if patterns else ["nodes", "status"])

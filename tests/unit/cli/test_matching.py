@@ -32,11 +32,11 @@ def test_ids_in_the_order_of_the_list_each_once(patterns: list[str], ids: list[s
 @pytest.mark.parametrize(
     ("misspelt", "words"),
     [
-        ("web-11", "there is no plugin 'web-11'; did you mean 'web-1'?"),
-        ("worker", "there is no plugin 'worker'; did you mean 'Worker'?"),
-        ("[aw]pi", "there is no plugin '[aw]pi'; did you mean 'api'?"),
-        ("\x1b[2J", "there is no plugin '\\x1b[2J'; `plugvisor ls` lists them"),
-        ("", "there is no plugin ''; `plugvisor ls` lists them"),
+        ("web-11", "there is no plugin 'web-11'; did you mean 'web-1'? `plugvisor refresh` finds new ones"),
+        ("worker", "there is no plugin 'worker'; did you mean 'Worker'? `plugvisor refresh` finds new ones"),
+        ("[aw]pi", "there is no plugin '[aw]pi'; did you mean 'api'? `plugvisor refresh` finds new ones"),
+        ("\x1b[2J", "there is no plugin '\\x1b[2J'; `plugvisor ls` lists them, `plugvisor refresh` finds new ones"),
+        ("", "there is no plugin ''; `plugvisor ls` lists them, `plugvisor refresh` finds new ones"),
     ],
 )
 def test_an_unknown_id(misspelt: str, words: str) -> None:

@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from plugvisor import VERSION
 from plugvisor.errors import SupervisorUnavailable
-from plugvisor.manager.intents.boot_starts import is_wanted
+from plugvisor.manager.intents.boot_starts import is_held, is_wanted
 from plugvisor.manager.status import report
 from plugvisor.metrics.traffic import BUCKETS_SECONDS
 from plugvisor.models.health import Health
@@ -93,6 +93,9 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
         "plugvisor_plugin_status", "1 for the plugin's status, 0 for the others.", labels=[*label, "status"]
     )
     wanted = GaugeMetricFamily("plugvisor_plugin_wanted", "Whether the plugin is to run.", labels=label)
+    held = GaugeMetricFamily(
+        "plugvisor_plugin_stopped_by_operator", "Whether an operator has stopped or disabled the plugin.", labels=label
+    )
     flapping = GaugeMetricFamily(
         "plugvisor_plugin_flapping", "Whether the plugin is restarted again and again.", labels=label
     )
@@ -125,6 +128,7 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
         for one in Status:
             status.add_metric([plugin.id, one], current.status is one)
         wanted.add_metric([plugin.id], is_wanted(plugin, manager.intents))
+        held.add_metric([plugin.id], is_held(plugin, manager.intents))
         is_restarted = current.process.is_alive or current.process.retry_at is not None
         flapping.add_metric([plugin.id], current.process.flapping and is_restarted)
         restarts.add_metric([plugin.id], current.process.restarts)
@@ -140,7 +144,7 @@ def describe_plugins(manager: Manager, processes: Mapping[str, Process], sample:
         if usage is not None:
             memory.add_metric([plugin.id], usage.memory_bytes)
             threads.add_metric([plugin.id], usage.threads)
-    return [status, wanted, flapping, restarts, uptime, cpu, memory, threads, *limits]
+    return [status, wanted, held, flapping, restarts, uptime, cpu, memory, threads, *limits]
 
 
 def describe_checks(monitor: HealthMonitor) -> list[Metric]:

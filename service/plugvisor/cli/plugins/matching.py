@@ -58,4 +58,6 @@ def _compile(pattern: str) -> re.Pattern[str]:
 def _explain(pattern: str, known: Sequence[str]) -> str:
     if is_pattern(pattern):
         return f"no plugin fits {pattern!r}; `plugvisor ls` lists them"
-    return f"there is no plugin {pattern!r}{suggest(pattern, known) or '; `plugvisor ls` lists them'}"
+    if near := suggest(pattern, known):
+        return f"there is no plugin {pattern!r}{near} `plugvisor refresh` finds new ones"
+    return f"there is no plugin {pattern!r}; `plugvisor ls` lists them, `plugvisor refresh` finds new ones"

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.output import format_table, make_printable, measure_width
 from plugvisor.cli.plugins.nodes import describe_places
-from plugvisor.cli.streams.changes import STATUS_COLORS
-from plugvisor.cli.streams.usage import show_duration
+from plugvisor.cli.plugins.words import HEALTH_COLORS, STATUS_COLORS, describe_status, show_uptime, show_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     Fields = Mapping[str, Any]
 
-HEALTH_COLORS = {"healthy": "green", "starting": "yellow", "unhealthy": "red"}
 _HEADING = ("ID", "VERSION", "STATUS", "HEALTH", "UPTIME", "RESTARTS", "CPU", "MEMORY")
 _LEAST_IMPORTANT = ("VERSION", "RESTARTS", "HEALTH", "CPU", "NODES", "MEMORY", "UPTIME")
 _GAP = 2
@@ -57,25 +55,6 @@ def format_plugins(
 def find_terminal_columns() -> int:
     """How wide the terminal is that standard output is."""
     return shutil.get_terminal_size().columns
-
-
-def describe_status(status: Fields, *, with_health: bool = True) -> str:
-    """A status in words, such as `running, unhealthy`."""
-    more = [status["health"]] if with_health and status.get("health") == "unhealthy" else []
-    more += [word for word in ("queued", "flapping") if status.get(word)]
-    if "disabled" in status:
-        more.append("disabled")
-    return ", ".join([status["status"], *more])
-
-
-def show_uptime(status: Fields) -> str:
-    """How long the process runs: `3d4h`; a hyphen if there is none."""
-    return show_duration(status["uptime"]) if "uptime" in status else "-"
-
-
-def show_usage(usage: Fields | None) -> tuple[str, str]:
-    """CPU and memory; hyphens if they are not known."""
-    return ("-", "-") if usage is None else (f"{usage['cpu_percent']:.1f}%", f"{usage['memory_mb']:.1f}MB")
 
 
 def _make_row(plugin: Fields, usage: Fields | None, *, has_nodes: bool) -> tuple[str, ...]:

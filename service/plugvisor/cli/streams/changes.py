@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.moments import show_time
 from plugvisor.cli.output import make_printable, paint
+from plugvisor.cli.plugins.words import STATUS_COLORS, describe_health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     Fields = Mapping[str, Any]
 
-STATUS_COLORS = {"running": "green", "starting": "yellow", "stopping": "yellow", "error": "red", "stopped": "dim"}
 _OUTCOME_COLORS = {"succeeded": "green", "failed": "red", "interrupted": "red"}
 
 
@@ -103,13 +103,6 @@ class Changes:
     def _paint(self, text: str, color: str) -> str:
         text = make_printable(text)
         return paint(text, color) if self._colored else text
-
-
-def describe_health(status: Fields) -> list[str]:
-    """The health in a word, if there is one that the status has not said."""
-    if "health" not in status or status["health"] == status["status"]:
-        return []
-    return ["not ready yet" if status["health"] == "starting" else status["health"]]
 
 
 def _get_facts(status: Fields) -> tuple[Any, ...]:

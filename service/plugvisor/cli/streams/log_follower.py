@@ -5,12 +5,14 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
-from plugvisor.cli.streams.following import FollowedStream, print_notice
+from plugvisor.cli.connection.paths import quote_part
+from plugvisor.cli.output import print_error, print_notice
+from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.cli.streams.log_lines import LineFormat, merge, with_moments
 from plugvisor.errors import CommandRejected
 
@@ -105,46 +107,62 @@ def follow_logs(client: Client, plugin_ids: Sequence[str], wanted: Filter, lines
         reader = _Reader(client, plugin_id, wanted, messages)
         # daemons: they wait for the service, which nothing but the end of the process interrupts
         threading.Thread(target=reader.run, name=f"log {plugin_id}", daemon=True).start()
-    _print_begun(messages, plugin_ids, lines)
-    left, said = set(plugin_ids), ""
+    notices = _Notices()
+    pending = _print_begun(messages, plugin_ids, lines, notices)
+    left = set(plugin_ids)
     while True:
-        match messages.get():
+        match pending.popleft() if pending else messages.get():
             case _Begun(plugin_id, entries) | _New(plugin_id, entries):
                 for entry in entries:
                     print(lines.show(plugin_id, entry))
                 sys.stdout.flush()
-                said = ""
+                notices.forget()
             case _Notice(words):
-                if words != said:
-                    print_notice(words)
-                    said = words
+                notices.print(words)
             case _Ended(plugin_id, error):
                 left.discard(plugin_id)
                 if not left or not isinstance(error, CommandRejected):
                     raise error
-                print_notice(str(error))
+                print_error(str(error))
 
 
-def _print_begun(messages: queue.Queue[_Message], plugin_ids: Sequence[str], lines: LineFormat) -> None:
-    """Print the lines that are there already when all of them are; what comes meanwhile comes after them."""
+class _Notices:
+    """Prints notices, the same one once until lines come."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def print(self, words: str) -> None:
+        """Print a notice, unless it is the last one again."""
+        if words != self._last:
+            print_notice(words or "connected again")
+            self._last = words
+
+    def forget(self) -> None:
+        """Have the next notice printed, whatever the last one was."""
+        self._last = ""
+
+
+def _print_begun(
+    messages: queue.Queue[_Message], plugin_ids: Sequence[str], lines: LineFormat, notices: _Notices
+) -> deque[_Message]:
+    """Print the lines that are there already, when all of them are; return what has come meanwhile."""
     begun: dict[str, Entries] = {}
-    new: list[_New] = []
+    meanwhile: deque[_Message] = deque()
     while len(begun) < len(plugin_ids):
         match messages.get():
             case _Begun(plugin_id, entries):
                 begun[plugin_id] = entries
-            case _New() as more:
-                new.append(more)
             case _Notice(words):
-                print_notice(words)
-            case _Ended(_, error):
+                notices.print(words)
+            case _Ended(plugin_id, error) if plugin_id not in begun:
                 raise error
+            case message:
+                meanwhile.append(message)
     for plugin_id, entry in merge({plugin_id: begun[plugin_id] for plugin_id in plugin_ids}):
         print(lines.show(plugin_id, entry))
-    for more in new:
-        for entry in more.entries:
-            print(lines.show(more.plugin_id, entry))
     sys.stdout.flush()
+    return meanwhile
 
 
 class _Reader:
@@ -164,7 +182,7 @@ class _Reader:
             self._messages.put(_Ended(self._plugin_id, error))
 
     def _follow(self) -> None:
-        path = f"/plugin/{quote(self._plugin_id, safe='')}/logs/stream?lines="
+        path = f"/plugin/{quote_part(self._plugin_id)}/logs/stream?lines="
         stream = FollowedStream(
             self._client,
             f"{path}{self._wanted.lines_to_read}",

@@ -1,15 +1,15 @@
-"""The verbs that list plugins, and start and stop them."""
+"""The verbs that list and find plugins, and start and stop them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugvisor.cli.verbs.verb import ASK, JSON, Verb
+from plugvisor.cli.verbs.verb import ASK, JSON, PATTERN, Verb
 
 if TYPE_CHECKING:
     from plugvisor.cli.verbs.verb import Argument
 
-_IDS: Argument = ("plugin_ids", {"metavar": "ID", "nargs": "*", "help": "an id, or a pattern such as 'web-*'"})
+_IDS: Argument = ("plugin_ids", {"metavar": "ID", "nargs": "*", "help": PATTERN})
 _WATCH: Argument = (
     "-w --watch",
     {"action": "store_true", "help": "keep it current until Ctrl-C; if the output is no terminal, a line a change"},
@@ -98,10 +98,11 @@ Read the manifests of plugins again, restart them, and wait until they are runni
     Verb(
         "refresh",
         "plugins.refresh:run_refresh",
-        "look for new, changed and removed plugins",
+        "find new, changed and removed plugins",
         """\
-Look for plugins whose folders are new, changed or gone. A new plugin is not started, and one whose manifest has changed
-is not restarted: start and reload do that. One that is gone is stopped and removed from the list.""",
+Have the service read the plugins folder again, and say what has changed. New plugins are not started; a change of a
+manifest counts at the plugin's next start or reload; a plugin whose folder is gone is stopped. Exit status 1 if a
+manifest is invalid.""",
         ASK,
         [JSON],
     ),

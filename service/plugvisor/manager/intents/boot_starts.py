@@ -85,3 +85,8 @@ def is_wanted(plugin: Plugin, intents: Intents) -> bool:
     """Whether a plugin is to run: an operator has started it last, or its manifest says so and nobody has."""
     starts_itself = plugin.manifest is not None and plugin.manifest.auto_start
     return plugin.enabled and (intents.starts or {}).get(plugin.id, starts_itself)
+
+
+def is_held(plugin: Plugin, intents: Intents) -> bool:
+    """Whether an operator has disabled a plugin, or stopped it last."""
+    return bool(plugin.disabled_by) or (intents.starts or {}).get(plugin.id) is False

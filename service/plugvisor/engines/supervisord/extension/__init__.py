@@ -1,4 +1,4 @@
-"""What runs inside supervisord; it imports nothing else of ours."""
+"""What runs inside supervisord; of the package it imports itself, and what needs the standard library alone."""
 
 SUPERVISOR_VERSION = "4.3.0"
 """The only one that it works with."""

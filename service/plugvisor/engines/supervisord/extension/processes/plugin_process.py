@@ -143,7 +143,7 @@ class PluginProcess(RestartingProcess):
         self.apply_config()
         self.killing = self.system_stop = self.administrative_stop = self.start_pending = False
         self.queued.clear()
-        self.spawnerr = self.exitstatus = None
+        self.spawnerr = self.exitstatus = self._reader = None
         self.laststart = self._owner.clock.time()
         self.started = time.monotonic()
         self.launches += 1
