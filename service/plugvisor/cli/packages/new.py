@@ -37,7 +37,7 @@ def run_new(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"cannot make {str(folder)!r}: it is there already") from error
     except OSError as error:
         raise ConfigurationError(f"cannot make {str(folder)!r}: {error.strerror}") from error
-    print(f"{folder}: {', '.join(files)}")
+    print(f"{folder}: {', '.join(files)}", flush=True)
     print(f"plugvisor install {folder} --start    packs and installs it", file=sys.stderr)
     return 0
 
