@@ -206,8 +206,7 @@ class Manager:
         If the manifest is invalid, or a dependency cannot be had, nothing is changed, and a plugin that runs goes on.
 
         Args:
-            wait_seconds: return after this time whatever state it is in; it is reloaded all the same. None: as long as
-                its ready checks may take, or if it waits for its dependencies, not at all.
+            wait_seconds: wait at most this long; None: as long as its ready checks may take, if it is not queued.
             on_begun: called when its new process was spawned, if that is waited for, or its start was queued.
             by: as of `start`.
             is_wanted: asked in the plugin's turn, when what was asked for before has ended; if not: `NotRunning`.
