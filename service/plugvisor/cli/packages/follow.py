@@ -143,7 +143,12 @@ class _View:
                 self._print(line)
         self._count = count
         if self._is_terminal and operation["state"] == "running":
-            print(f"{operation['percent']:3d} %  {operation['phase']}", end="", file=sys.stderr, flush=True)
+            print(
+                f"{operation['percent']:3d} %  {make_printable(operation['phase'])}",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def clear(self) -> None:
         """Remove what stands below the lines."""

@@ -40,7 +40,7 @@ def run_ls(arguments: argparse.Namespace) -> int:
     elif plugins:
         print(_format_table(plugins, usage))
     else:
-        print(answer["message"])
+        print(make_printable(answer["message"]))
     return 0
 
 
