@@ -89,7 +89,7 @@ def finish(operation: Operation, sentence: str, *, as_json: bool) -> int:
 def print_last_lines(problem: Mapping[str, Any], stream: TextIO) -> None:
     """Print what a version has printed that has not started; those of a build are in the operation's log."""
     if problem.get("code") == "start_failed" and problem.get("log"):
-        print("the last lines of the version that has not started:", file=stream)
+        print("the last lines of its log since the change began:", file=stream)
         for line in problem["log"]:
             print(f"  {make_printable(line, stream.encoding)}", file=stream)
 
