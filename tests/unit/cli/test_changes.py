@@ -87,3 +87,14 @@ def test_colours() -> None:
     describe(changes, "snapshot", plugins=[make_plugin("a")])
     status = {"plugin_id": "a", "status": "error", "state": "EXITED"}
     assert describe(changes, "status", **status) == ["a \x1b[32mrunning\x1b[0m → \x1b[31merror\x1b[0m"]
+
+
+def test_health_is_said_in_words_of_its_own() -> None:
+    changes = Changes(everything, colored=False)
+    describe(changes, "snapshot", plugins=[make_plugin("web", "stopped")])
+    starting = {"plugin_id": "web", "status": "starting", "health": "starting"}
+    assert describe(changes, "status", **starting) == ["web stopped → starting"]
+    running = {"plugin_id": "web", "status": "running", "health": "starting"}
+    assert describe(changes, "status", **running) == ["web starting → running, not ready yet"]
+    healthy = {"plugin_id": "web", "status": "running", "health": "healthy"}
+    assert describe(changes, "status", **healthy) == ["web running, not ready yet → running, healthy"]

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.client import Client
-from plugvisor.cli.output import make_printable
+from plugvisor.cli.output import make_printable, print_error
 
 if TYPE_CHECKING:
     import argparse
@@ -36,5 +36,6 @@ def run_refresh(arguments: argparse.Namespace) -> int:
     for plugin_id in answer["removed"]:
         print(make_printable(f"{plugin_id}: removed"))
     for plugin_id in answer["invalid"]:
-        print(make_printable(f"{plugin_id}: {plugins.get(plugin_id, {}).get('detail', 'invalid')}"), file=sys.stderr)
+        detail = plugins.get(plugin_id, {}).get("detail", "its manifest is invalid")
+        print_error(make_printable(f"{plugin_id}: {detail}", sys.stderr.encoding))
     return 1 if answer["invalid"] else 0
