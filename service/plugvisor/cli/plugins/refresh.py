@@ -36,6 +36,6 @@ def run_refresh(arguments: argparse.Namespace) -> int:
     for plugin_id in answer["removed"]:
         print(make_printable(f"{plugin_id}: removed"))
     for plugin_id in answer["invalid"]:
-        words = f"{plugin_id}: {plugins.get(plugin_id, {}).get('detail', 'invalid')}"
-        print_error(make_printable(words, sys.stderr.encoding))
+        detail = plugins.get(plugin_id, {}).get("detail", "its manifest is invalid")
+        print_error(make_printable(f"{plugin_id}: {detail}", sys.stderr.encoding))
     return 1 if answer["invalid"] else 0
