@@ -328,6 +328,16 @@ def test_writing_values_keeps_the_comments(neko: PlugvisorStack) -> None:
     assert earlier == before, "the text before is kept"
 
 
+def test_a_form_leaves_out_what_nobody_may_change(neko: PlugvisorStack) -> None:
+    config = neko.get("/plugin/rewritten/config").json()["config"]
+    sent = {**config, "plugin": {key: value for key, value in config["plugin"].items() if key != "id"}}
+    assert put(neko, "/plugin/rewritten/config", {"config": sent}).json()["config"] == config
+    another = {**config, "plugin": {**config["plugin"], "id": "other"}}
+    assert put(neko, "/plugin/rewritten/config", {"config": another}).status_code == 422
+    without = {key: value for key, value in config.items() if key != "plugin"}
+    assert put(neko, "/plugin/rewritten/config", {"config": without}).json()["code"] == "invalid_manifest"
+
+
 def test_writing_a_text(neko: PlugvisorStack) -> None:
     neko.post("/plugin/written/start")
     path = "/plugin/written/config/toml"
@@ -369,7 +379,8 @@ def test_values_that_cannot_be_written(neko: PlugvisorStack, body: bytes, status
 
 def test_parsing_and_rendering_store_nothing(neko: PlugvisorStack) -> None:
     path = "/plugin/configured/config"
-    known = len(neko.get("/journal").json()["entries"])
+    about_it = "/journal?plugin_id=configured"
+    known = [entry["id"] for entry in neko.get(about_it).json()["entries"]]
     parsed = check(
         neko.post(f"{path}/parse_toml", json={"toml": "a = 1\nb = 2026-01-01"}), "/plugin/{plugin_id}/config/parse_toml"
     )
@@ -383,7 +394,9 @@ def test_parsing_and_rendering_store_nothing(neko: PlugvisorStack) -> None:
     )
     assert rendered["toml"] == COMMENTED.replace("count = 3", "count = 5")
     assert (neko.plugins_dir / "configured" / "plugin.toml").read_text() == COMMENTED
-    assert len(neko.get("/journal").json()["entries"]) == known
+    assert neko.post("/plugin/configured/stop").json()["code"] == "not_running"  # entries come in their order
+    wait_for(lambda: neko.get(about_it).json()["entries"][0]["id"] not in known, "an entry about a request after them")
+    assert len(neko.get(about_it).json()["entries"]) == len(known) + 1
     assert neko.post("/plugin/broken/config/render_toml", json={"config": {"a": 1}}).json()["toml"] == "a = 1\n"
 
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+STREAM = {"Content-Type": "text/event-stream"}
+"""The headers of a stream of events."""
+
+
 class Request(NamedTuple):
     """What was sent."""
 

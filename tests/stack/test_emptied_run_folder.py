@@ -10,6 +10,8 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -19,8 +21,6 @@ from tests.helpers.processes import is_alive
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.helpers.stack import PlugvisorStack
 
 ORDINARY = "supervisor.startsecs = 0\nsupervisor.autorestart = true\nenvironment.SEEN = 'yes'"
@@ -41,14 +41,20 @@ def list_files(folder: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
+def remove_whole(path: Path) -> None:
+    """Remove something that is restored as soon as it is gone, or partly gone."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        path.rename(Path(elsewhere) / path.name)
+
+
 def remove(folder: Path, how: str) -> None:
     if how == "removed":
-        shutil.rmtree(folder)
+        remove_whole(folder)
         return
-    for path in folder.rglob("*"):
-        if not path.is_dir() or how == "emptied":
+    for path in list(folder.iterdir() if how == "emptied" else folder.rglob("*")):
+        if how == "emptied" or not path.is_dir():
             with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                remove_whole(path)
 
 
 @pytest.mark.parametrize("users", ["one user", "two users"])
@@ -99,7 +105,7 @@ def test_a_refresh_meanwhile(plugvisor: PlugvisorStack) -> None:
     pids = [plugvisor.wait_for_status(plugin_id, "running")["pid"] for plugin_id in ("removed", "broken")]
     shutil.rmtree(removed)
     (broken / "plugin.toml").write_text("[plugin\n")
-    shutil.rmtree(plugvisor.run_dir)
+    remove_whole(plugvisor.run_dir)
     wait_for((plugvisor.run_dir / "supervisor.sock").exists, "supervisord's socket")
 
     response = wait_for(lambda: (told := plugvisor.post("/plugins/refresh")).status_code != 503 and told, "an answer")
@@ -115,7 +121,7 @@ def test_a_service_that_starts_again_meanwhile(plugvisor: PlugvisorStack) -> Non
     plugvisor.up()
     pid = plugvisor.wait_for_status("alone", "running")["pid"]
     shutil.rmtree(folder)
-    shutil.rmtree(plugvisor.run_dir)
+    remove_whole(plugvisor.run_dir)
     wait_for((plugvisor.run_dir / "supervisor.sock").exists, "supervisord's socket")
     killed = plugvisor.service_pid
     os.kill(killed, signal.SIGKILL)
@@ -163,7 +169,7 @@ def test_cleaners_are_kept_out(plugvisor: PlugvisorStack) -> None:
         return False
 
     wait_for(is_locked, "the lock")
-    shutil.rmtree(plugvisor.run_dir)
+    remove_whole(plugvisor.run_dir)
     wait_for(lambda: plugvisor.run_dir.exists() and is_locked(), "the lock on the new folder")
 
 

@@ -73,7 +73,7 @@ def test_which_entries_are_shown(shared: PlugvisorStack) -> None:
     ids = [entry["id"] for entry in everything]
     assert len(ids) >= 3
     assert [entry["at"] for entry in everything] == sorted(entry["at"] for entry in everything), "oldest first"
-    assert [entry["id"] for entry in read_entries(shared, *only, "--limit", "2")] == ids[-2:], "the newest of them"
+    assert [entry["id"] for entry in read_entries(shared, *only, "-n", "2")] == ids[-2:], "the newest of them"
     assert read_entries(shared, "--limit", "0") == []
     assert read_entries(shared, "--since", "0s") == []
     assert [entry["id"] for entry in read_entries(shared, *only, "--since", "1h")] == ids

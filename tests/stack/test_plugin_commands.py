@@ -62,19 +62,26 @@ def test_a_table_of_plugins(shared: PlugvisorStack, add: Callable[..., str]) -> 
     assert CONTROLS.sub("", colored).split()[: len(HEADING)] == HEADING
 
 
+def count_failures(plugvisor: PlugvisorStack) -> list[str]:
+    """How many requests have come without a valid token, by reason."""
+    lines = plugvisor.get("/metrics").text.splitlines()
+    return [line for line in lines if line.startswith("plugvisor_auth_failures_total{")]
+
+
 def test_what_is_open_needs_no_token(shared: PlugvisorStack, add: Callable[..., str], tmp_path: Path) -> None:
     plugin_id = add(runtime=QUICK)
     shared.start_running(plugin_id)
     elsewhere = {"PLUGVISOR_ADMIN_CODE": "", "PLUGVISOR_RUN_DIR": str(tmp_path)}
-    failures = shared.get("/metrics").text.count("plugvisor_auth_failures_total")
+    failures = count_failures(shared)
     row = shared.command("ls", plugin_id, **elsewhere).stdout.splitlines()[1].split()
     assert (row[0], row[2], row[6:8]) == (plugin_id, "running", ["-", "-"])
     assert shared.command("status", plugin_id, **elsewhere).stdout.startswith(f"{plugin_id}: running, pid ")
     assert shared.command("nodes", **elsewhere).returncode == 0
-    assert shared.get("/metrics").text.count("plugvisor_auth_failures_total") == failures
+    assert count_failures(shared) == failures
     done = shared.command("stop", plugin_id, **elsewhere)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"this needs a token, but no Plugvisor has left its admin code in {str(tmp_path)!r}" in done.stderr
+    assert count_failures(shared) != failures
 
 
 def test_the_running_plugvisor_is_found_at_any_port(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -106,7 +113,7 @@ def test_an_unknown_plugin(shared: PlugvisorStack, add: Callable[..., str], verb
     for more in ([], [plugin_id]):
         done = shared.command(verb, plugin_id[:-1], *more)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == f"plugvisor: there is no plugin {plugin_id[:-1]!r}; did you mean {plugin_id!r}?\n"
+        assert done.stderr.startswith(f"plugvisor: there is no plugin {plugin_id[:-1]!r}; did you mean {plugin_id!r}? ")
     assert shared.status(plugin_id)["state"] == "STOPPED", "nothing was done with the other one"
 
 
@@ -326,7 +333,7 @@ def test_watching_on_a_pipe(plugvisor: PlugvisorStack, tmp_path: Path) -> None:
         wait_for(lambda: len(command.lines) == 2, "the table")
         assert command.lines[0].split() == HEADING
         assert plugvisor.post("/plugin/one/start").status_code == 200
-        wait_for(lambda: command.lines[-1].endswith("stopped → running") or "running" in command.lines[-1], "a line")
+        wait_for(lambda: "running" in command.lines[-1], "a line")
         plugvisor.restart_service()
         wait_for(lambda: command.words.endswith("trying again\nplugvisor: connected again\n"), "what is said of it")
         assert plugvisor.post("/plugin/one/stop").status_code == 200
@@ -359,7 +366,7 @@ def test_refreshing(shared: PlugvisorStack) -> None:
     done = shared.command("refresh")
     assert (done.stdout, done.returncode) == ("", 1)
     assert done.stderr == (
-        "refreshed: its manifest is invalid: plugin.toml line 1: [plugin] needs a `command` or an `entry`\n"
+        "plugvisor: refreshed: its manifest is invalid: plugin.toml line 1: [plugin] needs a `command` or an `entry`\n"
     )
     assert json.loads(shared.command("refresh", "--json").stdout)["invalid"] == ["refreshed"]
     shutil.rmtree(folder)

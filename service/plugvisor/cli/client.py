@@ -9,9 +9,11 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plugvisor.cli.connection.address import find_own, read_url
+from plugvisor.cli.connection.answer import decode_answer
 from plugvisor.cli.connection.credential import Credential, find_credential
 from plugvisor.cli.connection.events import EventStream
 from plugvisor.cli.connection.failure import NoAnswer, describe_failure, describe_redirect
+from plugvisor.cli.connection.hints import name_commands
 from plugvisor.cli.connection.http import Exchange, connect
 from plugvisor.cli.connection.peer import is_own
 from plugvisor.cli.output import make_printable
@@ -69,14 +71,14 @@ class Client:
         return bool(self._credential.token)
 
     def call(self, method: str, path: str, body: object = None, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
-        """Send a request; returns the JSON of the answer, None if there is none.
+        """Send a request; returns the object of the answer, an empty one if it has no body.
 
         Args:
             timeout_seconds: how long the answer may take.
 
         Raises:
             CommandRejected: the answer is a problem.
-            NoAnswer
+            NoAnswer: also later, if a member is read that every Plugvisor sends, and it is not there.
         """
         headers = {} if body is None else {"Content-Type": "application/json"}
         content = None if body is None else json.dumps(body).encode()
@@ -87,11 +89,11 @@ class Client:
         return self._read(self._request("GET", path, None, {}, TIMEOUT_SECONDS))
 
     def write_text(self, path: str, content: bytes, headers: Mapping[str, str]) -> Any:
-        """Put a text; returns the JSON of the answer; raises as `call` does."""
+        """Put a text; returns the object of the answer; raises as `call` does."""
         return self._decode(self._read(self._request("PUT", path, content, dict(headers), TIMEOUT_SECONDS)).content)
 
     def upload(self, path: str, headers: Mapping[str, str], send: Callable[[socket.socket], object]) -> Any:
-        """Post what is not in memory; returns the JSON of the answer; raises as `call` does.
+        """Post what is not in memory; returns the object of the answer; raises as `call` does.
 
         Args:
             headers: with `Content-Length` or `Transfer-Encoding`.
@@ -104,7 +106,11 @@ class Client:
     def stream(self, path: str, last_id: str = "") -> EventStream:
         """Open a stream of server-sent events; raises as `call` does."""
         headers = {"Last-Event-ID": last_id} if last_id else {}
-        return EventStream(self.url, self._request("GET", path, None, headers, STREAM_TIMEOUT_SECONDS), last_id)
+        exchange = self._request("GET", path, None, headers, STREAM_TIMEOUT_SECONDS)
+        if exchange.response.headers.get_content_type() != "text/event-stream":
+            exchange.close()
+            raise describe_failure(self.url, ValueError("it is no stream"))
+        return EventStream(self.url, exchange, last_id)
 
     def _request(
         self,
@@ -136,7 +142,7 @@ class Client:
                 if response.status < 400:
                     raise describe_redirect(self.url)  # noqa: TRY301 - it is not caught here
                 problem = json.loads(response.read(_LONGEST_ANSWER_BYTES))
-            words = make_printable(str(problem["detail"]))
+            words = make_printable(name_commands(str(problem["detail"])))
         except (OSError, HTTPException, ValueError, TypeError, KeyError, RecursionError) as error:
             connection.close()
             raise describe_failure(self.url, error) from error
@@ -144,7 +150,7 @@ class Client:
             connection.close()
             raise
         if response.status == HTTPStatus.UNAUTHORIZED:
-            words = _explain(words, credential)
+            words = _explain(words, credential, self.url)
         rejected = CommandRejected(words, response.status, problem.get("retry_after"))
         rejected.problem = problem
         raise rejected
@@ -167,15 +173,15 @@ class Client:
 
     def _decode(self, text: bytes) -> Any:
         try:
-            return json.loads(text) if text else None
-        except (ValueError, RecursionError) as error:
+            return decode_answer(self.url, text)
+        except (ValueError, TypeError, RecursionError) as error:
             raise describe_failure(self.url, error) from error
 
 
-def _explain(words: str, credential: Credential) -> str:
+def _explain(words: str, credential: Credential, url: str) -> str:
     """Why a request without a token, or with this one, is unauthenticated."""
     if credential.token:
-        return f"{words}; it came from {credential.source}"
+        return f"{words}; it came from {credential.source}, and was sent to {url}"
     return (
         f"this needs a token, but {credential.source}; set PLUGVISOR_TOKEN_FILE to a file that contains the token of "
         "an identity, or PLUGVISOR_TOKEN to the token"

@@ -8,9 +8,9 @@ import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from plugvisor.cli.client import Client
+from plugvisor.cli.connection.paths import quote_part
 from plugvisor.cli.moments import read_future, show_time
 from plugvisor.cli.output import format_table, make_printable
 
@@ -69,14 +69,15 @@ def run_list(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_whoami(_arguments: argparse.Namespace) -> int:
+def run_whoami(arguments: argparse.Namespace) -> int:
     """Show whose token this is."""
-    print(_describe(Client.from_env(os.environ).call("GET", "/whoami")))
+    identity = Client.from_env(os.environ).call("GET", "/whoami")
+    print(json.dumps(identity) if arguments.json else _describe(identity))
     return 0
 
 
 def _path_of(name: str) -> str:
-    return f"/identities/{quote(name, safe='', errors='surrogateescape')}"
+    return f"/identities/{quote_part(name)}"
 
 
 def _show_token(issued: Mapping[str, Any], what_happened: str) -> None:
@@ -88,9 +89,9 @@ def _show_token(issued: Mapping[str, Any], what_happened: str) -> None:
 
 def _describe(identity: Mapping[str, Any]) -> str:
     """An identity, and what it may change, in one line."""
-    plugins = f" of {_show_plugins(identity)}" if identity["plugins"] != ["*"] else ""
+    plugins = f", plugins {_show_plugins(identity)}" if identity["plugins"] != ["*"] else ""
     until = _show_optional_time(identity, "expires_at", "")
-    return f"{identity['name']}: {identity['role']}{plugins}{f', until {until}' if until else ''}"
+    return f"{identity['name']}: role {identity['role']}{plugins}{f', until {until}' if until else ''}"
 
 
 def _show_expiry(identity: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from plugvisor.cli.output import print_error
 from plugvisor.cli.parsing.parser import parse
 from plugvisor.cli.verbs.table import VERBS
 from plugvisor.errors import CommandRejected, ConfigurationError
@@ -28,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except ConfigurationError as error:
-        print(f"plugvisor: {error}", file=sys.stderr)
+        print_error(str(error))
         return 2
     except CommandRejected as error:
-        print(f"plugvisor: {error}", file=sys.stderr)
+        print_error(str(error))
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT  # as a shell has it; uvicorn raises the signal again after its clean end

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TextIO
 
+    from rich.console import Console
+
 _COLORS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35",
            "cyan": "36"}  # fmt: skip
 
@@ -78,3 +80,36 @@ def show_size(size_bytes: int) -> str:
         size /= 1000
         del units[0]
     return f"{size:.1f} {units[0]}"
+
+
+def show_duration(seconds: int) -> str:
+    """A duration in its two largest units: `3d4h`."""
+    parts: list[str] = []
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, length)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2]) or "0s"
+
+
+def can_redraw() -> bool:
+    """Whether standard output is a terminal on which what was printed can be replaced."""
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def make_console() -> Console:
+    """The terminal, for what is redrawn; nothing in a text means anything to it but its colours."""
+    from rich.console import Console  # noqa: PLC0415 - it takes as long as most commands
+
+    return Console(no_color=not has_color(sys.stdout), highlight=False, markup=False, emoji=False)
+
+
+def print_error(sentence: str) -> None:
+    """Print on standard error why something was not done."""
+    word = paint("plugvisor:", "red" if has_color(sys.stderr) else "")
+    print(f"{word} {sentence}", file=sys.stderr, flush=True)
+
+
+def print_notice(sentence: str) -> None:
+    """Print on standard error what a person should know."""
+    print(f"plugvisor: {sentence}", file=sys.stderr, flush=True)

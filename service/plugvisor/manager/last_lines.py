@@ -105,8 +105,8 @@ class LastLines:
                 except PlugvisorError:  # the engine has just become silent: when it is back, they are looked at again
                     for name in batch:
                         self._seen.pop(name, None)
-        except Exception:
-            logger.exception("cannot read why plugins have ended")
+                except Exception:
+                    logger.exception("cannot read why plugins have ended")
         finally:
             self._task = None
 

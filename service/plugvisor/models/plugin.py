@@ -18,6 +18,7 @@ from plugvisor.models.lifecycle import (
     PythonRequirement,
     Requirement,
     Restart,
+    Watch,
 )
 from plugvisor.models.manifest import SupervisorOptions
 from plugvisor.models.process import Status
@@ -224,6 +225,7 @@ class ManifestFields(Body, frozen=True, kw_only=True):
     replicas: int
     placement: Placement
     logs: LogOptions
+    watch: Watch
     critical: bool
 
 

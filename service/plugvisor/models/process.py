@@ -215,8 +215,9 @@ class Process(msgspec.Struct, frozen=True):
 
     def describe(self, last_line: str) -> str:
         """As `detail`, with what the process has printed last, if its log may say why it has ended."""
-        if LOG_MAY_SAY in self.detail:
-            return self.detail.replace(f"; {LOG_MAY_SAY}", f": {last_line}").replace(LOG_MAY_SAY, last_line)
+        before, may_say, after = self.detail.partition(LOG_MAY_SAY)
+        if may_say:
+            return f"{before[:-2]}: {last_line}{after}" if before.endswith("; ") else f"{before}{last_line}{after}"
         reason, restart, when = self.detail.partition(_RESTART)
         is_unexplained = restart and self.status is Status.ERROR and not self._reason_of_end
         return f"{reason}: {last_line}{restart}{when}" if is_unexplained else self.detail

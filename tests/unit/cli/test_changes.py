@@ -108,3 +108,14 @@ def test_as_json() -> None:
     assert show("unavailable", detail="gone") == [{"unavailable": "gone"}]
     assert show("plugins", plugins=[make_plugin("b")]) == [make_plugin("b"), {"id": "a", "removed": True}]
     assert show("snapshot", plugins=[make_plugin("b")]) == [], "after a reconnection"
+
+
+def test_health_is_said_in_words_of_its_own() -> None:
+    changes = Changes(everything, colored=False)
+    describe(changes, "snapshot", plugins=[make_plugin("web", "stopped")])
+    starting = {"plugin_id": "web", "status": "starting", "health": "starting"}
+    assert describe(changes, "status", **starting) == ["web stopped → starting"]
+    running = {"plugin_id": "web", "status": "running", "health": "starting"}
+    assert describe(changes, "status", **running) == ["web starting → running, not ready yet"]
+    healthy = {"plugin_id": "web", "status": "running", "health": "healthy"}
+    assert describe(changes, "status", **healthy) == ["web running, not ready yet → running, healthy"]

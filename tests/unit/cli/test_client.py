@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.cli.client import Client, Credential, NoAnswer
+from plugvisor.cli.main import main
 from plugvisor.errors import CommandRejected
 
-from tests.helpers.scripted_server import ScriptedServer, make_problem, run_server
+from tests.helpers.scripted_server import STREAM, ScriptedServer, make_problem, run_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ def test_a_request_and_its_answer(server: ScriptedServer) -> None:
     server.answers = [(200, b'{"a": 1}'), (204, b"")]
     client = Client(server.url, CREDENTIAL)
     assert client.call("POST", "/identities", {"name": "ops"}) == {"a": 1}
-    assert client.call("DELETE", "/identities/ops") is None
+    assert client.call("DELETE", "/identities/ops") == {}
     (method, path, headers, body), other = server.requests
     assert (method, path, json.loads(body)) == ("POST", "/identities", {"name": "ops"})
     assert headers["Authorization"] == "Bearer pv_a-token-for-tests"
@@ -43,19 +44,55 @@ def test_a_problem_is_its_sentence(server: ScriptedServer) -> None:
     with pytest.raises(CommandRejected) as caught:
         client.call("GET", "/x")
     assert (str(caught.value), caught.value.status, caught.value.retry_after) == ("too many \\x1b[31m", 429, 7)
-    with pytest.raises(CommandRejected, match=r"^wrong; it came from PLUGVISOR_TOKEN$"):
+    with pytest.raises(CommandRejected, match=rf"^wrong; it came from PLUGVISOR_TOKEN, and was sent to {server.url}$"):
         client.call("GET", "/x")
 
 
 @pytest.mark.parametrize(
     "answer",
-    [(200, b"<html>"), (404, b"<html>"), (400, b"{}"), (400, b"[]"), (200, b"\xff"), (400, b"[" * 100_000)],
+    [
+        (200, b"<html>"),
+        (200, b"[]"),
+        (200, b"null"),
+        (200, b'"ok"'),
+        (404, b"<html>"),
+        (400, b"{}"),
+        (400, b"[]"),
+        (200, b"\xff"),
+        (400, b"[" * 100_000),
+    ],
 )
 def test_an_answer_of_another_server(server: ScriptedServer, answer: tuple[int, bytes]) -> None:
     server.answers = [answer]
     with pytest.raises(NoAnswer, match="is not that of a Plugvisor") as caught:
         Client(server.url, CREDENTIAL).call("GET", "/x")
     assert CREDENTIAL.token not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"", b'{"status": "ok"}', b'{"plugins": [{}]}'])
+def test_an_answer_without_what_every_plugvisor_sends(server: ScriptedServer, answer: bytes) -> None:
+    server.answers = [(200, answer)]
+    found = Client(server.url, CREDENTIAL).call("GET", "/plugins")
+    assert found.get("message") is None
+    with pytest.raises(NoAnswer, match=f"cannot use the answer from {server.url}: it is not that of a Plugvisor"):
+        found["plugins"][0]["id"]
+
+
+ASKING = (
+    "ls", "ls --watch", "status a", "start a b", "logs", "logs -f", "top", "events", "events a", "journal",
+    "journal -f", "nodes", "versions a", "operations", "identity list", "whoami",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ASKING)
+def test_commands_that_ask_another_service(
+    words: str, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.respond = lambda _request: (200, b'{"status": "ok"}')
+    monkeypatch.setenv("PLUGVISOR_URL", server.url)
+    monkeypatch.setenv("PLUGVISOR_TOKEN", CREDENTIAL.token)
+    status = main(words.split())
+    assert (status, capsys.readouterr().err.count("is not that of a Plugvisor of this version")) == (2, 1)
 
 
 @pytest.mark.parametrize("garbage", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
@@ -96,11 +133,11 @@ def test_a_unix_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def handle(self) -> None:
             lines = [self.rfile.readline() for _ in range(2)]
             assert lines == [b"GET /x HTTP/1.1\r\n", b"Host: localhost\r\n"]
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     with run_server(socketserver.ThreadingUnixStreamServer("http.sock", Handler)):
-        assert Client("unix://http.sock", CREDENTIAL).call("GET", "/x") == []
+        assert Client("unix://http.sock", CREDENTIAL).call("GET", "/x") == {}
 
 
 # -- streams
@@ -113,6 +150,7 @@ EVENTS = (
 
 
 def test_a_stream_of_events(server: ScriptedServer) -> None:
+    server.headers = STREAM
     server.answers = [(200, EVENTS), (200, b"")]
     client = Client(server.url, CREDENTIAL)
     stream = client.stream("/journal/stream")
@@ -125,6 +163,7 @@ def test_a_stream_of_events(server: ScriptedServer) -> None:
 
 
 def test_a_stream_that_is_known_before_its_first_event(server: ScriptedServer) -> None:
+    server.headers = STREAM
     server.answers = [(200, b"id: 7\n\n"), (503, make_problem(detail="full", retry_after=1))]
     stream = Client(server.url, CREDENTIAL).stream("/x")
     assert list(stream) == []

@@ -88,6 +88,24 @@ def test_what_others_can_have_left_is_not_believed(run_dir: Path) -> None:
         assert find_own(default).url == "http://127.0.0.1:48916", "another user has made the folder"
 
 
+def test_root_finds_the_one_of_two_users(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit of systemd has variables that root's shell lacks."""
+    monkeypatch.setattr("plugvisor.cli.connection.address.ROOTS_RUN_DIR", run_dir)
+    own = tmp_path / "user" / "plugvisor"
+    own.mkdir(parents=True)
+    environ = {"XDG_RUNTIME_DIR": str(own.parent)}
+    (run_dir / "address").write_text("http://127.0.0.1:7000\n")
+    monkeypatch.setattr("os.geteuid", lambda: 4711)
+    assert find_own(environ).url == "http://127.0.0.1:48916", "another user's"
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    if run_dir.stat().st_uid == 0:
+        assert find_own(environ)[::2] == ("http://127.0.0.1:7000", run_dir)
+        assert find_own({**environ, "PLUGVISOR_RUN_DIR": str(tmp_path)})[::2] == ("http://127.0.0.1:48916", tmp_path)
+    (own / "address").write_text("http://127.0.0.1:7001\n")
+    if tmp_path.stat().st_uid == 0:
+        assert find_own(environ).url == "http://127.0.0.1:7001", "its own comes first"
+
+
 @pytest.mark.parametrize(
     ("url", "read"),
     [
@@ -134,9 +152,9 @@ def test_which_credential_comes_first(run_dir: Path, tmp_path: Path) -> None:
     environ["PLUGVISOR_ADMIN_CODE"] = "of-the-variable"
     assert find(run_dir, **environ) == Credential("of-the-variable", "PLUGVISOR_ADMIN_CODE", is_own_code=True)
     environ["PLUGVISOR_TOKEN_FILE"] = str(file)
-    assert find(run_dir, **environ) == Credential("of-the-file", f"PLUGVISOR_TOKEN_FILE {str(file)!r}")
+    assert find(run_dir, **environ) == Credential("of-the-file", f"the token file {str(file)!r}")
     environ["PLUGVISOR_TOKEN"] = "pv_token"
-    assert find(run_dir, **environ) == Credential("pv_token", "PLUGVISOR_TOKEN")
+    assert find(run_dir, **environ) == Credential("pv_token", "PLUGVISOR_TOKEN or --token")
     assert "pv_token" not in repr(find(run_dir, **environ))
 
 
@@ -144,7 +162,7 @@ def test_which_credential_comes_first(run_dir: Path, tmp_path: Path) -> None:
 def test_a_token_that_no_header_can_hold(run_dir: Path, tmp_path: Path, token: str) -> None:
     (tmp_path / "file").write_text(token)
     for environ in ({"PLUGVISOR_TOKEN": token}, {"PLUGVISOR_TOKEN_FILE": str(tmp_path / "file")}):
-        with pytest.raises(ConfigurationError, match=r"^cannot (use|read) PLUGVISOR_TOKEN") as caught:
+        with pytest.raises(ConfigurationError, match=r"^cannot (use|read) (PLUGVISOR_TOKEN|the token file)") as caught:
             find(run_dir, **environ)
         assert "pv_" not in str(caught.value)
 
@@ -281,7 +299,33 @@ def test_options_take_the_place_of_variables(
         listening.answers = [(200, b'{"name": "ops", "role": "viewer", "plugins": ["*"]}')]
         assert run("whoami", "--url", listening.url, "--token", token) == 0
         assert listening.requests[-1].headers["Authorization"] == sent
-        assert capsys.readouterr().out == "ops: viewer\n"
+        assert capsys.readouterr().out == "ops: role viewer\n"
+
+
+@pytest.mark.parametrize("name", ["PLUGVISOR_TOKEN", "PLUGVISOR_TOKEN_FILE"])
+def test_the_token_of_the_variables_is_for_their_address(
+    name: str,
+    listening: ScriptedServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("pv_of-the-variable\n")
+    value = str(file) if name.endswith("_FILE") else "pv_of-the-variable"
+    for url, sent in (
+        ("http://127.0.0.1:1", None),
+        ("", "Bearer pv_of-the-variable"),
+        (f"{listening.url}/", "Bearer pv_of-the-variable"),
+    ):
+        for other in ("PLUGVISOR_TOKEN", "PLUGVISOR_TOKEN_FILE"):
+            monkeypatch.delenv(other, raising=False)
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PLUGVISOR_URL", url)
+        listening.answers = [(401, make_problem(detail="a token is needed"))]
+        assert run("whoami", "--url", listening.url) == 1
+        assert listening.requests[-1].headers.get("Authorization") == sent
+        assert ("none was given" in capsys.readouterr().err) == (sent is None)
 
 
 @pytest.mark.parametrize("option", ["--url=", "--token=", "--token=@", "--url=localhost:80"])

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from collections import Counter
 
 import pytest
 from plugvisor.cli.client import Client, Credential
+from plugvisor.cli.main import main
 from plugvisor.cli.streams import following
 from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.cli.streams.log_follower import Filter, follow_logs
 from plugvisor.cli.streams.log_lines import LineFormat
 from plugvisor.errors import CommandRejected
 
-from tests.helpers.scripted_server import Request, ScriptedServer, make_problem
+from tests.helpers.scripted_server import STREAM, Request, ScriptedServer, make_problem
 from tests.helpers.waiting import wait_for
 
 CREDENTIAL = Credential("pv_a-token-for-tests", "PLUGVISOR_TOKEN")
 GONE = (404, make_problem(detail="there is no plugin 'a'"))
+
+
+@pytest.fixture(autouse=True)
+def stream_headers(server: ScriptedServer) -> None:
+    server.headers = STREAM
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +49,13 @@ def lines(*messages: str) -> str:
 
 def test_a_stream_is_resumed_from_its_last_event(server: ScriptedServer) -> None:
     server.answers = [
-        (200, event("entry", "1", "7") + event("entry", "2", "8")),
+        (200, event("entry", '{"id": 1}', "7") + event("entry", '{"id": 2}', "8")),
         (503, make_problem(detail="full", retry_after=0)),
-        (200, event("entry", "3", "9")),
+        (200, event("entry", '{"id": 3}', "9")),
     ]
     said: list[str] = []
     stream = FollowedStream(Client(server.url, CREDENTIAL), "/x?lines=1", "/x?lines=9", said.append)
-    assert [seen.data for seen in itertools.islice(stream, 3)] == [1, 2, 3]
+    assert [seen.data["id"] for seen in itertools.islice(stream, 3)] == [1, 2, 3]
     assert stream.last_id == "9"
     assert said == ["full; trying again", ""]
     assert [path for _, path, *_ in server.requests] == ["/x?lines=1", "/x?lines=9", "/x?lines=9"]
@@ -116,3 +123,15 @@ def test_a_service_that_is_gone(server: ScriptedServer, capsys: pytest.CaptureFi
         "plugvisor: full; trying again",
         "plugvisor: there is no plugin 'a'",
     ]
+
+
+@pytest.mark.parametrize("patterns", [["a"], ["a", "b*"], []])
+def test_nodes_are_events_of_no_plugin(
+    patterns: list[str], server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = (200, b'{"plugins": [{"id": "a"}, {"id": "b"}]}')
+    happened = event("nodes", '{"nodes": []}') + event("status", '{"plugin_id": "a"}')
+    server.answers = [*([known] if patterns else []), (200, happened), GONE]
+    assert main(["events", "--json", *patterns]) == 1
+    shown = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
+    assert shown == (["status"] if patterns else ["nodes", "status"])

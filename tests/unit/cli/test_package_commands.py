@@ -461,14 +461,16 @@ def test_operations(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) 
     failed = {**DONE, "id": "op-2", "state": "failed", "problem": problem}
     cancelled = {**DONE, "id": "op-3", "state": "cancelled", "problem": json.loads(make_problem(code="cancelled"))}
     answer = 200, encode({"operations": [BEGUN, failed, cancelled]})
-    server.answers = [answer, answer, make_operation("a line", "it failed", **failed)]
+    server.answers = [answer, answer, answer, answer, make_operation("a line", "it failed", **failed)]
     assert main(["operations"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == ["ID", "BEGUN", "VERB", "PLUGIN", "VERSION", "BY", "STATE"]
     for row, end in zip(rows, ["  received, 5 %", "  failed: start_failed", "  cancelled"], strict=True):
         assert row.endswith(end)
-    assert main(["operations", "--plugin", "echo", "--json"]) == 0
-    assert [each["id"] for each in json.loads(capsys.readouterr().out)["operations"]] == ["op-2", "op-3"]
+    for patterns, ids in ((["echo"], ["op-2", "op-3"]), (["web", "e*o"], ["op-2", "op-3"]), (["ech"], [])):
+        chosen = [word for pattern in patterns for word in ("--plugin", pattern)]
+        assert main(["operations", *chosen, "--json"]) == 0
+        assert [each["id"] for each in json.loads(capsys.readouterr().out)["operations"]] == ids
     assert main(["operations", "op-2"]) == 0
     *lines, row = capsys.readouterr().out.splitlines()
     assert lines == ["  a line", "the last lines of the version that has not started:", "  no way", "it failed"]

@@ -303,7 +303,12 @@ def test_without_such_an_interpreter_those_that_are_here_are_named(builder: Buil
 def test_no_interpreters_are_named_if_it_takes_too_long_to_list_them(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plugvisor.installer.uv._FOUND_SECONDS", 0)
+    slow = builder.folder / "uv"
+    hang = f"exec {sys.executable} -c 'import time; time.sleep(600)'"
+    slow.write_text(f'#!/bin/sh\n[ "$1 $2" = "python list" ] && {hang}\nexec {uv.find_uv()} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(uv, "find_uv", lambda: str(slow))
+    monkeypatch.setattr(uv, "_FOUND_SECONDS", 0)
     refused = builder.refuse(builder.write_version("plugin"), ">=3.99")
     assert str(refused) == "cannot make the environment: there is no Python >=3.99 here"
 

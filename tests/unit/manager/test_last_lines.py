@@ -77,6 +77,7 @@ def test_a_line_is_known_as_long_as_it_says_why(tmp_path: Path) -> None:
         await wait_until(lambda: found == ["a"])
         backoff = engine.get("a")
         assert lines.get("a", backoff) == "broken"
+        assert backoff.describe("its log may say why").count("its log may say why") == 1
         assert backoff.describe("broken") == (
             "it could not be started: it exited too quickly, with exit code 3: broken; supervisord will try again soon"
         )
@@ -89,6 +90,26 @@ def test_a_line_is_known_as_long_as_it_says_why(tmp_path: Path) -> None:
         engine.crash("a")
         await wait_until(lambda: lines._task is None)
         assert lines.get("a", engine.get("a")) == "", "this process has printed nothing"
+
+    on_lines(tmp_path, scenario)
+
+
+def test_a_failure_concerns_no_other_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(last_lines, "MOST_AT_ONCE", 1)
+
+    async def scenario(lines: LastLines, engine: Engine, found: list[str]) -> None:
+        open_log = engine.open_log
+
+        def fail_once(plugin_id: str) -> LogFiles:
+            monkeypatch.setattr(engine, "open_log", open_log)
+            raise ValueError(plugin_id)
+
+        monkeypatch.setattr(engine, "open_log", fail_once)
+        for name in "ab":
+            engine.run(name)
+            engine.write(name, "ERROR: broken\n")
+            engine.crash(name)
+        await wait_until(lambda: found == ["b"])
 
     on_lines(tmp_path, scenario)
 

@@ -60,5 +60,6 @@ def make_fields(manifest: Manifest) -> ManifestFields:
         replicas=manifest.replicas,
         placement=manifest.placement,
         logs=manifest.logs,
+        watch=manifest.watch,
         critical=manifest.critical,
     )

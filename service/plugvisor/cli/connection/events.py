@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from plugvisor.cli.connection.answer import Answer, decode_answer
 from plugvisor.cli.connection.failure import describe_failure
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ _LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 
 class ServerEvent(NamedTuple):
-    """A server-sent event; its data is JSON."""
+    """A server-sent event; its data is a JSON object."""
 
     name: str
-    data: Any
+    data: Answer
 
 
 class EventStream:
@@ -37,7 +37,7 @@ class EventStream:
         """Each event as it comes; raises `NoAnswer` if the connection breaks, or is silent."""
         try:
             yield from self._read_events()
-        except (OSError, HTTPException, ValueError) as error:
+        except (OSError, HTTPException, ValueError, TypeError, RecursionError) as error:
             raise describe_failure(self._url, error) from error
         finally:
             self._exchange.close()
@@ -61,5 +61,5 @@ class EventStream:
                 case "" if not line.strip():
                     self.last_id = event_id or self.last_id
                     if data:
-                        yield ServerEvent(name, json.loads(data))
+                        yield ServerEvent(name, decode_answer(self._url, data))
                     name, data, event_id = "message", "", None

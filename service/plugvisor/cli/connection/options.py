@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 def apply_options(environ: MutableMapping[str, str], url: str | None, token: str | None) -> None:
     """Let the options that say whom to ask, and with which token, take the place of the variables.
 
+    With another address than that of `PLUGVISOR_URL`, the token of the variables is not for it.
+
     Args:
         token: or `@` and the name of a file with it.
 
@@ -22,6 +24,9 @@ def apply_options(environ: MutableMapping[str, str], url: str | None, token: str
     if url == "" or token in ("", "@"):
         raise ConfigurationError("cannot use --url or --token: it is empty")
     if url is not None:
+        if environ.get("PLUGVISOR_URL", "").rstrip("/") not in ("", url.rstrip("/")):
+            environ.pop("PLUGVISOR_TOKEN", None)
+            environ.pop("PLUGVISOR_TOKEN_FILE", None)
         environ["PLUGVISOR_URL"] = url
     if token is not None:
         environ.pop("PLUGVISOR_TOKEN", None)

@@ -10,9 +10,9 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
 
 from plugvisor.cli.client import NoAnswer
+from plugvisor.cli.connection.paths import make_query, quote_part
 from plugvisor.cli.dev.copies import ReadyCopies, TooLarge
 from plugvisor.cli.dev.keys import Keys
 from plugvisor.cli.dev.stack import END_SECONDS, DevStack, find_start
@@ -83,7 +83,7 @@ class _Dev:
             return
         self._log = _Log(self._stack.find_log(manifest.id))
         self._id = manifest.id
-        self._path = f"/plugin/{quote(manifest.id)}"
+        self._path = f"/plugin/{quote_part(manifest.id)}"
         self._say(f"starting {manifest.id} in {self._folder}")
         self._stack.start()
         try:
@@ -119,7 +119,8 @@ class _Dev:
         self._say(f"page  {self._stack.url}/#code={code}", "bold")
         words = "r reloads it, b goes back to the last version that was ready, q ends"
         self._say(words if self._keys.is_terminal else f"{words}; each with Return")
-        stream = FollowedStream(client, f"/journal/stream?plugin_id={quote(manifest.id)}", say=lambda _words: None)
+        path = f"/journal/stream{make_query({'plugin_id': manifest.id})}"
+        stream = FollowedStream(client, path, say=lambda _words: None)
         threading.Thread(target=self._read_journal, args=(stream,), daemon=True).start()
         if not manifest.auto_start:
             self._ask(client, "start")
@@ -167,9 +168,9 @@ class _Dev:
             return
         self._looked_at = time.monotonic()
         try:
-            status = client.call("GET", f"/plugin/status?plugin_id={quote(self._id)}")
+            status = client.call("GET", f"/plugin/status{make_query({'plugin_id': self._id})}")
         except (CommandRejected, NoAnswer):
-            return  # it is told when it ends
+            return  # `check` reports its end
         is_ready = status["status"] == "running" and status.get("health") in (None, "healthy")
         if is_ready and self._taken != status["pid"]:
             self._taken = status["pid"]

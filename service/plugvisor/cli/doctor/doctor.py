@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from dataclasses import asdict
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.doctor.finding import Finding, from_error, ok, problem
-from plugvisor.cli.output import make_printable
+from plugvisor.cli.output import has_color, make_printable, paint
 from plugvisor.errors import ConfigurationError
 from plugvisor.settings import Settings
 
@@ -44,6 +45,7 @@ CHECKS = (
     ("swarm", "swarm:check_swarm"),
 )
 """The same, called with the settings; one that is about another engine finds nothing."""
+_COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:
@@ -54,8 +56,10 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         findings = [{"check": name, **asdict(finding)} for name, finding in found]
         print(json.dumps({"findings": findings, "problems": counts["problem"], "warnings": counts["warning"]}))
         return 1 if counts["problem"] else 0
+    is_colored = has_color(sys.stdout)
     for name, finding in found:
-        print(f"{finding.level:<8} {name}: {make_printable(finding.detail)}")
+        level = paint(f"{finding.level:<8}", _COLORS[finding.level] if is_colored else "")
+        print(f"{level} {name}: {make_printable(finding.detail)}")
         if finding.advice:
             print(f"{'':8} {make_printable(finding.advice)}")
     print(f"{len(found)} findings: {_count(counts['problem'], 'problem')}, {_count(counts['warning'], 'warning')}")

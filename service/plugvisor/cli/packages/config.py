@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.client import Client
+from plugvisor.cli.connection.paths import make_query, quote_part
 from plugvisor.cli.output import make_printable
-from plugvisor.cli.packages.install import quote_id
 from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ _RELOAD_SECONDS = 20
 
 def run_get(arguments: argparse.Namespace) -> int:
     """Print a manifest."""
+    if arguments.json and arguments.earlier:
+        raise ConfigurationError("cannot use --json with --earlier: an earlier manifest is printed as it was written")
     client = Client.from_env(os.environ)
     if arguments.json:
-        print(json.dumps(client.call("GET", f"/plugin/{quote_id(arguments.plugin_id)}/config")))
+        print(json.dumps(client.call("GET", f"/plugin/{quote_part(arguments.plugin_id)}/config")))
         return 0
-    query = f"?earlier={arguments.earlier}" if arguments.earlier else ""
+    query = make_query({"earlier": arguments.earlier or ""})
     text = client.read_text(f"{path_of(arguments.plugin_id)}{query}").content
     if sys.stdout.isatty():
         for line in text.decode(errors="replace").splitlines():
@@ -48,7 +50,7 @@ def run_set(arguments: argparse.Namespace) -> int:
 
 def path_of(plugin_id: str) -> str:
     """The path of a manifest's text."""
-    return f"/plugin/{quote_id(plugin_id)}/config/toml"
+    return f"/plugin/{quote_part(plugin_id)}/config/toml"
 
 
 def read_manifest(path: Path) -> bytes:
@@ -80,6 +82,6 @@ def report_written(client: Client, arguments: argparse.Namespace, written: Any) 
         print(make_printable(written["message"].partition("; ")[0] if arguments.reload else written["message"]))
     if not arguments.reload:
         return
-    answer = client.call("POST", f"/plugin/{quote_id(arguments.plugin_id)}/reload?wait={_RELOAD_SECONDS}")
+    answer = client.call("POST", f"/plugin/{quote_part(arguments.plugin_id)}/reload?wait={_RELOAD_SECONDS}")
     if not arguments.json:
         print(f"{arguments.plugin_id!r} is reloaded, and {answer['status']}")

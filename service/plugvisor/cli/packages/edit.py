@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.client import Client
-from plugvisor.cli.output import make_printable
+from plugvisor.cli.output import make_printable, print_error, print_notice
 from plugvisor.cli.packages.config import path_of, read_manifest, report_written, write
 from plugvisor.errors import CommandRejected, ConfigurationError
 
@@ -43,15 +43,15 @@ def run_edit(arguments: argparse.Namespace) -> int:
         written = session.run(editor)
     except _GivenUp as reason:
         if str(reason):
-            print(f"plugvisor: {reason}", file=sys.stderr)
-            print(f"plugvisor: nothing was changed; your text is in {str(session.file)!r}", file=sys.stderr)
+            print_error(str(reason))
+            print_notice(f"nothing was changed; your text is in {str(session.file)!r}")
             return 1
         shutil.rmtree(folder)
-        print("plugvisor: nothing was changed", file=sys.stderr)
+        print_notice("nothing was changed")
         return 0 if session.is_unchanged else 1
     except (CommandRejected, ConfigurationError):
         if session.is_edited:
-            print(f"plugvisor: your text is in {str(session.file)!r}", file=sys.stderr)
+            print_notice(f"your text is in {str(session.file)!r}")
         else:
             shutil.rmtree(folder)
         raise
@@ -125,7 +125,7 @@ class _Session:
     def _note_mistake(self, text: bytes, error: CommandRejected) -> None:
         """Have the editor show what is wrong, and in which of its lines."""
         self._rejected.append(text)
-        print(f"plugvisor: {error}", file=sys.stderr)
+        print_error(str(error))
         line = error.problem.get("line")  # where the manifest is invalid, counted from 1
         where = f" (line {line + 2} here)" if line else ""
         self._notes = [f"{_MARK}{_flatten(str(error))}{where}", f"{_MARK}{_HINT}"]
@@ -134,7 +134,7 @@ class _Session:
         """Show what somebody else has changed, and ask; returns the service's answer, or None to edit it again."""
         theirs = self._client.read_text(path_of(self._plugin_id))
         changes = _compare(self._current, theirs.content)
-        print(f"plugvisor: {error}", file=sys.stderr)
+        print_error(str(error))
         for line in changes:
             print(make_printable(line, sys.stderr.encoding), file=sys.stderr)
         choice = _ask("Edit yours again with this above it, overwrite theirs, or quit? [e/o/q] ")

@@ -6,10 +6,10 @@ import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
-from urllib.parse import quote
 
 from plugvisor.cli.client import NoAnswer
-from plugvisor.cli.output import make_printable
+from plugvisor.cli.connection.paths import quote_part
+from plugvisor.cli.output import make_printable, print_notice
 from plugvisor.errors import CommandRejected
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def follow(client: Client, operation: Operation, *, quiet: bool) -> Operation:
             if view is not None:
                 view.clear()
             if has_cancelled:
-                _say(f"the operation goes on; `plugvisor operations {operation['id']}` shows it")
+                print_notice(f"the operation goes on; `plugvisor operations {operation['id']}` shows it")
                 raise
             has_cancelled = True
             _cancel(client, path)
-    _say("cancelled; nothing has changed")
+    print_notice("cancelled; nothing has changed")
     raise KeyboardInterrupt
 
 
@@ -96,7 +96,7 @@ def print_last_lines(problem: Mapping[str, Any], stream: TextIO) -> None:
 
 def path_of(operation_id: str) -> str:
     """The path of an operation."""
-    return f"/operations/{quote(operation_id, safe='', errors='surrogateescape')}"
+    return f"/operations/{quote_part(operation_id)}"
 
 
 def _read_patiently(client: Client, path: str) -> Operation:
@@ -112,7 +112,7 @@ def _read_patiently(client: Client, path: str) -> Operation:
             if not can_pass or time.monotonic() > deadline:
                 raise
             if not has_said:
-                _say(f"{error}; trying again")
+                print_notice(f"{error}; trying again")
                 has_said = True
         time.sleep(RETRY_SECONDS)
 
@@ -121,11 +121,7 @@ def _cancel(client: Client, path: str) -> None:
     try:
         client.call("DELETE", path)
     except (NoAnswer, CommandRejected) as error:
-        _say(f"{error}; the operation goes on, and Ctrl-C ends this command alone")
-
-
-def _say(sentence: str) -> None:
-    print(f"plugvisor: {sentence}", file=sys.stderr, flush=True)
+        print_notice(f"{error}; the operation goes on, and Ctrl-C ends this command alone")
 
 
 class _View:

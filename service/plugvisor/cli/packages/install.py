@@ -11,9 +11,9 @@ from io import BufferedReader
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from plugvisor.cli.client import Client
+from plugvisor.cli.connection.paths import quote_part
 from plugvisor.cli.packages.follow import finish, follow
 from plugvisor.cli.packages.pack import check_manifest, make_package, name_package
 from plugvisor.cli.packages.upload import send_package
@@ -33,7 +33,7 @@ def run_install(arguments: argparse.Namespace) -> int:
 def run_update(arguments: argparse.Namespace) -> int:
     """Update a plugin that is installed."""
     client = Client.from_env(os.environ)
-    versions = client.call("GET", f"/plugin/{quote_id(arguments.plugin_id)}/versions")
+    versions = client.call("GET", f"/plugin/{quote_part(arguments.plugin_id)}/versions")
     if not versions["installed"]:
         raise CommandRejected(
             f"cannot update {arguments.plugin_id!r}: it was put there by hand; change the files in its folder", 409
@@ -44,7 +44,7 @@ def run_update(arguments: argparse.Namespace) -> int:
 def run_rollback(arguments: argparse.Namespace) -> int:
     """Have a plugin's previous version take the place of the current one."""
     client = Client.from_env(os.environ)
-    operation = client.call("POST", f"/plugin/{quote_id(arguments.plugin_id)}/rollback?wait=0")
+    operation = client.call("POST", f"/plugin/{quote_part(arguments.plugin_id)}/rollback?wait=0")
     return report(client, operation, arguments)
 
 
@@ -74,11 +74,6 @@ def describe(operation: dict[str, Any]) -> str:
         return f"{plugin}{new} is installed"
     what = "is rolled back" if operation["verb"] == "rollback" else "is updated"
     return f"{plugin} {what}" + (f" from {previous}" if previous else "") + (f" to {version}" if version else "")
-
-
-def quote_id(plugin_id: str) -> str:
-    """An id as a part of a path."""
-    return quote(plugin_id, safe="", errors="surrogateescape")
 
 
 def _install(client: Client, arguments: argparse.Namespace, options: dict[str, str]) -> int:

@@ -6,11 +6,11 @@ import os
 import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from plugvisor.cli.client import Client
-from plugvisor.cli.output import make_printable
-from plugvisor.cli.packages.install import quote_id, report
+from plugvisor.cli.connection.paths import make_query, quote_part
+from plugvisor.cli.output import make_printable, print_notice
+from plugvisor.cli.packages.install import report
 from plugvisor.errors import CommandRejected, ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ def run_uninstall(arguments: argparse.Namespace) -> int:
     plugin_id = arguments.plugin_id
     plan = _make_plan(client, arguments)
     if not arguments.yes and not _ask(plugin_id, plan):
-        print("plugvisor: nothing was removed", file=sys.stderr)
+        print_notice("nothing was removed")
         return 1
     query = {name: "true" for name in ("purge", "dependents") if getattr(arguments, name)}
-    operation = client.call("DELETE", f"/plugin/{quote_id(plugin_id)}?{urlencode({**query, 'wait': '0'})}")
+    operation = client.call("DELETE", f"/plugin/{quote_part(plugin_id)}{make_query({**query, 'wait': '0'})}")
     return report(client, operation, arguments, ", with its data" if arguments.purge else "; its data is kept")
 
 
@@ -35,7 +35,7 @@ def _make_plan(client: Client, arguments: argparse.Namespace) -> Sequence[str]:
     """What will be done, in clauses without a subject."""
     plugin_id = arguments.plugin_id
     try:
-        versions = client.call("GET", f"/plugin/{quote_id(plugin_id)}/versions")
+        versions = client.call("GET", f"/plugin/{quote_part(plugin_id)}/versions")
     except CommandRejected as error:
         if error.status == HTTPStatus.NOT_FOUND and arguments.purge:
             return ["removes the data that it has left, if there is any"]

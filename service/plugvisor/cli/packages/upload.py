@@ -9,9 +9,9 @@ import stat
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from plugvisor.cli.client import UPLOAD_TIMEOUT_SECONDS
+from plugvisor.cli.connection.paths import make_query
 from plugvisor.cli.output import make_printable
 from plugvisor.errors import ConfigurationError
 
@@ -43,7 +43,7 @@ def send_package(client: Client, package: BufferedReader, name: str, options: Ma
     """
     headers = {"Content-Type": _find_type(package, name)}
     source = name if name.isprintable() and len(name) <= _LONGEST_SOURCE else ""
-    query = urlencode({key: value for key, value in {**options, "source": source}.items() if value})
+    query = make_query({**options, "source": source})
     status = os.fstat(package.fileno())
     size_bytes = status.st_size if stat.S_ISREG(status.st_mode) else None
     if size_bytes is None:
@@ -55,7 +55,7 @@ def send_package(client: Client, package: BufferedReader, name: str, options: Ma
     progress = None if quiet or size_bytes is None or not sys.stderr.isatty() else _Progress(name, size_bytes)
     try:
         send = partial(_send, parts=parts, on_sent=progress.add if progress else None)
-        return client.upload(f"/plugins/install?{query}", headers, send)
+        return client.upload(f"/plugins/install{query}", headers, send)
     finally:
         if progress:
             progress.close()

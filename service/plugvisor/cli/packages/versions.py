@@ -8,10 +8,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.client import Client
+from plugvisor.cli.connection.paths import quote_part
 from plugvisor.cli.moments import show_time
 from plugvisor.cli.output import format_table, make_printable
 from plugvisor.cli.packages.follow import finish, follow, path_of, print_last_lines
-from plugvisor.cli.packages.install import describe, quote_id
+from plugvisor.cli.packages.install import describe
+from plugvisor.cli.plugins.matching import make_filter
 from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _DIGEST_CHARACTERS = 12
 
 def run_versions(arguments: argparse.Namespace) -> int:
     """List the versions of a plugin that are installed."""
-    answer = Client.from_env(os.environ).call("GET", f"/plugin/{quote_id(arguments.plugin_id)}/versions")
+    answer = Client.from_env(os.environ).call("GET", f"/plugin/{quote_part(arguments.plugin_id)}/versions")
     if arguments.json:
         print(json.dumps(answer))
         return 0
@@ -58,7 +60,8 @@ def run_operations(arguments: argparse.Namespace) -> int:
     if arguments.follow or arguments.cancel:
         raise ConfigurationError("cannot follow or cancel: name the operation; without an ID they are listed")
     answer = client.call("GET", "/operations")
-    chosen = [each for each in answer["operations"] if arguments.plugin in (None, each.get("plugin_id"))]
+    is_wanted = make_filter(arguments.plugin or ())
+    chosen = [operation for operation in answer["operations"] if is_wanted(operation.get("plugin_id", ""))]
     if arguments.json:
         print(json.dumps({**answer, "operations": chosen}))
         return 0

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlencode
 
-from plugvisor.cli.packages.install import quote_id
+from plugvisor.cli.connection.paths import make_query, quote_part
 from plugvisor.errors import CommandRejected
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def perform(client: Client, order: Order) -> list[Result]:
 
 def perform_one(client: Client, order: Order, plugin_id: str) -> Result:
     """Ask the service for it with one plugin; raises as `perform` does."""
-    path = f"/plugin/{quote_id(plugin_id)}/{order.action.verb}{_make_query(order)}"
+    path = f"/plugin/{quote_part(plugin_id)}/{order.action.verb}{_make_query(order)}"
     try:
         answer = client.call("POST", path, None, (order.wait_seconds or 0) + _GRACE_SECONDS + _SECONDS_PER_PLUGIN)
     except CommandRejected as error:
@@ -99,7 +98,7 @@ def is_finished(client: Client, order: Order, result: Mapping[str, Any]) -> bool
     if result.get("health") != "starting":
         return True
     try:  # the service waits for the checks of this level alone
-        checks = client.call("GET", f"/plugin/{quote_id(result['plugin_id'])}/health").get("checks", ())
+        checks = client.call("GET", f"/plugin/{quote_part(result['plugin_id'])}/health").get("checks", ())
     except CommandRejected:
         return True
     return all(check["status"] == "up" for check in checks if check["level"] == "ready")
@@ -108,7 +107,7 @@ def is_finished(client: Client, order: Order, result: Mapping[str, Any]) -> bool
 def read_last_lines(client: Client, plugin_id: str, count: int) -> list[str]:
     """The last lines of a plugin's log; none if the token may not read them, or they cannot be had."""
     try:
-        answer = client.call("GET", f"/plugin/{quote_id(plugin_id)}/logs?lines={count}")
+        answer = client.call("GET", f"/plugin/{quote_part(plugin_id)}/logs?lines={count}")
     except CommandRejected:
         return []
     return [entry["message"] for entry in answer["logs"]]
@@ -120,10 +119,7 @@ def is_unknown(result: Mapping[str, Any]) -> bool:
 
 
 def _make_query(order: Order) -> str:
-    query = {}
+    wait = ""
     if order.action is not ENABLE:
         wait = order.action.wait_of_no_wait if order.wait_seconds is None else f"{order.wait_seconds:g}"
-        query = {"wait": wait} if wait else {}
-    if order.dependents:
-        query["dependents"] = "true"
-    return f"?{urlencode(query)}" if query else ""
+    return make_query({"wait": wait, "dependents": "true" if order.dependents else ""})

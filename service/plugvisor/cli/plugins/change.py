@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.client import Client
-from plugvisor.cli.output import has_color, make_printable, paint
+from plugvisor.cli.connection.hints import name_commands
+from plugvisor.cli.output import can_redraw, has_color, make_printable, paint, print_error, print_notice
 from plugvisor.cli.plugins.actions import (
     DISABLE,
     ENABLE,
@@ -24,7 +25,7 @@ from plugvisor.cli.plugins.actions import (
     read_last_lines,
 )
 from plugvisor.cli.plugins.matching import is_pattern, match_ids
-from plugvisor.cli.streams.changes import STATUS_COLORS
+from plugvisor.cli.plugins.words import STATUS_COLORS, describe_health
 from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _run(arguments: argparse.Namespace, action: Action) -> int:
         results = _perform(client, order, quiet=arguments.json)
     except KeyboardInterrupt:
         what = f" {make_printable(order.plugin_ids[0], sys.stderr.encoding)}" if len(order.plugin_ids) == 1 else ""
-        print(f"plugvisor: what was begun goes on; `plugvisor status{what}` shows it", file=sys.stderr)
+        print_notice(f"what was begun goes on; `plugvisor status{what}` shows it")
         raise
     if not order.is_bulk and is_unknown(results[0]):
         match_ids(order.plugin_ids, [plugin["id"] for plugin in client.call("GET", "/plugins")["plugins"]])
@@ -121,8 +122,7 @@ def _read_wait(arguments: argparse.Namespace) -> float | None:
 
 
 def _perform(client: Client, order: Order, *, quiet: bool) -> list[Result]:
-    is_shown = not quiet and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    if not is_shown or order.wait_seconds is None or not order.action.goal:
+    if quiet or not can_redraw() or order.wait_seconds is None or not order.action.goal:
         return perform(client, order)
     from plugvisor.cli.plugins.progress import perform_on_terminal  # noqa: PLC0415 - it may import rich
 
@@ -135,7 +135,7 @@ def _report(client: Client, order: Order, results: Sequence[Result], *, as_json:
     for result in results:
         words = ""
         if not result["ok"]:
-            words = result["problem"]["detail"]
+            words = name_commands(result["problem"]["detail"])
             if result["problem"]["code"] == "start_failed":
                 result["log"] = read_last_lines(client, result["plugin_id"], LAST_LINES)
         elif order.wait_seconds is not None and not is_finished(client, order, result):
@@ -147,7 +147,7 @@ def _report(client: Client, order: Order, results: Sequence[Result], *, as_json:
     if as_json:
         print(json.dumps({"ok": not failed, "results": results}))
     elif failed and len(results) > 1:
-        print(f"plugvisor: {len(failed)} of {len(results)} plugins failed", file=sys.stderr)
+        print_error(f"{len(failed)} of {len(results)} plugins failed")
     return 1 if failed else 0
 
 
@@ -156,14 +156,13 @@ def _print(order: Order, result: Result, failure: str) -> None:
         print(f"{make_printable(result['plugin_id'])}: {_describe(order, result)}", flush=True)
     else:
         encoding = sys.stderr.encoding
-        word = paint("plugvisor:", "red" if has_color(sys.stderr) else "")
-        print(f"{word} {make_printable(failure, encoding)}", file=sys.stderr)
+        print_error(make_printable(failure, encoding))
         if result.get("log"):
             print("  the last lines of its log:", file=sys.stderr)
             for line in result["log"]:
                 print(f"    {make_printable(line, encoding)}", file=sys.stderr)
     if result.get("remembered") is False:
-        print("plugvisor: that may not outlive a restart: it cannot be stored now", file=sys.stderr)
+        print_notice("that may not outlive a restart: it cannot be stored now")
 
 
 def _describe(order: Order, result: Mapping[str, Any]) -> str:
@@ -179,7 +178,7 @@ def _describe(order: Order, result: Mapping[str, Any]) -> str:
         return f"waits for {', '.join(map(make_printable, result.get('unmet', ()))) or 'its dependencies'}"
     status = result["status"]
     facts = [paint(status, STATUS_COLORS.get(status, "") if has_color(sys.stdout) else "")]
-    facts += [result["health"]] if "health" in result else []
+    facts += describe_health(result)
     facts += [f"pid {result['pid']}"] if "pid" in result else []
     facts += ["disabled"] if order.action is DISABLE else []
     return ", ".join(facts)

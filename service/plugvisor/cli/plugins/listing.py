@@ -7,21 +7,15 @@ import os
 import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from plugvisor.cli.client import Client
-from plugvisor.cli.output import format_table, has_color, make_printable, paint
+from plugvisor.cli.connection.paths import make_query
+from plugvisor.cli.output import can_redraw, format_table, has_color, make_printable, paint
 from plugvisor.cli.plugins.matching import is_pattern, match_ids
 from plugvisor.cli.plugins.nodes import TASK_HEADING, make_task_row
 from plugvisor.cli.plugins.reading import add_uptimes, choose, pick_usage, read_usage
-from plugvisor.cli.plugins.table import (
-    describe_status,
-    find_terminal_columns,
-    format_plugins,
-    show_uptime,
-    show_usage,
-)
-from plugvisor.cli.streams.changes import STATUS_COLORS
+from plugvisor.cli.plugins.table import find_terminal_columns, format_plugins
+from plugvisor.cli.plugins.words import STATUS_COLORS, describe_status, show_uptime, show_usage
 from plugvisor.errors import CommandRejected
 
 if TYPE_CHECKING:
@@ -55,7 +49,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     patterns = arguments.plugin_ids
     if arguments.watch:
         return _watch(client, arguments, _format_statuses)
-    is_one = len(patterns) == 1 and not is_pattern(patterns[0])
+    is_one = len(patterns) == 1 and patterns[0] != "" and not is_pattern(patterns[0])
     if arguments.json:
         print(json.dumps(_read_one(client, patterns[0]) if is_one else _read_statuses(client, patterns)))
         return 0
@@ -74,7 +68,7 @@ def _watch(
     client: Client, arguments: argparse.Namespace, show: Callable[[Sequence[Fields], Mapping[str, Fields]], str]
 ) -> int:
     # they follow a stream, and on a terminal import rich
-    if not arguments.json and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+    if not arguments.json and can_redraw():
         from plugvisor.cli.plugins.live import watch_on_terminal  # noqa: PLC0415
 
         return watch_on_terminal(client, arguments.plugin_ids, show)
@@ -116,9 +110,7 @@ def _format_status(status: Fields, used: Fields | None) -> str:
 
 def _read_one(client: Client, plugin_id: str) -> dict[str, Any]:
     try:
-        status: dict[str, Any] = client.call(
-            "GET", f"/plugin/status?plugin_id={quote(plugin_id, safe='', errors='surrogateescape')}"
-        )
+        status: dict[str, Any] = client.call("GET", f"/plugin/status{make_query({'plugin_id': plugin_id})}")
     except CommandRejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             choose(client.call("GET", "/plugins")["plugins"], [plugin_id])  # says which one may be meant

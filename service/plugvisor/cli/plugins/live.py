@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from plugvisor.cli.client import NoAnswer
-from plugvisor.cli.output import has_color, make_printable
+from plugvisor.cli.output import make_console, make_printable
 from plugvisor.cli.plugins.matching import make_filter
 from plugvisor.cli.plugins.states import PluginStates
 from plugvisor.cli.streams.following import FollowedStream
@@ -29,11 +27,6 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 1.0
 """As often as an uptime changes; an event is shown at once."""
 USAGE_SECONDS = 2.0
-
-
-def make_console() -> Console:
-    """The terminal; nothing in a text means anything to it but its colours."""
-    return Console(no_color=not has_color(sys.stdout), highlight=False, markup=False, emoji=False)
 
 
 class Feed:

@@ -8,9 +8,9 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from plugvisor.cli.output import has_color, make_printable, paint
+from plugvisor.cli.output import has_color, make_console, make_printable, paint
 from plugvisor.cli.plugins.actions import perform
-from plugvisor.cli.streams.changes import STATUS_COLORS
+from plugvisor.cli.plugins.words import STATUS_COLORS
 from plugvisor.errors import PlugvisorError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _show(client: Client, order: Order, ended: threading.Event) -> None:
     from rich.live import Live  # noqa: PLC0415 - it takes as long as most starts
     from rich.text import Text  # noqa: PLC0415
 
-    from plugvisor.cli.plugins.live import Feed, make_console  # noqa: PLC0415
+    from plugvisor.cli.plugins.live import Feed  # noqa: PLC0415
 
     began = time.monotonic()
     console = make_console()

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.client import Client
-from plugvisor.cli.output import make_printable
+from plugvisor.cli.output import make_printable, print_error
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +35,7 @@ def run_refresh(arguments: argparse.Namespace) -> int:
     if answer["invalid"]:
         details = {plugin["id"]: plugin.get("detail", "") for plugin in client.call("GET", "/plugins")["plugins"]}
         for plugin_id in answer["invalid"]:
-            print(make_printable(f"{plugin_id}: {details.get(plugin_id, '')}"), file=sys.stderr)
+            print_error(make_printable(f"{plugin_id}: {details.get(plugin_id, '')}", sys.stderr.encoding))
         return 1
     if not any(answer.values()):
         print("nothing has changed")

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.output import format_table, make_printable, measure_width
 from plugvisor.cli.plugins.nodes import describe_places
-from plugvisor.cli.streams.changes import STATUS_COLORS
-from plugvisor.cli.streams.usage import show_duration
+from plugvisor.cli.plugins.words import HEALTH_COLORS, STATUS_COLORS, describe_status, show_uptime, show_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     Fields = Mapping[str, Any]
 
-HEALTH_COLORS = {"healthy": "green", "starting": "yellow", "unhealthy": "red"}
 _HEADING = ("ID", "VERSION", "STATUS", "HEALTH", "UPTIME", "RESTARTS", "CPU", "MEMORY")
-_STATUS, _HEALTH = _HEADING.index("STATUS"), _HEADING.index("HEALTH")
+_LEAST_IMPORTANT = ("VERSION", "RESTARTS", "HEALTH", "CPU", "NODES", "MEMORY", "UPTIME")
 _GAP = 2
 
 
@@ -28,22 +26,23 @@ def format_plugins(
 
     Args:
         usage: of those whose CPU and memory are known.
-        most_columns: of the terminal, if it is one: what does not fit beside the table stands below it.
+        most_columns: of the terminal, if it is one: what does not fit beside the table stands below it, and columns
+            that do not fit are left out, the least important first.
     """
     has_nodes = any("tasks" in plugin for plugin in plugins)
     rows: list[tuple[str, ...]] = [(*_HEADING, "NODES") if has_nodes else _HEADING]
     rows += [_make_row(plugin, usage.get(plugin["id"]), has_nodes=has_nodes) for plugin in plugins]
+    rows = _leave_out(rows, most_columns)
     details = [make_printable(plugin.get("detail", "")) for plugin in plugins]
 
     def choose_color(row: int, column: int) -> str:
         if row == 0:
             return "bold"
         plugin = plugins[row - 1]
-        colors = {
-            _STATUS: STATUS_COLORS.get(plugin["status"], ""),
-            _HEALTH: HEALTH_COLORS.get(plugin.get("health", ""), ""),
-        }
-        return colors.get(column, "")
+        heading = rows[0][column] if column < len(rows[0]) else ""  # beside the table, the detail
+        if heading == "STATUS":
+            return STATUS_COLORS.get(plugin["status"], "")
+        return HEALTH_COLORS.get(plugin.get("health", ""), "") if heading == "HEALTH" else ""
 
     color = choose_color if is_colored else None
     widest_rest = max(map(measure_width, details), default=0)
@@ -58,25 +57,6 @@ def find_terminal_columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def describe_status(status: Fields, *, with_health: bool = True) -> str:
-    """A status in words, such as `running, unhealthy`."""
-    more = [status["health"]] if with_health and status.get("health") == "unhealthy" else []
-    more += [word for word in ("queued", "flapping") if status.get(word)]
-    if "disabled" in status:
-        more.append("disabled")
-    return ", ".join([status["status"], *more])
-
-
-def show_uptime(status: Fields) -> str:
-    """How long the process runs: `3d4h`; a hyphen if there is none."""
-    return show_duration(status["uptime"]) if "uptime" in status else "-"
-
-
-def show_usage(usage: Fields | None) -> tuple[str, str]:
-    """CPU and memory; hyphens if they are not known."""
-    return ("-", "-") if usage is None else (f"{usage['cpu_percent']:.1f}%", f"{usage['memory_mb']:.1f}MB")
-
-
 def _make_row(plugin: Fields, usage: Fields | None, *, has_nodes: bool) -> tuple[str, ...]:
     places = [make_printable(describe_places(plugin.get("tasks", ()))) or "-"] if has_nodes else []
     return (
@@ -89,6 +69,17 @@ def _make_row(plugin: Fields, usage: Fields | None, *, has_nodes: bool) -> tuple
         *show_usage(usage),
         *places,
     )
+
+
+def _leave_out(rows: list[tuple[str, ...]], most_columns: int) -> list[tuple[str, ...]]:
+    """The table without the columns that do not fit."""
+    for heading in _LEAST_IMPORTANT:
+        if not most_columns or sum(_measure_columns(rows)) - _GAP <= most_columns:
+            break
+        if heading in rows[0]:
+            at = rows[0].index(heading)
+            rows = [(*row[:at], *row[at + 1 :]) for row in rows]
+    return rows
 
 
 def _measure_columns(rows: Sequence[tuple[str, ...]]) -> list[int]:

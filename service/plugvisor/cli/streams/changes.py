@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.moments import show_time
 from plugvisor.cli.output import make_printable, paint
+from plugvisor.cli.plugins.words import STATUS_COLORS, describe_health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     Fields = Mapping[str, Any]
 
-STATUS_COLORS = {"running": "green", "starting": "yellow", "stopping": "yellow", "error": "red", "stopped": "dim"}
 _OUTCOME_COLORS = {"succeeded": "green", "failed": "red", "interrupted": "red"}
 
 
@@ -95,9 +95,7 @@ class Changes:
         return lines + [("-", f"node {name}: removed", "") for name in before if name not in self._nodes]
 
     def _show_status(self, status: Fields) -> str:
-        words = [status["status"]]
-        if "health" in status:
-            words.append(status["health"])
+        words = [status["status"], *describe_health(status)]
         if status.get("queued"):
             words.append("queued")
         return self._paint(", ".join(map(str, words)), STATUS_COLORS.get(status["status"], ""))

@@ -7,9 +7,9 @@ import os
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from plugvisor.cli.client import Client
+from plugvisor.cli.connection.paths import make_query
 from plugvisor.cli.output import has_color
 from plugvisor.cli.plugins.matching import is_pattern, make_filter
 from plugvisor.cli.streams.changes import Changes
@@ -31,9 +31,10 @@ def run_events(arguments: argparse.Namespace) -> int:
         choose_plugins(client, patterns)  # says which are unknown
     is_wanted = make_filter(patterns)
     only = patterns[0] if len(patterns) == 1 and not is_pattern(patterns[0]) else ""
-    query = f"?{urlencode({'plugin_id': only}, errors='surrogateescape')}" if only else ""
     changes = Changes(is_wanted, colored=has_color(sys.stdout))
-    for event in FollowedStream(client, f"/events{query}"):
+    for event in FollowedStream(client, f"/events{make_query({'plugin_id': only})}"):
+        if event.name == "nodes" and patterns:
+            continue  # it is about no plugin
         if arguments.json:
             lines = [json.dumps(made)] if (made := _make_object(event, is_wanted)) is not None else []
         else:

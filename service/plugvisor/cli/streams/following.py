@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.client import NoAnswer
+from plugvisor.cli.output import print_notice
 from plugvisor.errors import CommandRejected
 
 if TYPE_CHECKING:
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from plugvisor.cli.connection.events import ServerEvent
 
 RETRY_SECONDS = 1.0
-
-
-def print_notice(words: str) -> None:
-    """Print what is no event: on standard error."""
-    print(f"plugvisor: {words or 'connected again'}", file=sys.stderr, flush=True)
 
 
 class FollowedStream:
@@ -40,7 +35,7 @@ class FollowedStream:
         client: Client,
         path: str,
         resume_path: str = "",
-        say: Callable[[str], object] = print_notice,
+        say: Callable[[str], object] = lambda words: print_notice(words or "connected again"),
         *,
         says_end: bool = False,
     ) -> None:

@@ -7,14 +7,14 @@ import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from plugvisor.cli.client import Client
+from plugvisor.cli.connection.paths import make_query
 from plugvisor.cli.moments import read_past, show_time
-from plugvisor.cli.output import has_color, make_printable, paint
+from plugvisor.cli.output import has_color, make_printable, paint, print_notice
 from plugvisor.cli.plugins.matching import is_pattern, make_filter
-from plugvisor.cli.streams.changes import STATUS_COLORS
-from plugvisor.cli.streams.following import FollowedStream, print_notice
+from plugvisor.cli.plugins.words import STATUS_COLORS
+from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ MOST_PER_REQUEST = 1000
 
 def run_journal(arguments: argparse.Namespace) -> int:
     """Print what has happened, oldest first; then, if it was asked for, what happens."""
-    if arguments.limit < 0:
-        raise ConfigurationError("cannot use --limit: it must be a number from 0")
+    if arguments.lines < 0:
+        raise ConfigurationError(f"cannot use -n {arguments.lines}: it must be a number from 0")
     patterns = arguments.plugin or []
     only = patterns[0] if len(patterns) == 1 and not is_pattern(patterns[0]) else ""
     query = {"plugin_id": only, "kind": ",".join(arguments.kind or ())}
@@ -35,13 +35,13 @@ def run_journal(arguments: argparse.Namespace) -> int:
     fits = make_filter(patterns) if patterns and not only else None
     since = read_past("--since", arguments.since) if arguments.since else ""
     client = Client.from_env(os.environ)
-    path = f"/journal/stream?{_encode(query)}"
+    path = f"/journal/stream{make_query(query)}"
     colored = has_color(sys.stdout)
     show = show_json if arguments.json else partial(show_line, colored=colored)
     show_again = show_json if arguments.json else partial(show_latest_line, colored=colored)
     # before the entries that there are: none of those that come meanwhile is missed
     stream = FollowedStream(client, path) if arguments.follow else None
-    shown = read_entries(client, {**query, "since": since}, arguments.limit, fits)
+    shown = read_entries(client, {**query, "since": since}, arguments.lines, fits)
     for entry in shown:
         show(entry)
     sys.stdout.flush()
@@ -73,16 +73,12 @@ def read_entries(
     after = ""
     while len(entries) < limit:
         count = min(limit - len(entries), MOST_PER_REQUEST) if fits is None else MOST_PER_REQUEST
-        page = client.call("GET", f"/journal?{_encode({**query, 'limit': str(count), 'after': after})}")
+        page = client.call("GET", f"/journal{make_query({**query, 'limit': count, 'after': after})}")
         entries += [entry for entry in page["entries"] if fits is None or fits(entry.get("plugin_id", ""))]
         after = page.get("after", "")
         if not after:
             break
     return entries[:limit][::-1]
-
-
-def _encode(query: Mapping[str, str]) -> str:
-    return urlencode({name: value for name, value in query.items() if value}, errors="surrogateescape")
 
 
 def show_json(entry: Mapping[str, Any]) -> None:

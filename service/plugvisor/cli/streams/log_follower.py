@@ -9,9 +9,10 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
-from plugvisor.cli.streams.following import FollowedStream, print_notice
+from plugvisor.cli.connection.paths import quote_part
+from plugvisor.cli.output import print_error, print_notice
+from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.cli.streams.log_lines import LineFormat, merge, with_moments
 from plugvisor.errors import CommandRejected
 
@@ -122,7 +123,7 @@ def follow_logs(client: Client, plugin_ids: Sequence[str], wanted: Filter, lines
                 left.discard(plugin_id)
                 if not left or not isinstance(error, CommandRejected):
                     raise error
-                print_notice(str(error))
+                print_error(str(error))
 
 
 class _Notices:
@@ -134,7 +135,7 @@ class _Notices:
     def print(self, words: str) -> None:
         """Print a notice, unless it is the last one again."""
         if words != self._last:
-            print_notice(words)
+            print_notice(words or "connected again")
             self._last = words
 
     def forget(self) -> None:
@@ -181,7 +182,7 @@ class _Reader:
             self._messages.put(_Ended(self._plugin_id, error))
 
     def _follow(self) -> None:
-        path = f"/plugin/{quote(self._plugin_id, safe='')}/logs/stream?lines="
+        path = f"/plugin/{quote_part(self._plugin_id)}/logs/stream?lines="
         stream = FollowedStream(
             self._client,
             f"{path}{self._wanted.lines_to_read}",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
 
 from plugvisor.cli.client import Client
+from plugvisor.cli.connection.paths import make_query, quote_part
 from plugvisor.cli.moments import read_past
-from plugvisor.cli.output import has_color
+from plugvisor.cli.output import has_color, print_notice
 from plugvisor.cli.streams.log_lines import LineFormat, merge
 from plugvisor.cli.streams.selection import SERVER_ID, choose_plugins
 from plugvisor.errors import CommandRejected, ConfigurationError
@@ -32,7 +32,7 @@ def run_logs(arguments: argparse.Namespace) -> int:
     client = Client.from_env(os.environ)
     plugin_ids = choose_plugins(client, arguments.plugin_ids, [SERVER_ID])
     if not plugin_ids:
-        print("plugvisor: no plugins registered", file=sys.stderr)
+        print_notice("no plugins registered")
         return 0
     lines = LineFormat(plugin_ids, colored=has_color(sys.stdout), as_json=arguments.json)
     if not arguments.follow:
@@ -55,11 +55,9 @@ def _print_newest(
 ) -> None:
     if not count:
         return
-    parameters = urlencode(
-        {"lines": count, **{name: value for name, value in query.items() if value}}, errors="surrogateescape"
-    )
+    parameters = make_query({"lines": count, **query})
     logs: dict[str, list[dict[str, Any]]] = {
-        plugin_id: client.call("GET", f"/plugin/{quote(plugin_id, safe='')}/logs?{parameters}")["logs"]
+        plugin_id: client.call("GET", f"/plugin/{quote_part(plugin_id)}/logs{parameters}")["logs"]
         for plugin_id in plugin_ids
     }
     for plugin_id, entry in merge(logs):

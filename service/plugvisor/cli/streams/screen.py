@@ -13,14 +13,14 @@ import tty
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from plugvisor.cli.client import NoAnswer
-from plugvisor.cli.output import has_color
-from plugvisor.cli.streams.changes import STATUS_COLORS
+from plugvisor.cli.output import make_console
+from plugvisor.cli.plugins.words import STATUS_COLORS
 from plugvisor.cli.streams.usage import COLUMNS, SORTS, Reading, read_usage, sort_rows
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Screen:
 def show_live(client: Client, reading: Reading, choose: Callable[[Sequence[str]], Sequence[str]], sort: str) -> int:
     """Show what plugins use until q or Ctrl-C; then the terminal is as it was."""
     screen = Screen(reading, sort)
-    console = Console(no_color=not has_color(sys.stdout), highlight=False, markup=False, emoji=False)
+    console = make_console()
     # a daemon: a service that does not answer keeps neither the keys waiting nor the end
     threading.Thread(target=_read_repeatedly, args=(client, choose, screen), daemon=True).start()
     with (

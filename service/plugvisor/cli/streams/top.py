@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.client import Client
-from plugvisor.cli.output import format_table
+from plugvisor.cli.output import can_redraw, format_table
 from plugvisor.cli.plugins.matching import match_ids
 from plugvisor.cli.streams.usage import COLUMNS, read_usage
 
@@ -28,7 +28,7 @@ def run_top(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(reading.answer))
         return 0
-    if not arguments.once and sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+    if not arguments.once and sys.stdin.isatty() and can_redraw():
         from plugvisor.cli.streams.screen import show_live  # noqa: PLC0415 - it imports rich
 
         return show_live(client, reading, choose, arguments.sort)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.output import make_printable
+from plugvisor.cli.plugins.words import describe_status, show_uptime, show_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,20 +26,14 @@ class Row:
     usage: Mapping[str, Any] | None
     """None if it has no process, or one that is too new."""
 
-    @property
-    def words(self) -> str:
-        """Its status, and that it is unhealthy."""
-        unhealthy = ", unhealthy" if self.status.get("health") == "unhealthy" else ""
-        return f"{self.status['status']}{unhealthy}"
-
     def show(self) -> tuple[str, ...]:
         """The cells of its row."""
-        usage = self.usage
         return (
             make_printable(self.plugin_id),
-            make_printable(self.words),
-            *(("-", "-", "-") if usage is None else _show_usage(usage)),
-            show_duration(self.status["uptime"]) if "uptime" in self.status else "-",
+            make_printable(describe_status(self.status)),
+            *show_usage(self.usage),
+            "-" if self.usage is None else str(self.usage["num_threads"]),
+            show_uptime(self.status),
             str(self.status.get("restarts", 0)),
         )
 
@@ -85,17 +80,3 @@ def sort_rows(rows: Sequence[Row], sort: str) -> list[Row]:
         name = "cpu_percent" if sort == "cpu" else "memory_mb"
         rows.sort(key=lambda row: row.usage[name] if row.usage is not None else -1.0, reverse=True)
     return rows
-
-
-def show_duration(seconds: int) -> str:
-    """A duration in its two largest units: `3d4h`."""
-    parts: list[str] = []
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, seconds = divmod(seconds, length)
-        if count or parts:
-            parts.append(f"{count}{unit}")
-    return "".join(parts[:2]) or "0s"
-
-
-def _show_usage(usage: Mapping[str, Any]) -> tuple[str, str, str]:
-    return f"{usage['cpu_percent']:.1f}%", f"{usage['memory_mb']:.1f}MB", str(usage["num_threads"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.packages.templates import TEMPLATES
-from plugvisor.cli.verbs.verb import ASK, JSON, Verb
+from plugvisor.cli.verbs.verb import ASK, FOLLOW, JSON, PATTERN, Verb
 
 if TYPE_CHECKING:
     from plugvisor.cli.verbs.verb import Argument
@@ -109,8 +109,15 @@ List the operations that are under way or were done, the newest first. With an I
         ASK,
         [
             ("operation_id", {"metavar": "ID", "nargs": "?", "help": "of an operation"}),
-            ("--plugin", {"metavar": "ID", "help": "list those of one plugin only"}),
-            ("--follow", {"action": "store_true", "help": "show it until it has ended"}),
+            (
+                "--plugin",
+                {
+                    "metavar": "ID",
+                    "action": "append",
+                    "help": f"list those of this plugin only: {PATTERN}; can be repeated",
+                },
+            ),
+            (FOLLOW, {"action": "store_true", "help": "show it until it has ended"}),
             ("--cancel", {"action": "store_true", "help": "cancel it first"}),
             JSON,
         ],
@@ -152,7 +159,7 @@ the file .plugvisorignore names are left out. What could not be installed is not
         [
             _ID,
             ("--earlier", {"metavar": "N", "type": int, "help": "the text that was replaced, 1 being the last one"}),
-            ("--json", {"action": "store_true", "help": "print it parsed, with its etag"}),
+            ("--json", {"action": "store_true", "help": "print JSON: the manifest parsed, with its etag"}),
         ],
     ),
     Verb(

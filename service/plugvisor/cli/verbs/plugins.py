@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugvisor.cli.verbs.verb import ASK, JSON, Verb
+from plugvisor.cli.verbs.verb import ASK, JSON, PATTERN, Verb
 
 if TYPE_CHECKING:
     from plugvisor.cli.verbs.verb import Argument
 
-_IDS: Argument = ("plugin_ids", {"metavar": "ID", "nargs": "*", "help": "an id, or a pattern such as 'web-*'"})
+_IDS: Argument = ("plugin_ids", {"metavar": "ID", "nargs": "*", "help": PATTERN})
 _WATCH: Argument = (
     "-w --watch",
     {"action": "store_true", "help": "keep it current until Ctrl-C; if the output is no terminal, a line a change"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugvisor.cli.verbs.verb import ASK, Verb
+from plugvisor.cli.verbs.verb import ASK, FOLLOW, JSON_LINES, PATTERN, Verb
 
 if TYPE_CHECKING:
     from plugvisor.cli.verbs.verb import Argument
@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 LEVELS = ("TRACE", "DEBUG", "INFO", "NOTICE", "SUCCESS", "WARNING", "ERROR", "CRITICAL", "FATAL")
 _IDS: Argument = (
     "plugin_ids",
-    {"metavar": "ID", "nargs": "*", "help": "an id, or a pattern like 'web-*'; default: all plugins"},
+    {"metavar": "ID", "nargs": "*", "help": f"{PATTERN}; default: all plugins"},
 )
-_JSON_LINES: Argument = ("--json", {"action": "store_true", "help": "print JSON, one object a line"})
 
 VERBS = (
     Verb(
@@ -28,7 +27,7 @@ service's own log. On a terminal the colours of plugins are kept; all else that 
         ASK,
         [
             _IDS,
-            ("-f --follow", {"action": "store_true", "help": "then print new lines as they come"}),
+            (FOLLOW, {"action": "store_true", "help": "then print new lines as they come"}),
             (
                 "-n --lines",
                 {"metavar": "N", "type": int, "default": 100, "help": "the newest N lines of each log; default: 100"},
@@ -47,7 +46,7 @@ service's own log. On a terminal the colours of plugins are kept; all else that 
                 "--since",
                 {"metavar": "WHEN", "help": "of what is there already, not older than this: 10m, or 2026-12-31T18:00"},
             ),
-            _JSON_LINES,
+            JSON_LINES,
         ],
     ),
     Verb(
@@ -61,7 +60,7 @@ one core. If the output is no terminal, or with --once or --json, show it once. 
         [
             _IDS,
             ("--sort", {"choices": ("cpu", "memory", "id"), "default": "cpu", "help": "default: cpu"}),
-            ("--once", {"action": "store_true", "help": "show it once"}),
+            ("--once", {"action": "store_true", "help": "print it once"}),
             ("--json", {"action": "store_true", "help": "print JSON, once"}),
         ],
     ),
@@ -73,7 +72,7 @@ one core. If the output is no terminal, or with --once or --json, show it once. 
 Print each change of a plugin as a line: the time, the plugin, its status before and after, and why. Follows until
 Ctrl-C, across restarts of the service. `plugvisor journal` prints what happened before.""",
         ASK,
-        [_IDS, _JSON_LINES],
+        [_IDS, JSON_LINES],
     ),
     Verb(
         "journal",
@@ -89,7 +88,7 @@ across restarts of the service.""",
                 {
                     "metavar": "ID",
                     "action": "append",
-                    "help": "about this plugin only, or those that fit a pattern like 'web-*'; can be repeated",
+                    "help": f"about this plugin only: {PATTERN}; can be repeated",
                 },
             ),
             (
@@ -98,11 +97,11 @@ across restarts of the service.""",
             ),
             ("--since", {"metavar": "WHEN", "help": "not older than this: 1h, 2d, or 2026-12-31T18:00"}),
             (
-                "-n --limit",
+                "-n --lines --limit",
                 {"metavar": "N", "type": int, "default": 100, "help": "the newest N only; default: 100"},
             ),
-            ("-f --follow", {"action": "store_true", "help": "then print new entries as they come"}),
-            _JSON_LINES,
+            (FOLLOW, {"action": "store_true", "help": "then print new entries as they come"}),
+            JSON_LINES,
         ],
     ),
 )

@@ -46,4 +46,7 @@ ASKING: Sequence[Argument] = (
         },
     ),
 )
+PATTERN = "an id, or a pattern such as 'web-*'"
+FOLLOW = "-f --follow"
 JSON: Argument = ("--json", {"action": "store_true", "help": "print JSON"})
+JSON_LINES: Argument = ("--json", {"action": "store_true", "help": "print JSON, one object a line"})

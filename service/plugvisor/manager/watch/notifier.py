@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Changes = set[tuple[Change, str]]
     """The kinds and the paths of changes."""
 
-ADDED = 1
-"""The kind of change of a file that was made, or renamed to this."""
+ADDED, MODIFIED = 1, 2
+"""Kinds of changes: something was made, or renamed to this; something is other than before."""
 
 _GROUP_MS = 200
 _STEP_MS = 50
@@ -37,10 +37,12 @@ class Notifier:
 
     Args:
         on_changes: called in the event loop.
+        on_failure: called there if nothing is watched any more, which is not to be expected.
     """
 
-    def __init__(self, on_changes: Callable[[Changes], object]) -> None:
+    def __init__(self, on_changes: Callable[[Changes], object], on_failure: Callable[[], object]) -> None:
         self._on_changes = on_changes
+        self._on_failure = on_failure
         self._present: _Watching | None = None
 
     async def watch(self, folders: Sequence[str]) -> None:
@@ -71,7 +73,7 @@ class Notifier:
             await present.end()
 
     async def _open(self, folders: Sequence[str]) -> _Watching:
-        watching = _Watching(folders, asyncio.get_running_loop(), self._on_changes)
+        watching = _Watching(folders, asyncio.get_running_loop(), self._on_changes, self._on_failure)
         try:
             await asyncio.wrap_future(watching.opened)
         except BaseException:
@@ -84,14 +86,21 @@ class _Watching:
     """One set of folders, from the beginning to the end."""
 
     def __init__(
-        self, folders: Sequence[str], loop: asyncio.AbstractEventLoop, on_changes: Callable[[Changes], object]
+        self,
+        folders: Sequence[str],
+        loop: asyncio.AbstractEventLoop,
+        on_changes: Callable[[Changes], object],
+        on_failure: Callable[[], object],
     ) -> None:
         self.opened: Future[None] = Future()
         self.finish = threading.Event()
         self._ended: Future[None] = Future()
+        for future in (self.opened, self._ended):
+            future.set_running_or_notify_cancel()  # who waits for it may be cancelled, and it has a result all the same
         self._folders = folders
         self._loop = loop
         self._on_changes = on_changes
+        self._on_failure = on_failure
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 
     async def end(self) -> None:
@@ -128,14 +137,18 @@ class _Watching:
                 self._pass_on(next(changes))
         except Exception:
             logging.getLogger(__name__).exception("cannot watch files any more")
+            self._call(self._on_failure)
         finally:
             changes.close()
             self._ended.set_result(None)
 
     def _pass_on(self, changes: Changes) -> None:
         if changes:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._on_changes, changes)
+            self._call(self._on_changes, changes)
+
+    def _call(self, callback: Callable[..., object], *arguments: Changes) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
 
 def _translate(error: BaseException) -> BaseException:

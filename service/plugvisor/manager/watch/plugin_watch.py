@@ -33,6 +33,8 @@ SETTLE_SECONDS = 0.5
 """What is noticed so soon after a start may have been written by the process before."""
 MOST_DEBOUNCES = 10
 """A reload is put off by so many times the debounce, however long files keep changing."""
+FOLDERS_SECONDS = 3.0
+"""And by so much more until new folders are watched, however long folders keep coming."""
 SUSPENDED = (
     f"watching is suspended: changes that it seems to make itself have reloaded it {MOST_RELOADS} times within ten "
     "seconds; list what it writes in `ignore`, and reload it to resume"
@@ -59,6 +61,7 @@ class PluginWatch:
 
     Args:
         is_paused: whether changes are to be ignored, for it was stopped or disabled.
+        awaits_folders: whether new folders of it are about to be watched; a change in them would be missed until then.
         name_code: the code of an error.
         on_note: called when `note` has changed.
     """
@@ -72,19 +75,25 @@ class PluginWatch:
         recorder: Recorder,
         *,
         is_paused: Callable[[], bool],
+        awaits_folders: Callable[[], bool],
         name_code: Callable[[PlugvisorError], str],
         on_note: Callable[[], object],
     ) -> None:
         self.id = plugin_id
         self.rules = rules
         self.wanted = wanted
-        self.folders: list[str] | None = None
-        """Which are to be watched; None if they have to be looked for."""
+        self.folders: list[str] = []
+        """Which are to be watched."""
+        self.tree = 1
+        """Another number whenever they may be others."""
+        self.watched_tree = 0
+        """The number of those that are watched."""
         self.problem = ""
         """Why it is not watched."""
         self._reload = reload
         self._recorder = recorder
         self._is_paused = is_paused
+        self._awaits_folders = awaits_folders
         self._name_code = name_code
         self._on_note = on_note
         self._suspicion = Suspicion()
@@ -96,6 +105,7 @@ class PluginWatch:
         """Whether a reload is under way, and its process has not been started yet."""
         self._begun_at = 0.0
         self._number = 0
+        self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -105,11 +115,12 @@ class PluginWatch:
 
     def adopt(self, rules: Rules, wanted: Wanted) -> None:
         """Follow another manifest; what was suspended for the one before is no more."""
-        self.rules, self.wanted, self.folders = rules, wanted, None
+        self.rules, self.wanted, self.tree = rules, wanted, self.tree + 1
         self.resume("its manifest has changed")
 
     def close(self) -> None:
         """Reload no more; a reload that is under way goes on."""
+        self._is_closed = True
         self._cancel()
 
     def take(self, paths: Collection[str], *, by_person: bool) -> None:
@@ -126,13 +137,17 @@ class PluginWatch:
                 return
             self.resume("another file was saved")
             by_person = True
-        now, debounce = time.monotonic(), self.wanted.watch.debounce
         if not self._changed:
-            self._changed_at = now
+            self._changed_at = time.monotonic()
         self._changed.update(paths)
         self._by_person |= by_person
         # what a plugin writes again and again must not put off a person's save for ever
-        self._wait(min(debounce, max(0.0, self._changed_at + MOST_DEBOUNCES * debounce - now)))
+        self._wait(min(self.wanted.watch.debounce, max(0.0, self._latest - time.monotonic())))
+
+    @property
+    def _latest(self) -> float:
+        """When the changes must lead to a reload, on the monotonic clock."""
+        return self._changed_at + MOST_DEBOUNCES * self.wanted.watch.debounce
 
     def resume(self, why: str) -> None:
         """Reload it again, if that is suspended."""
@@ -144,7 +159,8 @@ class PluginWatch:
 
     def _wait(self, seconds: float) -> None:
         self._cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._begin)
+        if not self._is_closed:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._begin)
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -155,32 +171,31 @@ class PluginWatch:
         self._timer = None
         if self.is_beginning:
             return  # its end begins the next
+        if self._awaits_folders() and time.monotonic() < self._latest + FOLDERS_SECONDS:
+            self._wait(self.wanted.watch.debounce)
+            return
         changed, by_person = self._changed, self._by_person
         self._changed, self._by_person = set(), False
         if self._is_paused():
             return
         if self._suspicion.admits(changed, time.monotonic(), by_person=by_person):
-            self._keep(asyncio.create_task(self._run(changed, by_person=by_person)))
+            self._keep(asyncio.create_task(self._run(changed)))
         else:
-            self._keep(asyncio.create_task(self._suspend()))
+            self._suspend()
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, changed: set[str], *, by_person: bool) -> None:
+    async def _run(self, changed: set[str]) -> None:
         self.is_beginning = True
         self._number = number = self._number + 1
         began = time.monotonic()
         words, outcome = self._describe(changed), "ok"
         logger.info("%r is reloaded: %s", self.id, words)
         try:
-            await self._reload(self.id, None, self._end_beginning)
-        except SupervisorUnavailable:
-            self._changed |= changed
-            self._by_person |= by_person
-            self._wait(RETRY_SECONDS)
-            return
+            if not await self._reload_once_it_can_be(number):
+                return
         except PlugvisorError as error:
             if number != self._number:
                 return  # it was superseded by a later one
@@ -196,6 +211,18 @@ class PluginWatch:
                 self._end_beginning()
         self._note("reload", outcome, words, milliseconds=round((time.monotonic() - began) * 1000))
 
+    async def _reload_once_it_can_be(self, number: int) -> bool:
+        """Reload it, again as long as the engine is silent; returns False if that is not wanted any more."""
+        while True:
+            try:
+                await self._reload(self.id, None, self._end_beginning)
+            except SupervisorUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+                if self._is_closed or number != self._number or self._is_paused():
+                    return False
+            else:
+                return True
+
     def _end_beginning(self) -> None:
         """The new process was started, or there is none; what comes now is another change."""
         if self.is_beginning:
@@ -205,16 +232,16 @@ class PluginWatch:
             if self._changed and self._timer is None:
                 self._wait(self.wanted.watch.debounce)
 
-    async def _suspend(self) -> None:
+    def _suspend(self) -> None:
+        self._suspicion.suspend()
         words = self._describe(self._suspicion.suspects)
-        self._suspicion.suspend(())
-        known = await asyncio.to_thread(self.rules.list_files)
-        if not self._suspicion.is_suspended:
-            return
-        self._suspicion.suspend(known)
         logger.warning("%r: %s (%s)", self.id, SUSPENDED, words)
         self._note("suspend", detail=words)
         self._on_note()
+        self._keep(asyncio.create_task(self._list_known()))
+
+    async def _list_known(self) -> None:
+        self._suspicion.note_known(await asyncio.to_thread(self.rules.list_files))
 
     def _describe(self, paths: Collection[str]) -> str:
         names = sorted(os.path.relpath(path, self.rules.root) for path in paths)

@@ -51,7 +51,7 @@ class Rules:
     def covers(self, path: str, *, is_folder: bool = False) -> bool:
         """Whether a file, or what is in a folder, is watched; `path` is absolute."""
         relative = os.path.relpath(path, self.root)
-        if relative == FILE_NAME or relative.startswith("../"):
+        if relative in (FILE_NAME, "..") or relative.startswith("../"):
             return relative == FILE_NAME
         is_asked_for = any(
             asked in (".", relative) or relative.startswith(f"{asked}/") or (is_folder and relative == ".")

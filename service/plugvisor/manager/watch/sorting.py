@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plugvisor.manager.watch.notifier import ADDED
+from plugvisor.manager.watch.notifier import ADDED, MODIFIED
 from plugvisor.manager.watch.writers import ProcessTree
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Found:
 
     paths: set[str]
     is_other_tree: bool = False
-    """Folders have come or gone."""
+    """Folders have come or gone, or may be readable now."""
     by_person: bool = False
     """The plugin has certainly not made them."""
 
@@ -46,8 +46,9 @@ def sort_changes(
         for watch in {*by_folder.get(os.path.dirname(path), ()), *by_folder.get(path, ())}:
             if path == watch.rules.root or watch.rules.covers(path, is_folder=is_folder):
                 one = found.setdefault(watch, Found(set()))
-                one.paths.add(path)
                 one.is_other_tree |= is_folder
+                if not (is_folder and kind == MODIFIED):  # its mode or its time, and nothing of what is in it
+                    one.paths.add(path)
     for watch, one in found.items():
         one.is_other_tree |= len(changes) > MANY
         tree = ProcessTree(pids.get(watch.id, 0))

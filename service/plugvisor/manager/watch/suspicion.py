@@ -55,13 +55,14 @@ class Suspicion:
         """A reload has been made."""
         self._ended_at = now
 
-    def suspend(self, known: Collection[str]) -> None:
-        """Suspend watching.
+    def suspend(self) -> None:
+        """Suspend watching."""
+        self.is_suspended = True
 
-        Args:
-            known: the files that there are.
-        """
-        self.is_suspended, self._known = True, known
+    def note_known(self, known: Collection[str]) -> None:
+        """Watching is suspended, and these files are there."""
+        if self.is_suspended:
+            self._known = known
 
     def ends_by(self, paths: Collection[str], *, by_person: bool) -> bool:
         """Whether changes end the suspension: a person's save, or one of a file that was there and is no suspect."""

@@ -60,20 +60,20 @@ class Watcher:
         self._engine = engine
         self._recorder = recorder
         self._name_code = name_code
-        # which may be below a plugin's folder
-        self._own_folders = (settings.run_dir, settings.log_dir, settings.state_dir)
+        self._own_folders = (settings.run_dir, settings.log_dir, settings.state_dir)  # perhaps below a plugin's
         self._always = settings.dev_folder
         self._wanted: dict[str, Wanted] = {}
         self._watches: dict[str, PluginWatch] = {}
         self._logged: set[str] = set()
         self._launches: dict[str, tuple[int, int]] = {}
         self._by_folder: Mapping[str, Sequence[PluginWatch]] = {}
-        self._notifier = Notifier(self._on_changes)
+        self._notifier = Notifier(self._on_changes, self._retry_later)
         self._waiting: Changes = set()
         self._sorting: asyncio.Task[None] | None = None
         self._arranging: asyncio.Task[None] | None = None
         self._is_arranged = True
         self._retry: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def open(self) -> None:
         """Begin; nothing is raised. An engine that runs plugins on other machines watches nothing."""
@@ -86,6 +86,7 @@ class Watcher:
         """Watch no more; a reload that is under way goes on."""
         if self._engine.is_cluster:
             return
+        self._is_closed = True
         self._manager.on_change.remove(self._follow_catalog)
         self._engine.on_change.remove(self._follow_process)
         for watch in self._watches.values():
@@ -106,8 +107,6 @@ class Watcher:
             return
         wanted = {name: found for name, plugin in catalog.items() if (found := self._find_wanted(plugin)) is not None}
         if wanted != self._wanted:
-            for name in self._watches.keys() - wanted.keys():
-                self._manager.note(name, "")
             self._wanted = wanted
             self._arrange()
 
@@ -142,37 +141,40 @@ class Watcher:
 
     async def _watch_folders(self) -> None:
         for attempt in range(MOST_ATTEMPTS):
-            watches = await self._make_watches()
+            trees = await self._make_watches()
             try:
-                await self._watch_as_many_as_possible(watches)
+                await self._watch_as_many_as_possible(trees)
                 return
             except OSError:
                 if attempt == MOST_ATTEMPTS - 1:
                     raise
-                for watch in watches:
-                    watch.folders = None
+                for watch in trees:
+                    watch.watched_tree = 0
 
-    async def _make_watches(self) -> list[PluginWatch]:
-        """One for each plugin that is wanted, with its folders."""
+    async def _make_watches(self) -> dict[PluginWatch, int]:
+        """One for each plugin that is wanted, with its folders; returns the number of these of each (`tree`)."""
         wanted, before = dict(self._wanted), self._watches
         new = {name: one for name, one in wanted.items() if name not in before or before[name].wanted != one}
-        rules = await asyncio.to_thread(lambda: {name: self._make_rules(one) for name, one in new.items()})
+        new_rules = await asyncio.to_thread(lambda: {name: self._make_rules(one) for name, one in new.items()})
         for name in before.keys() - wanted.keys():
             before.pop(name).close()
+            self._launches.pop(name, None)
+            self._show_note(name)
         for name, one in new.items():
             if name in before:
-                before[name].adopt(rules[name], one)
+                before[name].adopt(new_rules[name], one)
             else:
-                before[name] = self._make_watch(name, rules[name], one)
-        stale = [watch for watch in before.values() if watch.folders is None]
-        folders = await asyncio.to_thread(lambda: [watch.rules.list_folders() for watch in stale])
-        outside = await asyncio.to_thread(lambda: [watch.rules.list_outside() for watch in stale])
-        for watch, found, left_out in zip(stale, folders, outside, strict=True):
+                before[name] = self._make_watch(name, new_rules[name], one)
+        trees = {watch: watch.tree for watch in before.values()}  # what changes meanwhile is looked for again
+        stale = [watch for watch, tree in trees.items() if tree != watch.watched_tree]
+        rules_of = [watch.rules for watch in stale]
+        listed = await asyncio.to_thread(lambda: [(rules.list_folders(), rules.list_outside()) for rules in rules_of])
+        for watch, (found, left_out) in zip(stale, listed, strict=True):
             is_too_large = len(found) > MOST_FOLDERS
             watch.folders = found[:1] if is_too_large else found
             sentence = f"`paths` has what a link leads out of its folder, which is not watched: {len(left_out)}"
             watch.problem = _TOO_MANY if is_too_large else sentence if left_out else ""
-        return list(before.values())
+        return trees
 
     def _make_rules(self, wanted: Wanted) -> Rules:
         own = [os.path.realpath(folder) for folder in self._own_folders]
@@ -186,20 +188,22 @@ class Watcher:
             self._manager.reload,
             self._recorder,
             is_paused=lambda: self._is_paused(name),
+            awaits_folders=lambda: self._awaits_folders(name),
             name_code=self._name_code,
             on_note=lambda: self._show_note(name),
         )
 
-    async def _watch_as_many_as_possible(self, watches: Sequence[PluginWatch]) -> None:
+    async def _watch_as_many_as_possible(self, trees: Mapping[PluginWatch, int]) -> None:
         """Watch the smallest trees if the system does not allow all."""
-        chosen = sorted(watches, key=lambda watch: len(watch.folders or ()))
+        chosen = sorted(trees, key=lambda watch: len(watch.folders))
         limit = ""
         while True:
             by_folder: dict[str, list[PluginWatch]] = {}
             for watch in chosen:
                 # what is above the folder says when that is put back
-                for folder in {*(watch.folders or ()), os.path.dirname(watch.rules.root)}:
+                for folder in {*watch.folders, os.path.dirname(watch.rules.root)}:
                     by_folder.setdefault(folder, []).append(watch)
+            self._by_folder = by_folder  # before the first change in a new folder is noticed
             try:
                 await self._notifier.watch(await asyncio.to_thread(list_readable, by_folder))
                 break
@@ -207,20 +211,19 @@ class Watcher:
                 limit = str(error)
                 logger.warning("cannot watch the files of %d plugins: raise %s", len(chosen), limit)
                 chosen = chosen[: len(chosen) // 2]
-        self._by_folder = by_folder
         self._log_new(chosen)
-        for watch in watches:
-            if limit and watch not in chosen:
-                watch.problem = f"its files are not watched: the system allows no more; raise {limit}"
+        for watch in chosen:
+            watch.watched_tree = trees[watch]
+        for watch in trees.keys() - set(chosen):
+            watch.watched_tree = 0
+            watch.problem = f"its files are not watched: the system allows no more; raise {limit}"
+        for watch in trees:
             self._show_note(watch.id)
         if limit:
-            for watch in watches:
-                watch.folders = watch.folders if watch in chosen else None
             self._retry_later()
 
     def _log_new(self, watches: Sequence[PluginWatch]) -> None:
-        new = [repr(watch.id) for watch in watches if watch.id not in self._logged]
-        if new:
+        if new := [repr(watch.id) for watch in watches if watch.id not in self._logged]:
             more = f" and {len(new) - 3} more" if len(new) > 3 else ""
             logger.info("watching the files of %s%s", ", ".join(new[:3]), more)
         self._logged = {watch.id for watch in watches}
@@ -237,6 +240,8 @@ class Watcher:
     # -- changes
 
     def _on_changes(self, changes: Changes) -> None:
+        if self._is_closed:
+            return
         self._waiting |= changes
         if self._sorting is None:
             self._sorting = asyncio.create_task(self._sort_all())
@@ -251,7 +256,7 @@ class Watcher:
                 found = await asyncio.to_thread(sort_changes, changes, self._by_folder, pids)
                 for watch, one in found.items():
                     if one.is_other_tree:
-                        watch.folders = None
+                        watch.tree += 1
                         self._arrange()
                     if one.paths and self._watches.get(watch.id) is watch:
                         watch.take(one.paths, by_person=one.by_person)
@@ -259,6 +264,10 @@ class Watcher:
             logger.exception("cannot follow changes of files")
         finally:
             self._sorting = None
+
+    def _awaits_folders(self, plugin_id: str) -> bool:
+        watch = self._watches.get(plugin_id)
+        return self._arranging is not None and watch is not None and watch.tree != watch.watched_tree
 
     def _is_paused(self, plugin_id: str) -> bool:
         plugin = self._manager.catalog.get(plugin_id)
@@ -274,7 +283,7 @@ class Watcher:
 
     def _follow_process(self, plugin_id: str | None) -> None:
         """A start that is neither ours nor the engine's own is a person's."""
-        if not self._watches or plugin_id is None or plugin_id not in self._watches:
+        if plugin_id is None or plugin_id not in self._watches:
             return
         try:
             process = self._engine.get(plugin_id)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from plugvisor.api.state import State
     from plugvisor.models.installation.config import ConfigText
 
+_FIXED = ("id", "entry")
 _ATTEMPTS = 3
 """Somebody else may write while a text is made of the one that was read."""
 
@@ -146,10 +147,19 @@ async def activate_profile(request: Request[State], _body: object) -> Response:
 
 def _render(before: bytes, tree: dict[str, Any]) -> bytes:
     try:
-        parse_text(before)
+        _keep_identity(parse_text(before), tree)
     except InvalidManifest:
         before = b""  # what is no TOML has nothing to keep
     return put_tree(before, tree)
+
+
+def _keep_identity(before: dict[str, Any], tree: dict[str, Any]) -> None:
+    """Complete what a form sends: it leaves out what nobody may change."""
+    old, new = before.get("plugin"), tree.get("plugin")
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in _FIXED:
+            if key in old:
+                new.setdefault(key, old[key])
 
 
 def _refuse(request: Request[State]) -> NoReturn:
