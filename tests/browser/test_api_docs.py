@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,10 @@ def send(operation: Locator) -> tuple[str, str]:
 def test_it_shows_every_operation(docs: Page) -> None:
     expect(docs.locator("#operations > details")).to_have_count(len(ROUTES))
     assert docs.title() == "Plugvisor API"
+    notes = docs.locator("#operations > details > summary .note")
+    expect(notes.filter(has_text="Every plugin, with its metadata")).to_contain_text("Needs no token")
+    expect(notes.filter(has_text=re.compile("^Start a plugin"))).to_contain_text("Needs the role operator.")
+    expect(docs.locator("#about code").first).to_have_text("detail")
     check_accessibility(docs)
 
 
@@ -61,7 +66,7 @@ def test_an_operation_is_tried(stack: PlugvisorStack, docs: Page, add: Callable[
     head, body = send(operation)
     assert head.startswith("401 ")
     assert json.loads(body)["code"] == "unauthorized"
-    docs.get_by_label("Admin code").fill(ADMIN_CODE)
+    docs.get_by_label("Token or admin code").fill(ADMIN_CODE)
     head, body = send(operation)
     assert head.startswith("200 ")
     assert json.loads(body)["pid"] == stack.status("other")["pid"]
@@ -70,7 +75,7 @@ def test_an_operation_is_tried(stack: PlugvisorStack, docs: Page, add: Callable[
 def test_a_package_is_a_file(docs: Page, tmp_path: Path) -> None:
     package = tmp_path / "tried.zip"
     package.write_bytes(make_plugin_package("tried", runtime="auto_start = false"))
-    docs.get_by_label("Admin code").fill(ADMIN_CODE)
+    docs.get_by_label("Token or admin code").fill(ADMIN_CODE)
     operation = open_operation(docs, "POST", "/plugins/install")
     operation.get_by_label("body (a file)").set_input_files(package)
     operation.get_by_label("wait (query").fill("60")
@@ -80,7 +85,7 @@ def test_a_package_is_a_file(docs: Page, tmp_path: Path) -> None:
 
 
 def test_a_body_may_be_of_several_types(docs: Page) -> None:
-    docs.get_by_label("Admin code").fill(ADMIN_CODE)
+    docs.get_by_label("Token or admin code").fill(ADMIN_CODE)
     operation = open_operation(docs, "PUT", "/plugin/{plugin_id}/config/toml")
     operation.get_by_label("plugin_id").fill("gone")
     types = operation.get_by_label("type of the body")

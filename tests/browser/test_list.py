@@ -53,6 +53,7 @@ def test_search_filter_and_order(open_signed_in: Callable[..., Page], appearance
     page = open_signed_in()
     rows = page.locator(".row")
     expect(rows).to_have_count(len(STACK_IDS))
+    rows.first.get_by_role("checkbox").focus()  # into which nothing can be typed
     page.keyboard.press("/")
     page.keyboard.type("GREET heart")
     expect(rows).to_have_count(1)

@@ -22,22 +22,31 @@ rest. What must hold, and is checked all the while against the system's own list
 9. At rest, the intent that is shown of a plugin is that of the last start, stop or reload which succeeded, and the
    store's file says the same. A store that was broken works again within 15 seconds. After the last round everything
    is stopped and started again: what was wanted runs, and what was stopped or disabled does not.
+10. A watched plugin that runs, runs what was saved last, within 40 seconds at rest, unless its manifest is invalid, or
+   it says that watching is suspended; one that was saved while the service was away, when it is saved again. A save
+   starts nothing that was stopped.
+11. A plugin that has a variable from a file was started with a value that was there, which is written nowhere.
+12. `plugvisor logs -f` prints each line of a log once, and `plugvisor ls --watch` shows what the API does, whatever
+   happened to the service meanwhile; they end only with the test.
 
 The seed decides what is done, not how the processes are scheduled, so a failure may need more than one try to come
 again: `--first-round N` begins at the round that failed, `--shrink` looks for fewer operations that fail too. As root,
 `--users daemon,games` runs the service and the plugins as these users; they must be able to execute this Python.
 
 cast/            the plugins: `plugins` has one of every behaviour, `hostile` those that attack the others and the
-                 service, `lifecycle` those with checks, dependencies, restart policies and limits; `cast` says which
-                 plugins and kinds of operations a run has, and `--without` leaves out any of the newer ones
+                 service, `lifecycle` those with checks, dependencies, restart policies and limits, `authored` those
+                 that are watched, have a variable from a file, or a log that is followed; `cast` says which plugins and
+                 kinds of operations a run has, and `--without` leaves out any of the newer ones
 operations       what is done in a round, from the seed
 clients          who do it, and check the answers (3, 5, 6)
 faults           what no client can do: signals, a deleted run folder, edited manifests
+author           who saves files, and changes those of variables (10, 11)
 requirements     which plugins require which
 activity         what is being done to each plugin, from which follows what may be alive
 promises/        `process_watcher` looks at the system's processes all the while (1, 2); `start_order` compares every
                  launch, by `supervisord_log`, with what was required (8); `intents` remembers what was answered,
-                 `boot` compares that with what is started (9); `rest` is what must hold at rest (4, 6, 7)
+                 `boot` compares that with what is started (9); `rest` is what must hold at rest (4, 6, 7); `followers`
+                 are commands that run all the while (12)
 run              playing rounds on one Plugvisor
 side_by_side     on several; `__main__` is the command
 """

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import re
 import socket
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.chaos.activity import Activity
+    from tests.chaos.author import Author
     from tests.chaos.faults import Faults
     from tests.chaos.operations import Operation
     from tests.chaos.promises.intents import IntentRecord
@@ -40,8 +42,6 @@ ADMIN = {"Authorization": f"Bearer {ADMIN_CODE}"}
 EXPECTED = {
     "start": {200, 404, 409, 422, 500}, "stop": {200, 202, 404, 409}, "reload": {200, 202, 404, 409, 422, 500},
 }  # fmt: skip
-
-
 EXCUSED = ("supervisor_unavailable", "start_failed", "plugins_unreadable")
 """What a read or a refresh may answer while supervisord, the service or the run folder is kept from working."""
 
@@ -56,8 +56,11 @@ class Clients:
         watcher: ProcessWatcher,
         faults: Faults,
         intents: IntentRecord,
+        *,
+        author: Author,
     ) -> None:
         self._intents = intents
+        self._author = author
         self.done: collections.Counter[str] = collections.Counter()
         self.answers: collections.Counter[str] = collections.Counter()
         self._stack = stack
@@ -107,6 +110,10 @@ class Clients:
                     self._ask("POST", "/plugins/refresh", LONGEST_SECONDS, http)
             case "disable" | "enable" as verb:
                 self._toggle(verb, name, http)
+            case "command-disable" | "command-enable":
+                self._toggle_by_command(operation.kind.removeprefix("command-"), name)
+            case "save" | "change-key":
+                self._author.do(operation)
             case "ctl-start" | "ctl-stop" | "ctl-restart":
                 verb = operation.kind.removeprefix("ctl-")
                 with (
@@ -192,6 +199,19 @@ class Clients:
         is_excused = self._was_disturbed(interval.began) and response.status_code == 503
         if response.status_code not in (200, 202, 404) and not is_excused:
             self._watcher.report(f"6: {verb} of {name!r}: {response.status_code} {response.text}")
+
+    def _toggle_by_command(self, verb: str, name: str) -> None:
+        with self._activity.doing(name, stops=verb == "disable") as interval:
+            self._activity.forget_end(name, may_start=False)
+            try:
+                done = self._stack.command(verb, name)
+                status, words = done.returncode, done.stdout + done.stderr
+            except subprocess.TimeoutExpired as error:  # it waits for a service that is being started
+                status, words = 1, str(error)
+        self.answers[f"command {verb} {status}"] += 1
+        is_excused = "there is no plugin" in words or self._was_disturbed(interval.began)
+        if "Traceback" in words or status not in (0, 1) or (status and not is_excused):
+            self._watcher.report(f"6: plugvisor {verb} {name}: {status} {words}")
 
     def _may_wait(self, name: str) -> bool:
         """Whether a start may have to wait for other plugins."""

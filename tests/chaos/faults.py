@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from tests.chaos.cast.authored import ALWAYS, KEYS, WATCHED
 from tests.helpers.processes import list_children, read_command
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tests.chaos.activity import Activity
     from tests.chaos.operations import Operation
@@ -44,9 +45,15 @@ class Faults:
     """Does to one Plugvisor what no client can."""
 
     def __init__(
-        self, stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher, intents: IntentRecord
+        self,
+        stack: PlugvisorStack,
+        activity: Activity,
+        watcher: ProcessWatcher,
+        intents: IntentRecord,
+        write_code: Callable[[str], str],
     ) -> None:
         self._intents = intents
+        self._write_code = write_code
         self._breaking = threading.Lock()
         self.service_kills = 0
         self._stack = stack
@@ -88,10 +95,11 @@ class Faults:
         address = f"127.{self._stack.port >> 8}.{self._stack.port & 255}.{number + 1}"
         tables = [f'[plugin_runtime.depends_on.{one}]\ncondition = "{how}"\n' for one, how in requires.items()]
         tables += [f"[plugin_runtime.depends_on.{one}]\nrequired = false\n" for one in behaviour.prefers]
-        tables.append(behaviour.runtime.replace("ADDRESS", address))
+        key = str(self._stack.root / KEYS / "key")
+        tables.append(behaviour.runtime.replace("ADDRESS", address).replace('"KEY"', f'"{key}"'))
         folder = self._stack.plugins_dir / name
         folder.mkdir(exist_ok=True)
-        (folder / "main.py").write_text(behaviour.code)
+        (folder / "main.py").write_text(self._write_code(name))
         # one that is paused holds up all that comes after its stop
         stop_seconds = "" if "stopwaitsecs" in behaviour.supervisor else f"stopwaitsecs = {STOP_SECONDS}\n"
         (folder / "plugin.toml").write_text(
@@ -185,8 +193,10 @@ priority = {priority}
         folder, away = self._stack.plugins_dir / name, self._stack.root / f"away-{name}"
         # a plugin that is gone or broken cannot be started again once it has ended
         with self._files, self._activity.doing(name, stops=operation.kind in ("break", "remove")):
+            if name in WATCHED:  # a reload follows
+                self._activity.forget_end(name, may_start=False)
             match operation.kind:
-                case "remove" if folder.exists():
+                case "remove" if folder.exists() and name not in ALWAYS:  # `logs -f` ends with the plugin
                     folder.rename(away)
                 case "add" if away.exists():
                     away.rename(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.chaos.activity import Activity
+from tests.chaos.author import Author
 from tests.chaos.clients import Clients
 from tests.chaos.faults import REPORTS, TRACES, Faults
 from tests.chaos.promises.boot import BootCheck
+from tests.chaos.promises.followers import COUNTING, Followers, follow
 from tests.chaos.promises.intents import IntentRecord
 from tests.chaos.promises.process_watcher import ProcessWatcher
 from tests.chaos.promises.rest import RestCheck
@@ -46,6 +49,10 @@ class Result:
     violations: list[str]
     last_round: int
     logs: str = ""
+    followed: int = 0
+    """The lines of a log that `plugvisor logs -f` has printed."""
+    suspended: int = 0
+    """How often watching was found to be suspended."""
 
     @property
     def count(self) -> int:
@@ -60,7 +67,8 @@ class Result:
         summary = (
             f"{self.rounds} rounds, {self.count} operations in {self.seconds:.0f} s "
             f"({self.count / max(self.seconds, 0.001):.1f} a second), {self.looks} looks at the processes, "
-            f"{self.ordered_starts} starts after what they require"
+            f"{self.ordered_starts} starts after what they require, {self.followed} lines followed, watching suspended "
+            f"{self.suspended} times"
         )
         return "\n".join([summary, *counts, *self.violations, self.logs])
 
@@ -81,12 +89,15 @@ def run_rounds(
     """
     activity = Activity(cast.plugins)
     played = number = 0
+    followed = [0]
     with run_stack() as stack, ProcessWatcher(stack.run_dir, activity) as watcher:
         _prepare_folders(stack, users)
         intents = IntentRecord(stack, watcher)
-        faults, order = Faults(stack, activity, watcher, intents), StartOrder(stack, activity, watcher)
+        author = Author(stack, activity, watcher)
+        faults = Faults(stack, activity, watcher, intents, author.write_code)
+        order = StartOrder(stack, activity, watcher)
         rest = RestCheck(stack, activity, watcher, order, intents)
-        clients = Clients(stack, activity, watcher, faults, intents)
+        clients = Clients(stack, activity, watcher, faults, intents, author=author)
         for name, behaviour in cast.plugins.items():
             faults.write_plugin(name, auto_start=bool(behaviour.requires))
         began = time.monotonic()
@@ -95,15 +106,19 @@ def run_rounds(
             rest.come_to_rest(faults.service_kills)
             for name in cast.plugins:
                 faults.write_plugin(name)
-            for number, operations in rounds:
-                activity.begin_round(process.plugin_id for process in watcher.read() if process.is_main)
-                clients.play(operations)
-                rest.come_to_rest(faults.service_kills)
-                intents.check()
-                played += 1
-                report(f"round {number}: {clients.done.total()} operations, {watcher.looks} looks")
-                if watcher.violations or time.monotonic() - began > seconds or is_over():
-                    break
+            with _follow(cast, stack, watcher) as followers:
+                for number, operations in rounds:
+                    activity.begin_round(process.plugin_id for process in watcher.read() if process.is_main)
+                    clients.play(operations)
+                    rest.come_to_rest(faults.service_kills)
+                    intents.check()
+                    author.check(faults.service_kills)
+                    followed += [one.check() for one in followers]
+                    played += 1
+                    report(f"round {number}: {clients.done.total()} operations, {watcher.looks} looks")
+                    if watcher.violations or time.monotonic() - began > seconds or is_over():
+                        break
+            author.check_secrets()
             if not watcher.violations:
                 boot = BootCheck(stack, activity, watcher)
                 stack.down()
@@ -117,6 +132,7 @@ def run_rounds(
         result = Result(
             played, took, clients.done, clients.answers, watcher.looks, order.checked, watcher.violations, number
         )
+        result.followed, result.suspended = followed[-1], author.suspended
         if watcher.violations:
             names = ("_supervisord", "_server")
             result.logs = "".join(f"--- {name}\n{stack.read_log(name)[-6000:]}" for name in names)
@@ -125,6 +141,15 @@ def run_rounds(
             result.violations.append(f"its files are in {kept}")
             kill_all(find_processes(stack.root))  # what a supervisord that has ended has left
     return result
+
+
+@contextlib.contextmanager
+def _follow(cast: Cast, stack: PlugvisorStack, watcher: ProcessWatcher) -> Iterator[list[Followers]]:
+    if COUNTING not in cast.plugins:
+        yield []
+        return
+    with follow(stack, watcher) as followers:
+        yield [followers]
 
 
 def _prepare_folders(stack: PlugvisorStack, users: Sequence[str]) -> None:

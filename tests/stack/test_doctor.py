@@ -107,6 +107,20 @@ def test_nothing_is_wrong_for_an_ordinary_user(plugvisor: PlugvisorStack) -> Non
     assert examine(plugvisor, *AS_NOBODY, **folders) == (0, [])
 
 
+def test_a_plugins_folder_that_the_first_start_makes(plugvisor: PlugvisorStack) -> None:
+    empty = plugvisor.root / "empty"
+    empty.mkdir()
+    doctor = [sys.executable, "-m", "plugvisor", "doctor", "--json"]
+    changed = {"PLUGVISOR_PLUGINS_DIR": "", "PYTHONPATH": str(ROOT / "service")}
+    done = subprocess.run(
+        doctor, env=plugvisor.environ | changed, cwd=empty, capture_output=True, text=True, timeout=DEADLINE_SECONDS,
+        check=False,
+    )  # fmt: skip
+    details = [finding["detail"] for finding in json.loads(done.stdout)["findings"] if finding["check"] == "folders"]
+    assert f"{empty}/plugins for the plugins will be made" in details
+    assert (done.returncode, list(empty.iterdir())) == (0, [])
+
+
 def test_it_is_printed_for_people(plugvisor: PlugvisorStack) -> None:
     done = plugvisor.command("doctor", PLUGVISOR_PROT="1")
     assert done.returncode == 0
@@ -382,8 +396,8 @@ def test_no_control_groups(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("free")
     assert examine(plugvisor, *prefix) == (0, []), "no plugin needs them"
     plugvisor.write_plugin("web", runtime='limits = { memory = "512M" }')
-    finding = expect(examine(plugvisor, *prefix), "warning", "control groups", "no control group limits memory")
-    assert finding["detail"].endswith("of: web")
+    finding = expect(examine(plugvisor, *prefix), "warning", "control groups", "no control group limits memory of: web")
+    assert finding["advice"].startswith("memory is measured once a second instead; for the kernel")
     assert "Delegate=yes" in finding["advice"]
 
 

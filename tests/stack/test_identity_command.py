@@ -65,12 +65,15 @@ def test_an_identity_from_its_first_to_its_last_day(shared: PlugvisorStack) -> N
     done = run(shared, "identity add ops --role operator --expires 90d --plugins web-* --plugins db")
     assert TOKEN.fullmatch(done.stdout)
     assert re.fullmatch(
-        r"'ops' is added; .*once\nops: operator of web-\* db, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n", done.stderr
+        r"'ops' is added; .*once\nops: role operator, plugins web-\* db, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n",
+        done.stderr,
     )
     token = done.stdout.strip()
-    assert run(shared, "whoami", PLUGVISOR_TOKEN=token).stdout.startswith("ops: operator of web-* db, until ")
+    assert run(shared, "whoami", PLUGVISOR_TOKEN=token).stdout.startswith(
+        "ops: role operator, plugins web-* db, until "
+    )
     assert json.loads(run(shared, "whoami --json", PLUGVISOR_TOKEN=token).stdout)["plugins"] == ["web-*", "db"]
-    assert run(shared, "whoami").stdout == "admin: admin\n"
+    assert run(shared, "whoami").stdout == "admin: role admin\n"
 
     head, admin, ops = run(shared, "identity list").stdout.splitlines()
     assert head.split() == ["NAME", "ROLE", "PLUGINS", "EXPIRES", "ADDED", "BY"]
@@ -83,7 +86,7 @@ def test_an_identity_from_its_first_to_its_last_day(shared: PlugvisorStack) -> N
     rotated = issue(shared, "identity rotate ops")
     assert rotated != token
     assert "is wrong" in fail(shared, "whoami", PLUGVISOR_TOKEN=token)
-    assert run(shared, "whoami", PLUGVISOR_TOKEN=rotated).stdout.startswith("ops: operator")
+    assert run(shared, "whoami", PLUGVISOR_TOKEN=rotated).stdout.startswith("ops: role operator")
 
     removed = run(shared, "identity remove ops")
     assert (removed.stdout, "'ops' is removed" in removed.stderr) == ("", True)
@@ -105,7 +108,7 @@ def test_an_expired_identity_is_listed_as_such(shared: PlugvisorStack) -> None:
 
 def test_what_the_service_rejects(shared: PlugvisorStack) -> None:
     viewer = issue(shared, "identity add watcher --role viewer")
-    assert run(shared, "whoami", PLUGVISOR_TOKEN=viewer).stdout == "watcher: viewer\n"
+    assert run(shared, "whoami", PLUGVISOR_TOKEN=viewer).stdout == "watcher: role viewer\n"
     assert "'watcher'" in fail(shared, "identity add watcher --role viewer")
     assert "'nobody'" in fail(shared, "identity remove nobody")
     assert "'nobody'" in fail(shared, "identity rotate nobody")
@@ -163,11 +166,11 @@ def test_a_code_that_up_has_made(plugvisor: PlugvisorStack) -> None:
     assert plugvisor.command("whoami").returncode == 2
     plugvisor.process = plugvisor.spawn("up")
     wait_for(lambda: plugvisor.command("health").returncode == 0, "the service")
-    assert run(plugvisor, "whoami").stdout == "admin: admin\n"
+    assert run(plugvisor, "whoami").stdout == "admin: role admin\n"
     done = run(plugvisor, "identity rotate admin")
     assert "PLUGVISOR_TOKEN" in done.stderr
     assert f"it came from '{plugvisor.run_dir}/admin_code'" in fail(plugvisor, "whoami")
-    assert run(plugvisor, "whoami", PLUGVISOR_TOKEN=done.stdout.strip()).stdout == "admin: admin\n"
+    assert run(plugvisor, "whoami", PLUGVISOR_TOKEN=done.stdout.strip()).stdout == "admin: role admin\n"
 
 
 def test_a_token_is_on_no_command_line_and_in_no_log(shared: PlugvisorStack) -> None:

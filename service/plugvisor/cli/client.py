@@ -13,6 +13,7 @@ from plugvisor.cli.connection.answer import decode_answer
 from plugvisor.cli.connection.credential import Credential, find_credential
 from plugvisor.cli.connection.events import EventStream
 from plugvisor.cli.connection.failure import NoAnswer, describe_failure, describe_redirect
+from plugvisor.cli.connection.hints import name_commands
 from plugvisor.cli.connection.http import Exchange, connect
 from plugvisor.cli.connection.peer import is_own
 from plugvisor.cli.output import make_printable
@@ -141,7 +142,7 @@ class Client:
                 if response.status < 400:
                     raise describe_redirect(self.url)  # noqa: TRY301 - it is not caught here
                 problem = json.loads(response.read(_LONGEST_ANSWER_BYTES))
-            words = make_printable(str(problem["detail"]))
+            words = make_printable(name_commands(str(problem["detail"])))
         except (OSError, HTTPException, ValueError, TypeError, KeyError, RecursionError) as error:
             connection.close()
             raise describe_failure(self.url, error) from error
@@ -149,7 +150,7 @@ class Client:
             connection.close()
             raise
         if response.status == HTTPStatus.UNAUTHORIZED:
-            words = _explain(words, credential)
+            words = _explain(words, credential, self.url)
         rejected = CommandRejected(words, response.status, problem.get("retry_after"))
         rejected.problem = problem
         raise rejected
@@ -177,10 +178,10 @@ class Client:
             raise describe_failure(self.url, error) from error
 
 
-def _explain(words: str, credential: Credential) -> str:
+def _explain(words: str, credential: Credential, url: str) -> str:
     """Why a request without a token, or with this one, is unauthenticated."""
     if credential.token:
-        return f"{words}; it came from {credential.source}"
+        return f"{words}; it came from {credential.source}, and was sent to {url}"
     return (
         f"this needs a token, but {credential.source}; set PLUGVISOR_TOKEN_FILE to a file that contains the token of "
         "an identity, or PLUGVISOR_TOKEN to the token"

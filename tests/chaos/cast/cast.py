@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.chaos.cast.authored import AUTHORED_PLUGINS, TARGETS
 from tests.chaos.cast.hostile import HOSTILE_PLUGINS
 from tests.chaos.cast.lifecycle import LIFECYCLE_PLUGINS
 from tests.chaos.cast.plugins import PLUGINS
@@ -22,6 +23,7 @@ WEIGHTS = {
     "kill-service": 1, "freeze": 1, "delete-run-folder": 1,
     "stop-dependents": 3, "rewire": 2,
     "disable": 1, "enable": 3, "break-store": 1,
+    "save": 8, "change-key": 3, "command-disable": 1, "command-enable": 2,
 }  # fmt: skip
 """How often each kind of operation is done, of the sum of all."""
 OPTIONAL = (
@@ -33,6 +35,10 @@ OPTIONAL = (
     "disable",
     "enable",
     "break-store",
+    *AUTHORED_PLUGINS,
+    *TARGETS,
+    "command-disable",
+    "command-enable",
 )
 """What `--without` may name. Without all of it a seed means the same as before it existed."""
 
@@ -48,7 +54,7 @@ class Cast:
 def choose_cast(without: Iterable[str] = ()) -> Cast:
     """Everything but what is named."""
     without = set(without)
-    plugins = PLUGINS | HOSTILE_PLUGINS | LIFECYCLE_PLUGINS
+    plugins = PLUGINS | HOSTILE_PLUGINS | LIFECYCLE_PLUGINS | AUTHORED_PLUGINS
     return Cast(
         {name: behaviour for name, behaviour in plugins.items() if name not in without},
         {kind: weight for kind, weight in WEIGHTS.items() if kind not in without},

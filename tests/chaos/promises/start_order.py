@@ -68,7 +68,8 @@ class StartOrder:
         tolerance_seconds = DECISION_SECONDS
         if any(began - DISTURBED_SECONDS < at < ended for began, ended in self._disturbances):
             tolerance_seconds += DISTURBED_SECONDS
-        if not required or is_restart or self._requirements.was_overridden(name, at, DECISION_SECONDS):
+        # supervisord itself repeats a start that has failed, as one does while the launch files are gone
+        if not required or is_restart or self._requirements.was_overridden(name, at, tolerance_seconds):
             return
         if before is not None and before.ended is not None and at - before.ended < tolerance_seconds:
             tolerance_seconds += STOP_SECONDS + DECISION_SECONDS  # a reload, which began when it was stopped

@@ -88,6 +88,24 @@ def test_what_others_can_have_left_is_not_believed(run_dir: Path) -> None:
         assert find_own(default).url == "http://127.0.0.1:48916", "another user has made the folder"
 
 
+def test_root_finds_the_one_of_two_users(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit of systemd has variables that root's shell lacks."""
+    monkeypatch.setattr("plugvisor.cli.connection.address.ROOTS_RUN_DIR", run_dir)
+    own = tmp_path / "user" / "plugvisor"
+    own.mkdir(parents=True)
+    environ = {"XDG_RUNTIME_DIR": str(own.parent)}
+    (run_dir / "address").write_text("http://127.0.0.1:7000\n")
+    monkeypatch.setattr("os.geteuid", lambda: 4711)
+    assert find_own(environ).url == "http://127.0.0.1:48916", "another user's"
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    if run_dir.stat().st_uid == 0:
+        assert find_own(environ)[::2] == ("http://127.0.0.1:7000", run_dir)
+        assert find_own({**environ, "PLUGVISOR_RUN_DIR": str(tmp_path)})[::2] == ("http://127.0.0.1:48916", tmp_path)
+    (own / "address").write_text("http://127.0.0.1:7001\n")
+    if tmp_path.stat().st_uid == 0:
+        assert find_own(environ).url == "http://127.0.0.1:7001", "its own comes first"
+
+
 @pytest.mark.parametrize(
     ("url", "read"),
     [
@@ -134,9 +152,9 @@ def test_which_credential_comes_first(run_dir: Path, tmp_path: Path) -> None:
     environ["PLUGVISOR_ADMIN_CODE"] = "of-the-variable"
     assert find(run_dir, **environ) == Credential("of-the-variable", "PLUGVISOR_ADMIN_CODE", is_own_code=True)
     environ["PLUGVISOR_TOKEN_FILE"] = str(file)
-    assert find(run_dir, **environ) == Credential("of-the-file", f"PLUGVISOR_TOKEN_FILE {str(file)!r}")
+    assert find(run_dir, **environ) == Credential("of-the-file", f"the token file {str(file)!r}")
     environ["PLUGVISOR_TOKEN"] = "pv_token"
-    assert find(run_dir, **environ) == Credential("pv_token", "PLUGVISOR_TOKEN")
+    assert find(run_dir, **environ) == Credential("pv_token", "PLUGVISOR_TOKEN or --token")
     assert "pv_token" not in repr(find(run_dir, **environ))
 
 
@@ -144,7 +162,7 @@ def test_which_credential_comes_first(run_dir: Path, tmp_path: Path) -> None:
 def test_a_token_that_no_header_can_hold(run_dir: Path, tmp_path: Path, token: str) -> None:
     (tmp_path / "file").write_text(token)
     for environ in ({"PLUGVISOR_TOKEN": token}, {"PLUGVISOR_TOKEN_FILE": str(tmp_path / "file")}):
-        with pytest.raises(ConfigurationError, match=r"^cannot (use|read) PLUGVISOR_TOKEN") as caught:
+        with pytest.raises(ConfigurationError, match=r"^cannot (use|read) (PLUGVISOR_TOKEN|the token file)") as caught:
             find(run_dir, **environ)
         assert "pv_" not in str(caught.value)
 
@@ -241,16 +259,46 @@ def test_the_admin_code_is_for_no_other_user(kind: str) -> None:
     assert CODE.encode() not in sent
 
 
+def test_the_admin_code_is_not_for_who_listens_no_more() -> None:
+    """Another user who has accepted the connection, and has closed the socket that listened."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    code = """
+import os, socket, sys
+os.setgid(65534); os.setuid(65534)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    connection, _ = listener.accept()
+print("accepted", flush=True)
+sys.stdin.read()
+"""
+    pipe = subprocess.PIPE
+    with (
+        TemporaryDirectory(prefix="pv-") as folder,
+        subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, cwd="/") as process,
+    ):
+        assert process.stdout
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            process.stdout.readline()
+            with socket.create_server(("127.0.0.1", port)):  # own Plugvisor, which has just come
+                assert not is_own(connection, Path(folder))
+            assert not is_own(connection, Path(folder))
+        process.communicate()
+
+
 def test_what_listens_at_another_address_does_not_matter(tmp_path: Path) -> None:
     """The user of each socket is that of the address which the connection has, or of all addresses."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
         host, port = listener.getsockname()
-        assert list(peer._list_listeners(socket.inet_aton(host), port)) == [os.geteuid()]
-        assert list(peer._list_listeners(socket.inet_aton("127.0.0.2"), port)) == []
+        nobody = b"", 0
+        assert list(peer._list_users((socket.inet_aton(host), port), nobody)) == [os.geteuid()]
+        assert list(peer._list_users((socket.inet_aton("127.0.0.2"), port), nobody)) == []
         assert is_own(client, tmp_path)
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
         port = listener.getsockname()[1]
-        assert list(peer._list_listeners(socket.inet_aton("127.0.0.2"), port)) == [os.geteuid()], "all addresses"
+        end = socket.inet_aton("127.0.0.2"), port
+        assert list(peer._list_users(end, nobody)) == [os.geteuid()], "all addresses"
 
 
 def test_whose_process_listens(tmp_path: Path) -> None:
@@ -281,7 +329,7 @@ def test_options_take_the_place_of_variables(
         listening.answers = [(200, b'{"name": "ops", "role": "viewer", "plugins": ["*"]}')]
         assert run("whoami", "--url", listening.url, "--token", token) == 0
         assert listening.requests[-1].headers["Authorization"] == sent
-        assert capsys.readouterr().out == "ops: viewer\n"
+        assert capsys.readouterr().out == "ops: role viewer\n"
 
 
 @pytest.mark.parametrize("name", ["PLUGVISOR_TOKEN", "PLUGVISOR_TOKEN_FILE"])

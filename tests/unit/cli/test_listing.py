@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.cli.main import main
 from plugvisor.cli.plugins.nodes import describe_places
+from plugvisor.cli.plugins.table import format_plugins
 from plugvisor.models.process import ProcessState
 
 from tests.helpers.fake_cluster import FakeCluster, make_node, make_task, run_cluster_service
@@ -100,6 +101,37 @@ def test_nodes(service: ClusterService, run: Run) -> None:
     assert [node["state"] for node in json.loads(run("nodes", "--json"))["nodes"]] == ["ready", "ready", "down"]
     service.do(lambda: setattr(service.cluster, "is_live", False))
     assert run("nodes", status=1) == "plugvisor: no manager of the swarm answers\n"
+
+
+PLUGINS = (
+    {"id": "web", "version": "1.0.0", "status": "running", "health": "healthy", "uptime": 60, "detail": "words"},
+    {"id": "网", "version": "2.0.0", "status": "error"},
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "heading"),
+    [
+        (0, "ID VERSION STATUS HEALTH UPTIME RESTARTS CPU MEMORY DETAIL"),
+        (68, "ID VERSION STATUS HEALTH UPTIME RESTARTS CPU MEMORY DETAIL"),
+        (67, "ID VERSION STATUS HEALTH UPTIME RESTARTS CPU MEMORY"),
+        (58, "ID STATUS HEALTH UPTIME RESTARTS CPU MEMORY"),
+        (36, "ID STATUS UPTIME CPU MEMORY"),
+        (5, "ID STATUS"),
+    ],
+)
+def test_what_a_narrow_terminal_shows(columns: int, heading: str) -> None:
+    first, web, broken, *below = format_plugins(PLUGINS, {}, is_colored=False, most_columns=columns).splitlines()
+    assert first.split() == heading.split()
+    assert web.startswith("web ")
+    assert broken.startswith("网 ")
+    assert below == ([] if "DETAIL" in heading else ["web: words"])
+
+
+def test_colours_follow_their_columns() -> None:
+    _, web, broken, *_ = format_plugins(PLUGINS, {}, is_colored=True, most_columns=48).splitlines()
+    assert web.split()[1:3] == ["\x1b[32mrunning\x1b[0m", "\x1b[32mhealthy\x1b[0m"]
+    assert broken.split()[1] == "\x1b[31merror\x1b[0m"
 
 
 def make_info(slot: int, node: str, state: str, *, lost: bool = False) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from plugvisor import VERSION
 from plugvisor.cli.main import VERBS, main
-from plugvisor.cli.parsing.parser import make_parser, parse
+from plugvisor.cli.parsing.parser import OTHER_NAMES, make_parser, parse
 
 
 def ending(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -29,6 +29,10 @@ def ending(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["--verison"], "plugvisor: error: unrecognized arguments: --verison; did you mean '--version'?"),
         (["ls", "--jsno"], "plugvisor ls: error: unrecognized arguments: --jsno; did you mean '--json'?"),
         (["ls", "--urll=x"], "plugvisor ls: error: unrecognized arguments: --urll=x; did you mean '--url'?"),
+        (["--url=x", "ls"], "plugvisor: error: --url stands after the command, as in: plugvisor ls --url …"),
+        (["--token", "x", "ls"], "plugvisor: error: --token stands after the command, as in: plugvisor ls --token …"),
+        (["start", "web", ""], "plugvisor start: error: an ID is empty"),
+        (["versions", ""], "plugvisor versions: error: an ID is empty"),
         (["whoami", "x"], "plugvisor whoami: error: unrecognized arguments: x"),
         (
             ["identity", "add", "x", "--role", "admn"],
@@ -38,11 +42,31 @@ def ending(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             ["completion", "fsh"],
             "plugvisor completion: error: argument SHELL: invalid choice: 'fsh'; did you mean 'fish'?",
         ),
-        ([], "plugvisor: error: the following arguments are required: COMMAND"),
+        (["restart", "x"], "plugvisor: error: there is no command 'restart'; did you mean 'reload'?"),
+        (["monit"], "plugvisor: error: there is no command 'monit'; did you mean 'top'?"),
+        (
+            ["identity", "delete", "x"],
+            "plugvisor identity: error: there is no command 'delete'; `plugvisor identity --help` lists them",
+        ),
     ],
 )
 def test_what_may_have_been_meant(capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
     assert ending(capsys, *words) == said
+
+
+def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert all(f" {verb.name.split()[0]} " in printed.err for verb in VERBS)
+
+
+def test_what_other_process_managers_call_a_command() -> None:
+    names = {verb.name for verb in VERBS}
+    assert OTHER_NAMES.keys().isdisjoint(names)
+    assert names.issuperset(OTHER_NAMES.values())
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

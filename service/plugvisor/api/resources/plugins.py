@@ -34,7 +34,7 @@ async def list_plugins(request: Request[State]) -> Response:
 
 
 async def show_status(request: Request[State], query: PluginQuery) -> Response:
-    """One plugin's status, or everyone's."""
+    """The status of one plugin, or of all."""
     views = request.state["views"]
     reads_logs = views.has_lines and may_read_logs(request)
     if query.plugin_id:

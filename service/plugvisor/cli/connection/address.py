@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from plugvisor.errors import ConfigurationError
-from plugvisor.setting_values import ADDRESS_FILE, UNIX, find_run_dir, make_url, read_host, read_port
+from plugvisor.setting_values import ADDRESS_FILE, ROOTS_RUN_DIR, UNIX, find_run_dir, make_url, read_host, read_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +35,19 @@ class OwnPlugvisor(NamedTuple):
 def find_own(environ: Mapping[str, str]) -> OwnPlugvisor:
     """This user's own Plugvisor: by `PLUGVISOR_HOST` and `PLUGVISOR_PORT`, else by what it has left, else the default.
 
+    For root it can be the one that runs with two users, such as a unit of systemd's, whose variables root's shell
+    lacks.
+
     Raises:
         ConfigurationError
     """
     run_dir = find_run_dir(environ)
     host, port = environ.get("PLUGVISOR_HOST", ""), environ.get("PLUGVISOR_PORT", "")
-    url, public_url = _read_file(run_dir, is_named=bool(environ.get("PLUGVISOR_RUN_DIR")))
+    is_named = bool(environ.get("PLUGVISOR_RUN_DIR"))
+    url, public_url = _read_file(run_dir, is_named=is_named)
+    if not url and not is_named and os.geteuid() == 0:
+        url, public_url = _read_file(ROOTS_RUN_DIR, is_named=False)
+        run_dir = ROOTS_RUN_DIR if url else run_dir
     if host or port or not url:
         url = make_url(read_host(host or "127.0.0.1"), read_port(port or "48916"))
     return OwnPlugvisor(url, public_url, run_dir)

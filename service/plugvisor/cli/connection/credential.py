@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plugvisor.cli.connection.address import OwnPlugvisor
 
 _LARGEST_FILE_BYTES = 4096
+_TOKEN = "PLUGVISOR_TOKEN or --token"  # noqa: S105 - where one comes from
 
 
 class Credential(NamedTuple):
@@ -41,9 +42,9 @@ def find_credential(environ: Mapping[str, str], own: OwnPlugvisor, foreign_url: 
         ConfigurationError: what was named cannot be read or used.
     """
     if token := environ.get("PLUGVISOR_TOKEN"):
-        return Credential(_check(token, "PLUGVISOR_TOKEN"), "PLUGVISOR_TOKEN")
+        return Credential(_check(token, _TOKEN), _TOKEN)
     if path := environ.get("PLUGVISOR_TOKEN_FILE"):
-        return Credential(_read_token_file(path), f"PLUGVISOR_TOKEN_FILE {path!r}")
+        return Credential(_read_token_file(path), f"the token file {path!r}")
     if foreign_url:
         return Credential("", f"none was given, and the admin code of this machine is not sent to {foreign_url}")
     if (code := read_admin_code(environ)) is not None:
@@ -66,10 +67,10 @@ def _read_token_file(path: str) -> str:
             token = file.read(_LARGEST_FILE_BYTES).strip()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not ASCII"
-        raise ConfigurationError(f"cannot read PLUGVISOR_TOKEN_FILE {path!r}: {why}") from error
+        raise ConfigurationError(f"cannot read the token file {path!r}: {why}") from error
     if not token:
-        raise ConfigurationError(f"cannot use PLUGVISOR_TOKEN_FILE {path!r}: it is empty")
-    return _check(token, f"PLUGVISOR_TOKEN_FILE {path!r}")
+        raise ConfigurationError(f"cannot use the token file {path!r}: it is empty")
+    return _check(token, f"the token file {path!r}")
 
 
 def _check(token: str, name: str) -> str:

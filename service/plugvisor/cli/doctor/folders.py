@@ -79,6 +79,10 @@ def _find_fault(settings: Settings, variable: str, path: Path) -> str:
 
 def _check_plugins_dir(settings: Settings) -> Iterator[Finding]:
     path = settings.plugins_dir
+    is_named = bool(os.environ.get("PLUGVISOR_PLUGINS_DIR"))
+    if not is_named and not os.path.lexists(path) and _can_write(path.parent):
+        yield ok(f"{path} for the plugins will be made")
+        return
     try:
         os.listdir(path)
         status = path.stat()

@@ -25,6 +25,11 @@ _FILES, _FILES_PER_PLUGIN = 256, 4
 _PROCESSES = 20
 _LIMITS = {"memory": "memory", "cpu": "cpus", "pids": "processes"}
 """The keys of `[plugin_runtime.limits]`, by the controllers that enforce them."""
+_INSTEAD = {
+    "memory": "memory is measured once a second instead",
+    "cpus": "cpus are not limited at all",
+    "processes": "processes are counted once a second instead",
+}
 _MOST_NAMED = 5
 
 
@@ -91,13 +96,13 @@ def check_control_groups(settings: Settings) -> Iterator[Finding]:
         yield ok("plugins can be limited by control groups")
         return
     words = f"{reason}; " if reason else ""
-    lacking = f"{words}no control group limits {', '.join(missing)}"
-    if not (plugins := list_limited(settings, missing)):
-        yield ok(f"{lacking}, which no plugin needs")
+    keys, plugins = list_limited(settings, missing)
+    if not plugins:
+        yield ok(f"{words}no control group limits {', '.join(missing)}, which no plugin needs")
         return
     names = ", ".join(plugins[:_MOST_NAMED]) + (" …" if len(plugins) > _MOST_NAMED else "")
     yield warning(
-        f"{lacking} of: {names}",
-        "memory and processes are measured instead, cpus are not; run `plugvisor up` in a group of its own: "
-        "Delegate=yes in a unit, systemd-run --user --scope -p Delegate=yes, or see docs/container.md",
+        f"{words}no control group limits {', '.join(keys)} of: {names}",
+        f"{'; '.join(_INSTEAD[key] for key in keys)}; for the kernel to limit them, run `plugvisor up` in a group of "
+        "its own: Delegate=yes in a unit, systemd-run --user --scope -p Delegate=yes, or see docs/container.md",
     )

@@ -35,13 +35,15 @@ def count_plugins(settings: Settings) -> int:
     return len(_read(settings) or ())
 
 
-def list_limited(settings: Settings, keys: Sequence[str]) -> list[str]:
-    """The ids of the plugins with one of these limits."""
-    return [
-        plugin.id
+def list_limited(settings: Settings, keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those of these limits that some plugins have, and the ids of these plugins."""
+    plugins = {
+        plugin.id: [key for key in keys if getattr(plugin.manifest.limits, key)]
         for plugin in (_read(settings) or {}).values()
-        if plugin.manifest and any(getattr(plugin.manifest.limits, key) for key in keys)
-    ]
+        if plugin.manifest
+    }
+    used = {key for found in plugins.values() for key in found}
+    return [key for key in keys if key in used], [plugin_id for plugin_id, found in plugins.items() if found]
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from plugvisor import VERSION
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 PROGRAM = "plugvisor"
 _IDS = ("plugin_id", "plugin_ids", "plugin")
 """The names of arguments that are ids of plugins."""
+_ASKING_OPTIONS = tuple(option for option, _ in ASKING)
+OTHER_NAMES = {
+    "add": "install", "del": "uninstall", "delete": "uninstall", "describe": "status", "info": "status",
+    "kill": "stop", "log": "logs", "monit": "top", "ps": "ls", "remove": "uninstall", "rescan": "refresh",
+    "restart": "reload", "rm": "uninstall", "scan": "refresh", "show": "status", "tail": "logs", "upgrade": "update",
+}  # fmt: skip
+"""What other process managers call a command."""
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -32,7 +40,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             _fill(parser, verb)
             return parser.parse_all(argv[count:])
     parser = make_parser()
-    if argv and argv[0].startswith("--") and not any(option.startswith(argv[0]) for option in parser.list_options()):
+    if not argv:
+        parser.print_help(sys.stderr)
+        sys.exit(2)
+    if argv[0].partition("=")[0] in _ASKING_OPTIONS:
+        option = argv[0].partition("=")[0]
+        parser.error(f"{option} stands after the command, as in: {PROGRAM} ls {option} …")
+    if argv[0].startswith("--") and not any(option.startswith(argv[0]) for option in parser.list_options()):
         parser.reject(argv[:1])  # else it would be the command that is missing
     return parser.parse_all(argv)
 
@@ -65,6 +79,8 @@ class Parser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(words)
         if unknown:
             self.reject(unknown)
+        if any("" in (given if isinstance(given := getattr(parsed, name, None), list) else [given]) for name in _IDS):
+            self.error("an ID is empty")  # as an unset variable of a shell is
         return parsed
 
     def reject(self, unknown: Sequence[str]) -> NoReturn:
@@ -82,6 +98,8 @@ class Parser(argparse.ArgumentParser):
         choices = list(map(str, action.choices))
         hint = _suggest(str(value), choices)
         if action.metavar == "COMMAND":
+            if (other := OTHER_NAMES.get(str(value))) in choices:
+                hint = f"; did you mean {other!r}?"
             self._reject_command(str(value), hint)
         hint = hint or f" (choose from {', '.join(map(repr, choices))})"
         raise argparse.ArgumentError(action, f"invalid choice: {value!r}{hint}")

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.client import Client
+from plugvisor.cli.connection.hints import name_commands
 from plugvisor.cli.output import can_redraw, has_color, make_printable, paint, print_error, print_notice
 from plugvisor.cli.plugins.actions import (
     DISABLE,
@@ -24,7 +25,7 @@ from plugvisor.cli.plugins.actions import (
     read_last_lines,
 )
 from plugvisor.cli.plugins.matching import is_pattern, match_ids
-from plugvisor.cli.plugins.words import STATUS_COLORS
+from plugvisor.cli.plugins.words import STATUS_COLORS, describe_health
 from plugvisor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _report(client: Client, order: Order, results: Sequence[Result], *, as_json:
     for result in results:
         words = ""
         if not result["ok"]:
-            words = result["problem"]["detail"]
+            words = name_commands(result["problem"]["detail"])
             if result["problem"]["code"] == "start_failed":
                 result["log"] = read_last_lines(client, result["plugin_id"], LAST_LINES)
         elif order.wait_seconds is not None and not is_finished(client, order, result):
@@ -177,7 +178,7 @@ def _describe(order: Order, result: Mapping[str, Any]) -> str:
         return f"waits for {', '.join(map(make_printable, result.get('unmet', ()))) or 'its dependencies'}"
     status = result["status"]
     facts = [paint(status, STATUS_COLORS.get(status, "") if has_color(sys.stdout) else "")]
-    facts += [result["health"]] if "health" in result else []
+    facts += describe_health(result)
     facts += [f"pid {result['pid']}"] if "pid" in result else []
     facts += ["disabled"] if order.action is DISABLE else []
     return ", ".join(facts)

@@ -28,7 +28,7 @@ def watch_in_lines(client: Client, patterns: Sequence[str], *, as_json: bool) ->
     if patterns:
         choose_plugins(client, patterns)  # says which are unknown
     is_wanted = make_filter(patterns)
-    describe = _JsonLines(is_wanted).describe if as_json else _TextLines(is_wanted, read_usage(client)).describe
+    describe = JsonLines(is_wanted).describe if as_json else _TextLines(is_wanted, read_usage(client)).describe
     for event in FollowedStream(client, "/events", says_end=True):
         if event.name in _OF_PLUGINS:
             for line in describe(event.name, event.data):
@@ -56,7 +56,7 @@ class _TextLines:
         return lines
 
 
-class _JsonLines:
+class JsonLines:
     """Each plugin once, then those that have changed, as objects; of one that is gone its id, and `removed`."""
 
     def __init__(self, is_wanted: Callable[[str], bool]) -> None:
@@ -69,14 +69,21 @@ class _JsonLines:
         self._states.apply(name, data)
         if name == "unavailable":
             return [json.dumps({"unavailable": data["detail"]})]
-        lines = []
-        plugins = {plugin["id"]: plugin for plugin in self._states.read() if self._is_wanted(plugin["id"])}
-        for plugin_id, plugin in plugins.items():
-            facts = {key: value for key, value in plugin.items() if key != "uptime"}
-            if self._printed.get(plugin_id) != facts:
-                self._printed[plugin_id] = facts
-                lines.append(json.dumps(plugin))
-        for plugin_id in self._printed.keys() - plugins.keys():
+        if name == "status":  # to compare all for each of many events would take the time of their square
+            plugin = self._states.get(data["plugin_id"])
+            return [] if plugin is None else self._show([plugin])
+        plugins = self._states.read()
+        removed = self._printed.keys() - {plugin["id"] for plugin in plugins}
+        for plugin_id in removed:
             del self._printed[plugin_id]
-            lines.append(json.dumps({"id": plugin_id, "removed": True}))
+        return self._show(plugins) + [json.dumps({"id": plugin_id, "removed": True}) for plugin_id in removed]
+
+    def _show(self, plugins: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Those that are wanted, and are not as they were printed."""
+        lines = []
+        for plugin in plugins:
+            facts = {key: value for key, value in plugin.items() if key != "uptime"}
+            if self._is_wanted(plugin["id"]) and self._printed.get(plugin["id"]) != facts:
+                self._printed[plugin["id"]] = facts
+                lines.append(json.dumps(plugin))
         return lines

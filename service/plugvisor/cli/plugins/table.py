@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Fields = Mapping[str, Any]
 
 _HEADING = ("ID", "VERSION", "STATUS", "HEALTH", "UPTIME", "RESTARTS", "CPU", "MEMORY")
-_STATUS, _HEALTH = _HEADING.index("STATUS"), _HEADING.index("HEALTH")
+_LEAST_IMPORTANT = ("VERSION", "RESTARTS", "HEALTH", "CPU", "NODES", "MEMORY", "UPTIME")
 _GAP = 2
 
 
@@ -26,22 +26,23 @@ def format_plugins(
 
     Args:
         usage: of those whose CPU and memory are known.
-        most_columns: of the terminal, if it is one: what does not fit beside the table stands below it.
+        most_columns: of the terminal, if it is one: what does not fit beside the table stands below it, and columns
+            that do not fit are left out, the least important first.
     """
     has_nodes = any("tasks" in plugin for plugin in plugins)
     rows: list[tuple[str, ...]] = [(*_HEADING, "NODES") if has_nodes else _HEADING]
     rows += [_make_row(plugin, usage.get(plugin["id"]), has_nodes=has_nodes) for plugin in plugins]
+    rows = _leave_out(rows, most_columns)
     details = [make_printable(plugin.get("detail", "")) for plugin in plugins]
 
     def choose_color(row: int, column: int) -> str:
         if row == 0:
             return "bold"
         plugin = plugins[row - 1]
-        colors = {
-            _STATUS: STATUS_COLORS.get(plugin["status"], ""),
-            _HEALTH: HEALTH_COLORS.get(plugin.get("health", ""), ""),
-        }
-        return colors.get(column, "")
+        heading = rows[0][column] if column < len(rows[0]) else ""  # beside the table, the detail
+        if heading == "STATUS":
+            return STATUS_COLORS.get(plugin["status"], "")
+        return HEALTH_COLORS.get(plugin.get("health", ""), "") if heading == "HEALTH" else ""
 
     color = choose_color if is_colored else None
     widest_rest = max(map(measure_width, details), default=0)
@@ -68,6 +69,17 @@ def _make_row(plugin: Fields, usage: Fields | None, *, has_nodes: bool) -> tuple
         *show_usage(usage),
         *places,
     )
+
+
+def _leave_out(rows: list[tuple[str, ...]], most_columns: int) -> list[tuple[str, ...]]:
+    """The table without the columns that do not fit."""
+    for heading in _LEAST_IMPORTANT:
+        if not most_columns or sum(_measure_columns(rows)) - _GAP <= most_columns:
+            break
+        if heading in rows[0]:
+            at = rows[0].index(heading)
+            rows = [(*row[:at], *row[at + 1 :]) for row in rows]
+    return rows
 
 
 def _measure_columns(rows: Sequence[tuple[str, ...]]) -> list[int]:

@@ -24,6 +24,13 @@ def describe_status(status: Fields, *, with_health: bool = True) -> str:
     return ", ".join([status["status"], *more])
 
 
+def describe_health(status: Fields) -> list[str]:
+    """The health in a word, if there is one that the status has not said."""
+    if "health" not in status or status["health"] == status["status"]:
+        return []
+    return ["not ready yet" if status["health"] == "starting" else status["health"]]
+
+
 def show_uptime(status: Fields) -> str:
     """How long the process runs: `3d4h`; a hyphen if there is none."""
     return show_duration(status["uptime"]) if "uptime" in status else "-"

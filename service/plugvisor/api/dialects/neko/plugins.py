@@ -86,7 +86,7 @@ def _translate_list(document: bytes) -> bytes:
 
 
 async def show_neko_status(request: Request[State], query: PluginQuery) -> Response:
-    """One plugin's status, or everyone's."""
+    """The status of one plugin, or of all."""
     catalog = request.state["manager"].catalog
 
     def change(body: dict[str, Any]) -> None:
