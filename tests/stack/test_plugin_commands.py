@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FAILING = "print('about \\x1b[2Jto end')\nraise SystemExit(3)"
 
-NO_RETRY = f"{QUICK.replace('startsecs = 0', 'startsecs = 1')}\nsupervisor.startretries = 0"
+NO_RETRY = f"{QUICK.replace('startsecs = 0', 'startsecs = 30')}\nsupervisor.startretries = 0"
 STUBBORN_RUNTIME = f"{QUICK}\nsupervisor.stopwaitsecs = 300"
 """It ends when the test kills it."""
 HEADING = ["ID", "VERSION", "STATUS", "HEALTH", "UPTIME", "RESTARTS", "CPU", "MEMORY", "DETAIL"]

@@ -277,7 +277,8 @@ def start_writer(stack: PlugvisorStack, plugin_id: str) -> Path:
 
 def test_a_plugin_that_writes_its_own_files_is_suspended(shared: PlugvisorStack) -> None:
     folder = start_writer(shared, "writer")
-    assert len(list_reloads(shared, "writer")) == 3
+    # more than three, as if a person had saved, if it writes long after its start; but not for ever
+    assert 3 <= len(list_reloads(shared, "writer")) <= 10
     [suspended] = wait_for(lambda: list_reloads(shared, "writer", "suspend"), "the entry")
     assert suspended["detail"] == "state.json changed"
     status = shared.status("writer")
