@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 MISSING_SECONDS = 0.3
 """How long the file of a variable is gone, at most."""
-NOTICE_SECONDS = 20.0
+NOTICE_SECONDS = 40.0
 """Within this a save has led to another process; folders that could not be watched are tried again after a while."""
+SAVE_AGAIN_SECONDS = 3.0
 POLL_SECONDS = 0.05
 CLOCK_SECONDS = 0.05
 """The system says when a process was started in hundredths of a second."""
@@ -42,6 +44,7 @@ class Author:
         self._activity = activity
         self._watcher = watcher
         self._lock = threading.Lock()
+        self._service_kills = 0
         self._versions = dict.fromkeys(WATCHED, 0)
         self._keys: list[tuple[str, float]] = []
         """Each value, and when it was written."""
@@ -61,16 +64,23 @@ class Author:
             else:
                 self._change_key(operation.verb)
 
-    def check(self) -> None:
+    def check(self, service_kills: int) -> None:
         """Report what does not hold at rest: what runs is what was saved last, and has a value that was there."""
         left = {name for name in WATCHED if name in self._activity.plugins}
-        deadline = time.monotonic() + NOTICE_SECONDS
+        # what was saved while the service was away was not noticed, but another save is
+        saves_again, self._service_kills = service_kills != self._service_kills, service_kills
+        began = saved_at = time.monotonic()
         while left:
             wrong = {name: words for name in left if (words := self._find_stale(name))}
-            left = {*wrong}
-            if left and time.monotonic() > deadline:
+            left, now = {*wrong}, time.monotonic()
+            if left and now > began + NOTICE_SECONDS:
                 self._watcher.report(f"10: {wrong}")
                 return
+            if saves_again and now > saved_at + SAVE_AGAIN_SECONDS:
+                saved_at = now
+                for name in left:
+                    with contextlib.suppress(FileNotFoundError):
+                        (self._stack.plugins_dir / name / "main.py").touch()
             time.sleep(POLL_SECONDS if left else 0)
         self._check_key()
 
@@ -136,9 +146,13 @@ class Author:
         read = self._read_trace(name, "version").get(pid)
         if read == str(self._versions[name]):
             return ""
-        with contextlib.suppress(httpx.HTTPError, KeyError):
-            if "suspended" in self._stack.status(name).get("detail", ""):
-                self.suspended += 1
+        with contextlib.suppress(httpx.HTTPError):
+            response = self._stack.get("/plugin/status", params={"plugin_id": name})
+            status = response.json()
+            is_suspended = "suspended" in status.get("detail", "")
+            self.suspended += is_suspended
+            # one that was removed, or whose manifest is invalid, cannot be reloaded
+            if is_suspended or "manifest_error" in status or response.status_code == HTTPStatus.NOT_FOUND:
                 return ""
         return f"{name}: process {pid} has read version {read}, and {self._versions[name]} was saved"
 

@@ -112,7 +112,7 @@ def run_rounds(
                     clients.play(operations)
                     rest.come_to_rest(faults.service_kills)
                     intents.check()
-                    author.check()
+                    author.check(faults.service_kills)
                     followed += [one.check() for one in followers]
                     played += 1
                     report(f"round {number}: {clients.done.total()} operations, {watcher.looks} looks")

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from plugvisor.plugins.catalog import Catalog
 
     Begun = Callable[[], object]
-
 T = TypeVar("T")
 
 

@@ -1,10 +1,12 @@
-"""The lines of `plugvisor events`, for each kind of event."""
+"""The lines of `plugvisor events`, for each kind of event, and those of `plugvisor ls --watch --json`."""
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
+from plugvisor.cli.plugins.lines import JsonLines
 from plugvisor.cli.streams.changes import Changes
 
 AT = datetime(2026, 11, 29, 18, 5, 7).astimezone().isoformat()
@@ -98,3 +100,22 @@ def test_health_is_said_in_words_of_its_own() -> None:
     assert describe(changes, "status", **running) == ["web starting → running, not ready yet"]
     healthy = {"plugin_id": "web", "status": "running", "health": "healthy"}
     assert describe(changes, "status", **healthy) == ["web running, not ready yet → running, healthy"]
+
+
+def test_as_json() -> None:
+    """Each plugin once, then what has changed; a plugin whose manifest is not known yet comes with the next list."""
+    lines = JsonLines(lambda plugin_id: plugin_id != "hidden")
+
+    def show(name: str, **data: Any) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in lines.describe(name, data)]
+
+    first = make_plugin("a", pid=7, uptime=1, author="x")
+    assert show("snapshot", plugins=[first, make_plugin("hidden")]) == [first]
+    assert show("status", plugin_id="a", status="running", state="RUNNING", pid=7, uptime=5) == [], "only its uptime"
+    assert show("status", plugin_id="a", status="error", state="FATAL") == [
+        {"id": "a", "author": "x", "status": "error", "state": "FATAL"}
+    ]
+    assert show("status", plugin_id="b", status="running") == show("status", plugin_id="hidden", status="error") == []
+    assert show("unavailable", detail="gone") == [{"unavailable": "gone"}]
+    assert show("plugins", plugins=[make_plugin("b")]) == [make_plugin("b"), {"id": "a", "removed": True}]
+    assert show("snapshot", plugins=[make_plugin("b")]) == [], "after a reconnection"
