@@ -190,8 +190,6 @@ export class PluginView {
         critical: manifest.critical || undefined,
         replicas: manifest.replicas > 1 ? manifest.replicas : undefined,
         ...manifest.placement,
-        ...manifest.logs,
-        watch: manifest.watch.paths,
       },
       manifest: {
         id: item.id,
