@@ -55,6 +55,13 @@ def copy_build_context(folder: Path) -> None:
         copy(ROOT / name, folder / name)
 
 
+def test_the_runner_is_whole(idle: Container) -> None:
+    """The image's Python, which has nothing of Plugvisor, runs a copy of it; a context is in a file of its own."""
+    plugin = "echo 'def main(ctx): print(ctx.plugin_id)' >main.py"
+    run = f"mkdir -p /tmp/echo && cd /tmp/echo && {plugin} && python /opt/plugvisor/share/runner.py main:main"
+    assert idle.execute("sh", "-c", run).strip() == "echo"
+
+
 def test_labels(image: str) -> None:
     config = inspect_image(image)["Config"]
     assert config["Labels"][f"{LABELS}.title"] == "Plugvisor"

@@ -69,7 +69,7 @@ def test_a_plugin_from_its_first_to_its_last_day(shared: PlugvisorStack, tmp_pat
     main.write_text("raise SystemExit('no way')")
     failed = shared.command("update", "web", str(folder))
     assert failed.returncode == 1
-    assert re.search(r"the last lines of the version that has not started:\n(  .*\n)*  no way\n", failed.stderr)
+    assert re.search(r"the last lines of its log since the change began:\n(  .*\n)*  no way\n", failed.stderr)
     assert re.fullmatch(
         r"plugvisor: cannot update 'web': .*; the version before is current again", get_last_line(failed.stderr)
     )

@@ -134,6 +134,7 @@ def test_start_reload_and_stop_wait(shared: PlugvisorStack, add: Callable[..., s
     assert reloaded != pid
     done = shared.command("stop", plugin_id)
     assert (done.returncode, done.stdout) == (0, f"{plugin_id}: stopped\n")
+    assert shared.command("status", plugin_id).stdout.startswith(f"{plugin_id}: stopped, by admin at 20")
     assert shared.command("stop", plugin_id).returncode == 1
 
 

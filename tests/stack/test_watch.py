@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -387,3 +388,35 @@ def test_an_installed_plugin_is_not_watched(shared: PlugvisorStack) -> None:
 
 def test_nobody_can_have_the_name_of_the_watch(shared: PlugvisorStack) -> None:
     assert shared.post("/identities", json={"name": "watch", "role": "viewer"}).status_code == 422
+
+
+SLOW_TO_STOP = """\
+import pathlib, signal, sys, time
+def stop(*_):
+    pathlib.Path("data").mkdir(exist_ok=True)
+    pathlib.Path("data/stopping").touch()
+    while not pathlib.Path("data/end").exists():
+        time.sleep(0.05)
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+print("ready, version 1", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_save_does_not_start_what_was_stopped_meanwhile(shared: PlugvisorStack) -> None:
+    """A person reloads, then stops, while the old process takes its time: the save in between comes too late."""
+    runtime = f"{WATCHED}\nsupervisor.stopwaitsecs = 60"
+    folder = add_watched(shared, "leaving", SLOW_TO_STOP, runtime)
+    wait_for_version(shared, "leaving", 1)
+    assert shared.post("/plugin/leaving/reload?wait=0").json()["status"] != "running"
+    wait_for((folder / "data/stopping").exists, "the end of the old process to begin")
+    with ThreadPoolExecutor(1) as pool:
+        stop = pool.submit(shared.post, "/plugin/leaving/stop")
+        (folder / "other.py").write_text("1")
+        wait_until_noticed(shared)
+        (folder / "data/end").touch()
+        assert stop.result().status_code == 200
+    wait_until_noticed(shared)
+    assert shared.status("leaving")["status"] == "stopped"
+    assert shared.status("leaving")["intent"]["wanted"] == "stopped"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.logs.files import LogFiles
-from plugvisor.logs.last_line import LONGEST, NO_LOG, End, find_end, find_last_line, read_last_line
+from plugvisor.logs.last_line import LONGEST, find_last_line, read_last_line
+from plugvisor.logs.marks import NO_LOG, Mark, mark_end
 from plugvisor.logs.tail import LONGEST_LINE_BYTES
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Log:
         with self.path.open("a") as file:
             file.write(text)
 
-    def read(self, begin: End | None = None, started: float = 0.0, slot: int = 0) -> str:
+    def read(self, begin: Mark | None = None, started: float = 0.0, slot: int = 0) -> str:
         return read_last_line(self.files, begin, started, slot)[0]
 
 
@@ -97,16 +98,16 @@ def log(tmp_path: Path) -> Log:
 
 def test_no_log(log: Log) -> None:
     assert read_last_line(log.files, None) == ("", NO_LOG)
-    assert find_end(log.files) == NO_LOG
+    assert mark_end(log.files) == NO_LOG
     log.write("ERROR one\ntwo\n")
     assert log.read(NO_LOG) == "ERROR one"
 
 
 def test_lines_of_an_earlier_process_are_not_considered(log: Log) -> None:
     log.write(f"{TRACEBACK}\nlast\n")
-    end = find_end(log.files)
+    end = mark_end(log.files)
     assert log.read(end) == ""
-    assert log.read(End(end.inode, 0)) == "ModuleNotFoundError: No module named 'plugin.sdk'"
+    assert log.read(Mark(end.inode, 0)) == "ModuleNotFoundError: No module named 'plugin.sdk'"
     assert log.read(None) == "last", "those before it may be of an earlier process"
     log.write("new")
     assert log.read(end) == "new"
@@ -115,7 +116,7 @@ def test_lines_of_an_earlier_process_are_not_considered(log: Log) -> None:
     log.write("ERROR: broken\nbye\n")
     line, new_end = read_last_line(log.files, end)
     assert line == "broken"
-    assert new_end == find_end(log.files) == End(end.inode, log.path.stat().st_size)
+    assert new_end == mark_end(log.files) == Mark(end.inode, log.path.stat().st_size)
 
 
 def test_what_was_written_before_the_start_is_not_considered(log: Log) -> None:
@@ -127,7 +128,7 @@ def test_what_was_written_before_the_start_is_not_considered(log: Log) -> None:
 
 def test_a_log_that_was_rotated(log: Log) -> None:
     log.write("ERROR of an earlier process\n")
-    begin = find_end(log.files)
+    begin = mark_end(log.files)
     log.write("ERROR: broken\n")
     log.path.rename(f"{log.path}.1")
     log.write("bye\n")
@@ -139,7 +140,7 @@ def test_a_log_that_was_rotated(log: Log) -> None:
 
 def test_a_log_that_was_truncated_or_is_no_file(log: Log) -> None:
     log.write("a long line\n")
-    begin = find_end(log.files)
+    begin = mark_end(log.files)
     log.path.write_text("ERROR\nshort\n"[:12])
     os.truncate(log.path, 0)
     log.write("last\n")

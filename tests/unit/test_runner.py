@@ -720,6 +720,13 @@ def test_context_is_passed_to_what_asks_for_one(run, tmp_path, source):
         class Plugin(threading.Thread):
             def run(self, *words): print(*(words or ['nothing']))
         """,
+        """
+        class Described(type):
+            @property
+            def __signature__(cls): raise RuntimeError("not described")
+        class Plugin(metaclass=Described):
+            def run(self): print("nothing")
+        """,
     ],
 )
 def test_context_is_not_passed_to_what_does_not_ask_for_one(run, source):
@@ -791,6 +798,29 @@ def test_a_class_that_takes_a_context_needs_no_startup(run):
         """)
     assert process.line() == "made"
     process.send()
+    assert process.end() == (0, "")
+
+
+@pytest.mark.parametrize("attribute", ["Descriptor()", "Proxy()"])
+def test_what_a_class_has_beside_its_methods_is_not_looked_at(run, attribute):
+    """A descriptor that computes something, and an object that stands for another one, which is not there yet."""
+    process = run(f"""
+        class Descriptor:
+            def __get__(self, instance, owner): raise RuntimeError("computed")
+        class Proxy:
+            def __getattr__(self, name): raise RuntimeError("not there yet")
+        class Plugin:
+            current = {attribute}
+            def run(self): print("runs")
+        """)
+    assert process.rest() == ["runs"]
+    assert process.end() == (0, "")
+
+
+def test_a_manifest_that_nobody_can_read_hides_no_plugin(run, tmp_path):
+    (tmp_path / "plugin.toml").write_text(f"a = {'[' * 5000}{']' * 5000}\n")
+    process = run("def main(ctx): print(ctx.config)\n", "plugin:main")
+    assert process.rest() == ["{}"]
     assert process.end() == (0, "")
 
 
@@ -915,6 +945,17 @@ def test_a_folder_that_is_open_to_all_or_of_no_plugins_is_not_searched(run, tmp_
     tmp_path.chmod(0o777 if folder.startswith("plugins") else 0o755)
     process = run("import redis_of_somebody_else\n", "main:main", tmp_path / folder, "main.py")
     assert "No module named 'redis_of_somebody_else'" in process.end()[1]
+
+
+def test_the_folder_above_a_package_that_is_open_to_all_is_not_searched(run, tmp_path):
+    """Its modules would be those of the package, which anybody may have put there."""
+    package = tmp_path / "host"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "of_somebody_else.py").touch()
+    package.chmod(0o777)
+    process = run("import host.of_somebody_else\n", "main:main", package / "plugins" / "echo", "main.py")
+    assert "No module named 'host'" in process.end()[1]
 
 
 def test_a_plugin_of_a_host_runs_with_the_host_s_package_beside_the_plugins(run, tmp_path):

@@ -55,6 +55,12 @@ def put(tree: dict[str, Any], text: str = TEXT) -> str:
     return put_tree(text.encode(), tree).decode()
 
 
+def test_a_number_that_no_browser_has() -> None:
+    text = f"large = {'9' * 4000}\n"
+    assert put({"large": float("inf")}, text) == text
+    assert put({"large": 1}, text) == "large = 1\n"
+
+
 def test_the_same_values_leave_the_text_as_it_is() -> None:
     assert put(read(TEXT)) == TEXT
 

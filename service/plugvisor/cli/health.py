@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from plugvisor.cli.output import make_printable
 from plugvisor.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ def run_health(_arguments: argparse.Namespace) -> int:
         return 1
     if status == HTTPStatus.SERVICE_UNAVAILABLE and settings.engine == "swarm":
         # the swarm would end the service for it, and while it has no quorum it could start no other
-        print(f"healthy, but it answers {int(status)}: {read_detail(body)}")
+        print(f"healthy, but it answers {int(status)}: {make_printable(read_detail(body))}")
         return 0
     if status != HTTPStatus.OK:
-        print(f"unhealthy: {settings.url} answers {status}: {read_detail(body)}", file=sys.stderr)
+        print(f"unhealthy: {settings.url} answers {status}: {make_printable(read_detail(body))}", file=sys.stderr)
         return 1
     print("healthy")
     return 0

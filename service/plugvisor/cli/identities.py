@@ -84,14 +84,15 @@ def _show_token(issued: Mapping[str, Any], what_happened: str) -> None:
     """Print a token that was just issued."""
     print(f"{issued['name']!r} {what_happened}", file=sys.stderr)
     print(_describe(issued), file=sys.stderr, flush=True)
-    print(issued["token"], flush=True)
+    print(make_printable(issued["token"]), flush=True)
 
 
 def _describe(identity: Mapping[str, Any]) -> str:
     """An identity, and what it may change, in one line."""
     plugins = f", plugins {_show_plugins(identity)}" if identity["plugins"] != ["*"] else ""
     until = _show_optional_time(identity, "expires_at", "")
-    return f"{identity['name']}: role {identity['role']}{plugins}{f', until {until}' if until else ''}"
+    words = f"{identity['name']}: role {identity['role']}{plugins}{f', until {until}' if until else ''}"
+    return make_printable(words)
 
 
 def _show_expiry(identity: Mapping[str, Any]) -> str:

@@ -15,7 +15,8 @@ from plugvisor.cli.verbs.table import VERBS
 from plugvisor.errors import CommandRejected, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from argparse import Namespace
+    from collections.abc import Callable, Sequence
 
 __all__ = ["VERBS", "main"]
 
@@ -53,5 +54,14 @@ def _run(argv: Sequence[str]) -> int:
 
         apply_options(os.environ, arguments.url, arguments.token)
     module, _, function = arguments.verb.function.partition(":")
-    status: int = getattr(import_module(f"plugvisor.cli.{module}"), function)(arguments)
-    return status
+    run: Callable[[Namespace], int] = getattr(import_module(f"plugvisor.cli.{module}"), function)
+    try:
+        return run(arguments)
+    except UnicodeEncodeError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        if not arguments.verb.asks:
+            raise
+        from plugvisor.cli.connection.failure import describe_odd_answer  # noqa: PLC0415 - it is rare
+
+        raise describe_odd_answer(error) from error

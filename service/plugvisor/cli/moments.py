@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
+from plugvisor.cli.output import make_printable
 from plugvisor.errors import ConfigurationError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -35,5 +36,8 @@ def _read(option: str, text: str, direction: int) -> str:
 
 
 def show_time(text: str) -> str:
-    """A time of the API's, in this machine's local time, to the second."""
-    return f"{datetime.fromisoformat(text).astimezone():%F %T}"
+    """A time of the API's, in this machine's local time, to the second; what is none is shown as it is."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone():%F %T}"
+    except (ValueError, OverflowError, OSError):
+        return make_printable(text)

@@ -37,6 +37,8 @@ def make_printable(text: str, encoding: str = "") -> str:
     Args:
         encoding: of the terminal; default: that of standard output.
     """
+    if text.isascii() and text.isprintable():
+        return text
     encoding = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
     escaped = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
@@ -55,11 +57,12 @@ def measure_width(text: str) -> int:
 
 
 def format_table(rows: Sequence[tuple[str, ...]], color: Callable[[int, int], str] | None = None) -> str:
-    """Rows as lines, in columns.
+    """Rows as lines, in columns; what could control a terminal is escaped.
 
     Args:
         color: of a cell, by its row and column, as `paint` takes it; default: none.
     """
+    rows = [tuple(map(make_printable, row)) for row in rows]
     widths = [max(map(measure_width, column)) for column in zip(*rows, strict=True)]
     lines = []
     for number, row in enumerate(rows):

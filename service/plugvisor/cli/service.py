@@ -19,7 +19,7 @@ from plugvisor.cli.admin_code import find_admin_code
 from plugvisor.cli.listener import ANY_NAME, describe_address, inherit_listener, open_listener
 from plugvisor.cli.startup.log_file import log_to_file
 from plugvisor.cli.startup.log_format import set_up_logging
-from plugvisor.engines.supervisord.extension.service_manager.notifier import READY, STOPPING, Notifier
+from plugvisor.engines.supervisord.extension.service_manager.notify_socket import READY, STOPPING, NotifySocket
 from plugvisor.engines.supervisord.run_folder import prepare_folders, prepare_state_folder, write_address
 from plugvisor.errors import ConfigurationError
 from plugvisor.settings import Settings
@@ -71,11 +71,11 @@ def serve_here(settings: Settings, code: AdminCode, listener: socket.socket, *, 
     except ConfigurationError as error:
         logger.warning("commands need PLUGVISOR_URL: %s", error)
 
-    notifier = Notifier()  # under supervisord that is the extension's work
+    notify_socket = NotifySocket()  # under supervisord that is the extension's work
 
     def notify(message: bytes) -> None:
         with contextlib.suppress(OSError):
-            notifier.send(message)
+            notify_socket.send(message)
 
     def end() -> None:
         notify(STOPPING)

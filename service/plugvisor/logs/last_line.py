@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from plugvisor.logs.lines import parse_line
+from plugvisor.logs.marks import NO_LOG, Mark
 from plugvisor.logs.tail import LONGEST_LINE_BYTES, decode_line, read_backwards
 
 if TYPE_CHECKING:
@@ -25,27 +26,7 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,1024
 _REPLICA = re.compile(r"\[(?P<slot>[0-9]{1,6})@[\w.-]{1,64}\] ", re.ASCII)
 
 
-class End(NamedTuple):
-    """Where a log ended at some time."""
-
-    inode: int
-    offset: int
-
-
-NO_LOG = End(0, 0)
-"""There was no log yet."""
-
-
-def find_end(log: LogFiles) -> End:
-    """Return where a log ends now."""
-    file = log.open_file()
-    if file is None:
-        return NO_LOG
-    file.close()
-    return End(file.inode, file.size)
-
-
-def read_last_line(log: LogFiles, begin: End | None, started: float = 0.0, slot: int = 0) -> tuple[str, End]:
+def read_last_line(log: LogFiles, begin: Mark | None, started: float = 0.0, slot: int = 0) -> tuple[str, Mark]:
     """Return the line with which the last process says why it has ended, and where the log ends.
 
     The line is that of an exception, or else one about an error, or else the last one; empty if there is none.
@@ -60,7 +41,7 @@ def read_last_line(log: LogFiles, begin: End | None, started: float = 0.0, slot:
     try:
         if not files:
             return "", NO_LOG
-        end = End(files[0].inode, files[0].size)
+        end = Mark(files[0].inode, files[0].size)
         count = _count_since(files, begin)
         if count is None:
             if files[0].modified < started:
@@ -74,12 +55,12 @@ def read_last_line(log: LogFiles, begin: End | None, started: float = 0.0, slot:
             file.close()
 
 
-def _count_since(files: Sequence[LogFile], begin: End | None) -> int | None:
+def _count_since(files: Sequence[LogFile], begin: Mark | None) -> int | None:
     """How many bytes were written since; None if that is not known."""
     newer = 0
     for file in files:
-        if begin is not None and file.inode == begin.inode and file.size >= begin.offset:
-            return newer + file.size - begin.offset
+        if begin is not None and file.inode == begin.inode and file.size >= begin.position:
+            return newer + file.size - begin.position
         newer += file.size
     return newer if begin == NO_LOG else None
 

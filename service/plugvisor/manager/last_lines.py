@@ -12,12 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import PlugvisorError, SupervisorUnavailable
-from plugvisor.logs.last_line import End, find_end, read_last_line
+from plugvisor.logs.last_line import read_last_line
+from plugvisor.logs.marks import mark_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from plugvisor.engines.engine import Engine
+    from plugvisor.logs.marks import Mark
     from plugvisor.models.process import Exit, Process
 
 logger = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ class LastLines:
         self._engine = engine
         self._lines: dict[str, tuple[Exit, str]] = {}
         self._seen: dict[str, Exit | None] = {}  # the last exit of each plugin that was looked at
-        self._ends: dict[str, End] = {}  # where each plugin's log ended after that
+        self._ends: dict[str, Mark] = {}  # where each plugin's log ended after that
         self._pending: dict[str, Process] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -116,7 +118,7 @@ class LastLines:
                 await self._engine.bring_log(name)
                 await asyncio.sleep(BRING_PAUSE_SECONDS)
 
-    def _read(self, batch: Mapping[str, Process]) -> dict[str, tuple[str, End]]:
+    def _read(self, batch: Mapping[str, Process]) -> dict[str, tuple[str, Mark]]:
         """Read the ends of some logs, in a thread."""
         found = {}
         for name, process in batch.items():
@@ -127,7 +129,7 @@ class LastLines:
                         log, self._ends.get(name), self._find_start(process), find_slot(process)
                     )
                 else:
-                    found[name] = "", find_end(log)
+                    found[name] = "", mark_end(log)
         return found
 
     def _find_start(self, process: Process) -> float:
@@ -136,7 +138,7 @@ class LastLines:
             return 0.0
         return time.time() - (time.monotonic() - process.started) - _CLOCK_SECONDS
 
-    def _take(self, batch: Mapping[str, Process], found: Mapping[str, tuple[str, End]]) -> None:
+    def _take(self, batch: Mapping[str, Process], found: Mapping[str, tuple[str, Mark]]) -> None:
         processes = self._engine.read()
         for name, (line, end) in found.items():
             read, now = batch[name], processes.get(name)

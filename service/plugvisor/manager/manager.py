@@ -18,7 +18,7 @@ from plugvisor.manager.facts_keeper import FactsKeeper
 from plugvisor.manager.installation.use_cases.replacements import Replacements
 from plugvisor.manager.intents.boot_starts import BootStarts
 from plugvisor.manager.intents.switch import Switch
-from plugvisor.manager.operations import Operations
+from plugvisor.manager.operations import Operations, do_nothing
 from plugvisor.manager.outcome import Outcome
 from plugvisor.manager.readiness import Readiness, find_start_seconds
 from plugvisor.manager.refresher import Refresher, every_plugin
@@ -37,12 +37,7 @@ if TYPE_CHECKING:
     from plugvisor.plugins.catalog import Catalog
 
     Begun = Callable[[], object]
-
 T = TypeVar("T")
-
-
-def _do_nothing() -> None:
-    pass
 
 
 class Manager:
@@ -61,6 +56,7 @@ class Manager:
         conditions = Conditions(keeper, engine, self.monitor, intents)
         self._facts = FactsKeeper(keeper, engine, self.monitor, conditions)
         self.note = self._facts.note
+        """Sets what else a plugin's status says."""
         self._starts = Starts(engine, Preparation(keeper, engine, conditions), intents)
         self._scheduler = Scheduler(keeper, engine, conditions, self._operations, self._starts)
         self._readiness = Readiness(engine, self.monitor)
@@ -135,7 +131,7 @@ class Manager:
         await self._boot_starts.close()
 
     async def start(
-        self, plugin_id: str, wait_seconds: float | None = None, on_begun: Begun = _do_nothing, *, by: str = ""
+        self, plugin_id: str, wait_seconds: float | None = None, on_begun: Begun = do_nothing, *, by: str = ""
     ) -> Outcome:
         """Start a plugin from its manifest as it is now; return when its process was spawned, or its start is queued.
 
@@ -197,17 +193,23 @@ class Manager:
         return self._stops.list_running_dependents(plugin_ids)
 
     async def reload(
-        self, plugin_id: str, wait_seconds: float | None = None, on_begun: Begun = _do_nothing, *, by: str = ""
+        self,
+        plugin_id: str,
+        wait_seconds: float | None = None,
+        on_begun: Begun = do_nothing,
+        *,
+        by: str = "",
+        is_wanted: Callable[[], bool] | None = None,
     ) -> Outcome:
         """Read the manifest again, stop the plugin if it runs, apply what changed, start it; return when it works.
 
         If the manifest is invalid, or a dependency cannot be had, nothing is changed, and a plugin that runs goes on.
 
         Args:
-            wait_seconds: return after this time whatever state it is in; it is reloaded all the same. None: as long as
-                its ready checks may take, or if it waits for its dependencies, not at all.
+            wait_seconds: wait at most this long; None: as long as its ready checks may take, if it is not queued.
             on_begun: called when its new process was spawned, if that is waited for, or its start was queued.
             by: as of `start`.
+            is_wanted: asked in the plugin's turn, when what was asked for before has ended; if not: `NotRunning`.
 
         Raises:
             PluginNotFound, PluginDisabled, InvalidManifest, StopTimeout
@@ -217,9 +219,8 @@ class Manager:
         self._keeper.get(plugin_id)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        process = await self._operations.run(
-            "reload", plugin_id, partial(self._starts.reload, plugin_id, by), wait_seconds
-        )
+        reload = partial(self._starts.reload, plugin_id, by, is_wanted=is_wanted)
+        process = await self._operations.run("reload", plugin_id, reload, wait_seconds)
         if process is None and (process := self._engine.get(plugin_id)).start_pending:
             return await self._answer(plugin_id, process, finished=False)
         on_begun()

@@ -141,6 +141,10 @@ class Operations:
                 raise
 
 
+def do_nothing() -> None:
+    """What is called where a caller has nothing to be called."""
+
+
 def log_failure(task: asyncio.Task[Any]) -> None:
     """Log the failure of an operation that nobody waits for any more."""
     if not task.cancelled() and (error := task.exception()):

@@ -14,6 +14,7 @@ sys.exit(). This file is a standalone script and imports nothing of Plugvisor.
 """
 
 import asyncio
+import contextlib
 import functools
 import importlib.util
 import inspect
@@ -144,14 +145,14 @@ def _find_above(name: str, folder: Path) -> tuple[Path, str] | None:
 def find_folders_above(folder: Path) -> list[Path]:
     """Return the folder above one called `plugins` and, if that is a package, the one above it, which comes first.
 
-    One that everybody may write to is left out: anyone could put a module there.
+    One that everybody may write to is left out, and what is above it: anyone could put a module there.
     """
-    if folder.parent.name != PLUGINS:
-        return []
-    found = [folder.parents[1]]
-    while os.path.isfile(found[0] / "__init__.py") and found[0].name:  # the root has none above it
-        found.insert(0, found[0].parent)
-    return [path for path in found if not _is_open_to_all(path)]
+    found: list[Path] = []
+    for path in folder.parents[1:] if folder.parent.name == PLUGINS else ():
+        if _is_open_to_all(path) or (found and not os.path.isfile(found[0] / "__init__.py")):
+            break
+        found.insert(0, path)
+    return found
 
 
 def _is_open_to_all(path: Path) -> bool:
@@ -208,11 +209,11 @@ def find_methods(plugin: object) -> dict[str, Callable[..., object]]:
     """
     methods = {name: method for name in ("run", "startup", "shutdown") if (method := getattr(plugin, name, None))}
     for attribute in dir(type(plugin)):
-        mark = getattr(getattr(type(plugin), attribute, None), HOST_MARK, None)
-        event = getattr(mark, "id", None) if getattr(mark, "event_type", "") == "lifecycle" else None
-        if event in ("startup", "shutdown"):
-            methods[event] = getattr(plugin, attribute)
-            methods.pop("run", None)
+        with contextlib.suppress(Exception):  # anything of the plugin's may raise anything
+            mark = getattr(inspect.getattr_static(type(plugin), attribute), HOST_MARK)
+            if mark.event_type == "lifecycle" and mark.id in ("startup", "shutdown"):
+                methods[mark.id] = getattr(plugin, attribute)
+                methods.pop("run", None)
     return methods
 
 
@@ -220,9 +221,8 @@ def find_methods(plugin: object) -> dict[str, Callable[..., object]]:
 def make_context(folder: Path) -> object:
     """Make the context of the plugin in a folder."""
     # by its path: the plugin may have a module of the same name
-    spec = importlib.util.spec_from_file_location("plugin_context", Path(__file__).with_name("plugin_context.py"))
-    assert spec is not None
-    assert spec.loader is not None
+    path = Path(__file__).with_name("plugin_context.py")
+    spec: Any = importlib.util.spec_from_file_location("plugin_context", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.PluginContext(folder)
@@ -235,7 +235,7 @@ def offer_context(function: Callable[..., object], folder: Path) -> Callable[[],
         options["annotation_format"] = importlib.import_module("annotationlib").Format.STRING
     try:
         parameters = list(inspect.signature(function, **options).parameters.values())
-    except (TypeError, ValueError):  # it is written in C
+    except Exception:  # noqa: BLE001 - it is written in C, or the plugin has described it itself, in its own way
         return function
     for parameter in parameters:
         if parameter.name == "ctx" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):

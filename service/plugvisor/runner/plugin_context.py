@@ -82,7 +82,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Parse a manifest; one that cannot be read now is empty, as the plugin may run by another since its start."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

@@ -91,6 +91,17 @@ def test_colours() -> None:
     assert describe(changes, "status", **status) == ["a \x1b[32mrunning\x1b[0m → \x1b[31merror\x1b[0m"]
 
 
+def test_health_is_said_in_words_of_its_own() -> None:
+    changes = Changes(everything, colored=False)
+    describe(changes, "snapshot", plugins=[make_plugin("web", "stopped")])
+    starting = {"plugin_id": "web", "status": "starting", "health": "starting"}
+    assert describe(changes, "status", **starting) == ["web stopped → starting"]
+    running = {"plugin_id": "web", "status": "running", "health": "starting"}
+    assert describe(changes, "status", **running) == ["web starting → running, not ready yet"]
+    healthy = {"plugin_id": "web", "status": "running", "health": "healthy"}
+    assert describe(changes, "status", **healthy) == ["web running, not ready yet → running, healthy"]
+
+
 def test_as_json() -> None:
     """Each plugin once, then what has changed; a plugin whose manifest is not known yet comes with the next list."""
     lines = JsonLines(lambda plugin_id: plugin_id != "hidden")
@@ -108,14 +119,3 @@ def test_as_json() -> None:
     assert show("unavailable", detail="gone") == [{"unavailable": "gone"}]
     assert show("plugins", plugins=[make_plugin("b")]) == [make_plugin("b"), {"id": "a", "removed": True}]
     assert show("snapshot", plugins=[make_plugin("b")]) == [], "after a reconnection"
-
-
-def test_health_is_said_in_words_of_its_own() -> None:
-    changes = Changes(everything, colored=False)
-    describe(changes, "snapshot", plugins=[make_plugin("web", "stopped")])
-    starting = {"plugin_id": "web", "status": "starting", "health": "starting"}
-    assert describe(changes, "status", **starting) == ["web stopped → starting"]
-    running = {"plugin_id": "web", "status": "running", "health": "starting"}
-    assert describe(changes, "status", **running) == ["web starting → running, not ready yet"]
-    healthy = {"plugin_id": "web", "status": "running", "health": "healthy"}
-    assert describe(changes, "status", **healthy) == ["web running, not ready yet → running, healthy"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.cli.client import Client, Credential, NoAnswer
+from plugvisor.cli.connection.paths import make_query, quote_part
 from plugvisor.cli.main import main
 from plugvisor.errors import CommandRejected
 
@@ -138,6 +139,12 @@ def test_a_unix_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     with run_server(socketserver.ThreadingUnixStreamServer("http.sock", Handler)):
         assert Client("unix://http.sock", CREDENTIAL).call("GET", "/x") == {}
+
+
+def test_what_is_no_utf_8_is_sent_as_it_is() -> None:
+    assert quote_part("a/b\udcff?") == "a%2Fb%FF%3F"
+    assert make_query({"id": "\udcff&", "empty": "", "none": None, "count": 0}) == "?id=%FF%26&count=0"
+    assert make_query({"empty": ""}) == ""
 
 
 # -- streams

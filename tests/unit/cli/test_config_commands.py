@@ -157,6 +157,17 @@ def test_a_text_is_kept_if_the_service_has_gone(
     assert capsys.readouterr().err.startswith(f"plugvisor: your text is in {str(kept)!r}\n")
 
 
+def test_without_a_terminal_an_editor_must_be_named(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("VISUAL", "EDITOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["config", "edit", "echo"]) == 2
+    assert "EDITOR must name a program" in capsys.readouterr().err
+    assert server.requests == []
+
+
 def test_a_text_that_the_editor_has_removed(
     server: ScriptedServer, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

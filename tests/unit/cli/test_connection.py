@@ -259,16 +259,46 @@ def test_the_admin_code_is_for_no_other_user(kind: str) -> None:
     assert CODE.encode() not in sent
 
 
+def test_the_admin_code_is_not_for_who_listens_no_more() -> None:
+    """Another user who has accepted the connection, and has closed the socket that listened."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    code = """
+import os, socket, sys
+os.setgid(65534); os.setuid(65534)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    connection, _ = listener.accept()
+print("accepted", flush=True)
+sys.stdin.read()
+"""
+    pipe = subprocess.PIPE
+    with (
+        TemporaryDirectory(prefix="pv-") as folder,
+        subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, cwd="/") as process,
+    ):
+        assert process.stdout
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            process.stdout.readline()
+            with socket.create_server(("127.0.0.1", port)):  # own Plugvisor, which has just come
+                assert not is_own(connection, Path(folder))
+            assert not is_own(connection, Path(folder))
+        process.communicate()
+
+
 def test_what_listens_at_another_address_does_not_matter(tmp_path: Path) -> None:
     """The user of each socket is that of the address which the connection has, or of all addresses."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
         host, port = listener.getsockname()
-        assert list(peer._list_listeners(socket.inet_aton(host), port)) == [os.geteuid()]
-        assert list(peer._list_listeners(socket.inet_aton("127.0.0.2"), port)) == []
+        nobody = b"", 0
+        assert list(peer._list_users((socket.inet_aton(host), port), nobody)) == [os.geteuid()]
+        assert list(peer._list_users((socket.inet_aton("127.0.0.2"), port), nobody)) == []
         assert is_own(client, tmp_path)
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
         port = listener.getsockname()[1]
-        assert list(peer._list_listeners(socket.inet_aton("127.0.0.2"), port)) == [os.geteuid()], "all addresses"
+        end = socket.inet_aton("127.0.0.2"), port
+        assert list(peer._list_users(end, nobody)) == [os.geteuid()], "all addresses"
 
 
 def test_whose_process_listens(tmp_path: Path) -> None:

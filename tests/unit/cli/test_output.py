@@ -5,7 +5,15 @@ from __future__ import annotations
 import io
 
 import pytest
-from plugvisor.cli.output import format_table, has_color, make_printable, measure_width, paint
+from plugvisor.cli.output import (
+    format_table,
+    has_color,
+    make_printable,
+    measure_width,
+    paint,
+    print_error,
+    print_notice,
+)
 
 
 class Terminal(io.StringIO):
@@ -57,3 +65,16 @@ def test_columns_by_what_a_terminal_shows() -> None:
 def test_what_could_control_a_terminal_is_escaped() -> None:
     assert make_printable("a\x1b[2J\r\u202eb 你") == "a\\x1b[2J\\r\\u202eb 你"
     assert make_printable("你", "ascii") == "\\u4f60"
+
+
+@pytest.mark.parametrize(
+    ("variable", "begins"), [("NO_COLOR", "plugvisor: "), ("FORCE_COLOR", "\x1b[31mplugvisor:\x1b[0m ")]
+)
+def test_an_error_is_red(
+    variable: str, begins: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(variable, "1")
+    print_error("it failed")
+    print_notice("it goes on")
+    assert capsys.readouterr() == ("", f"{begins}it failed\nplugvisor: it goes on\n")

@@ -153,7 +153,7 @@ def test_a_failed_start_shows_the_last_lines(
     server.answers = [(202, encode(BEGUN)), make_operation(state="failed", problem=problem)]
     assert main(["install", str(package), "--replace"]) == 1
     assert capsys.readouterr().err.splitlines()[-4:] == [
-        "the last lines of the version that has not started:",
+        "the last lines of its log since the change began:",
         "  Traceback …",
         "  KeyError\\x1b",
         "plugvisor: it ended at once",
@@ -473,7 +473,7 @@ def test_operations(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) 
         assert [each["id"] for each in json.loads(capsys.readouterr().out)["operations"]] == ids
     assert main(["operations", "op-2"]) == 0
     *lines, row = capsys.readouterr().out.splitlines()
-    assert lines == ["  a line", "the last lines of the version that has not started:", "  no way", "it failed"]
+    assert lines == ["  a line", "the last lines of its log since the change began:", "  no way", "it failed"]
     assert row.split()[0] == "op-2"
     assert main(["operations", "--cancel"]) == 2
 

@@ -31,6 +31,8 @@ def ending(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["ls", "--urll=x"], "plugvisor ls: error: unrecognized arguments: --urll=x; did you mean '--url'?"),
         (["--url=x", "ls"], "plugvisor: error: --url stands after the command, as in: plugvisor ls --url …"),
         (["--token", "x", "ls"], "plugvisor: error: --token stands after the command, as in: plugvisor ls --token …"),
+        (["start", "web", ""], "plugvisor start: error: an ID is empty"),
+        (["versions", ""], "plugvisor versions: error: an ID is empty"),
         (["whoami", "x"], "plugvisor whoami: error: unrecognized arguments: x"),
         (
             ["identity", "add", "x", "--role", "admn"],

@@ -156,7 +156,7 @@ function translate() {
 
 addEventListener("hashchange", open);
 addEventListener("keydown", (event) => {
-  if (event.key !== "/" || document.activeElement.matches("input:not([type=checkbox]), select, textarea") || !view.search) return;
+  if (event.key !== "/" || event.target.matches("input:not([type^=c]),textarea") || !view.search) return;
   event.preventDefault();
   view.search.focus();
 });

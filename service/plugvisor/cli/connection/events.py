@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from plugvisor.cli.connection.http import Exchange
 
-_LONGEST_LINE_BYTES = 64 * 1024 * 1024
-"""A snapshot of a thousand plugins is one line."""
+_LONGEST_BYTES = 64 * 1024 * 1024
+"""Of an event; a snapshot of a thousand plugins is one line."""
 
 
 class ServerEvent(NamedTuple):
@@ -47,8 +47,12 @@ class EventStream:
         self._exchange.abort()
 
     def _read_events(self) -> Iterator[ServerEvent]:
-        name, data, event_id = "message", "", None
-        while line := self._exchange.response.readline(_LONGEST_LINE_BYTES):
+        name, size, event_id = "message", 0, None
+        data: list[str] = []
+        while line := self._exchange.response.readline(_LONGEST_BYTES):
+            size += len(line)
+            if size > _LONGEST_BYTES:
+                raise ValueError("the event is too long")
             field, _, value = line.decode().rstrip("\r\n").partition(":")
             value = value.removeprefix(" ")
             match field:
@@ -57,9 +61,9 @@ class EventStream:
                 case "id":
                     event_id = value
                 case "data":
-                    data = f"{data}\n{value}" if data else value
+                    data.append(value)
                 case "" if not line.strip():
                     self.last_id = event_id or self.last_id
                     if data:
-                        yield ServerEvent(name, decode_answer(self._url, data))
-                    name, data, event_id = "message", "", None
+                        yield ServerEvent(name, decode_answer(self._url, "\n".join(data)))
+                    name, size, data, event_id = "message", 0, [], None

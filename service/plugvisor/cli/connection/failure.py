@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from plugvisor.errors import ConfigurationError
 
 
@@ -22,6 +24,18 @@ def describe_failure(url: str, error: Exception) -> NoAnswer:
             "PLUGVISOR_URL says where it is"
         )
     return NoAnswer(f"cannot use the answer from {url}: it is not that of a Plugvisor of this version")
+
+
+def describe_odd_answer(error: Exception) -> NoAnswer:
+    """An answer that is JSON, but has not what a command has looked for in it."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno}, " if frame is not None else ""
+    return NoAnswer(
+        "cannot use what the service has answered: it is not that of a Plugvisor of this version "
+        f"({where}{type(error).__name__})"
+    )
 
 
 def describe_redirect(url: str) -> NoAnswer:

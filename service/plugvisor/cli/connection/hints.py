@@ -8,7 +8,7 @@ _COMMANDS = (
     (r"GET /plugins lists", "`plugvisor ls` lists"),
     (r"POST /plugins/refresh finds", "`plugvisor refresh` finds"),
     (r"GET /identities lists", "`plugvisor identity list` lists"),
-    (r"GET /operations lists", "`plugvisor operations` lists"),
+    (r"GET /operations lists", "`plugvisor operations` (or with `--plugin ID`) lists"),
     (r"POST /identities/(\S+)/rotate makes", r"`plugvisor identity rotate \1` makes"),
     (r"POST /plugin/(\S+)/enable lifts", r"`plugvisor enable \1` lifts"),
 )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_End = tuple[bytes, int]
+"""The address and the port of one end of a connection."""
 _PROC_NET = Path("/proc/net")
 _LISTEN = "0A"
 """In /proc/net/tcp (`include/net/tcp_states.h` of Linux)."""
@@ -31,10 +33,12 @@ def is_own(connection: socket.socket, run_dir: Path) -> bool:
     if connection.family == socket.AF_UNIX:
         return _find_peer_uid(connection) in {*owners, None}
     host, port, *_ = connection.getpeername()
-    here = connection.getsockname()[0]
+    here, here_port, *_ = connection.getsockname()
     if host != here and not (host.startswith("127.") and here.startswith("127.")):
         return False
-    return set(_list_listeners(socket.inet_pton(connection.family, host), port)) <= owners
+    other_end = socket.inet_pton(connection.family, host), port
+    this_end = socket.inet_pton(connection.family, here), here_port
+    return set(_list_users(other_end, this_end)) <= owners
 
 
 def _find_peer_uid(connection: socket.socket) -> int | None:
@@ -45,15 +49,25 @@ def _find_peer_uid(connection: socket.socket) -> int | None:
     return uid
 
 
-def _list_listeners(host: bytes, port: int) -> Iterator[int]:
-    """The users of the sockets that can have accepted a connection to an address; none if that cannot be known."""
+def _list_users(other_end: _End, this_end: _End) -> Iterator[int]:
+    """The users of the sockets that can have accepted a connection, and of the one that has; none if not known.
+
+    Both are needed: until it is accepted, a connection is shown as root's, and whoever has accepted one may listen no
+    more. The system shows those that listen first.
+    """
     for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
             for line in (_PROC_NET / name).read_text(encoding="ascii").splitlines()[1:]:
-                _, local, _, state, _, _, _, uid, *_ = line.split()
-                address, _, number = local.partition(":")
-                if state == _LISTEN and int(number, 16) == port and _read_address(address) in (host, b""):
+                _, local, remote, state, _, _, _, uid, *_ = line.split()
+                host, port = _read_end(local)
+                listens = state == _LISTEN and port == other_end[1] and host in (other_end[0], b"")
+                if listens or ((host, port) == other_end and _read_end(remote) == this_end):
                     yield int(uid)
+
+
+def _read_end(text: str) -> _End:
+    address, _, port = text.partition(":")
+    return _read_address(address), int(port, 16)
 
 
 def _read_address(text: str) -> bytes:

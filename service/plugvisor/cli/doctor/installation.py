@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.metadata
 import importlib.util
@@ -91,6 +92,8 @@ def check_uv(_environ: Mapping[str, str]) -> Iterator[Finding]:
         yield problem("uv is not installed beside Plugvisor", advice)
         return
     except (OSError, subprocess.TimeoutExpired) as error:
+        if getattr(error, "errno", None) in (errno.EAGAIN, errno.ENOMEM):
+            advice = "this user has no processes or memory left; see the check `limits`"
         yield problem(f"uv cannot be run: {getattr(error, 'strerror', 'it does not answer')}", advice)
         return
     if done.returncode != 0 or not done.stdout.startswith("uv "):

@@ -98,7 +98,7 @@ def check_control_groups(settings: Settings) -> Iterator[Finding]:
     words = f"{reason}; " if reason else ""
     keys, plugins = list_limited(settings, missing)
     if not plugins:
-        yield ok(f"{words}no control group limits {', '.join(missing)}, which no plugin needs")
+        yield ok(f"{words}none is needed, because no plugin limits its {', '.join(missing)}")
         return
     names = ", ".join(plugins[:_MOST_NAMED]) + (" …" if len(plugins) > _MOST_NAMED else "")
     yield warning(

@@ -55,7 +55,7 @@ def check_run_folder(settings: Settings) -> Iterator[Finding]:
         process = f" of process {pid}, which has ended" if pid else ""
         yield warning(
             f"an earlier Plugvisor was killed and has left {' and '.join(left)}{process}",
-            "`plugvisor up` replaces them; look for processes of its plugins that still run",
+            "`plugvisor up` replaces them, and ends what the plugins have left running",
         )
     elif not foreign:
         yield ok("no supervisord runs here")

@@ -84,4 +84,4 @@ def report_written(client: Client, arguments: argparse.Namespace, written: Any) 
         return
     answer = client.call("POST", f"/plugin/{quote_part(arguments.plugin_id)}/reload?wait={_RELOAD_SECONDS}")
     if not arguments.json:
-        print(f"{arguments.plugin_id!r} is reloaded, and {answer['status']}")
+        print(make_printable(f"{arguments.plugin_id!r} is reloaded, and {answer['status']}"))

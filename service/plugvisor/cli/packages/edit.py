@@ -164,9 +164,12 @@ def _find_editor() -> list[str]:
     """The words of `$VISUAL` or `$EDITOR`."""
     name = "VISUAL" if os.environ.get("VISUAL") else "EDITOR"
     try:
-        return shlex.split(os.environ.get(name, "")) or ["vi"]
+        words = shlex.split(os.environ.get(name, ""))
     except ValueError as error:
         raise ConfigurationError(f"cannot use {name}: a quotation mark in it is not closed") from error
+    if not words and (sys.stdin is None or not sys.stdin.isatty()):
+        raise ConfigurationError("cannot edit: without a terminal, EDITOR must name a program; or use `config set`")
+    return words or ["vi"]
 
 
 def _run_editor(command: list[str]) -> int:

@@ -89,7 +89,7 @@ def finish(operation: Operation, sentence: str, *, as_json: bool) -> int:
 def print_last_lines(problem: Mapping[str, Any], stream: TextIO) -> None:
     """Print what a version has printed that has not started; those of a build are in the operation's log."""
     if problem.get("code") == "start_failed" and problem.get("log"):
-        print("the last lines of the version that has not started:", file=stream)
+        print("the last lines of its log since the change began:", file=stream)
         for line in problem["log"]:
             print(f"  {make_printable(line, stream.encoding)}", file=stream)
 
@@ -143,7 +143,12 @@ class _View:
                 self._print(line)
         self._count = count
         if self._is_terminal and operation["state"] == "running":
-            print(f"{operation['percent']:3d} %  {operation['phase']}", end="", file=sys.stderr, flush=True)
+            print(
+                f"{operation['percent']:3d} %  {make_printable(operation['phase'])}",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def clear(self) -> None:
         """Remove what stands below the lines."""

@@ -23,9 +23,11 @@ def run_new(arguments: argparse.Namespace) -> int:
     }
     files[SCHEMA_FILE] = render_schema().decode()
     try:
-        parse_manifest(files["plugin.toml"].encode(errors="surrogateescape"))
+        manifest = parse_manifest(files["plugin.toml"].encode(errors="surrogateescape"))
     except ManifestError as error:
         raise ConfigurationError(f"cannot make {plugin_id!r}: {error}") from error
+    if manifest.id != plugin_id:  # a quotation mark has ended it
+        raise ConfigurationError(f"cannot make {plugin_id!r}: an id consists of letters, digits, `_` and `-`")
     folder: Path = arguments.into / plugin_id
     try:
         folder.mkdir()
@@ -35,7 +37,7 @@ def run_new(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"cannot make {str(folder)!r}: it is there already") from error
     except OSError as error:
         raise ConfigurationError(f"cannot make {str(folder)!r}: {error.strerror}") from error
-    print(f"{folder}: {', '.join(files)}")
+    print(f"{folder}: {', '.join(files)}", flush=True)
     print(f"plugvisor install {folder} --start    packs and installs it", file=sys.stderr)
     return 0
 

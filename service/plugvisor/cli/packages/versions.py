@@ -106,5 +106,5 @@ def _run_one(client: Client, arguments: argparse.Namespace) -> int:
     print_last_lines(operation.get("problem", {}), sys.stdout)
     if detail:
         print(make_printable(detail))
-    print("  ".join(_make_operation_row(operation)))
+    print(make_printable("  ".join(_make_operation_row(operation))))
     return 0

@@ -42,7 +42,9 @@ def complete_ids(parsed_args: argparse.Namespace, **_: object) -> list[str]:
         with suppress(Exception):
             apply_options(os.environ, parsed_args.url, parsed_args.token)
             plugins = Client.from_env(os.environ).call("GET", "/plugins", None, LONGEST_SECONDS)["plugins"]
-            ids.extend(plugin["id"] for plugin in plugins)
+            found = [plugin["id"] for plugin in plugins]
+            # a shell prints what it offers, whatever that would do to the terminal
+            ids.extend(one for one in found if isinstance(one, str) and one.isprintable())
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()

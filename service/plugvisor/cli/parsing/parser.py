@@ -79,6 +79,8 @@ class Parser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(words)
         if unknown:
             self.reject(unknown)
+        if any("" in (given if isinstance(given := getattr(parsed, name, None), list) else [given]) for name in _IDS):
+            self.error("an ID is empty")  # as an unset variable of a shell is
         return parsed
 
     def reject(self, unknown: Sequence[str]) -> NoReturn:

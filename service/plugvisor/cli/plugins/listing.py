@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.client import Client
 from plugvisor.cli.connection.paths import make_query
+from plugvisor.cli.moments import show_time
 from plugvisor.cli.output import can_redraw, format_table, has_color, make_printable, paint
 from plugvisor.cli.plugins.matching import is_pattern, match_ids
 from plugvisor.cli.plugins.nodes import TASK_HEADING, make_task_row
@@ -39,7 +40,7 @@ def run_ls(arguments: argparse.Namespace) -> int:
     elif plugins:
         print(_format_table(plugins, usage))
     else:
-        print(answer["message"])
+        print(make_printable(answer["message"]))
     return 0
 
 
@@ -94,6 +95,9 @@ def _format_status(status: Fields, used: Fields | None) -> str:
     if "pid" in status:
         facts.append(f"pid {status['pid']}" + (f" on {status['node']}" if "node" in status else ""))
         facts.append(f"up {show_uptime(status)}")
+    intent = status.get("intent", {})
+    if status["status"] == intent.get("wanted") == "stopped":
+        facts.append(f"by {intent['by']} at {show_time(intent['at'])}")
     if status.get("restarts"):
         facts.append(f"restarts {status['restarts']}")
     if used is not None:

@@ -36,8 +36,8 @@ class Feed:
         self.states = PluginStates()
         self.changed = threading.Event()
         """Set when there is something new."""
-        self.failure: PlugvisorError | None = None
-        """Why it has ended: the service does not admit this client."""
+        self.failure: Exception | None = None
+        """Why it has ended: the service does not admit this client, or is none."""
         # opened here: what keeps it from the beginning is raised at once
         self._stream = FollowedStream(client, "/events", say=self._report, says_end=True)
         self._said = ""
@@ -67,7 +67,7 @@ class Feed:
             for event in self._stream:
                 self.states.apply(event.name, event.data)
                 self.changed.set()
-        except PlugvisorError as error:
+        except Exception as error:  # noqa: BLE001 - the thread that shows the plugins raises it
             self.failure = error
             self.changed.set()
 

@@ -94,8 +94,7 @@ def _describe(order: Order, feed: Feed, seconds: float, most_lines: int) -> list
         plugin = plugins[name] or {}
         status = plugin.get("status", "")
         color = STATUS_COLORS.get(status, "") if is_colored else ""
-        more = plugin.get("detail", plugin.get("health", ""))
-        lines.append(
-            f"{make_printable(name):<{width}}  {paint(f'{status:<8}', color)}  {make_printable(more)}".rstrip()
-        )
+        shown_status = paint(make_printable(f"{status:<8}"), color)
+        more = make_printable(plugin.get("detail", plugin.get("health", "")))
+        lines.append(f"{make_printable(name):<{width}}  {shown_status}  {more}".rstrip())
     return [*lines, heading] if len(plugins) > 1 else [f"{lines[0]}  {seconds:.0f} s"]

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 
 LONGEST_REFRESH_SECONDS = 330.0
 """Plugins whose folders are gone are stopped meanwhile."""
-_WORDS = {
-    "added": "added, not started",
-    "changed": "changed; its next start or reload applies it",
-    "removed": "removed",
-}
 
 
 def run_refresh(arguments: argparse.Namespace) -> int:
@@ -29,14 +24,18 @@ def run_refresh(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(answer))
         return 1 if answer["invalid"] else 0
-    for key, words in _WORDS.items():
-        for plugin_id in answer[key]:
-            print(f"{make_printable(plugin_id)}: {words}")
-    if answer["invalid"]:
-        details = {plugin["id"]: plugin.get("detail", "") for plugin in client.call("GET", "/plugins")["plugins"]}
-        for plugin_id in answer["invalid"]:
-            print_error(make_printable(f"{plugin_id}: {details.get(plugin_id, '')}", sys.stderr.encoding))
-        return 1
     if not any(answer.values()):
         print("nothing has changed")
-    return 0
+        return 0
+    plugins = {plugin["id"]: plugin for plugin in client.call("GET", "/plugins")["plugins"]}
+    for plugin_id in answer["added"]:  # what supervisorctl has started runs already
+        status = plugins.get(plugin_id, {}).get("status", "stopped")
+        print(make_printable(f"{plugin_id}: added, {'not started' if status == 'stopped' else status}"))
+    for plugin_id in answer["changed"]:
+        print(make_printable(f"{plugin_id}: changed; its next start or reload applies it"))
+    for plugin_id in answer["removed"]:
+        print(make_printable(f"{plugin_id}: removed"))
+    for plugin_id in answer["invalid"]:
+        detail = plugins.get(plugin_id, {}).get("detail", "its manifest is invalid")
+        print_error(make_printable(f"{plugin_id}: {detail}", sys.stderr.encoding))
+    return 1 if answer["invalid"] else 0

@@ -80,19 +80,19 @@ class Changes:
             return []
         self._operations[operation["id"]] = now
         state, phase = now
-        words = phase if state == "running" else self._paint(state, _OUTCOME_COLORS.get(state, ""))
-        return [(operation.get("plugin_id") or "-", f"{operation['verb']}: {words}", "")]
+        words = make_printable(phase) if state == "running" else self._paint(state, _OUTCOME_COLORS.get(state, ""))
+        return [(operation.get("plugin_id") or "-", f"{make_printable(operation['verb'])}: {words}", "")]
 
     def _compare_nodes(self, nodes: Iterable[Fields]) -> list[tuple[str, str, str]]:
         before, self._nodes = self._nodes, {node["name"]: f"{node['state']}, {node['availability']}" for node in nodes}
         if before is None:
             return []
-        lines = [
-            ("-", f"node {name}: {f'{before[name]} → {state}' if name in before else f'added, {state}'}", "")
-            for name, state in self._nodes.items()
-            if state != before.get(name)
-        ]
-        return lines + [("-", f"node {name}: removed", "") for name in before if name not in self._nodes]
+        lines = []
+        for name, state in self._nodes.items():
+            if state != before.get(name):
+                lines.append(f"{name}: {before[name]} → {state}" if name in before else f"{name}: added, {state}")
+        lines += [f"{name}: removed" for name in before if name not in self._nodes]
+        return [("-", make_printable(f"node {line}"), "") for line in lines]
 
     def _show_status(self, status: Fields) -> str:
         words = [status["status"], *describe_health(status)]

@@ -104,9 +104,10 @@ def show_latest_line(entry: Mapping[str, Any], *, colored: bool) -> None:
 
 def _print_line(at: str, entry: Mapping[str, Any], words: str, *, colored: bool) -> None:
     words = make_printable(words)
+    head = [f"{entry.get('plugin_id', '-'):<16}", f"{entry['kind']:<9}"]
     if colored:
         words = paint(words, _choose_color(entry))
-    print(f"{show_time(at)}  {entry.get('plugin_id', '-'):<16}  {entry['kind']:<9}  {words}")
+    print("  ".join([show_time(at), *map(make_printable, head), words]))
 
 
 def _choose_color(entry: Mapping[str, Any]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugvisor.errors import AlreadyRunning
+from plugvisor.errors import AlreadyRunning, NotRunning
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from plugvisor.engines.engine import Engine
     from plugvisor.errors import DependencyFailed
@@ -50,8 +50,12 @@ class Starts:
         self._want(to_queue[:-1], by)
         return process
 
-    async def reload(self, plugin_id: str, by: str, accepted: asyncio.Event) -> Process:
+    async def reload(
+        self, plugin_id: str, by: str, accepted: asyncio.Event, is_wanted: Callable[[], bool] | None = None
+    ) -> Process:
         """Start a plugin again; see `Manager.reload`."""
+        if is_wanted is not None and not is_wanted():
+            raise NotRunning("it was stopped meanwhile")
         # What can be rejected is rejected before the stop: a broken manifest, a full disk.
         self.failures.pop(plugin_id, None)
         to_queue = await self._preparation.prepare(plugin_id)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plugvisor.users import Users
 
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")', re.ASCII)
+_MOST_DECIMAL_BITS = 10_000
 _LARGEST_INTEGER = 2**63 - 1
 
 
@@ -106,6 +107,7 @@ def make_json(value: Any) -> Any:
         case float() if not math.isfinite(value):
             return str(value)
         case int() if abs(value) > _LARGEST_INTEGER:
-            return str(value)
+            # Python writes no more than 4,300 decimal digits
+            return str(value) if value.bit_length() < _MOST_DECIMAL_BITS else hex(value)
         case _:
             return value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import UNSET
 
-from plugvisor.errors import InvalidManifest, PlugvisorError, SupervisorUnavailable
+from plugvisor.errors import InvalidManifest, NotRunning, PlugvisorError, SupervisorUnavailable
 from plugvisor.manager.watch.suspicion import MOST_RELOADS, Suspicion
 from plugvisor.models.stored.journal import Facts, NewEntry
 
@@ -52,7 +52,14 @@ class Wanted:
 class Reload(Protocol):
     """`Manager.reload`."""
 
-    async def __call__(self, plugin_id: str, wait_seconds: float | None, on_begun: Callable[[], object]) -> Outcome:
+    async def __call__(
+        self,
+        plugin_id: str,
+        wait_seconds: float | None,
+        on_begun: Callable[[], object],
+        *,
+        is_wanted: Callable[[], bool],
+    ) -> Outcome:
         """Reload a plugin."""
 
 
@@ -133,9 +140,10 @@ class PluginWatch:
             return
         by_person = by_person and not self.is_beginning and time.monotonic() > self._begun_at + SETTLE_SECONDS
         if self._suspicion.is_suspended:
-            if not self._suspicion.ends_by(paths, by_person=by_person):
+            now = time.monotonic()
+            if not self._suspicion.ends_by(paths, now, by_person=by_person):
                 return
-            self.resume("another file was saved")
+            self.resume("another file was saved", now)
             by_person = True
         if not self._changed:
             self._changed_at = time.monotonic()
@@ -149,10 +157,10 @@ class PluginWatch:
         """When the changes must lead to a reload, on the monotonic clock."""
         return self._changed_at + MOST_DEBOUNCES * self.wanted.watch.debounce
 
-    def resume(self, why: str) -> None:
+    def resume(self, why: str, saved_at: float | None = None) -> None:
         """Reload it again, if that is suspended."""
         if self._suspicion.is_suspended:
-            self._suspicion.resume()
+            self._suspicion.resume(saved_at)
             logger.info("watching %r again: %s", self.id, why)
             self._note("resume", detail=why)
             self._on_note()
@@ -215,7 +223,9 @@ class PluginWatch:
         """Reload it, again as long as the engine is silent; returns False if that is not wanted any more."""
         while True:
             try:
-                await self._reload(self.id, None, self._end_beginning)
+                await self._reload(self.id, None, self._end_beginning, is_wanted=lambda: not self._is_paused())
+            except NotRunning:  # it was stopped while the reload waited for its turn
+                return False
             except SupervisorUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
                 if self._is_closed or number != self._number or self._is_paused():
@@ -233,7 +243,7 @@ class PluginWatch:
                 self._wait(self.wanted.watch.debounce)
 
     def _suspend(self) -> None:
-        self._suspicion.suspend()
+        self._suspicion.suspend(time.monotonic())
         words = self._describe(self._suspicion.suspects)
         logger.warning("%r: %s (%s)", self.id, SUSPENDED, words)
         self._note("suspend", detail=words)

@@ -129,9 +129,10 @@ def _is_pattern(line: str) -> bool:
 
 
 def read_size(path: str) -> int:
-    """The size of a regular file; -1 if there is none."""
+    """How many bytes of a regular file were written at some time; -1 if there is none."""
     try:
         found = os.lstat(path)
     except OSError:
         return -1
-    return found.st_size if stat.S_ISREG(found.st_mode) else -1
+    # a file can be made larger without a byte being written: what is a hole in it does not count
+    return min(found.st_size, found.st_blocks * 512) if stat.S_ISREG(found.st_mode) else -1

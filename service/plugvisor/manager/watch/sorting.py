@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plugvisor.manager.watch.notifier import ADDED, MODIFIED
+from plugvisor.manager.watch.folder_watches import ADDED, MODIFIED
 from plugvisor.manager.watch.writers import ProcessTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from plugvisor.manager.watch.notifier import Changes
+    from plugvisor.manager.watch.folder_watches import Changes
     from plugvisor.manager.watch.plugin_watch import PluginWatch
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ MOST_RELOADS = 3
 WINDOW_SECONDS = 10.0
 """After so many reloads within this time that nobody has certainly asked for, watching is suspended; the time that the
 reloads take themselves does not count."""
+LONGEST_HOLD_SECONDS = 600.0
+FORGETTING_SECONDS = 60.0
 MOST_IN_ANY_CASE = 10
 """So many within the window are nobody's, whatever it looks like."""
 
@@ -24,6 +27,10 @@ class Suspicion:
         self.suspects: set[str] = set()
         """The files whose changes have led to the last reloads."""
         self._known: Collection[str] = ()
+        # a plugin can change files so that it looks like a person: each save in vain ends the next suspension later
+        self._vain_saves = 0
+        self._saved_at = -math.inf
+        self._held_until = -math.inf
         self._gaps: list[float] = []
         self._ended_at: float | None = None
         self._reloads: deque[float] = deque(maxlen=MOST_IN_ANY_CASE)
@@ -55,21 +62,36 @@ class Suspicion:
         """A reload has been made."""
         self._ended_at = now
 
-    def suspend(self) -> None:
+    def suspend(self, now: float) -> None:
         """Suspend watching."""
         self.is_suspended = True
+        if now - self._saved_at >= FORGETTING_SECONDS:
+            self._vain_saves = 0
+        elif self._vain_saves:
+            self._held_until = now + min(WINDOW_SECONDS * 2.0 ** (self._vain_saves - 1), LONGEST_HOLD_SECONDS)
 
     def note_known(self, known: Collection[str]) -> None:
         """Watching is suspended, and these files are there."""
         if self.is_suspended:
             self._known = known
 
-    def ends_by(self, paths: Collection[str], *, by_person: bool) -> bool:
-        """Whether changes end the suspension: a person's save, or one of a file that was there and is no suspect."""
-        return by_person or any(path in self._known and path not in self.suspects for path in paths)
+    def ends_by(self, paths: Collection[str], now: float, *, by_person: bool) -> bool:
+        """Whether changes end the suspension: a person's save, or one of a file that was there and is no suspect.
 
-    def resume(self) -> None:
-        """Reload again."""
+        One that comes soon after another that has changed nothing does not.
+        """
+        is_save = by_person or any(path in self._known and path not in self.suspects for path in paths)
+        return is_save and now >= self._held_until
+
+    def resume(self, saved_at: float | None = None) -> None:
+        """Reload again.
+
+        Args:
+            saved_at: when a file was saved that has ended the suspension; None if something else has.
+        """
+        self._vain_saves = 0 if saved_at is None else min(self._vain_saves + 1, 16)
+        self._saved_at = -math.inf if saved_at is None else saved_at
+        self._held_until = -math.inf
         self.is_suspended, self._known, self._gaps, self.suspects = False, (), [], set()
         self._ended_at = None
         self._reloads.clear()

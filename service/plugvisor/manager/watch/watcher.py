@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import SupervisorUnavailable
-from plugvisor.manager.watch.notifier import Notifier, WatchesExhausted
+from plugvisor.manager.watch.folder_watches import FolderWatches, WatchesExhausted
 from plugvisor.manager.watch.plugin_watch import PluginWatch, Wanted
 from plugvisor.manager.watch.rules import MOST_FOLDERS, Rules
 from plugvisor.manager.watch.sorting import list_readable, sort_changes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from plugvisor.errors import PlugvisorError
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.manager import Manager
-    from plugvisor.manager.watch.notifier import Changes
+    from plugvisor.manager.watch.folder_watches import Changes
     from plugvisor.plugins.catalog import Plugin
     from plugvisor.settings import Settings
 
@@ -67,7 +67,7 @@ class Watcher:
         self._logged: set[str] = set()
         self._launches: dict[str, tuple[int, int]] = {}
         self._by_folder: Mapping[str, Sequence[PluginWatch]] = {}
-        self._notifier = Notifier(self._on_changes, self._retry_later)
+        self._folder_watches = FolderWatches(self._on_changes, self._retry_later)
         self._waiting: Changes = set()
         self._sorting: asyncio.Task[None] | None = None
         self._arranging: asyncio.Task[None] | None = None
@@ -97,7 +97,7 @@ class Watcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._notifier.close()
+        await self._folder_watches.close()
 
     # -- what is watched
 
@@ -205,7 +205,7 @@ class Watcher:
                     by_folder.setdefault(folder, []).append(watch)
             self._by_folder = by_folder  # before the first change in a new folder is noticed
             try:
-                await self._notifier.watch(await asyncio.to_thread(list_readable, by_folder))
+                await self._folder_watches.watch(await asyncio.to_thread(list_readable, by_folder))
                 break
             except WatchesExhausted as error:
                 limit = str(error)

@@ -331,6 +331,7 @@ def test_values_that_json_does_not_have() -> None:
         "d": 9223372036854775807,
         "e": "-9223372036854775809",
     }
+    assert make_json({"x": -(16**9000 - 1)}) == {"x": f"-0x{'f' * 9000}"}, "more decimal digits than Python writes"
     assert make_json({"x": dt.date(2026, 1, 1)}) == {"x": "2026-01-01"}
 
 

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from plugvisor.errors import StartFailed, SupervisorUnavailable
+from plugvisor.errors import NotRunning, StartFailed, SupervisorUnavailable
 from plugvisor.manager.watch import plugin_watch
 from plugvisor.manager.watch.plugin_watch import PluginWatch, Wanted
 from plugvisor.manager.watch.rules import Rules
@@ -55,9 +55,18 @@ class Plugin:
         """As `Recorder.note`."""
         self.entries.append((str(entry.facts.verb), str(entry.facts.outcome)))
 
-    async def _reload(self, _plugin_id: str, _wait_seconds: float | None, on_begun: Callable[[], object]) -> Any:
+    async def _reload(
+        self,
+        _plugin_id: str,
+        _wait_seconds: float | None,
+        on_begun: Callable[[], object],
+        *,
+        is_wanted: Callable[[], bool],
+    ) -> Any:
         self.reloads += 1
         await self.may_go_on.wait()
+        if not is_wanted():
+            raise NotRunning("it was stopped meanwhile")
         if self.errors:
             raise self.errors.pop(0)
         on_begun()
@@ -93,6 +102,18 @@ async def test_a_reload_that_fails_is_noted() -> None:
     plugin.watch.take([FILE], by_person=False)
     await wait_until(lambda: plugin.entries)
     assert plugin.entries == [("reload", "StartFailed")]
+
+
+@in_loop
+async def test_a_stop_that_comes_first_is_not_noted_as_a_failure() -> None:
+    plugin = Plugin()
+    plugin.may_go_on.clear()
+    plugin.watch.take([FILE], by_person=False)
+    await wait_until(lambda: plugin.reloads)
+    plugin.is_paused = True
+    plugin.may_go_on.set()
+    await wait_until(lambda: not plugin.watch.is_beginning)
+    assert plugin.entries == []
 
 
 @in_loop

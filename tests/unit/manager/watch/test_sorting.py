@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from plugvisor.manager.watch.notifier import ADDED, MODIFIED
+from plugvisor.manager.watch.folder_watches import ADDED, MODIFIED
 from plugvisor.manager.watch.rules import Rules
 from plugvisor.manager.watch.sorting import sort_changes
 from plugvisor.models.lifecycle import Watch

@@ -56,10 +56,38 @@ def test_no_person_saves_so_often() -> None:
 def test_what_ends_a_suspension(path: str, by_person: bool, ends: bool) -> None:
     suspicion = Suspicion()
     reload_at(suspicion, 100, 101, 102, 103)
-    suspicion.suspend()
-    assert not suspicion.ends_by(["b"], by_person=False), "it is not known yet whether the plugin has made it"
+    suspicion.suspend(103)
+    assert not suspicion.ends_by(["b"], 103, by_person=False), "it is not known yet whether the plugin has made it"
     suspicion.note_known({"a", "b"})
-    assert suspicion.ends_by({path}, by_person=by_person) == ends
+    assert suspicion.ends_by({path}, 104, by_person=by_person) == ends
     suspicion.resume()
     assert not suspicion.is_suspended
     assert reload_at(suspicion, 104, 105, 106, 107) == [True, True, True, False]
+
+
+def end_suspensions(suspicion: Suspicion, count: int) -> list[float]:
+    """How long it takes each time until what looks like a person's save ends a suspension."""
+    now, found = 100.0, []
+    for _ in range(count):
+        while suspicion.admits(FILE, now, by_person=True):
+            suspicion.note_end(now)
+            now += 0.5
+        suspicion.suspend(now)
+        suspicion.note_known(FILE)
+        suspended_at = now
+        while not suspicion.ends_by(FILE, now, by_person=True):
+            now += 1
+        found.append(now - suspended_at)
+        suspicion.resume(now)
+    return found
+
+
+def test_a_plugin_that_looks_like_a_person_is_suspended_for_longer_and_longer() -> None:
+    assert end_suspensions(Suspicion(), 9) == [0, 10, 20, 40, 80, 160, 320, 600, 600]
+
+
+def test_a_start_by_a_person_forgets_saves() -> None:
+    suspicion = Suspicion()
+    end_suspensions(suspicion, 4)
+    suspicion.resume()
+    assert end_suspensions(suspicion, 2) == [0, 10]

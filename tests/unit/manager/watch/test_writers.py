@@ -55,6 +55,11 @@ def test_files_of_a_child(tmp_path: Path, run: Callable[[str], int]) -> None:
     assert ProcessTree(pid).find_open({str(tmp_path / "log")}) == {str(tmp_path / "log")}
 
 
+def test_a_file_that_it_has_made_larger_without_writing(tmp_path: Path, run: Callable[[str], int]) -> None:
+    pid = run("open('sparse', 'w').truncate(10**9)")
+    assert not ProcessTree(pid).has_not_written({str(tmp_path / "sparse")})
+
+
 def test_what_it_has_certainly_not_written(tmp_path: Path, run: Callable[[str], int]) -> None:
     pid = run("open('own', 'w').write('x' * 1000)")
     (tmp_path / "persons").write_text("x" * 5000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -91,8 +92,15 @@ def _is_same(old: Any, new: Any) -> bool:
         return old is new
     if isinstance(old, int | float) and isinstance(new, int | float):
         # 1.0 is 1 in a browser
-        return old == new or (abs(old) > _LARGEST_EXACT and float(old) == float(new))
+        return old == new or (abs(old) > _LARGEST_EXACT and _to_float(old) == _to_float(new))
     return type(make_json(old)) is type(new) and bool(make_json(old) == new)
+
+
+def _to_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # which a browser has as infinity
+        return math.inf if number > 0 else -math.inf
 
 
 def _merge(table: Any, tree: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from plugvisor.engines.supervisord.extension import SUPERVISOR_VERSION
 from plugvisor.engines.supervisord.extension.extension import Extension
 from plugvisor.engines.supervisord.extension.patches.config_parser import install_linear_parser
 from plugvisor.engines.supervisord.extension.patches.guard import Guard
-from plugvisor.engines.supervisord.extension.service_manager.readiness import Readiness
+from plugvisor.engines.supervisord.extension.service_manager.notifications import Notifications
 from plugvisor.engines.supervisord.extension.stdout import StdoutLog
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def make_rpcinterface(
     extension = Extension(supervisord, stream, programs, int(service_gid) if service_gid else None, guard)
     if log_to_stdout == "true":
         extension.stdout = StdoutLog(supervisord, log_format)
-    Readiness(supervisord, extension.reporter.stream)
+    Notifications(supervisord, extension.reporter.stream)
     _instances.append((supervisord, extension))
     return PluginsNamespace(extension.changes)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from plugvisor.errors import PlugvisorError, StartFailed
+from plugvisor.logs.marks import NO_LOG
 from plugvisor.manager.installation.site import outlast_silence
-from plugvisor.manager.installation.use_cases.last_lines import Mark, mark_log, read_log
+from plugvisor.manager.installation.use_cases.output_since import mark_log, read_log
 from plugvisor.manager.installation.workers import persist
 from plugvisor.models.installation.record import Pending, Record
 from plugvisor.models.process import remove_retry
@@ -76,7 +77,7 @@ class VersionChange:
         self._id = before.id
         self._verb = "roll back" if operation.verb == "rollback" else operation.verb
         self._version = after.versions[current_of(after)].version
-        self._mark = Mark(0, 0)
+        self._mark = NO_LOG
         self._replaced: Replaced | None = None
         """Set when the swap has begun."""
 

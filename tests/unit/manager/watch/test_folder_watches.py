@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import watchfiles
-from plugvisor.manager.watch.notifier import Notifier
+from plugvisor.manager.watch.folder_watches import FolderWatches
 
 from tests.helpers.scenarios import in_loop, wait_until
 
@@ -25,12 +25,12 @@ def has_thread() -> bool:
 @in_loop
 async def test_a_change_is_passed_on(tmp_path: Path) -> None:
     changes: set[Any] = set()
-    notifier = Notifier(changes.update, lambda: None)
-    await notifier.watch([str(tmp_path)])
+    watches = FolderWatches(changes.update, lambda: None)
+    await watches.watch([str(tmp_path)])
     (tmp_path / "a").touch()
     await wait_until(lambda: changes)
     assert {path for _, path in changes} == {str(tmp_path / "a")}
-    await notifier.close()
+    await watches.close()
     await wait_until(lambda: not has_thread())
 
 
@@ -38,8 +38,8 @@ async def test_a_change_is_passed_on(tmp_path: Path) -> None:
 async def test_who_waits_for_it_may_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failures: list[object] = []
     monkeypatch.setattr(threading, "excepthook", failures.append)
-    notifier = Notifier(lambda _: None, lambda: failures.append("failed"))
-    opening = asyncio.create_task(notifier.watch([str(tmp_path)]))
+    watches = FolderWatches(lambda _: None, lambda: failures.append("failed"))
+    opening = asyncio.create_task(watches.watch([str(tmp_path)]))
     await wait_until(has_thread)
     opening.cancel()
     await asyncio.gather(opening, return_exceptions=True)
@@ -55,7 +55,7 @@ async def test_a_failure_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     failures: list[str] = []
     monkeypatch.setattr(watchfiles, "watch", fail)
-    notifier = Notifier(lambda _: None, lambda: failures.append("failed"))
-    await notifier.watch([str(tmp_path)])
+    watches = FolderWatches(lambda _: None, lambda: failures.append("failed"))
+    await watches.watch([str(tmp_path)])
     await wait_until(lambda: failures)
-    await notifier.close()
+    await watches.close()

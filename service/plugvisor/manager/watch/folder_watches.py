@@ -1,4 +1,4 @@
-"""Is notified of changes in folders by the system."""
+"""The folders whose changes the system reports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class WatchesExhausted(Exception):
     """The system allows no more watches; its text names the limit."""
 
 
-class Notifier:
+class FolderWatches:
     """Watches a set of folders, without what is below them, in a thread of its own.
 
     One thread and one inotify instance do for all plugins: a user has 128 instances, as a rule. Every method is called

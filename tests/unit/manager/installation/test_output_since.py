@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.logs.files import LogFiles
-from plugvisor.manager.installation.use_cases.last_lines import LONGEST_LINE, MOST_LINES, mark_end, read_since
+from plugvisor.logs.marks import mark_end
+from plugvisor.manager.installation.use_cases.output_since import LONGEST_LINE, MOST_LINES, read_since
 
 if TYPE_CHECKING:
     from pathlib import Path

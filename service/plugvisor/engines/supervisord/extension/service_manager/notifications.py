@@ -9,21 +9,21 @@ from supervisor import events
 from supervisor.states import ProcessStates, SupervisorStates
 
 from plugvisor.engines.supervisord.extension.patches.operators import SERVICE
-from plugvisor.engines.supervisord.extension.service_manager.notifier import READY, STOPPING, Notifier
+from plugvisor.engines.supervisord.extension.service_manager.notify_socket import READY, STOPPING, NotifySocket
 from plugvisor.engines.supervisord.extension.stream import guarded
 
 if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.stream import StateStream
 
 
-class Readiness:
+class Notifications:
     """Sends READY=1 once the service runs and follows the state stream, and STOPPING=1 when supervisord is to end."""
 
     def __init__(self, supervisord: Any, stream: StateStream) -> None:
         self.logger = supervisord.options.logger
         self._supervisord = supervisord
         self._stream = stream
-        self._notifier = _get_notifier()
+        self._socket = _get_socket()
         self._is_ready = False
         stream.on_reader.append(self._check)
         events.subscribe(events.ProcessStateRunningEvent, self._check)
@@ -51,7 +51,7 @@ class Readiness:
     def _send(self, message: bytes) -> bool:
         """Send a message; returns whether there is nothing more to do about it."""
         try:
-            self._notifier.send(message)
+            self._socket.send(message)
         except BlockingIOError:  # the receiver does not keep up
             return False
         except OSError as error:
@@ -61,6 +61,6 @@ class Readiness:
 
 
 @functools.cache
-def _get_notifier() -> Notifier:
+def _get_socket() -> NotifySocket:
     """The same for a supervisord that has restarted itself, which finds the variable no more."""
-    return Notifier()
+    return NotifySocket()

@@ -14,7 +14,7 @@ STOPPING = b"STOPPING=1"
 VARIABLE = "NOTIFY_SOCKET"
 
 
-class Notifier:
+class NotifySocket:
     """Sends messages to the socket that the environment names; without one, nothing is sent.
 
     It takes the variable out of the environment: a process that inherited it could send messages too.

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from plugvisor.logs.marks import mark_end
 from plugvisor.logs.tail import decode_line, read_backwards
 
 if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
     from plugvisor.logs.files import LogFiles
+    from plugvisor.logs.marks import Mark
 
 MOST_LINES = 50
 LONGEST_LINE = 1000
 """In characters."""
-
-
-class Mark(NamedTuple):
-    """A place in a log."""
-
-    inode: int
-    """Of the file that was the current one; 0 if there was none."""
-    position: int
-    """In bytes."""
 
 
 async def mark_log(engine: Engine, plugin_id: str) -> Mark:
@@ -35,17 +28,6 @@ async def read_log(engine: Engine, plugin_id: str, mark: Mark) -> list[str]:
     """The last lines that a plugin has printed after a place, oldest first."""
     await engine.bring_log(plugin_id)
     return await asyncio.to_thread(read_since, engine.open_log(plugin_id), mark)
-
-
-def mark_end(log: LogFiles) -> Mark:
-    """The place at which a log ends here. This blocks."""
-    file = log.open_file()
-    if file is None:
-        return Mark(0, 0)
-    try:
-        return Mark(file.inode, file.size)
-    finally:
-        file.close()
 
 
 def read_since(log: LogFiles, mark: Mark) -> list[str]:
