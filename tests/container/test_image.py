@@ -139,7 +139,7 @@ def test_users_cannot_write_to_anything_of_ours(idle: Container) -> None:
 def test_plugins_can_read_everything_of_ours(idle: Container) -> None:
     """Launch scripts run the package with the service's Python, as the plugins' user."""
     assert idle.run_python(FIND_UNREADABLE, user="plugin") == ""
-    assert VERSION in idle.run_python("import plugvisor.cli.main as main; print(main.VERSION)", user="plugin")
+    assert VERSION in idle.run_python("import plugvisor.cli.main, plugvisor; print(plugvisor.VERSION)", user="plugin")
 
 
 def test_no_file_is_setuid_or_setgid(idle: Container) -> None:

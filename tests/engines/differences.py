@@ -53,6 +53,11 @@ DIFFERENCES = (
         "starts without the service", "ordered by `priority`", "all at once, if the whole swarm starts", "boot_order"
     ),
     Difference("`critical`", "a failure of it ends everything", "has no effect"),
+    Difference(
+        "`[plugin_runtime.watch]`",
+        "a change of its files reloads it",
+        "has no effect: a reload brings the whole folder to the nodes",
+    ),
     Difference("how soon a crash is seen", "at once", "within half a second"),
     Difference("one process of a plugin at most", "always", "on each side of a network that is cut in two"),
     Difference(

@@ -45,7 +45,8 @@ def test_a_plugin_from_its_start_to_its_stop(shared: PlugvisorStack, add: Callab
 
 
 def test_why_one_has_not_started(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add("print('about to end', flush=True)\nraise SystemExit(3)", runtime="auto_start = false")
+    runtime = "auto_start = false\nsupervisor.startsecs = 5"  # to begin takes long on a busy machine
+    plugin_id = add("print('about to end', flush=True)\nraise SystemExit(3)", runtime=runtime)
     done = shared.command("start", plugin_id)
     assert (done.returncode, done.stdout) == (1, "")
     reason, heading, *lines = done.stderr.splitlines()

@@ -36,6 +36,7 @@ COMMANDS = {
     "start": (r"Ctrl-C ends the waiting alone", ASKING),
     "stop": (r"their processes are gone", ASKING),
     "reload": (r"One that does not run is started", ASKING),
+    "refresh": (r"New plugins are not started", ASKING),
     "enable": (r"Nothing is started", ASKING),
     "disable": (r"keep them from being started", ASKING),
     "completion": (r"ids of plugins", set()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import struct
 import sys
@@ -23,13 +24,17 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 
 def is_own(connection: socket.socket, run_dir: Path) -> bool:
-    """Whether the other end is a process of this user, of root, or of the owner of the run folder.
+    """Whether the other end is a process of this user, of root, of the owner of the run folder, or the service's user.
 
     Where the system does not say whose it is, it is if it is on this machine.
     """
     owners = {os.geteuid(), 0}
     with contextlib.suppress(OSError):
         owners.add(run_dir.stat().st_uid)
+    with contextlib.suppress(OSError, ValueError):
+        # root has written it, and the others cannot
+        found = re.search(r"^service_uid=(\d+)$", (run_dir / "users.conf").read_text(encoding="utf-8"), re.MULTILINE)
+        owners |= {int(found[1])} if found else set()
     if connection.family == socket.AF_UNIX:
         return _find_peer_uid(connection) in {*owners, None}
     host, port, *_ = connection.getpeername()
