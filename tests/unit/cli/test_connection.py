@@ -284,6 +284,8 @@ sys.stdin.read()
             with socket.create_server(("127.0.0.1", port)):  # own Plugvisor, which has just come
                 assert not is_own(connection, Path(folder))
             assert not is_own(connection, Path(folder))
+            (Path(folder) / "users.conf").write_text("service_uid=65534\n")
+            assert is_own(connection, Path(folder)), "the service of a supervisord that is root"
         process.communicate()
 
 

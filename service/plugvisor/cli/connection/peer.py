@@ -32,7 +32,7 @@ def is_own(connection: socket.socket, run_dir: Path) -> bool:
     with contextlib.suppress(OSError):
         owners.add(run_dir.stat().st_uid)
     with contextlib.suppress(OSError, ValueError):
-        # root has written it, and the others cannot
+        # only the run folder's owner and the service can write there; engines.supervisord would be a slow import
         found = re.search(r"^service_uid=(\d+)$", (run_dir / "users.conf").read_text(encoding="utf-8"), re.MULTILINE)
         owners |= {int(found[1])} if found else set()
     if connection.family == socket.AF_UNIX:

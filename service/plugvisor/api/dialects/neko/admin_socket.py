@@ -35,7 +35,7 @@ _NO_CODE = 'the first message must be {"type": "auth", "code": "…"}'
 
 
 class Message(Struct, frozen=True):
-    """What a client sends."""
+    """A message of a client."""
 
     type: str
     id: str | int | None = None

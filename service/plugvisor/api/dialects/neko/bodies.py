@@ -50,14 +50,14 @@ class NekoAllStatuses(AllStatuses, frozen=True, kw_only=True):
 
 
 class NekoOutcome(Outcome, frozen=True, kw_only=True):
-    """What start, stop, reload or disable has led to."""
+    """The outcome of a start, stop, reload or disable."""
 
     success: bool
     status: Word  # type: ignore[assignment] # another word
 
 
 class NekoBulkItem(BulkItem, frozen=True, kw_only=True):
-    """What became of one plugin in a bulk operation."""
+    """The outcome of one plugin in a bulk operation."""
 
     status: Word | UnsetType = UNSET  # type: ignore[assignment] # another word
 
@@ -70,7 +70,7 @@ class Failure(Body, frozen=True, kw_only=True):
 
 
 class NekoBulkResult(BulkResult, frozen=True, kw_only=True):
-    """What a bulk operation has led to; the members after `results` are those of a reload alone."""
+    """The outcome of a bulk operation; only a reload has the members after `results`."""
 
     results: list[NekoBulkItem]  # type: ignore[assignment] # never written to
     success: bool | UnsetType = UNSET
@@ -113,7 +113,7 @@ class NekoConfigText(Body, frozen=True, kw_only=True):
 
 
 class NekoConfigWritten(Body, frozen=True, kw_only=True):
-    """What the replacement of a manifest has led to."""
+    """The outcome of replacing a manifest."""
 
     success: Literal[True]
     plugin_id: str
@@ -152,7 +152,7 @@ class NekoProfiles(Body, frozen=True, kw_only=True):
 
 
 class NekoProfileBody(Body, frozen=True, kw_only=True):
-    """What a profile would be; nothing is done with it."""
+    """A profile, which is ignored."""
 
     config: dict[str, Any] | UnsetType = UNSET
     make_active: bool | UnsetType | None = UNSET

@@ -145,14 +145,14 @@ async def list_neko_log_files(request: Request[State]) -> Response:
 
 
 async def list_neko_history(request: Request[State], query: NekoHistoryQuery) -> Response:
-    """What one plugin used, the oldest sample first."""
+    """The usage of one plugin, the oldest sample first."""
     wanted: Any = query
     history: HistoryQuery = wanted  # it has the same members
     return await metrics.list_usage_history(request, history)
 
 
 async def list_messages(request: Request[State], query: PluginQuery) -> Response:
-    """What plugins have sent to a person: nothing, for they cannot."""
+    """Messages of plugins to a person: none, because plugins cannot send any."""
     if query.plugin_id and query.plugin_id not in request.state["manager"].catalog:
         raise PluginNotFound(query.plugin_id)
     return respond(NekoMessages(plugin_id=query.plugin_id or None, messages=[], count=0, time=format_time()))

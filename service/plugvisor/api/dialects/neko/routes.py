@@ -1,4 +1,4 @@
-"""What the dialect serves otherwise than the API does, and what it adds."""
+"""The routes that the dialect replaces or adds."""
 
 from __future__ import annotations
 

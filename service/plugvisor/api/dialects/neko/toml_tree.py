@@ -17,7 +17,7 @@ from plugvisor.models.manifest import ManifestError
 from plugvisor.plugins.manifest import parse_document
 
 MOST_VALUES = 1000
-"""In the text and in the object. tomlkit's time grows with their square: it takes a second for so many."""
+"""In the text and in the object. tomlkit's time grows with the square of their number: a second for this many."""
 MOST_LEVELS = 32
 _BOM = b"\xef\xbb\xbf"
 _LARGEST_EXACT = 2**53
