@@ -42,6 +42,7 @@ def test_the_value_is_in_the_secret_alone(swarm_shared: SwarmStack) -> None:
     file.unlink()
     stack.kill_container("keyed")
     wait_for(lambda: stack.read_log("keyed").count(f"key: {SECRET.encode()!r}") == 2, "the restart")
+    stack.wait_for_status("keyed", "running")
     # a reload that cannot read it changes nothing
     failed = stack.post("/plugin/keyed/reload")
     assert failed.json()["code"] == "start_failed"
