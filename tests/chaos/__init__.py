@@ -23,9 +23,9 @@ rest. What must hold, and is checked all the while against the system's own list
 9. At rest, the intent that is shown of a plugin is that of the last start, stop or reload which succeeded, and the
    store's file says the same. A store that was broken works again within 15 seconds. After the last round everything
    is stopped and started again: what was wanted runs, and what was stopped or disabled does not.
-10. A watched plugin that runs, runs what was saved last, within 40 seconds at rest, unless its manifest is invalid, or
-   it says that watching is suspended; one that was saved while the service was away, when it is saved again. A save
-   starts nothing that was stopped.
+10. A watched plugin that runs, runs what was saved last, within 40 seconds at rest, unless its manifest is invalid, it
+   is disabled, or it says that watching is suspended; one that was saved while the service was away, when it is saved
+   again. A save starts nothing that was stopped.
 11. A plugin that has a variable from a file was started with a value that was there, which is written nowhere.
 12. `plugvisor logs -f` prints each line of a log once, and `plugvisor ls --watch` shows what the API does, whatever
    happened to the service meanwhile; they end only with the test.
