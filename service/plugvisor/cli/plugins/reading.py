@@ -33,14 +33,16 @@ def add_uptimes(client: Client, plugins: Sequence[dict[str, Any]]) -> None:
         plugin.update({name: status[name] for name in ("pid", "uptime") if name in status})
 
 
-def read_usage(client: Client) -> dict[str, Fields]:
-    """What plugins use, by id; nothing if the token may not read it, or the engine does not measure it."""
+def read_usage(client: Client) -> dict[str, Fields] | None:
+    """What plugins use, by id; None if the token may not read it, or the engine does not measure it."""
     if not client.has_token:
-        return {}
+        return None
     try:
         metrics = client.call("GET", "/plugin/metrics")["metrics"]
-    except (CommandRejected, NoAnswer):
+    except NoAnswer:
         return {}
+    except CommandRejected:
+        return None
     return {usage["plugin_id"]: usage for usage in metrics}
 
 
@@ -55,7 +57,7 @@ def begin_reading_usage(client: Client) -> Callable[[], Mapping[str, Fields]]:
 
     def read() -> None:
         try:
-            usage.update(read_usage(client))
+            usage.update(read_usage(client) or {})
         except Exception as error:  # noqa: BLE001 - the thread that waits raises it
             failures.append(error)
 
@@ -67,7 +69,6 @@ def begin_reading_usage(client: Client) -> Callable[[], Mapping[str, Fields]]:
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
-
     return wait
 
 
