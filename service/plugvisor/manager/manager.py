@@ -161,7 +161,8 @@ class Manager:
             by: as of `start`.
 
         Raises:
-            PluginNotFound, NotRunning
+            PluginNotFound
+            NotRunning: that it is wanted stopped is remembered all the same.
             StopTimeout: it is still alive after SIGKILL and the deadline.
         """
         self._keeper.get(plugin_id)
