@@ -29,24 +29,25 @@ class UnpackedAnswer(msgspec.Struct):
     size_bytes: int
 
 
-class BuiltAnswer(msgspec.Struct):
-    """What came of `build`."""
+class Built(msgspec.Struct):
+    """What came of `build`: whether there is an environment, and its Python's version."""
 
     environment: bool
     python: str
 
 
-class TidiedPlugin(msgspec.Struct):
+class Tidied(msgspec.Struct):
     """A plugin that was recovered."""
 
     id: str
     went_back: bool
+    """Whether an update that had not been confirmed was undone."""
 
 
 class TidiedAnswer(msgspec.Struct):
     """What came of `tidy`."""
 
-    plugins: list[TidiedPlugin]
+    plugins: list[Tidied]
 
 
 class Done(msgspec.Struct):
