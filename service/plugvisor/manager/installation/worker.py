@@ -53,7 +53,7 @@ LONGEST_MESSAGE = 2_000
 LONGEST_LOGGED = 500
 MOST_LOG_LINES = 200
 MOST_BUILD_LINES = 50
-"""What is kept of a build that has failed, with its operation."""
+"""The lines of a failed build that are kept with its operation."""
 LINES_AT_ONCE = 100
 """After so many lines that have come together, something else gets its turn."""
 

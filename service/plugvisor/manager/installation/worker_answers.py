@@ -1,4 +1,4 @@
-"""What a worker of the install folder may answer (`installer/protocol.py`); everything else in it is ignored."""
+"""The answers of a worker of the install folder (`installer/protocol.py`); unknown members are ignored."""
 
 import msgspec
 
@@ -21,7 +21,7 @@ class Answer(msgspec.Struct):
 
 
 class UnpackedAnswer(msgspec.Struct):
-    """What came of `unpack`; the manifest is in base64."""
+    """The answer to `unpack`; the manifest is in base64."""
 
     staged: str
     manifest: str
@@ -30,7 +30,7 @@ class UnpackedAnswer(msgspec.Struct):
 
 
 class Built(msgspec.Struct):
-    """What came of `build`: whether there is an environment, and its Python's version."""
+    """The answer to `build`: whether there is an environment, and its Python's version."""
 
     environment: bool
     python: str
@@ -45,10 +45,10 @@ class Tidied(msgspec.Struct):
 
 
 class TidiedAnswer(msgspec.Struct):
-    """What came of `tidy`."""
+    """The answer to `tidy`."""
 
     plugins: list[Tidied]
 
 
 class Done(msgspec.Struct):
-    """What came of any other request."""
+    """The answer to any other request."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PREFIX = "plugvisor-"
 _LONGEST_NAME = 63
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?")
-"""What the swarm takes as the name of a service."""
+"""The names that the swarm accepts for a service."""
 
 
 def name_service(plugin_id: str) -> str:

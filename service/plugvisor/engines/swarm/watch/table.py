@@ -70,7 +70,7 @@ class SwarmTable:
         self._waiters = Waiters()
         self._tasks: list[asyncio.Task[None]] = []
         self._expiry: asyncio.TimerHandle | None = None
-        """What ends the time in which there is something to read; None: there is nothing."""
+        """The timer that ends the time in which there is something to read; None: there is nothing."""
 
     @property
     def is_live(self) -> bool:

@@ -43,7 +43,7 @@ class LaunchFileError(Exception):
 
 
 class Launch(NamedTuple):
-    """What a launch file says."""
+    """The contents of a launch file."""
 
     directory: str
     arguments: list[str]
