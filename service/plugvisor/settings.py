@@ -87,7 +87,7 @@ class Settings:
     """URLs; they can contain a password."""
     webhook_secret_file: Path | None = None
     engine: str = "supervisord"
-    """What runs the plugins: `supervisord` or `swarm`."""
+    """The engine: `supervisord` or `swarm`."""
     dialect: str = ""
     """Of which plugin host's front end the API speaks the language: `neko`, or none."""
     log_format: str = "text"

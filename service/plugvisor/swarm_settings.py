@@ -37,7 +37,7 @@ class SwarmSettings:
     registry_auth_file: Path | None = None
     """File with `user:password`."""
     image: str = ""
-    """What plugins run in; empty: the image that the service itself runs in."""
+    """The image that plugins run in; empty: the service's own."""
     network: str = ""
     """The network that plugins join, so that the service can check them; `host` is the nodes' own; empty: none."""
 

@@ -88,7 +88,7 @@ class Manager:
         return self._facts.on_change
 
     def facts(self, plugin_id: str) -> Facts | None:
-        """What is to be said of a plugin's health and dependencies; the same object while nothing of it changes."""
+        """A plugin's health and dependencies; the same object while nothing of it changes."""
         return self._facts.get(plugin_id)
 
     @property

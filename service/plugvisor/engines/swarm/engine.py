@@ -183,7 +183,7 @@ class SwarmEngine:
         return program
 
     def list_ignored(self, manifest: Manifest) -> Sequence[str]:
-        """What of a manifest has no effect on a swarm."""
+        """Sentences about the keys that have no effect on a swarm."""
         return list_differences(manifest)
 
     def read_published(self) -> Mapping[str, Path | None]:

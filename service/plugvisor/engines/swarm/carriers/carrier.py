@@ -40,7 +40,7 @@ CONFIGS = "configs"
 
 @dataclass(frozen=True)
 class Carried:
-    """What a service's spec needs so that its tasks have the folder."""
+    """The parts of a service's spec by which its tasks have the folder."""
 
     image: str
     label: str

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from plugvisor.settings import Settings
 
 INSIDE = ("/opt/plugvisor/bin/python", "-I", "-m", "plugvisor.engines.swarm.inside")
-"""What a task's container runs: it makes the folder, and becomes or runs the plugin. Every image has it there."""
+"""The command of a task's container: it makes the folder, and becomes or runs the plugin. Every image has it there."""
 RUNNER = ("python", "/opt/plugvisor/share/runner.py", "{entry}")
 """The runner of the image, if no other is set."""
 
@@ -42,14 +42,14 @@ class SwarmProgram:
     id: str
     directory: Path
     folder: FolderDigest
-    """What the folder holds."""
+    """The digest of its contents."""
     digest: str
     """Of all that follows, and of the folder: what differs between two programs that do not run the same."""
     replicas: int
     spec: bytes = field(repr=False)
     """The service's spec as JSON, without image, configs, secrets, replicas and what labels remember."""
     secret: bytes = field(repr=False)
-    """What `inside` reads, as JSON; it can contain secrets."""
+    """The launch that `inside` reads, as JSON; it can contain secrets."""
     variable_files: Mapping[str, str] = field(default_factory=dict)
     """The files that the secret's further variables are read from at each start, by their names."""
 
@@ -82,7 +82,7 @@ def render_program(manifest: Manifest, directory: Path, settings: Settings) -> S
 
 
 def make_launch(manifest: Manifest, directory: Path, arguments: tuple[str, ...]) -> Launch:
-    """What `inside` needs to launch a plugin.
+    """Make the launch that `inside` reads.
 
     No part of it stands in the service's spec: a command line and the environment may hold secrets.
     """

@@ -1,4 +1,4 @@
-"""What the service remembers, in configs of the swarm: `<owner>-state-<number>`, of which the largest counts.
+"""The service's state, in configs of the swarm: `<owner>-state-<number>`, of which the largest counts.
 
 A config cannot be changed, and no two have one name: of two services that write at once, one is told.
 """

@@ -1,4 +1,4 @@
-"""What of the Engine's answers the watch reads: everything else in them is skipped without being decoded."""
+"""The fields of the Engine's answers that the watch reads; all others are skipped without being decoded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ContainerStatus(msgspec.Struct, frozen=True):
 
 
 class TaskStatus(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a node has reported of a task."""
+    """A task's status, as its node has reported it."""
 
     timestamp: datetime
     state: str = ""
@@ -35,21 +35,21 @@ class TaskStatus(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, rename="pascal"):
-    """What the container of a task was told to be."""
+    """The spec of a task's container."""
 
     labels: dict[str, str] | None = None
     stop_grace_period: int | None = None
 
 
 class TaskSpec(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a task was made from."""
+    """The spec of a task."""
 
     force_update: int = 0
     container_spec: ContainerSpec = ContainerSpec()
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a network was told to be."""
+    """The spec of a network."""
 
     name: str = ""
 
@@ -87,14 +87,14 @@ class SwarmTask(msgspec.Struct, frozen=True):
 
 
 class NodeSpec(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a node was told to be."""
+    """The spec of a node."""
 
     role: str = "worker"
     availability: str = "active"
 
 
 class NodeResources(msgspec.Struct, frozen=True):
-    """What a node has."""
+    """The resources of a node."""
 
     nano_cpus: int = field(name="NanoCPUs", default=0)
     memory_bytes: int = field(name="MemoryBytes", default=0)
@@ -107,7 +107,7 @@ class NodeEngine(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class NodeDescription(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a node has reported of itself."""
+    """A node's status."""
 
     hostname: str = ""
     resources: NodeResources = NodeResources()
@@ -122,7 +122,7 @@ class NodeStatus(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class ManagerStatus(msgspec.Struct, frozen=True, rename="pascal"):
-    """What the managers know of one of them."""
+    """A manager's status."""
 
     leader: bool = False
     addr: str = ""

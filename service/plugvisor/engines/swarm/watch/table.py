@@ -68,7 +68,7 @@ class SwarmTable:
         self._waiters = Waiters()
         self._tasks: list[asyncio.Task[None]] = []
         self._expiry: asyncio.TimerHandle | None = None
-        """Ends the time in which there is something to read; None: there is nothing."""
+        """The timer that ends the time in which there is something to read; None: there is nothing."""
 
     @property
     def is_live(self) -> bool:
