@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from plugvisor.models.health import Health
+    from plugvisor.models.lifecycle import WatchState
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +21,5 @@ class Facts:
     """The required dependencies whose condition is not met, if it is queued or has a process."""
     note: str = ""
     """What there is to say of them: the check that is down, what it waits for, what it lacks."""
+    watch: WatchState | None = None
+    """Whether changes of its files reload it; None if they are not watched."""
