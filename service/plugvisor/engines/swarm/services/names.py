@@ -18,7 +18,7 @@ _LONGEST_NAME = 63
 _LONGEST_OBJECT_NAME = 64
 _LONGEST_NUMBER = 4
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?")
-"""What the swarm takes as the name of a service."""
+"""The names that the swarm accepts for a service."""
 _NOT_IN_IMAGES = re.compile("[^a-z0-9]+")
 
 
@@ -27,7 +27,7 @@ class Names:
     """Those of one Plugvisor of a swarm, which can have several: each sees its own objects alone."""
 
     owner: str = DEFAULT_NAME
-    """`PLUGVISOR_NAME`, without a hyphen: so no name is another owner's, too. Two that share it are one Plugvisor."""
+    """`PLUGVISOR_NAME`, without a hyphen: so that no two have a name in common. Two that share it are one Plugvisor."""
 
     def name_service(self, plugin_id: str) -> str:
         """The name of a plugin's service; of an id that no name can hold, its beginning and a digest."""
