@@ -280,7 +280,7 @@ class Manager:
         if plugin_id is None or self._facts.concerns(plugin_id):
             self._facts.follow_process(plugin_id)
             self._scheduler.follow(plugin_id)
-        self._readiness.waiter.wake(plugin_id)
+        self._readiness.waiters.wake(plugin_id)
         self.intents.follow(self._engine, plugin_id)
 
     def _follow_intents(self, plugin_id: str | None) -> None:
@@ -292,7 +292,7 @@ class Manager:
     def _follow_health(self, plugin_id: str) -> None:
         self._facts.follow_health(plugin_id)
         self._scheduler.follow(plugin_id)
-        self._readiness.waiter.wake(plugin_id)
+        self._readiness.waiters.wake(plugin_id)
 
     def _follow_catalog(self) -> None:
         self._facts.follow_catalog()

@@ -34,7 +34,7 @@ def run_ls(arguments: argparse.Namespace) -> int:
     answer = client.call("GET", "/plugins")
     plugins = choose(answer["plugins"], arguments.plugin_ids)
     add_uptimes(client, plugins)
-    usage = read_usage(client)
+    usage = read_usage(client) or {}
     if arguments.json:
         print(json.dumps({**answer, "plugins": [{**plugin, **pick_usage(usage, plugin)} for plugin in plugins]}))
     elif plugins:
@@ -61,7 +61,7 @@ def run_status(arguments: argparse.Namespace) -> int:
         plugins = [{"id": plugins[0]["plugin_id"], **plugins[0]}]
     else:
         add_uptimes(client, plugins)
-    print(_format_statuses(plugins, read_usage(client)) or "no plugins registered")
+    print(_format_statuses(plugins, read_usage(client) or {}) or "no plugins registered")
     return 0
 
 

@@ -32,14 +32,16 @@ def add_uptimes(client: Client, plugins: Sequence[dict[str, Any]]) -> None:
         plugin.update({name: status[name] for name in ("pid", "uptime") if name in status})
 
 
-def read_usage(client: Client) -> dict[str, Fields]:
-    """What plugins use, by id; nothing if the token may not read it, or the engine does not measure it."""
+def read_usage(client: Client) -> dict[str, Fields] | None:
+    """What plugins use, by id; None if the token may not read it, or the engine does not measure it."""
     if not client.has_token:
-        return {}
+        return None
     try:
         metrics = client.call("GET", "/plugin/metrics")["metrics"]
-    except (CommandRejected, NoAnswer):
+    except NoAnswer:
         return {}
+    except CommandRejected:
+        return None
     return {usage["plugin_id"]: usage for usage in metrics}
 
 
