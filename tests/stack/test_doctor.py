@@ -27,6 +27,26 @@ if TYPE_CHECKING:
     from tests.helpers.stack import PlugvisorStack
 
 NOBODY = 65534
+OPERATORS = """\
+[supervisord]
+nodaemon=true
+logfile={root}/own.log
+pidfile={root}/own.pid
+childlogdir={root}
+[unix_http_server]
+file={root}/own.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[rpcinterface:plugins]
+supervisor.rpcinterface_factory=plugvisor.engines.supervisord.extension.rpcinterface:make_rpcinterface
+stream={run}/state.sock
+programs={run}/conf.d
+[fcgi-program:plugvisor]
+command={python} -m plugvisor serve
+socket=tcp://127.0.0.1:{port}
+[include]
+files={run}/conf.d/*.conf
+"""
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 
 
@@ -95,6 +115,24 @@ def test_nothing_is_wrong_while_it_runs_nor_afterwards(plugvisor: PlugvisorStack
     assert list_files(plugvisor.root) == before
     assert plugvisor.get("/plugin/status").json()["plugins"]["one"]["status"] != "error"
     plugvisor.down()
+    assert examine(plugvisor) == (0, [])
+
+
+def test_nothing_is_wrong_beside_a_supervisord_of_the_operators(plugvisor: PlugvisorStack) -> None:
+    """Its socket is not in the run folder; it starts the service."""
+    own = plugvisor.root / "own.sock"
+    plugvisor.environ["PLUGVISOR_SUPERVISOR_URL"] = f"unix://{own}"
+    (plugvisor.root / "own.conf").write_text(
+        OPERATORS.format(root=plugvisor.root, run=plugvisor.run_dir, port=plugvisor.port, python=sys.executable)
+    )
+    assert plugvisor.command("render").returncode == 0
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(plugvisor.root / "own.conf")]
+    with subprocess.Popen(command, env=plugvisor.environ, stdout=subprocess.DEVNULL) as supervisord:
+        try:
+            wait_for(plugvisor.is_ready, "the service")
+            assert examine(plugvisor) == (0, [])
+        finally:
+            supervisord.terminate()
     assert examine(plugvisor) == (0, [])
 
 
