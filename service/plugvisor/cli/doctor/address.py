@@ -10,11 +10,12 @@ import time
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor import VERSION
 from plugvisor.cli.connection.address import find_own
+from plugvisor.cli.connection.timed_response import TimedResponse
 from plugvisor.cli.doctor.finding import Finding, from_error, ok, problem, warning
 from plugvisor.cli.doctor.run_folder import find_socket, find_supervisord
 from plugvisor.cli.health import connect, read_detail
@@ -153,7 +154,7 @@ def _get(settings: Settings, path: str) -> _Answer:
     """GET a path, without any token: what answers may be anything. Raises `OSError`, `ValueError`, `HTTPException`."""
     with connect(settings) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        response = HTTPResponse(connection)
+        response = TimedResponse(connection)
         response.begin()
         return _Answer(response.status, response.getheader("Date") or "", response.read(_LONGEST_BYTES))
 

@@ -29,7 +29,7 @@ _LATEST = 253402300799.0
 
 
 class Found(NamedTuple):
-    """What is in the place of a plugin in the install folder."""
+    """The record, if any, in a plugin's place in the install folder."""
 
     is_there: bool
     """Whether there is anything."""
