@@ -27,7 +27,7 @@ class Ending(NamedTuple):
 
 
 class RestartingProcess(Subprocess):  # type: ignore[misc] # supervisor has no type hints
-    """What happens when a process has ended.
+    """A process that is started again by its policy.
 
     While it waits for its next start, as EXITED or as BACKOFF, `delay` is the time of that on the steady clock.
     """
