@@ -267,7 +267,7 @@ class NotWritable(PlugvisorError):
 
 
 class PreconditionFailed(PlugvisorError):
-    """What is to be changed is no longer what the client has read."""
+    """The resource has changed since the client read it."""
 
 
 class UnsupportedMediaType(PlugvisorError):
@@ -289,7 +289,7 @@ class StoreUnavailable(PlugvisorError):
 
 
 class SupervisorUnavailable(PlugvisorError):
-    """What runs the plugins cannot be reached, is shutting down, or does not answer in time."""
+    """The engine cannot be reached, is shutting down, or does not answer in time."""
 
     retry_after_seconds = 2
     is_shutdown = False

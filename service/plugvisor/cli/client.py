@@ -145,7 +145,7 @@ class Client:
                 if response.status < 400:
                     raise describe_redirect(self.url)  # noqa: TRY301 - it is not caught here
                 problem = json.loads(response.read(_LONGEST_ANSWER_BYTES))
-            words = make_printable(name_commands(str(problem["detail"])))
+            words = "\n  ".join(map(make_printable, name_commands(str(problem["detail"])).split("\n")))
         except (OSError, HTTPException, ValueError, TypeError, KeyError, RecursionError) as error:
             connection.close()
             raise describe_failure(self.url, error) from error

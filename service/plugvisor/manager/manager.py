@@ -55,7 +55,7 @@ class Manager:
         self.monitor = HealthMonitor(engine, keeper.get_published)
         conditions = Conditions(keeper, engine, self.monitor, intents)
         self._facts = FactsKeeper(keeper, engine, self.monitor, conditions)
-        self.note = self._facts.note
+        self.note_watch = self._facts.note_watch
         """Sets what else a plugin's status says."""
         self._starts = Starts(engine, Preparation(keeper, engine, conditions), intents)
         self._scheduler = Scheduler(keeper, engine, conditions, self._operations, self._starts)
@@ -88,7 +88,7 @@ class Manager:
         return self._facts.on_change
 
     def facts(self, plugin_id: str) -> Facts | None:
-        """What is to be said of a plugin's health and dependencies; the same object while nothing of it changes."""
+        """A plugin's health and dependencies; the same object while nothing of it changes."""
         return self._facts.get(plugin_id)
 
     @property

@@ -174,7 +174,7 @@ def _print(order: Order, result: Result, failure: str) -> None:
 
 
 def _describe(order: Order, result: Mapping[str, Any]) -> str:
-    """What came of a plugin, in words."""
+    """Describe one plugin's result."""
     if order.action is ENABLE:
         if result["enabled"]:
             return "can be started"

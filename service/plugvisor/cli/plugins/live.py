@@ -98,7 +98,7 @@ def watch_on_terminal(client: Client, patterns: Sequence[str], show: Show) -> in
 
 
 def _draw(picture: str, problem: str, height: int) -> Text:
-    """What fits on the terminal, with what is wrong above it."""
+    """The lines that fit on the terminal, below the problem, if there is one."""
     lines = picture.splitlines()
     room = max(1, height - 2)
     if len(lines) > room:

@@ -1,4 +1,4 @@
-"""What `plugvisor ls` and `status` ask the service."""
+"""The requests of `plugvisor ls` and `status`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_uptimes(client: Client, plugins: Sequence[dict[str, Any]]) -> None:
 
 
 def read_usage(client: Client) -> dict[str, Fields] | None:
-    """What plugins use, by id; None if the token may not read it, or the engine does not measure it."""
+    """The usage of plugins, by id; None if the token may not read it, or the engine does not measure it."""
     if not client.has_token:
         return None
     try:

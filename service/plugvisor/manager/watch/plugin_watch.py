@@ -1,4 +1,4 @@
-"""What becomes of the changes of one plugin's files: one reload at a time, some time after the last of them."""
+"""Reloads one plugin when its files change: one reload at a time, some time after the last change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.outcome import Outcome
     from plugvisor.manager.watch.rules import Rules
-    from plugvisor.models.lifecycle import Watch
+    from plugvisor.models.lifecycle import Watch, WatchState
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ ACTOR = "watch"
 """Who has asked for a reload, in the journal."""
 RETRY_SECONDS = 1.0
 SETTLE_SECONDS = 0.5
-"""What is noticed so soon after a start may have been written by the process before."""
+"""A change that is noticed so soon after a start may have been written by the process before."""
 MOST_DEBOUNCES = 10
 """A reload is put off by so many times the debounce, however long files keep changing."""
 FOLDERS_SECONDS = 3.0
@@ -43,7 +43,7 @@ SUSPENDED = (
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a manifest says, and of which folder."""
+    """A manifest's options, and the folder that they are about."""
 
     folder: Path
     watch: Watch
@@ -70,7 +70,7 @@ class PluginWatch:
         is_paused: whether changes are to be ignored, for it was stopped or disabled.
         awaits_folders: whether new folders of it are about to be watched; a change in them would be missed until then.
         name_code: the code of an error.
-        on_note: called when `note` has changed.
+        on_note: called when `state` has changed.
     """
 
     def __init__(
@@ -116,9 +116,11 @@ class PluginWatch:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def note(self) -> str:
-        """What there is to say of it in the status."""
-        return SUSPENDED if self._suspicion.is_suspended else self.problem
+    def state(self) -> tuple[WatchState, str]:
+        """Its state, and the sentence about it in the status; empty if there is none."""
+        if self._suspicion.is_suspended:
+            return "suspended", SUSPENDED
+        return "incomplete" if self.problem else "active", self.problem
 
     def adopt(self, rules: Rules, wanted: Wanted) -> None:
         """Follow another manifest; what was suspended for the one before is no more."""

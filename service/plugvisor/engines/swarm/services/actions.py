@@ -1,4 +1,4 @@
-"""What starts, stops and restarts plugins: changes of their services, and the wait for what the swarm makes of them."""
+"""Starts, stops and restarts plugins: changes their services, and waits for the swarm to follow."""
 
 from __future__ import annotations
 
