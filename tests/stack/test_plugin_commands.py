@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.plugin_code import IGNORES_SIGTERM
+from tests.helpers.plugin_code import IGNORES_SIGTERM, SAYS_GOODBYE
 from tests.helpers.running_command import run_command
 from tests.helpers.stack import QUICK, ROOT, PlugvisorStack
 from tests.helpers.terminal import CONTROLS, open_terminal
@@ -173,6 +173,23 @@ def test_why_one_has_failed(shared: PlugvisorStack, add: Callable[..., str]) -> 
     answer = json.loads(shared.command("start", failing, "--json").stdout)
     assert (answer["ok"], answer["results"][0]["problem"]["code"]) == (False, "start_failed")
     assert answer["results"][0]["log"][-1] == "about \x1b[2Jto end"
+
+
+def test_what_an_earlier_process_has_printed_is_no_reason(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    runtime = "auto_start = false\nsupervisor.startsecs = 1\nsupervisor.startretries = 0"
+    plugin_id = add(SAYS_GOODBYE, runtime=runtime)
+    shared.start_running(plugin_id)
+    wait_for(lambda: "ready" in shared.read_log(plugin_id), "it to be able to say goodbye")
+    shared.write_plugin(plugin_id, "raise SystemExit(3)", runtime=runtime)
+    for verb in ("reload", "start"):
+        done = shared.command(verb, plugin_id)
+        assert done.returncode == 1
+        [reason] = done.stderr.splitlines()
+        assert reason.startswith(f"plugvisor: cannot {verb} {plugin_id!r}: it could not be started")
+        shared.wait_for_state(plugin_id, "FATAL")
+        told = shared.get(f"/plugin/status?plugin_id={plugin_id}").json()
+        assert told["detail"].endswith("; its log may say why")
+    assert "error: goodbye" in shared.read_log(plugin_id)
 
 
 def test_an_operator_sees_the_log_and_nobody_else(shared: PlugvisorStack, add: Callable[..., str]) -> None:
