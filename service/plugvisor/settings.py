@@ -175,6 +175,7 @@ class Settings:
             "PLUGVISOR_SERVICE_USER": self.users.service.name if self.users else "",
             "PLUGVISOR_PLUGIN_USER": self.users.plugins.name if self.users else "",
             "PLUGVISOR_ENGINE": self.engine,
+            "PLUGVISOR_NAME": self.swarm.name,
             "PLUGVISOR_DOCKER_HOST": ",".join(self.swarm.docker_hosts),
             "PLUGVISOR_DOCKER_CERTS": str(self.swarm.docker_certs or ""),
             "PLUGVISOR_REGISTRY": self.swarm.registry,

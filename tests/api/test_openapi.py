@@ -91,7 +91,7 @@ def plugvisor() -> Iterator[PlugvisorStack]:
         with (folder / "plugin.toml").open("a") as manifest:
             manifest.write(TOLD)
         made.write_plugin("needed", runtime="auto_start = false")
-        made.write_plugin("off", runtime="auto_start = false")
+        made.write_plugin("off", runtime='auto_start = false\nwatch.paths = ["main.py"]')
         made.write_plugin("metrics", runtime="auto_start = false")
         made.write_plugin("status", runtime="auto_start = false")
         made.write_plugin("disabled", runtime="enabled = false")
@@ -192,6 +192,7 @@ def begin_anew(plugvisor: PlugvisorStack) -> None:
         plugvisor.post(f"/plugin/{plugin_id}/start")
     plugvisor.wait_for_status("told", "running")
     plugvisor.wait_for_status("failing", "error")
+    wait_for(lambda: "watch" in plugvisor.status("off"), "its files to be watched")
     plugvisor.post("/plugin/waiting/start")
 
 

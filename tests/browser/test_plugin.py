@@ -7,11 +7,12 @@ import re
 import shutil
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.helpers.page_events import make_item
 from tests.helpers.stack import QUICK
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+    from tests.browser.conftest import OpenWith
     from tests.helpers.page import Appearance
     from tests.helpers.stack import PlugvisorStack
 
@@ -69,6 +71,63 @@ def test_its_facts_and_charts(
     stack.post("/plugins/refresh")
     expect(page.get_by_role("heading", level=1)).to_contain_text("talker")
     expect(page.locator(".empty:visible")).to_contain_text(appearance.text("goneText"))
+
+
+def test_what_its_manifest_says_of_its_files(
+    stack: PlugvisorStack, open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
+) -> None:
+    secret = stack.root / "key"
+    secret.write_text("a-secret-value")
+    runtime = f"""\
+{QUICK}
+python.version = ">=3.8"
+environment = {{ COLOUR = "red" }}
+environment_files = {{ KEY = "{secret}" }}
+logs = {{ max_size = "512K", backups = 7 }}
+watch = {{ paths = ["src", "main.py"], ignore = ["*.json"], debounce = 1 }}
+"""
+    add("watched", runtime=runtime)
+    page = open_signed_in("#/plugin/watched")
+
+    def expect_facts(title: str, *values: str) -> None:
+        card = page.locator(".facts section", has=page.get_by_role("heading", name=appearance.text(title), exact=True))
+        for value in values:
+            expect(card.locator("dd", has_text=re.compile(f"^{re.escape(value)}$"))).to_have_count(1)
+
+    expect_facts("program", ">=3.8", "COLOUR", f"KEY ({appearance.text('fromFile')})")
+    expect_facts("logFiles", "0.5 MB", "7")
+    expect_facts("watching", appearance.text("watch_active"), "src", "main.py", "*.json", appearance.text("seconds", 1))
+    assert "a-secret-value" not in page.content()
+    stack.post("/plugin/watched/stop")
+    expect_facts("watching", appearance.text("watch_paused"))
+    page.goto(f"{stack.url}/#/plugin/colours")
+    expect_facts("logFiles", "10 MB", "3")  # which its manifest does not say
+    expect(page.locator(".facts")).not_to_contain_text(appearance.text("watching"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({"watch": "suspended"}, "watch_suspended"),
+        ({"watch": "incomplete"}, "watch_incomplete"),
+        ({}, "watch_off"),
+        ({"watch": "active", "status": "error", "state": "EXITED"}, "watch_active"),
+        ({"watch": "suspended", "status": "stopped", "state": "STOPPED"}, "watch_paused"),
+        ({"watch": "active", "disabled": {"by": "admin", "at": "2026-11-22T12:00:00+00:00"}}, "watch_paused"),
+    ],
+)
+def test_how_its_files_are_watched(
+    stack: PlugvisorStack, open_with: OpenWith, appearance: Appearance, fields: dict[str, Any], key: str
+) -> None:
+    manifest = stack.get("/plugin/colours/manifest").json()
+    manifest["manifest"]["watch"] = {"paths": ["."]}
+    page, events = open_with()
+    page.route("**/plugin/demo/manifest", lambda route: route.fulfill(json=manifest))
+    events.show(make_item("demo", **fields))
+    page.evaluate("location.hash = '#/plugin/demo'")
+    card = page.locator(".facts section", has_text=appearance.text("watchedPaths"))
+    expect(card.locator("dd").first).to_have_text(appearance.text(key))
+    expect(card.locator(".hint")).to_have_count(1 if key == "watch_suspended" else 0)
 
 
 def test_its_log(

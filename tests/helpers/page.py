@@ -21,7 +21,12 @@ _ARGUMENTS = (
 
 _TABLES = [
     table
-    for name in ("cluster_texts.js", "i18n.js", "administration_texts.js")  # the first has texts of others, too
+    for name in (
+        "cluster_texts.js",
+        "i18n.js",
+        "administration_texts.js",
+        "facts.js",
+    )  # the first has texts of others, too
     for table in re.findall(r"`\n(.*?)`", (PAGE_DIR / name).read_text(), re.DOTALL)
 ]
 _TEXTS = {

@@ -271,7 +271,8 @@ def start_writer(stack: PlugvisorStack, plugin_id: str) -> Path:
     assert stack.post("/plugins/refresh").status_code == 200
     wait_until_watched(stack, plugin_id)
     stack.start_running(plugin_id)
-    wait_for(lambda: "suspended" in stack.status(plugin_id).get("detail", ""), "the suspension")
+    wait_for(lambda: stack.status(plugin_id).get("watch") == "suspended", "the suspension")
+    assert "in `ignore`, and reload it to resume" in stack.status(plugin_id)["detail"]
     return folder
 
 
@@ -359,7 +360,9 @@ def test_no_more_watches(plugvisor: PlugvisorStack) -> None:
     wait_for(plugvisor.is_ready, "the service")
     detail = wait_for(lambda: plugvisor.status("large").get("detail"), "the note")
     assert "fs.inotify.max_user_watches" in detail
-    assert "detail" not in plugvisor.status("small")
+    small_status = plugvisor.status("small")
+    assert (plugvisor.status("large")["watch"], small_status["watch"]) == ("incomplete", "active")
+    assert "detail" not in small_status
     plugvisor.start_running("large")
     plugvisor.start_running("small")
     (small / "main.py").write_text(VERSIONED.format(2))
@@ -384,6 +387,7 @@ def test_an_installed_plugin_is_not_watched(shared: PlugvisorStack) -> None:
     assert "installed" in warning
     assert warning in shared.command("check").stdout
     wait_until_noticed(shared)
+    assert "watch" not in shared.status("packed")
     assert "'packed'" not in shared.service_log
 
 

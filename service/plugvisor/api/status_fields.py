@@ -60,7 +60,11 @@ def make_state(plugin: Plugin, current: Report, facts: Facts | None, intent: Int
             fields["tasks"] = tuple(map(_make_task, process.tasks))
     if intent is not None:
         fields["intent"] = make_intent(intent)
-    return fields if facts is None else fields | make_facts(facts)
+    if facts is None:
+        return fields
+    if facts.watch is not None:
+        fields["watch"] = facts.watch
+    return fields | make_facts(facts)
 
 
 def make_facts(facts: Facts | None) -> dict[str, Any]:

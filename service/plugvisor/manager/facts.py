@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from plugvisor.models.health import Health
+    from plugvisor.models.lifecycle import WatchState
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +21,5 @@ class Facts:
     """The required dependencies whose condition is not met, if it is queued or has a process."""
     note: str = ""
     """Sentences about them: the check that is down, the dependencies that it waits for or lacks."""
+    watch: WatchState | None = None
+    """Whether changes of its files reload it; None if they are not watched."""

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from plugvisor.manager.catalog_keeper import CatalogKeeper
     from plugvisor.manager.checks.monitor import HealthMonitor
     from plugvisor.manager.dependencies.conditions import Conditions
+    from plugvisor.models.lifecycle import WatchState
 
 
 _NONE = Facts()
+_NO_NOTE = "", None
 _UNTIL_IT_IS_BACK = contextlib.suppress(SupervisorUnavailable)
 """It may fall silent at any moment; then the snapshot with which it is back updates everything."""
 
@@ -39,14 +41,14 @@ class FactsKeeper:
         self._conditions = conditions
         self.all: dict[str, Facts] = {}
         """By id, the facts of each plugin that has some."""
-        self._notes: dict[str, str] = {}
+        self._notes: dict[str, tuple[str, WatchState | None]] = {}
 
-    def note(self, plugin_id: str, note: str) -> None:
-        """Say something more of a plugin in its status, or with an empty note, nothing more."""
-        if note == self._notes.get(plugin_id, ""):
+    def note_watch(self, plugin_id: str, watch: WatchState | None, note: str) -> None:
+        """Show in a plugin's status how its files are watched; None if they are not."""
+        if (note, watch) == self._notes.get(plugin_id, _NO_NOTE):
             return
-        if note:
-            self._notes[plugin_id] = note
+        if watch is not None:
+            self._notes[plugin_id] = note, watch
         else:
             del self._notes[plugin_id]
         with _UNTIL_IT_IS_BACK:
@@ -113,12 +115,13 @@ class FactsKeeper:
         process = self._engine.read().get(plugin_id, NEVER_ADDED)
         health, queued = self._monitor.get(plugin_id), bool(process.queued)
         failure = self._monitor.explain(plugin_id) if health is Health.UNHEALTHY else ""
-        own = self._notes.get(plugin_id, "")
+        own, watch = self._notes.get(plugin_id, _NO_NOTE)
         requirements = self._keeper.get_requirements(plugin_id, queued=queued)
         if not requirements or not (queued or process.is_alive):
             note = "; ".join(filter(None, (failure, own)))
-            return Facts(health, queued, note=note) if queued or health is not None or note else _NONE
+            has_some = queued or health is not None or note or watch
+            return Facts(health, queued, note=note, watch=watch) if has_some else _NONE
         needs = self._conditions.judge(requirements)
         unmet = [need.dependency for need in needs if need.requirement.required and need.verdict is not Verdict.MET]
         note = self._conditions.describe_wait(needs) if queued else self._conditions.describe_lack(needs)
-        return Facts(health, queued, tuple(sorted(unmet)), "; ".join(filter(None, (failure, note, own))))
+        return Facts(health, queued, tuple(sorted(unmet)), "; ".join(filter(None, (failure, note, own))), watch)

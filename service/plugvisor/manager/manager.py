@@ -55,7 +55,7 @@ class Manager:
         self.monitor = HealthMonitor(engine, keeper.get_published)
         conditions = Conditions(keeper, engine, self.monitor, intents)
         self._facts = FactsKeeper(keeper, engine, self.monitor, conditions)
-        self.note = self._facts.note
+        self.note_watch = self._facts.note_watch
         """Sets what else a plugin's status says."""
         self._starts = Starts(engine, Preparation(keeper, engine, conditions), intents)
         self._scheduler = Scheduler(keeper, engine, conditions, self._operations, self._starts)
@@ -161,7 +161,8 @@ class Manager:
             by: as of `start`.
 
         Raises:
-            PluginNotFound, NotRunning
+            PluginNotFound
+            NotRunning: that it is wanted stopped is remembered all the same.
             StopTimeout: it is still alive after SIGKILL and the deadline.
         """
         self._keeper.get(plugin_id)

@@ -215,6 +215,9 @@ _PathBelow = Annotated[
 """A relative path without `..`."""
 
 
+WatchState = Literal["active", "incomplete", "suspended"]
+
+
 class Watch(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`[plugin_runtime.watch]`: reload the plugin when its files change; nothing is watched without `paths`."""
 

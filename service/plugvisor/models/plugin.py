@@ -19,6 +19,7 @@ from plugvisor.models.lifecycle import (
     Requirement,
     Restart,
     Watch,
+    WatchState,
 )
 from plugvisor.models.manifest import SupervisorOptions
 from plugvisor.models.process import Status
@@ -106,6 +107,10 @@ OptionalNode = Annotated[
 OptionalTasks = Annotated[
     tuple[TaskInfo, ...] | UnsetType, Meta(description="on a swarm: one for each replica, and the last that ended")
 ]
+OptionalWatch = Annotated[
+    WatchState | UnsetType,
+    Meta(description="whether changes of its files reload it; `incomplete`: not those of all, `detail` says why"),
+]
 Uptime = Annotated[Count | UnsetType, Meta(description="whole seconds")]
 
 
@@ -141,6 +146,7 @@ class ListedPlugin(Body, frozen=True, kw_only=True):
     health: OptionalHealth = UNSET
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
+    watch: OptionalWatch = UNSET
     intent: OptionalIntent = UNSET
     node: OptionalNode = UNSET
     tasks: OptionalTasks = UNSET
@@ -169,6 +175,7 @@ class ProcessStatus(Body, frozen=True, kw_only=True):
     health: OptionalHealth = UNSET
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
+    watch: OptionalWatch = UNSET
     intent: OptionalIntent = UNSET
     node: OptionalNode = UNSET
     tasks: OptionalTasks = UNSET
@@ -192,6 +199,7 @@ class PluginStatus(Body, frozen=True, kw_only=True):
     health: OptionalHealth = UNSET
     queued: OptionalQueued = UNSET
     unmet: OptionalUnmet = UNSET
+    watch: OptionalWatch = UNSET
     intent: OptionalIntent = UNSET
     node: OptionalNode = UNSET
     tasks: OptionalTasks = UNSET

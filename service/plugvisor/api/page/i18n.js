@@ -146,30 +146,15 @@ repair|Correct the file, then reload. The smallest valid one is:|请修正该文
 back|All plugins|所有插件
 goneTitle|There is no plugin {0}|没有插件 {0}
 goneText|It was removed or renamed.|它已被移除或改名。
-process||进程
-program||程序
-manifest||清单
 pid|Process id|进程号
 none|none|无
-since|Started|启动于
-auto_start|Starts with Plugvisor|自动启动
-exits|Last exits|最近退出
 exitCode|exit code {0}|退出码 {0}
-command||命令
-entry||入口
-environment||环境变量
-folder||文件夹
-warnings||警告
 version||版本
-author||作者
 dependencies||依赖关系
 dependsOn|Depends on|依赖
 neededBy|Needed by|被依赖
 dependency||依赖
 optional|optional|可选
-until_started|started|已启动
-until_ready|ready|已就绪
-until_completed|completed|已完成
 graph|Dependency graph|依赖图
 graphText|What is on the left starts first. Dashed: optional.|左侧的先启动。虚线表示可选。
 asList|As a list|以列表显示
@@ -184,15 +169,11 @@ failures|{0} failures in a row|连续失败 {0} 次
 limits||限制
 limit|Limit {0}: {1}|限制 {0}：{1}
 cpus|CPUs|CPU 数
-processes|Processes, threads|进程和线程
-open_files|Open files|打开文件
-enforcedBy|Enforced by|执行者
 cgroup|the kernel (cgroup)|内核（cgroup）
 rlimit|the kernel (rlimit)|内核（rlimit）
 watch|Plugvisor, by measuring|Plugvisor（测量）
 watched|Plugvisor, by measuring|Plugvisor（测量）
 unenforced|not enforced here|此处未强制
-notEnforced|Not enforced here|此处未强制
 figures|Last minutes|最近几分钟
 threads||线程
 chart|{0}: now {1}, at most {2} in the last minutes|{0}：当前 {1}，最近几分钟最高 {2}

@@ -6,15 +6,17 @@ import { Checks } from "./checks.js";
 import { signIn } from "./dialogs.js";
 import { h, icon, setText } from "./dom.js";
 import { makeGraphOf } from "./graph.js";
-import { formatMemory, formatNumber, formatPercent, formatTime, t } from "./i18n.js";
+import { formatMemory, formatNumber, formatPercent, t } from "./i18n.js";
 import { Intent } from "./intent.js";
 import { kindOf } from "./item.js";
-import { describeExit, Entries } from "./journal.js";
+import { Entries } from "./journal.js";
 import { LogView } from "./log.js";
-import { linkTo, Needs } from "./needs.js";
+import { Needs } from "./needs.js";
 import { getCode, onSession } from "./session.js";
 import { ActionButtons, StatusLabel, Trouble } from "./status.js";
 
+/** The module of the cards beside the log, once a plugin has been opened. */
+let facts;
 const POLL_SECONDS = 5;
 const NEWEST_ENTRIES = 5;
 const VERBS = [["stop", "start"], ["reload"], ["enable", "disable"]];
@@ -39,7 +41,7 @@ export class PluginView {
   #checks;
   #graph;
   #seconds = 0;
-  #shown;
+  #cards;
   #stop = new AbortController();
   #facts = h("div.facts");
   #rest = h("div.rest");
@@ -97,10 +99,6 @@ export class PluginView {
     return this.#store.plugins.get(this.#id);
   }
 
-  #nameOf(id) {
-    return this.#store.plugins.get(id)?.name;
-  }
-
   #closeStreams() {
     this.#log?.close();
     this.#journal?.close();
@@ -152,7 +150,7 @@ export class PluginView {
     this.node.dataset.status = kindOf(item);
     this.#denied.hidden = this.#actions.mayChange(this.#id);
     for (const part of this.parts) part.update(item);
-    this.#showFacts(item);
+    this.#showFacts();
     this.#graph.update();
     this.#drawCharts();
     if (this.#checked !== item && (item.health || this.#checked?.health)) this.#checks.load();
@@ -161,66 +159,15 @@ export class PluginView {
     this.#asked = item;
     this.#store.manifestOf(this.#id).then((answer) => {
       this.#answer = answer;
-      this.#showFacts(this.#item ?? item);
+      this.#showFacts();
     });
   }
 
-  #showFacts(item) {
-    const { manifest, folder, warnings } = this.#answer ?? {};
-    const isCommand = manifest?.command.length;
-    const sections = {
-      process: {
-        pid: item.pid ?? t("none"),
-        since: item.startedAt && formatTime(item.startedAt),
-        restarts: item.restarts,
-        supervisord: item.state,
-        exits: item.exits.length ? item.exits.map((exit) => `${formatTime(exit.at)} · ${describeExit(exit)}`) : t("none"),
-      },
-      dependencies: (item.depends_on?.length || item.dependents?.length) && {
-        dependsOn: item.depends_on?.map(({ id, condition, required }) =>
-          ({ id, name: this.#nameOf(id), note: ` (${t(`until_${condition}`)}${required ? "" : `, ${t("optional")}`})` })),
-        neededBy: item.dependents?.map((id) => ({ id, name: this.#nameOf(id) })),
-      },
-      limits: item.limits && describeLimits(item.limits),
-      program: manifest && {
-        [isCommand ? "command" : "entry"]: isCommand ? manifest.command.map(quote).join(" ") : manifest.entry,
-        environment: manifest.environment.length ? manifest.environment : t("none"),
-        ...manifest.supervisor,
-        ...manifest.restart,
-        critical: manifest.critical || undefined,
-        replicas: manifest.replicas > 1 ? manifest.replicas : undefined,
-        ...manifest.placement,
-      },
-      manifest: {
-        id: item.id,
-        folder,
-        version: item.version || undefined,
-        author: item.author?.name,
-        dependencies: item.dependencies?.map((one) => one.id ?? one.entry)
-          .filter((one) => one && !item.depends_on?.some(({ id }) => id === one)),
-        auto_start: manifest?.auto_start,
-        warnings,
-      },
-    };
-    const shown = JSON.stringify(sections);
-    if (shown === this.#shown) return;
-    this.#shown = shown;
-    this.#facts.replaceChildren(...Object.entries(sections).filter(([, facts]) => facts).map(([name, facts]) =>
-      h("section.card", h("h2", t(name)), h("dl", Object.entries(facts).map(([fact, value]) => {
-        const values = [value ?? []].flat().map((one) => h("dd", one.id ? [linkTo(this.#store, one.id), one.note] : String(one)));
-        return values.length > 0 && h("div", h("dt", t(fact)), values);
-      })))));
+  async #showFacts() {
+    // without it until something changes
+    facts ??= await import("./facts.js").catch(() => undefined);
+    if (!facts || !this.#item) return;
+    this.#cards ??= new facts.Facts(this.#facts, this.#store);
+    this.#cards.update(this.#item, this.#answer);
   }
 }
-
-const describeLimits = ({ memory, cpus, processes, open_files, enforced_by, watched = [], unenforced = [] }) => ({
-  memory: memory && formatMemory(memory / 2 ** 20),
-  cpus,
-  processes,
-  open_files,
-  enforcedBy: [...new Set([t(enforced_by), ...watched.map(() => t("watched"))])],
-  notEnforced: unenforced.map((name) => t(name)),
-});
-
-/** Quotes a word of a command for a shell. */
-const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);

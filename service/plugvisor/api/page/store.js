@@ -5,7 +5,7 @@ import { getCode, onSession } from "./session.js";
 import { Stream } from "./stream.js";
 
 /** The fields that a `status` event replaces; all others of an item come from its manifest. */
-const STATE = ["status", "state", "detail", "manifest_error", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime", "startedAt", "health", "queued", "unmet", "limits", "intent", "node", "tasks"];
+const STATE = ["status", "state", "detail", "manifest_error", "restarts", "last_exit", "retry_at", "flapping", "pid", "uptime", "startedAt", "health", "queued", "unmet", "watch", "limits", "intent", "node", "tasks"];
 const KEPT_EXITS = 8;
 const METRICS_MS = 2000;
 const RESTARTED_MS = 8000;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.cli.client import NoAnswer
@@ -9,7 +10,7 @@ from plugvisor.cli.plugins.matching import match_ids
 from plugvisor.errors import CommandRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from plugvisor.cli.client import Client
 
@@ -43,6 +44,32 @@ def read_usage(client: Client) -> dict[str, Fields] | None:
     except CommandRejected:
         return None
     return {usage["plugin_id"]: usage for usage in metrics}
+
+
+def begin_reading_usage(client: Client) -> Callable[[], Mapping[str, Fields]]:
+    """Ask for it beside other requests: the first sample after a pause takes the service a moment.
+
+    Returns:
+        what waits for it, and raises what `read_usage` raises.
+    """
+    usage: dict[str, Fields] = {}
+    failures: list[Exception] = []
+
+    def read() -> None:
+        try:
+            usage.update(read_usage(client) or {})
+        except Exception as error:  # noqa: BLE001 - the thread that waits raises it
+            failures.append(error)
+
+    def wait() -> Mapping[str, Fields]:
+        thread.join()
+        if failures:
+            raise failures[0]
+        return usage
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return wait
 
 
 def pick_usage(usage: Mapping[str, Fields], plugin: Fields) -> dict[str, Any]:

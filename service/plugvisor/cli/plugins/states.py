@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _STATE = frozenset(
     ("status", "state", "detail", "manifest_error", "restarts", "last_exit", "retry_at", "flapping", "limits", "health",
-     "queued", "unmet", "intent", "node", "tasks", "pid", "uptime")
+     "queued", "unmet", "watch", "intent", "node", "tasks", "pid", "uptime")
 )  # fmt: skip
 """The fields that an event `status` replaces; all others of a plugin are its manifest's."""
 

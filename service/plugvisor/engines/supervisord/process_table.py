@@ -112,9 +112,11 @@ class ProcessTable:
     def read(self) -> Mapping[str, Process]:
         """Every program's process by its name; raises `SupervisorUnavailable`."""
         if not self.is_live:
-            raise SupervisorUnavailable(
+            error = SupervisorUnavailable(
                 "supervisord does not answer: it is stopped or very busy" if self._connected else self.problem
             )
+            error.is_shutdown = not self._connected and self.problem is SHUTTING_DOWN
+            raise error
         return self._processes
 
     def get(self, name: str) -> Process:

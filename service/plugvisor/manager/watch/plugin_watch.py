@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.manager.outcome import Outcome
     from plugvisor.manager.watch.rules import Rules
-    from plugvisor.models.lifecycle import Watch
+    from plugvisor.models.lifecycle import Watch, WatchState
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class PluginWatch:
         is_paused: whether changes are to be ignored, for it was stopped or disabled.
         awaits_folders: whether new folders of it are about to be watched; a change in them would be missed until then.
         name_code: the code of an error.
-        on_note: called when `note` has changed.
+        on_note: called when `state` has changed.
     """
 
     def __init__(
@@ -116,9 +116,11 @@ class PluginWatch:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def note(self) -> str:
-        """The sentence about it in the status; empty if there is none."""
-        return SUSPENDED if self._suspicion.is_suspended else self.problem
+    def state(self) -> tuple[WatchState, str]:
+        """Its state, and the sentence about it in the status; empty if there is none."""
+        if self._suspicion.is_suspended:
+            return "suspended", SUSPENDED
+        return "incomplete" if self.problem else "active", self.problem
 
     def adopt(self, rules: Rules, wanted: Wanted) -> None:
         """Follow another manifest; what was suspended for the one before is no more."""

@@ -235,7 +235,7 @@ class Watcher:
 
     def _show_note(self, plugin_id: str) -> None:
         watch = self._watches.get(plugin_id)
-        self._manager.note(plugin_id, watch.note if watch is not None else "")
+        self._manager.note_watch(plugin_id, *(watch.state if watch is not None else (None, "")))
 
     # -- changes
 

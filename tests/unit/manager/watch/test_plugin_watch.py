@@ -80,7 +80,7 @@ async def test_a_silent_engine_is_asked_again_and_is_no_reason_to_suspend(monkey
     plugin.watch.take([FILE], by_person=False)
     await wait_until(lambda: plugin.entries)
     assert plugin.entries == [("reload", "ok")]
-    assert (plugin.reloads, plugin.watch.note) == (21, "")
+    assert (plugin.reloads, plugin.watch.state) == (21, ("active", ""))
 
 
 @in_loop
@@ -174,6 +174,6 @@ async def test_watching_is_suspended_once() -> None:
         await wait_until(lambda number=number: len(plugin.entries) == number)
     for _ in range(2):
         plugin.watch.take([FILE], by_person=False)
-        await wait_until(lambda: plugin.watch.note)
+        await wait_until(lambda: plugin.watch.state[0] == "suspended")
     await asyncio.sleep(PAUSE_SECONDS)
     assert plugin.entries[3:] == [("suspend", "UNSET")]

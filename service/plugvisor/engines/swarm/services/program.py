@@ -17,7 +17,7 @@ from plugvisor.engines.launching import (
 from plugvisor.engines.swarm.carriers.folder import find_digest
 from plugvisor.engines.swarm.inside.launch import LARGEST_BYTES, Launch
 from plugvisor.engines.swarm.services import labels, options
-from plugvisor.engines.swarm.services.names import name_data_volume, name_service
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.layout import awaits_environment, find_data, find_programs, is_version
 from plugvisor.models.manifest import ManifestError
 
@@ -99,10 +99,11 @@ def make_launch(manifest: Manifest, directory: Path, arguments: tuple[str, ...])
 
 def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[str, Any]:
     """The part of a service's spec that the manifest decides."""
+    names = Names(settings.swarm.name)
     supervisor = manifest.supervisor
     container: dict[str, Any] = {
         "Command": list(INSIDE),
-        "Labels": {labels.ID: manifest.id},
+        "Labels": names.label(manifest.id),
         "Init": True,
         "Env": ["TINI_KILL_PROCESS_GROUP=1"],  # docker-init passes signals on to all processes, as on one machine
         "StopSignal": f"SIG{supervisor.stopsignal}",
@@ -113,7 +114,7 @@ def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[s
         container["Ulimits"] = [{"Name": "nofile", "Soft": files, "Hard": files}]
     if is_version(str(directory)):
         target = find_data(str(directory))
-        container["Mounts"] = [{"Type": "volume", "Source": name_data_volume(manifest.id), "Target": target}]
+        container["Mounts"] = [{"Type": "volume", "Source": names.name_data_volume(manifest.id), "Target": target}]
     # docker-init; `inside` if it stays to map exit codes, and with each check
     own_processes = 1 if supervisor.exitcodes == (0,) else 2
     own_processes = 4 if any(check.exec for check in manifest.checks.values()) else own_processes
@@ -128,9 +129,9 @@ def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[s
     if settings.swarm.network:
         task["Networks"] = [{"Target": settings.swarm.network}]
     return {
-        "Name": name_service(manifest.id),
+        "Name": names.name_service(manifest.id),
         "Labels": {
-            labels.ID: manifest.id,
+            **names.label(manifest.id),
             labels.NAME: manifest.name,
             labels.CHECKS: manifest.checks_digest,
             labels.FOLDER: str(directory),

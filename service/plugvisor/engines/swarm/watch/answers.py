@@ -8,8 +8,6 @@ from typing import Any
 import msgspec
 from msgspec import field
 
-from plugvisor.engines.swarm.services import labels
-
 _LATEST_SECONDS = 1e11
 
 
@@ -81,11 +79,6 @@ class SwarmTask(msgspec.Struct, frozen=True):
     desired: str = field(name="DesiredState", default="")
     spec: TaskSpec = field(name="Spec", default=TaskSpec())
     networks: list[Attachment] | None = field(name="NetworksAttachments", default=None)
-
-    @property
-    def plugin_id(self) -> str:
-        """The plugin that its container is labelled with; empty if there is none."""
-        return (self.spec.container_spec.labels or {}).get(labels.ID, "")
 
     @property
     def pid(self) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from plugvisor.engines.swarm.docker.client import DockerClient
+    from plugvisor.engines.swarm.services.names import Names
     from plugvisor.engines.swarm.watch.nudges import Event
     from plugvisor.models.cluster.node import Node
 
@@ -43,14 +44,11 @@ _NOT_UNDERSTOOD = "the Docker Engine's answer is not understood; the log says mo
 
 
 class SwarmTable:
-    """Polls `/tasks`, `/services` and `/nodes` from `open` to `close`.
+    """Polls ; while no manager answers there is nothing to read: an old state is never shown for a new one."""
 
-    While no manager answers there is nothing to read: an old state is never shown for a new one.
-    """
-
-    def __init__(self, client: DockerClient) -> None:
+    def __init__(self, client: DockerClient, names: Names) -> None:
         self._client = client
-        self._snapshot = Snapshot()
+        self._snapshot = Snapshot(names)
         self.version = 0
         """Another number whenever a process may be another."""
         self.on_change: list[Callable[[str | None], object]] = []

@@ -117,12 +117,12 @@ class LaunchFiles:
         return launch
 
     def has_dependencies(self, name: str) -> bool:
-        """Whether a program depends on others; False if that cannot be read, which the start reports."""
+        """Whether a program depends on others; True if that cannot be read: the service, which writes it, knows."""
         try:
             data = self._read_bytes(name)
             return b'"depends_on"' in data and bool(parse_launch(data).depends_on)
         except (OSError, LaunchFileError):
-            return False
+            return True
 
     def _read_bytes(self, name: str) -> bytes:
         with self._as_reader():
