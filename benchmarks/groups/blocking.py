@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from functools import partial
 from itertools import count
@@ -12,6 +11,7 @@ from benchmarks.result import Result, Sample
 from benchmarks.rounds import run_alternately, time_call
 from benchmarks.systems.plugvisor_stack import ApiClient
 from benchmarks.systems.supervisord import INSTANT_PLUGIN
+from tests.helpers.background import Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,25 +28,16 @@ PAUSE_SECONDS = 0.001
 PLAIN = "supervisord without Plugvisor, what supervisorctl update does"
 
 
-class OtherCaller:
+class OtherCaller(Background):
     """Calls getPID again and again in a thread, from `with` to its end."""
 
     def __init__(self, supervisord: Supervisord) -> None:
+        super().__init__()
         self.longest_ms = 0.0
         self._supervisor = supervisord.connect().supervisor
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._call, daemon=True)
 
-    def __enter__(self) -> OtherCaller:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _call(self) -> None:
-        while not self._is_over.wait(PAUSE_SECONDS):
+    def _run(self) -> None:
+        while not self._end.wait(PAUSE_SECONDS):
             self.longest_ms = max(self.longest_ms, time_call(self._supervisor.getPID))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import httpx
 
 from benchmarks.result import Goal, Result, Sample
 from benchmarks.systems.swarm import THREE
+from tests.helpers.background import Background
 from tests.helpers.event_client import EventClient
 
 if TYPE_CHECKING:
@@ -108,25 +108,16 @@ def _measure_leader(system: SwarmSystem, plugins: int) -> Iterator[Result]:
     )
 
 
-class _Reader:
+class _Reader(Background):
     """Reads again and again, from `with` to its end."""
 
     def __init__(self, system: SwarmSystem) -> None:
+        super().__init__()
         self.longest_seconds = 0.0
         self.unexpected = 0
         self._url = system.stack.url
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._read)
 
-    def __enter__(self) -> _Reader:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _read(self) -> None:
+    def _run(self) -> None:
         with httpx.Client(base_url=self._url, timeout=60, trust_env=False, verify=False) as client:
             while not self._end.wait(READ_SECONDS):
                 began = time.perf_counter()

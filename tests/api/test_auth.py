@@ -338,7 +338,7 @@ def test_a_plugin_is_told_nothing_of_ours(shared: PlugvisorStack, add: Callable[
     for ours in (ADMIN_CODE, "SUPERVISOR_", "PLUGVISOR_"):
         assert ours not in told.replace("'PLUGVISOR_PLUGIN'", ""), "the mark by which its family is found is no secret"
     # nor has any process the code where others of this user look first
-    service_pid = shared.rpc("getProcessInfo", "plugvisor")["pid"]
+    service_pid = shared.service_pid
     for process in (pid, service_pid, shared.supervisord_pid):
         for what in ("environ", "cmdline"):
             with open(f"/proc/{process}/{what}", "rb") as file:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -553,7 +554,8 @@ def test_a_place_is_taken_before_anything_is_awaited() -> None:
             raise AssertionError
 
         async def open_all(count: int, address: str | None) -> list[asyncio.Task[None]]:
-            streams = [EventStream(hub, hub.open(None, None, address)) for _ in range(count)]
+            clients = [hub.open(None, None, address) for _ in range(count)]
+            streams = [EventStream(partial(hub.follow, one), one.leave, one.place.give_back) for one in clients]
             return [asyncio.create_task(stream({"type": "http"}, receive, stall)) for stream in streams]
 
         greedy = await open_all(event_hub.MOST_CLIENTS_PER_ADDRESS, "203.0.113.1")

@@ -7,14 +7,13 @@ import os
 import signal
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.helpers.event_client import EventClient, open_events
 from tests.helpers.ports import find_free_port
-from tests.helpers.processes import is_alive
+from tests.helpers.processes import cpu_seconds, is_alive
 from tests.helpers.stack import ADMIN_CODE, OVERDUE, PlugvisorStack, run_stack
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
@@ -32,17 +31,6 @@ def many(plugvisor: PlugvisorStack, count: int) -> Iterator[list[EventClient]]:
         for listener in listeners:
             listener.wait("snapshot")
         yield listeners
-
-
-def cpu_seconds(pid: int) -> float:
-    """How much processor time a process has had."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def service_pid(plugvisor: PlugvisorStack) -> int:
-    pid: int = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
-    return pid
 
 
 def test_a_frozen_supervisord_is_unavailable_and_then_told_anew(shared: PlugvisorStack) -> None:
@@ -75,7 +63,7 @@ def test_a_supervisord_that_is_killed_and_the_next_one(plugvisor: PlugvisorStack
             listener.wait("snapshot")
             ours.wait("snapshot")
             assert plugvisor.process is not None
-            service = service_pid(plugvisor)
+            service = plugvisor.service_pid
             plugvisor.process.kill()
             plugvisor.process.wait()
             listener.wait("unavailable")
@@ -104,10 +92,10 @@ def test_open_streams_delay_neither_a_restart_nor_the_end(plugvisor: PlugvisorSt
     plugvisor.write_plugin("there", runtime=QUICK)
     plugvisor.up()
     with many(plugvisor, 50) as listeners:
-        before = service_pid(plugvisor)
+        before = plugvisor.service_pid
         plugvisor.ctl("restart", "plugvisor")
         assert OVERDUE not in plugvisor.service_log
-        assert service_pid(plugvisor) != before
+        assert plugvisor.service_pid != before
         wait_for(lambda: all(listener.ended for listener in listeners))
         assert {listener.ended for listener in listeners} == {"cleanly"}
     wait_for(plugvisor.is_ready)
@@ -170,5 +158,5 @@ def test_five_hundred_streams_cost_supervisord_nothing(crowded: PlugvisorStack) 
         for listener in listeners:
             listener.wait("status", plugin_id="there", pid=pid, state="RUNNING")
         crowded.post("/plugin/there/stop")
-    service = service_pid(crowded)
+    service = crowded.service_pid
     wait_for(lambda: len(os.listdir(f"/proc/{service}/fd")) < 50, "the streams to be closed on the other side too")

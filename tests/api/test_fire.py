@@ -34,7 +34,6 @@ from tests.helpers.raw_http import (
     post,
     receive,
     send,
-    service_pid,
     slowest_answer,
 )
 from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack
@@ -327,7 +326,7 @@ def test_a_broken_body_starts_nothing(target: PlugvisorStack) -> None:
 def test_what_surrounds_a_body_is_limited(
     target: PlugvisorStack, begin: bytes, piece: bytes, path: bytes, authorized: bool
 ) -> None:
-    before = resident_megabytes(service_pid(target))
+    before = resident_megabytes(target.service_pid)
     request = post(path, b"Transfer-Encoding: chunked\r\n", authorized=authorized) + begin
     with connect(target) as client:
         client.sendall(request)
@@ -336,7 +335,7 @@ def test_what_surrounds_a_body_is_limited(
             while taken < 100 * MOST_BODY_BYTES:
                 taken += client.send(piece * 100)
     assert taken < 20 * MOST_BODY_BYTES  # what the kernel has room for on both sides comes on top
-    assert resident_megabytes(service_pid(target)) < before + 16
+    assert resident_megabytes(target.service_pid) < before + 16
 
 
 def test_headers_after_the_body_change_nothing(target: PlugvisorStack) -> None:
@@ -350,7 +349,7 @@ def test_headers_after_the_body_change_nothing(target: PlugvisorStack) -> None:
 @pytest.mark.parametrize("authorized", [True, False])
 @pytest.mark.parametrize("headers", [b"Content-Length: 1000000000\r\n", b"Transfer-Encoding: chunked\r\n"])
 def test_no_more_than_a_megabyte_is_read(target: PlugvisorStack, headers: bytes, authorized: bool) -> None:
-    pid = service_pid(target)
+    pid = target.service_pid
     before = resident_megabytes(pid)
     request = post(b"/plugins/refresh", headers, authorized=authorized).replace(b"Connection: close\r\n", b"")
     with connect(target) as client:
@@ -400,7 +399,7 @@ def test_nobody_keeps_a_connection_without_using_it(plugvisor: PlugvisorStack) -
         manifest = folder / "plugin.toml"
         manifest.write_text(manifest.read_text().replace("[plugin]", f'[plugin]\ndescription = "{"x" * 120_000}"', 1))
     plugvisor.up()
-    pid = service_pid(plugvisor)
+    pid = plugvisor.service_pid
     request = get(b"/plugin/status?plugin_id=runs").replace(b"Connection: close\r\n", b"")
     body = post(b"/plugin/idle/start", b"Content-Length: 1000\r\n")
     chunks = post(b"/plugins/refresh", b"Transfer-Encoding: chunked\r\n")
@@ -481,7 +480,7 @@ def open_many(stack: contextlib.ExitStack, plugvisor: PlugvisorStack, count: int
 
 @pytest.mark.parametrize("first", [b"", b"GET /plugins HTTP/1.1\r\nX: "], ids=["idle", "half a request"])
 def test_ten_thousand_connections(target: PlugvisorStack, first: bytes) -> None:
-    pid = service_pid(target)
+    pid = target.service_pid
     with descriptors(10_000) as count, contextlib.ExitStack() as stack:
         began = time.monotonic()
         open_many(stack, target, count, first)
@@ -502,7 +501,7 @@ def test_more_connections_than_descriptors(plugvisor: PlugvisorStack) -> None:
     """The newest is served; who has waited longest without a request makes room."""
     plugvisor.write_plugin("runs")
     plugvisor.up(limit_descriptors=300)
-    pid = service_pid(plugvisor)
+    pid = plugvisor.service_pid
     with descriptors(2000) as count, contextlib.ExitStack() as stack:
         clients = open_many(stack, plugvisor, count, b"GET /plug")
         assert slowest_answer(plugvisor) < PROMPT_SECONDS
@@ -514,7 +513,7 @@ def test_more_connections_than_descriptors(plugvisor: PlugvisorStack) -> None:
         time.sleep(1)
         assert cpu_seconds(pid) - busy < 0.5
     wait_for(lambda: count_descriptors(pid) < 100, "the service to see that they are gone")
-    assert service_pid(plugvisor) == pid
+    assert plugvisor.service_pid == pid
 
 
 def test_nobody_can_be_spared(plugvisor: PlugvisorStack) -> None:

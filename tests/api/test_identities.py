@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import sqlite3
 from datetime import UTC, datetime, timedelta
@@ -274,10 +273,7 @@ def test_the_admin_code_is_rotated_without_a_restart(plugvisor: PlugvisorStack) 
         assert outcome(plugvisor.get("/whoami", ADMIN_CODE)) == (401, "unauthorized")
         assert plugvisor.get("/whoami", code).json()["name"] == "admin"
         assert plugvisor.get("/whoami", token).json()["name"] == "ops"
-        pid = plugvisor.service_pid
-        os.kill(pid, signal.SIGKILL)  # what was answered is remembered
-        wait_for(lambda pid=pid: plugvisor.service_pid not in (0, pid), "another service")
-        wait_for(plugvisor.is_ready)
+        plugvisor.restart_service()  # what was answered is remembered
     (plugvisor.run_dir / "admin_code").write_text("configured-in-the-file")  # where `up` keeps a code of a variable
     wait_for(lambda: plugvisor.get("/whoami", "configured-in-the-file").status_code == 200, "the file to be read")
     assert outcome(plugvisor.get("/whoami", code)) == (401, "unauthorized")
@@ -320,10 +316,7 @@ def test_tokens_outlive_their_database(plugvisor: PlugvisorStack) -> None:
         return False
 
     wait_for(is_there, "the identities to be written again")
-    pid = plugvisor.service_pid
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: plugvisor.service_pid not in (0, pid), "another service")
-    wait_for(plugvisor.is_ready)
+    plugvisor.restart_service()
     assert plugvisor.get("/whoami", token).json()["name"] == "ops"
     assert plugvisor.get("/whoami", code).json()["name"] == "admin"
     assert plugvisor.get("/whoami").status_code == 401

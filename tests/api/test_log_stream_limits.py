@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.api.resources.logs.streams import MOST_STREAMS
@@ -21,21 +19,12 @@ from tests.helpers.log_clients import (
     wait_for_close,
     wait_for_lines,
 )
+from tests.helpers.processes import count_descriptors, cpu_seconds, resident_megabytes
 from tests.helpers.stack import ADMIN_CODE, OVERDUE, PlugvisorStack
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-def count_files(plugvisor: PlugvisorStack) -> int:
-    pid = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def memory_bytes(plugvisor: PlugvisorStack) -> int:
-    pid = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @contextlib.contextmanager
@@ -63,7 +52,7 @@ def deaf_clients(plugvisor: PlugvisorStack, plugin_id: str, count: int) -> Itera
 
 
 def test_streams_are_bounded_in_number_and_given_back(shared: PlugvisorStack) -> None:
-    before = count_files(shared)
+    before = count_descriptors(shared.service_pid)
     with contextlib.ExitStack() as stack:
         for number in range(MOST_STREAMS):
             if number % 2:
@@ -77,7 +66,7 @@ def test_streams_are_bounded_in_number_and_given_back(shared: PlugvisorStack) ->
         assert (problem["status"], problem["code"]) == (503, "too_many_streams")
         assert problem["retry_after"] > 0
         assert shared.http.get("/plugin/_server/logs", headers=HEADERS).status_code == 200
-    wait_for(lambda: count_files(shared) <= before + 5, "what was followed to be closed")
+    wait_for(lambda: count_descriptors(shared.service_pid) <= before + 5, "what was followed to be closed")
     with following(shared, "_server") as listener:
         listener.wait("initial")
 
@@ -89,7 +78,7 @@ def test_who_does_not_read_costs_no_memory_and_keeps_nobody_waiting(plugvisor: P
     log.write_bytes(b"first\n")
     with deaf_clients(plugvisor, "loud", 10), following(plugvisor, "loud") as listener:
         wait_for_lines(listener, "first")
-        before = memory_bytes(plugvisor)
+        before = resident_megabytes(plugvisor.service_pid)
         line = b"2026-11-22 10:11:12 INFO " + b"x" * 200 + b"\n"
         with log.open("ab") as file:
             for _ in range(30):
@@ -98,7 +87,8 @@ def test_who_does_not_read_costs_no_memory_and_keeps_nobody_waiting(plugvisor: P
         with log.open("ab") as file:
             file.write(b"last\n")
         wait_for_lines(listener, "last")
-        assert memory_bytes(plugvisor) - before < 40_000_000, "of 30 MB for each of ten, and JSON of them"
+        used = resident_megabytes(plugvisor.service_pid) - before
+        assert used < 40, "of 30 MB for each of ten, and JSON of them"
         assert "initial" in listener.kinds[1:], f"nobody sends more than {MOST_BEHIND_BYTES} bytes late"
         plugvisor.ctl("restart", "plugvisor")
         assert OVERDUE not in plugvisor.service_log
@@ -130,16 +120,11 @@ def test_open_streams_delay_no_end(plugvisor: PlugvisorStack) -> None:
 def test_followers_of_a_quiet_log_cost_little(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     shared.start_running(plugin_id)
-    pid = shared.rpc("getProcessInfo", "plugvisor")["pid"]
-
-    def cpu_seconds() -> float:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
+    pid = shared.service_pid
     with contextlib.ExitStack() as stack:
         for _ in range(10):
             stack.enter_context(following(shared, plugin_id)).wait("initial")
-        before, began = cpu_seconds(), time.monotonic()
+        before, began = cpu_seconds(pid), time.monotonic()
         while time.monotonic() - began < 3:
             time.sleep(0.1)
-        assert cpu_seconds() - before < 0.1 * (time.monotonic() - began)
+        assert cpu_seconds(pid) - before < 0.1 * (time.monotonic() - began)

@@ -12,7 +12,7 @@ from plugvisor.api.http.limits import BODY_IDLE_SECONDS, REQUEST_SECONDS
 from plugvisor.manager.installation.uploads import MOST_UPLOADS
 
 from tests.helpers.processes import count_spooled, resident_megabytes
-from tests.helpers.raw_http import AUTHORIZED, connect, parse, post, receive, send, service_pid
+from tests.helpers.raw_http import AUTHORIZED, connect, parse, post, receive, send
 from tests.helpers.stack import PlugvisorStack, run_stack
 from tests.helpers.waiting import wait_for
 
@@ -65,7 +65,7 @@ def take(client: socket) -> Answer:
 @contextlib.contextmanager
 def arriving(plugvisor: PlugvisorStack) -> Iterator[socket]:
     """A client whose package has begun to arrive."""
-    pid = service_pid(plugvisor)
+    pid = plugvisor.service_pid
     before = count_spooled(pid)
     with connect(plugvisor) as client:
         send(client, post(INSTALL, CHUNKED) + CHUNK)
@@ -152,7 +152,7 @@ def test_a_client_that_goes_on_sending_gets_the_answer(
 ) -> None:
     """It reads the answer when it has sent all of it, which is many times more than the limit."""
     head = post(INSTALL, CHUNKED, authorized=is_authorized)
-    pid = service_pid(plugvisor)
+    pid = plugvisor.service_pid
     before = resident_megabytes(pid)
     with connect(plugvisor) as client:
         client.sendall(head.replace(*KEPT) if kept else head)
@@ -188,7 +188,7 @@ def test_nonsense_after_an_answer_that_ends_the_connection(plugvisor: PlugvisorS
 
 
 def test_a_client_that_goes_away_leaves_nothing(plugvisor: PlugvisorStack) -> None:
-    pid = service_pid(plugvisor)
+    pid = plugvisor.service_pid
     with arriving(plugvisor):
         assert count_spooled(pid) > 0
         assert not list((plugvisor.root / "state" / "uploads").iterdir()), "it has no name"
@@ -199,7 +199,7 @@ def test_a_client_that_goes_away_leaves_nothing(plugvisor: PlugvisorStack) -> No
 
 def test_a_token_that_is_removed_meanwhile_installs_nothing(plugvisor: PlugvisorStack) -> None:
     token = plugvisor.add_identity("removed", "admin").encode()
-    pid = service_pid(plugvisor)
+    pid = plugvisor.service_pid
     with connect(plugvisor) as client:
         head = post(INSTALL, CHUNKED).replace(AUTHORIZED, b"Authorization: Bearer " + token + b"\r\n")
         send(client, head + CHUNK)
@@ -219,7 +219,7 @@ def test_so_many_at_once(plugvisor: PlugvisorStack) -> None:
         assert answer.headers["retry-after"]
         assert plugvisor.http.get("/health").status_code == 200
         clients[0].close()
-        wait_for(lambda: count_spooled(service_pid(plugvisor)) < 2 * MOST_UPLOADS, "room for another")
+        wait_for(lambda: count_spooled(plugvisor.service_pid) < 2 * MOST_UPLOADS, "room for another")
         wait_for(
             lambda: ask(plugvisor, upload(b"/plugins/install?sha256=" + b"0" * 64, length=3), b"abc").status == 422,
             "another one to be taken",
@@ -228,7 +228,7 @@ def test_so_many_at_once(plugvisor: PlugvisorStack) -> None:
 
 def test_it_may_take_its_time_but_not_stand_still(plugvisor: PlugvisorStack) -> None:
     """All at once, for each takes half a minute."""
-    pid = service_pid(plugvisor)
+    pid = plugvisor.service_pid
     with connect(plugvisor) as silent, connect(plugvisor) as slow, connect(plugvisor) as answered:
         silent.sendall(post(INSTALL, CHUNKED) + CHUNK)
         slow.sendall(post(b"/plugins/install?sha256=" + b"0" * 64, CHUNKED) + CHUNK)

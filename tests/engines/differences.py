@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+OWN_FIELDS = {"node", "tasks", "restarts", "last_exit", "retry_at", "intent"}
+"""Fields that only one engine has, or that depend on what happened before."""
 
 
 class Difference(NamedTuple):
@@ -73,3 +76,8 @@ DIFFERENCES = (
         "`docker service scale`: an intent of `docker`",
     ),
 )
+
+
+def drop_own(told: dict[str, Any]) -> dict[str, Any]:
+    """A status without what depends on the engine."""
+    return {name: value for name, value in told.items() if name not in OWN_FIELDS}

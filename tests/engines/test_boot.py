@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.engines.differences import drop_own
 from tests.helpers.plugin_processes import find_plugin, kill_plugin
 from tests.helpers.stack import QUICK
 from tests.helpers.waiting import wait_for
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def test_an_empty_plugins_folder(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     assert plugvisor.http.get("/plugins").json() == {"plugins": [], "message": "no plugins registered"}
-    assert plugvisor.http.get("/plugin/status").json()["plugins"] == {}
+    told = plugvisor.http.get("/plugin/status").json()
+    assert (told.keys(), told["plugins"]) == ({"plugins", "time"}, {})
     assert plugvisor.post("/plugins/refresh").json() == {"added": [], "changed": [], "removed": [], "invalid": []}
 
 
@@ -34,15 +36,40 @@ def test_what_runs_after_a_boot_and_how_it_is_listed(plugvisor: PlugvisorStack) 
     plugvisor.write_plugin("broken", runtime="enabled = maybe")
     plugvisor.up()
     plugvisor.wait_for_status("greeter", "running")
-    plugins = {plugin["id"]: plugin for plugin in plugvisor.http.get("/plugins").json()["plugins"]}
-    assert [*plugins] == ["broken", "by_hand", "disabled", "greeter"]
-    greeter = plugins["greeter"]
-    assert (greeter["name"], greeter["version"]) == ("示例插件 🎉", "2.1.0")
-    assert greeter["description"] == '第一行\n🐼 "quoted" 100%'
-    assert (plugins["by_hand"]["status"], plugins["by_hand"]["runtime_auto_start"]) == ("stopped", False)
-    assert (plugins["disabled"]["status"], plugins["disabled"]["enabled"]) == ("stopped", False)
-    assert (plugins["broken"]["status"], plugins["broken"]["enabled"]) == ("error", False)
-    assert "plugin.toml line 5" in plugins["broken"]["detail"]
+    listed = plugvisor.http.get("/plugins").json()
+    assert listed["message"] == ""
+    broken, *others = listed["plugins"]
+    fields = {
+        "runtime_enabled": True,
+        "runtime_auto_start": True,
+        "author": None,
+        "dependencies": [],
+        "sdk_version": None,
+        "sdk_recommended": None,
+        "sdk_supported": None,
+        "sdk_untested": None,
+        "sdk_conflicts": [],
+        "entries": [],
+        "depends_on": [],
+        "dependents": [],
+    }
+    plain = {**fields, "version": "0.1.0", "description": "", "status": "stopped", "state": "STOPPED", "enabled": True}
+    assert list(map(drop_own, others)) == [
+        {"id": "by_hand", "name": "by_hand", **plain, "runtime_auto_start": False},
+        {"id": "disabled", "name": "disabled", **plain, "enabled": False, "runtime_enabled": False},
+        {
+            **fields,
+            "id": "greeter",
+            "name": "示例插件 🎉",
+            "version": "2.1.0",
+            "description": '第一行\n🐼 "quoted" 100%',
+            "status": "running",
+            "state": "RUNNING",
+            "enabled": True,
+        },
+    ]
+    assert (broken["id"], broken["name"], broken["status"], broken["enabled"]) == ("broken", "broken", "error", False)
+    assert "plugin.toml line 5" in broken["detail"]
     for name in ("by_hand", "disabled", "broken"):
         assert not find_plugin(plugvisor, name)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.engines.differences import drop_own
 from tests.helpers.plugin_code import HESITANT, IGNORES_SIGTERM, OBEDIENT
 from tests.helpers.plugin_processes import find_plugin
 from tests.helpers.stack import QUICK
@@ -37,24 +38,17 @@ while True:
     signal.pause()
 """
 """Ends only when its child does, which is asked by nobody but the engine."""
-ENGINES_OWN = {"node", "tasks", "restarts", "last_exit", "retry_at", "intent"}
-"""Fields that only one engine has, or that depend on what happened before."""
-
-
-def own(told: dict[str, Any]) -> dict[str, Any]:
-    """A status without what depends on the engine."""
-    return {name: value for name, value in told.items() if name not in ENGINES_OWN}
 
 
 def test_start_status_stop(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
-    assert own(shared.status(plugin_id)).keys() == {"plugin_id", "status", "state", "time"}
+    assert drop_own(shared.status(plugin_id)).keys() == {"plugin_id", "status", "state", "time"}
     assert shared.status(plugin_id)["status"] == "stopped"
 
     started = shared.post(f"/plugin/{plugin_id}/start")
     assert started.status_code == 200, started.text
     told = started.json()
-    assert own(told) == {
+    assert drop_own(told) == {
         "plugin_id": plugin_id,
         "status": "starting",
         "state": "STARTING",
@@ -69,14 +63,14 @@ def test_start_status_stop(shared: PlugvisorStack, add: Callable[..., str]) -> N
 
     stopped = shared.post(f"/plugin/{plugin_id}/stop")
     assert stopped.status_code == 200, stopped.text
-    assert own(stopped.json()) == {
+    assert drop_own(stopped.json()) == {
         "plugin_id": plugin_id,
         "status": "stopped",
         "state": "STOPPED",
         "message": "Plugin stopped successfully",
     }
     assert not find_plugin(shared, plugin_id)
-    assert own(shared.status(plugin_id)).keys() == {"plugin_id", "status", "state", "time"}
+    assert drop_own(shared.status(plugin_id)).keys() == {"plugin_id", "status", "state", "time"}
 
 
 def test_a_plugin_without_startsecs_is_running_at_once(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -88,11 +82,12 @@ def test_a_plugin_without_startsecs_is_running_at_once(shared: PlugvisorStack, a
 
 def test_a_start_waits_as_long_as_it_is_told(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 100")
-    began = time.monotonic()
-    started = shared.post(f"/plugin/{plugin_id}/start?wait=0.2")
-    assert time.monotonic() - began >= 0.2
-    assert (started.status_code, started.json()["status"]) == (200, "starting")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    for wait in ("?wait=", "?wait=0", "?wait=0.2"):
+        began = time.monotonic()
+        started = shared.post(f"/plugin/{plugin_id}/start{wait}")
+        assert time.monotonic() - began >= (0.2 if wait == "?wait=0.2" else 0)
+        assert (started.status_code, started.json()["status"]) == (200, "starting")
+        assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
     shared.write_plugin(plugin_id, runtime="auto_start = false\nsupervisor.startsecs = 1")
     assert shared.post(f"/plugin/{plugin_id}/start?wait=60").json()["status"] == "running"
 
@@ -141,10 +136,18 @@ def test_the_stopsignal_of_the_manifest_is_sent(shared: PlugvisorStack, add: Cal
 def test_a_stop_goes_on_when_nobody_waits_for_it(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(HESITANT, runtime=f"{QUICK}\nsupervisor.stopwaitsecs = 3")
     shared.start_running(plugin_id)
-    stopping = shared.post(f"/plugin/{plugin_id}/stop?wait=0")
-    assert (stopping.status_code, stopping.json()["status"]) == (202, "stopping")
-    assert stopping.json()["message"] == "Plugin is stopping"
-    assert shared.status(plugin_id)["status"] == "stopping"
+    for wait in (0, 0.2):
+        stopping = shared.post(f"/plugin/{plugin_id}/stop?wait={wait}")
+        told = stopping.json()
+        assert stopping.status_code == 202, told
+        assert drop_own(told) == {
+            "plugin_id": plugin_id,
+            "status": "stopping",
+            "state": "STOPPING",
+            "message": "Plugin is stopping",
+            "pid": told["pid"],
+        }
+        assert shared.status(plugin_id)["status"] == "stopping"
     shared.wait_for_status(plugin_id, "stopped")
     assert not find_plugin(shared, plugin_id)
 
@@ -156,7 +159,7 @@ def test_reload_of_a_stopped_and_of_a_running_plugin(shared: PlugvisorStack, add
         reloaded = shared.post(f"/plugin/{plugin_id}/reload")
         assert reloaded.status_code == 200, reloaded.text
         told = reloaded.json()
-        assert own(told) == {
+        assert drop_own(told) == {
             "plugin_id": plugin_id,
             "status": "running",
             "state": "RUNNING",

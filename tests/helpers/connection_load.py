@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from tests.helpers.background import Background
 from tests.helpers.waiting import DEADLINE_SECONDS
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 PER_SECOND = 300
 MOST_OPEN = 600
@@ -18,26 +14,20 @@ MOST_OPEN = 600
 _REQUEST = b"GET /available HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
 
-class ConnectionLoad:
+class ConnectionLoad(Background):
     """Connects until it is left; then `outcomes` counts "answered" and the errors by their names."""
 
     def __init__(self, port: int) -> None:
+        super().__init__()
         self.outcomes: Counter[str] = Counter()
         self._port = port
-        self._is_ending = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
-    def __enter__(self) -> ConnectionLoad:
-        self._thread.start()
-        return self
+    def _run(self) -> None:
+        asyncio.run(self._connect())
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._is_ending.set()
-        self._thread.join()
-
-    async def _run(self) -> None:
+    async def _connect(self) -> None:
         requests: set[asyncio.Task[None]] = set()
-        while not self._is_ending.is_set():
+        while not self._end.is_set():
             if len(requests) < MOST_OPEN:
                 request = asyncio.create_task(self._request())
                 requests.add(request)

@@ -116,15 +116,6 @@ def get(path: bytes, headers: bytes = b"") -> bytes:
     return b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + headers + b"\r\n"
 
 
-# -- the service's process
-
-
-def service_pid(plugvisor: PlugvisorStack) -> int:
-    """Its process id."""
-    pid: int = plugvisor.rpc("getProcessInfo", "plugvisor")["pid"]
-    return pid
-
-
 def slowest_answer(plugvisor: PlugvisorStack, tries: int = 10) -> float:
     """The seconds that the slowest of some requests took, each over a new connection."""
     slowest = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -52,3 +53,21 @@ def run_command(plugvisor: PlugvisorStack, folder: Path, *arguments: str, **envi
     finally:
         process.kill()
         process.wait(DEADLINE_SECONDS)
+
+
+def run_unread(plugvisor: PlugvisorStack, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run `plugvisor …` to its end with a standard output that nobody reads, as with `| head`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "plugvisor", *arguments],
+            env=plugvisor.environ,
+            cwd=ROOT,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+        )
+    finally:
+        os.close(writing)

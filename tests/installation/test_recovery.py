@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +40,6 @@ def started(plugvisor: PlugvisorStack) -> PlugvisorStack:
     return plugvisor
 
 
-def kill_service(stack: PlugvisorStack) -> None:
-    """Kill the service, and wait for the next."""
-    pid = stack.service_pid
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: stack.service_pid not in (0, pid), "another process of the service")
-    wait_for(stack.is_ready, "the service")
-
-
 def wait_until_whole(stack: PlugvisorStack) -> dict[str, Any]:
     """Wait for the recovery, which nothing may precede; returns the record of `echo`."""
     # an operation is accepted when the recovery is done
@@ -80,7 +71,7 @@ def test_the_service_is_killed_during_a_build(started: PlugvisorStack) -> None:
     with make_endless_package("echo") as package:
         operation_id = begin_install(started, package, replace=True)
         wait_for(lambda: started.get(f"/operations/{operation_id}").json()["phase"] == "environment", "the build")
-        kill_service(started)
+        started.restart_service()
         operation = wait_for_end(started, operation_id)
     assert (operation["state"], operation["problem"]["code"]) == ("interrupted", "interrupted")
     assert wait_until_whole(started) == before
@@ -98,7 +89,7 @@ def test_the_service_is_killed_before_a_version_has_shown_that_it_works(started:
     wait_for(lambda: started.get(f"/operations/{operation_id}").json()["phase"] == "start", "the start")
     wait_for(lambda: read_cwd(started.status("echo").get("pid", 0)).startswith("2-"), "version 2")
     assert "pending" in read_record(started.plugins_dir, "echo")
-    kill_service(started)
+    started.restart_service()
     assert wait_until_whole(started) == before
     wait_until_runs_from(started, before["current"])
     assert started.get(f"/operations/{operation_id}").json()["state"] == "interrupted"
@@ -156,7 +147,7 @@ def test_the_service_is_killed_at_random_moments_of_updates(started: PlugvisorSt
 
         wait_for(has_come, f"the phase {moment}")
         try:
-            kill_service(started)
+            started.restart_service()
         except httpx.TransportError:
             wait_for(started.is_ready, "the service")
         record = wait_until_whole(started)

@@ -8,7 +8,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.helpers.disks import fill, mount_tmpfs, needs_mounts
+from tests.helpers.scripted_server import run_server
 from tests.helpers.stack import ADMIN_CODE, ROOT
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
@@ -186,14 +186,8 @@ def serve(port: int, answers: Mapping[str, Any]) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    with run_server(ThreadingHTTPServer(("127.0.0.1", port), Handler)):
+        yield
 
 
 def test_a_port_that_something_else_uses(plugvisor: PlugvisorStack) -> None:

@@ -123,9 +123,7 @@ def test_a_service_that_starts_again_meanwhile(plugvisor: PlugvisorStack) -> Non
     shutil.rmtree(folder)
     remove_whole(plugvisor.run_dir)
     wait_for((plugvisor.run_dir / "supervisor.sock").exists, "supervisord's socket")
-    killed = plugvisor.service_pid
-    os.kill(killed, signal.SIGKILL)
-    wait_for(lambda: plugvisor.service_pid not in (0, killed) and plugvisor.is_ready(), "the service")
+    plugvisor.restart_service()
 
     response = wait_for(
         lambda: (told := plugvisor.http.get("/plugin/status?plugin_id=alone")).status_code == 200 and told,

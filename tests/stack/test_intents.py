@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -279,11 +277,8 @@ def test_a_service_that_is_killed_right_after_an_answer_has_forgotten_nothing(pl
     plugvisor.up()
     for number in range(4):
         verb, wanted = (("start", "running"), ("stop", "stopped"))[number % 2]
-        pid = plugvisor.service_pid
         ok(plugvisor.post(f"/plugin/echo/{verb}"))
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda pid=pid: plugvisor.service_pid not in (0, pid), "another service")
-        wait_for(plugvisor.is_ready, "the service")
+        plugvisor.restart_service()
         assert plugvisor.status("echo")["intent"]["wanted"] == wanted
 
 

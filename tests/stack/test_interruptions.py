@@ -62,10 +62,7 @@ def test_starts_that_are_pending_survive_a_restart_of_the_service(
     pids = {plugin_id: shared.start_running(plugin_id) for plugin_id in ids}
     for plugin_id in ids:
         assert shared.post(f"/plugin/{plugin_id}/reload?wait=0").status_code == 202
-    service_pid = shared.service_pid
-    os.kill(service_pid, signal.SIGKILL)
-    wait_for(lambda: shared.service_pid not in (0, service_pid), "another process of the service")
-    wait_for(shared.is_ready, "the service")
+    shared.restart_service()
     # it knows what is pending, and a stop cancels it
     for plugin_id in ids:
         assert (shared.status(plugin_id)["status"], shared.status(plugin_id)["pid"]) == ("stopping", pids[plugin_id])

@@ -6,12 +6,10 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
-from tests.helpers.running_command import RunningCommand, run_command
-from tests.helpers.stack import ADMIN_CODE, QUICK, ROOT, PlugvisorStack
+from tests.helpers.running_command import RunningCommand, run_command, run_unread
+from tests.helpers.stack import ADMIN_CODE, QUICK, PlugvisorStack
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
@@ -154,19 +152,5 @@ def test_following_ends_with_the_identity(shared: PlugvisorStack, tmp_path: Path
 
 
 def test_output_that_nobody_reads(shared: PlugvisorStack) -> None:
-    """As with `plugvisor journal | head`."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "plugvisor", "journal"],
-            env=shared.environ,
-            cwd=ROOT,
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            timeout=DEADLINE_SECONDS,
-            check=False,
-        )
-    finally:
-        os.close(writing)
+    done = run_unread(shared, "journal")
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 from tests.helpers.plugin_code import CRASHING
 from tests.helpers.printer_plugin import PRINTER, print_text
-from tests.helpers.running_command import run_command
-from tests.helpers.stack import QUICK, ROOT, PlugvisorStack
+from tests.helpers.running_command import run_command, run_unread
+from tests.helpers.stack import QUICK, PlugvisorStack
 from tests.helpers.terminal import open_terminal
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
@@ -185,18 +183,5 @@ def test_output_that_nobody_reads(shared: PlugvisorStack, add: Callable[..., str
     plugin_id = add_printer(shared, add)
     print_text(shared, plugin_id, b"a line\n")
     for options in ([], ["-f"]):
-        reading, writing = os.pipe()
-        os.close(reading)
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "plugvisor", "logs", plugin_id, *options],
-                env=shared.environ,
-                cwd=ROOT,
-                stdout=writing,
-                stderr=subprocess.PIPE,
-                timeout=DEADLINE_SECONDS,
-                check=False,
-            )
-        finally:
-            os.close(writing)
+        done = run_unread(shared, "logs", plugin_id, *options)
         assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +149,7 @@ def test_what_a_dead_receiver_has_missed_comes_after_a_restart(plugvisor: Plugvi
         die(plugvisor, "mortal")
         plugvisor.start_running("mortal")
     wait_for(lambda: count_held(plugvisor) == 3, "the held messages in the store")
-    kill_service(plugvisor)
+    plugvisor.restart_service()
     with run_receiver(port=port) as receiver:
         received = receiver.wait(4)
     counts = sorted((one.kind, one.data["count"]) for one in received)
@@ -172,7 +170,7 @@ def test_messages_are_sent_while_nothing_can_be_stored_and_stored_afterwards(
     receiver.wait_for("plugin.error", "mortal")
     state.unlink()
     wait_for(lambda: list_stored(plugvisor), "the other receiver's message in the store")
-    kill_service(plugvisor)
+    plugvisor.restart_service()
     with run_receiver(port=port) as other:
         assert other.wait_for("plugin.error", "mortal").id == receiver.received[0].id
     assert len(receiver.received) == 1
@@ -202,12 +200,6 @@ def test_webhooks_without_a_secret(plugvisor: PlugvisorStack) -> None:
         assert result.returncode == 2
         assert "openssl rand -base64 32" in result.stderr
         assert "a-secret-path" not in result.stderr
-
-
-def kill_service(stack: PlugvisorStack) -> None:
-    service = stack.service_pid
-    os.kill(service, signal.SIGKILL)
-    wait_for(lambda: stack.service_pid not in (0, service) and stack.is_ready(), "the next service")
 
 
 def list_stored(stack: PlugvisorStack) -> list[dict[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from tests.helpers.background import Background
 from tests.helpers.event_client import open_events
 from tests.helpers.plugin_processes import find_plugin
 from tests.helpers.stack import QUICK
@@ -81,26 +81,17 @@ def wait_for_one(stack: SwarmStack, plugin_id: str = "moves") -> None:
     wait_for(lambda: len(find_plugin(stack, plugin_id)) == 1, f"one process of {plugin_id}")
 
 
-class Reader:
+class Reader(Background):
     """Reads the list all the time, and notes each answer; no answer may take longer than 5 seconds."""
 
     def __init__(self, stack: SwarmStack) -> None:
+        super().__init__()
         self.answers: list[str] = []
         self._url = stack.url
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._read)
 
-    def __enter__(self) -> Reader:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _read(self) -> None:
+    def _run(self) -> None:
         with httpx.Client(base_url=self._url, timeout=5, trust_env=False) as http:
-            while not self._is_over.wait(0.05):
+            while not self._end.wait(0.05):
                 try:
                     response = http.get("/plugins")
                     self.answers.append(f"{response.status_code} {response.json().get('code', '')}".strip())

@@ -13,17 +13,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.chaos.watcher import Watcher
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.chaos.activity import Activity
 
-LOOK_SECONDS = 0.01
 LONGEST_SPAWN_SECONDS = 10.0
 """After this a process without a tag is one of somebody else's: the tag comes with exec."""
-STARVED_SECONDS = 0.5
-"""A look takes 10 to 20 ms; if it takes this long, the machine is starved, and so are supervisord and the service."""
 OVERLAP_SECONDS = 2.0
 """How long what is left of an earlier launch may take to end when the next has begun."""
 _PLUGIN_ID = re.compile(r"[A-Za-z0-9_-]*")
@@ -139,32 +138,22 @@ class RunFolderWatch:
         return 0, 0
 
 
-class ProcessWatcher:
-    """Looks again and again, from `with` to its end, for what `tests.chaos` promises."""
+class ProcessWatcher(Watcher):
+    """Looks for what `tests.chaos` promises."""
+
+    look_seconds = 0.01
 
     def __init__(self, run_dir: Path, activity: Activity) -> None:
-        self.violations: list[str] = []
-        self.looks = 0
+        super().__init__(activity)
         self.deletions = 0
         """How often the run folder was seen to be gone, or to be back."""
         self.on_look: list[Callable[[], object]] = []
-        self._activity = activity
         others = set(list_pids())
         self._own_reader = ProcessReader(run_dir, set(others), learns=True)
         self._callers_reader = ProcessReader(run_dir, set(others), learns=False)
         self._run_folder = RunFolderWatch(run_dir)
         self._lock = threading.Lock()
-        self._end = threading.Event()
         self._overlaps: dict[tuple[str, str], float] = {}
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> ProcessWatcher:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
 
     def read(self, plugin_id: str | None = None) -> list[PluginProcess]:
         """The processes that are alive now, of one plugin or of all."""
@@ -177,23 +166,6 @@ class ProcessWatcher:
         if self._run_folder.was_deleted():
             self.deletions += 1
             self._activity.note_disturbed()
-
-    def report(self, violation: str) -> None:
-        """A promise does not hold; the text begins with its number."""
-        self.violations.append(f"{time.time():.3f} {violation}")
-
-    def _watch(self) -> None:
-        looked_at = time.monotonic()
-        while not self._end.is_set():
-            if time.monotonic() - looked_at > STARVED_SECONDS:
-                self._activity.note_starved()
-            looked_at = time.monotonic()
-            try:
-                self._look()
-            except Exception as error:  # noqa: BLE001 - a thread's error would be lost
-                self.report(f"the watcher itself: {error!r}")
-                return
-            self._end.wait(LOOK_SECONDS)
 
     def _look(self) -> None:
         self.notice_deletion()

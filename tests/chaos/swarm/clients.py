@@ -8,8 +8,8 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,14 +65,11 @@ class Clients:
 
     def play(self, operations: Sequence[Operation]) -> None:
         """Have the clients do all of it; returns when they have."""
-        threads = [
-            threading.Thread(target=self._act, args=([one for one in operations if one.client == client],))
-            for client in sorted({operation.client for operation in operations})
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        clients: dict[int, list[Operation]] = {}
+        for operation in operations:
+            clients.setdefault(operation.client, []).append(operation)
+        with ThreadPoolExecutor(len(clients)) as pool:
+            list(pool.map(self._act, clients.values()))
 
     def _act(self, operations: Sequence[Operation]) -> None:
         timeout = LONGEST_SECONDS + RETURN_SECONDS

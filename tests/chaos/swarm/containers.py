@@ -13,6 +13,7 @@ from pathlib import Path  # noqa: TC003 - a NamedTuple's field
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.chaos.swarm.cast import PLUGINS
+from tests.chaos.watcher import Watcher
 from tests.helpers.swarm.node import CONTROL_GROUPS
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from tests.helpers.swarm.lab import SwarmLab
     from tests.helpers.swarm.node import LabNode
 
-LOOK_SECONDS = 0.02
-STARVED_SECONDS = 0.5
-"""A look takes a millisecond or two; if the next begins so late, the machine is starved."""
 NEWS_SECONDS = 2.0
 """How long the news may take that the swarm has lost a node."""
 PREFIX = "plugvisor-"
@@ -76,32 +74,18 @@ class ContainerReader:
         return self._owners.get(container_id, "")
 
 
-class ContainerWatcher:
-    """Looks again and again, from `with` to its end, for promises 1 and 2."""
+class ContainerWatcher(Watcher):
+    """Looks for promises 1 and 2."""
+
+    look_seconds = 0.02
 
     def __init__(self, lab: SwarmLab, activity: Activity) -> None:
-        self.violations: list[str] = []
-        self.looks = 0
+        super().__init__(activity)
         self.most_together = 0
         """How many containers were alive at once."""
-        self._activity = activity
         self._reader = ContainerReader(lab)
         self._first_seen: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> ContainerWatcher:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def report(self, violation: str) -> None:
-        """A promise does not hold; the text begins with its number."""
-        self.violations.append(f"{time.strftime('%H:%M:%S')} {violation}")
 
     def read(self, plugin_id: str | None = None) -> list[Container]:
         """The containers that are alive now, of one plugin or of all."""
@@ -114,19 +98,6 @@ class ContainerWatcher:
     def get_first_seen(self, container: Container) -> float:
         """When a container was seen first, on the monotonic clock."""
         return self._first_seen[container.id]
-
-    def _watch(self) -> None:
-        looked_at = time.monotonic()
-        while not self._end.is_set():
-            if time.monotonic() - looked_at > STARVED_SECONDS:
-                self._activity.note_starved()
-            looked_at = time.monotonic()
-            try:
-                self._look()
-            except Exception as error:  # noqa: BLE001 - a thread's error would be lost
-                self.report(f"the watcher itself: {error!r}")
-                return
-            self._end.wait(LOOK_SECONDS)
 
     def _look(self) -> None:
         gone = self._activity.list_gone()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import threading
 from typing import TYPE_CHECKING
 
+from tests.helpers.background import Background
 from tests.helpers.event_client import EventClient
 
 if TYPE_CHECKING:
@@ -15,28 +15,19 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 0.2
 
 
-class Follower:
+class Follower(Background):
     """Follows from `with` to its end."""
 
     def __init__(self, stack: SwarmStack) -> None:
+        super().__init__()
         self.statuses: dict[str, str] = {}
         """Each plugin's status, for a page that has followed every event."""
         self.connections = 0
         self.events = 0
         self._stack = stack
         self._last_id = ""
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._follow)
 
-    def __enter__(self) -> Follower:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _follow(self) -> None:
+    def _run(self) -> None:
         while not self._end.wait(RETRY_SECONDS):
             with contextlib.suppress(OSError, http.client.HTTPException):
                 self._read(EventClient(self._stack.port, self._last_id or None))

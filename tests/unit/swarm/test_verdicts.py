@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from plugvisor.engines.process_reads import check_started
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.spec import note_replicas, read_asked, read_noted_replicas
 from plugvisor.engines.swarm.services.verdicts import (
-    check_started,
     describe_remains,
     is_at_rest,
     is_begun,

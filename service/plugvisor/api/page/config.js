@@ -1,12 +1,12 @@
 // The editor of a plugin's manifest.
 
 import { ask, pathOf, request } from "./api.js";
+import { CodeField } from "./code_field.js";
 import { announce, confirm, show, signIn, textOf } from "./dialogs.js";
 import { makeDiff } from "./diff.js";
 import { h, setText } from "./dom.js";
 import { formatTime, t } from "./i18n.js";
 
-const INDENT = "  ";
 const LINE_BREAK = /\r\n?/g;
 
 let isOpen = false;
@@ -32,12 +32,9 @@ class Editor {
   #hasReturns = false;
   #isWritable = false;
   #isSaving = false;
-  #mayLeave = false;
   #title = h("h2", { tabIndex: -1 });
   #earlier = h("select", { onchange: () => this.#takeEarlier() });
-  #numbers = h("pre.numbers", { ariaHidden: "true" });
-  #band = h("i.band", { hidden: true });
-  #text = h("textarea", { id: "manifest", spellcheck: false, wrap: "off", autocapitalize: "off", autocomplete: "off", rows: 18 });
+  #field = new CodeField("manifest-problem manifest-hint", () => this.#problem.replaceChildren());
   #problem = h("div", { id: "manifest-problem", role: "alert" });
   #hint = h("p.hint", { id: "manifest-hint" }, t("tabHint"));
   #note = h("div.note", { role: "status" });
@@ -55,13 +52,7 @@ class Editor {
     setText(this.#title, title);
     this.#dialog.ariaLabel = title;
     this.#earlier.ariaLabel = t("earlier");
-    this.#text.ariaLabel = "plugin.toml";
-    this.#text.setAttribute("aria-describedby", "manifest-problem manifest-hint");
-    this.#text.oninput = () => this.#onInput();
-    this.#text.onscroll = () => this.#placeNumbers();
-    this.#text.onkeydown = (event) => this.#onKey(event);
-    this.#editing = h("div.editing",
-      h("div.code", this.#numbers, h("div.field", this.#band, this.#text)), this.#problem, this.#hint,
+    this.#editing = h("div.editing", this.#field.node, this.#problem, this.#hint,
       isInstalled && h("p.hint", t("updateBringsOwn")));
     this.#dialog.append(h("div.toolbar", this.#title, this.#earlier), this.#editing, this.#review,
       this.#saved, this.#buttons);
@@ -80,7 +71,7 @@ class Editor {
     addEventListener("beforeunload", (event) => this.#isDirty && event.preventDefault(), { signal: stop.signal });
     addEventListener("hashchange", () => this.#isDirty || this.#dialog.close(), { signal: stop.signal });
     this.#showButtons([[t("close"), () => this.#close()]]);
-    this.#text.readOnly = true;
+    this.#field.readOnly = true;
     const shown = show(this.#dialog);
     await this.#load();
     await shown;
@@ -88,18 +79,16 @@ class Editor {
   }
 
   get #isDirty() {
-    return this.#text.value !== this.#base;
+    return this.#field.value !== this.#base;
   }
 
   async #load() {
     try {
       const config = await ask(pathOf(this.#id, "config"));
       this.#setBase(await this.#fetchText(), config);
-      this.#setText(this.#base);
+      this.#field.value = this.#base;
       this.#showEditing();
-      this.#text.focus();
-      this.#text.setSelectionRange(0, 0);
-      this.#text.scrollTop = 0;
+      this.#field.goToStart();
       if (config.problem) this.#showProblem({ detail: config.problem, line: config.line });
     } catch (problem) {
       this.#showProblem(problem);
@@ -118,51 +107,12 @@ class Editor {
     this.#base = text;
     this.#etag ??= etag;
     this.#isWritable = writable;
-    this.#text.readOnly = !writable;
+    this.#field.readOnly = !writable;
     this.#reload.hidden = !isReloadNeeded;
     this.#note.replaceChildren(!writable ? t("notWritable") : isReloadNeeded ? t("reloadNeeded") : "");
     this.#earlier.replaceChildren(h("option", { value: "" }, t(earlier.length ? "earlier" : "noEarlier")), ...earlier.map(
       ({ number, replaced_at: at, replaced_by: by }) => h("option", { value: number }, t("earlierOne", formatTime(at), by))));
     this.#earlier.disabled = !earlier.length;
-  }
-
-  #setText(text) {
-    this.#text.value = text;
-    this.#onInput();
-  }
-
-  #onInput() {
-    const count = this.#text.value.split("\n").length;
-    if (this.#numbers.childElementCount !== count) {
-      this.#numbers.replaceChildren(...Array.from({ length: count }, (_, index) => h("span", `${index + 1}\n`)));
-    }
-    this.#problem.replaceChildren();
-    this.#band.hidden = true;
-    this.#text.ariaInvalid = null;
-    this.#placeNumbers();
-  }
-
-  #placeNumbers() {
-    this.#numbers.scrollTop = this.#text.scrollTop;
-    this.#band.style.setProperty("translate", `0 ${this.#bandTop - this.#text.scrollTop}px`);
-  }
-
-  #bandTop = 0;
-
-  #onKey(event) {
-    if (event.key === "Escape" && !this.#mayLeave) {
-      event.preventDefault();
-      this.#mayLeave = true;
-      announce(t("tabLeaves"));
-      return;
-    }
-    if (event.key !== "Tab") this.#mayLeave = event.key === "Escape" || event.key === "Shift" ? this.#mayLeave : false;
-    else if (this.#mayLeave || event.shiftKey || this.#text.readOnly) this.#mayLeave = false;
-    else {
-      event.preventDefault();
-      // unlike `setRangeText` this can be undone
-      document.execCommand("insertText", false, INDENT);
-    }
   }
 
   // -- what is shown
@@ -179,7 +129,7 @@ class Editor {
     this.#review.hidden = true;
     this.#editing.hidden = this.#earlier.hidden = this.#saved.hidden = false;
     this.#showButtons([[t("close"), () => this.#close()], ...(this.#isWritable ? [[t("review"), () => this.#startReview(), true]] : [])]);
-    this.#onInput();
+    this.#field.update();
   }
 
   #showReview(parts, buttons) {
@@ -192,13 +142,13 @@ class Editor {
 
   #backToText() {
     this.#showEditing();
-    this.#text.focus();
+    this.#field.focus();
   }
 
   #startReview() {
     if (!this.#isDirty) return this.#note.replaceChildren(t("nothingChanged"));
     this.#note.replaceChildren();
-    this.#showReview([h("h3", t("reviewTitle")), makeDiff(this.#base, this.#text.value)],
+    this.#showReview([h("h3", t("reviewTitle")), makeDiff(this.#base, this.#field.value)],
       [[t("backToText"), () => this.#backToText()], [t("save"), () => this.#save(this.#etag), true]]);
   }
 
@@ -206,24 +156,9 @@ class Editor {
     const { line, column, status } = problem;
     const where = line && h("b", t(column ? "atColumn" : "atLine", line, column));
     this.#problem.replaceChildren(h("p.problem", where, where && " ", h("span", status === 0 ? {} : { lang: "en" }, textOf(problem))),
-      line ? h("button.link", { onclick: () => this.#goTo(line, column) }, t("goToLine", line)) : "");
-    this.#text.ariaInvalid = "true";
-    if (line) this.#goTo(line, column);
-  }
-
-  /** Moves to a line and marks it. */
-  #goTo(line, column = 1) {
-    const lines = this.#text.value.split("\n");
-    const start = lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0);
-    const { lineHeight, paddingTop } = getComputedStyle(this.#text);
-    const height = parseFloat(lineHeight);
-    this.#bandTop = parseFloat(paddingTop) + (line - 1) * height;
-    this.#band.hidden = false;
-    this.#text.focus();
-    const position = Math.min(start + column - 1, start + (lines[line - 1] ?? "").length);
-    this.#text.setSelectionRange(position, position);
-    this.#text.scrollTop = Math.max(0, this.#bandTop - this.#text.clientHeight / 3);
-    this.#placeNumbers();
+      line ? h("button.link", { onclick: () => this.#field.goTo(line, column) }, t("goToLine", line)) : "");
+    this.#field.markInvalid();
+    if (line) this.#field.goTo(line, column);
   }
 
   // -- what is done
@@ -236,7 +171,7 @@ class Editor {
   }
 
   async #send(etag) {
-    const text = this.#text.value;
+    const text = this.#field.value;
     const toml = this.#hasReturns ? text.replaceAll("\n", "\r\n") : text;
     try {
       const written = await ask(pathOf(this.#id, "config/toml"), { method: "PUT", body: { toml }, headers: { "If-Match": etag } });
@@ -264,9 +199,9 @@ class Editor {
       return this.#showProblem(problem);
     }
     const etag = this.#etag;
-    this.#showReview([h("h3.problem", t("conflictTitle")), h("p", t("conflictText")), makeDiff(this.#base, this.#text.value)], [
+    this.#showReview([h("h3.problem", t("conflictTitle")), h("p", t("conflictText")), makeDiff(this.#base, this.#field.value)], [
       [t("backToText"), () => this.#backToText()],
-      [t("takeNewer"), () => { this.#setText(this.#base); this.#backToText(); }],
+      [t("takeNewer"), () => { this.#field.value = this.#base; this.#backToText(); }],
       [t("overwrite"), () => this.#save(etag)],
     ]);
   }
@@ -276,9 +211,9 @@ class Editor {
     this.#earlier.value = "";
     if (!number || (this.#isDirty && !(await this.#mayDiscard()))) return;
     try {
-      this.#setText(await this.#fetchText(number));
+      this.#field.value = await this.#fetchText(number);
       this.#note.replaceChildren(t("earlierTaken"));
-      this.#text.focus();
+      this.#field.focus();
     } catch (problem) {
       this.#showProblem(problem);
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -16,13 +17,12 @@ from plugvisor.api.auth.permissions import find_identity
 from plugvisor.api.auth.sessions import open_session
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractContextManager
 
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from plugvisor.api.event_client import Client
-    from plugvisor.api.event_hub import EventHub
     from plugvisor.api.parameters import PluginQuery
     from plugvisor.api.state import State
 
@@ -34,40 +34,45 @@ HEADERS = [
 
 
 class EventStream(Response):
-    """The events of one client."""
+    """The events of one client.
+
+    Args:
+        follow: yields them until `leave` is called: the client has hung up, or its token is no longer valid.
+        close: called at the end.
+        public_session: watches the token of a client that needs none for this stream.
+    """
 
     def __init__(
-        self, hub: EventHub, client: Client, public_session: AbstractContextManager[None] | None = None
+        self,
+        follow: Callable[[], AsyncIterator[bytes | memoryview]],
+        leave: Callable[[], object],
+        close: Callable[[], object],
+        public_session: AbstractContextManager[None] | None = None,
     ) -> None:
         self.status_code = 200
         self.background = None
-        self._hub = hub
-        self._client = client
+        self._follow = follow
+        self._leave = leave
+        self._close = close
         self._public_session = public_session or nullcontext()
-        """Watches the token of a client that needs none for this stream."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send them until the client hangs up."""
+        leaving = asyncio.create_task(self._wait_for_end(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            with open_session(scope, self._client.leave), self._public_session:
-                await self._send_events(receive, send)
+            with open_session(scope, self._leave), self._public_session:
+                async for piece in self._follow():
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
         finally:
-            self._client.place.give_back()
-
-    async def _send_events(self, receive: Receive, send: Send) -> None:
-        hanging_up = asyncio.create_task(self._wait_for_end(receive))
-        try:
-            async for piece in self._hub.follow(self._client):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            hanging_up.cancel()
+            leaving.cancel()
+            self._close()
 
     async def _wait_for_end(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._client.leave()
+        self._leave()
 
 
 async def open_events(request: Request[State], query: PluginQuery) -> Response:
@@ -79,10 +84,9 @@ async def open_events(request: Request[State], query: PluginQuery) -> Response:
     identity = find_identity(request)
     address = None if identity is not None else find_address(request)
     client = hub.open(query.plugin_id, request.headers.get("Last-Event-ID"), address)
-    if identity is None:
-        return EventStream(hub, client)
-    client.reads_logs = identity.has("viewer")
-    if "identity" in request.scope:
-        return EventStream(hub, client)
-    # the stream goes on without the token, and says no more than one without
-    return EventStream(hub, client, request.state["sessions"].opening(identity, client.read_no_logs))
+    session = None
+    if identity is not None:
+        client.reads_logs = identity.has("viewer")
+        if "identity" not in request.scope:  # the stream goes on without the token, and says no more than one without
+            session = request.state["sessions"].opening(identity, client.read_no_logs)
+    return EventStream(partial(hub.follow, client), client.leave, client.place.give_back, session)

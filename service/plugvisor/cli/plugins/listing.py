@@ -12,7 +12,7 @@ from plugvisor.cli.client import Client
 from plugvisor.cli.connection.paths import make_query
 from plugvisor.cli.moments import show_time
 from plugvisor.cli.output import can_redraw, format_table, has_color, make_printable, paint
-from plugvisor.cli.plugins.matching import is_pattern, match_ids
+from plugvisor.cli.plugins.matching import find_only, match_ids
 from plugvisor.cli.plugins.nodes import TASK_HEADING, make_task_row
 from plugvisor.cli.plugins.reading import add_uptimes, begin_reading_usage, choose, pick_usage
 from plugvisor.cli.plugins.table import find_terminal_columns, format_plugins
@@ -51,15 +51,13 @@ def run_status(arguments: argparse.Namespace) -> int:
     patterns = arguments.plugin_ids
     if arguments.watch:
         return _watch(client, arguments, _format_statuses)
-    is_one = len(patterns) == 1 and patterns[0] != "" and not is_pattern(patterns[0])
+    only = find_only(patterns)
     if arguments.json:
-        print(json.dumps(_read_one(client, patterns[0]) if is_one else _read_statuses(client, patterns)))
+        print(json.dumps(_read_one(client, only) if only else _read_statuses(client, patterns)))
         return 0
     wait_for_usage = begin_reading_usage(client)
-    plugins = (
-        [_read_one(client, patterns[0])] if is_one else choose(client.call("GET", "/plugins")["plugins"], patterns)
-    )
-    if is_one:
+    plugins = [_read_one(client, only)] if only else choose(client.call("GET", "/plugins")["plugins"], patterns)
+    if only:
         plugins = [{"id": plugins[0]["plugin_id"], **plugins[0]}]
     else:
         add_uptimes(client, plugins)

@@ -17,6 +17,11 @@ def is_pattern(text: str) -> bool:
     return "*" in text or "?" in text
 
 
+def find_only(patterns: Sequence[str]) -> str:
+    """The id, if one plugin is named and no pattern; else empty."""
+    return patterns[0] if len(patterns) == 1 and not is_pattern(patterns[0]) else ""
+
+
 def make_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
     """Whether an id fits one of the patterns, also that of a plugin which is added later; without any, each does."""
     if not patterns:

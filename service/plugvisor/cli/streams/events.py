@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from plugvisor.cli.client import Client
 from plugvisor.cli.connection.paths import make_query
 from plugvisor.cli.output import has_color
-from plugvisor.cli.plugins.matching import is_pattern, make_filter
+from plugvisor.cli.plugins.matching import find_only, make_filter
 from plugvisor.cli.streams.changes import Changes
 from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.cli.streams.selection import choose_plugins
@@ -30,7 +30,7 @@ def run_events(arguments: argparse.Namespace) -> int:
     if patterns:
         choose_plugins(client, patterns)  # says which are unknown
     is_wanted = make_filter(patterns)
-    only = patterns[0] if len(patterns) == 1 and not is_pattern(patterns[0]) else ""
+    only = find_only(patterns)
     changes = Changes(is_wanted, colored=has_color(sys.stdout))
     for event in FollowedStream(client, f"/events{make_query({'plugin_id': only})}"):
         if event.name == "nodes" and patterns:

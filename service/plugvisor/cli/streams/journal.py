@@ -12,7 +12,7 @@ from plugvisor.cli.client import Client
 from plugvisor.cli.connection.paths import make_query
 from plugvisor.cli.moments import read_past, show_time
 from plugvisor.cli.output import has_color, make_printable, paint, print_notice
-from plugvisor.cli.plugins.matching import is_pattern, make_filter
+from plugvisor.cli.plugins.matching import find_only, make_filter
 from plugvisor.cli.plugins.words import STATUS_COLORS
 from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.errors import ConfigurationError
@@ -29,7 +29,7 @@ def run_journal(arguments: argparse.Namespace) -> int:
     if arguments.lines < 0:
         raise ConfigurationError(f"cannot use -n {arguments.lines}: it must be a number from 0")
     patterns = arguments.plugin or []
-    only = patterns[0] if len(patterns) == 1 and not is_pattern(patterns[0]) else ""
+    only = find_only(patterns)
     query = {"plugin_id": only, "kind": ",".join(arguments.kind or ())}
     # the service selects one plugin; several are selected here
     fits = make_filter(patterns) if patterns and not only else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.engines.engine import EngineInfo, Execution
 from plugvisor.engines.one_machine import OneMachine
+from plugvisor.engines.process_reads import ProcessReads, check_started
 from plugvisor.engines.supervisord.client import SupervisorClient
 from plugvisor.engines.supervisord.faults import (
     NO_STREAM,
@@ -19,7 +20,7 @@ from plugvisor.engines.supervisord.faults import (
     NoSuchProgram,
     StillRunning,
 )
-from plugvisor.engines.supervisord.process_errors import KILL_GRACE_SECONDS, check_gone, check_started
+from plugvisor.engines.supervisord.process_errors import KILL_GRACE_SECONDS, check_gone
 from plugvisor.engines.supervisord.process_table import ProcessTable
 from plugvisor.engines.supervisord.program import Program, render_program
 from plugvisor.engines.supervisord.publisher import Publisher, find_roots
@@ -32,12 +33,11 @@ from plugvisor.errors import (
     StopTimeout,
     SupervisorUnavailable,
 )
-from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from socket import socket
     from typing import Literal
@@ -57,7 +57,7 @@ DIAGNOSE_SECONDS = 1.0
 """How often to ask supervisord, while there is no state stream, why."""
 
 
-class SupervisordEngine(OneMachine):
+class SupervisordEngine(ProcessReads, OneMachine):
     """See `plugvisor.engines.engine.Engine`, which says what each method does."""
 
     name = "supervisord"
@@ -67,6 +67,7 @@ class SupervisordEngine(OneMachine):
         self.on_call = self.client.on_call
         self._settings = settings
         self._table = ProcessTable(str(settings.run_dir / "state.sock"))
+        super().__init__(self._table, settings.log_dir)
         self._publisher = Publisher(settings.run_dir)
         self._diagnosis: asyncio.Task[None] | None = None
 
@@ -87,35 +88,6 @@ class SupervisordEngine(OneMachine):
         """Ask supervisord."""
         identity = await self.client.identify()
         return EngineInfo(self.name, identity.version, identity.pid, identity.state)
-
-    # -- reading
-
-    @property
-    def version(self) -> int:
-        """Another number whenever a process may be another."""
-        return self._table.version
-
-    @property
-    def on_change(self) -> list[Callable[[str | None], object]]:
-        """Called with the id of the plugin whose process has changed, or None: every process may have."""
-        return self._table.on_change
-
-    @property
-    def is_live(self) -> bool:
-        """Whether `read` would answer."""
-        return self._table.is_live
-
-    def read(self) -> Mapping[str, Process]:
-        """Every process by its plugin's id."""
-        return self._table.read()
-
-    def get(self, plugin_id: str) -> Process:
-        """One plugin's process."""
-        return self._table.get(plugin_id)
-
-    def open_log(self, plugin_id: str) -> LogFiles:
-        """A plugin's log."""
-        return LogFiles(self._settings.log_dir, f"{plugin_id}.log")
 
     # -- publishing; these read and write files
 
@@ -203,13 +175,6 @@ class SupervisordEngine(OneMachine):
         if process.start_pending:
             check_gone(process)
         check_started(process)
-        return process
-
-    async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
-        """Wait until a program is neither queued nor STARTING."""
-        process = await self._table.wait_for(plugin_id, lambda process: not process.is_starting, timeout_seconds)
-        if not process.is_starting:
-            check_started(process)
         return process
 
     async def queue(self, plugin_ids: Sequence[str], restart: str = "") -> None:

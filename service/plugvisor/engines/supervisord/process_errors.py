@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from plugvisor.errors import StartFailed, StopTimeout
-from plugvisor.models.process import Process, ProcessState, Status
+from typing import TYPE_CHECKING
+
+from plugvisor.errors import StopTimeout
+
+if TYPE_CHECKING:
+    from plugvisor.models.process import Process
 
 KILL_GRACE_SECONDS = 5.0
 """How long a process may take to be gone after SIGKILL; the kernel may hold one that waits for a disk."""
@@ -17,11 +21,3 @@ def check_gone(process: Process) -> None:
     raise StopTimeout(
         f"{what} is still alive {KILL_GRACE_SECONDS:g} seconds after SIGKILL; the kernel may be waiting for a device"
     )
-
-
-def check_started(process: Process) -> None:
-    """Raise `StartFailed` if a process has not been started, or has ended since."""
-    if process.status is Status.ERROR:
-        raise StartFailed(process.detail)
-    if process.state in (ProcessState.STOPPED, ProcessState.STOPPING):
-        raise StartFailed("it was stopped while it was starting")

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.engine import EngineInfo, Execution
+from plugvisor.engines.process_reads import ProcessReads
 from plugvisor.engines.swarm.carriers.carrier import Carrier
 from plugvisor.engines.swarm.docker.client import DockerClient, DockerError
 from plugvisor.engines.swarm.docker.late_answers import ignore_late_answers
@@ -22,12 +23,12 @@ from plugvisor.engines.swarm.services.program import render_program
 from plugvisor.engines.swarm.services.published import Published
 from plugvisor.engines.swarm.services.state import SwarmState
 from plugvisor.engines.swarm.services.waiting_starts import WaitingStarts
+from plugvisor.engines.swarm.summary import count
 from plugvisor.engines.swarm.watch.addresses import locate_tasks
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.engines.swarm.workers import LocalWorkers
 from plugvisor.errors import NotRunning, PlugvisorError, SupervisorConfused
 from plugvisor.layout import find_root
-from plugvisor.logs.files import LogFiles
 from plugvisor.models.manifest import ManifestError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ LACKS: Mapping[str, str] = MappingProxyType(
 )
 
 
-class SwarmEngine:
+class SwarmEngine(ProcessReads):
     """See `plugvisor.engines.engine.Engine`, which says what each method does."""
 
     name = "swarm"
@@ -71,6 +72,7 @@ class SwarmEngine:
         names = Names(settings.swarm.name)
         self.on_call = self._client.on_call
         self._table = SwarmTable(self._client, names)
+        super().__init__(self._table, settings.log_dir)
         self.on_nodes = self._table.on_nodes
         self._carrier = Carrier(self._client, settings)
         self._spool = Spool(self._client, self._table, settings.log_dir)
@@ -115,33 +117,10 @@ class SwarmEngine:
         nodes = self._table.list_nodes()
         managers = sum(node.role == "manager" for node in nodes)
         leader = next((node.name for node in nodes if node.leader), "none")
-        state = f"leader {leader}, {_count(managers, 'manager')}, {_count(len(nodes), 'node')}"
+        state = f"leader {leader}, {count(managers, 'manager')}, {count(len(nodes), 'node')}"
         return EngineInfo(self.name, version["Version"], 0, state)
 
     # -- reading
-
-    @property
-    def version(self) -> int:
-        """Another number whenever a process may be another."""
-        return self._table.version
-
-    @property
-    def on_change(self) -> list[Callable[[str | None], object]]:
-        """Called with the id of the plugin whose process has changed, or None: every process may have."""
-        return self._table.on_change
-
-    @property
-    def is_live(self) -> bool:
-        """Whether `read` would answer."""
-        return self._table.is_live
-
-    def read(self) -> Mapping[str, Process]:
-        """Every process by its plugin's id."""
-        return self._table.read()
-
-    def get(self, plugin_id: str) -> Process:
-        """One plugin's process."""
-        return self._table.get(plugin_id)
 
     def list_nodes(self) -> Sequence[Node]:
         """The nodes of the swarm."""
@@ -150,10 +129,6 @@ class SwarmEngine:
     def locate(self, plugin_id: str, host: str) -> Sequence[Address]:
         """Where to reach what the machines or containers of a plugin's tasks call `host`."""
         return locate_tasks(self._table.get(plugin_id), host, self._settings.swarm.network)
-
-    def open_log(self, plugin_id: str) -> LogFiles:
-        """A plugin's log, as far as it has been brought here."""
-        return LogFiles(self._settings.log_dir, f"{plugin_id}.log")
 
     async def bring_log(self, plugin_id: str) -> None:
         """Bring here what a plugin has printed until now."""
@@ -247,10 +222,6 @@ class SwarmEngine:
         """Wait until a start that was asked for has been made."""
         return await self._actions.wait_spawned(plugin_id)
 
-    async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
-        """Wait until a plugin is neither queued nor STARTING."""
-        return await self._actions.wait_running(plugin_id, timeout_seconds)
-
     async def end(
         self, plugin_id: str, launches: int, reason: str, restart: Literal["always", "never", "policy"]
     ) -> None:
@@ -286,7 +257,3 @@ class SwarmEngine:
     async def end_workers(self, connection: socket | None = None) -> None:
         """Kill a worker, or all."""
         await self._workers.end(connection)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

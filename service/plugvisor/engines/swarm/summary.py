@@ -21,8 +21,9 @@ async def summarise_swarm(settings: SwarmSettings) -> str:
         return f"not reached yet: {error}"
     finally:
         await client.close()
-    return f"{_count(managers, 'manager')}, {_count(len(nodes), 'node')}"
+    return f"{count(managers, 'manager')}, {count(len(nodes), 'node')}"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """A number of things in words: `1 node`, `2 nodes`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

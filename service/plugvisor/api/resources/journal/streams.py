@@ -14,14 +14,14 @@ import re
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from starlette.responses import Response
 
-from plugvisor.api.auth.sessions import open_session
 from plugvisor.api.http.stream_limit import StreamLimit
-from plugvisor.api.resources.events import HEADERS
+from plugvisor.api.resources.events import EventStream
 from plugvisor.api.resources.journal.pages import show_entry
 from plugvisor.errors import StoreUnavailable
 from plugvisor.models.stored.journal import JournalGap
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
 
     from plugvisor.api.http.stream_limit import Place
     from plugvisor.api.parameters import EntriesQuery
@@ -225,32 +224,5 @@ async def stream_entries(request: Request[State], query: EntriesQuery) -> Respon
     last = request.headers.get("Last-Event-ID", "")
     position = int(last) if re.fullmatch("[0-9]{1,18}", last, re.ASCII) else None
     streams = request.state["journal_streams"]
-    return JournalEventStream(streams, streams.open(which, position))
-
-
-class JournalEventStream(Response):
-    """The entries for one client."""
-
-    def __init__(self, streams: JournalStreams, client: Client) -> None:
-        self.status_code = 200
-        self.background = None
-        self._streams = streams
-        self._client = client
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them until the client hangs up, or its token is no longer valid."""
-        leaving = asyncio.create_task(self._wait_for_end(receive))
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            with open_session(scope, self._client.leave):
-                async for piece in self._streams.follow(self._client):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-                await send({"type": "http.response.body", "body": b""})
-        finally:
-            leaving.cancel()
-            self._streams.remove(self._client)
-
-    async def _wait_for_end(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._client.leave()
+    client = streams.open(which, position)
+    return EventStream(partial(streams.follow, client), client.leave, partial(streams.remove, client))

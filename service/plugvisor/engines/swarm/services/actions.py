@@ -8,6 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from plugvisor.engines.process_reads import check_started
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.deployment import GRACE_SECONDS
 from plugvisor.engines.swarm.services.spec import (
@@ -19,7 +20,6 @@ from plugvisor.engines.swarm.services.spec import (
 )
 from plugvisor.engines.swarm.services.verdicts import (
     STARTED,
-    check_started,
     describe_remains,
     is_at_rest,
     is_begun,
@@ -126,13 +126,6 @@ class Actions:
         if not is_begun(process, before):
             raise StopTimeout(describe_remains(process))
         check_started(process)
-        return process
-
-    async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:
-        """Wait until a plugin is neither queued nor STARTING."""
-        process = await self._table.wait_for(plugin_id, lambda process: not process.is_starting, timeout_seconds)
-        if not process.is_starting:
-            check_started(process)
         return process
 
     # -- stops

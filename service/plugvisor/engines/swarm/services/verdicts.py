@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugvisor.errors import StartFailed
-from plugvisor.models.process import Process, ProcessState, Status
+from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
     from plugvisor.models.cluster.task import Task
@@ -66,14 +65,6 @@ def describe_remains(process: Process) -> str:
             "node never comes back, remove it from the swarm with `docker node demote` and `docker node rm --force`"
         )
     return "its process is still alive long after the swarm was to kill it; its node may be overloaded"
-
-
-def check_started(process: Process) -> None:
-    """Raise `StartFailed` if a process has not been started, or has ended since."""
-    if process.status is Status.ERROR:
-        raise StartFailed(process.detail)
-    if process.state in (ProcessState.STOPPED, ProcessState.STOPPING):
-        raise StartFailed("it was stopped while it was starting")
 
 
 def _is_alive(task: Task) -> bool:
