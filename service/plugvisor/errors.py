@@ -211,8 +211,7 @@ class InvalidPackage(PlugvisorError):
 
     def __init__(self, message: str, entry: str | None = None) -> None:
         super().__init__(message)
-        self.entry = entry
-        """The name of the entry that is refused, as text that JSON and a terminal can hold."""
+        self.entry = entry  # the name of the one that is refused, as text that JSON and a terminal can hold
 
 
 class ChecksumMismatch(PlugvisorError):
@@ -224,8 +223,7 @@ class BuildFailed(PlugvisorError):
 
     def __init__(self, message: str, log: Sequence[str] = ()) -> None:
         super().__init__(message)
-        self.log = log
-        """The last lines of the build."""
+        self.log = log  # the last lines of the build
 
 
 class OperationNotFound(PlugvisorError):
@@ -269,7 +267,7 @@ class NotWritable(PlugvisorError):
 
 
 class PreconditionFailed(PlugvisorError):
-    """What is to be changed is no longer what the client has read."""
+    """The resource has changed since the client read it."""
 
 
 class UnsupportedMediaType(PlugvisorError):
@@ -291,9 +289,11 @@ class StoreUnavailable(PlugvisorError):
 
 
 class SupervisorUnavailable(PlugvisorError):
-    """What runs the plugins cannot be reached, is shutting down, or does not answer in time."""
+    """The engine cannot be reached, is shutting down, or does not answer in time."""
 
     retry_after_seconds = 2
+    is_shutdown = False
+    """Whether it has said that it ends, before it did."""
 
 
 class SupervisorConfused(SupervisorUnavailable):

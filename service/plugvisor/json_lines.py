@@ -14,7 +14,7 @@ import re
 from datetime import UTC, datetime
 
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
-"""What JSON allows in a string, and a terminal or a reader of lines takes for a command or another line."""
+"""The characters that JSON allows in a string, and that a terminal or a reader of lines does not take for text."""
 _OURS = {"time", "level", "logger", "message", "exception"}
 _NEEDED = _OURS - {"exception"}
 

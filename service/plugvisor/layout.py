@@ -25,7 +25,7 @@ OWN = frozenset((CURRENT, VERSIONS, DATA, RECORD))
 """All that a plugin's folder in the install folder holds; anything else was put there by somebody else."""
 
 DEPENDENCIES = ("requirements.txt", "pyproject.toml")
-"""What an environment is made from."""
+"""The files that an environment is made from."""
 DIGEST_CHARACTERS = 12
 LARGEST_RECORD_BYTES = 64 * 1024
 _UNSAFE = re.compile(r"[^0-9A-Za-z.+_-]+")

@@ -87,7 +87,7 @@ class Settings:
     """URLs; they can contain a password."""
     webhook_secret_file: Path | None = None
     engine: str = "supervisord"
-    """What runs the plugins: `supervisord` or `swarm`."""
+    """The engine: `supervisord` or `swarm`."""
     dialect: str = ""
     """Of which plugin host's front end the API speaks the language: `neko`, or none."""
     log_format: str = "text"
@@ -175,6 +175,7 @@ class Settings:
             "PLUGVISOR_SERVICE_USER": self.users.service.name if self.users else "",
             "PLUGVISOR_PLUGIN_USER": self.users.plugins.name if self.users else "",
             "PLUGVISOR_ENGINE": self.engine,
+            "PLUGVISOR_NAME": self.swarm.name,
             "PLUGVISOR_DOCKER_HOST": ",".join(self.swarm.docker_hosts),
             "PLUGVISOR_DOCKER_CERTS": str(self.swarm.docker_certs or ""),
             "PLUGVISOR_REGISTRY": self.swarm.registry,

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+DEFAULT_NAME = "plugvisor"
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
+_PLUGVISOR = re.compile(r"[a-z][a-z0-9]{0,19}")
 _REGISTRY = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?(?:/[a-z0-9._-]+)*")
 _IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}")
 _NETWORK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
@@ -24,6 +26,8 @@ _NETWORK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 class SwarmSettings:
     """How the swarm is reached, and how plugins get onto its nodes."""
 
+    name: str = DEFAULT_NAME
+    """Of this Plugvisor among those of the swarm, none of which sees what the others have."""
     docker_hosts: tuple[str, ...] = (DEFAULT_DOCKER_HOST,)
     """`unix:///path` or `tcp://host:port`, each of a manager: the first that answers is used."""
     docker_certs: Path | None = None
@@ -33,7 +37,7 @@ class SwarmSettings:
     registry_auth_file: Path | None = None
     """File with `user:password`."""
     image: str = ""
-    """What plugins run in; empty: the image that the service itself runs in."""
+    """The image that plugins run in; empty: the service's own."""
     network: str = ""
     """The network that plugins join, so that the service can check them; `host` is the nodes' own; empty: none."""
 
@@ -50,6 +54,7 @@ def read_swarm_settings(get: Callable[[str, str], str]) -> SwarmSettings:
     docker_certs = get("PLUGVISOR_DOCKER_CERTS", "")
     auth_file = get("PLUGVISOR_REGISTRY_AUTH_FILE", "")
     return SwarmSettings(
+        name=_match("PLUGVISOR_NAME", get("PLUGVISOR_NAME", DEFAULT_NAME), _PLUGVISOR, "plugvisor2"),
         docker_hosts=tuple(
             _read_docker_host(value.strip(), has_certs=bool(docker_certs))
             for value in get("PLUGVISOR_DOCKER_HOST", DEFAULT_DOCKER_HOST).split(",")

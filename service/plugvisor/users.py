@@ -80,6 +80,16 @@ def become_user(user: User) -> None:
     os.setuid(user.uid)
 
 
+def permits(status: os.stat_result, user: User, wanted: int) -> bool:
+    """Whether a user has rights to a file, given as those of others, such as `S_IWOTH`."""
+    mode = status.st_mode
+    if status.st_uid == user.uid:
+        mode >>= 6
+    elif status.st_gid in os.getgrouplist(user.name, user.gid):
+        mode >>= 3
+    return mode & wanted == wanted
+
+
 def get_user(uid: int) -> User:
     """The user of that id; raises `ConfigurationError`."""
     try:

@@ -82,7 +82,7 @@ def read_values(files: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def find_problem(name: str, path: str) -> VariableFileError | None:
-    """What is wrong with the file of a variable as far as everybody can see, without opening it."""
+    """Check the file of a variable without opening it; None if nothing is known to be wrong."""
     try:
         status = os.stat(encode(path))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -101,7 +101,7 @@ def encode(text: str) -> bytes:
 
 
 def pack_launch(arguments: Sequence[str], environment: Mapping[str, str], files: Mapping[str, str]) -> bytes:
-    """What `launch` reads; a variable of the files replaces that of the environment."""
+    """The input of `launch`; a variable of the files replaces that of the environment."""
     return _pack(arguments) + _pack(_flatten(environment)) + _pack(_flatten(files))
 
 
@@ -123,12 +123,12 @@ def parse_report(report: bytes, names: Sequence[str]) -> VariableFileError | OSE
 
 
 def pack_files(files: Mapping[str, str]) -> bytes:
-    """What `values` reads."""
+    """The input of `values`."""
     return _pack(_flatten(files))
 
 
 def parse_values(data: bytes, names: Sequence[str]) -> dict[str, bytes]:
-    """What `values` has written; raises `VariableFileError`."""
+    """Parse the output of `values`; raises `VariableFileError`."""
     kind, _, rest = data.partition(b"\0")
     values = rest.split(b"\0")[:-1]
     if kind != b"values" or len(values) != len(names):

@@ -53,6 +53,7 @@ VARIABLES = (
     Variable("PLUGVISOR_SERVICE_USER", "none", "as root: the user that runs the service"),
     Variable("PLUGVISOR_PLUGIN_USER", "none", "as root: the user that runs the plugins"),
     Variable("PLUGVISOR_ENGINE", "supervisord", "what runs the plugins: `supervisord` on this machine, or `swarm`"),
+    Variable("PLUGVISOR_NAME", "plugvisor", "swarm: name of this Plugvisor; each of several in a swarm needs its own"),
     Variable(
         "PLUGVISOR_DOCKER_HOST", "unix:///var/run/docker.sock", "swarm: comma-separated managers, unix:// or tcp://"
     ),

@@ -189,6 +189,7 @@ def test_a_defect_is_told_to_the_log_and_to_nobody_else(plugvisor: PlugvisorStac
         response = plugvisor.http.post("/plugin/x/start", headers=headers)
         assert response.status_code == 500
         assert response.headers["Content-Type"] == "application/problem+json"
+        assert response.headers["Connection"] == "close", "no other request is sent into its end"
         problem = response.json()
         assert problem.keys() == {"type", "title", "status", "detail", "code"}
         assert (problem["status"], problem["code"]) == (500, "internal_error")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
     from tests.helpers.page import Appearance
     from tests.helpers.stack import PlugvisorStack
@@ -164,25 +164,37 @@ def test_a_response_to_a_wrong_code_that_is_delayed(
     stack: PlugvisorStack, open_page: Callable[..., Page], appearance: Appearance
 ) -> None:
     """The dialog stays usable: it sends a code once, can be cancelled, and takes the right code afterwards."""
-    asked: list[str] = []
+    held: list[Route] = []  # until its response is let through
     page = open_page(stack.url, appearance)
-    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/whoami") else None)
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/whoami", hold)
+
+    def wait_for_request(count: int) -> None:
+        wait_for(lambda: page.evaluate("true") and len(held) >= count, "the request")
+
     sign_in = page.get_by_role("button", name=appearance.text("signIn"), exact=True).first
     sign_in.click()
     dialog = page.get_by_role("dialog")
     field, alert = dialog.get_by_label(appearance.text("adminCode")), dialog.get_by_role("alert")
-    for number in range(BURST):  # from now on a wrong code takes a second
+    for number in range(BURST):  # from now on a wrong code is delayed, the right one is not
         stack.post("/plugins/refresh", f"wrong-{appearance}-{number}")
     field.fill(f"wrong-{appearance}")
     for _ in range(3):
         page.keyboard.press("Enter")
     expect(dialog.locator("button.primary")).to_have_attribute("aria-disabled", "true")
+    wait_for_request(1)
+    held[0].continue_()
     expect(alert).to_have_text(appearance.text("wrongCode"))
-    assert len(asked) == 1
+    assert len(held) == 1
     field.fill(f"another-{appearance}")
     page.keyboard.press("Enter")
+    wait_for_request(2)
     dialog.get_by_role("button", name=appearance.text("cancel")).click()
     expect(dialog).to_have_count(0)
+    page.unroute("**/whoami")
     sign_in.click()
     field.fill(ADMIN_CODE)
     page.keyboard.press("Enter")

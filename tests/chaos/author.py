@@ -151,10 +151,16 @@ class Author:
             status = response.json()
             is_suspended = "suspended" in status.get("detail", "")
             self.suspended += is_suspended
-            # one that was removed, or whose manifest is invalid, cannot be reloaded
-            if is_suspended or "manifest_error" in status or response.status_code == HTTPStatus.NOT_FOUND:
+            # one that was removed, or whose manifest is invalid, cannot be reloaded; one that is disabled, and was
+            # started by supervisorctl, is not
+            is_gone = response.status_code == HTTPStatus.NOT_FOUND
+            if is_suspended or is_gone or "manifest_error" in status or self._is_disabled(name):
                 return ""
         return f"{name}: process {pid} has read version {read}, and {self._versions[name]} was saved"
+
+    def _is_disabled(self, name: str) -> bool:
+        plugins = self._stack.get("/plugins").raise_for_status().json()["plugins"]
+        return any(one["id"] == name and "disabled" in one for one in plugins)
 
     def _check_key(self) -> None:
         pid = self._find_main("keyed") if "keyed" in self._activity.plugins else 0

@@ -209,8 +209,9 @@ class Clients:
             except subprocess.TimeoutExpired as error:  # it waits for a service that is being started
                 status, words = 1, str(error)
         self.answers[f"command {verb} {status}"] += 1
-        is_excused = "there is no plugin" in words or self._was_disturbed(interval.began)
-        if "Traceback" in words or status not in (0, 1) or (status and not is_excused):
+        was_disturbed = self._was_disturbed(interval.began)  # with 2 it has not been answered
+        is_excused = (status in (1, 2) and was_disturbed) or (status == 1 and "there is no plugin" in words)
+        if "Traceback" in words or (status and not is_excused):
             self._watcher.report(f"6: plugvisor {verb} {name}: {status} {words}")
 
     def _may_wait(self, name: str) -> bool:

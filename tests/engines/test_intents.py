@@ -25,6 +25,22 @@ def test_an_intent_is_shown_and_forgotten(shared: PlugvisorStack, add: Callable[
     assert "intent" not in shared.status(plugin_id)
 
 
+def test_a_stop_of_a_plugin_that_has_failed_is_remembered(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(
+        "raise SystemExit(3)\n", runtime="supervisor.startsecs = 1\nsupervisor.startretries = 0\nrestart.delay = 0.1"
+    )
+    shared.post(f"/plugin/{plugin_id}/start")
+    shared.wait_for_state(plugin_id, "FATAL")
+    for _ in range(2):
+        problem = shared.post(f"/plugin/{plugin_id}/stop")
+        assert (problem.status_code, problem.json()["code"]) == (409, "not_running")
+        intent = shared.status(plugin_id)["intent"]
+        assert (intent["wanted"], intent["by"]) == ("stopped", "admin")
+    assert shared.status(plugin_id)["last_exit"]["code"] == 3
+    assert shared.post("/plugins/stop", json={"plugin_ids": [plugin_id]}).json()["ok"]
+    assert shared.status(plugin_id)["intent"] == intent, "it is asked for once"
+
+
 def test_a_disabled_plugin_is_stopped_and_not_started(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     shared.start_running(plugin_id)

@@ -125,7 +125,7 @@ def test_retries_go_on(own: Supervisord, set_clock: Callable[[float], None], jum
     own.add("failing", arguments=[sys.executable, "/nowhere"], startsecs=5, startretries=2)
     own.fault("plugins.start", "failing")
     reader = own.follow()
-    reader.wait_for("failing", state=BACKOFF, restarts=1)
+    reader.wait_for_report("failing", state=BACKOFF, restarts=1)
     set_clock(jump)
     retry_at = own.describe("failing")["retry_at"]
     assert retry_at is None or abs(retry_at - time.time() - jump) < LOOSE_SECONDS, "by the clock as it is now"

@@ -324,6 +324,18 @@ def test_a_damaged_launch_file_is_reported_by_the_start(own: Supervisord) -> Non
     assert "damaged" in own.describe("web")["spawn_error"]
 
 
+def test_one_whose_launch_file_is_missing_waits_at_boot(own: Supervisord) -> None:
+    """It may depend on others, and supervisord repeats a start that fails: by then the file may be back."""
+    write_pair(own)
+    launch_file = own.root / "launch" / "web.sh"
+    away = launch_file.rename(own.root / "away")
+    own.start()
+    away.rename(launch_file)
+    wait_for(lambda: own.count_ready("db"))
+    assert (is_queued(own, "web"), own.describe("web")["launches"]) == ("boot", 0)
+    own.start_ready("web")
+
+
 @pytest.mark.parametrize("change", ["", "plugins.stop", "plugins.queue"])
 def test_programs_that_are_read_after_the_start(own: Supervisord, change: str) -> None:
     """As under `plugvisor up`, whose configuration has the service alone."""

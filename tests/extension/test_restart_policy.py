@@ -67,8 +67,8 @@ def test_a_crash_loop_in_compressed_time(shared: Supervisord, add: Callable[...,
     """At most as many restarts as the delays allow: 0.05 + 0.1 + 0.2 + 0.4 + 0.4 … seconds."""
     name = add(ENDS, autorestart="unexpected", restart={"delay": 0.05, "max_delay": 0.4})
     shared.rpc("plugins.start", name)
-    first = reader.wait_for(name, restarts=1)["started"]
-    last = reader.wait_for(name, restarts=8, state=RUNNING)["started"]
+    first = reader.wait_for_report(name, restarts=1, state=RUNNING)["started"]
+    last = reader.wait_for_report(name, restarts=8, state=RUNNING)["started"]
     assert last - first >= 0.1 + 0.2 + 5 * 0.4
     shared.stop_plugin(name)
     assert shared.count_ready(name) <= shared.describe(name)["restarts"] + 1

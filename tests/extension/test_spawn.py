@@ -254,7 +254,9 @@ def test_its_launch_file_is_damaged(shared: Supervisord, add: Callable[..., str]
 def test_its_launch_file_is_missing(shared: Supervisord, add: Callable[..., str]) -> None:
     name = add()
     (shared.root / "launch" / f"{name}.sh").unlink()
-    assert reason(shared, name) == "its launch file cannot be read: No such file or directory"
+    words = "its launch file cannot be read: No such file or directory"
+    assert reason(shared, name) == words
+    assert f"spawnerr: {name}: {words}" in shared.log
 
 
 @pytest.mark.parametrize("kind", ["fifo", "endless", "folder"])

@@ -170,6 +170,23 @@ class StreamReader:
         process: dict[str, Any] = wait_for(find, f"{name} to be {fields}", seconds)
         return process
 
+    def wait_for_report(self, name: str, **fields: Any) -> dict[str, Any]:
+        """Wait for a report of a program with these values, which may be over by now; returns the first one."""
+
+        def list_reports() -> Iterator[dict[str, Any]]:
+            for message in self.messages:
+                if message["type"] == "snapshot":
+                    yield from message["processes"]
+                elif message["type"] == "process":
+                    yield message["process"]
+
+        def find() -> dict[str, Any] | None:
+            wanted = fields | {"name": name}
+            return next((process for process in list_reports() if wanted.items() <= process.items()), None)
+
+        process: dict[str, Any] = wait_for(find, f"a report of {name} with {fields}")
+        return process
+
     def close(self) -> None:
         """Hang up."""
         with contextlib.suppress(OSError):

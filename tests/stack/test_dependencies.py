@@ -260,3 +260,32 @@ def test_a_start_and_a_reload_wait_for_the_ready_checks(plugvisor: PlugvisorStac
     plugvisor.write_plugin("web", code, runtime=f"{checks}startup = 600")
     response = plugvisor.post("/plugin/web/reload")
     assert (response.status_code, response.json()["health"]) == (200, "healthy"), response.text
+
+
+def test_one_that_is_added_while_its_launch_file_is_gone_waits(plugvisor: PlugvisorStack) -> None:
+    write(plugvisor, "base", checked=True)
+    write(plugvisor, "top", "base", runtime="supervisor.startsecs = 0")
+    (plugvisor.plugins_dir / "base" / "wait").touch()
+    plugvisor.up()
+    assert "removed" in plugvisor.ctl("remove", "top")
+    (plugvisor.run_dir / "launch" / "top.sh").unlink()
+    plugvisor.ctl("add", "top")
+    wait_for((plugvisor.run_dir / "launch" / "top.sh").exists, "its launch file to be written again")
+    detail = "it waits for 'base' to be ready"
+    wait_for(lambda: plugvisor.status("top").get("detail") == detail, detail)
+    (plugvisor.plugins_dir / "base" / "wait").unlink()
+    wait_for(lambda: "top" in read_record(plugvisor, "start"), "its start")
+    assert read_record(plugvisor, "start") == ["base", "top"]
+
+
+def test_supervisord_repeats_what_supervisorctl_has_started_without_waiting(plugvisor: PlugvisorStack) -> None:
+    write(plugvisor, "base", checked=True)
+    write(plugvisor, "top", "base", runtime=f"{QUICK}\nsupervisor.startretries = 99")
+    plugvisor.up()
+    obstacle = plugvisor.log_dir / "top.log"
+    obstacle.mkdir()
+    plugvisor.ctl("start", "top")
+    wait_for(lambda: "cannot open its log" in plugvisor.status("top").get("detail", ""), "the failed start")
+    obstacle.rmdir()
+    assert plugvisor.wait_for_status("top", "running")["unmet"] == ["base"]
+    wait_for(lambda: read_record(plugvisor, "start") == ["top"], "its start")

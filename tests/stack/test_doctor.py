@@ -27,6 +27,26 @@ if TYPE_CHECKING:
     from tests.helpers.stack import PlugvisorStack
 
 NOBODY = 65534
+OPERATORS = """\
+[supervisord]
+nodaemon=true
+logfile={root}/own.log
+pidfile={root}/own.pid
+childlogdir={root}
+[unix_http_server]
+file={root}/own.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[rpcinterface:plugins]
+supervisor.rpcinterface_factory=plugvisor.engines.supervisord.extension.rpcinterface:make_rpcinterface
+stream={run}/state.sock
+programs={run}/conf.d
+[fcgi-program:plugvisor]
+command={python} -m plugvisor serve
+socket=tcp://127.0.0.1:{port}
+[include]
+files={run}/conf.d/*.conf
+"""
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 
 
@@ -95,6 +115,24 @@ def test_nothing_is_wrong_while_it_runs_nor_afterwards(plugvisor: PlugvisorStack
     assert list_files(plugvisor.root) == before
     assert plugvisor.get("/plugin/status").json()["plugins"]["one"]["status"] != "error"
     plugvisor.down()
+    assert examine(plugvisor) == (0, [])
+
+
+def test_nothing_is_wrong_beside_a_supervisord_of_the_operators(plugvisor: PlugvisorStack) -> None:
+    """Its socket is not in the run folder; it starts the service."""
+    own = plugvisor.root / "own.sock"
+    plugvisor.environ["PLUGVISOR_SUPERVISOR_URL"] = f"unix://{own}"
+    (plugvisor.root / "own.conf").write_text(
+        OPERATORS.format(root=plugvisor.root, run=plugvisor.run_dir, port=plugvisor.port, python=sys.executable)
+    )
+    assert plugvisor.command("render").returncode == 0
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(plugvisor.root / "own.conf")]
+    with subprocess.Popen(command, env=plugvisor.environ, stdout=subprocess.DEVNULL) as supervisord:
+        try:
+            wait_for(plugvisor.is_ready, "the service")
+            assert examine(plugvisor) == (0, [])
+        finally:
+            supervisord.terminate()
     assert examine(plugvisor) == (0, [])
 
 
@@ -285,6 +323,15 @@ def test_a_disk_that_takes_nothing_more(plugvisor: PlugvisorStack, options: str,
     status, found = examine(plugvisor, *prefix)
     assert status == 1
     assert [finding for finding in found if finding["check"] == "disks" and words in finding["detail"]], found
+
+
+@needs_mounts
+def test_a_disk_that_no_plugin_can_be_installed_on(plugvisor: PlugvisorStack) -> None:
+    installed = plugvisor.root / "installed"
+    installed.mkdir()
+    plugvisor.environ["PLUGVISOR_INSTALL_DIR"] = str(installed)
+    prefix = in_namespace(f"mount -t tmpfs -o ro tmpfs {installed}")
+    expect(examine(plugvisor, *prefix), "warning", "folders", "no plugin can be installed")
 
 
 @needs_mounts

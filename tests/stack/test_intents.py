@@ -67,9 +67,19 @@ def test_an_intent_is_shown_everywhere(shared: PlugvisorStack, add: Callable[...
 
 def test_a_request_that_is_rejected_is_no_intent(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 409
+    assert shared.post(f"/plugin/{plugin_id}/stop", code="wrong").status_code == 401
     assert shared.post(f"/plugin/{plugin_id}/start", code="wrong").status_code == 401
     assert "intent" not in shared.status(plugin_id)
+
+
+def test_a_stop_of_what_does_not_run_is_remembered_once(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    plugin_id = add(runtime=QUICK)
+    assert shared.post(f"/plugin/{plugin_id}/stop").json()["code"] == "not_running"
+    intent = shared.status(plugin_id)["intent"]
+    assert intent["wanted"] == "stopped"
+    assert shared.post(f"/plugin/{plugin_id}/stop").json()["code"] == "not_running"
+    ok(shared.post("/plugins/stop", json={"plugin_ids": [plugin_id]}))
+    assert shared.status(plugin_id)["intent"] == intent
 
 
 def test_bulk_operations_remember_what_is_so_already(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -215,6 +225,50 @@ def find_pid(stack: PlugvisorStack, plugin_id: str) -> int:
         pid: int = answer.json().get("pid", 0)
         return pid
     return 0
+
+
+FAILS = "raise SystemExit(3)"
+ENDED: dict[str, tuple[str, str, str]] = {
+    "failed": (FAILS, "supervisor.startretries = 0", "FATAL"),
+    "waits": (FAILS, "restart.delay = 1000\nrestart.max_delay = 1000", "BACKOFF"),
+    "crashed": (FAILS, "supervisor.startsecs = 0\nsupervisor.autorestart = false", "EXITED"),
+    "done": ("print('done')", "supervisor.startsecs = 0\nsupervisor.autorestart = false", "EXITED"),
+}
+
+
+@pytest.mark.parametrize("way", ["api", "all by api", "command", "all by command", "ctl", "all by ctl", "group by ctl"])
+def test_a_stop_of_a_plugin_without_a_process_outlives_a_boot(plugvisor: PlugvisorStack, way: str) -> None:
+    for name, (code, runtime, _) in ENDED.items():
+        plugvisor.write_plugin(name, code, runtime=runtime)
+    plugvisor.up()
+    for name, (_, _, state) in ENDED.items():
+        plugvisor.wait_for_state(name, state)
+    plugvisor.write_plugin("new")  # wanted at the next boot, and never started
+    ok(plugvisor.post("/plugins/refresh"))
+    names = [*ENDED, "new"]
+    match way:
+        case "api":
+            for name in names:
+                assert plugvisor.post(f"/plugin/{name}/stop").status_code == (200 if name == "waits" else 409)
+        case "all by api":
+            assert {one["plugin_id"] for one in ok(plugvisor.post("/plugins/stop"))["results"]} == set(names)
+        case "command":
+            for name in names:
+                plugvisor.command("stop", name)
+        case "all by command":
+            plugvisor.command("stop", "--all")
+        case "ctl":
+            plugvisor.ctl("stop", *names)
+        case "all by ctl":
+            plugvisor.rpc("supervisor.stopAllProcesses")
+        case "group by ctl":
+            plugvisor.ctl("stop", *(f"{name}:*" for name in names))
+    by = "supervisorctl" if way.endswith("ctl") else "admin"
+    for name in names:
+        wait_for_intent(plugvisor, name, "stopped", by)
+    plugvisor.down()
+    plugvisor.up()
+    assert {name: plugvisor.status(name)["state"] for name in names} == dict.fromkeys(names, "STOPPED")
 
 
 # -- restarts of the service

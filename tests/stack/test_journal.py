@@ -129,6 +129,13 @@ def test_a_stream_is_resumed_after_a_restart(plugvisor: PlugvisorStack) -> None:
         assert client.events[0].number > last.number
 
 
+def test_a_shutdown_is_no_loss(plugvisor: PlugvisorStack) -> None:
+    plugvisor.up()
+    plugvisor.down()
+    plugvisor.up()
+    assert list_service(plugvisor) == [("service", "started"), ("service", "stopped"), ("service", "started")]
+
+
 def test_supervisord_that_is_frozen_or_another_one(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("one", runtime=QUICK)
     plugvisor.up()

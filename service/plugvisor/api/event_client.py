@@ -27,7 +27,7 @@ class Client:
         self.turn = asyncio.Event()
 
     def select(self, event: Event) -> bytes:
-        """What of an event it is sent; empty if it is about another plugin, or what the client may not read."""
+        """The part of an event that it is sent; empty if it is about another plugin, or not for this client."""
         if self.plugin_id is not None and event.plugin_id not in (None, self.plugin_id):
             return b""
         return event.read(reads_logs=self.reads_logs)

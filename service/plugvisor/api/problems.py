@@ -150,6 +150,8 @@ def make_response(error: Exception, plugin_id: str | None = None) -> JsonRespons
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, errors.TooManyAttempts):
         headers.append((b"connection", b"close"))
+    if not isinstance(error, (errors.PlugvisorError, HTTPException)):
+        headers.append((b"connection", b"close"))  # uvicorn hangs up after a defect
     if isinstance(error, HTTPException) and error.headers:
         headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     return respond_with_problem(make_problem(error, plugin_id), headers)

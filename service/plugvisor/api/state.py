@@ -1,4 +1,4 @@
-"""What every request finds in `request.state`."""
+"""The contents of `request.state`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class State(TypedDict):
     sessions: Sessions
     routes: Sequence[Route]
     endless: Sequence[Endless]
-    """What must be ended before the service can shut down."""
+    """The streams that must end before the service can shut down."""
     webhooks: Webhooks
 
 

@@ -255,7 +255,7 @@ def make_status(plugin: Plugin, current: Report, facts: Facts | None, intent: In
 
 
 def make_outcome(plugin_id: str, result: Result, message: str) -> Outcome:
-    """What start, stop or reload has led to: it is about the process, whatever the manifest is like."""
+    """The outcome of start, stop or reload; it is about the process, whatever the manifest is like."""
     process = result.process
     state: StateName = process.state.name  # type: ignore[assignment] # a test holds the two against each other
     fields: dict[str, Any] = make_facts(result.facts)

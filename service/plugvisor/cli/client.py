@@ -6,7 +6,7 @@ import json
 from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from plugvisor.cli.connection.address import find_own, read_url
 from plugvisor.cli.connection.answer import decode_answer
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from plugvisor.cli.connection.timed_response import TimedResponse
 
 __all__ = ["UPLOAD_TIMEOUT_SECONDS", "Client", "Credential", "EventStream", "NoAnswer", "Text"]
 
@@ -74,7 +76,7 @@ class Client:
         """Send a request; returns the object of the answer, an empty one if it has no body.
 
         Args:
-            timeout_seconds: how long the answer may take.
+            timeout_seconds: how long the answer may take, unless it is so long that it comes by and by.
 
         Raises:
             CommandRejected: the answer is a problem.
@@ -110,6 +112,7 @@ class Client:
         if exchange.response.headers.get_content_type() != "text/event-stream":
             exchange.close()
             raise describe_failure(self.url, ValueError("it is no stream"))
+        exchange.response.allow_pauses()
         return EventStream(self.url, exchange, last_id)
 
     def _request(
@@ -135,14 +138,14 @@ class Client:
                 content(sock)
             else:
                 connection.request(method, path, content, headers)
-            response = connection.getresponse()
+            response = cast("TimedResponse", connection.getresponse())
             if response.status < 300:
                 return Exchange(connection, sock, response)
             with closing(Exchange(connection, sock, response)):
                 if response.status < 400:
                     raise describe_redirect(self.url)  # noqa: TRY301 - it is not caught here
                 problem = json.loads(response.read(_LONGEST_ANSWER_BYTES))
-            words = make_printable(name_commands(str(problem["detail"])))
+            words = "\n  ".join(map(make_printable, name_commands(str(problem["detail"])).split("\n")))
         except (OSError, HTTPException, ValueError, TypeError, KeyError, RecursionError) as error:
             connection.close()
             raise describe_failure(self.url, error) from error

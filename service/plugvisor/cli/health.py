@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -73,8 +74,12 @@ def ask(settings: Settings, path: str) -> tuple[int, str]:
     answer = b""
     with connect(settings) as connection:
         connection.sendall(request.encode())
+        end_at = time.monotonic() + HEALTH_TIMEOUT_SECONDS
         while len(answer) < _LONGEST_ANSWER_BYTES and (part := connection.recv(_LONGEST_ANSWER_BYTES)):
             answer += part
+            if (left_seconds := end_at - time.monotonic()) <= 0:
+                raise TimeoutError("timed out")
+            connection.settimeout(left_seconds)
     head, _, body = answer.partition(b"\r\n\r\n")
     match head.split(maxsplit=2):
         case [version, status, _] if version.startswith(b"HTTP/"):

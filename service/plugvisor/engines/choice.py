@@ -24,7 +24,7 @@ def make_engine(settings: Settings) -> Engine:
 
 
 def list_ignored(settings: Settings, manifest: Manifest) -> Sequence[str]:
-    """What the engine of the settings ignores of a manifest, in sentences; no engine is made for that."""
+    """Sentences about the keys of a manifest that have no effect with the engine of the settings; no engine is made."""
     if settings.engine == "swarm":
         from plugvisor.engines.swarm.services.options import list_differences  # noqa: PLC0415 - see above
 

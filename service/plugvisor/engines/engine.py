@@ -1,4 +1,4 @@
-"""What the manager, the API and the command know of whatever runs the plugins."""
+"""The protocol of an engine, all that the manager, the API and the command know of it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Address:
 
 
 CAPABILITIES = ("metrics", "exec_ready_checks", "restart_factor", "boot_order")
-"""What an engine may lack; docs/cluster.md has the table."""
+"""The capabilities that an engine may lack; docs/cluster.md has the table."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Engine(Protocol):
         """
 
     def list_ignored(self, manifest: Manifest) -> Sequence[str]:
-        """What of a manifest has no effect here, in sentences; does not block."""
+        """Sentences about the keys of a manifest that have no effect here; does not block."""
 
     def read_published(self) -> Mapping[str, Path | None]:
         """The folder that each published plugin came from; None if that is not known."""

@@ -1,4 +1,4 @@
-"""What a plugin is launched with, whichever engine runs it: its command, its environment and the check of both."""
+"""A plugin's command and environment, whichever engine runs it, and the check of both."""
 
 from __future__ import annotations
 

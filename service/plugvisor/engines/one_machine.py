@@ -1,4 +1,4 @@
-"""What every engine that runs plugins on this machine alone has in common."""
+"""The part that engines which run plugins on this machine alone have in common."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def list_ignored(manifest: Manifest) -> list[str]:
-    """What of a manifest has no effect on one machine, in sentences."""
+    """Sentences about the keys of a manifest that have no effect on one machine."""
     ignored = []
     if manifest.replicas > 1:
         ignored.append(f"`replicas` = {manifest.replicas} has no effect: one machine runs one process")
@@ -69,7 +69,7 @@ class OneMachine:
         return []
 
     def list_ignored(self, manifest: Manifest) -> Sequence[str]:
-        """What is about several nodes."""
+        """Sentences about the keys that need several nodes."""
         return list_ignored(manifest)
 
     def locate(self, _plugin_id: str, host: str) -> Sequence[Address]:

@@ -27,7 +27,7 @@ ACCEPT_SECONDS = 10.0
 
 
 class Worker:
-    """What can be asked for, each in a method named for it."""
+    """The requests, each handled by the method of its name."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -15,7 +15,7 @@ LAST_LINES = 100
 """Of a longer output the lines between are dropped, and their number is reported."""
 
 _RAW_BYTES = 8 * 1024
-"""What is kept of a line that does not end; more than a cut line needs, so that a password is seen whole."""
+"""The limit of an unfinished line: more than a cut line needs, so that a password is seen whole."""
 _ENDS = re.compile(rb"[\r\n]+")
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/]+@")

@@ -27,7 +27,7 @@ _SPECIFIER = re.compile(f"{_CLAUSE}(?:,{_CLAUSE})*")
 
 
 class Built(NamedTuple):
-    """What was made."""
+    """The environment that was made."""
 
     environment: bool
     """Whether the version has requirements, and so an environment."""

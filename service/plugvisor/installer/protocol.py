@@ -1,4 +1,4 @@
-"""What a worker and the service say to each other: JSON objects, one a line, over a Unix socket.
+"""The protocol between a worker and the service: JSON objects, one a line, over a Unix socket.
 
 A request is `{"do": …}`; the package comes as a descriptor with it. The answer to it is any number of `{"line": …}`,
 and then `{"ok": {…}}` or `{"error": {"code": …, "message": …}}`. The next request comes after that.

@@ -162,7 +162,7 @@ def _make_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _find_reason(lines: list[str]) -> str:
-    """What uv says, in one sentence: the error and the innermost cause."""
+    """uv's error and its innermost cause, in one sentence."""
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     causes: list[str] = []
     for line in lines:

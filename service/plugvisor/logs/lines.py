@@ -14,7 +14,7 @@ from plugvisor.json_lines import parse_own_line
 from plugvisor.models.log import LogEntry
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "NOTICE", "SUCCESS", "WARNING", "ERROR", "CRITICAL", "FATAL")
-"""What `LogEntry.level` may be."""
+"""The values of `LogEntry.level`."""
 SPELLINGS = {level: level for level in LEVELS} | {
     "WARN": "WARNING", "ERR": "ERROR", "CRIT": "CRITICAL",
     "TRAC": "TRACE", "DEBG": "DEBUG", "ERRO": "ERROR",  # supervisord's own

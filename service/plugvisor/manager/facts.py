@@ -1,4 +1,4 @@
-"""What is to be said of a plugin beside its manifest and its process: its health, and its dependencies."""
+"""A plugin's facts beside its manifest and its process: its health, and its dependencies."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ class Facts:
     unmet: tuple[str, ...] = ()
     """The required dependencies whose condition is not met, if it is queued or has a process."""
     note: str = ""
-    """What there is to say of them: the check that is down, what it waits for, what it lacks."""
+    """Sentences about them: the check that is down, the dependencies that it waits for or lacks."""
     watch: WatchState | None = None
     """Whether changes of its files reload it; None if they are not watched."""

@@ -88,7 +88,7 @@ class Manager:
         return self._facts.on_change
 
     def facts(self, plugin_id: str) -> Facts | None:
-        """What is to be said of a plugin's health and dependencies; the same object while nothing of it changes."""
+        """A plugin's health and dependencies; the same object while nothing of it changes."""
         return self._facts.get(plugin_id)
 
     @property
@@ -161,7 +161,8 @@ class Manager:
             by: as of `start`.
 
         Raises:
-            PluginNotFound, NotRunning
+            PluginNotFound
+            NotRunning: that it is wanted stopped is remembered all the same.
             StopTimeout: it is still alive after SIGKILL and the deadline.
         """
         self._keeper.get(plugin_id)
@@ -280,7 +281,7 @@ class Manager:
         if plugin_id is None or self._facts.concerns(plugin_id):
             self._facts.follow_process(plugin_id)
             self._scheduler.follow(plugin_id)
-        self._readiness.waiter.wake(plugin_id)
+        self._readiness.waiters.wake(plugin_id)
         self.intents.follow(self._engine, plugin_id)
 
     def _follow_intents(self, plugin_id: str | None) -> None:
@@ -292,7 +293,7 @@ class Manager:
     def _follow_health(self, plugin_id: str) -> None:
         self._facts.follow_health(plugin_id)
         self._scheduler.follow(plugin_id)
-        self._readiness.waiter.wake(plugin_id)
+        self._readiness.waiters.wake(plugin_id)
 
     def _follow_catalog(self) -> None:
         self._facts.follow_catalog()

@@ -142,7 +142,7 @@ class Operations:
 
 
 def do_nothing() -> None:
-    """What is called where a caller has nothing to be called."""
+    """Do nothing: the default of callbacks."""
 
 
 def log_failure(task: asyncio.Task[Any]) -> None:

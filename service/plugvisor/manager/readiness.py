@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from plugvisor.engines.waiters import Waiters
 from plugvisor.errors import StartFailed
 from plugvisor.models.health import Health
 from plugvisor.models.process import Process, ProcessState
@@ -21,44 +22,11 @@ START_GRACE_SECONDS = 5.0
 """How much later than `startsecs` a process may be found running."""
 
 
-class Waiter:
-    """Whoever waits for a plugin; `wake` is called whenever the plugin may have changed."""
-
-    def __init__(self) -> None:
-        self._futures: dict[str, set[asyncio.Future[None]]] = {}
-
-    async def wait_for(self, plugin_id: str, condition: Callable[[], bool], timeout_seconds: float) -> bool:
-        """Wait until a condition is true, or the time is over; returns whether it is true."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_seconds
-        while not condition():
-            if loop.time() >= deadline:
-                return False
-            future = loop.create_future()
-            waiting = self._futures.setdefault(plugin_id, set())
-            waiting.add(future)
-            try:
-                await asyncio.wait([future], timeout=deadline - loop.time())
-            finally:
-                waiting.discard(future)
-                if not waiting and self._futures.get(plugin_id) is waiting:
-                    del self._futures[plugin_id]
-        return True
-
-    def wake(self, plugin_id: str | None) -> None:
-        """Have those who wait for a plugin look again; None: everyone."""
-        if self._futures:
-            for name in [plugin_id] if plugin_id is not None else list(self._futures):
-                for future in self._futures.pop(name, ()):
-                    if not future.done():
-                        future.set_result(None)
-
-
 class Readiness:
-    """Waits for plugins; `waiter` is woken when a process or a health changes."""
+    """Waits for plugins; `waiters` are woken when a process or a health changes."""
 
     def __init__(self, engine: Engine, monitor: HealthMonitor) -> None:
-        self.waiter = Waiter()
+        self.waiters = Waiters()
         self._engine = engine
         self._monitor = monitor
 
@@ -71,7 +39,7 @@ class Readiness:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         if self._engine.get(plugin_id).queued:
-            await self.waiter.wait_for(plugin_id, lambda: not self._engine.get(plugin_id).queued, seconds)
+            await self._wait_for(plugin_id, lambda: not self._engine.get(plugin_id).queued, seconds)
             if (process := self._engine.get(plugin_id)).queued:
                 return process
             await self._engine.wait_spawned(plugin_id)
@@ -79,9 +47,7 @@ class Readiness:
         manifest = get_manifest()
         if process.state is not ProcessState.RUNNING or not self.is_awaited(plugin_id, manifest):
             return process
-        await self.waiter.wait_for(
-            plugin_id, lambda: self._is_decided(plugin_id, manifest), max(0.0, deadline - loop.time())
-        )
+        await self._wait_for(plugin_id, lambda: self._is_decided(plugin_id, manifest), max(0.0, deadline - loop.time()))
         if self._monitor.get(plugin_id) is Health.UNHEALTHY:
             raise StartFailed(f"it is unhealthy: {self._monitor.explain(plugin_id)}")
         # which raises if it has ended meanwhile
@@ -91,6 +57,12 @@ class Readiness:
         """Whether a plugin has ready checks that have not all passed yet."""
         has_checks = manifest is not None and any(check.level == "ready" for check in manifest.checks.values())
         return has_checks and self._monitor.get(plugin_id) is not Health.HEALTHY
+
+    async def _wait_for(self, plugin_id: str, condition: Callable[[], bool], timeout_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
+        while not condition() and (left := deadline - loop.time()) > 0:
+            await self.waiters.wait(plugin_id, left)
 
     def _is_decided(self, plugin_id: str, manifest: Manifest | None) -> bool:
         is_running = self._engine.get(plugin_id).state is ProcessState.RUNNING

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process tree uses at one instant."""
+    """The CPU time, memory and threads of a process tree at one instant."""
 
     pid: int
     """Process id of the root."""

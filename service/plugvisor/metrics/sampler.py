@@ -20,7 +20,7 @@ CPU_SHARE = 0.006
 """The most of a core that sampling uses: a machine with thousands of processes is sampled less often."""
 LINGER_SECONDS = 120.0
 """How long sampling continues after the last request: longer than the time between two Prometheus scrapes."""
-FIRST_INTERVAL_SECONDS = 0.25
+FIRST_INTERVAL_SECONDS = 0.15
 """The time over which the first CPU usage after a pause is measured."""
 
 

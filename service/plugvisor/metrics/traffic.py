@@ -35,7 +35,7 @@ NO_ROUTE = "none"
 
 
 class Traffic:
-    """What was counted since the service began."""
+    """Counters of requests, and of calls to the engine, since the service began."""
 
     def __init__(self) -> None:
         self.requests: dict[RequestKey, Durations] = {}

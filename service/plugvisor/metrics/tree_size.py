@@ -21,7 +21,7 @@ _PROPORTIONAL = re.compile(rb"^Pss: +([0-9]+) kB", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class TreeSize:
-    """What a process and all its descendants have at one instant."""
+    """The memory and the number of processes of a process tree at one instant."""
 
     memory: int
     """In bytes."""

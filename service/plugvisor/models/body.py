@@ -1,4 +1,4 @@
-"""What the structs that become JSON have in common: closed objects, and the types of their members."""
+"""The base of the structs that become JSON, and the types of their members."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What a manifest says about a plugin's life: its checks, dependencies, restarts and limits."""
+"""The manifest's tables about a plugin's life: its checks, dependencies, restarts and limits."""
 
 from typing import Annotated, Literal
 
@@ -92,7 +92,7 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
     @property
     def action(self) -> Action:
-        """What happens when the check goes down."""
+        """The action when the check goes down."""
         return self.on_failure or ("restart" if self.level == "alive" else "none")
 
 

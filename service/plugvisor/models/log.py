@@ -18,7 +18,7 @@ class LogEntry(Body, frozen=True, kw_only=False):
     """Where in the source it was logged, as the line tells it: a file, a module or a logger's name."""
     line: Count | None
     message: str
-    """Whatever is left, colours and all."""
+    """The rest of the line, colours included."""
 
 
 class Log(Body, frozen=True, kw_only=True):

@@ -152,7 +152,7 @@ class Dependency(TypedDict, total=False):
 
 
 class Metadata(Struct, frozen=True):
-    """What clients show of a plugin beside its name and description; nothing of it decides what runs."""
+    """The fields that clients show beside a plugin's name and description; none of them decides what runs."""
 
     author: Author | None = None
     dependencies: tuple[Dependency, ...] = ()
@@ -247,7 +247,7 @@ class Manifest(Struct, frozen=True):
 
     @property
     def checks_digest(self) -> str:
-        """What differs between any two sets of checks; empty without checks."""
+        """A digest that differs between any two sets of checks; empty without checks."""
         return blake2b(json.encode(self.checks), digest_size=8).hexdigest() if self.checks else ""
 
 

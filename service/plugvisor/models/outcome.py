@@ -1,4 +1,4 @@
-"""What operations on plugins take and lead to."""
+"""The bodies of operations on plugins."""
 
 from typing import Annotated, Literal
 
@@ -19,7 +19,7 @@ OptionalRemembered = Annotated[
 
 
 class Outcome(Body, frozen=True, kw_only=True):
-    """What start, stop or reload has led to."""
+    """The outcome of a start, stop or reload."""
 
     plugin_id: str
     status: Status
@@ -42,7 +42,7 @@ class Switched(Body, frozen=True, kw_only=True):
 
 
 class RefreshResult(Body, frozen=True, kw_only=True):
-    """What a refresh found: sorted ids."""
+    """The ids that a refresh has found, sorted."""
 
     added: list[str]
     changed: list[str]
@@ -57,7 +57,7 @@ class PluginIds(Body, frozen=True, kw_only=True):
 
 
 class BulkItem(Body, frozen=True, kw_only=True):
-    """What became of one plugin in a bulk operation: an outcome, or else a problem."""
+    """One plugin's result in a bulk operation: an outcome, or else a problem."""
 
     plugin_id: str
     ok: bool
@@ -74,7 +74,7 @@ class BulkItem(Body, frozen=True, kw_only=True):
 
 
 class BulkResult(Body, frozen=True, kw_only=True):
-    """What a bulk operation has led to; `ok` if all of it succeeded."""
+    """The result of a bulk operation; `ok` if all of it succeeded."""
 
     ok: bool
     results: list[

@@ -216,7 +216,7 @@ class AllStatuses(Body, frozen=True, kw_only=True):
 
 
 class ManifestFields(Body, frozen=True, kw_only=True):
-    """What decides how a plugin runs."""
+    """The manifest's keys that decide how a plugin runs."""
 
     command: list[str]
     entry: str

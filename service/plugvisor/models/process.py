@@ -26,7 +26,7 @@ class ProcessState(IntEnum):
 
 
 NOT_STARTED = "it was not started"
-"""What the reason for which a queued start was given up begins with."""
+"""The beginning of the reason for which a queued start was given up."""
 
 
 class Status(StrEnum):
@@ -51,9 +51,9 @@ _STATUS = {
 }
 
 _RETRY, _RESTART = " will try again ", "; it is started again "
-"""What the end of a reason has that says when it is started again."""
+"""The part of a reason that says when it is started again."""
 LOG_MAY_SAY = "its log may say why"
-"""What a reason has, also one of an engine's, if the process itself has caused its end."""
+"""The part of a reason, also of an engine's, that shows that the process itself has caused its end."""
 # UNKNOWN is a process that could not be signalled; it may well be alive.
 _ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING, ProcessState.UNKNOWN})
 
@@ -98,7 +98,7 @@ class AppliedLimits(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What an operator has asked for by supervisorctl, or docker, which did not come from the service."""
+    """An operator's request by supervisorctl or docker, past the service."""
 
     wanted: Wanted
     token: Annotated[str, msgspec.Meta(max_length=64)]

@@ -44,7 +44,7 @@ class SupervisorInfo(Body, frozen=True, kw_only=True):
 
 
 class EngineDescription(Body, frozen=True, kw_only=True):
-    """What runs the plugins."""
+    """The engine, which runs the plugins."""
 
     name: Annotated[str, Meta(description="`supervisord` or `swarm`")]
     version: str

@@ -1,4 +1,4 @@
-"""What plugins use of the machine, as the API shows it."""
+"""The usage of plugins, as the API shows it."""
 
 from typing import Annotated
 

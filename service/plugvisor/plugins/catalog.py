@@ -27,7 +27,7 @@ class Plugin:
     """A plugin is recognised by it. One that was installed has its versions in it."""
     manifest: Manifest | None = None
     program: Any = None
-    """What the engine runs."""
+    """The program that the engine runs."""
     problem: str = ""
     """Why it cannot be used, for a person."""
     manifest_error: ManifestError | None = None
@@ -37,7 +37,7 @@ class Plugin:
     dependents: tuple[str, ...] = ()
     """The ids of the plugins that depend on it, sorted; set by `dependencies.resolve`, as the next."""
     notes: tuple[str, ...] = ()
-    """What there is to say about the versions of its dependencies, in sentences."""
+    """Sentences about the versions of its dependencies."""
     disabled_by: str = ""
     """Who keeps it from being started, whatever its manifest says; empty if nobody does."""
     disabled_at: float = 0.0

@@ -62,7 +62,7 @@ def resolve(read: Catalog, before: Catalog | None = None) -> Catalog:
 
 
 def find_warnings(catalog: Catalog) -> dict[str, list[str]]:
-    """What an author should know of a resolved catalog, in sentences by the plugin's id."""
+    """Warnings about a resolved catalog for the plugins' authors: sentences, by the plugin's id."""
     warnings: dict[str, list[str]] = {}
     for plugin in catalog.values():
         found = list(plugin.notes)

@@ -80,7 +80,7 @@ def pack(folder: Path, file: Path) -> Packed:
 
 
 def read_patterns(folder: Path) -> GitIgnoreSpec:
-    """What no package of a folder contains; raises `PackageRefused`, `OSError`."""
+    """The files that no package of a folder contains; raises `PackageRefused`, `OSError`."""
     try:
         lines = (folder / IGNORE_FILE).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

@@ -108,7 +108,7 @@ def _declaration_of(declared: Any) -> inspect.Type:
 
 
 def _word_rule(value: object, declared: Any) -> str:
-    """What a value must be: by the declaration's `rule`, if there is one, else by its type and limits."""
+    """The rule for a value: the declaration's `rule`, if there is one, else by its type and limits."""
     declaration = inspect.type_info(declared)
     rule = (declaration.extra or {}).get("rule") if isinstance(declaration, inspect.Metadata) else None
     match _declaration_of(declared):

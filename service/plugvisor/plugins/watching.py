@@ -1,4 +1,4 @@
-"""What of a manifest's `watch` has no effect because of where the plugin is."""
+"""Warnings about a manifest's `watch` that has no effect because of where the plugin is."""
 
 from __future__ import annotations
 

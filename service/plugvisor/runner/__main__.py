@@ -34,7 +34,7 @@ PLUGINS = "plugins"
 HOST = "plugin"
 """The package of the plugin host whose plugins have entries such as `plugin.plugins.echo:EchoPlugin`."""
 HOST_MARK = "__neko_event_meta__"
-"""What the host's decorators, such as `@lifecycle(id="startup")`, set on a method."""
+"""The attribute that the host's decorators, such as `@lifecycle(id="startup")`, set on a method."""
 
 
 class CannotRunError(Exception):
@@ -191,7 +191,7 @@ def _append_path(folder: Path) -> None:
 
 
 def advise(missing: str, folder: Path) -> str:
-    """What to do about a module that is missing; empty if it is the plugin's own."""
+    """Advice for a module that is missing; empty if it is the plugin's own."""
     package = missing.partition(".")[0]
     if (folder / package).exists() or (folder / f"{package}.py").exists():
         return ""

@@ -19,7 +19,7 @@ FORMAT = "%(asctime)s | %(levelname)-8s | %(message)s"
 
 
 class PluginContext:
-    """What a plugin knows of itself.
+    """A plugin's id, folders, logger and configuration.
 
     Attributes:
         plugin_id: the manifest's id, or else the folder's name.

@@ -1,4 +1,4 @@
-"""What becomes of a database that is broken: it is set aside, and what can be read of it is taken over."""
+"""Sets a broken database aside, and takes over what can be read of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SQLite and the system say when the disk fails, in words for a person: none has a path in it."""
+"""Errors of SQLite and the system when the disk fails, in words for a person: none has a path in it."""
 
 from __future__ import annotations
 

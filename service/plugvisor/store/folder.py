@@ -27,7 +27,7 @@ class FolderInUse(Exception):
 
 
 class BrokenDatabase(Exception):
-    """What is there is not a database, or no longer one."""
+    """The file is not a database, or no longer one."""
 
 
 def make_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What waits to be written."""
+"""The queue of writes."""
 
 from __future__ import annotations
 

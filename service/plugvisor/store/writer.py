@@ -36,7 +36,7 @@ _FAILURES = (OSError, sqlite3.Error, NewerSchema, UnsafeFolder, FolderInUse)
 
 
 class Outcome(NamedTuple):
-    """What became of some work."""
+    """The result of some work."""
 
     item: Item
     value: Any

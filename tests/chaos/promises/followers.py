@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from tests.helpers.running_command import run_command
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,11 +96,13 @@ def _pick(plugin: dict[str, Any] | None) -> tuple[Any, ...] | None:
 
 @contextlib.contextmanager
 def follow(stack: PlugvisorStack, watcher: ProcessWatcher) -> Iterator[Followers]:
-    """Run the commands until the end of the block; the service must answer."""
+    """Run the commands until the end of the block; the service must answer until both have begun."""
     with contextlib.ExitStack() as commands:
         running = []
         for number, words in enumerate((["logs", "-f", "-n", "1000", COUNTING], ["ls", "--watch", "--json"])):
             folder = stack.root / f"command-{number}"
             folder.mkdir()
             running.append(commands.enter_context(run_command(stack, folder, *words)))
+        stack.post(f"/plugin/{COUNTING}/start")
+        wait_for(lambda: all(one.lines for one in running), "the first line of each command", CATCH_UP_SECONDS)
         yield Followers(stack, watcher, *running)

@@ -18,14 +18,17 @@ ROUNDING_SECONDS = 0.01
 """supervisord logs times in milliseconds."""
 DECISION_SECONDS = 1.5
 """How long before its start a plugin's dependency may have ended: its end was not known yet when the start began."""
+REPEAT_SECONDS = 1.0
+"""The longest delay before supervisord repeats a start that has failed, or restarts what has ended."""
 DISTURBED_SECONDS = 5.0
 """How much longer if supervisord or the service was kept from working, or the machine has much else to do."""
 
 
 class StartOrder:
-    """Knows every launch from supervisord's log, and from the plugins when they were ready.
+    """Knows every launch from what supervisord prints, and from the plugins when they were ready.
 
-    Two kinds of starts do not wait: a restart of what has ended by itself, and what supervisorctl starts.
+    Two kinds of starts do not wait: a restart of what has ended by itself, and what supervisorctl starts. If
+    supervisord repeats a start that has failed, it is the failed one that had to wait.
     """
 
     def __init__(self, stack: PlugvisorStack, activity: Activity, watcher: ProcessWatcher) -> None:
@@ -35,13 +38,13 @@ class StartOrder:
         self._activity = activity
         self._requirements = activity.requirements
         self._watcher = watcher
-        self._log = SupervisordLog(stack.log_dir / "_supervisord.log")
+        self._log = SupervisordLog(stack.output_path)
         self._disturbances: list[tuple[float, float]] = []
         self._seen: dict[str, int] = {}
         watcher.on_look.append(self._look)
 
     def close(self) -> None:
-        """Close the log."""
+        """Close the file."""
         self._log.close()
 
     def check(self) -> None:
@@ -68,16 +71,28 @@ class StartOrder:
         tolerance_seconds = DECISION_SECONDS
         if any(began - DISTURBED_SECONDS < at < ended for began, ended in self._disturbances):
             tolerance_seconds += DISTURBED_SECONDS
-        # supervisord itself repeats a start that has failed, as one does while the launch files are gone
-        if not required or is_restart or self._requirements.was_overridden(name, at, tolerance_seconds):
+        tries = self._list_tries(name, launch, before, REPEAT_SECONDS + tolerance_seconds)
+        if is_restart or any(self._requirements.was_overridden(name, one, DECISION_SECONDS) for one in tries):
             return
         if before is not None and before.ended is not None and at - before.ended < tolerance_seconds:
             tolerance_seconds += STOP_SECONDS + DECISION_SECONDS  # a reload, which began when it was stopped
         for one, condition in required.items():
             self.checked += 1
-            if not self._was_met(one, condition, at, tolerance_seconds):
+            if not any(self._was_met(one, condition, tried, tolerance_seconds) for tried in tries):
                 known = self._log.launches.get(one, [])[-3:]
                 self._watcher.report(f"8: {name!r} started at {at:.3f}, and {one!r} was not {condition}: {known}")
+
+    def _list_tries(
+        self, name: str, launch: Launch, before: Launch | None, longest_pause_seconds: float
+    ) -> list[float]:
+        """When it was launched, and when that had failed just before."""
+        tries = [launch.spawned]
+        for at in reversed(self._log.failures.get(name, ())):
+            if before is not None and at < before.spawned:
+                break
+            if at <= tries[-1] and tries[-1] - at < longest_pause_seconds:
+                tries.append(at)
+        return tries
 
     def _was_met(self, name: str, condition: str, at: float, tolerance_seconds: float) -> bool:
         """Whether a condition was true of a plugin at that time, or had just been."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +15,8 @@ _LINE = re.compile(
     r"(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ "
     r"(?:spawned: '(?P<spawned>[\w-]+)' with pid (?P<pid>\d+)"
     r"|success: (?P<running>[\w-]+) entered RUNNING state"
-    r"|(?P<how>exited|stopped): (?P<ended>[\w-]+) \((?P<why>.*)\))"
+    r"|(?P<how>exited|stopped): (?P<ended>[\w-]+) \((?P<why>.*)\)"
+    r"|spawnerr: (?P<failed>[\w-]+): )"
 )
 
 
@@ -36,30 +36,26 @@ class Launch:
 
 
 class SupervisordLog:
-    """Follows the log; it is deleted and written anew now and then."""
+    """Follows what supervisord prints; of its log, what comes while the folder is gone is lost."""
 
     def __init__(self, path: Path) -> None:
         self.launches: dict[str, list[Launch]] = {}
+        self.failures: dict[str, list[float]] = {}
+        """When each plugin could not be launched."""
         self._path = path
         self._file: BinaryIO | None = None
         self._line = b""
 
     def read(self) -> None:
-        """Take up what was logged since the last call."""
-        if self._file is not None:
-            self._read_lines()
-            with contextlib.suppress(FileNotFoundError):
-                if os.fstat(self._file.fileno()).st_ino == self._path.stat().st_ino:
-                    return
-                self._read_lines()  # it is written to no more
-                self.close()
+        """Take up what was printed since the last call."""
         if self._file is None:
             with contextlib.suppress(FileNotFoundError):
                 self._file = self._path.open("rb")
-                self._read_lines()
+        if self._file is not None:
+            self._read_lines()
 
     def close(self) -> None:
-        """Close the log."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -73,6 +69,9 @@ class SupervisordLog:
 
     def _take_up(self, match: re.Match[str]) -> None:
         at = datetime.strptime(match["at"], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
+        if match["failed"]:
+            self.failures.setdefault(match["failed"], []).append(at)
+            return
         launches = self.launches.setdefault(match["spawned"] or match["running"] or match["ended"], [])
         if match["spawned"]:
             launches.append(Launch(int(match["pid"]), at))

@@ -18,7 +18,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.helpers.swarm.node import LabError, LabNode, find_process, kill, remove_control_groups, run, wait_until
+from tests.helpers.swarm.node import (
+    LabError,
+    LabNode,
+    find_hardware_address,
+    find_process,
+    kill,
+    remove_control_groups,
+    run,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +130,7 @@ class SwarmLab:
         )
         wait_until(lambda: self.keeper, "the lab's keeper", 20)
         self._ip("link set lo up")
-        self._ip("link add br0 type bridge")
+        self._ip(f"link add br0 address {find_hardware_address(GATEWAY)} type bridge")
         self._ip(f"addr add {GATEWAY}/24 dev br0")
         self._ip("link set br0 up")
         # every address elsewhere is the lab's own: a connection to it is refused at once, instead of silence
@@ -171,7 +180,8 @@ class SwarmLab:
 
         def attach(pid: int) -> None:
             port = f"n{node.home.name}"
-            self._ip(f"link add {port} type veth peer name eth0 netns {pid}")
+            hardware = find_hardware_address(node.address)
+            self._ip(f"link add {port} type veth peer name eth0 address {hardware} netns {pid}")
             self._ip(f"link set {port} master br0 up")
             self._ip(f"addr add {node.address}/24 dev eth0", pid)
             self._ip("link set eth0 up", pid)

@@ -66,6 +66,14 @@ def find_process(*arguments: str) -> int:
     return 0
 
 
+def find_hardware_address(address: str) -> str:
+    """The same for a node at each of its starts, and for the bridge, which would else take another of its ports'.
+
+    Others remember it: what they sent to one that was replaced got lost for up to a minute.
+    """
+    return ":".join(["02", "00", *(f"{int(number):02x}" for number in address.split("."))])
+
+
 def kill(pid: int) -> None:
     """Kill a process, and wait until it is gone or a zombie."""
     with contextlib.suppress(ProcessLookupError):
@@ -75,7 +83,8 @@ def kill(pid: int) -> None:
 
 def _is_alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0] != "Z" or int(fields[17]) > 1  # while its other threads end, its files are open
     return False
 
 

@@ -39,12 +39,16 @@ def test_a_request_and_its_answer(server: ScriptedServer) -> None:
 def test_a_problem_is_its_sentence(server: ScriptedServer) -> None:
     server.answers = [
         (429, make_problem(detail="too many \x1b[31m", retry_after=7)),
+        (503, make_problem(detail="add these lines:\n[a]\rb")),
         (401, make_problem(detail="wrong")),
     ]
     client = Client(server.url, CREDENTIAL)
     with pytest.raises(CommandRejected) as caught:
         client.call("GET", "/x")
     assert (str(caught.value), caught.value.status, caught.value.retry_after) == ("too many \\x1b[31m", 429, 7)
+    with pytest.raises(CommandRejected) as caught:
+        client.call("GET", "/x")
+    assert str(caught.value) == "add these lines:\n  [a]\\rb"
     with pytest.raises(CommandRejected, match=rf"^wrong; it came from PLUGVISOR_TOKEN, and was sent to {server.url}$"):
         client.call("GET", "/x")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +14,14 @@ from plugvisor.models.process import ProcessState
 
 from tests.helpers.fake_cluster import FakeCluster, make_node, make_task, run_cluster_service
 from tests.helpers.stack import ADMIN_CODE
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.helpers.fake_cluster import ClusterService
+    from tests.helpers.scripted_server import Request, ScriptedServer
 
     Run = Callable[..., str]
 
@@ -51,6 +54,26 @@ def run(service: ClusterService, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         return printed.err if status else printed.out
 
     return run
+
+
+def test_usage_is_asked_for_beside_the_list(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its first sample after a pause takes a while."""
+    is_asked = threading.Event()
+    usage = {"plugin_id": "web", "cpu_percent": 7.5, "memory_mb": 12.0}
+    web = {"id": "web", "status": "running", "version": "1.0.0", "enabled": True}
+
+    def respond(request: Request) -> tuple[int, bytes]:
+        if request.path == "/plugin/metrics":
+            is_asked.set()
+            return 200, json.dumps({"metrics": [usage]}).encode()
+        assert is_asked.wait(DEADLINE_SECONDS)
+        return 200, json.dumps({"plugins": [web] if request.path == "/plugins" else {}, "message": ""}).encode()
+
+    server.respond = respond
+    for command in ("ls", "status"):
+        is_asked.clear()
+        assert main([command]) == 0
+        assert "7.5" in capsys.readouterr().out
 
 
 def read_rows(table: str) -> list[list[str]]:

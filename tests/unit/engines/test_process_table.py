@@ -324,7 +324,7 @@ def test_waiters_of_every_kind_are_woken() -> None:
         assert not other.done()
         fake.set("other", state=20, pid=2)
         assert (await other).pid == 2
-        assert not table._waiters
+        assert not table._waiters._futures
 
     run(scenario)
 
@@ -352,7 +352,7 @@ def test_a_waiter_that_is_cancelled_leaves_the_others() -> None:
         fake.set("echo", state=0, pid=0)
         assert [(await tasks[number]).state for number in (0, 2)] == [STOPPED] * 2
         assert tasks[1].cancelled()
-        assert not table._waiters
+        assert not table._waiters._futures
 
     run(scenario)
 

@@ -140,10 +140,29 @@ def test_nothing_is_remembered_of_what_nobody_has_asked_for(tmp_path: Path) -> N
     run(tmp_path, scenario)
 
 
+def test_a_stop_of_what_does_not_run_is_stored_before_the_error(tmp_path: Path) -> None:
+    async def scenario(setup: Setup) -> None:
+        for state in (STOPPED, ProcessState.EXITED, ProcessState.FATAL):
+            setup.engine.set("echo", state)
+            setup.intents.set("echo", "running", "first")
+            with pytest.raises(NotRunning, match=r"^cannot stop 'echo': it is not running$"):
+                await setup.manager.stop("echo", by="ops")
+            assert setup.wanted() == {"echo": ("stopped", "ops")}
+        before = setup.stored()
+        setup.announced.clear()
+        with pytest.raises(NotRunning):
+            await setup.manager.stop("echo", by="other")
+        assert setup.stored() == before
+        assert not setup.announced
+        with pytest.raises(NotRunning):
+            await setup.manager.stop("base")
+        assert setup.stored() == before
+
+    run(tmp_path, scenario)
+
+
 def test_an_error_changes_nothing(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
-        with pytest.raises(NotRunning):
-            await setup.manager.stop("echo", by="ops")
         with pytest.raises(PluginNotFound):
             await setup.manager.stop("nobody", by="ops")
         assert not setup.stored()
@@ -455,7 +474,7 @@ def test_a_start_ends_the_stops_of_what_it_starts_too(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
-def test_a_stop_during_a_disable_is_an_intent_or_an_error(tmp_path: Path) -> None:
+def test_a_stop_during_a_disable_is_an_intent(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         await setup.manager.start("echo", by="ops")
         held = setup.engine.hold("wait_stopped", "echo")
@@ -467,7 +486,7 @@ def test_a_stop_during_a_disable_is_an_intent_or_an_error(tmp_path: Path) -> Non
         with pytest.raises(NotRunning):
             await stopping
         assert (await disabling).finished
-        assert setup.wanted() == {"echo": ("running", "ops")}
+        assert setup.wanted() == {"echo": ("stopped", "other")}
 
     run(tmp_path, scenario)
 
@@ -728,8 +747,8 @@ def test_a_change_that_fails_before_the_store_can_be_read_loses_nothing(
         again = Setup(setup.folder, engine=setup.engine)
         trouble = Trouble(monkeypatch, again.store)
         async with again.open():
-            setup.engine.errors["begin_stop"] = NotRunning("it has just ended")
-            with pytest.raises(NotRunning):
+            setup.engine.errors["begin_stop"] = SupervisorUnavailable("it is away")
+            with pytest.raises(SupervisorUnavailable):
                 await again.manager.stop("echo", by="ops")
             del setup.engine.errors["begin_stop"]
             await again.manager.stop("base", by="ops")

@@ -9,6 +9,7 @@ import pytest
 from plugvisor.engines.swarm.docker.client import DockerError
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.changes import MOST_TRIES, Services
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.engines.swarm.services.spec import get_replicas, set_replicas
 from plugvisor.errors import InvalidManifest, StartFailed, SupervisorConfused, SupervisorUnavailable
 
@@ -24,7 +25,7 @@ def make_spec(**own: Any) -> dict[str, Any]:
 
 def make_services() -> tuple[FakeServiceClient, Services]:
     client = FakeServiceClient()
-    return client, Services(client)  # type: ignore[arg-type]
+    return client, Services(client, Names())  # type: ignore[arg-type]
 
 
 def start(spec: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def test_the_words_of_the_engine_are_for_the_log_alone(caplog: pytest.LogCapture
 
 def test_nodes_pull_with_the_credentials_of_the_registry() -> None:
     client = FakeServiceClient()
-    services = Services(client)  # type: ignore[arg-type]
+    services = Services(client, Names())  # type: ignore[arg-type]
     asyncio.run(services.create("echo", make_spec(), {"X-Registry-Auth": "e30="}))
     assert client.headers == {"X-Registry-Auth": "e30="}
     asyncio.run(services.change("echo", lambda spec: spec))

@@ -9,6 +9,7 @@ import pytest
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.changes import Services
 from plugvisor.engines.swarm.services.deployment import Deployment
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.engines.swarm.services.spec import get_replicas, set_replicas
 from plugvisor.errors import StartFailed
 from plugvisor.models.process import Process, ProcessState
@@ -52,9 +53,9 @@ def test_a_plugin_that_is_stopped_meanwhile_is_not_started_beside_what_still_end
             "Mode": {"Replicated": {"Replicas": 1}},
             "TaskTemplate": {},
         }
-        await Services(client).create("echo", spec)  # type: ignore[arg-type]
+        await Services(client, Names()).create("echo", spec)  # type: ignore[arg-type]
         deployment = Deployment(
-            Services(client),  # type: ignore[arg-type]
+            Services(client, Names()),  # type: ignore[arg-type]
             Table(client),  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             Published(),  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plugvisor.engines.swarm.carriers.carrier import Carried
 from plugvisor.engines.swarm.carriers.folder import FolderDigest
 from plugvisor.engines.swarm.services import labels
-from plugvisor.engines.swarm.services.names import name_service
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.engines.swarm.services.options import (
     check_manifest,
     list_differences,
@@ -48,7 +48,7 @@ def make_program(**fields: Any) -> SwarmProgram:
 
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True))
 def test_every_id_has_a_name_that_the_swarm_takes(plugin_id: str) -> None:
-    name = name_service(plugin_id)
+    name = Names().name_service(plugin_id)
     assert name.startswith("plugvisor-")
     assert len(name) <= 63
     assert name[-1].isalnum()
@@ -56,8 +56,8 @@ def test_every_id_has_a_name_that_the_swarm_takes(plugin_id: str) -> None:
 
 def test_ids_that_no_name_can_hold_have_names_of_their_own() -> None:
     ids = ["a" * 64, "a" * 63, "a" * 63 + "b", "a-", "a_", "a--", "a"]
-    assert len({name_service(plugin_id) for plugin_id in ids}) == len(ids)
-    assert name_service("Web_1") == "plugvisor-Web_1"
+    assert len({Names().name_service(plugin_id) for plugin_id in ids}) == len(ids)
+    assert Names().name_service("Web_1") == "plugvisor-Web_1"
 
 
 # -- the table of docs/cluster.md

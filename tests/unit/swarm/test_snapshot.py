@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plugvisor.engines.swarm.services import labels
-from plugvisor.engines.swarm.services.names import find_plugin_id, name_service
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.engines.swarm.watch.snapshot import Snapshot
 from plugvisor.models.process import Exit, ProcessState, Status
 from plugvisor.timestamps import format_time
@@ -39,7 +39,7 @@ def make_service(plugin_id: str = "echo", replicas: int = 1, name: str = "", **o
         "ID": f"service-{plugin_id}",
         "CreatedAt": TIME,
         "Spec": {
-            "Name": name or name_service(plugin_id),
+            "Name": name or Names().name_service(plugin_id),
             "Labels": {labels.ID: plugin_id, labels.STARTSECS: "0"} | own,
             "TaskTemplate": {"ContainerSpec": {}, "ForceUpdate": 0},
             "Mode": {"Replicated": {"Replicas": replicas}},
@@ -78,17 +78,17 @@ def test_a_label_alone_makes_no_plugin() -> None:
     everywhere["Spec"]["Mode"] = {"Global": {}}
     renamed = make_service("echo", name="somebody-elses") | {"ID": "other", "CreatedAt": "2020-01-01T00:00:00Z"}
     outside = make_service("../../etc", name="plugvisor-etc")
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     take(snapshot, [make_task(), make_task("everywhere")], [renamed, everywhere, outside, make_service()])
     assert set(snapshot.processes) == {"echo"}
     assert snapshot.services["echo"]["ID"] == "service-echo"
     assert snapshot.processes["echo"].pid == 42
     for odd in ({}, {"Spec": None}, {"Spec": {"Labels": None}}, {"Spec": {"Labels": {labels.ID: 5}}}):
-        assert find_plugin_id(odd) == ""
+        assert Names().find_service_plugin(odd) == ""
 
 
 def test_a_process_whose_service_was_deleted_is_shown_until_it_has_ended() -> None:
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     take(snapshot, [make_task()], [make_service()])
     remains = make_task(desired="remove")
     assert take(snapshot, [remains], []) == {"echo"}
@@ -102,7 +102,7 @@ def test_a_process_whose_service_was_deleted_is_shown_until_it_has_ended() -> No
 
 
 def test_a_service_that_replaces_a_deleted_one_waits_for_the_process_of_that() -> None:
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     remains = make_task(desired="remove") | {
         "ServiceID": "deleted",
         "ID": "task-old",
@@ -117,7 +117,7 @@ def test_a_service_that_replaces_a_deleted_one_waits_for_the_process_of_that() -
 
 def test_tasks_of_other_services_are_no_plugins_whatever_their_labels() -> None:
     foreign = make_service("echo", name="somebody-elses")
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     take(snapshot, [make_task()], [foreign])
     assert snapshot.processes == {}
 
@@ -135,21 +135,21 @@ def test_tasks_of_other_services_are_no_plugins_whatever_their_labels() -> None:
     ],
 )
 def test_a_last_exit_that_somebody_has_written_is_not_taken_for_one(text: str) -> None:
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     take(snapshot, [], [make_service(replicas=0, **{labels.LAST: text})])
     process = snapshot.processes["echo"]
     assert (process.state, process.last_exit, process.node) == (ProcessState.STOPPED, None, "")
 
 
 def test_the_last_exit_is_read() -> None:
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     take(snapshot, [], [make_service(replicas=0, **{labels.LAST: '{"at":5.0,"code":3,"signal":null,"node":"node2"}'})])
     assert snapshot.processes["echo"].last_exit == Exit(5.0, 3)
     assert snapshot.processes["echo"].node == "node2"
 
 
 def test_any_number_of_replicas() -> None:
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     take(snapshot, [make_task()], [make_service(replicas=2**60)])
     assert snapshot.processes["echo"].detail == f"1 of {2**60} run"
 
@@ -158,7 +158,7 @@ def test_any_number_of_replicas() -> None:
 
 
 def test_an_answer_that_is_not_understood_is_not_taken_for_known_when_it_comes_again() -> None:
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     take(snapshot, [], [make_service(replicas=0)])
     odd = make_node() | {"Description": {"Hostname": "node1", "Resources": {"NanoCPUs": 10**400}}}
     for _ in range(2):
@@ -189,7 +189,7 @@ def test_odd_values_are_an_error_of_the_poll_or_of_one_plugin_and_nothing_else(
     answers = copy.deepcopy(RECORDED)
     for way, value in damages:
         damage(answers, way, value)
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     with contextlib.suppress(Exception):  # the table reports that as an answer that is not understood
         take(snapshot, answers["tasks"], answers["services"], answers["nodes"])
     for process in snapshot.processes.values():

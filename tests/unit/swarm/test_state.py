@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from plugvisor.engines.swarm.docker.client import DockerError
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.engines.swarm.services.state import MOST_BYTES, SwarmState
 from plugvisor.errors import StoreUnavailable
 
@@ -44,11 +45,11 @@ def configs() -> Configs:
 
 
 def save(configs: Configs, number: int, data: bytes) -> bool:
-    return asyncio.run(SwarmState(configs).save(number, data))  # type: ignore[arg-type]
+    return asyncio.run(SwarmState(configs, Names()).save(number, data))  # type: ignore[arg-type]
 
 
 def load(configs: Configs) -> tuple[int, bytes] | None:
-    return asyncio.run(SwarmState(configs).load())  # type: ignore[arg-type]
+    return asyncio.run(SwarmState(configs, Names()).load())  # type: ignore[arg-type]
 
 
 def test_the_newest_counts_and_few_are_kept(configs: Configs) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from plugvisor.engines.swarm.services import labels
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.engines.swarm.watch.answers import SwarmNode, SwarmTask
 from plugvisor.engines.swarm.watch.snapshot import Snapshot
 from plugvisor.engines.swarm.watch.states import Hints, make_process
@@ -23,7 +24,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def load(name: str) -> Snapshot:
     recorded = msgspec.json.decode((RECORDED / f"{name}.json").read_bytes())
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     answers = tuple(msgspec.json.encode(recorded[kind]) for kind in ("tasks", "services", "nodes"))
     snapshot.take(answers, NOW, NOW)  # type: ignore[arg-type]
     return snapshot
@@ -366,7 +367,7 @@ def test_a_process_that_the_kernel_has_killed_for_its_memory() -> None:
         "memory limit",
     )
     assert read(frozenset()) == ("it was killed by SIGKILL: it may have used more memory than its limit", None)
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     answers = (msgspec.json.encode(tasks), msgspec.json.encode([service]), b"[]")
     snapshot.take(answers, NOW, NOW)
     before = snapshot.processes["echo"]
@@ -397,7 +398,7 @@ def test_errors_in_words_without_paths_ids_and_addresses(error: str, words: str)
 
 
 def test_restarts_are_counted_beyond_what_the_swarm_keeps() -> None:
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
 
     def take(*tasks: SwarmTask, replicas: int = 1) -> Process:
         answers = (msgspec.json.encode(tasks), msgspec.json.encode([make_service(replicas)]), b"[]")
@@ -413,7 +414,7 @@ def test_restarts_are_counted_beyond_what_the_swarm_keeps() -> None:
 
 
 def test_a_clock_that_is_wrong_does_not_decide_when_a_process_began() -> None:
-    snapshot = Snapshot()
+    snapshot = Snapshot(Names())
     services = msgspec.json.encode([make_service()])
     snapshot.take((b"[]", services, b"[]"), NOW, NOW)
     snapshot.take((msgspec.json.encode([make_task("running")]), services, b"[]"), NOW + 1, NOW + 2)

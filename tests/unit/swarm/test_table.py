@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.engines.swarm.docker.client import DockerClient
 from plugvisor.engines.swarm.services import labels
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.engines.swarm.watch import table as module
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.errors import SupervisorUnavailable
@@ -68,7 +69,7 @@ def follow(folder: Path, test: Callable[[SwarmTable, FakeDocker], Awaitable[None
         async with FakeDocker(folder) as engine:
             engine.answers |= {"GET /nodes": [NODE], "GET /services": [make_service()], "GET /tasks": [make_task()]}
             client = DockerClient(SwarmSettings(docker_hosts=(engine.url,)))
-            table = SwarmTable(client)
+            table = SwarmTable(client, Names())
             try:
                 await table.open(PATIENCE_SECONDS)
                 await test(table, engine)

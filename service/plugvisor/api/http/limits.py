@@ -1,4 +1,4 @@
-"""What one connection and one request may take of the service: bytes, seconds, and one place among others."""
+"""The limits of one connection and one request: bytes, seconds, and one place among others."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._table.waiting[self] = None
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - as uvicorn has it
-        """What the parser refuses, or one of its callbacks above."""
+        """Respond to a request that the parser, or a callback above, rejects."""
         self._refuse(self._refusal or MalformedRequest("this is no HTTP request that can be understood"))
 
     def _refuse(self, error: PlugvisorError) -> None:

@@ -1,4 +1,4 @@
-"""What a browser opens at `/` and `/ui/`: the page in `page/`, or the operator's own front end.
+"""The front end at `/` and `/ui/`: the page in `page/`, or the operator's own.
 
 The page is a handful of small files, kept in memory without their comments and indentation, which are for who
 reads the source. They are asked for with their tags each time, so that an upgrade shows at once. Another front

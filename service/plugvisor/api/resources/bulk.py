@@ -19,6 +19,7 @@ from plugvisor.api.state import get_identity
 from plugvisor.api.views import make_outcome
 from plugvisor.errors import AlreadyRunning, Forbidden, NotRunning, PluginNotFound, PlugvisorError
 from plugvisor.manager.dependencies.order import BEGUN_AT_ONCE, sort_into_groups
+from plugvisor.manager.intents.boot_starts import is_wanted
 from plugvisor.manager.outcome import Outcome
 from plugvisor.models.outcome import BulkItem, BulkResult
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
@@ -33,14 +34,12 @@ if TYPE_CHECKING:
     from plugvisor.api.state import State
     from plugvisor.engines.engine import Engine
     from plugvisor.models.outcome import PluginIds
-    from plugvisor.models.stored.intent import Wanted
 
 LONGEST_WAIT_SECONDS = 10.0
 """The plugins of the next priority wait no longer for one that is slow to stop before it starts again."""
 _MOST_LOGGED = 10
 _LONGEST_NAME = 64
 _LONGEST_REASON = 200
-_AT_REST = (ProcessState.STOPPED, ProcessState.FATAL)
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,12 @@ class Verb:
 async def start_plugins(request: Request[State], query: WaitQuery, body: PluginIds) -> Response:
     """Start the plugins named, or all that are enabled."""
     start = partial(request.state["manager"].start, by=get_identity(request).name)
-    keep = partial(_keep, request, "running")
+
+    async def keep(plugin_id: str) -> bool:
+        intents = request.state["intents"]
+        intents.set(plugin_id, "running", get_identity(request).name)
+        return await intents.wait_stored(plugin_id)
+
     verb = Verb(start, "Plugin started successfully", "", AlreadyRunning, "Plugin is running already", keep)
     return await _start_in_order(request, verb, query, body)
 
@@ -74,11 +78,16 @@ async def reload_plugins(request: Request[State], query: WaitQuery, body: Plugin
 
 
 async def stop_plugins(request: Request[State], query: StopQuery, body: PluginIds) -> Response:
-    """Stop the plugins named, or all that run, each after those that depend on it."""
+    """Stop the plugins named, or all that run or would start at the next boot, each after those that depend on it."""
     manager, engine = request.state["manager"], request.state["engine"]
     processes = engine.read()
-    running = [name for name in manager.catalog if _can_stop(processes.get(name, NEVER_ADDED))]
-    names, rejected = _choose(request, body, running)
+    intents = request.state["intents"]
+    to_stop = [
+        plugin.id
+        for plugin in manager.catalog.values()
+        if _can_stop(processes.get(plugin.id, NEVER_ADDED)) or is_wanted(plugin, intents)
+    ]
+    names, rejected = _choose(request, body, to_stop)
     if query.dependents:
         dependents = manager.list_running_dependents(names)
         require_plugins(get_identity(request), dependents)
@@ -90,16 +99,10 @@ async def stop_plugins(request: Request[State], query: StopQuery, body: PluginId
         "Plugin is stopping",
         NotRunning,
         "Plugin is not running",
-        partial(_keep, request, "stopped"),
+        intents.wait_stored,  # the stop has set it
     )
     items = [_run_one(verb, name, None, engine, asyncio.Event()) for name in names]
     return _answer(request, [*await asyncio.gather(*items), *rejected])
-
-
-async def _keep(request: Request[State], wanted: Wanted, plugin_id: str) -> bool:
-    intents = request.state["intents"]
-    intents.set(plugin_id, wanted, get_identity(request).name)
-    return await intents.wait_stored(plugin_id)
 
 
 async def _give(result: Outcome | BaseException) -> Outcome:
@@ -109,7 +112,7 @@ async def _give(result: Outcome | BaseException) -> Outcome:
 
 
 def _can_stop(process: Process) -> bool:
-    return process.state not in _AT_REST or bool(process.queued)
+    return process.state is not ProcessState.STOPPED or bool(process.queued)
 
 
 def _choose(request: Request[State], body: PluginIds, default: Sequence[str]) -> tuple[list[str], list[BulkItem]]:

@@ -44,7 +44,7 @@ class EventStream(Response):
         self._hub = hub
         self._client = client
         self._public_session = public_session or nullcontext()
-        """What watches the token of a client that needs none for this stream."""
+        """Watches the token of a client that needs none for this stream."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send them until the client hangs up."""

@@ -56,7 +56,7 @@ async def add_identity(request: Request[State], body: NewIdentity) -> Response:
     request.scope["subject"] = body.name
     request.scope["log_note"] = f"{body.name}: {body.role}"
     if body.name == ADMIN:
-        raise IdentityExists(f"{ADMIN!r} is who has the admin code")
+        raise IdentityExists(f"the name {ADMIN!r} is that of the admin code")
     if body.name in RESERVED_NAMES:
         raise InvalidRequest(f"the name {body.name!r} is reserved", "name")
     if body.role != "operator" and body.plugins != EVERY_PLUGIN:

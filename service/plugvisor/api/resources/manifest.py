@@ -43,7 +43,7 @@ async def show_manifest(request: Request[State]) -> Response:
 
 
 def make_fields(manifest: Manifest) -> ManifestFields:
-    """What decides how a plugin runs. Of the environment the names alone: values are often secrets."""
+    """The manifest; of the environment the names alone, since values are often secrets."""
     return ManifestFields(
         command=[word.encode(errors="backslashreplace").decode() for word in manifest.command],
         entry=manifest.entry,

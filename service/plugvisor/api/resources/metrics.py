@@ -1,4 +1,4 @@
-"""What plugins use: CPU, memory and threads, now and in the past."""
+"""The CPU, memory and threads of plugins, now and in the past."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MEGABYTE = 1024 * 1024
 
 
 async def list_usages(request: Request[State]) -> Response:
-    """What every running plugin uses, and all of them together."""
+    """The usage of every running plugin, and of all of them together."""
     _require_metrics(request.state["engine"])
     sample = await request.state["sampler"].read()
     usages = {name: sample.usages[name] for name in request.state["manager"].catalog if name in sample.usages}
@@ -46,7 +46,7 @@ async def list_usages(request: Request[State]) -> Response:
 
 
 async def show_usage(request: Request[State]) -> Response:
-    """What one plugin uses."""
+    """The usage of one plugin."""
     plugin = get_plugin(request)
     _require_metrics(request.state["engine"])
     sample = await request.state["sampler"].read()
@@ -70,7 +70,7 @@ async def show_usage(request: Request[State]) -> Response:
 
 
 async def list_usage_history(request: Request[State], query: HistoryQuery) -> Response:
-    """What one plugin used, the oldest sample first; there are samples only of when somebody asked."""
+    """The past usage of one plugin, oldest sample first; samples are taken only while somebody asks."""
     plugin = get_plugin(request)
     _require_metrics(request.state["engine"])
     start, end = query.period

@@ -75,7 +75,7 @@ class _Kept(Collector):
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        """What a registry asks for."""
+        """The metrics, as a registry asks for them."""
         return self._metrics
 
 

@@ -99,7 +99,7 @@ def _read_file(run_dir: Path, *, is_named: bool) -> tuple[str, str]:
 
 
 def _simplify(url: str) -> tuple[str, str, int]:
-    """What two addresses of one service have in common."""
+    """The part that two addresses of one service have in common."""
     if url.startswith(UNIX):
         return "unix", os.path.normpath(url.removeprefix(UNIX)), 0
     try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPSConnection
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from plugvisor.cli.connection.timed_response import TimedResponse
 from plugvisor.setting_values import UNIX
 
 
@@ -16,7 +17,7 @@ class Exchange(NamedTuple):
 
     connection: HTTPConnection
     socket: socket.socket
-    response: HTTPResponse
+    response: TimedResponse
 
     def abort(self) -> None:
         """Have a thread that reads the response find its end."""
@@ -30,7 +31,17 @@ class Exchange(NamedTuple):
 
 
 def connect(url: str, timeout_seconds: float) -> HTTPConnection:
-    """A connection, which is not open yet. A certificate must be valid, by the authorities of the system."""
+    """A connection, which is not open yet. A certificate must be valid, by the authorities of the system.
+
+    Args:
+        timeout_seconds: to connect, to send something, and for the whole response.
+    """
+    connection = _make_connection(url, timeout_seconds)
+    connection.response_class = TimedResponse
+    return connection
+
+
+def _make_connection(url: str, timeout_seconds: float) -> HTTPConnection:
     if url.startswith(UNIX):
         return _UnixConnection(url.removeprefix(UNIX), timeout_seconds)
     parts = urlsplit(url)

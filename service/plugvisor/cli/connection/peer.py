@@ -20,7 +20,7 @@ _PROC_NET = Path("/proc/net")
 _LISTEN = "0A"
 """In /proc/net/tcp (`include/net/tcp_states.h` of Linux)."""
 _MAPPED = bytes(10) + b"\xff\xff"
-"""What an IPv4 address begins with among those of IPv6."""
+"""The beginning of an IPv4 address among those of IPv6."""
 
 
 def is_own(connection: socket.socket, run_dir: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What a person types: single keys on a terminal, else lines."""
+"""The keyboard: single keys on a terminal, else lines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Keys:
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
 
     def read(self, seconds: float) -> str:
-        """What was typed, in lower case, without spaces; waits at most this long."""
+        """The next key or line, in lower case, without spaces; waits at most this long."""
         if not self._is_open:
             select.select([], [], [], seconds)
             return ""

@@ -10,13 +10,14 @@ import time
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor import VERSION
 from plugvisor.cli.connection.address import find_own
+from plugvisor.cli.connection.timed_response import TimedResponse
 from plugvisor.cli.doctor.finding import Finding, from_error, ok, problem, warning
-from plugvisor.cli.doctor.run_folder import find_supervisord
+from plugvisor.cli.doctor.run_folder import find_socket, find_supervisord
 from plugvisor.cli.health import connect, read_detail
 from plugvisor.cli.listener import describe_failure, find_address
 from plugvisor.cli.port_users import describe_port_user, listens
@@ -67,11 +68,11 @@ def check_address(settings: Settings) -> Iterator[Finding]:
 
 
 def _is_of_another_folder(settings: Settings, supervisord: int) -> bool:
-    """Whether the service belongs to another supervisord than the one that listens in the run folder, if one does."""
+    """Whether the service belongs to another supervisord than the one of these settings, if that runs."""
     if settings.engine != "supervisord" or not settings.supervisor_url.startswith(UNIX):
         return False
     if not supervisord:
-        path = settings.run_dir / "supervisor.sock"
+        path = find_socket(settings)
         return not os.path.exists(path) or os.access(path, os.R_OK | os.W_OK)  # else one may listen, but not to us
     if settings.socket_path is not None or listens(supervisord, settings.port) is not False:
         return False
@@ -153,7 +154,7 @@ def _get(settings: Settings, path: str) -> _Answer:
     """GET a path, without any token: what answers may be anything. Raises `OSError`, `ValueError`, `HTTPException`."""
     with connect(settings) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        response = HTTPResponse(connection)
+        response = TimedResponse(connection)
         response.begin()
         return _Answer(response.status, response.getheader("Date") or "", response.read(_LONGEST_BYTES))
 

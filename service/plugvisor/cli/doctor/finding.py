@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Finding:
     level: Level
     detail: str
     advice: str = ""
-    """What to do; empty if it is ok."""
+    """The advice; empty if it is ok."""
 
 
 def ok(detail: str) -> Finding:

@@ -36,7 +36,7 @@ def check_python(_environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def check_packages(_environ: Mapping[str, str]) -> Iterator[Finding]:
-    """What Plugvisor needs is installed, in versions that it works with."""
+    """The packages that Plugvisor needs are installed, in versions that it works with."""
     from packaging.requirements import Requirement  # noqa: PLC0415 - it may be what is missing
 
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.cli.doctor.finding import Finding, ok, problem, warning
 from plugvisor.engines.supervisord.stop_watch import get_peer_pid
+from plugvisor.setting_values import UNIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +22,17 @@ _PID_FILE, _SOCKET = "supervisord.pid", "supervisor.sock"
 _MOST_NAMED = 3
 
 
+def find_socket(settings: Settings) -> Path:
+    """Where supervisord listens: in the run folder, or where an operator's own one does."""
+    url = settings.supervisor_url
+    return Path(url.removeprefix(UNIX)) if url.startswith(UNIX) else settings.run_dir / _SOCKET
+
+
 def find_supervisord(settings: Settings) -> int:
-    """The process of the supervisord that listens in the run folder; 0 if there is none, or it cannot be seen."""
+    """The process of the supervisord that listens; 0 if there is none, or it cannot be seen."""
     with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
         client.settimeout(_SECONDS)
-        client.connect(str(settings.run_dir / _SOCKET))
+        client.connect(str(find_socket(settings)))
         return get_peer_pid(client) or _read_pid(settings.run_dir)
     return 0
 

@@ -58,7 +58,7 @@ def check_clock(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _list_moments(environ: Mapping[str, str]) -> Iterator[tuple[str, float]]:
-    """What this clock has said before: when the program was installed, and what Plugvisor has written last."""
+    """Earlier times of this clock: when the program was installed, and when Plugvisor has last written a file."""
     paths = [Path(__file__)]
     with suppress(ConfigurationError):
         settings = Settings.from_env(environ)

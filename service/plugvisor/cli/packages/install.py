@@ -62,7 +62,7 @@ def report(client: Client, operation: dict[str, Any], arguments: argparse.Namesp
 
 
 def describe(operation: dict[str, Any]) -> str:
-    """What a successful operation has done, in words."""
+    """Describe a successful operation."""
     plugin = repr(operation.get("plugin_id", ""))
     version, previous = operation.get("version"), operation.get("previous_version")
     new = f" {version}" if version else ""

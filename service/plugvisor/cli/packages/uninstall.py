@@ -32,7 +32,7 @@ def run_uninstall(arguments: argparse.Namespace) -> int:
 
 
 def _make_plan(client: Client, arguments: argparse.Namespace) -> Sequence[str]:
-    """What will be done, in clauses without a subject."""
+    """The steps of a removal, in clauses without a subject."""
     plugin_id = arguments.plugin_id
     try:
         versions = client.call("GET", f"/plugin/{quote_part(plugin_id)}/versions")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
 
 LONGEST_SECONDS = 0.2
-"""What the service can take to list the plugins: a person waits for it after each Tab."""
+"""The time that the service has to list the plugins: a person waits for it after each Tab."""
 
 
 def run_completion(arguments: argparse.Namespace) -> int:

@@ -27,11 +27,11 @@ OTHER_NAMES = {
     "kill": "stop", "log": "logs", "monit": "top", "ps": "ls", "remove": "uninstall", "rescan": "refresh",
     "restart": "reload", "rm": "uninstall", "scan": "refresh", "show": "status", "tail": "logs", "upgrade": "update",
 }  # fmt: skip
-"""What other process managers call a command."""
+"""The names of commands in other process managers."""
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """What a command line means; `verb` is the verb. Ends the process if it means nothing, or asks for help."""
+    """Parse a command line; `verb` is the verb. Ends the process if it is invalid, or asks for help."""
     for count in (1, 2):
         name = " ".join(argv[:count])
         if verb := next((verb for verb in VERBS if verb.name == name), None):

@@ -1,4 +1,4 @@
-"""What can be done to plugins: how the service is asked for it, and what comes of it."""
+"""The actions on plugins: how the service is asked for each, and how its result is described."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     """As of a bulk operation: `plugin_id`, `ok`, and the outcome or the `problem`."""
 
 LONGEST_WAIT_SECONDS = 300.0
-"""What the service allows."""
+"""The service's limit."""
 _GRACE_SECONDS = 30.0
 _SECONDS_PER_PLUGIN = 10.0
 """As long as one can hold up those of the next priority."""
@@ -30,7 +30,7 @@ class Action(NamedTuple):
     goal: str
     """The status that is wanted."""
     under_way: str
-    """What is happening to the plugin until then."""
+    """The participle that is shown until then."""
     wait_of_no_wait: str
     """The parameter `wait` of a request that is answered at once; empty if none has that effect."""
     has_bulk: bool = True

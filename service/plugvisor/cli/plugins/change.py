@@ -107,8 +107,14 @@ def _can_be_meant(action: Action, plugin: Mapping[str, Any]) -> bool:
     if action is ENABLE:
         return "disabled" in plugin
     if action is STOP:
-        return bool(plugin["status"] != "stopped" or plugin.get("queued"))
+        return bool(plugin["status"] != "stopped" or plugin.get("queued") or _is_wanted(plugin))
     return action is DISABLE or bool(plugin["enabled"])
+
+
+def _is_wanted(plugin: Mapping[str, Any]) -> bool:
+    """Whether the next boot starts a plugin."""
+    starts = plugin["intent"]["wanted"] == "running" if "intent" in plugin else plugin["runtime_auto_start"]
+    return bool(plugin["enabled"] and starts)
 
 
 def _read_wait(arguments: argparse.Namespace) -> float | None:
@@ -166,7 +172,7 @@ def _print(order: Order, result: Result, failure: str) -> None:
 
 
 def _describe(order: Order, result: Mapping[str, Any]) -> str:
-    """What came of a plugin, in words."""
+    """Describe one plugin's result."""
     if order.action is ENABLE:
         if result["enabled"]:
             return "can be started"

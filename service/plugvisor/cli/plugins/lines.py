@@ -28,7 +28,7 @@ def watch_in_lines(client: Client, patterns: Sequence[str], *, as_json: bool) ->
     if patterns:
         choose_plugins(client, patterns)  # says which are unknown
     is_wanted = make_filter(patterns)
-    describe = JsonLines(is_wanted).describe if as_json else _TextLines(is_wanted, read_usage(client)).describe
+    describe = JsonLines(is_wanted).describe if as_json else _TextLines(is_wanted, read_usage(client) or {}).describe
     for event in FollowedStream(client, "/events", says_end=True):
         if event.name in _OF_PLUGINS:
             for line in describe(event.name, event.data):

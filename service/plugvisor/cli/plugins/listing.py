@@ -14,7 +14,7 @@ from plugvisor.cli.moments import show_time
 from plugvisor.cli.output import can_redraw, format_table, has_color, make_printable, paint
 from plugvisor.cli.plugins.matching import is_pattern, match_ids
 from plugvisor.cli.plugins.nodes import TASK_HEADING, make_task_row
-from plugvisor.cli.plugins.reading import add_uptimes, choose, pick_usage, read_usage
+from plugvisor.cli.plugins.reading import add_uptimes, begin_reading_usage, choose, pick_usage
 from plugvisor.cli.plugins.table import find_terminal_columns, format_plugins
 from plugvisor.cli.plugins.words import STATUS_COLORS, describe_status, show_uptime, show_usage
 from plugvisor.errors import CommandRejected
@@ -31,10 +31,11 @@ def run_ls(arguments: argparse.Namespace) -> int:
     client = Client.from_env(os.environ)
     if arguments.watch:
         return _watch(client, arguments, _format_table)
+    wait_for_usage = begin_reading_usage(client)
     answer = client.call("GET", "/plugins")
     plugins = choose(answer["plugins"], arguments.plugin_ids)
     add_uptimes(client, plugins)
-    usage = read_usage(client)
+    usage = wait_for_usage()
     if arguments.json:
         print(json.dumps({**answer, "plugins": [{**plugin, **pick_usage(usage, plugin)} for plugin in plugins]}))
     elif plugins:
@@ -54,6 +55,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_read_one(client, patterns[0]) if is_one else _read_statuses(client, patterns)))
         return 0
+    wait_for_usage = begin_reading_usage(client)
     plugins = (
         [_read_one(client, patterns[0])] if is_one else choose(client.call("GET", "/plugins")["plugins"], patterns)
     )
@@ -61,7 +63,7 @@ def run_status(arguments: argparse.Namespace) -> int:
         plugins = [{"id": plugins[0]["plugin_id"], **plugins[0]}]
     else:
         add_uptimes(client, plugins)
-    print(_format_statuses(plugins, read_usage(client)) or "no plugins registered")
+    print(_format_statuses(plugins, wait_for_usage()) or "no plugins registered")
     return 0
 
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from rich.live import Live
 from rich.text import Text
 
-from plugvisor.cli.client import NoAnswer
 from plugvisor.cli.output import make_console, make_printable
 from plugvisor.cli.plugins.matching import make_filter
+from plugvisor.cli.plugins.reading import read_usage
 from plugvisor.cli.plugins.states import PluginStates
 from plugvisor.cli.streams.following import FollowedStream
 from plugvisor.cli.streams.selection import choose_plugins
-from plugvisor.errors import PlugvisorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,35 +75,13 @@ class Feed:
         self.changed.set()
 
 
-class _Usage:
-    """What plugins use, asked for every two seconds, as long as that is allowed."""
-
-    def __init__(self, client: Client) -> None:
-        self.by_id: dict[str, Mapping[str, Any]] = {}
-        self._client = client
-        self._is_allowed = client.has_token
-        self._next_at = 0.0
-
-    def refresh(self) -> None:
-        """Ask again, if it is time."""
-        if not self._is_allowed or time.monotonic() < self._next_at:
-            return
-        try:
-            metrics = self._client.call("GET", "/plugin/metrics")["metrics"]
-            self.by_id = {usage["plugin_id"]: usage for usage in metrics}
-        except NoAnswer:
-            self.by_id = {}
-        except PlugvisorError:
-            self._is_allowed = False
-        self._next_at = time.monotonic() + USAGE_SECONDS
-
-
 def watch_on_terminal(client: Client, patterns: Sequence[str], show: Show) -> int:
     """Show plugins until Ctrl-C; the last picture stays."""
     if patterns:
         choose_plugins(client, patterns)  # says which are unknown
     is_wanted = make_filter(patterns)
-    usage = _Usage(client)
+    usage: Mapping[str, Mapping[str, Any]] | None = {}
+    next_usage_at = 0.0
     console = make_console()
     with (
         Feed(client) as feed,
@@ -113,14 +90,15 @@ def watch_on_terminal(client: Client, patterns: Sequence[str], show: Show) -> in
         while True:
             feed.wait(REFRESH_SECONDS)
             problem = feed.problem
-            if not problem:
-                usage.refresh()
+            if not problem and usage is not None and time.monotonic() >= next_usage_at:
+                usage = read_usage(client)
+                next_usage_at = time.monotonic() + USAGE_SECONDS
             plugins = [plugin for plugin in feed.states.read() if is_wanted(plugin["id"])]
-            live.update(_draw(show(plugins, usage.by_id), problem, console.size.height), refresh=True)
+            live.update(_draw(show(plugins, usage or {}), problem, console.size.height), refresh=True)
 
 
 def _draw(picture: str, problem: str, height: int) -> Text:
-    """What fits on the terminal, with what is wrong above it."""
+    """The lines that fit on the terminal, below the problem, if there is one."""
     lines = picture.splitlines()
     room = max(1, height - 2)
     if len(lines) > room:

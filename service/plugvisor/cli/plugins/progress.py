@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plugvisor.cli.plugins.live import Feed
 
 PATIENCE_SECONDS = 0.3
-"""What takes no longer is not shown."""
+"""An operation that takes no longer is not shown."""
 REFRESH_SECONDS = 0.5
 
 
@@ -35,7 +35,7 @@ class _Request:
         threading.Thread(target=self._run, daemon=True).start()
 
     def get(self) -> list[Result]:
-        """What came of it; raises what it has raised."""
+        """Its result; raises its error."""
         if self._error is not None:
             raise self._error
         return self._results

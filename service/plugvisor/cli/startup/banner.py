@@ -1,4 +1,4 @@
-"""What `plugvisor up` prints when it starts."""
+"""The lines that `plugvisor up` prints when it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has changed from one event to the next, in lines."""
+"""Describes the changes from one event to the next, in lines."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Changes:
         return [_join(at, *line) for line in found if line[0] == "-" or self._is_wanted(line[0])]
 
     def _compare(self, plugins: dict[str, Fields]) -> list[tuple[str, str, str]]:
-        """What a list of all plugins says that is not known yet; the first one is only remembered."""
+        """The news in a list of all plugins; the first list is only remembered."""
         before, self._statuses = self._statuses, plugins
         if before is None:
             return []
@@ -106,7 +106,7 @@ class Changes:
 
 
 def _get_facts(status: Fields) -> tuple[Any, ...]:
-    """What makes two statuses different; the passing of time does not."""
+    """The fields by which two statuses differ; the passing of time changes none."""
     return tuple(status.get(name) for name in ("status", "state", "pid", "health", "queued", "detail"))
 
 

@@ -81,7 +81,7 @@ class _New(NamedTuple):
 
 
 class _Notice(NamedTuple):
-    """What a person should know; when the service restarts, the same of each log."""
+    """A sentence for the person; when the service restarts, the same from each log."""
 
     words: str
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RESET = "\x1b[0m"
 _COLORS = re.compile(r"(\x1b\[[0-9;:]{0,64}m)")
-"""What sets colours and styles (ECMA-48, "select graphic rendition"), and cannot do anything else."""
+"""The sequences that set colours and styles (ECMA-48, "select graphic rendition"), and nothing else."""
 _ID_COLORS = ("cyan", "magenta", "blue", "green", "yellow")
 """Not red, which is for errors."""
 _LEVEL_COLORS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "FATAL": "red"}
@@ -60,7 +60,7 @@ class LineFormat:
 
 
 def show_message(text: str, *, colored: bool) -> str:
-    """What a plugin has printed, with its colours or without, and with every other control sequence escaped."""
+    """A line that a plugin has printed, with or without its colours, and with every other control sequence escaped."""
     pieces = _COLORS.split(text)
     pieces[::2] = ["\t".join(map(make_printable, piece.split("\t"))) for piece in pieces[::2]]
     if not colored:

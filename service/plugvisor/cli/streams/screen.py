@@ -39,7 +39,7 @@ _KEYS = {name[0]: name for name in SORTS}
 
 
 class Screen:
-    """What is shown."""
+    """The screen's contents."""
 
     def __init__(self, reading: Reading, sort: str) -> None:
         self.reading = reading

@@ -1,4 +1,4 @@
-"""What plugins use, as `plugvisor top` shows it."""
+"""The usage of plugins, as `plugvisor top` shows it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Reading:
 
     @property
     def summary(self) -> str:
-        """What all of them use together."""
+        """The usage of all of them together."""
         used = [row.usage for row in self.rows if row.usage is not None]
         cpu, memory = (sum(usage[name] for usage in used) for name in ("cpu_percent", "memory_mb"))
         return f"{len(used)} of {len(self.rows)} plugins run: {cpu:.1f}% CPU, {memory:.1f}MB"

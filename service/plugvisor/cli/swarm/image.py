@@ -18,6 +18,7 @@ from plugvisor.engines.swarm.carriers.common_image import build_common_image
 from plugvisor.engines.swarm.carriers.folder import find_digest
 from plugvisor.engines.swarm.carriers.images import PluginImages
 from plugvisor.engines.swarm.docker.client import DockerClient, DockerError
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.errors import CommandRejected, ConfigurationError, StartFailed, SupervisorUnavailable
 from plugvisor.models.manifest import ManifestError
 from plugvisor.plugins.catalog import load_catalog
@@ -71,7 +72,7 @@ async def _build_each(settings: Settings, arguments: argparse.Namespace) -> int:
     plugins = _choose(_load(settings.plugins_dir, settings.install_dir), arguments.names)
     async with _connect(settings) as (client, builder):
         base = await BaseImage(client, settings).find()
-        images = PluginImages(client, builder, settings.swarm.registry)
+        images = PluginImages(client, builder, Names(settings.swarm.name), settings.swarm.registry)
         for plugin in plugins:
             if plugin.directory is None:
                 continue

@@ -12,7 +12,7 @@ from plugvisor.variables import VARIABLES
 if TYPE_CHECKING:
     from plugvisor.cli.verbs.verb import Argument
 
-_EVERY = tuple(variable.name for variable in VARIABLES)
+_SERVICE = tuple(variable.name for variable in VARIABLES if not variable.meaning.startswith("for commands:"))
 _RENDER = (
     "PLUGVISOR_PLUGINS_DIR", "PLUGVISOR_RUN_DIR", "PLUGVISOR_LOG_DIR", "PLUGVISOR_RUNNER", "PLUGVISOR_SERVICE_USER",
     "PLUGVISOR_PLUGIN_USER", "PLUGVISOR_INSTALL_DIR", "PLUGVISOR_LOG_TO_STDOUT", "PLUGVISOR_STATE_DIR",
@@ -32,7 +32,7 @@ and runs the service as one more program. Ctrl-C or SIGTERM stops all of it.
 
 On a swarm (PLUGVISOR_ENGINE=swarm) there is no supervisord: this process is the service, and the plugins,
 which are services of the swarm, run on when it ends.""",
-        _EVERY,
+        _SERVICE,
     ),
     Verb(
         "serve",
@@ -43,7 +43,7 @@ Run the HTTP service in this process, against a supervisord that is there alread
 supervisord run this; by hand it is for a supervisord of your own that has Plugvisor's extension and includes
 <run_dir>/conf.d/*.conf (`plugvisor render` writes them). It recovers when that supervisord is restarted.
 On a swarm it is the service as `plugvisor up` runs it, and prints less.""",
-        _EVERY,
+        _SERVICE,
     ),
     Verb(
         "render",

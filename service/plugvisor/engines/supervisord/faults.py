@@ -1,4 +1,4 @@
-"""What each fault of supervisord means for each method; the only place that knows them.
+"""The meaning of supervisord's faults for each method; the only place that knows them.
 
 Which method raises which was read in `supervisor/rpcinterface.py` and `supervisor/xmlrpc.py` of supervisor 4.3.0.
 """

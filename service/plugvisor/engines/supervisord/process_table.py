@@ -24,6 +24,7 @@ from plugvisor.engines.supervisord.stream_messages import (
     Stopping,
     decode_message,
 )
+from plugvisor.engines.waiters import Waiters
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process
 
@@ -66,7 +67,7 @@ class ProcessTable:
         self._stop_watch = StopWatch(0)
         self._checked_at = 0.0
         self._is_stopped = False
-        self._waiters: dict[str | None, set[asyncio.Future[None]]] = {}
+        self._waiters = Waiters()
         self._listener: asyncio.Task[None] | None = None
         self._silence_check: asyncio.TimerHandle | None = None
         self.version = 0
@@ -82,7 +83,7 @@ class ProcessTable:
         self._listener = asyncio.create_task(self._listen())
         deadline = time.monotonic() + patience_seconds
         while not self.is_live and (left := deadline - time.monotonic()) > 0:
-            await self._wait_for_line(None, left)
+            await self._waiters.wait(None, left)
         if not self._connected:
             self._miss()
 
@@ -111,9 +112,11 @@ class ProcessTable:
     def read(self) -> Mapping[str, Process]:
         """Every program's process by its name; raises `SupervisorUnavailable`."""
         if not self.is_live:
-            raise SupervisorUnavailable(
+            error = SupervisorUnavailable(
                 "supervisord does not answer: it is stopped or very busy" if self._connected else self.problem
             )
+            error.is_shutdown = not self._connected and self.problem is SHUTTING_DOWN
+            raise error
         return self._processes
 
     def get(self, name: str) -> Process:
@@ -139,13 +142,13 @@ class ProcessTable:
                 dead_since = now if dead_since is None else dead_since
                 if now - dead_since >= self._silence_seconds or now >= deadline:
                     return self.get(name)
-            await self._wait_for_line(name, min(deadline - now, _WAIT_SECONDS))
+            await self._waiters.wait(name, min(deadline - now, _WAIT_SECONDS))
 
     async def reach(self, sequence: int) -> None:
         """Wait until the table holds the change of that number, or the stream is silent or broken."""
         deadline = time.monotonic() + REACH_SECONDS
         while self._sequence < sequence and self.is_live and time.monotonic() < deadline:
-            await self._wait_for_line(None, _WAIT_SECONDS)
+            await self._waiters.wait(None, _WAIT_SECONDS)
 
     # -- the stream
 
@@ -243,24 +246,9 @@ class ProcessTable:
 
     def _announce(self, name: str | None) -> None:
         self.version += 1
-        for waited_for in (name, None) if name is not None else list(self._waiters):
-            for future in self._waiters.pop(waited_for, ()):
-                if not future.done():
-                    future.set_result(None)
+        self._waiters.wake(name)
         for callback in self.on_change:
             try:
                 callback(name)
             except Exception:  # the table must go on being kept current, whatever becomes of a listener
                 logger.exception("a listener to process changes has failed")
-
-    async def _wait_for_line(self, name: str | None, timeout_seconds: float) -> None:
-        """Wait for the next change of a program, or with None for any."""
-        future = asyncio.get_running_loop().create_future()
-        waiters = self._waiters.setdefault(name, set())
-        waiters.add(future)
-        try:
-            await asyncio.wait([future], timeout=max(0.0, timeout_seconds))
-        finally:
-            waiters.discard(future)
-            if not waiters and self._waiters.get(name) is waiters:
-                del self._waiters[name]

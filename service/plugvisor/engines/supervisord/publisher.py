@@ -157,7 +157,7 @@ class Publisher:
             return []
 
     def _look(self, plugin_id: str) -> _Seen:
-        """What a program's files are; they are read only if they have changed."""
+        """The state of a program's files, which are read only if they have changed."""
         paths = self._list_paths(plugin_id)
         stamps = [_read_stamp(path) for path in paths]
         seen = self._seen.get(plugin_id)
@@ -191,7 +191,7 @@ def _read_directory(launch: str) -> Path | None:
 
 
 def _read_stamp(path: str) -> Stamp:
-    """What differs between any two versions of a file; zeros if there is none."""
+    """A value that differs between any two versions of a file; zeros if there is none."""
     try:
         status = os.stat(path)
     except OSError:

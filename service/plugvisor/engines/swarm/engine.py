@@ -16,6 +16,7 @@ from plugvisor.engines.swarm.services.boot import Boot
 from plugvisor.engines.swarm.services.by_hand import RequestsByHand
 from plugvisor.engines.swarm.services.changes import FOREIGN_SERVICE, Services
 from plugvisor.engines.swarm.services.deployment import Deployment
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.engines.swarm.services.options import EXEC_READY, list_differences
 from plugvisor.engines.swarm.services.program import render_program
 from plugvisor.engines.swarm.services.published import Published
@@ -67,15 +68,16 @@ class SwarmEngine:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client = DockerClient(settings.swarm)
+        names = Names(settings.swarm.name)
         self.on_call = self._client.on_call
-        self._table = SwarmTable(self._client)
+        self._table = SwarmTable(self._client, names)
         self.on_nodes = self._table.on_nodes
         self._carrier = Carrier(self._client, settings)
         self._spool = Spool(self._client, self._table, settings.log_dir)
         self._workers = LocalWorkers(settings)
-        self.kept_state: KeptState | None = SwarmState(self._client)
+        self.kept_state: KeptState | None = SwarmState(self._client, names)
         self._published = Published(self._table)
-        self._services = Services(self._client)
+        self._services = Services(self._client, names)
         self._deployment = Deployment(self._services, self._table, self._carrier, self._published)
         self._actions = Actions(self._services, self._table, self._deployment)
         self._waiting = WaitingStarts(self._services, self._table, self._deployment)
@@ -181,7 +183,7 @@ class SwarmEngine:
         return program
 
     def list_ignored(self, manifest: Manifest) -> Sequence[str]:
-        """What of a manifest has no effect on a swarm."""
+        """Sentences about the keys that have no effect on a swarm."""
         return list_differences(manifest)
 
     def read_published(self) -> Mapping[str, Path | None]:

@@ -1,4 +1,4 @@
-"""What both readers yield, and the limits of a package."""
+"""The entries that both readers yield, and the limits of a package."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from plugvisor.models.lifecycle import Check
 
 OWN_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""What this service may run out of, which says nothing of the plugin either."""
+"""Errors of a shortage of this service, which say nothing of the plugin."""
 LATE_SECONDS = 0.5
 """A timeout that comes so much later says nothing of the plugin: this service was stopped, or had no CPU time."""
 

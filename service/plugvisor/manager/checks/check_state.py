@@ -116,7 +116,7 @@ class LaunchChecks:
 
     @property
     def health(self) -> Health:
-        """What the checks say of the plugin."""
+        """The plugin's health by its checks."""
         if any(state.status is CheckStatus.DOWN for state in self.states):
             return Health.UNHEALTHY
         is_passed = all(state.status is CheckStatus.UP for state in self._ready or self.states)

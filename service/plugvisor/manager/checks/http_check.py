@@ -35,7 +35,7 @@ class Target:
 
 @functools.lru_cache(maxsize=4096)
 def parse_url(url: str) -> Target:
-    """What a URL asks for; raises `ValueError`."""
+    """Parse a URL; raises `ValueError`."""
     parts = urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError("a URL has `http` or `https` and a host")

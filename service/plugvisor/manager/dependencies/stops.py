@@ -54,8 +54,7 @@ class Stops:
         results = await self.stop_many([*dependents, plugin_id], wait_seconds, by)
         if failure := find_failure(results.values()):
             results[plugin_id] = failure
-        elif isinstance(results[plugin_id], NotRunning):
-            self._intents.set(plugin_id, "stopped", by)  # its dependents ran
+        elif isinstance(results[plugin_id], NotRunning):  # its dependents ran
             remembered = await self._intents.wait_stored(plugin_id)
             results[plugin_id] = Outcome(self._engine.get(plugin_id), finished=True, remembered=remembered)
         return results
@@ -95,12 +94,23 @@ class Stops:
 
     async def _stop(self, plugin_id: str, by: str, accepted: asyncio.Event) -> Process:
         runs = not _is_at_rest(self._engine.get(plugin_id))
-        async with self._intents.attempt(plugin_id, "stopped", by if runs else ""):
-            await self._engine.begin_stop(plugin_id)
+        try:
+            async with self._intents.attempt(plugin_id, "stopped", by if runs else ""):
+                await self._engine.begin_stop(plugin_id)
+        except NotRunning:
+            await self._want_stopped(plugin_id, by)
+            raise
         if not runs:  # somebody has just started it
             self._intents.set(plugin_id, "stopped", by)
         accepted.set()
         return await self._engine.wait_stopped(plugin_id)
+
+    async def _want_stopped(self, plugin_id: str, by: str) -> None:
+        """Remember the stop of a plugin that does not run: the next boot might start it."""
+        intent = self._intents.all.get(plugin_id)
+        if intent is None or intent.wanted != "stopped":
+            self._intents.set(plugin_id, "stopped", by)
+            await self._intents.wait_stored(plugin_id)
 
     async def _wait(
         self, plugin_id: str, task: asyncio.Task[Outcome], wait_seconds: float | None, *, is_first: bool

@@ -35,9 +35,9 @@ class IdentityTable:
             self._by_digest.pop(old.digest, None)
 
     def including(self, new: StoredIdentity) -> list[StoredIdentity]:
-        """What there would be after `put`."""
+        """The identities as they would be after `put`."""
         return [*self.excluding(new.identity.name), new]
 
     def excluding(self, name: str) -> list[StoredIdentity]:
-        """What there would be after `remove`."""
+        """The identities as they would be after `remove`."""
         return [each for each in self.by_name.values() if each.identity.name != name]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plugvisor.plugins.catalog import Catalog, Plugin
 
 _KEY = re.compile("`(command|entry)`")
-"""What an engine's words name."""
+"""The key that an engine's error names."""
 
 
 class Checked(NamedTuple):

@@ -174,7 +174,7 @@ class Installations:
         return operation.describe()
 
     async def list_versions(self, plugin_id: str) -> Versions:
-        """What is installed of a plugin; raises `PluginNotFound`, `NotInstalled`."""
+        """The installed versions of a plugin; raises `PluginNotFound`, `NotInstalled`."""
         plugin = self._manager.catalog.get(plugin_id)
         if plugin is None:
             raise PluginNotFound(plugin_id)

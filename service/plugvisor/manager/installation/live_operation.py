@@ -64,7 +64,7 @@ class LiveOperation:
 
     @property
     def verb(self) -> str:
-        """What is done."""
+        """Its verb."""
         return str(self._fields["verb"])
 
     @property
@@ -145,7 +145,7 @@ class LiveOperation:
     # -- what it is
 
     def summarise(self) -> OperationSummary:
-        """What every reader may see."""
+        """The part that every reader may see."""
         return OperationSummary(**{name: self._fields[name] for name in _SUMMARY})
 
     def describe(self) -> Operation:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from plugvisor.layout import find_root
 from plugvisor.models.manifest import FILE_NAME, ManifestError
 from plugvisor.plugins.manifest import LARGEST_MANIFEST_BYTES
+from plugvisor.users import permits
 
 if TYPE_CHECKING:
     from plugvisor.users import Users
@@ -37,7 +38,7 @@ def read_file(directory: Path, users: Users | None) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ManifestError("it is no regular file")
-        if users is not None and not _permits(status, users, stat.S_IROTH):
+        if users is not None and not permits(status, users.plugins, stat.S_IROTH):
             raise ManifestError("it cannot be read by the user of the plugins")
         try:
             data = file.read(LARGEST_MANIFEST_BYTES + 1)
@@ -70,17 +71,7 @@ def is_writable(directory: Path, users: Users | None, *, is_version: bool) -> bo
     except OSError:
         return False
     is_owner = status.st_uid == users.plugins.uid
-    return (is_version and is_owner) or _permits(status, users, stat.S_IWOTH | stat.S_IXOTH)
-
-
-def _permits(status: os.stat_result, users: Users, wanted: int) -> bool:
-    """Whether the user of the plugins has rights, given as those of others."""
-    user, mode = users.plugins, status.st_mode
-    if status.st_uid == user.uid:
-        mode >>= 6
-    elif status.st_gid in os.getgrouplist(user.name, user.gid):
-        mode >>= 3
-    return mode & wanted == wanted
+    return (is_version and is_owner) or permits(status, users.plugins, stat.S_IWOTH | stat.S_IXOTH)
 
 
 def make_etag(data: bytes) -> str:

@@ -29,7 +29,7 @@ _LATEST = 253402300799.0
 
 
 class Found(NamedTuple):
-    """What is in the place of a plugin in the install folder."""
+    """The record, if any, in a plugin's place in the install folder."""
 
     is_there: bool
     """Whether there is anything."""
@@ -73,7 +73,7 @@ def find_record(install_dir: Path, plugin_id: str) -> Record:
     """Read the record of a plugin that is installed, or was; raises `NotInstalled`."""
     record = read_record(install_dir, plugin_id).record
     if record is None:
-        raise NotInstalled("it was put there by hand, and has no versions; change its folder by hand, too")
+        raise NotInstalled("it was put there by hand and has no versions; change or remove its folder yourself")
     return record
 
 

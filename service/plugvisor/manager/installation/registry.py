@@ -58,9 +58,9 @@ class Registry:
         self._pauses: dict[str, asyncio.TimerHandle] = {}
         """By operation, what ends the time in which it is not announced again."""
         self._changed: set[str] = set()
-        """What has changed in that time."""
+        """The operations that have changed in that time."""
         self._beginning: set[str] = set()
-        """What is being stored for the first time."""
+        """The operations that are being stored for the first time."""
         self._unsaved: set[str] = set()
         self._saving: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -92,7 +92,7 @@ class Registry:
         return self.find(operation_id).describe_with_log()
 
     def summarise(self, operation_id: str) -> OperationSummary:
-        """What every reader may see of it; raises `OperationNotFound`."""
+        """The part of an operation that every reader may see; raises `OperationNotFound`."""
         return self.find(operation_id).summarise()
 
     def find(self, operation_id: str) -> LiveOperation:

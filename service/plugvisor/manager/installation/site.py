@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from plugvisor.errors import NotInstalled, SupervisorUnavailable
+from plugvisor.users import permits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -89,11 +90,6 @@ def find_obstacle(folder: Path, users: Users | None) -> str:
         return "the install folder is on a read-only file system"
     if users is None:
         return "" if os.access(folder, os.W_OK | os.X_OK) else "the install folder cannot be written to"
-    user = users.plugins
-    if status.st_uid == user.uid:
-        bits = status.st_mode >> 6
-    elif status.st_gid in os.getgrouplist(user.name, user.gid):
-        bits = status.st_mode >> 3
-    else:
-        bits = status.st_mode
-    return "" if bits & 0o3 == 0o3 else f"the user {user.name!r} of the plugins cannot write to the install folder"
+    if permits(status, users.plugins, stat.S_IWOTH | stat.S_IXOTH):
+        return ""
+    return f"the user {users.plugins.name!r} of the plugins cannot write to the install folder"

@@ -17,7 +17,6 @@ from plugvisor.errors import BodyTooLarge, ChecksumMismatch, StorageFull, TooMan
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
 logger = logging.getLogger(__name__)
@@ -110,9 +109,7 @@ class Upload:
         """Nothing is to be done."""
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """Remove what has arrived, unless it was finished."""
         if self._writing is not None and not self._writing.done():
             self._writing.add_done_callback(lambda _: self._end())  # the thread still has the file

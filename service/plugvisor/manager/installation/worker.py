@@ -26,8 +26,9 @@ from plugvisor.errors import (
 from plugvisor.manager.installation.worker_answers import (
     Answer,
     AnsweredError,
-    BuiltAnswer,
+    Built,
     Done,
+    Tidied,
     TidiedAnswer,
     UnpackedAnswer,
 )
@@ -52,7 +53,7 @@ LONGEST_MESSAGE = 2_000
 LONGEST_LOGGED = 500
 MOST_LOG_LINES = 200
 MOST_BUILD_LINES = 50
-"""What is kept of a build that has failed, with its operation."""
+"""The lines of a failed build that are kept with its operation."""
 LINES_AT_ONCE = 100
 """After so many lines that have come together, something else gets its turn."""
 
@@ -65,21 +66,6 @@ class Unpacked(NamedTuple):
     manifest: bytes
     entries: int
     size_bytes: int
-
-
-class Built(NamedTuple):
-    """What was made for a version."""
-
-    environment: bool
-    python: str
-
-
-class Tidied(NamedTuple):
-    """What recovery has found of one plugin."""
-
-    plugin_id: str
-    went_back: bool
-    """Whether an update that had not been confirmed was undone."""
 
 
 _answers = msgspec.json.Decoder(Answer)
@@ -183,10 +169,9 @@ class Worker:
         Raises:
             BuildFailed
         """
-        built = await self._ask(
-            "build", BuiltAnswer, on_line, plugin_id=plugin_id, version=version, python=python, seconds=seconds
+        return await self._ask(
+            "build", Built, on_line, plugin_id=plugin_id, version=version, python=python, seconds=seconds
         )
-        return Built(built.environment, built.python)
 
     async def swap(self, plugin_id: str, version: str, record: Record) -> None:
         """Write the record, then have `current` lead to a version, in one step; durable when this returns."""
@@ -219,8 +204,7 @@ class Worker:
 
         No other worker may be alive.
         """
-        tidied = await self._ask("tidy", TidiedAnswer)
-        return [Tidied(plugin.id, plugin.went_back) for plugin in tidied.plugins]
+        return (await self._ask("tidy", TidiedAnswer)).plugins
 
     async def _ask(
         self, do: str, kind: type[T], on_line: Callable[[str], object] | None = None, **parameters: Any

@@ -1,4 +1,4 @@
-"""What a worker of the install folder may answer (`installer/protocol.py`); everything else in it is ignored."""
+"""The answers of a worker of the install folder (`installer/protocol.py`); unknown members are ignored."""
 
 import msgspec
 
@@ -21,7 +21,7 @@ class Answer(msgspec.Struct):
 
 
 class UnpackedAnswer(msgspec.Struct):
-    """What came of `unpack`; the manifest is in base64."""
+    """The answer to `unpack`; the manifest is in base64."""
 
     staged: str
     manifest: str
@@ -29,25 +29,26 @@ class UnpackedAnswer(msgspec.Struct):
     size_bytes: int
 
 
-class BuiltAnswer(msgspec.Struct):
-    """What came of `build`."""
+class Built(msgspec.Struct):
+    """The answer to `build`: whether there is an environment, and its Python's version."""
 
     environment: bool
     python: str
 
 
-class TidiedPlugin(msgspec.Struct):
+class Tidied(msgspec.Struct):
     """A plugin that was recovered."""
 
     id: str
     went_back: bool
+    """Whether an update that had not been confirmed was undone."""
 
 
 class TidiedAnswer(msgspec.Struct):
-    """What came of `tidy`."""
+    """The answer to `tidy`."""
 
-    plugins: list[TidiedPlugin]
+    plugins: list[Tidied]
 
 
 class Done(msgspec.Struct):
-    """What came of any other request."""
+    """The answer to any other request."""

@@ -56,7 +56,7 @@ class ProcessFollower:
         self._describe = describe
         self._seen: dict[str, _Seen] = {}
         self._remembered: dict[str, StoredEntry] = {}
-        self._is_lost = False
+        self._is_away = False
         self._engine_pid = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -78,15 +78,16 @@ class ProcessFollower:
     def _on_change(self, plugin_id: str | None) -> None:
         try:
             processes = self._engine.read()
-        except SupervisorUnavailable:
-            if plugin_id is None and not self._is_lost:
-                self._is_lost = True
-                self._note_engine("lost")
+        except SupervisorUnavailable as error:
+            if plugin_id is None and not self._is_away:
+                self._is_away = True
+                if not error.is_shutdown:
+                    self._note_engine("lost")
             return
         if plugin_id is not None:
             self._look(plugin_id, processes.get(plugin_id))
             return
-        if self._is_lost or not self._engine_pid:
+        if self._is_away or not self._engine_pid:
             self._greet()
         for name in {*self._seen, *processes}:
             self._look(name, processes.get(name))
@@ -128,11 +129,11 @@ class ProcessFollower:
 
     def _greet(self) -> None:
         """Note that the engine answers again, once it is known whether it is another one."""
-        if self._is_lost or not self._tasks:
-            task = asyncio.create_task(self._identify(is_back=self._is_lost))
+        if self._is_away or not self._tasks:
+            task = asyncio.create_task(self._identify(is_back=self._is_away))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        self._is_lost = False
+        self._is_away = False
 
     async def _identify(self, *, is_back: bool) -> None:
         at = time.time()

@@ -1,1 +1,1 @@
-"""What the service remembers, also where a service on another machine finds it."""
+"""Keeps the service's state also where a service on another machine finds it."""

@@ -60,9 +60,9 @@ class StateKeeper:
         self._identities = identities
         self._intents = intents
         self._base: Rows | None = None
-        """What both were when they were the same the last time; None: it was not read yet."""
+        """The rows when both were the same the last time; None: they were not read yet."""
         self._attempt: Rows | None = None
-        """What was written without an answer: it may be kept."""
+        """The rows that were written without an answer: they may be kept."""
         self._number = 0
         """Of the newest that was seen."""
         self._due = asyncio.Event()

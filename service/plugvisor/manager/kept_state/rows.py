@@ -1,4 +1,4 @@
-"""What is kept, as rows that can be compared one by one."""
+"""The kept state, as rows that can be compared one by one."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_rows(identities: Iterable[StoredIdentity], code: StoredCode | None, int
 
 
 def merge(base: Rows, mine: Rows, theirs: Rows) -> Rows:
-    """What two have made of the same rows; where both have changed one, it is as in `mine`."""
+    """Merge two changes of the same rows; a row that both have changed is as in `mine`."""
     merged = dict(theirs)
     for key in base.keys() | mine.keys():
         if mine.get(key) != base.get(key):

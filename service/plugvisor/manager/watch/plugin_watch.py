@@ -1,4 +1,4 @@
-"""What becomes of the changes of one plugin's files: one reload at a time, some time after the last of them."""
+"""Reloads one plugin when its files change: one reload at a time, some time after the last change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ACTOR = "watch"
 """Who has asked for a reload, in the journal."""
 RETRY_SECONDS = 1.0
 SETTLE_SECONDS = 0.5
-"""What is noticed so soon after a start may have been written by the process before."""
+"""A change that is noticed so soon after a start may have been written by the process before."""
 MOST_DEBOUNCES = 10
 """A reload is put off by so many times the debounce, however long files keep changing."""
 FOLDERS_SECONDS = 3.0
@@ -43,7 +43,7 @@ SUSPENDED = (
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a manifest says, and of which folder."""
+    """A manifest's options, and the folder that they are about."""
 
     folder: Path
     watch: Watch
@@ -117,7 +117,7 @@ class PluginWatch:
 
     @property
     def state(self) -> tuple[WatchState, str]:
-        """What its status shows, and what there is to say of that."""
+        """Its state, and the sentence about it in the status; empty if there is none."""
         if self._suspicion.is_suspended:
             return "suspended", SUSPENDED
         return "incomplete" if self.problem else "active", self.problem

@@ -31,7 +31,7 @@ MOST_FILES = 200_000
 
 @dataclass(frozen=True)
 class Rules:
-    """What of one folder is watched."""
+    """The rules of one folder: which of its files are watched."""
 
     root: str
     """The real path of the plugin's folder."""

@@ -22,7 +22,7 @@ MANY = 5_000
 
 @dataclass
 class Found:
-    """What changes mean for one plugin."""
+    """The changes that concern one plugin."""
 
     paths: set[str]
     is_other_tree: bool = False
@@ -34,7 +34,7 @@ class Found:
 def sort_changes(
     changes: Changes, by_folder: Mapping[str, Sequence[PluginWatch]], pids: Mapping[str, int]
 ) -> dict[PluginWatch, Found]:
-    """What the changes mean for each plugin that they concern; this blocks.
+    """Sort changes by the plugins that they concern; this blocks.
 
     Args:
         by_folder: who watches a folder.

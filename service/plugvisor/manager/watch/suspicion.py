@@ -20,7 +20,7 @@ MOST_IN_ANY_CASE = 10
 
 
 class Suspicion:
-    """What is known of one plugin's reloads. A person's save is one that the plugin cannot have made itself."""
+    """One plugin's recent reloads. A person's save is one that the plugin cannot have made itself."""
 
     def __init__(self) -> None:
         self.is_suspended = False

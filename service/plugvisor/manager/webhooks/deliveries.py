@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """What every receiver gets."""
+    """A message, the same for every receiver."""
 
     id: str
     kind: str

@@ -36,7 +36,7 @@ _LONGEST_DETAIL = 2048
 
 
 class Seen(NamedTuple):
-    """What decides whether there is something to send."""
+    """The facts that decide whether there is something to send."""
 
     status: Status = Status.STOPPED
     state: ProcessState = ProcessState.STOPPED
@@ -55,7 +55,7 @@ class Seen(NamedTuple):
 
 
 def find_kinds(before: Seen, now: Seen) -> list[WebhookKind]:
-    """What has happened from one moment to the next; a recovery is not among it."""
+    """The kinds of messages for a change from one moment to the next; a recovery is not among them."""
     kinds: list[WebhookKind] = []
     if now.last_exit != before.last_exit and now.last_exit is not None and now.last_exit.reason in REASONS.values():
         kinds.append("plugin.limit")

@@ -173,5 +173,5 @@ class Outbox:
 
 
 def _name(queue: Queue) -> str:
-    """What stands for a receiver in the store: its URL may hold a password."""
+    """The name of a receiver in the store: its URL may hold a password."""
     return hashlib.sha256(queue.url.encode()).hexdigest()

@@ -38,7 +38,7 @@ class _Failure(NamedTuple):
     reason: str
     """For a person; it names no URL."""
     retry_after_seconds: float = 0.0
-    """What the receiver has asked for."""
+    """As the receiver has asked."""
 
 
 class Sender:

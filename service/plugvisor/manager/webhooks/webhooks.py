@@ -39,7 +39,7 @@ class Webhooks:
 
     @property
     def queues(self) -> Sequence[Queue]:
-        """What is to be delivered to each receiver, and what was."""
+        """The queue and the counters of each receiver."""
         return self._outbox.queues
 
     async def open(self) -> None:

@@ -24,7 +24,7 @@ WINDOW_SECONDS = 300.0
 class _Window:
     ends: float
     held: Message | None = None
-    """What is sent when the window ends."""
+    """The message that is sent when the window ends."""
     data: WebhookData | None = None
     """Of the held message."""
 

@@ -1,1 +1,1 @@
-"""What installing, updating and configuring plugins takes and leads to."""
+"""The bodies of installing, updating and configuring plugins."""

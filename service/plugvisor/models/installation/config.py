@@ -31,7 +31,7 @@ class Config(Body, frozen=True, kw_only=True):
 
 
 class ConfigWritten(Body, frozen=True, kw_only=True):
-    """What `PUT /plugin/{id}/config/toml` has led to."""
+    """The answer to `PUT /plugin/{id}/config/toml`."""
 
     plugin_id: str
     etag: str

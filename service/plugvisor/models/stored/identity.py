@@ -14,7 +14,7 @@ ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(?!\n)$"
 RESERVED_NAMES = ("admin", "supervisorctl", "docker", "plugvisor", "watch")
-"""`admin` is who has the admin code; the others stand in the journal for those who need no token."""
+"""`admin` is the admin code; the journal names the others, who need no token."""
 EVERY_PLUGIN = ("*",)
 
 

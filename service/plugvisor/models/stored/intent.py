@@ -1,4 +1,4 @@
-"""What an operator wants of a plugin, which outlives every restart."""
+"""An operator's intent for a plugin, which outlives every restart."""
 
 import time
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ Moment = Annotated[float, Meta(ge=0, lt=253_402_300_800)]
 
 
 class Intent(Struct, frozen=True):
-    """What was asked for last, and by whom."""
+    """The last request, and who made it."""
 
     wanted: Wanted
     by: str

@@ -17,7 +17,7 @@ LONGEST_COUNT_SECONDS = 3600.0
 
 
 class Facts(Body, frozen=True, kw_only=True):
-    """What an entry says, beside its time, kind and plugin."""
+    """An entry's contents beside its time, kind and plugin."""
 
     # a process
     status: Status | UnsetType = UNSET

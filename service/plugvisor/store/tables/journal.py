@@ -40,7 +40,7 @@ class StoredEntry(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What was written."""
+    """The entries that were written."""
 
     entries: list[StoredEntry]
     """In the order of their sequences."""
@@ -237,7 +237,7 @@ def read_page(connection: sqlite3.Connection, which: Filter, limit: int, after_i
 
 
 class News(NamedTuple):
-    """What was written after a sequence."""
+    """The entries that were written after a sequence."""
 
     entries: list[StoredEntry]
     sequence: int

@@ -1,4 +1,4 @@
-"""What the engine keeps, as it was when this machine last agreed with it."""
+"""The state that the engine keeps, as it was when this machine last agreed with it."""
 
 from __future__ import annotations
 

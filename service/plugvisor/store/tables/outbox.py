@@ -1,4 +1,4 @@
-"""What webhooks need to remember: the messages until they are delivered, and which plugins were in trouble."""
+"""The state of webhooks: the messages until they are delivered, and which plugins were in trouble."""
 
 from __future__ import annotations
 

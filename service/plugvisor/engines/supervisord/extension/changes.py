@@ -1,4 +1,4 @@
-"""What the service asks for: start, stop, restart, add and remove; and the starts that are pending."""
+"""The service's requests: start, stop, restart, add and remove; and the starts that are pending."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Extension:
         self._loop.reschedule_all()
         self.reporter = StateReporter(supervisord, stream, readers_gid, self._operators)
         self.requests = Requests(self.run_dir, self.boot_id, self.logger, self._programs.find, self.reporter.note)
-        note_requests(self.requests)
+        note_requests(self.requests, starts.find)
         self._keeper = FolderKeeper(supervisord, self.run_dir, self.reporter.stream, readers_gid)
         self._commands = Commands(supervisord, self.run_dir, self.boot_id, self._orphans)
         self.changes = Changes(

@@ -79,7 +79,7 @@ class FolderKeeper:
         """The next check finds whatever this one has missed."""
 
     def _list_steps(self) -> list[Callable[[], object]]:
-        """What to restore in the run folder, if that is this user's; a step that fails holds up none of the others."""
+        """The steps that restore the run folder, if it is this user's; one that fails holds up none of the others."""
         return [
             *(partial(self._make_folder, os.path.join(self._run_dir, name), 0o2770) for name in ("conf.d", "launch")),
             self._restore_log_folder,

@@ -210,7 +210,7 @@ class Programs:
         return os.path.join(self._programs_dir, f"{name}.conf")
 
     def _keep_config(self, name: str, config: Any | None) -> None:
-        """What supervisord has read must agree with what it runs, for `addProcessGroup` and for its lists."""
+        """Make supervisord's configuration agree with what it runs, for `addProcessGroup` and its lists."""
         options = self._supervisord.options
         kept = [known for known in options.process_group_configs if known.name != name]
         options.process_group_configs = sorted([*kept, config] if config is not None else kept)

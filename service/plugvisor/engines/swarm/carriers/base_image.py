@@ -78,7 +78,7 @@ class BaseImage:
 
 
 def read_contents(plugins_dir: Path) -> dict[str, Any]:
-    """What an image holds; nothing if it was not made by `plugvisor image build --all`."""
+    """The record of an image's contents; empty if it was not made by `plugvisor image build --all`."""
     try:
         with (plugins_dir / CONTENTS_FILE).open("rb") as file:
             contents = json.loads(file.read(_LARGEST_BYTES))

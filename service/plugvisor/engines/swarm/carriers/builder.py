@@ -57,7 +57,7 @@ class ImageBuilder:
         self._silent_until: dict[str, float] = {}  # by registry
 
     async def inspect(self, image: str) -> Mapping[str, Any] | None:
-        """What the Engine knows of an image; None if it does not have it."""
+        """The Engine's description of an image; None if it does not have it."""
         try:
             found: Mapping[str, Any] = await self._client.call("GET", f"/images/{image}/json")
         except DockerError as error:
@@ -67,7 +67,7 @@ class ImageBuilder:
         return found
 
     async def require(self, image: str) -> Mapping[str, Any]:
-        """What the Engine knows of an image, which is pulled if it does not have it; raises `ImageFailed`."""
+        """The Engine's description of an image, which is pulled if it does not have it; raises `ImageFailed`."""
         if (found := await self.inspect(image)) is None:
             await self.pull(image)
             found = await self.inspect(image)
@@ -222,7 +222,7 @@ def _latest(image: str) -> dict[str, str]:
 
 
 def _write_dockerfile(base: str, image_labels: Mapping[str, str], emptied: Sequence[str]) -> bytes:
-    """What changes from build to build is last, so that the rest is cached."""
+    """The Dockerfile; what changes from build to build is last, so that the rest is cached."""
     lines = [f"FROM {base}"]
     if emptied:
         lines.append(f"RUN {json.dumps(['/bin/rm', '-rf', *emptied])}")

@@ -13,13 +13,14 @@ from plugvisor.engines.swarm.carriers import configs
 from plugvisor.engines.swarm.carriers.base_image import BaseImage
 from plugvisor.engines.swarm.carriers.builder import ImageBuilder
 from plugvisor.engines.swarm.carriers.images import PluginImages, list_images
-from plugvisor.engines.swarm.carriers.objects import SwarmObjects, name_object
+from plugvisor.engines.swarm.carriers.objects import SwarmObjects
 from plugvisor.engines.swarm.carriers.registry_auth import read_registry_auth
 from plugvisor.engines.swarm.carriers.restore import FolderRestorer
 from plugvisor.engines.swarm.carriers.variable_values import complete_secret
 from plugvisor.engines.swarm.carriers.versions import describe_version
 from plugvisor.engines.swarm.docker.client import DockerError
 from plugvisor.engines.swarm.inside.launch import SECRET_NAME
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.errors import ConfigurationError, PlugvisorError, StartFailed
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ CONFIGS = "configs"
 
 @dataclass(frozen=True)
 class Carried:
-    """What a service's spec needs so that its tasks have the folder."""
+    """The parts of a service's spec by which its tasks have the folder."""
 
     image: str
     label: str
@@ -57,10 +58,11 @@ class Carrier:
 
     def __init__(self, client: DockerClient, settings: Settings) -> None:
         self._settings = settings
-        self._objects = SwarmObjects(client)
+        names = Names(settings.swarm.name)
+        self._objects = SwarmObjects(client, names)
         self._base = BaseImage(client, settings)
         builder = ImageBuilder(client, settings.swarm, settings.build_seconds)
-        self._images = PluginImages(client, builder, settings.swarm.registry)
+        self._images = PluginImages(client, builder, names, settings.swarm.registry)
         self._user = user = settings.users.plugins if settings.users is not None and os.geteuid() == 0 else None
         roots = [folder for folder in (settings.plugins_dir, settings.install_dir) if folder is not None]
         self._restorer = FolderRestorer(client, self._objects, builder, roots, user)
@@ -112,7 +114,7 @@ class Carrier:
                 raise
             logger.warning("%r has no value for a variable yet: %s", program.id, error)
         content = hashlib.sha256(data).hexdigest()
-        name = name_object(program.id, content)
+        name = self._objects.names.name_object(program.id, content)
         version = await asyncio.to_thread(describe_version, program.directory)
         secret = await self._objects.ensure("secrets", program.id, content, name, data=data, extra=version)
         # whoever the plugin runs as: `inside` reads it before and its checks after that

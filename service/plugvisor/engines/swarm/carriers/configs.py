@@ -9,7 +9,6 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.carriers.folder import write_archive
-from plugvisor.engines.swarm.carriers.objects import name_object
 from plugvisor.engines.swarm.inside.launch import FOLDER_FILE
 from plugvisor.errors import StartFailed
 from plugvisor.models.manifest import ManifestError
@@ -106,7 +105,7 @@ async def carry(
         count = -(-len(data) // PART_BYTES)
         parts = []
         for number in reversed(range(count)):  # the first last: with it, all are there
-            name = name_object(plugin_id, content, number)
+            name = objects.names.name_object(plugin_id, content, number)
             piece = data[number * PART_BYTES : (number + 1) * PART_BYTES]
             part = await objects.ensure("configs", plugin_id, content, name, data=piece, extra={PARTS: str(count)})
             parts.insert(0, {"ID": part, "Spec": {"Name": name}})
@@ -120,11 +119,11 @@ async def find_parts(objects: SwarmObjects, plugin_id: str, content: str) -> lis
         StartFailed: one of them belongs to somebody else.
         SupervisorUnavailable, DockerError
     """
-    first = await objects.find("configs", plugin_id, content, [name_object(plugin_id, content, 0)])
+    first = await objects.find("configs", plugin_id, content, [objects.names.name_object(plugin_id, content, 0)])
     if not first:
         return None
     count = int(first[0]["Spec"]["Labels"].get(PARTS, "1"))
-    names = [name_object(plugin_id, content, number) for number in range(1, count)]
+    names = [objects.names.name_object(plugin_id, content, number) for number in range(1, count)]
     parts = [*first, *(await objects.find("configs", plugin_id, content, names) if names else [])]
     return parts if len(parts) == count else None
 

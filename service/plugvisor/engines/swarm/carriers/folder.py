@@ -1,4 +1,4 @@
-"""What a plugin's folder holds: its digest, and its archive."""
+"""The digest and the archive of a plugin's folder."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
     from plugvisor.engines.swarm.carriers.builder import ImageBuilder
     from plugvisor.engines.swarm.carriers.folder import FolderDigest
     from plugvisor.engines.swarm.docker.client import DockerClient
+    from plugvisor.engines.swarm.services.names import Names
 
 logger = logging.getLogger(__name__)
 
 _DIGEST_CHARACTERS = 16
-_UNSAFE = re.compile("[^a-z0-9]+")
 _MOST_AT_ONCE = 2
 _TRUSTED_SECONDS = 60.0
 """Somebody may empty a registry: after this time an image is pushed again, which is quick if it is there."""
@@ -35,8 +34,9 @@ _TRUSTED_SECONDS = 60.0
 class PluginImages:
     """Makes the images of plugins, each once. Every method may raise `SupervisorUnavailable`."""
 
-    def __init__(self, client: DockerClient, builder: ImageBuilder, registry: str) -> None:
+    def __init__(self, client: DockerClient, builder: ImageBuilder, names: Names, registry: str) -> None:
         self._client = client
+        self._names = names
         self._builder = builder
         self._registry = registry
         self._pushed: dict[str, tuple[str, str, float]] = {}
@@ -89,7 +89,8 @@ class PluginImages:
         known = await self._builder.inspect(tag)
         if known is None:
             path = str(directory)
-            (built,) = await self._builder.build(base, [(directory, path)], tag, {labels.ID: plugin_id}, emptied=[path])
+            known_by = self._names.label(plugin_id)
+            (built,) = await self._builder.build(base, [(directory, path)], tag, known_by, emptied=[path])
             if built.sha256 != folder.sha256:
                 named = await self.name(plugin_id, directory, built, base)
                 await self._builder.rename(tag, named)
@@ -130,7 +131,7 @@ class PluginImages:
                 logger.debug("an image is not removed: %s", error)
 
     def _name_repository(self, plugin_id: str) -> str:
-        name = f"plugvisor-{_UNSAFE.sub('-', plugin_id.lower()).strip('-')}"
+        name = self._names.name_repository(plugin_id)
         return f"{self._registry}/{name}" if self._registry else name
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,36 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from plugvisor.engines.swarm.docker.client import DockerClient
+    from plugvisor.engines.swarm.services.names import Names
 
     Object = Mapping[str, Any]
     Kind = Literal["configs", "secrets"]
 
 logger = logging.getLogger(__name__)
 
-DIGEST_CHARACTERS = 12
 CONTENT = "plugvisor.content"
 """Label with the whole digest of what an object holds."""
-_LONGEST_SLUG = 36
-"""Of 64 characters that a name may have."""
-
-
-def name_object(plugin_id: str, content: str, number: int | None = None) -> str:
-    """The name of an object: of the swarm's names, two that differ in upper and lower case alone are the same.
-
-    Args:
-        content: its digest.
-        number: of a part.
-    """
-    digest = hashlib.sha256(f"{plugin_id}\0{content}".encode()).hexdigest()[:DIGEST_CHARACTERS]
-    name = f"plugvisor-{plugin_id.lower()[:_LONGEST_SLUG]}-{digest}"
-    return name if number is None else f"{name}-{number}"
 
 
 class SwarmObjects:
     """Every method may raise `SupervisorUnavailable` and `DockerError`."""
 
-    def __init__(self, client: DockerClient) -> None:
+    def __init__(self, client: DockerClient, names: Names) -> None:
         self._client = client
+        self.names = names
 
     async def find(self, kind: Kind, plugin_id: str, content: str, names: Collection[str]) -> list[Object]:
         """Those of these names that there are, in the order of the names.
@@ -57,7 +43,7 @@ class SwarmObjects:
         found = [by_name[name.lower()] for name in names if name.lower() in by_name]
         for item in found:
             known = item["Spec"].get("Labels") or {}
-            if known.get(labels.ID) != plugin_id or known.get(CONTENT) != content:
+            if self.names.find_plugin_id(known) != plugin_id or known.get(CONTENT) != content:
                 logger.error("the swarm's %s named %s was not made by Plugvisor", kind[:-1], item["Spec"]["Name"])
                 raise StartFailed(f"a {kind[:-1]} in the place of the plugin's was not made by Plugvisor: remove it")
         return found
@@ -77,7 +63,7 @@ class SwarmObjects:
             return str(found[0]["ID"])
         body = {
             "Name": name,
-            "Labels": {labels.ID: plugin_id, CONTENT: content, **extra},
+            "Labels": {**self.names.label(plugin_id), CONTENT: content, **extra},
             "Data": base64.b64encode(data).decode(),
         }
         try:
@@ -87,17 +73,22 @@ class SwarmObjects:
                 raise
             return str(found[0]["ID"])  # made by somebody meanwhile
 
-    async def _list_labelled(self, kind: Kind, label: str) -> list[Object]:
-        listed = await self._client.call("GET", f"/{kind}", query={"filters": {"label": [label]}})
-        return [item for item in listed or [] if CONTENT in (item["Spec"].get("Labels") or {})]
+    async def _list_labelled(self, kind: Kind, label: str) -> dict[str, list[Object]]:
+        """Those of ours by their plugins' ids."""
+        found: dict[str, list[Object]] = {}
+        for item in await self._client.call("GET", f"/{kind}", query={"filters": {"label": [label]}}) or []:
+            known = item["Spec"].get("Labels") or {}
+            if CONTENT in known and (plugin_id := self.names.find_plugin_id(known)):
+                found.setdefault(plugin_id, []).append(item)
+        return found
 
     async def list(self, kind: Kind, plugin_id: str) -> list[Object]:
         """All of a plugin's."""
-        return await self._list_labelled(kind, f"{labels.ID}={plugin_id}")
+        return (await self._list_labelled(kind, f"{labels.ID}={plugin_id}")).get(plugin_id, [])
 
     async def list_plugins(self, kind: Kind) -> set[str]:
         """The ids of the plugins that have some."""
-        return {item["Spec"]["Labels"][labels.ID] for item in await self._list_labelled(kind, labels.ID)}
+        return set(await self._list_labelled(kind, labels.ID))
 
     async def remove(self, kind: Kind, object_id: str) -> None:
         """Remove one; nothing is done if a service still uses it, or it is gone."""

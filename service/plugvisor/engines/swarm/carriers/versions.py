@@ -1,4 +1,4 @@
-"""What the install folder must hold beside the folder of a version, so that it is one on another machine too."""
+"""The files beside a version's folder that make it an installed version on another machine too."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write_record(plugin_id: str, directory: Path, labels: Mapping[str, str]) -> 
 
 
 def _read_record(root: str) -> dict[str, Any]:
-    """What this machine has of a plugin; empty if that is nothing, or not understood."""
+    """The plugin's record on this machine; empty if there is none that can be used."""
     try:
         with open(os.path.join(root, RECORD), "rb") as file:
             record = json.loads(file.read(LARGEST_RECORD_BYTES))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _COLLECTION_WORDS = frozenset({"create", "json", "load", "search", "prune"})
-"""What may follow the kind of an object and is no id."""
+"""The words that may follow the kind of an object and are no id."""
 
 
 def name_call(method: str, path: str) -> str:

@@ -1,4 +1,4 @@
-"""What can be wrong with the managers of the swarm, and with a call to them."""
+"""Problems of the swarm's managers, and of a call to them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class HostFailed(Exception):
 
 
 def judge_transport_error(error: httpx.HTTPError) -> HostFailed:
-    """What it means that a request has failed below HTTP."""
+    """The problem behind a request that has failed below HTTP."""
     causes = list(_list_causes(error))
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, httpx.ConnectError):
@@ -67,7 +67,7 @@ def judge_transport_error(error: httpx.HTTPError) -> HostFailed:
 
 
 def judge_answer(status: int, message: str) -> HostFailed | None:
-    """What an error means if it is about the manager and not about the call; None otherwise."""
+    """The manager's problem behind an error; None if it is about the call alone."""
     if "does not have a leader" in message or "no elected primary cluster manager" in message.lower():
         return HostFailed(Problem.NO_QUORUM, message)
     if "not a swarm manager" in message or "not part of a swarm" in message:

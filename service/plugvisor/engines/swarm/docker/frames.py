@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 STDOUT, STDERR, SYSTEM_ERROR = 1, 2, 3
-"""What frames are of; one of the last kind says why the Engine cannot read a log."""
+"""The streams that frames are of; a frame of the last one says why the Engine cannot read a log."""
 LARGEST_FRAME_BYTES = 1024 * 1024
 _HEADER_BYTES = 8
 _TIME = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z ")

@@ -25,6 +25,7 @@ from plugvisor.engines.swarm.inside.launch import (
 )
 from plugvisor.engines.swarm.inside.parent import name_mark, run_as_parent, run_check
 from plugvisor.engines.swarm.inside.unpack import UnpackError, unpack_folder
+from plugvisor.variable_files import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,11 +111,6 @@ def execute(command: list[str], environment: Mapping[str, str]) -> None:
         os.execvpe(encode(command[0]), [encode(word) for word in command], encoded)
     except OSError as error:
         raise LaunchError(f"cannot execute its command: {error.strerror}") from error
-
-
-def encode(text: str) -> bytes:
-    """The bytes of a string, whatever the locale; a lone surrogate is a byte that is not UTF-8."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _prepare_data(path: str, account: pwd.struct_passwd) -> None:

@@ -1,4 +1,4 @@
-"""What a task is to run: the file of its service's secret, as JSON.
+"""A task's launch: the file of its service's secret, as JSON.
 
     {"directory": "/plugins/echo", "arguments": ["python", "main.py"], "environment": {"GREETING": "hello"},
      "inherited": ["PATH", "HOME"], "exitcodes": [0, 2]}
@@ -30,7 +30,7 @@ class LaunchError(Exception):
 
 
 class Launch(NamedTuple):
-    """What the secret says."""
+    """The contents of the secret."""
 
     directory: str
     arguments: list[str]

@@ -10,6 +10,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from plugvisor.engines.swarm.inside.launch import LaunchError
+from plugvisor.variable_files import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,8 +55,8 @@ def run_as_parent(command: Sequence[str], environment: Mapping[str, str], exitco
         signal.signal(passed, pass_on)
     try:
         child = subprocess.Popen(
-            [_encode(word) for word in command],
-            env={_encode(name): _encode(value) for name, value in environment.items()},
+            [encode(word) for word in command],
+            env={encode(name): encode(value) for name, value in environment.items()},
             process_group=0,
         )
     except OSError as error:
@@ -77,8 +78,8 @@ def run_check(command: Sequence[str], environment: Mapping[str, str], mark: str)
     """Run the command of a check, and note whether it fails; returns its exit status, or raises `LaunchError`."""
     try:
         done = subprocess.run(
-            [_encode(word) for word in command],
-            env={_encode(name): _encode(value) for name, value in environment.items()},
+            [encode(word) for word in command],
+            env={encode(name): encode(value) for name, value in environment.items()},
             check=False,
         )
         if done.returncode == 0:
@@ -96,7 +97,3 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except OSError:  # it has ended meanwhile
         return
-
-
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

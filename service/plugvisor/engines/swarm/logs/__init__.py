@@ -1,1 +1,1 @@
-"""What plugins print on any node, brought here."""
+"""The logs of plugins on any node, brought here."""

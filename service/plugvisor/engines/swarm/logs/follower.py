@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plugvisor.engines.swarm.logs.task_reader import TaskReader
 
 FAILURES = (SupervisorUnavailable, DockerError, OSError, ValueError)
-"""What may come of reading and writing a log, and what is tried again later; a timeout is an OSError."""
+"""The errors of reading and writing a log after which it is tried again; a timeout is an OSError."""
 CHECK_SECONDS = 2.0
 """How often it is looked whether a task is there that is not followed, if nothing has changed."""
 REREAD_SECONDS = 10.0

@@ -24,7 +24,7 @@ _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | 
 
 @dataclass(frozen=True)
 class Stored:
-    """What an earlier writer has left."""
+    """The state that an earlier writer has left."""
 
     tasks: dict[str, TaskPosition]
     modified: float | None = None

@@ -45,7 +45,7 @@ class TaskPosition:
 
 
 class Connection:
-    """What one answer has brought of a task. Several may read the same task at once."""
+    """The part of a task's log that one answer has brought. Several may read the same task at once."""
 
     def __init__(self) -> None:
         self.has_met = False

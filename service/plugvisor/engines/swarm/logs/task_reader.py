@@ -131,7 +131,7 @@ class _Pump:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def next(self) -> bytes:
-        """What has arrived, at most some at once; empty at the end. Raises what the answer has ended with."""
+        """Some of the bytes that have arrived; empty at the end. Raises the error that has ended the answer."""
         while not self._pending:
             if self._task.done():
                 self._task.result()

@@ -1,4 +1,4 @@
-"""What starts, stops and restarts plugins: changes of their services, and the wait for what the swarm makes of them."""
+"""Starts, stops and restarts plugins: changes their services, and waits for the swarm to follow."""
 
 from __future__ import annotations
 
@@ -141,8 +141,7 @@ class Actions:
         """Have the swarm end every task of a plugin."""
         process = self._table.get(plugin_id)
         rests = is_at_rest(process)
-        if rests and process.state is not ProcessState.STOPPED:
-            raise NotRunning("it is not running")
+        has_ended = rests and process.state is not ProcessState.STOPPED
 
         def stop(spec: Spec) -> Spec | None:
             if not get_replicas(spec) and labels.QUEUED not in spec["Labels"]:
@@ -154,7 +153,9 @@ class Actions:
             await self._deployment.settle(plugin_id)
         was_changed = await self._services.change(plugin_id, stop)
         await self._table.poll()
-        if not was_changed and rests:
+        if has_ended and was_changed:  # a new leader of the swarm might have started it again
+            self._deployment.remember_exit(plugin_id, process)
+        if has_ended or (rests and not was_changed):
             raise NotRunning("it is not running")
 
     async def wait_stopped(self, plugin_id: str) -> Process:

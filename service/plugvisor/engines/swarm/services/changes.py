@@ -7,13 +7,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.docker.client import DockerError
-from plugvisor.engines.swarm.services.names import find_plugin_id, name_service
 from plugvisor.errors import InvalidManifest, StartFailed, SupervisorConfused, SupervisorUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from plugvisor.engines.swarm.docker.client import DockerClient
+    from plugvisor.engines.swarm.services.names import Names
 
     Spec = dict[str, Any]
     Change = Callable[[Spec], Spec | None]
@@ -33,8 +33,9 @@ class Services:
     A service of a plugin's name that is none is somebody else's: it is left alone, and `InvalidManifest` raised.
     """
 
-    def __init__(self, client: DockerClient) -> None:
+    def __init__(self, client: DockerClient, names: Names) -> None:
         self._client = client
+        self._names = names
         self._foreign: dict[str, float] = {}  # by plugin, when somebody else's service was found in its place
 
     def is_foreign(self, plugin_id: str) -> bool:
@@ -44,7 +45,9 @@ class Services:
     async def read(self, plugin_id: str) -> Mapping[str, Any] | None:
         """A plugin's service as it is now; None if there is none."""
         try:
-            service: Mapping[str, Any] = await self._client.call("GET", f"/services/{name_service(plugin_id)}")
+            service: Mapping[str, Any] = await self._client.call(
+                "GET", f"/services/{self._names.name_service(plugin_id)}"
+            )
         except DockerError as error:
             if error.status == 404:
                 return None
@@ -52,7 +55,7 @@ class Services:
         if not _is_service(service):
             logger.error("the Docker Engine describes the service of %r as none is", plugin_id)
             raise SupervisorConfused("the Docker Engine's answer is not understood; the log says more")
-        if find_plugin_id(service) != plugin_id:
+        if self._names.find_service_plugin(service) != plugin_id:
             self._foreign[plugin_id] = time.monotonic()
             raise InvalidManifest(FOREIGN_SERVICE)
         return service

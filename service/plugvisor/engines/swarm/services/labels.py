@@ -1,12 +1,14 @@
 """The labels by which a service is known as a plugin's, and what they remember of it.
 
-A service without `plugvisor.id`, or with another name than this plugin's, is not ours: it is neither listed nor
-touched.
+A service without `plugvisor.id`, of another owner, or with another name than this plugin's, is not ours: it is neither
+listed nor touched.
 """
 
 PREFIX = "plugvisor."
 ID = "plugvisor.id"
-"""The plugin's id. The service's name is `plugvisor-<id>`."""
+"""The plugin's id. The service's name is `<owner>-<id>`."""
+OWNER = "plugvisor.owner"
+"""The `PLUGVISOR_NAME` of the Plugvisor that it belongs to; without it, `plugvisor`."""
 NAME = "plugvisor.name"
 """The plugin's name, for a person who lists services."""
 DIGEST = "plugvisor.digest"

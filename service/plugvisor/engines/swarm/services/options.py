@@ -146,7 +146,7 @@ def write_log_options(logs: LogOptions) -> str:
 
 
 def read_log_options(spec: Mapping[str, Any]) -> LogOptions:
-    """What a service's label says of its log; the default if it says nothing."""
+    """The log options in a service's label, or the default."""
     size, _, backups = (spec.get("Labels") or {}).get(labels.LOGS, "").partition(" ")
     try:
         return msgspec.convert({"max_size": size, "backups": backups}, LogOptions, strict=False)

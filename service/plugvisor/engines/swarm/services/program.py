@@ -17,7 +17,7 @@ from plugvisor.engines.launching import (
 from plugvisor.engines.swarm.carriers.folder import find_digest
 from plugvisor.engines.swarm.inside.launch import LARGEST_BYTES, Launch
 from plugvisor.engines.swarm.services import labels, options
-from plugvisor.engines.swarm.services.names import name_data_volume, name_service
+from plugvisor.engines.swarm.services.names import Names
 from plugvisor.layout import awaits_environment, find_data, find_programs, is_version
 from plugvisor.models.manifest import ManifestError
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from plugvisor.settings import Settings
 
 INSIDE = ("/opt/plugvisor/bin/python", "-I", "-m", "plugvisor.engines.swarm.inside")
-"""What a task's container runs: it makes the folder, and becomes or runs the plugin. Every image has it there."""
+"""The command of a task's container: it makes the folder, and becomes or runs the plugin. Every image has it there."""
 RUNNER = ("python", "/opt/plugvisor/share/runner.py", "{entry}")
 """The runner of the image, if no other is set."""
 
@@ -42,14 +42,14 @@ class SwarmProgram:
     id: str
     directory: Path
     folder: FolderDigest
-    """What the folder holds."""
+    """The digest of its contents."""
     digest: str
     """Of all that follows, and of the folder: what differs between two programs that do not run the same."""
     replicas: int
     spec: bytes = field(repr=False)
     """The service's spec as JSON, without image, configs, secrets, replicas and what labels remember."""
     secret: bytes = field(repr=False)
-    """What `inside` reads, as JSON; it can contain secrets."""
+    """The launch that `inside` reads, as JSON; it can contain secrets."""
     variable_files: Mapping[str, str] = field(default_factory=dict)
     """The files that the secret's further variables are read from at each start, by their names."""
 
@@ -82,7 +82,7 @@ def render_program(manifest: Manifest, directory: Path, settings: Settings) -> S
 
 
 def make_launch(manifest: Manifest, directory: Path, arguments: tuple[str, ...]) -> Launch:
-    """What `inside` needs to launch a plugin.
+    """Make the launch that `inside` reads.
 
     No part of it stands in the service's spec: a command line and the environment may hold secrets.
     """
@@ -99,10 +99,11 @@ def make_launch(manifest: Manifest, directory: Path, arguments: tuple[str, ...])
 
 def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[str, Any]:
     """The part of a service's spec that the manifest decides."""
+    names = Names(settings.swarm.name)
     supervisor = manifest.supervisor
     container: dict[str, Any] = {
         "Command": list(INSIDE),
-        "Labels": {labels.ID: manifest.id},
+        "Labels": names.label(manifest.id),
         "Init": True,
         "Env": ["TINI_KILL_PROCESS_GROUP=1"],  # docker-init passes signals on to all processes, as on one machine
         "StopSignal": f"SIG{supervisor.stopsignal}",
@@ -113,7 +114,7 @@ def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[s
         container["Ulimits"] = [{"Name": "nofile", "Soft": files, "Hard": files}]
     if is_version(str(directory)):
         target = find_data(str(directory))
-        container["Mounts"] = [{"Type": "volume", "Source": name_data_volume(manifest.id), "Target": target}]
+        container["Mounts"] = [{"Type": "volume", "Source": names.name_data_volume(manifest.id), "Target": target}]
     # docker-init; `inside` if it stays to map exit codes, and with each check
     own_processes = 1 if supervisor.exitcodes == (0,) else 2
     own_processes = 4 if any(check.exec for check in manifest.checks.values()) else own_processes
@@ -128,9 +129,9 @@ def make_spec(manifest: Manifest, directory: Path, settings: Settings) -> dict[s
     if settings.swarm.network:
         task["Networks"] = [{"Target": settings.swarm.network}]
     return {
-        "Name": name_service(manifest.id),
+        "Name": names.name_service(manifest.id),
         "Labels": {
-            labels.ID: manifest.id,
+            **names.label(manifest.id),
             labels.NAME: manifest.name,
             labels.CHECKS: manifest.checks_digest,
             labels.FOLDER: str(directory),

@@ -1,4 +1,4 @@
-"""What the next start of each plugin uses."""
+"""The programs that the next start of each plugin uses."""
 
 from __future__ import annotations
 

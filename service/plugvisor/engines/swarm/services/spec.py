@@ -1,4 +1,4 @@
-"""What a change makes of a service's spec."""
+"""Changes of a service's spec."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Spec = dict[str, Any]
 
 REMEMBERED = (labels.QUEUED, labels.FAILED, labels.ENDED)
-"""What was so until the next start or stop."""
+"""Labels that the next start or stop removes."""
 
 
 def apply_program(spec: Mapping[str, Any] | None, program: SwarmProgram, carried: Carried) -> Spec:

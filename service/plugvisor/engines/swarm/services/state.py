@@ -1,4 +1,4 @@
-"""What the service remembers, in configs of the swarm: `plugvisor-state-<number>`, of which the largest counts.
+"""The service's state, in configs of the swarm: `<owner>-state-<number>`, of which the largest counts.
 
 A config cannot be changed, and no two have one name: of two services that write at once, one is told.
 """
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from plugvisor.engines.swarm.docker.client import DockerClient
+    from plugvisor.engines.swarm.services.names import Names
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +30,17 @@ KEPT = 2
 _MOST_FOREIGN = 20
 """How many names that others have taken are passed over."""
 _GONE, _TAKEN = 404, 409
-_NAME = re.compile(r"plugvisor-state-([1-9][0-9]{0,11})")
+_NUMBER = "([1-9][0-9]{0,11})"
 """A larger number was not written here: after it there would be none left."""
 
 
 class SwarmState:
     """See `plugvisor.engines.engine.KeptState`."""
 
-    def __init__(self, client: DockerClient) -> None:
+    def __init__(self, client: DockerClient, names: Names) -> None:
         self._client = client
+        self._prefix = f"{names.owner}-state-"
+        self._name = re.compile(f"{self._prefix}{_NUMBER}")
 
     async def load(self) -> tuple[int, bytes] | None:
         """The newest that was kept, and its number; None if there is none."""
@@ -68,7 +71,7 @@ class SwarmState:
                 break
             if max(await self._list(), default=0) >= number:
                 return False
-            logger.warning("a config named plugvisor-state-%d was not made by Plugvisor", candidate)
+            logger.warning("a config named %s%d was not made by Plugvisor", self._prefix, candidate)
         else:
             raise StoreUnavailable("configs of somebody else have the names of what the swarm is to keep: remove them")
         for old in sorted(found)[: -KEPT + 1 or None]:
@@ -78,7 +81,7 @@ class SwarmState:
     async def _create(self, number: int, data: bytes) -> bool:
         """Returns False if there is a config of that name."""
         body = {
-            "Name": f"plugvisor-state-{number}",
+            "Name": f"{self._prefix}{number}",
             "Labels": {labels.STATE: str(number)},
             "Data": base64.b64encode(data).decode(),
         }
@@ -96,7 +99,7 @@ class SwarmState:
             configs = await self._client.call("GET", "/configs", query={"filters": {"label": [labels.STATE]}})
         except DockerError as error:
             raise _translate(error) from error
-        found = ((_NAME.fullmatch(config["Spec"]["Name"]), config) for config in configs)
+        found = ((self._name.fullmatch(config["Spec"]["Name"]), config) for config in configs)
         return {int(match[1]): config for match, config in found if match}
 
     async def _remove(self, config_id: str) -> None:

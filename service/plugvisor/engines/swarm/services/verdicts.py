@@ -1,4 +1,4 @@
-"""What the process of a plugin says about a change that was made of its service."""
+"""Judges by a plugin's process whether a change of its service has taken effect."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the swarm says of tasks, nodes and services, as the processes of plugins."""
+"""The swarm's tasks, nodes and services as processes of plugins."""

@@ -1,4 +1,4 @@
-"""What of the Engine's answers the watch reads: everything else in them is skipped without being decoded."""
+"""The fields of the Engine's answers that the watch reads; all others are skipped without being decoded."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 import msgspec
 from msgspec import field
-
-from plugvisor.engines.swarm.services import labels
 
 _LATEST_SECONDS = 1e11
 
@@ -22,7 +20,7 @@ class ContainerStatus(msgspec.Struct, frozen=True):
 
 
 class TaskStatus(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a node has reported of a task."""
+    """A task's status, as its node has reported it."""
 
     timestamp: datetime
     state: str = ""
@@ -37,21 +35,21 @@ class TaskStatus(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, rename="pascal"):
-    """What the container of a task was told to be."""
+    """The spec of a task's container."""
 
     labels: dict[str, str] | None = None
     stop_grace_period: int | None = None
 
 
 class TaskSpec(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a task was made from."""
+    """The spec of a task."""
 
     force_update: int = 0
     container_spec: ContainerSpec = ContainerSpec()
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a network was told to be."""
+    """The spec of a network."""
 
     name: str = ""
 
@@ -83,25 +81,20 @@ class SwarmTask(msgspec.Struct, frozen=True):
     networks: list[Attachment] | None = field(name="NetworksAttachments", default=None)
 
     @property
-    def plugin_id(self) -> str:
-        """The plugin that its container is labelled with; empty if there is none."""
-        return (self.spec.container_spec.labels or {}).get(labels.ID, "")
-
-    @property
     def pid(self) -> int:
         """Its process, as its node numbers it; 0 if none is alive."""
         return self.status.container_status.pid if self.status.container_status else 0
 
 
 class NodeSpec(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a node was told to be."""
+    """The spec of a node."""
 
     role: str = "worker"
     availability: str = "active"
 
 
 class NodeResources(msgspec.Struct, frozen=True):
-    """What a node has."""
+    """The resources of a node."""
 
     nano_cpus: int = field(name="NanoCPUs", default=0)
     memory_bytes: int = field(name="MemoryBytes", default=0)
@@ -114,7 +107,7 @@ class NodeEngine(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class NodeDescription(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a node has reported of itself."""
+    """A node's status."""
 
     hostname: str = ""
     resources: NodeResources = NodeResources()
@@ -129,7 +122,7 @@ class NodeStatus(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class ManagerStatus(msgspec.Struct, frozen=True, rename="pascal"):
-    """What the managers know of one of them."""
+    """A manager's status."""
 
     leader: bool = False
     addr: str = ""

@@ -1,4 +1,4 @@
-"""What the swarm forgets of its tasks, or never says."""
+"""Facts about tasks that the swarm forgets or never reports."""
 
 from __future__ import annotations
 

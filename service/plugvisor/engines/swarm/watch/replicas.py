@@ -18,7 +18,7 @@ _WAITING = frozenset({"new", "pending"})
 _ALIVE = frozenset({"assigned", "accepted", "preparing", "ready", "starting", "running"})
 """A node may have a container for it."""
 _GONE = frozenset({"shutdown", "remove"})
-"""What the swarm wants of a task that is, or will be, replaced."""
+"""The desired states of a task that is, or will be, replaced."""
 GIVEN_UP = "the swarm has given up"
 
 
@@ -40,7 +40,7 @@ class Replica:
 
     state: ProcessState
     task: SwarmTask | None = None
-    """What it is now; None if the swarm has not made a task yet."""
+    """Its present task; None if the swarm has not made one yet."""
     explanation: str = ""
     spawn_error: str = ""
     retry_at: float | None = None
@@ -51,7 +51,7 @@ class Replica:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a task does not say of itself."""
+    """Facts that a task does not have itself."""
 
     nodes: Mapping[str, SwarmNode]
     running_since: Mapping[str, float]
@@ -86,7 +86,7 @@ class Circumstances:
         return node.name if node else task.node_id
 
     def explain_loss(self, task: SwarmTask) -> str:
-        """What a person should know of a lost task."""
+        """A sentence about a lost task."""
         if task.node_id not in self.nodes:
             return "its node is no longer in the swarm: it may still run there"
         return f"node {self.name_node(task)} is lost: it may still run there"

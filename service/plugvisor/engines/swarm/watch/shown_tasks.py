@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_tasks(tasks: Sequence[SwarmTask], around: Circumstances) -> tuple[Task, ...]:
-    """What is alive or wanted, and the last one of each slot that has ended, by their slots.
+    """The tasks that are alive or wanted, and the last of each slot that has ended, by slot.
 
     Args:
         tasks: the oldest first.
@@ -30,7 +30,7 @@ def show_tasks(tasks: Sequence[SwarmTask], around: Circumstances) -> tuple[Task,
 
 
 def group_key(task: SwarmTask) -> int | str:
-    """What the tasks that follow one another have in common: the slot, or the node if there are no slots."""
+    """The key that a task shares with its successors: the slot, or the node if there are no slots."""
     return task.slot or task.node_id
 
 

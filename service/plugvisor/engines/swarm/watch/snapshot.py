@@ -6,7 +6,6 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.engines.swarm.services.names import find_plugin_id
 from plugvisor.engines.swarm.watch.answers import decode_nodes, decode_services, decode_tasks
 from plugvisor.engines.swarm.watch.memories import RestartMemory, RunningTimes
 from plugvisor.engines.swarm.watch.nodes import has_quorum, make_nodes
@@ -18,6 +17,7 @@ from plugvisor.models.process import Process, ProcessState
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from plugvisor.engines.swarm.services.names import Names
     from plugvisor.engines.swarm.watch.answers import SwarmNode, SwarmTask
     from plugvisor.models.cluster.node import Node
 
@@ -30,7 +30,8 @@ _NOT_UNDERSTOOD = "what the swarm says of it is not understood; the log of this 
 class Snapshot:
     """Takes over answers; what has not changed in them costs next to nothing, and keeps its objects."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names) -> None:
+        self._names = names
         self.processes: Mapping[str, Process] = {}
         """By plugin id; replaced as a whole, never changed."""
         self.services: Mapping[str, Mapping[str, Any]] = {}
@@ -108,11 +109,11 @@ class Snapshot:
         all_tasks, services, listed = decode_tasks(answers[0]), self.services, self._listed
         if answers[1] != self._answers[1]:
             found = decode_services(answers[1])
-            services, listed = _find_services(found, self.services), frozenset(str(one.get("ID")) for one in found)
+            services, listed = self._find_services(found), frozenset(str(one.get("ID")) for one in found)
         nodes = self._nodes
         if answers[2] != self._answers[2]:
             nodes = {node.id: node for node in decode_nodes(answers[2])}
-        tasks = _group_tasks(all_tasks, services, listed, self._tasks)
+        tasks = self._group_tasks(all_tasks, services, listed)
         plugin_ids = services.keys() | self.services.keys() | tasks.keys() | self._tasks.keys()
         if nodes == self._nodes:
             plugin_ids = {
@@ -146,31 +147,26 @@ class Snapshot:
             self._until[plugin_id] = until
         return process
 
+    def _find_services(self, answer: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+        """Services by their plugin's id. Those that have not changed are kept."""
+        old = self.services
+        found = {plugin_id: service for service in answer if (plugin_id := self._names.find_service_plugin(service))}
+        return {plugin_id: old[plugin_id] if old.get(plugin_id) == one else one for plugin_id, one in found.items()}
 
-def _find_services(
-    answer: Sequence[Mapping[str, Any]], old: Mapping[str, Mapping[str, Any]]
-) -> Mapping[str, Mapping[str, Any]]:
-    """Services by their plugin's id. Those that have not changed are kept."""
-    found = {plugin_id: service for service in answer if (plugin_id := find_plugin_id(service))}
-    return {plugin_id: old[plugin_id] if old.get(plugin_id) == one else one for plugin_id, one in found.items()}
+    def _group_tasks(
+        self, tasks: Sequence[SwarmTask], services: Mapping[str, Mapping[str, Any]], listed: Collection[str]
+    ) -> Mapping[str, Sequence[SwarmTask]]:
+        """Tasks by their plugin's id, the oldest first. Lists that have not changed are kept.
 
-
-def _group_tasks(
-    tasks: Sequence[SwarmTask],
-    services: Mapping[str, Mapping[str, Any]],
-    listed: Collection[str],
-    old: Mapping[str, Sequence[SwarmTask]],
-) -> Mapping[str, Sequence[SwarmTask]]:
-    """Tasks by their plugin's id, the oldest first. Lists that have not changed are kept.
-
-    A service can be deleted while its tasks still run: the labels of their containers say whose they are.
-    """
-    grouped: dict[str, list[SwarmTask]] = {}
-    plugin_ids = {service.get("ID"): plugin_id for plugin_id, service in services.items()}
-    for task in sorted(tasks, key=lambda one: (one.created, one.id)):
-        plugin_id = plugin_ids.get(task.service_id, "")
-        if task.service_id not in listed and is_alive(task):
-            plugin_id = task.plugin_id
-        if plugin_id:
-            grouped.setdefault(plugin_id, []).append(task)
-    return {plugin_id: old[plugin_id] if old.get(plugin_id) == ones else ones for plugin_id, ones in grouped.items()}
+        A service can be deleted while its tasks still run: the labels of their containers say whose they are.
+        """
+        old = self._tasks
+        grouped: dict[str, list[SwarmTask]] = {}
+        plugin_ids = {service.get("ID"): plugin_id for plugin_id, service in services.items()}
+        for task in sorted(tasks, key=lambda one: (one.created, one.id)):
+            plugin_id = plugin_ids.get(task.service_id, "")
+            if task.service_id not in listed and is_alive(task):
+                plugin_id = self._names.find_plugin_id(task.spec.container_spec.labels)
+            if plugin_id:
+                grouped.setdefault(plugin_id, []).append(task)
+        return {name: old[name] if old.get(name) == ones else ones for name, ones in grouped.items()}

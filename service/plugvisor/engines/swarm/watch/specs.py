@@ -1,4 +1,4 @@
-"""What the spec of a service says that its process shows."""
+"""The parts of a service's spec that its process shows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_replicas(spec: Mapping[str, Any]) -> int:
 
 
 def make_remains(task: SwarmTask) -> Mapping[str, Any]:
-    """What stands for the service of a task whose own was deleted: nothing of it is wanted any more."""
+    """The stand-in for a service that was deleted and still has tasks: none of them is wanted."""
     period = task.spec.container_spec.stop_grace_period
     container = {} if period is None else {"StopGracePeriod": period}
     return {"Spec": {"TaskTemplate": {"ContainerSpec": container}, "Mode": {"Replicated": {"Replicas": 0}}}}

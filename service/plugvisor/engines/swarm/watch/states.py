@@ -40,12 +40,12 @@ _GRACE_PERIOD = 10_000_000_000
 
 @dataclass(frozen=True)
 class Hints:
-    """What the swarm does not say of tasks."""
+    """Facts about tasks that the swarm does not report."""
 
     now: float
-    """On the monotonic hints."""
+    """On the monotonic clock."""
     running_since: Mapping[str, float]
-    """When each running task was started, by its id, on the monotonic hints."""
+    """When each running task was started, by its id, on the monotonic clock."""
     out_of_memory: frozenset[str] = frozenset()
     """The tasks in which the kernel has killed a process for the memory limit; of nodes whose Engines are followed."""
 
@@ -191,5 +191,5 @@ def _describe(process: Process, task: SwarmTask, around: Circumstances) -> Proce
 
 
 def _count_launches(task: SwarmTask) -> int:
-    """What distinguishes the launch of a task from those before it."""
+    """The number of a task's launch, larger than those of the tasks before it."""
     return max(0, int(task.created.timestamp() * 1000))

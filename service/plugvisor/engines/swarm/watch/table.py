@@ -6,13 +6,13 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.docker.errors import Problem
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.watch.nudges import follow_events
 from plugvisor.engines.swarm.watch.snapshot import Snapshot
+from plugvisor.engines.waiters import Waiters
 from plugvisor.errors import SupervisorUnavailable
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from plugvisor.engines.swarm.docker.client import DockerClient
+    from plugvisor.engines.swarm.services.names import Names
     from plugvisor.engines.swarm.watch.nudges import Event
     from plugvisor.models.cluster.node import Node
 
@@ -43,14 +44,11 @@ _NOT_UNDERSTOOD = "the Docker Engine's answer is not understood; the log says mo
 
 
 class SwarmTable:
-    """Polls `/tasks`, `/services` and `/nodes` from `open` to `close`.
+    """Polls ; while no manager answers there is nothing to read: an old state is never shown for a new one."""
 
-    While no manager answers there is nothing to read: an old state is never shown for a new one.
-    """
-
-    def __init__(self, client: DockerClient) -> None:
+    def __init__(self, client: DockerClient, names: Names) -> None:
         self._client = client
-        self._snapshot = Snapshot()
+        self._snapshot = Snapshot(names)
         self.version = 0
         """Another number whenever a process may be another."""
         self.on_change: list[Callable[[str | None], object]] = []
@@ -67,10 +65,10 @@ class SwarmTable:
         self._is_nudged = False
         self._wake = asyncio.Event()
         self._requests: list[asyncio.Future[None]] = []
-        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._waiters = Waiters()
         self._tasks: list[asyncio.Task[None]] = []
         self._expiry: asyncio.TimerHandle | None = None
-        """What ends the time in which there is something to read; None: there is nothing."""
+        """The timer that ends the time in which there is something to read; None: there is nothing."""
 
     @property
     def is_live(self) -> bool:
@@ -143,26 +141,13 @@ class SwarmTable:
             SupervisorUnavailable: there is nothing to read at the end, or there has not been for a while.
         """
         deadline = time.monotonic() + seconds
-        changed = asyncio.Event()
-        waiters = self._waiters.setdefault(plugin_id, set())
-        waiters.add(changed)
-        try:
-            while True:
-                process = self.get(plugin_id)
-                left = deadline - time.monotonic()
-                if left <= 0 or is_met(process):
-                    return process
-                changed.clear()
-                self._keep_busy()
-                try:
-                    async with asyncio.timeout(min(left, _WAIT_SECONDS)):
-                        await changed.wait()
-                except TimeoutError:
-                    continue
-        finally:
-            waiters.discard(changed)
-            if not waiters and self._waiters.get(plugin_id) is waiters:
-                del self._waiters[plugin_id]
+        while True:
+            process = self.get(plugin_id)
+            left = deadline - time.monotonic()
+            if left <= 0 or is_met(process):
+                return process
+            self._keep_busy()
+            await self._waiters.wait(plugin_id, min(left, _WAIT_SECONDS))
 
     # -- polling
 
@@ -277,8 +262,7 @@ class SwarmTable:
             for process in self._snapshot.processes.values()
         )
         for plugin_id in plugin_ids:
-            for changed in self._waiters.get(plugin_id, ()) if plugin_id else chain(*self._waiters.values()):
-                changed.set()
+            self._waiters.wake(plugin_id)
             for callback in self.on_change:
                 _call(callback, plugin_id)
 

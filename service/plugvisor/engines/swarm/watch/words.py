@@ -6,7 +6,7 @@ import re
 import signal
 
 UNHEALTHY = "unhealthy container"
-"""What a task's error contains whose health check has failed."""
+"""Part of the error of a task whose health check has failed."""
 SIGKILL_CODE = 128 + 9
 _EXIT = re.compile(r"^task: non-zero exit \((\d+)\)")
 _NO_NODE = "no suitable node"

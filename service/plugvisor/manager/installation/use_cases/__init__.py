@@ -1,1 +1,1 @@
-"""What installing, updating, rolling back and removing consist of."""
+"""The steps of installing, updating, rolling back and removing."""

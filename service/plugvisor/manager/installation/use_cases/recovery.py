@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from plugvisor.manager.installation.site import Site
     from plugvisor.manager.installation.use_cases.replacements import Replaced
-    from plugvisor.manager.installation.worker import Tidied
+    from plugvisor.manager.installation.worker_answers import Tidied
     from plugvisor.manager.journal.recorder import Recorder
     from plugvisor.plugins.catalog import Plugin
 
@@ -87,7 +87,7 @@ class Recovery:
                 if not is_tidy:
                     tidied, is_tidy = await self._tidy(), True
                 failed = await self._catch_up(tidied)
-                await self._prune({each.plugin_id for each in tidied if each.went_back} - failed)
+                await self._prune({each.id for each in tidied if each.went_back} - failed)
             except Exception as error:
                 if str(error) != reported:
                     reported = str(error)
@@ -117,8 +117,8 @@ class Recovery:
             tidied = await worker.tidy()
         for each in tidied:
             if each.went_back:
-                logger.warning("an update of %r was interrupted: the version before is current again", each.plugin_id)
-                self._note(each.plugin_id, "ok", "an update was interrupted: the version before is current again")
+                logger.warning("an update of %r was interrupted: the version before is current again", each.id)
+                self._note(each.id, "ok", "an update was interrupted: the version before is current again")
         return tidied
 
     async def _catch_up(self, tidied: Iterable[Tidied]) -> set[str]:
@@ -131,14 +131,14 @@ class Recovery:
         failed = set()
         # all that are installed: the catalog was read before, and a removal may have been completed, too
         installed = {plugin.id for plugin in self._list_installed()}
-        concerned = {*installed, *(each.plugin_id for each in tidied), *await self._list_removed()}
+        concerned = {*installed, *(each.id for each in tidied), *await self._list_removed()}
         if concerned:
             try:
                 await manager.refresh(concerned.__contains__)
             except _OF_ONE_PLUGIN as error:
                 logger.error("%s", error)
         for each in tidied:  # until now the manifest of the version that was gone back from was known
-            manager.monitor.follow(each.plugin_id)
+            manager.monitor.follow(each.id)
         for plugin_id in await self._list_outdated():
             try:
                 replaced = await manager.replacements.replace("recover", plugin_id, _do_nothing)

@@ -21,7 +21,7 @@ MEMORY_LIMIT = "memory limit"
 _KINDS = {"memory": int, "cpus": float, "processes": int, "open_files": int}
 _LARGEST = 2**53  # JSON, and the service, have no larger integer
 _WATCHED = ("memory", "processes")
-"""What the service watches if no group limits it."""
+"""The limits that the service watches if no control group enforces them."""
 _RESULT = struct.Struct("=?Q")
 
 

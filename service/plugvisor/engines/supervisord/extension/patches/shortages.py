@@ -1,4 +1,4 @@
-"""What supervisord does if the disk is full or descriptors have run out.
+"""Keeps supervisord alive if the disk is full or descriptors have run out.
 
 supervisor 4.3.0, as it comes,
 

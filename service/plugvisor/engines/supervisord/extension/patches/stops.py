@@ -28,7 +28,7 @@ _STOP_PROCESS = rpcinterface.SupervisorNamespaceRPCInterface.stopProcess
 def install_stops() -> None:
     """Have the stops of supervisor's own interface, of one program or of all, cancel restarts and queued starts."""
     rpcinterface.SupervisorNamespaceRPCInterface.stopProcess = stop_process
-    rpcinterface.isRunning = _can_stop
+    rpcinterface.isRunning = can_stop
     rpcinterface.isNotRunning = _can_start
 
 
@@ -61,7 +61,8 @@ def _make_wait(interface: Any, process: PluginProcess) -> Callable[[], Any]:
     return wait
 
 
-def _can_stop(process: Any) -> bool:
+def can_stop(process: Any) -> bool:
+    """Whether a program runs, or is about to be started."""
     is_to_start = any(getattr(process, name, False) for name in ("restarts_by_itself", "queued", "start_pending"))
     return process.get_state() in RUNNING_STATES or is_to_start
 

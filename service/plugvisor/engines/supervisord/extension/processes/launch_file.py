@@ -19,7 +19,9 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugvisor.engines.supervisord.extension.generated import SCRIPT_HEAD
+from plugvisor.engines.supervisord.extension.intents.small_file import read_small_file
 from plugvisor.engines.supervisord.extension.processes.restart_policy import RestartValues
+from plugvisor.variable_files import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +43,7 @@ class LaunchFileError(Exception):
 
 
 class Launch(NamedTuple):
-    """What a launch file says."""
+    """The contents of a launch file."""
 
     directory: str
     arguments: list[str]
@@ -67,7 +69,7 @@ class Launch(NamedTuple):
 
     def render(self, python: str) -> bytes:
         """The text of the file; `python` is the interpreter that has Plugvisor."""
-        script = _SCRIPT.format(python=shlex.quote(python)).encode("utf-8", "surrogateescape")
+        script = encode(_SCRIPT.format(python=shlex.quote(python)))
         defaults = self._field_defaults
         values = {name: value for name, value in self._asdict().items() if value != defaults.get(name)}
         fields = ",\n".join(f' "{name}": {json.dumps(value)}' for name, value in values.items())
@@ -85,14 +87,10 @@ class Launch(NamedTuple):
 
 def read_launch_file(path: str) -> bytes:
     """Read a launch file without waiting, whatever was put in its place; raises `OSError`, `LaunchFileError`."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        data = os.read(descriptor, LARGEST_BYTES + 1)  # all of a regular file
-    finally:
-        os.close(descriptor)
-    if len(data) > LARGEST_BYTES:
-        raise LaunchFileError("its launch file is too large")
-    return data
+        return read_small_file(path, LARGEST_BYTES)
+    except ValueError as error:
+        raise LaunchFileError(f"its launch file cannot be read: {error}") from None
 
 
 class LaunchFiles:
@@ -119,12 +117,12 @@ class LaunchFiles:
         return launch
 
     def has_dependencies(self, name: str) -> bool:
-        """Whether a program depends on others; False if that cannot be read, which the start reports."""
+        """Whether a program depends on others; True if that cannot be read: the service, which writes it, knows."""
         try:
             data = self._read_bytes(name)
             return b'"depends_on"' in data and bool(parse_launch(data).depends_on)
         except (OSError, LaunchFileError):
-            return False
+            return True
 
     def _read_bytes(self, name: str) -> bytes:
         with self._as_reader():
@@ -150,9 +148,7 @@ def _check(launch: Launch) -> None:
     texts += [launch.path_first, *launch.environment_files, *launch.environment_files.values()]
     texts += [*launch.depends_on, *(word for command in launch.checks.values() for word in command)]
     numbers = [*launch.restart.values(), *launch.limits.values()]
-    if not launch.arguments or not all(
-        isinstance(text, str) and b"\0" not in text.encode("utf-8", "surrogateescape") for text in texts
-    ):
+    if not launch.arguments or not all(isinstance(text, str) and b"\0" not in encode(text) for text in texts):
         raise ValueError("a launch file holds strings without NUL, and at least one argument")
     if not all(isinstance(number, int | float) and 0 <= number < math.inf for number in numbers):
         raise ValueError("a restart and a limit are numbers")

@@ -14,6 +14,8 @@ import resource
 import sys
 from typing import TYPE_CHECKING
 
+from plugvisor.variable_files import encode
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,9 +27,7 @@ _LINE = re.compile(rb"^Max realtime timeout +([0-9]+) ", re.MULTILINE)
 
 def make_launch_number(tag: ProcessTag) -> int:
     """The number of a launch: another one for each start of each plugin."""
-    return _LEAST + int.from_bytes(
-        hashlib.blake2b(tag.render().encode("utf-8", "surrogateescape"), digest_size=7).digest()
-    )
+    return _LEAST + int.from_bytes(hashlib.blake2b(encode(tag.render()), digest_size=7).digest())
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ _TICK_SECONDS = 0.001  # supervisord compares with `>`
 
 
 class Owner(Protocol):
-    """What a plugin's process needs of the extension."""
+    """The parts of the extension that a plugin's process uses."""
 
     clock: SteadyClock
     run_dir: str

@@ -28,7 +28,7 @@ class Process(NamedTuple):
 
 
 class Relations(NamedTuple):
-    """What `/proc/<pid>/stat` says of a process."""
+    """The fields of `/proc/<pid>/stat` that are used here."""
 
     is_dead: bool
     parent: int

@@ -27,12 +27,13 @@ class Ending(NamedTuple):
 
 
 class RestartingProcess(Subprocess):  # type: ignore[misc] # supervisor has no type hints
-    """What happens when a process has ended.
+    """A process that is started again by its policy.
 
     While it waits for its next start, as EXITED or as BACKOFF, `delay` is the time of that on the steady clock.
     """
 
     delay: float
+    spawnerr: str | None
     pipes: dict[str, int]
     dispatchers: dict[int, Any]
 
@@ -135,6 +136,11 @@ class RestartingProcess(Subprocess):  # type: ignore[misc] # supervisor has no t
         if reason is not None:
             self.last_exit["reason"] = reason
         super().finish(pid, sts)
+
+    def record_spawnerr(self, msg: str) -> None:
+        """Keep why a start has failed, and log it with the program's name, which supervisor does not."""
+        self.spawnerr = msg
+        self.config.options.logger.info(f"spawnerr: {self.config.name}: {msg}")  # noqa: G004 - supervisor's own logger
 
     def find_exit_reason(self) -> str | None:
         """Why the system has ended the process that is being reaped, if that is known."""

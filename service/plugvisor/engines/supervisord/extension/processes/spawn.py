@@ -18,6 +18,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.supervisord.extension.processes.precedence import put_behind
+from plugvisor.variable_files import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,9 +50,9 @@ def spawn(
     try:
         credentials = _find_credentials(uid)
         process = subprocess.Popen(
-            [_encode(argument) for argument in launch.arguments],
-            cwd=_encode(launch.directory),
-            env={_encode(name): _encode(value) for name, value in environment.items()},
+            [encode(argument) for argument in launch.arguments],
+            cwd=encode(launch.directory),
+            env={encode(name): encode(value) for name, value in environment.items()},
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.STDOUT,
@@ -73,13 +74,8 @@ def describe_spawn_error(error: OSError, directory: str, purpose: str = "execute
             return "too many open files"
         case errno.EAGAIN:
             return "too many processes"
-    what = "enter its folder" if error.filename == _encode(directory) else purpose
+    what = "enter its folder" if error.filename == encode(directory) else purpose
     return f"cannot {what}: {error.strerror}"
-
-
-def _encode(text: str) -> bytes:
-    """The bytes of a launch file's string, whatever the locale; a lone surrogate is a byte that is not UTF-8."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _find_credentials(uid: int | None) -> dict[str, Any]:

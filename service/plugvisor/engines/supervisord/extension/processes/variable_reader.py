@@ -63,7 +63,7 @@ def spawn_launch(
 
 
 class VariableReader:
-    """What that program reports, as a dispatcher of supervisord's."""
+    """The reader of that program's report, a dispatcher of supervisord's."""
 
     closed = False
 

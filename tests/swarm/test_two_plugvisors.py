@@ -1,0 +1,75 @@
+"""Two Plugvisors in one swarm: each has its own plugins, and neither sees or changes what the other has."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.helpers.plugin_processes import find_plugin
+from tests.helpers.stack import QUICK
+from tests.helpers.swarm.stack import run_swarm_stack
+from tests.helpers.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.helpers.swarm.lab import SwarmLab
+    from tests.helpers.swarm.stack import SwarmStack
+
+SECOND = "second"
+
+
+@pytest.fixture
+def second(swarm_lab: SwarmLab, image: str) -> Iterator[SwarmStack]:
+    with run_swarm_stack(swarm_lab, image) as stack:
+        stack.environ["PLUGVISOR_NAME"] = SECOND
+        yield stack
+
+
+def list_objects(stack: SwarmStack, owner: str) -> set[str]:
+    """The ids of the services, secrets and configs whose names begin with that."""
+    found: set[str] = set()
+    for kind in ("service", "secret", "config"):
+        lines = stack.docker(kind, "ls", "--format", "{{.ID}} {{.Name}}").splitlines()
+        found |= {line.split()[0] for line in lines if line.split()[1].startswith(f"{owner}-")}
+    return found
+
+
+def list_shown(stack: SwarmStack) -> set[str]:
+    return set(stack.get("/plugin/status").json()["plugins"])
+
+
+def test_neither_sees_or_changes_what_the_other_has(swarm_stack: SwarmStack, second: SwarmStack) -> None:
+    first = swarm_stack
+    for stack, own in ((first, "here"), (second, "there")):
+        stack.write_plugin("both", runtime=QUICK)
+        stack.write_plugin(own, runtime=QUICK)
+        stack.up()
+        stack.start_running("both")
+        stack.start_running(own)
+    assert (list_shown(first), list_shown(second)) == ({"both", "here"}, {"both", "there"})
+    (theirs,), before = find_plugin(second, "both"), list_objects(first, SECOND)
+    assert before
+    # the one restarts, reloads, and removes each of its plugins
+    first.restart_service()
+    assert first.post("/plugin/both/reload").status_code == 200
+    for plugin_id in ("both", "here"):
+        assert first.post(f"/plugin/{plugin_id}/stop").status_code == 200
+        shutil.rmtree(first.plugins_dir / plugin_id)
+    assert first.post("/plugins/refresh").status_code == 200
+    wait_for(lambda: {"both", "here"}.isdisjoint(list_shown(first)), "both to be removed")
+    first.restart_service()  # which also removes what is left of plugins that are gone
+    wait_for(lambda: not [name for name in list_names(first) if name.startswith("plugvisor-both-")], "the secret")
+    # and nothing of the other has changed
+    assert find_plugin(second, "both") == [theirs]
+    assert list_objects(first, SECOND) == before
+    assert second.status("both")["status"] == "running"
+    assert second.post("/plugin/both/reload").status_code == 200
+    assert second.wait_for_status("both", "running")
+    assert list_shown(first) == set()
+
+
+def list_names(stack: SwarmStack) -> list[str]:
+    return stack.docker("secret", "ls", "--format", "{{.Name}}").split()
