@@ -110,11 +110,13 @@ def take(
     *arguments: str,
     until: Callable[[Terminal], object] | None = None,
     lines: int = 24,
+    shows: str = "",
 ) -> None:
     """Run `plugvisor …` on a terminal and write a picture of it.
 
     Args:
         until: when it is taken of a command that does not end.
+        shows: what must be in it; a busy machine may make another picture.
     """
     with open_terminal(plugvisor, *arguments, lines=lines, columns=COLUMNS) as terminal:
         if until is None:
@@ -122,6 +124,8 @@ def take(
         else:
             wait_for(lambda: until(terminal), f"the picture of {arguments}", 120)
         output = terminal.output
+    if shows not in output:
+        raise RuntimeError(f"the picture of {arguments} does not show {shows!r}: take it again on a quiet machine")
     screen = Screen()
     if until is None or "\x1b[?1049h" not in output:
         screen.write(f"\x1b[32m$\x1b[0m plugvisor {' '.join(arguments)}\r\n")
@@ -135,7 +139,7 @@ def take_all(plugvisor: PlugvisorStack, folder: Path) -> None:
     """Take every picture."""
     logs = ("logs", "-f", "-n", "2", "catalog", "danmaku", "mailer")
     take(plugvisor, folder / "command-logs.svg", *logs, until=lambda terminal: terminal.text.count("\n") >= 16)
-    take(plugvisor, folder / "command-start.svg", "start", "failing")
+    take(plugvisor, folder / "command-start.svg", "start", "failing", shows="cannot start")
     plugvisor.wait_for_state("failing", "FATAL")
     take(plugvisor, folder / "command-ls.svg", "ls")
     take(

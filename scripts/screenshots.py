@@ -75,7 +75,7 @@ def open_page(browser: Browser, url: str, language: str, theme: str, size: tuple
 
 def show_installation(plugvisor: PlugvisorStack, browser: Browser, folder: Path) -> None:
     """Take the screenshots of an update that fails, and of a manifest with an error."""
-    runtime = "auto_start = false\nsupervisor.startsecs = 1\nsupervisor.startretries = 0"
+    runtime = "auto_start = false\nsupervisor.startsecs = 5\nsupervisor.startretries = 0"
     installed(plugvisor, make_plugin_package("importer", WORKER, version="1.0.0", runtime=runtime), start=True)
     page = open_page(browser, plugvisor.url, "en-GB", "light", (1200, 900))
     page.goto(f"{plugvisor.url}/#/plugin/importer")

@@ -143,3 +143,44 @@ def test_what_only_an_admin_sees(stack: PlugvisorStack, open_page: Callable[...,
     expect(page.locator("dialog .buttons button")).to_have_count(3)
     for button in page.locator("dialog .buttons button").all():
         expect(button).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("width", [320, 390, 720])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_head_of_the_list_in_a_narrow_window(
+    stack: PlugvisorStack, open_page: Callable[..., Page], language: str, width: int
+) -> None:
+    """Every filter, order and action is in view without scrolling sideways, large enough for a finger."""
+    appearance = Appearance(language, width=width)
+    page = open_page("about:blank", appearance)
+    events = PageEvents(page)
+    page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+    version = "2026.11.30-alpha.1+build.20261130"
+    sick = make_item("sick", name="一个名字很长的插件" * 3, health="unhealthy", version=version)
+    stopped = [make_item(f"stopped-{number}", "stopped") for number in range(100)]
+    events.show(sick, make_item("down", "error"), make_item("new", "starting", "sick"), *stopped)
+    everything = page.get_by_role("checkbox", name=appearance.text("selectAll"))
+    everything.check()
+    parts = page.locator(".chip:visible, .toolbar button:visible, .bar button, .columns input")
+    assert parts.count() >= 13
+    for part in [*parts.all(), *(page.locator(".column").all() if width > 320 else [])]:
+        assert page.evaluate("([part]) => part.getBoundingClientRect().right <= innerWidth", [part.element_handle()])
+    for box in (everything, find_row(page, "sick").get_by_role("checkbox")):
+        size = box.bounding_box()
+        assert size is not None
+        assert (size["width"], size["height"]) == (22, 22)
+    assert page.evaluate(
+        "([name, version]) => version.getBoundingClientRect().top >= name.getBoundingClientRect().bottom - 4",
+        [find_row(page, "sick").locator(one).element_handle() for one in ("h2 a", ".version")],
+    )
+    check_accessibility(page)
+
+
+def test_the_header_at_twice_the_size(stack: PlugvisorStack, open_page: Callable[..., Page]) -> None:
+    """A desktop window at 200 % is 720 pixels wide: the header reads as it does in a wide one."""
+    page = open_page(stack.url, Appearance(width=720), code=ADMIN_CODE)
+    expect(page.locator(".who")).to_have_text("admin")
+    parts = [page.locator(one).bounding_box() for one in (".brand", "nav", ".who", "#top > button")]
+    lefts = [part["x"] for part in parts if part is not None]
+    assert lefts == sorted(lefts)
+    assert len({round(part["y"] + part["height"] / 2) for part in parts if part is not None}) == 1

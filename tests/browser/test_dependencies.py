@@ -76,9 +76,11 @@ def test_its_own_view(open_with: OpenWith, appearance: Appearance) -> None:
     page, _ = open_with(*items, plugin_id="web", width=320 if appearance.width < 1000 else 0)
     expect(page.locator(".needs")).to_contain_text(appearance.text("waitsFor"))
     facts = page.locator(".facts .card", has_text=appearance.text("dependencies"))
-    expect(facts.locator("dd").first).to_have_text(f"Database ({appearance.text('until_ready')})")
-    optional = f"cache ({appearance.text('until_started')}, {appearance.text('optional')})"
-    expect(facts.locator("dd").nth(1)).to_have_text(optional)
+    expect(facts.locator("dd").first).to_have_text(
+        f"Database{appearance.text('bracketed', appearance.text('until_ready'))}"
+    )
+    condition = appearance.text("comma").join((appearance.text("until_started"), appearance.text("optional")))
+    expect(facts.locator("dd").nth(1)).to_have_text(f"cache{appearance.text('bracketed', condition)}")
     check_accessibility(page)
     facts.get_by_role("link", name="Database").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Database")

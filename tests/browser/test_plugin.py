@@ -94,7 +94,7 @@ watch = {{ paths = ["src", "main.py"], ignore = ["*.json"], debounce = 1 }}
         for value in values:
             expect(card.locator("dd", has_text=re.compile(f"^{re.escape(value)}$"))).to_have_count(1)
 
-    expect_facts("program", ">=3.8", "COLOUR", f"KEY ({appearance.text('fromFile')})")
+    expect_facts("program", ">=3.8", "COLOUR", f"KEY{appearance.text('bracketed', appearance.text('fromFile'))}")
     expect_facts("logFiles", "0.5 MB", "7")
     expect_facts("watching", appearance.text("watch_active"), "src", "main.py", "*.json", appearance.text("seconds", 1))
     assert "a-secret-value" not in page.content()
@@ -136,6 +136,7 @@ def test_its_log(
     page = open_signed_in("#/plugin/talker")
     lines = page.locator(".line:visible")
     expect(lines).to_have_count(4)
+    expect(lines.nth(1)).to_contain_text(re.compile(r"\d INFO red and blue$"))  # as it is read aloud, and copied
     red = page.locator(".line span", has_text=re.compile("^red$"))
     expect(red).to_have_class("bold fg1")
     expect(page.locator(".line span", has_text=re.compile("^blue$"))).to_have_class("bg4")

@@ -23,7 +23,7 @@ VERSIONS = {
     "installed": True,
     "versions": [
         make_version("1.3.0", current=True, environment=True, python="3.11.2", installed_by="ci"),
-        make_version("1.2.0", previous=True),
+        make_version("1.2.0", previous=True, source=""),
     ],
 }
 ITEMS = connect(make_item("demo", name="Demo"), make_item("needing", "running", "demo"))
@@ -45,6 +45,7 @@ def test_where_versions_have_come_from(open_installing: OpenInstalling, appearan
     expect(versions.first).to_contain_text(appearance.text("ownEnvironment", "3.11.2"))
     expect(versions.last).to_contain_text(re.compile(rf"1\.2\.0.*{appearance.text('previous')}.*admin"))
     expect(versions.last).not_to_contain_text("3.11.2")
+    expect(versions.last.locator("p").first).not_to_contain_text("·")  # nothing follows who installed it
     check_accessibility(page)
     # an update by somebody else
     fake.versions = {"installed": True, "versions": [make_version("1.4.0", current=True), *VERSIONS["versions"][:1]]}

@@ -40,7 +40,7 @@ export function administer(page, view, id) {
     const makeButton = () => h("button", { onclick: () => install() }, t("installPackage"));
     // the toolbar is hidden while there is no plugin
     shown.nodes = [makeButton(), h("p.first", makeButton())];
-    view.refresh.before(shown.nodes[0]);
+    view.graph.before(shown.nodes[0]);
     view.nothing.after(shown.nodes[1]);
   }
 }

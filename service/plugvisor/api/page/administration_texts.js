@@ -22,7 +22,7 @@ phase_verified|Verified|已验证
 phase_environment|Environment|构建环境
 phase_swap|Switch over|切换版本
 phase_start|Start|启动
-unchanged|this package was current already|此包已是当前版本
+unchanged|this package was current already|该插件包已是当前版本
 showLog|Show log|显示日志
 hideLog|Hide log|隐藏日志
 updateInstead|Update instead|改为更新
@@ -44,18 +44,18 @@ computing|computing…|计算中…
 notComputed|not computed: the page was not loaded by HTTPS|未计算：页面不是通过 HTTPS 加载
 startAfter|Start it afterwards|安装后启动
 replaceIt|Update it if it is installed already|若已安装则更新
-installText|The package is verified and its environment is built before anything changes.|先验证插件包并构建环境，之后才会更改。
+installText|The package is verified and its environment is built before anything changes.|会先验证插件包并构建环境，完成后才做更改。
 updateText|The package is verified and its environment is built while the present version goes on. Then {0} is restarted if it runs; if the new version does not get ready, the present one is started again.|先验证插件包并构建环境，当前版本继续运行。随后若 {0} 正在运行则重启；如果新版本未能就绪，会重新启动当前版本。
 uploading|Sending…|发送中…
 waitingForAnswer|Sent. Waiting for the answer…|已发送，等待响应…
-tooLarge|The package is larger than {0} MB.|插件包大于 {0} MB。
-noPackage|This is neither a .zip nor a .tar.gz.|这不是 .zip 或 .tar.gz。
+tooLarge|The package is larger than {0} MB.|插件包超过 {0} MB。
+noPackage|This is neither a .zip nor a .tar.gz.|这不是 .zip 或 .tar.gz 文件。
 unreadable|The file cannot be read.|无法读取文件。
 versions||版本
 byHand|It was put there by hand: it has no versions to update or roll back.|它是手动放置的，没有可更新或回滚的版本。
 current|current|当前
 previous|previous|上一个
-installedBy|{0} by {1}|{0}，由 {1}
+installedBy|{0} by {1}|{0}，由 {1} 安装
 ownEnvironment|own environment {0}|独立环境 {0}
 updatePackage|Update…|更新…
 rollBack|Roll back…|回滚…
@@ -73,13 +73,13 @@ stepData|Its data is kept, unless you say otherwise:|它的数据会保留，除
 purge|Delete its data too, for ever|同时永久删除数据
 typeId|To confirm, type {0}|请输入 {0} 以确认
 editTitle|plugin.toml of {0}|{0} 的 plugin.toml
-earlier|Earlier texts|早先的内容
-noEarlier|No earlier texts|没有早先的内容
+earlier|Earlier texts|历史内容
+noEarlier|No earlier texts|没有历史内容
 earlierOne|until {0}, replaced by {1}|{0} 之前，由 {1} 替换
-earlierTaken|An earlier text. It is not saved yet.|这是早先的内容，尚未保存。
+earlierTaken|An earlier text. It is not saved yet.|已载入历史内容，尚未保存。
 tabHint|Tab indents. Esc, then Tab leaves the field.|Tab 键缩进；先按 Esc 再按 Tab 离开输入框。
 tabLeaves|Tab leaves the field now.|现在 Tab 键会离开输入框。
-updateBringsOwn|An update or a rollback brings a plugin.toml of its own.|更新或回滚会使用其自带的 plugin.toml。
+updateBringsOwn|An update or a rollback brings a plugin.toml of its own.|更新或回滚后，会改用相应版本自带的 plugin.toml。
 notWritable|This file cannot be written by the user that runs the plugins.|运行插件的用户无法写入此文件。
 review|Review changes|查看更改
 reviewTitle|What will be saved|将保存的更改

@@ -21,7 +21,7 @@ taskCount|Tasks: {0}|任务：{0}
 memoryOf|{0} of memory|内存 {0}
 tasks||任务
 replica|Replica {0}|副本 {0}
-noNode|no node yet|尚无节点
+noNode|no node yet|尚未分配节点
 task_new|New|新建
 task_pending|Waits for a node|等待节点
 task_assigned|Assigned|已分配

@@ -1,7 +1,7 @@
 // The cards beside a plugin's log: its process, and what its manifest says. Fetched with the first plugin that is opened.
 
 import { h } from "./dom.js";
-import { addTexts, formatMemory, formatNumber, formatTime, t } from "./i18n.js";
+import { addTexts, formatMemory, formatTime, t } from "./i18n.js";
 import { describeExit } from "./journal.js";
 import { linkTo } from "./needs.js";
 
@@ -15,30 +15,32 @@ exits|Last exits|最近退出
 command||命令
 entry||入口
 environment||环境变量
+bracketed| ({0})|（{0}）
 fromFile|from a file|来自文件
 folder||文件夹
 warnings||警告
 author||作者
 yes|yes|是
 no|no|否
+comma|, |，
 until_started|started|已启动
 until_ready|ready|已就绪
 until_completed|completed|已完成
 processes|Processes, threads|进程和线程
 open_files|Open files|打开文件
-enforcedBy|Enforced by|执行者
-notEnforced|Not enforced here|此处未强制
+enforcedBy|Enforced by|执行方
+notEnforced|Not enforced here|此处不生效
 logFiles|Log files|日志文件
 maxSize|Rotated at|轮转大小
-backups|Earlier files kept|保留旧文件
+backups|Earlier files kept|旧文件保留数
 watching|Watching|文件监视
 watch_active|on|监视中
 watch_incomplete|on, but not for all files|已开启，但并非所有文件
-watch_suspended|suspended|已中止
+watch_suspended|suspended|已中止监视
 watch_paused|paused until it is started|已暂停，插件启动后继续
 watch_off|off|未监视
 watchText|The plugin seems to change these files itself: they have reloaded it three times within ten seconds. List what it writes in ignore, then reload it: that resumes watching. The journal names the files.|插件似乎在自行修改这些文件，10 秒内已因此重载 3 次。请把它写入的文件加入 ignore，再重载插件即可恢复监视。具体文件见活动记录。
-watchedPaths|Watched|监视
+watchedPaths|Paths|路径
 ignored|Ignored|忽略
 debounce|Reload after|重载延迟
 seconds|{0} s without a change|停止变化 {0} 秒后
@@ -67,7 +69,7 @@ export class Facts {
     this.#node.replaceChildren(...Object.entries(sections).filter(([, facts]) => facts).map(([name, { note, ...facts }]) =>
       h("section.card", h("h2", t(name)), note && h("p.hint", note), h("dl", Object.entries(facts).map(([fact, value]) => {
         const values = [value ?? []].flat().map((one) =>
-          h("dd", one.id ? linkTo(this.#store, one.id) : String(one.text ?? one), one.note && ` (${one.note})`));
+          h("dd", one.id ? linkTo(this.#store, one.id) : String(one.text ?? one), one.note && t("bracketed", one.note)));
         return values.length > 0 && h("div", h("dt", t(fact)), values);
       })))));
   }
@@ -88,7 +90,7 @@ export class Facts {
       },
       dependencies: (item.depends_on?.length || item.dependents?.length) && {
         dependsOn: item.depends_on?.map(({ id, condition, required }) =>
-          ({ id, name: this.#nameOf(id), note: `${t(`until_${condition}`)}${required ? "" : `, ${t("optional")}`}` })),
+          ({ id, name: this.#nameOf(id), note: [t(`until_${condition}`), !required && t("optional")].filter(Boolean).join(t("comma")) })),
         neededBy: item.dependents?.map((id) => ({ id, name: this.#nameOf(id) })),
       },
       limits: item.limits && describeLimits(item.limits),
@@ -144,7 +146,7 @@ function describeWatch({ watch = "off", status, state, disabled }, { paths, igno
     status: t(`watch_${kind}`),
     watchedPaths: paths,
     ignored: ignore,
-    debounce: t("seconds", formatNumber(debounce, Number.isInteger(debounce) ? 0 : 2)),
+    debounce: t("seconds", debounce),
   };
 }
 

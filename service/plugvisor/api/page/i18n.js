@@ -57,7 +57,7 @@ retryIn|retry in {0} s|{0} 秒后重试
 confirmStop|Stop {0} running plugins?|停止 {0} 个运行中的插件？
 confirmReload|Reload {0} running plugins?|重载 {0} 个运行中的插件？
 confirmText|Their work is interrupted.|工作会被中断。
-alsoStop|Stop those too|也停止它们
+alsoStop|Stop those too|一并停止
 cancel||取消
 dismiss||关闭
 refresh|Look for changes|重新扫描
@@ -67,7 +67,7 @@ signInForLog|Sign in to see its log|登录后查看日志
 signIn|Sign in|登录
 signOut|Sign out|退出登录
 adminCode|Token or admin code|令牌或管理员验证码
-signInText|With a token or the admin code from the terminal, kept until this tab is closed.|使用令牌，或终端里的管理员验证码。它保留到此标签页关闭为止。
+signInText|With a token or the admin code from the terminal, kept until this tab is closed.|使用令牌，或终端中显示的管理员验证码。仅保留到此标签页关闭为止。
 wrongCode|Wrong token or code.|令牌或验证码不正确。
 tooMany|Too many wrong codes. Try again in {0} s.|错误次数过多，请 {0} 秒后再试。
 codeRejected|The token or admin code is wrong or no longer valid. Sign in again.|令牌或管理员验证码不正确或已失效，请重新登录。
@@ -76,23 +76,23 @@ signedOut|Signed out|已退出登录
 role_viewer|viewer|查看者
 role_operator|operator|操作员
 role_admin|admin|管理员
-needsRole|This needs the role {0}.|这需要角色“{0}”。
+needsRole|This needs the role {0}.|需要“{0}”角色。
 notYours|You may see this, but not change it.|你可以查看，但无权更改。
 expires|until {0}|有效期至 {0}
 locked|Not signed in|未登录
 lockedTitle|Sign in to see the plugins|登录后查看插件
-wanted_running|Started by {0}, {1}. Starts again after a restart.|由 {0} 启动，{1}。重启后会再次启动。
-wanted_stopped|Stopped by {0}, {1}. Stays stopped after a restart.|由 {0} 停止，{1}。重启后保持停止。
-wanted_disabled|Disabled by {0}, {1}. It cannot be started until it is enabled.|由 {0} 禁用，{1}。启用之前无法启动。
+wanted_running|Started by {0}, {1}. Starts again after a restart.|由 {0} 于 {1} 启动；重启后仍会启动。
+wanted_stopped|Stopped by {0}, {1}. Stays stopped after a restart.|由 {0} 于 {1} 停止；重启后保持停止。
+wanted_disabled|Disabled by {0}, {1}. It cannot be started until it is enabled.|由 {0} 于 {1} 禁用；启用之前无法启动。
 forgetText|Then plugin.toml decides again|之后重新由 plugin.toml 决定
-forgetfulTitle|Changes are not remembered.|更改不会被记住。
-forgetfulText|They work, but may be lost at a restart, and the journal has a gap.|更改有效，但重启后可能丢失，活动记录会有缺口。
+forgetfulTitle|Changes are not remembered.|更改无法保存。
+forgetfulText|They work, but may be lost at a restart, and the journal has a gap.|操作仍会生效，但重启后可能丢失，活动记录也会有缺口。
 setAsideTitle|The database was broken.|数据库已损坏。
-setAsideText|It is now {0}; a new one has what could be read.|现为 {0}；能读出的内容已存入新库。
+setAsideText|It is now {0}; a new one has what could be read.|原文件已改名为 {0}，能读出的内容已存入新数据库。
 journal||活动记录
 journalLost|The journal is interrupted.|活动记录已中断。
 older||更早
-nothingHappened|Nothing has happened.|没有记录。
+nothingHappened|Nothing has happened.|暂无记录。
 timesSince|{0} times since {1}|自 {1} 起 {0} 次
 by|by {0}|操作者 {0}
 plugin||插件
@@ -100,6 +100,9 @@ kind||类别
 add||添加
 remove||移除
 rotate||更换
+recover||恢复
+suspend|Suspend watching|中止监视
+resumed|Resume watching|恢复监视
 install||安装
 update||更新
 rollback|Roll back|回滚
@@ -131,21 +134,21 @@ unavailable||不可用
 lostTitle|Plugvisor cannot be reached.|无法连接 Plugvisor。
 lostText|The plugins may still be running.|插件可能仍在运行。
 unavailableTitle|The engine is unavailable.|引擎不可用。
-staleAge|The states below are {0} old.|所见为 {0} 前的状态。
+staleAge|The states below are {0} old.|以下是 {0} 前的状态。
 restartedTitle|The service was restarted.|服务已重启。
 restartedText|The plugins kept running.|插件不受影响。
 retry|Try now|立即重试
 welcome|All plugins, live|所有插件，实时可见
-welcomeText|Changes need a token or the admin code from the terminal. A plugin is a folder with a plugin.toml:|更改需要令牌或管理员验证码。插件就是一个带有 plugin.toml 的文件夹：
+welcomeText|Changes need a token or the admin code from the terminal. A plugin is a folder with a plugin.toml:|更改时需要令牌或终端中显示的管理员验证码。插件就是一个带有 plugin.toml 的文件夹：
 emptyTitle|No plugin yet|还没有插件
 emptyText|Create a folder hello in the plugins folder, with your program and this plugin.toml:|在插件目录中新建文件夹 hello，放入你的程序和 plugin.toml：
-nothingFound|Nothing matches.|没有符合的内容。
+nothingFound|Nothing matches.|没有匹配的结果。
 manifestError|Invalid plugin.toml: |plugin.toml 无效：
 manifestLine|Invalid plugin.toml, line {0}: |plugin.toml 第 {0} 行无效：
-repair|Correct the file, then reload. The smallest valid one is:|请修正该文件后重载。最少只需：
+repair|Correct the file, then reload. The smallest valid one is:|请修正该文件，然后重载。最简示例：
 back|All plugins|所有插件
-goneTitle|There is no plugin {0}|没有插件 {0}
-goneText|It was removed or renamed.|它已被移除或改名。
+goneTitle|There is no plugin {0}|找不到插件 {0}
+goneText|It may have been removed or renamed.|它可能已被移除或改名。
 pid|Process id|进程号
 none|none|无
 exitCode|exit code {0}|退出码 {0}
@@ -156,24 +159,24 @@ neededBy|Needed by|被依赖
 dependency||依赖
 optional|optional|可选
 graph|Dependency graph|依赖图
-graphText|What is on the left starts first. Dashed: optional.|左侧的先启动。虚线表示可选。
+graphText|What is on the left starts first. Dashed: optional.|左侧的先启动，虚线表示可选依赖。
 asList|As a list|以列表显示
 close||关闭
-checks||检查
+checks||健康检查
 check_up|Up|通过
 check_down|Down|失败
 check_starting|Not up yet|尚未通过
 ready|ready|就绪
 alive|alive|存活
 failures|{0} failures in a row|连续失败 {0} 次
-limits||限制
-limit|Limit {0}: {1}|限制 {0}：{1}
+limits||资源限制
+limit|Limit {0}: {1}|上限 {0}（{1}）
 cpus|CPUs|CPU 数
-cgroup|the kernel (cgroup)|内核（cgroup）
-rlimit|the kernel (rlimit)|内核（rlimit）
-watch|Plugvisor, by measuring|Plugvisor（测量）
-watched|Plugvisor, by measuring|Plugvisor（测量）
-unenforced|not enforced here|此处未强制
+cgroup|the kernel (cgroup)|内核 cgroup
+rlimit|the kernel (rlimit)|内核 rlimit
+watch|Plugvisor, by measuring|Plugvisor 监测
+watched|Plugvisor, by measuring|Plugvisor 监测
+unenforced|not enforced here|此处不生效
 figures|Last minutes|最近几分钟
 threads||线程
 chart|{0}: now {1}, at most {2} in the last minutes|{0}：当前 {1}，最近几分钟最高 {2}
@@ -188,7 +191,7 @@ resume||继续
 waiting|{0} new lines|{0} 行新日志
 download||下载
 logLost|The log is interrupted.|日志流已中断。
-emptyLog|No output yet.|还没有输出。
+emptyLog|No output yet.|暂无输出。
 language|中文|English
 theme|Theme: {0}|主题：{0}
 auto|system|跟随系统
@@ -225,7 +228,7 @@ export function formatDuration(seconds) {
     const count = String(Math.floor((index ? seconds % SIZES[first] : seconds) / size));
     return count.padStart(1 + index, 0) + UNITS[language][first + index];
   });
-  return parts.join(" ");
+  return parts.join(language === "zh" ? "" : " ");
 }
 
 export const formatNumber = (number, digits = 0) =>

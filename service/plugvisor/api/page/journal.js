@@ -121,7 +121,7 @@ function describe({ kind, status, health, last_exit, identity, verb, outcome, mi
   const verdict = healthOf({ health });
   const isService = kind === "service";
   return [
-    !verb ? !status && !health && nameOf(kind) : h("b", isService ? `${t(subject)} ${t(`it_${verb}`)}` : t(verb)),
+    !verb ? !status && !health && nameOf(kind) : h("b", isService ? `${t(subject)} ${t(`it_${verb}`)}` : t(verb === "resume" ? "resumed" : verb)),
     status && label(symbolOf(status), status),
     verdict && label(verdict),
     subject && !isService && h("span.name", subject),

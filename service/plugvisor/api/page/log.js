@@ -65,8 +65,8 @@ export class LogView {
     if (level) this.#rank = RANK[level] ?? 0;
     const text = message.length > LONGEST_LINE ? `${message.slice(0, LONGEST_LINE)} …` : message;
     return h("div.line", { "data-rank": this.#rank },
-      timestamp && h("time", { dateTime: timestamp, title: timestamp }, formatTime(timestamp)),
-      level && h(`b.level.rank${this.#rank}`, level),
+      timestamp && h("time", { dateTime: timestamp, title: timestamp }, formatTime(timestamp)), timestamp && " ",
+      level && h(`b.level.rank${this.#rank}`, level), level && " ",
       parseAnsi(text).map(([piece, classes]) => h("span", { className: classes }, piece)));
   }
 

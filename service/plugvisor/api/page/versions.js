@@ -74,7 +74,7 @@ export class Versions {
     this.#list.replaceChildren(...versions.map((one) => h("li",
       h("b.name", nameOf(one)),
       one.current ? h("b.mark", t("current")) : one.previous && h("span.mark", t("previous")),
-      h("p.hint", [t("installedBy", formatTime(one.installed_at), one.installed_by), one.source].join(" · ")),
+      h("p.hint", [t("installedBy", formatTime(one.installed_at), one.installed_by), one.source].filter(Boolean).join(" · ")),
       h("p.hint", { title: one.sha256 }, [one.environment && t("ownEnvironment", one.python ?? ""), `SHA-256 ${one.sha256.slice(0, DIGITS)}…`].filter(Boolean).join(" · ")))));
   }
 
