@@ -143,6 +143,7 @@ def test_the_list_and_the_statuses(neko: PlugvisorStack) -> None:
         for status in (one, statuses["plugins"][plugin_id]):
             assert (status["status"], status["source"]) == (word, "plugvisor")
             assert datetime.fromisoformat(status["updated_at"])
+    assert not [item for item in listed["plugins"] if "type" in item], "it asks more of those of type `extension`"
     assert neko.http.head("/plugins").status_code == 200
 
 

@@ -24,6 +24,7 @@ class FrontEndServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128  # a browser opens many at once
 
     def __init__(self, folder: Path, api_url: str) -> None:
         super().__init__(("127.0.0.1", 0), FrontEndHandler)

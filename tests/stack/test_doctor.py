@@ -326,6 +326,15 @@ def test_a_disk_that_takes_nothing_more(plugvisor: PlugvisorStack, options: str,
 
 
 @needs_mounts
+def test_a_disk_that_no_plugin_can_be_installed_on(plugvisor: PlugvisorStack) -> None:
+    installed = plugvisor.root / "installed"
+    installed.mkdir()
+    plugvisor.environ["PLUGVISOR_INSTALL_DIR"] = str(installed)
+    prefix = in_namespace(f"mount -t tmpfs -o ro tmpfs {installed}")
+    expect(examine(plugvisor, *prefix), "warning", "folders", "no plugin can be installed")
+
+
+@needs_mounts
 def test_a_disk_from_which_nothing_is_executed(plugvisor: PlugvisorStack) -> None:
     prefix = in_namespace(f"mount -t tmpfs -o mode=0700,noexec tmpfs {plugvisor.plugins_dir}")
     expect(examine(plugvisor, *prefix), "warning", "disks", "noexec")

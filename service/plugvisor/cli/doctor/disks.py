@@ -26,7 +26,8 @@ _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - nothing is put there
 def check_disks(settings: Settings) -> Iterator[Finding]:
     """There is room where Plugvisor writes, and it can be written."""
     folders = {"run": settings.run_dir, "log": settings.log_dir, "state": settings.state_dir}
-    if settings.install_dir:
+    # without users, `check_folders` has said that it cannot be written
+    if settings.install_dir and (settings.users or os.access(settings.install_dir, os.W_OK)):
         folders["install"] = settings.install_dir
     by_device = defaultdict(list)
     for name, folder in folders.items():
@@ -51,7 +52,9 @@ def _check_device(names: list[str], folder: Path) -> Iterator[Finding]:
     status = os.statvfs(folder)
     which = f"the file system of {folder} (for: {', '.join(names)})"
     if status.f_flag & os.ST_RDONLY:
-        yield problem(f"{which} is read-only", "mount it writable, or set the folders' variables to another one")
+        # everything but installations works without it
+        found = warning if names == ["install"] else problem
+        yield found(f"{which} is read-only", "mount it writable, or set the folders' variables to another one")
         return
     few, too_few = (_FEW_IN_RUN, _TOO_FEW_IN_RUN) if names == ["run"] else (_FEW_BYTES, _TOO_FEW_BYTES)
     free = status.f_bavail * status.f_frsize
