@@ -29,7 +29,7 @@ def test_the_numbers() -> None:
     assert outbox.KEPT_SECONDS == 24 * 60 * 60
     assert (f"within {sender.ATTEMPT_SECONDS:g} seconds" in TEXT, windows.WINDOW_SECONDS) == (True, 5 * 60)
     assert f"At most {outbox.MOST_QUEUED:,} messages" in TEXT
-    assert f"left alone for {sender.PAUSE_SECONDS:g} seconds" in TEXT
+    assert f"none for {sender.PAUSE_SECONDS:g} seconds after a failure" in TEXT
 
 
 def test_every_metric_is_named() -> None:
