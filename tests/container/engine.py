@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_SECONDS = 300.0
+STOP_SECONDS = 30
 SAMPLES = {"failing", "heartbeat", "hello_http", "leaky", "stubborn", "tiny_store", "tiny_web"}
 
 HARDENED = (
@@ -149,7 +150,7 @@ class Container:
 
     def stop(self) -> int:
         """`docker stop`; returns the exit status."""
-        docker("stop", "--time", "30", self.name, seconds=40)
+        docker("stop", "--time", str(STOP_SECONDS), self.name, seconds=STOP_SECONDS + DEADLINE_SECONDS)
         status: int = self.state["ExitCode"]
         return status
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-STOP_SECONDS = 5.0
 SAYS_GOODBYE = OBEDIENT.replace("lambda *_: sys.exit(0)", "lambda *_: (print('SIGTERM', flush=True), sys.exit(0))")
 LIST_PROCESSES = """
 import json, os, pathlib
@@ -70,9 +68,7 @@ def test_docker_stop_with_50_plugins(run: Callable[..., Container], plugins: Pat
     container = run("--volume", f"{plugins}:/plugins:ro").wait_until_ready()
     wait_for(lambda: count_running(container) == 50, "all of them to run")
     wait_for(lambda: sum("ready" in log for log in container.read_logs().values()) == 50, "all of them to be ready")
-    began = time.monotonic()
-    status = container.stop()
-    assert (time.monotonic() - began < STOP_SECONDS, status) == (True, 0)
+    assert container.stop() == 0, "one after another they would take longer than Docker waits"
     logs = container.read_logs()
     assert [name for name in (f"p{number}" for number in range(50)) if logs[name] != "ready\nSIGTERM\n"] == []
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BLOCK = re.compile(r"^```sh ([a-z0-9 ]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BUILD = re.compile(r"^docker build --tag (\S+) \.$", re.MULTILINE)
 TOKEN = "SWMTKN-1-…"
-IMAGE_SECONDS = 120.0
+IMAGE_SECONDS = 300.0
 """How long pulling the image, or making one of each plugin, may take."""
 REGISTRY = """\
 FROM {image}
@@ -98,7 +98,7 @@ class Cluster:
 
     def get(self, node: LabNode, path: str, *options: str) -> Any:
         """What the service on a node answers; nothing if it does not."""
-        command = [*self.lab.enter(), "curl", "--silent", "--max-time", "5", *options]
+        command = [*self.lab.enter(), "curl", "--silent", "--connect-timeout", "5", "--max-time", "60", *options]
         done = subprocess.run(
             [*command, f"http://{node.address}:48916{path}"], capture_output=True, text=True, check=False
         )

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.helpers.swarm.stack import SwarmStack
 
 EVERYWHERE = f"{QUICK}\nreplicas = 3\nplacement.max_per_node = 1"
-LOST_SECONDS = 30.0
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +74,7 @@ def test_a_node_that_is_drained_and_one_that_is_lost(swarm_shared: SwarmStack, s
         wait_for(lambda: find_last()["availability"] == "drain", "an event of the drain")
         assert read_nodes(swarm_shared)[node.name]["availability"] == "drain"
         node.kill()
-        wait_for(lambda: find_last()["state"] == "down", "an event of the loss", LOST_SECONDS)
+        wait_for(lambda: find_last()["state"] == "down", "an event of the loss")
         lost = find_last()
         assert lost["detail"]
     printed = command(swarm_shared, "nodes").splitlines()

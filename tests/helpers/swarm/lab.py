@@ -128,7 +128,7 @@ class SwarmLab:
             stderr=subprocess.DEVNULL,
             check=True,
         )
-        wait_until(lambda: self.keeper, "the lab's keeper", 20)
+        wait_until(lambda: self.keeper, "the lab's keeper")
         self._ip("link set lo up")
         self._ip(f"link add br0 address {find_hardware_address(GATEWAY)} type bridge")
         self._ip(f"addr add {GATEWAY}/24 dev br0")

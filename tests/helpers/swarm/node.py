@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 NODE = "plugvisor-lab-node"
 """What the command line of a node's PID 1 contains, before the node's folder."""
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
+"""Far longer than anything takes; three Engines that elect a leader on two busy cores need half a minute."""
 INIT = """\
 home=$1
 echo "$2" >/proc/sys/kernel/hostname
@@ -78,7 +79,7 @@ def kill(pid: int) -> None:
     """Kill a process, and wait until it is gone or a zombie."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not _is_alive(pid), f"the end of process {pid}", 20)
+    wait_until(lambda: not _is_alive(pid), f"the end of process {pid}")
 
 
 def _is_alive(pid: int) -> bool:
@@ -136,7 +137,7 @@ class LabNode:
                 stderr=log,
                 check=True,
             )
-        wait_until(lambda: self.pid, f"{self.name}; see {log.name}", 20)
+        wait_until(lambda: self.pid, f"{self.name}; see {log.name}")
         pid = self.pid
         run("nsenter", f"--net=/proc/{pid}/ns/net", "ip", "link", "set", "lo", "up")
         if attach is not None:
