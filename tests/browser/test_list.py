@@ -230,6 +230,29 @@ def test_several_plugins_at_once(
     expect(bar).to_be_hidden()
 
 
+def test_a_stop_of_several_means_those_that_have_failed(
+    stack: PlugvisorStack, open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
+) -> None:
+    """They would be started at the next boot."""
+    add("given-up-1")
+    stack.write_plugin("given-up-2", "raise SystemExit(3)", runtime="supervisor.startretries = 0")
+    stack.post("/plugins/refresh")
+    stack.post("/plugin/given-up-2/start")
+    stack.wait_for_state("given-up-2", "FATAL")
+    page = open_signed_in()
+    page.get_by_role("searchbox").fill("given-up")
+    expect(page.locator(".row")).to_have_count(2)
+    page.get_by_role("checkbox", name=appearance.text("selectAll")).check()
+    page.locator(".bar").get_by_role("button", name=appearance.text("stop"), exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(appearance.text("confirmStop", 2))
+    dialog.get_by_role("button", name=appearance.text("stop"), exact=True).click()
+    expect(find_row(page, "given-up-1").locator(".word")).to_have_text(appearance.text("stopped"))
+    for plugin_id in ("given-up-1", "given-up-2"):
+        assert stack.status(plugin_id)["intent"]["wanted"] == "stopped"
+    expect(find_row(page, "given-up-2").locator(".trouble")).to_be_visible()
+
+
 def test_a_new_plugin_and_a_removed_one(
     stack: PlugvisorStack, open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
 ) -> None:

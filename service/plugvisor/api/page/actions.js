@@ -32,7 +32,9 @@ export class Actions extends EventTarget {
 
   /** Sends a verb for plugins, after a confirmation and a sign-in if they are necessary. */
   async perform(verb, ids) {
-    ids = ids.filter((id) => !this.pending.has(id) && this.mayChange(id) && allows(this.#store.plugins.get(id) ?? {}, verb));
+    const stopsMany = verb === "stop" && ids.length > 1; // also what has failed: the next boot would start it
+    const isMeant = (item) => allows(item, verb) || (stopsMany && item.status === "error");
+    ids = ids.filter((id) => !this.pending.has(id) && this.mayChange(id) && isMeant(this.#store.plugins.get(id) ?? {}));
     if (!ids.length) return;
     const others = h("input", { type: "checkbox" });
     const question = verb !== "start" && this.#confirm(verb, ids, others);
@@ -84,7 +86,7 @@ export class Actions extends EventTarget {
     if (!running.length || (ids.length < 2 && !needing.length)) return undefined;
     const names = needing.map((id) => plugins.get(id).name).join(", ");
     const isOne = ids.length < 2;
-    const title = isOne ? `${t(verb)} ${plugins.get(ids[0]).name}?` : t(verb === "stop" ? "confirmStop" : "confirmReload", running.length);
+    const title = isOne ? `${t(verb)} ${plugins.get(ids[0]).name}?` : verb === "stop" ? t("confirmStop", ids.length) : t("confirmReload", running.length);
     return confirm(title, [
       !isOne && h("p", t("confirmText")),
       names && h("p", t("neededBy"), ": ", h("b", names)),
