@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import zlib
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,12 @@ from tests.helpers.swarm.stack import SwarmStack, run_swarm_stack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C end what tests start: a shell starts what is in its background with that signal ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -186,8 +186,8 @@ class StartFailed(PlugvisorError):
 
     rolled_back: bool | None = None
     """After an update: whether the version before is current again; None if there was no update."""
-    log: Sequence[str] = ()
-    """The last lines of the version that has not started."""
+    log: Sequence[str] | None = None
+    """The last lines that the process has printed, or the version that has not started; None if they are not known."""
 
 
 class StopTimeout(PlugvisorError):

@@ -14,8 +14,8 @@ import pytest
 from tests.helpers.event_client import EventClient, open_events
 from tests.helpers.ports import find_free_port
 from tests.helpers.processes import cpu_seconds, is_alive
-from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack
-from tests.helpers.waiting import wait_for
+from tests.helpers.stack import ADMIN_CODE, OVERDUE, PlugvisorStack, run_stack
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def test_a_frozen_supervisord_is_unavailable_and_then_told_anew(shared: Plugviso
         os.kill(shared.supervisord_pid, signal.SIGSTOP)
         try:
             for each in (listener, other):
-                told = each.wait("unavailable", seconds=12)
+                told = each.wait("unavailable")
                 assert told.data["detail"]
                 assert "time" in told.data
             assert shared.http.get("/plugins").status_code == 503
@@ -47,7 +47,7 @@ def test_a_frozen_supervisord_is_unavailable_and_then_told_anew(shared: Plugviso
             os.kill(shared.supervisord_pid, signal.SIGCONT)
         for each in (listener, other):
             position = each.kinds.index("unavailable")
-            each.wait("snapshot", after=position, seconds=8)
+            each.wait("snapshot", after=position)
             assert each.kinds.count("unavailable") == 1
             assert each.grows
 
@@ -66,20 +66,20 @@ def test_a_supervisord_that_is_killed_and_the_next_one(plugvisor: PlugvisorStack
             service = plugvisor.service_pid
             plugvisor.process.kill()
             plugvisor.process.wait()
-            listener.wait("unavailable", seconds=12)
+            listener.wait("unavailable")
             wait_for(lambda: ours.ended, "the service of that supervisord to end with it")
             assert ours.ended == "cleanly"
             wait_for(lambda: not is_alive(service))
             position = len(listener.events)
             plugvisor.up()
-            assert "there" in listener.wait("snapshot", after=position, seconds=10).plugins
+            assert "there" in listener.wait("snapshot", after=position).plugins
             plugvisor.start_running("there")
             # by a status, or by a snapshot where the state stream has only just been found
             wait_for(lambda: listener.state_of("there") == "RUNNING")
             assert listener.grows
     finally:
         serve.terminate()
-        serve.wait(10)
+        serve.wait(DEADLINE_SECONDS)
 
 
 def _listens(port: int) -> bool:
@@ -92,9 +92,9 @@ def test_open_streams_delay_neither_a_restart_nor_the_end(plugvisor: PlugvisorSt
     plugvisor.write_plugin("there", runtime=QUICK)
     plugvisor.up()
     with many(plugvisor, 50) as listeners:
-        before, began = plugvisor.service_pid, time.monotonic()
+        before = plugvisor.service_pid
         plugvisor.ctl("restart", "plugvisor")
-        assert time.monotonic() - began < 6
+        assert OVERDUE not in plugvisor.service_log
         assert plugvisor.service_pid != before
         wait_for(lambda: all(listener.ended for listener in listeners))
         assert {listener.ended for listener in listeners} == {"cleanly"}
@@ -103,11 +103,10 @@ def test_open_streams_delay_neither_a_restart_nor_the_end(plugvisor: PlugvisorSt
         plugvisor.start_running("there")
         for listener in listeners:
             listener.wait("status", plugin_id="there", state="RUNNING")
-        began = time.monotonic()
         assert plugvisor.process is not None
         plugvisor.process.send_signal(signal.SIGTERM)
-        plugvisor.process.wait(20)
-        assert time.monotonic() - began < 5
+        plugvisor.process.wait(DEADLINE_SECONDS)
+        assert OVERDUE not in plugvisor.service_log
         wait_for(lambda: all(listener.ended for listener in listeners))
         assert {listener.ended for listener in listeners} == {"cleanly"}
     assert "Traceback" not in plugvisor.service_log
@@ -132,9 +131,8 @@ def test_clients_that_do_not_read_delay_no_end_either(plugvisor: PlugvisorStack)
             for _ in range(40):  # 200 kB each
                 assert plugvisor.post("/plugins/refresh").status_code == 200
             wait_for(lambda: listener.kinds.count("plugins") + listener.kinds.count("snapshot") >= 2)
-            began = time.monotonic()
             plugvisor.ctl("restart", "plugvisor")
-            assert time.monotonic() - began < 4
+            assert OVERDUE not in plugvisor.service_log
             wait_for(lambda: listener.ended)
             # its response is complete; a browser drops an event of which it has only a part
             assert listener.ended in ("cleanly", "in the middle of an event")
@@ -156,9 +154,7 @@ def test_five_hundred_streams_cost_supervisord_nothing(crowded: PlugvisorStack) 
         while time.monotonic() - began < 3:
             assert crowded.http.get("/plugins").status_code == 200
         assert cpu_seconds(crowded.supervisord_pid) - before < 0.3
-        began = time.monotonic()
         pid = crowded.start_running("there")
-        assert time.monotonic() - began < 3
         for listener in listeners:
             listener.wait("status", plugin_id="there", pid=pid, state="RUNNING")
         crowded.post("/plugin/there/stop")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,7 @@ from plugvisor.settings import Settings
 from tests.helpers.log_clients import open_websocket, receive, refused_with
 from tests.helpers.raw_http import Answer, ask, connect
 from tests.helpers.raw_http import receive as receive_bytes
-from tests.helpers.stack import ADMIN_CODE, PlugvisorStack, run_stack
+from tests.helpers.stack import ADMIN_CODE, OVERDUE, PlugvisorStack, run_stack
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -229,12 +228,11 @@ def test_http_1_0_needs_no_host_and_gets_no_chunks(named: PlugvisorStack) -> Non
     with connect(named) as client:
         client.sendall(request("/events", version="1.0"))
         client.recv(12)
-        began = time.monotonic()
         named.ctl("restart", "plugvisor")
         data, is_closed = receive_bytes(client)
         assert is_closed
         assert not data.endswith(b"0\r\n\r\n")
-        assert time.monotonic() - began < 10
+        assert OVERDUE not in named.service_log
     wait_for(named.is_ready)
     assert "Traceback" not in named.service_log
 

@@ -361,7 +361,7 @@ def test_a_stream_ends_with_its_identity(shared: PlugvisorStack) -> None:
     token = shared.post("/identities", json={"name": "short", "role": "viewer"}).json()["token"]
     with open_stream(shared, code=token) as client:
         assert shared.http.delete("/identities/short", headers=AUTH).status_code == 200
-        wait_for(lambda: client.ended, "the end of the stream", seconds=5)
+        wait_for(lambda: client.ended, "the end of the stream")
         assert client.ended == "cleanly"
 
 

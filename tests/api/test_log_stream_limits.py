@@ -20,7 +20,7 @@ from tests.helpers.log_clients import (
     wait_for_lines,
 )
 from tests.helpers.processes import count_descriptors, cpu_seconds, resident_megabytes
-from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.stack import ADMIN_CODE, OVERDUE, PlugvisorStack
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -87,13 +87,10 @@ def test_who_does_not_read_costs_no_memory_and_keeps_nobody_waiting(plugvisor: P
         with log.open("ab") as file:
             file.write(b"last\n")
         wait_for_lines(listener, "last")
-        assert resident_megabytes(plugvisor.service_pid) - before < 40_000_000, (
-            "of 30 MB for each of ten, and JSON of them"
-        )
+        assert resident_megabytes(plugvisor.service_pid) - before < 38, "of 30 MB for each of ten, and JSON of them"
         assert "initial" in listener.kinds[1:], f"nobody sends more than {MOST_BEHIND_BYTES} bytes late"
-        began = time.monotonic()
         plugvisor.ctl("restart", "plugvisor")
-        assert time.monotonic() - began < 6
+        assert OVERDUE not in plugvisor.service_log
         wait_for(lambda: listener.ended)
         assert listener.ended == "cleanly"
     wait_for(plugvisor.is_ready)
@@ -109,9 +106,8 @@ def test_open_streams_delay_no_end(plugvisor: PlugvisorStack) -> None:
             listener.wait("initial")
         for websocket in websockets:
             receive(websocket)
-        began = time.monotonic()
         plugvisor.ctl("restart", "plugvisor")
-        assert time.monotonic() - began < 6
+        assert OVERDUE not in plugvisor.service_log
         wait_for(lambda: all(listener.ended for listener in listeners))
         assert {listener.ended for listener in listeners} == {"cleanly"}
         for websocket in websockets:

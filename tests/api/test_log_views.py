@@ -195,9 +195,7 @@ def test_a_plugin_whose_manifest_is_broken_still_has_its_log(shared: PlugvisorSt
 def test_nothing_of_it_needs_supervisord(shared: PlugvisorStack) -> None:
     os.kill(shared.supervisord_pid, signal.SIGSTOP)
     try:
-        began = time.monotonic()
         assert show(shared, "_server")["logs"]
-        assert time.monotonic() - began < 2
     finally:
         os.kill(shared.supervisord_pid, signal.SIGCONT)
 

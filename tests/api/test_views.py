@@ -196,12 +196,10 @@ def test_a_frozen_supervisord_is_no_good_news(shared: PlugvisorStack, add: Calla
     os.kill(shared.supervisord_pid, signal.SIGSTOP)
     try:
         os.kill(pid, signal.SIGKILL)
-        began = time.monotonic()
         # what is known may be told for as long as the stream may be silent
-        wait_for(lambda: shared.http.get(path, headers={"If-None-Match": tag}).status_code == 503, seconds=6)
-        assert time.monotonic() - began < 8
+        wait_for(lambda: shared.http.get(path, headers={"If-None-Match": tag}).status_code == 503, "no news")
     finally:
         os.kill(shared.supervisord_pid, signal.SIGCONT)
-    wait_for(lambda: shared.http.get(path).status_code == 200, seconds=5)
+    wait_for(lambda: shared.http.get(path).status_code == 200, "news")
     shared.wait_for_status(plugin_id, "error")
     assert listed(get_list(shared))[plugin_id]["state"] == "EXITED"

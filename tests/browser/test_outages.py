@@ -87,7 +87,7 @@ def test_supervisord_is_frozen(fragile: PlugvisorStack, open_page: Callable[...,
 
 def test_the_service_is_killed(fragile: PlugvisorStack, open_page: Callable[..., Page]) -> None:
     appearance = OPPOSITES[0]
-    fragile.post("/plugin/one/reload?wait=20")
+    fragile.post("/plugin/one/reload?wait=50")
     page = open_page(f"{fragile.url}/#code={ADMIN_CODE}", appearance)
     expect(find_row(page, "one").locator(".word")).to_have_text(appearance.text("running"))
     page.goto(f"{fragile.url}/#/plugin/one")
@@ -97,6 +97,6 @@ def test_the_service_is_killed(fragile: PlugvisorStack, open_page: Callable[...,
     expect(page.locator("#banner")).to_contain_text(appearance.text("restartedTitle"))
     expect(page.locator(".connection")).to_have_text(appearance.text("live"))
     # the log continues too
-    fragile.post("/plugin/one/reload?wait=20")
+    fragile.post("/plugin/one/reload?wait=50")
     expect(page.locator(".line")).to_have_count(count + 1)
     expect(page.locator("#banner")).to_have_text("")

@@ -20,9 +20,10 @@ rest. What must hold, and is checked all the while against the system's own list
 8. A plugin never starts before what it requires: at boot, by a start, by a reload, and by what depends on it. Three
    kinds of starts do not wait: a restart of what has ended by itself, a start that supervisord repeats because it
    failed, and what supervisorctl starts.
-9. At rest, the intent that is shown of a plugin is that of the last start, stop or reload which succeeded, and the
-   store's file says the same. A store that was broken works again within 15 seconds. After the last round everything
-   is stopped and started again: what was wanted runs, and what was stopped or disabled does not.
+9. At rest, the intent that is shown of a plugin is that of the last start, stop or reload which succeeded, or of the
+   stop of one that did not run, and the store's file says the same. A store that was broken works again within 15
+   seconds. After the last round everything is stopped and started again: what was wanted runs, and what was stopped or
+   disabled does not.
 10. A watched plugin that runs, runs what was saved last, within 40 seconds at rest, unless its manifest is invalid, it
    is disabled, or it says that watching is suspended; one that was saved while the service was away, when it is saved
    again. A save starts nothing that was stopped.

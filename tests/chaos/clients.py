@@ -146,7 +146,7 @@ class Clients:
                 return
             seconds = time.monotonic() - interval.began
             code = response.json().get("code", "")
-            if response.is_success:
+            if response.is_success or code == "not_running":
                 self._intents.note(name, "stopped" if verb == "stop" else "running", interval.began)
             elif response.status_code >= 500 or code == "dependency_failed":  # it may have been begun all the same
                 self._intents.note_unknown(name, interval.began)

@@ -98,7 +98,7 @@ def test_orphans_of_a_plugin_end_with_it(run: Callable[..., Container], plugins:
         wait_for(lambda: count_sleeping() == 1, "the child")
         assert container.post("/plugin/leaver/stop").json()["status"] == "stopped"
         wait_for(lambda: count_sleeping() == 0, "the child to be gone")
-        assert container.post("/plugin/leaver/start?wait=20").json()["status"] == "running"
+        assert container.post("/plugin/leaver/start?wait=50").json()["status"] == "running"
     assert container.post("/plugin/leaver/reload").json()["status"] == "running"
     assert "cannot note" not in container.read_log("_server")
 

@@ -37,7 +37,7 @@ def test_another_container_in_its_place(compose: Callable[..., Project], plugins
     arguments = ["identity", "add", "deploy", "--role", "operator"]
     token = project.run("exec", "-T", "plugvisor", "plugvisor", *arguments).strip()
     assert first.post("/plugin/stopped/stop", code=token).json()["status"] == "stopped"
-    assert first.post("/plugin/started/start?wait=20", code=token).json()["status"] == "running"
+    assert first.post("/plugin/started/start?wait=50", code=token).json()["status"] == "running"
     assert first.post("/plugin/disabled/disable", code=token).json()["status"] == "stopped"
 
     second = project.recreate()

@@ -63,7 +63,7 @@ def test_an_http_check_passes_and_fails(shared: PlugvisorStack, add: Callable[..
     port = find_free_port()
     plugin_id = add(WEB.format(port=port), runtime=f"{QUICK}\n{write_check('http', port)}")
     with open_events(shared.port) as events:
-        started = shared.post(f"/plugin/{plugin_id}/start?wait=30")
+        started = shared.post(f"/plugin/{plugin_id}/start?wait=50")
         assert (started.status_code, started.json()["health"]) == (200, "healthy"), started.text
         sicken(shared, plugin_id)
         events.wait("status", plugin_id=plugin_id, health="unhealthy")
@@ -76,7 +76,7 @@ def test_an_http_check_passes_and_fails(shared: PlugvisorStack, add: Callable[..
 def test_a_tcp_check_of_a_port_that_nobody_has(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     port = find_free_port()
     plugin_id = add(runtime=f"{QUICK}\n{write_check('tcp', port, 'startup = 0.2')}")
-    failed = shared.post(f"/plugin/{plugin_id}/start?wait=30")
+    failed = shared.post(f"/plugin/{plugin_id}/start?wait=50")
     assert (failed.status_code, failed.json()["code"]) == (500, "start_failed"), failed.text
     assert "check 'web' failed: connection refused" in failed.json()["detail"]
     assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
@@ -86,7 +86,7 @@ def test_a_check_that_restarts_its_plugin(shared: PlugvisorStack, add: Callable[
     port = find_free_port()
     check = write_check("http", port, 'on_failure = "restart"')
     plugin_id = add(WEB.format(port=port), runtime=f"{QUICK}\n{check}")
-    assert shared.post(f"/plugin/{plugin_id}/start?wait=30").json()["health"] == "healthy"
+    assert shared.post(f"/plugin/{plugin_id}/start?wait=50").json()["health"] == "healthy"
     [before] = find_plugin(shared, plugin_id)
     sicken(shared, plugin_id)
     wait_for(lambda: find_plugin(shared, plugin_id) not in ([], [before]), "the restart")

@@ -94,7 +94,7 @@ def test_always_restarted(shared: PlugvisorStack, add: Callable[..., str]) -> No
 def test_a_plugin_that_keeps_crashing_is_given_up(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     runtime = "auto_start = false\nsupervisor.startsecs = 5\nsupervisor.startretries = 1\nrestart.delay = 0.1"
     plugin_id = add(CRASHING, runtime=runtime)
-    failed = shared.post(f"/plugin/{plugin_id}/start?wait=30")
+    failed = shared.post(f"/plugin/{plugin_id}/start?wait=50")
     assert (failed.status_code, failed.json()["code"]) == (500, "start_failed"), failed.text
     wait_for(lambda: shared.status(plugin_id)["state"] == "FATAL", "it to be given up")
     told = shared.status(plugin_id)

@@ -25,7 +25,7 @@ def test_a_log_is_followed_across_a_restart_of_the_service(
     with run_command(shared, tmp_path, "logs", "-f", plugin_id) as follower:
         wait_for(lambda: follower.lines == ["ready"], "what is there already")
         shared.restart_service()
-        assert shared.post(f"/plugin/{plugin_id}/reload?wait=30").status_code == 200
+        assert shared.post(f"/plugin/{plugin_id}/reload?wait=50").status_code == 200
         wait_for(lambda: follower.lines == ["ready", "ready"], "the line of the next process")
         assert "missing" not in follower.words
     assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
@@ -38,7 +38,7 @@ def test_events(shared: PlugvisorStack, add: Callable[..., str], tmp_path: Path)
 
         def show_start() -> bool:
             for verb in ("start", "stop"):
-                assert shared.post(f"/plugin/{plugin_id}/{verb}?wait=30").status_code == 200
+                assert shared.post(f"/plugin/{plugin_id}/{verb}?wait=50").status_code == 200
             return any(re.search(r"→ running", line) for line in watcher.lines)
 
         wait_for(show_start, "a line of a start")

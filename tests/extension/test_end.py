@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.plugin_code import HESITANT, IGNORES_SIGTERM, OBEDIENT
 from tests.helpers.processes import is_alive
 from tests.helpers.supervisord import AT_ONCE, EXITED, FATAL, RUNNING, STARTING, STOPPED, STOPPING
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,7 +170,7 @@ def test_supervisord_idles_while_an_operator_waits_for_a_stop(own: Supervisord, 
         wait_for(lambda: time.monotonic() > began + 1)
         used_seconds = sum(supervisord.cpu_times()[:2]) - before
         (own.root / "go").touch()
-        assert answer.result(30) == "x: stopped\n"
+        assert answer.result(DEADLINE_SECONDS) == "x: stopped\n"
     assert used_seconds < 0.2
 
 
@@ -198,6 +198,6 @@ def test_while_supervisord_shuts_down(own: Supervisord) -> None:
     wait_for(lambda: "stopping every program at once" in own.log)
     assert own.fault("plugins.end", "x", 1, REASON, "always") == "SHUTDOWN_STATE"
     (own.root / "go").touch()
-    own.process.wait(30)
+    own.process.wait(DEADLINE_SECONDS)
     assert own.process.returncode == 0
     assert own.count_ready("x") == 1

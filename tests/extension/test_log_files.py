@@ -15,13 +15,26 @@ from supervisor.loggers import RotatingFileHandler
 
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.printer_plugin import PRINTER
-from tests.helpers.supervisord import FATAL, RUNNING
+from tests.helpers.supervisord import AT_ONCE, FATAL, RUNNING
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.helpers.supervisord import Supervisord
+
+
+def test_where_the_log_of_a_process_begins(shared: Supervisord, add: Callable[..., str]) -> None:
+    """supervisord has written all of the process before, by then."""
+    code = "print('ready', flush=True)\nprint('x' * 100_000)\nraise SystemExit(3)\n"
+    name = add(code, startsecs=9, startretries=2, restart=AT_ONCE)
+    shared.rpc("plugins.start", name)
+    wait_for(lambda: shared.describe(name)["state"] == FATAL)
+    log = shared.root / f"{name}.log"
+    inode, begin = shared.describe(name)["log_begin"]
+    assert inode == log.stat().st_ino
+    assert log.read_bytes()[begin:] == b"ready\n" + b"x" * 100_000 + b"\n"
+    assert begin == 2 * (log.stat().st_size - begin)
 
 
 class Printer:

@@ -28,7 +28,7 @@ from tests.helpers.supervisord import (
     InternalError,
     make_supervisord,
 )
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -355,7 +355,7 @@ def test_the_end_of_supervisord_cancels_it(own: Supervisord) -> None:
     wait_for(lambda: "plugins: stopping every program at once" in own.log)
     (own.root / "go").touch()
     assert own.process is not None
-    assert own.process.wait(20) == 0
+    assert own.process.wait(DEADLINE_SECONDS) == 0
     assert own.log.count("spawned: 'slow'") == 1
 
 
@@ -370,7 +370,7 @@ def test_nothing_starts_once_supervisord_ends(own: Supervisord) -> None:
         assert own.fault(f"plugins.{method}", "other") == "SHUTDOWN_STATE"
     (own.root / "go").touch()
     assert own.process is not None
-    assert own.process.wait(20) == 0
+    assert own.process.wait(DEADLINE_SECONDS) == 0
 
 
 def test_a_refused_remove_does_not_cancel_it(shared: Supervisord, put: Callable[[str], InState]) -> None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 ENDS = "print('ready', flush=True)\nraise SystemExit(3)\n"
 SLOW = {"delay": 300, "max_delay": 3600}
 """Longer than a test takes."""
-LOOSE_SECONDS = 0.15
-"""Between two readings of the clock by a supervisord that waits for the CPU."""
 
 
 @pytest.fixture
@@ -46,6 +44,13 @@ def list_delays(reader: StreamReader, name: str, state: int) -> list[float]:
     return [retry_at - at for at, retry_at in found.items()]
 
 
+def assert_delays(found: list[float], *expected: float) -> None:
+    """Check delays, each less than the next step: a supervisord reads the clock twice, and may wait for the CPU."""
+    assert len(found) >= len(expected)
+    for delay, seconds in zip(found, expected, strict=False):
+        assert seconds - 0.001 <= delay < 2 * seconds, found
+
+
 def find_delay(shared: Supervisord, name: str) -> float:
     """The time from the last end to the next start."""
     process = shared.describe(name)
@@ -56,7 +61,7 @@ def test_the_delays_of_a_crash_loop(shared: Supervisord, add: Callable[..., str]
     name = add(ENDS, autorestart="unexpected", restart={"delay": 0.2, "max_delay": 0.8})
     shared.rpc("plugins.start", name)
     wait_for(lambda: len(list_delays(reader, name, EXITED)) >= 5, "five ends")
-    assert list_delays(reader, name, EXITED)[:5] == pytest.approx([0.2, 0.4, 0.8, 0.8, 0.8], abs=LOOSE_SECONDS)
+    assert_delays(list_delays(reader, name, EXITED), 0.2, 0.4, 0.8, 0.8, 0.8)
     lines = [message["process"] for message in reader.messages if message["type"] == "process"]
     started = sorted({process["started"] for process in lines if process["name"] == name and process["started"]})
     assert all(later - sooner >= 0.2 for sooner, later in itertools.pairwise(started)), "never sooner"
@@ -78,7 +83,7 @@ def test_the_delays_between_failed_starts(shared: Supervisord, add: Callable[...
     name = add(ENDS, startsecs=5, startretries=3, restart={"delay": 0.2, "max_delay": 0.4})
     shared.rpc("plugins.start", name)
     assert reader.wait_for(name, state=FATAL)["restarts"] == 3
-    assert list_delays(reader, name, BACKOFF)[:3] == pytest.approx([0.2, 0.4, 0.4], abs=LOOSE_SECONDS)
+    assert_delays(list_delays(reader, name, BACKOFF), 0.2, 0.4, 0.4)
 
 
 def test_a_long_delay_between_failed_starts_is_kept(shared: Supervisord, add: Callable[..., str]) -> None:
@@ -99,7 +104,7 @@ def test_one_that_has_run_for_long_begins_anew(
     name = add(code, autorestart="unexpected", restart={"delay": 0.2, "factor": 10, "reset_after": 0.25})
     shared.rpc("plugins.start", name)
     reader.wait_for(name, restarts=3)
-    assert list_delays(reader, name, EXITED) == pytest.approx([0.2, 0.2, 0.2], abs=LOOSE_SECONDS)
+    assert_delays(list_delays(reader, name, EXITED), 0.2, 0.2, 0.2)
 
 
 def test_an_expected_end_is_restarted_after_the_delay_too(

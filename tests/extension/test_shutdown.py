@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.helpers.plugin_code import CRASHING, HESITANT, IGNORES_SIGTERM, OBEDIENT
 from tests.helpers.processes import is_alive
 from tests.helpers.supervisord import AT_ONCE, RUNNING, STOPPED
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from tests.helpers.supervisord import Supervisord
@@ -31,7 +31,7 @@ def test_every_program_is_stopped_at_once(own: Supervisord) -> None:
     wait_for(lambda: all("asked to stop" in own.read_output(name) for name in names), "all to be asked")
     (own.root / "go").touch()
     assert own.process is not None
-    assert own.process.wait(20) == 0
+    assert own.process.wait(DEADLINE_SECONDS) == 0
     assert not any(is_alive(pid) for pid in pids)
     assert "SIGKILL" not in own.log
     wait_for(lambda: reader.is_closed)

@@ -15,7 +15,7 @@ from plugvisor.engines.supervisord.extension.shutdown import sort_dependents
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.processes import is_alive
 from tests.helpers.supervisord import BACKOFF, EXITED, RUNNING, STARTING
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ def start_all(supervisord: Supervisord, graph: Mapping[str, list[str]]) -> None:
 def end_by_ctl(supervisord: Supervisord) -> None:
     supervisord.ctl("shutdown")
     assert supervisord.process is not None
-    supervisord.process.wait(30)
+    supervisord.process.wait(DEADLINE_SECONDS)
 
 
 def end_by_reload(supervisord: Supervisord) -> None:
@@ -106,17 +106,17 @@ def test_a_diamond_takes_as_long_as_its_slowest_chain(own: Supervisord) -> None:
     own.write_program("foreign")
     start_all(own, graph)
     wait_for(lambda: own.count_ready("foreign"))
-    began = time.monotonic()
     assert own.stop() == 0
-    took_seconds = time.monotonic() - began
     times = {name: read_times(own, name) for name in (*graph, "foreign")}
-    for name in ("top", "alone", "foreign"):
-        assert times[name]["signal"] - began < 0.5, name
+    for name in ("alone", "foreign"):
+        assert times[name]["signal"] < times["top"]["end"], name
     for name in ("slow", "stubborn"):
-        assert 0 <= times[name]["signal"] - times["top"]["end"] < 0.5, name
-    assert 0 <= times["base"]["signal"] - times["slow"]["end"] < 0.5
+        assert times["top"]["end"] <= times[name]["signal"], name
+    # both sides at once: neither waits for the other's end
+    assert times["slow"]["signal"] < times["stubborn"]["signal"] + 1
+    assert times["stubborn"]["signal"] < times["slow"]["end"]
+    assert times["slow"]["end"] <= times["base"]["signal"]
     assert own.log.count("with SIGKILL") == 1
-    assert took_seconds < 2 + 1.5, "the slowest chain is `top` and `slow`"
 
 
 def test_a_cycle_holds_up_nobody(own: Supervisord) -> None:
@@ -162,7 +162,7 @@ def test_those_that_end_by_themselves_or_keep_failing_hold_up_nobody(own: Superv
     wait_for(lambda: "signal" in read_times(own, "top"))
     assert is_alive(pid)
     os.kill(pid, signal.SIGKILL)
-    assert own.process.wait(20) == 0
+    assert own.process.wait(DEADLINE_SECONDS) == 0
     assert read_times(own, "top")["end"] <= read_times(own, "base")["signal"]
     assert "Traceback" not in own.log
 
@@ -199,14 +199,14 @@ def test_nobody_is_asked_to_stop_before_its_dependents_have_ended(own: Superviso
 
 def test_any_number_of_cycles_is_resolved_soon() -> None:
     names = [str(number) for number in range(300)]
-    began = time.monotonic()
+    began = time.process_time()
     order = sort_dependents({name: set(names) for name in names})
     found = []
     while ready := order.get_ready():
         found += ready
         order.done(*ready)
     assert sorted(found) == sorted(names)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -343,7 +343,7 @@ def test_another_version_of_supervisor_is_refused() -> None:
         with pytest.raises(AssertionError, match="Could not make plugins rpc interface"):
             own.start()
         assert own.process is not None
-        assert own.process.wait(20) != 0
+        assert own.process.wait(DEADLINE_SECONDS) != 0
         assert "tested with supervisor 4.3.0, and this is 4.4.0; install supervisor==4.3.0" in own.log
 
 

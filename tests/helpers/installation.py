@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.helpers.stack import PlugvisorStack
 
-WAIT_SECONDS = 25
+WAIT_SECONDS = 50
 
 
 def install(stack: PlugvisorStack, package: bytes, **query: Any) -> httpx.Response:

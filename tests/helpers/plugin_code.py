@@ -8,6 +8,17 @@ while True:
     signal.pause()
 """
 """Runs until it is asked to stop."""
+SAYS_GOODBYE = """\
+import signal, sys
+def stop(*_):
+    print("error: goodbye", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+"""Prints something when it is asked to stop."""
 HESITANT = """\
 import os, signal, sys, time
 def stop(*_):

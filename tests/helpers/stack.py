@@ -29,6 +29,9 @@ ROOT = Path(__file__).parents[2]
 QUICK = "auto_start = false\nsupervisor.startsecs = 0"
 """The `runtime` of a plugin that is started by hand and counts as running at once."""
 
+OVERDUE = "graceful shutdown exceeded"
+"""What the service's log has if something held up its end for longer than it may."""
+
 
 class PlugvisorStack:
     """One Plugvisor. Write plugins, `up()`, then talk to it."""

@@ -21,7 +21,7 @@ from tests.helpers.installation import (
     wait_for_end,
 )
 from tests.helpers.packages import make_endless_package, make_plugin_package
-from tests.helpers.plugin_code import HESITANT, OBEDIENT
+from tests.helpers.plugin_code import HESITANT, OBEDIENT, SAYS_GOODBYE
 from tests.helpers.processes import find_processes, is_alive
 from tests.helpers.waiting import wait_for
 
@@ -236,12 +236,12 @@ def test_only_the_current_and_the_previous_version_are_kept(shared: PlugvisorSta
 
 
 def test_a_version_that_dies_at_once_gives_way_to_the_one_before(shared: PlugvisorStack, name: str) -> None:
-    start_version(shared, name, runtime=LASTING)
+    installed(shared, make_plugin_package(name, SAYS_GOODBYE, version="1", runtime=LASTING), start=True)
     before = read_record(shared.plugins_dir, name)
     response = install(shared, make_plugin_package(name, DIES, version="2", runtime=LASTING), replace=True)
     problem = response.json()
     assert (response.status_code, problem["code"], problem["rolled_back"]) == (500, "start_failed", True)
-    assert "I cannot work like this" in problem["log"]
+    assert problem["log"] == ["I cannot work like this"], "and nothing of the version before"
     assert problem["detail"].endswith("its log may say why; the version before is current again")
     assert read_record(shared.plugins_dir, name) == before
     assert list_folders(shared.plugins_dir, name) == [before["current"]]

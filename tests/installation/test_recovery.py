@@ -43,7 +43,7 @@ def started(plugvisor: PlugvisorStack) -> PlugvisorStack:
 def wait_until_whole(stack: PlugvisorStack) -> dict[str, Any]:
     """Wait for the recovery, which nothing may precede; returns the record of `echo`."""
     # an operation is accepted when the recovery is done
-    response = stack.post("/plugins/install", params={"wait": "25"}, content=b"no package")
+    response = stack.post("/plugins/install", params={"wait": "50"}, content=b"no package")
     assert response.json()["code"] == "invalid_package", response.text
     record = read_record(stack.plugins_dir, "echo")
     assert "pending" not in record

@@ -6,14 +6,13 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.helpers.event_client import open_events
 from tests.helpers.processes import is_alive
 from tests.helpers.stack import ADMIN_CODE
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +89,7 @@ def test_each_has_its_own_result(shared: PlugvisorStack, add: Callable[..., str]
 def test_wait_holds_for_each(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     one, other = add(suffix="-one"), add(suffix="-other")
     body = {"plugin_ids": [one, other]}
-    started = shared.post("/plugins/start?wait=20", json=body).json()["results"]
+    started = shared.post("/plugins/start?wait=50", json=body).json()["results"]
     assert [result["status"] for result in started] == ["running", "running"]
     assert shared.post("/plugins/stop?wait=x", json=body).json()["code"] == "invalid_request"
     assert shared.status(one)["status"] == "running"
@@ -117,7 +116,9 @@ def test_the_client_of_the_documentation(plugvisor: PlugvisorStack) -> None:
     def run(token: str) -> subprocess.CompletedProcess[str]:
         environ = {"ADDRESS": plugvisor.url, "TOKEN": token, "PATH": os.environ["PATH"], "no_proxy": "*"}
         command = [sys.executable, "-c", client]
-        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+        )
 
     done = run(ADMIN_CODE)
     assert done.returncode == 0, done.stderr
@@ -138,14 +139,14 @@ def test_a_lower_priority_starts_earlier(shared: PlugvisorStack, add: Callable[.
     for verb in ("start", "reload"):
         with open_events(shared.port) as listener:
             listener.wait("snapshot")
-            began = time.monotonic()
             results = post(shared, verb, *ids)
             assert all(result["ok"] for result in results.values())
-            assert verb == "reload" or time.monotonic() - began < 3
             for plugin_id in ids:
                 listener.wait("status", plugin_id=plugin_id, state="STARTING")
-            started = [event.data["plugin_id"] for event in listener.events if event.data.get("state") == "STARTING"]
+            states = [(event.data.get("state"), event.data.get("plugin_id")) for event in listener.events]
+        started = [plugin_id for state, plugin_id in states if state == "STARTING"]
         assert (started[0], sorted(started[1:3]), started[3]) == (first, middle, last)
+        assert ("RUNNING", first) not in states[: states.index(("STARTING", last))]
     post(shared, "stop", *ids)
 
 

@@ -115,7 +115,7 @@ def test_stops(plugvisor: PlugvisorStack) -> None:
     for name, dependency in (("middle", "base"), ("top", "middle"), ("other", "base")):
         write(plugvisor, name, dependency, checked=True)
     plugvisor.up()
-    results = plugvisor.post("/plugins/start?wait=20").json()
+    results = plugvisor.post("/plugins/start?wait=50").json()
     assert results["ok"], results
     order = read_record(plugvisor, "start")
     assert order[0] == "base"
@@ -127,7 +127,7 @@ def test_stops(plugvisor: PlugvisorStack) -> None:
         event = listener.wait("status", plugin_id="middle", unmet=["base"])
         assert event.data["status"] == "running"
         assert event.data["detail"] == "its dependency 'base' is not running"
-        plugvisor.post("/plugin/base/start?wait=20")
+        plugvisor.post("/plugin/base/start?wait=50")
         wait_for(lambda: "unmet" not in plugvisor.status("middle"))
 
     stopped = len(read_record(plugvisor, "stop"))
@@ -146,7 +146,7 @@ def test_stops(plugvisor: PlugvisorStack) -> None:
     assert order.index("top") < order.index("middle") < order.index("base")
     assert order[-1] == "base"
 
-    assert plugvisor.post("/plugins/start?wait=20").json()["ok"]
+    assert plugvisor.post("/plugins/start?wait=50").json()["ok"]
     stopped = len(read_record(plugvisor, "stop"))
     results = plugvisor.post("/plugins/stop").json()
     assert results["ok"], results
@@ -158,9 +158,9 @@ def test_a_reload_whose_dependency_is_stopped(plugvisor: PlugvisorStack) -> None
     write(plugvisor, "base", checked=True)
     write(plugvisor, "top", "base", checked=True)
     plugvisor.up()
-    assert plugvisor.post("/plugin/top/start?wait=20").status_code == 200
+    assert plugvisor.post("/plugin/top/start?wait=50").status_code == 200
     plugvisor.post("/plugin/base/stop")
-    response = plugvisor.post("/plugin/top/reload?wait=20")
+    response = plugvisor.post("/plugin/top/reload?wait=50")
     assert (response.status_code, response.json()["status"]) == (200, "running"), response.text
     assert read_record(plugvisor, "start") == ["base", "top", "base", "top"]
 
@@ -170,7 +170,7 @@ def test_a_plugin_that_runs_once(plugvisor: PlugvisorStack) -> None:
     runtime = f'{QUICK}\n[plugin_runtime.depends_on.once]\ncondition = "completed"'
     plugvisor.write_plugin("top", RECORDING.replace("{port}", "0"), runtime=runtime)
     plugvisor.up()
-    response = plugvisor.post("/plugin/top/start?wait=20")
+    response = plugvisor.post("/plugin/top/start?wait=50")
     assert (response.status_code, response.json()["status"]) == (200, "running"), response.text
     wait_for(lambda: read_record(plugvisor, "start") == ["top"])
     assert (plugvisor.root / "record").read_text().splitlines() == ["done once", "start top"]
@@ -184,14 +184,14 @@ def test_dependencies_that_cannot_be_had(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("failing", "raise SystemExit(3)", runtime="auto_start = false\nsupervisor.startretries = 0")
     write(plugvisor, "hopeful", "failing")
     plugvisor.up()
-    response = plugvisor.post("/plugin/top/start?wait=20")
+    response = plugvisor.post("/plugin/top/start?wait=50")
     told = response.json()
     assert (response.status_code, told["code"]) == (409, "dependency_failed")
     assert (told["plugin_id"], told["dependency"]) == ("top", "off")
     assert told["detail"] == "cannot start 'top': its dependency 'middle' depends on 'off', which is disabled"
     assert {plugvisor.status(name)["state"] for name in ("top", "middle")} == {"STOPPED"}
 
-    response = plugvisor.post("/plugin/hopeful/start?wait=20")
+    response = plugvisor.post("/plugin/hopeful/start?wait=50")
     told = response.json()
     assert (response.status_code, told["code"], told["dependency"]) == (409, "dependency_failed", "failing")
     status = plugvisor.status("hopeful")
@@ -210,7 +210,7 @@ def test_a_start_and_a_reload_wait_for_the_ready_checks(plugvisor: PlugvisorStac
     held = plugvisor.plugins_dir / "web" / "wait"
     held.touch()
     for verb in ("start", "reload"):
-        response = plugvisor.post(f"/plugin/web/{verb}?wait=20")
+        response = plugvisor.post(f"/plugin/web/{verb}?wait=50")
         told = response.json()
         assert (response.status_code, told["code"]) == (500, "start_failed")
         assert told["detail"] == f"cannot {verb} 'web': it is unhealthy: check 'port' failed: connection refused"

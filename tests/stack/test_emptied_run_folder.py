@@ -83,7 +83,7 @@ def test_it_is_restored(plugvisor: PlugvisorStack, users: str, how: str) -> None
         # supervisord's socket is back within a second
         response = wait_for(lambda path=path: (told := plugvisor.post(path)).status_code != 503 and told, "an answer")
         assert response.status_code == status, response.text
-    wait_for(lambda: list_files(plugvisor.run_dir) == before, f"all of {sorted(before)}", 10)
+    wait_for(lambda: list_files(plugvisor.run_dir) == before, f"all of {sorted(before)}")
     assert (plugvisor.run_dir / "admin_code").read_text() == code
     assert "idle" in plugvisor.ctl("status")
     assert plugvisor.command("ctl", "pid").stdout.strip() == str(plugvisor.supervisord_pid)
@@ -200,15 +200,15 @@ def test_an_obstacle_keeps_nothing_else_from_being_restored(plugvisor: Plugvisor
     launch.rename(plugvisor.root / "launch")
     launch.touch()
     pidfile.unlink()
-    wait_for(pidfile.exists, "the pid file", 10)
+    wait_for(pidfile.exists, "the pid file")
     # the obstacle is logged after every other step
-    wait_for(lambda: "cannot restore the run folder" in plugvisor.read_log("_supervisord"), "the log", 10)
+    wait_for(lambda: "cannot restore the run folder" in plugvisor.read_log("_supervisord"), "the log")
     log = plugvisor.read_log("_supervisord")
     assert log.count("cannot restore the run folder") == 1
     assert str(launch) in log
     assert log.count("supervisord started with pid") == 1, "it has not started again"
     launch.unlink()
-    wait_for(launch.is_dir, "the folder", 10)
+    wait_for(launch.is_dir, "the folder")
 
 
 def test_a_link_to_it(plugvisor: PlugvisorStack) -> None:
@@ -220,7 +220,7 @@ def test_a_link_to_it(plugvisor: PlugvisorStack) -> None:
     wait_for((real / "lock").exists, "the lock")
     (real / "state.sock").unlink()
     (real / "supervisord.pid").unlink()
-    wait_for(lambda: (real / "state.sock").exists() and (real / "supervisord.pid").exists(), "the files", 10)
+    wait_for(lambda: (real / "state.sock").exists() and (real / "supervisord.pid").exists(), "the files")
     assert "cannot restore" not in plugvisor.read_log("_supervisord")
 
 
@@ -240,4 +240,4 @@ def test_somebody_else_makes_a_link_of_it(plugvisor: PlugvisorStack) -> None:
     wait_for(lambda: "is a link of another user's" in plugvisor.read_log("_supervisord"), "the refusal")
     assert list(ours.iterdir()) == []
     plugvisor.run_dir.unlink()
-    wait_for((plugvisor.run_dir / "supervisor.sock").exists, "the folder to be restored", 10)
+    wait_for((plugvisor.run_dir / "supervisor.sock").exists, "the folder to be restored")

@@ -93,7 +93,7 @@ def test_reload_that_goes_on_is_accepted(shared: PlugvisorStack, add: Callable[.
     told = shared.wait_for_status(plugin_id, "running")
     assert told["pid"] != pid
     assert not is_alive(pid)
-    reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=20")
+    reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=50")
     assert (reloaded.status_code, reloaded.json()["status"]) == (200, "running")
 
 

@@ -173,7 +173,7 @@ def test_invalid_request(shared: PlugvisorStack, add: Callable[..., str]) -> Non
 
 def test_start_failed_because_it_exits(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(EXITS, runtime="auto_start = false\nsupervisor.startretries = 0")
-    for request in ("start?wait=20", "reload", "reload?wait=20"):
+    for request in ("start?wait=50", "reload", "reload?wait=20"):
         check(shared.post(f"/plugin/{plugin_id}/{request}"), 500, "start_failed", plugin_id, "exited too quickly")
     assert shared.status(plugin_id)["status"] == "error"
 

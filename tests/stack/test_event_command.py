@@ -107,7 +107,7 @@ def test_an_engine_that_is_gone(plugvisor: PlugvisorStack, tmp_path: Path) -> No
 
         wait_for(show_start, "a line")
         os.kill(plugvisor.supervisord_pid, signal.SIGSTOP)
-        wait_for(lambda: changes_of(watcher)[-1][1].startswith("unavailable"), "the loss", 60)
+        wait_for(lambda: changes_of(watcher)[-1][1].startswith("unavailable"), "the loss")
         os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
 
 

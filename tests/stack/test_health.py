@@ -176,7 +176,7 @@ def test_plugins_whose_names_are_paths(plugvisor: PlugvisorStack) -> None:
         plugvisor.write_plugin(name, runtime="auto_start = false")
     plugvisor.up()
     for name in ("metrics", "status", "health", "history"):
-        assert plugvisor.post(f"/plugin/{name}/start?wait=20").status_code == 200
+        assert plugvisor.post(f"/plugin/{name}/start?wait=50").status_code == 200
         assert plugvisor.http.get(f"/plugin/{name}/health").json()["alive"], name
         if name != "health":  # /plugin/metrics/health is about the plugin `metrics`
             assert ask(plugvisor, f"/plugin/metrics/{name}")["plugin_id"] == name

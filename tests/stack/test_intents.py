@@ -183,7 +183,7 @@ def test_a_boot_follows_what_was_asked_for(plugvisor: PlugvisorStack) -> None:
         ok(plugvisor.post(f"/plugin/{name}/stop"))
     ok(delete(plugvisor, "/plugin/forgotten/intent"))
     ok(plugvisor.post("/plugin/started/start"))
-    plugvisor.post("/plugin/dependent/start?wait=20")
+    plugvisor.post("/plugin/dependent/start?wait=50")
     for name in ("disabled", "lifted"):
         ok(plugvisor.post(f"/plugin/{name}/disable"))
     ok(plugvisor.post("/plugin/lifted/enable"))

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import httpx
@@ -15,7 +14,7 @@ import pytest
 from tests.helpers.connection_load import ConnectionLoad
 from tests.helpers.plugin_code import IGNORES_SIGTERM
 from tests.helpers.processes import kill_all, list_children
-from tests.helpers.stack import ADMIN_CODE, PlugvisorStack
+from tests.helpers.stack import ADMIN_CODE, OVERDUE, PlugvisorStack
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 GREEDY = """\
@@ -103,10 +102,9 @@ def test_a_client_that_says_nothing_does_not_hold_up_the_end(plugvisor: Plugviso
     plugvisor.up()
     with socket.create_connection(("127.0.0.1", plugvisor.port), DEADLINE_SECONDS) as client:
         wait_for(lambda: count_connections(plugvisor.service_pid) >= 1)
-        began = time.monotonic()
         plugvisor.ctl("restart", "plugvisor")
         assert client.recv(10) == b""
-        assert time.monotonic() - began < 3
+        assert OVERDUE not in plugvisor.service_log
 
 
 def count_connections(pid: int) -> int:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.plugin_code import IGNORES_SIGTERM
+from tests.helpers.plugin_code import IGNORES_SIGTERM, SAYS_GOODBYE
 from tests.helpers.running_command import run_command
 from tests.helpers.stack import QUICK, ROOT, PlugvisorStack
 from tests.helpers.terminal import CONTROLS, open_terminal
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ def test_the_running_plugvisor_is_found_at_any_port(shared: PlugvisorStack, add:
 
 def test_the_status_of_several(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     failed, stopped = add(FAILING, runtime=NO_RETRY, suffix="-f"), add(suffix="-s")
-    assert shared.post(f"/plugin/{failed}/start?wait=30").status_code == 500
+    assert shared.post(f"/plugin/{failed}/start?wait=50").status_code == 500
     first, detail, second = shared.command("status", failed, stopped).stdout.splitlines()
     assert first.startswith(f"{failed}: error")
     assert "exit code 3" in detail
@@ -173,6 +173,23 @@ def test_why_one_has_failed(shared: PlugvisorStack, add: Callable[..., str]) -> 
     answer = json.loads(shared.command("start", failing, "--json").stdout)
     assert (answer["ok"], answer["results"][0]["problem"]["code"]) == (False, "start_failed")
     assert answer["results"][0]["log"][-1] == "about \x1b[2Jto end"
+
+
+def test_what_an_earlier_process_has_printed_is_no_reason(shared: PlugvisorStack, add: Callable[..., str]) -> None:
+    runtime = "auto_start = false\nsupervisor.startsecs = 1\nsupervisor.startretries = 0"
+    plugin_id = add(SAYS_GOODBYE, runtime=runtime)
+    shared.start_running(plugin_id)
+    wait_for(lambda: "ready" in shared.read_log(plugin_id), "it to be able to say goodbye")
+    shared.write_plugin(plugin_id, "raise SystemExit(3)", runtime=runtime)
+    for verb in ("reload", "start"):
+        done = shared.command(verb, plugin_id)
+        assert done.returncode == 1
+        [reason] = done.stderr.splitlines()
+        assert reason.startswith(f"plugvisor: cannot {verb} {plugin_id!r}: it could not be started")
+        shared.wait_for_state(plugin_id, "FATAL")
+        told = shared.get(f"/plugin/status?plugin_id={plugin_id}").json()
+        assert told["detail"].endswith("; its log may say why")
+    assert "error: goodbye" in shared.read_log(plugin_id)
 
 
 def test_an_operator_sees_the_log_and_nobody_else(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -289,14 +306,14 @@ def test_ctrl_c_on_a_pipe(shared: PlugvisorStack, add: Callable[..., str], tmp_p
     with run_command(shared, tmp_path, "stop", plugin_id) as command:
         shared.wait_for_status(plugin_id, "stopping")
         command.process.send_signal(signal.SIGINT)
-        assert command.process.wait(30) == 130
+        assert command.process.wait(DEADLINE_SECONDS) == 130
         assert command.words == f"plugvisor: what was begun goes on; `plugvisor status {plugin_id}` shows it\n"
     kill(shared, plugin_id)
 
 
 def test_details_stand_below_a_table_that_would_be_too_wide(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(FAILING, runtime=NO_RETRY)
-    assert shared.post(f"/plugin/{plugin_id}/start?wait=30").status_code == 500
+    assert shared.post(f"/plugin/{plugin_id}/start?wait=50").status_code == 500
     for columns, is_below in ((100, True), (1000, False)):
         with open_terminal(shared, "ls", plugin_id, columns=columns) as terminal:
             assert terminal.wait() == 0
@@ -340,7 +357,7 @@ def test_watching_on_a_pipe(plugvisor: PlugvisorStack, tmp_path: Path) -> None:
         assert plugvisor.post("/plugin/one/stop").status_code == 200
         wait_for(lambda: "stopped" in command.lines[-1], "the change after it")
         command.process.send_signal(signal.SIGINT)
-        assert command.process.wait(30) == 130
+        assert command.process.wait(DEADLINE_SECONDS) == 130
         assert "Traceback" not in command.words
 
 

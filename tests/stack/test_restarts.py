@@ -64,7 +64,7 @@ def test_a_stop_by_the_operator_cancels_it(shared: PlugvisorStack, waiting: str)
 
 @pytest.mark.parametrize("verb", ["start", "reload"])
 def test_a_start_is_made_at_once(shared: PlugvisorStack, waiting: str, verb: str) -> None:
-    response = shared.post(f"/plugin/{waiting}/{verb}?wait=20")
+    response = shared.post(f"/plugin/{waiting}/{verb}?wait=50")
     assert response.status_code == 200, response.text
     assert is_alive(response.json()["pid"])
     assert shared.status(waiting)["restarts"] == 0

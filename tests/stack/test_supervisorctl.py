@@ -33,7 +33,7 @@ def test_status_start_stop_restart(shared: PlugvisorStack, add: Callable[..., st
 
     assert f"{plugin_id}: started" in shared.ctl("restart", plugin_id)
     wait_for(lambda: shared.status(plugin_id).get("pid", told["pid"]) != told["pid"], "the new process")
-    assert shared.status(plugin_id)["status"] == "running"
+    shared.wait_for_status(plugin_id, "running")
     assert not is_alive(told["pid"])
 
     assert f"{plugin_id}: stopped" in shared.ctl("stop", plugin_id)
@@ -112,7 +112,7 @@ def test_the_service_notices_what_an_update_applied(shared: PlugvisorStack, add:
     assert shared.command("render").returncode == 0
     assert plugin_id in shared.ctl("update")
     shared.write_plugin(plugin_id, runtime=QUICK)
-    reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=20")
+    reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=50")
     assert (reloaded.status_code, reloaded.json()["state"]) == (200, "RUNNING")
     assert f"{plugin_id}:" not in shared.ctl("reread")
 

@@ -113,7 +113,7 @@ def test_the_live_screen_while_supervisord_is_frozen(plugvisor: PlugvisorStack) 
     with open_terminal(plugvisor, "top") as terminal:
         wait_for_rows(terminal, "one")
         os.kill(plugvisor.supervisord_pid, signal.SIGSTOP)
-        wait_for(lambda: "trying again" in terminal.screen[0], "the reason", 60)
+        wait_for(lambda: "trying again" in terminal.screen[0], "the reason")
         wait_for_rows(terminal, "one")
         os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
         wait_for(lambda: "1 of 1 plugins run" in terminal.screen[0], "a newer reading")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from plugvisor.engines.swarm.carriers.folder import find_digest
 from plugvisor.engines.swarm.docker.client import DockerClient
 from plugvisor.engines.swarm.services.program import render_program
 from plugvisor.engines.swarm.services.spec import apply_program, set_replicas
-from plugvisor.errors import StartFailed
+from plugvisor.errors import StartFailed, SupervisorUnavailable
 from plugvisor.plugins.manifest import read_manifest
 from plugvisor.settings import Settings
 
@@ -433,7 +434,13 @@ def test_a_node_pulls_with_the_credentials_of_the_service(cluster: Cluster, tmp_
     with run_registry(cluster.lab, tmp_path / "private", tmp_path / "users") as running:
         cluster.environ["PLUGVISOR_REGISTRY"] = running.address
         cluster.environ["PLUGVISOR_REGISTRY_AUTH_FILE"] = str(tmp_path / "auth")
-        carried = cluster.carry(folder)
+
+        def carry() -> Carried | None:
+            with contextlib.suppress(SupervisorUnavailable):  # managers that have just lost one of them take their time
+                return cluster.carry(folder)
+            return None
+
+        carried = wait_for(carry, "a manager to answer in time")
 
         def create(name: str, headers: Mapping[str, str]) -> None:
             container = {"Image": carried.image, "Command": ["/bin/rm", "--version"]}

@@ -54,7 +54,7 @@ def wait_for_check(stack: SwarmStack, name: str, status: str, error: str = "") -
 
 def test_a_check_of_localhost_is_made_on_the_plugins_node(swarm_shared: SwarmStack) -> None:
     write(swarm_shared, "served", PORT, 'http = "http://localhost:PORT/"')
-    response = swarm_shared.post("/plugin/served/start?wait=20")
+    response = swarm_shared.post("/plugin/served/start?wait=50")
     assert response.status_code == 200, response.text
     assert swarm_shared.status("served")["health"] == "healthy"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,6 +13,7 @@ from tests.helpers.background import Background
 from tests.helpers.event_client import open_events
 from tests.helpers.plugin_processes import find_plugin
 from tests.helpers.stack import QUICK
+from tests.helpers.swarm.node import LabError
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     from tests.helpers.swarm.stack import SwarmStack
 
 MOVES_SECONDS = 60.0
+LINGERS = """\
+import os, signal
+signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
+signal.signal(signal.SIGTERM, lambda *_: print("asked to stop", flush=True))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +145,34 @@ def test_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
     swarm_stack.lab.start(victim)
     swarm_stack.wait_for_status("moves", "stopped")
     assert not find_plugin(swarm_stack, "moves")
+
+
+def test_the_leader_is_lost_while_a_plugin_is_stopped(swarm_stack: SwarmStack) -> None:
+    """The swarm forgets the container, which has not ended; a second one beside it is not started."""
+    lab = swarm_stack.lab
+    victim, stays = lab.leader, find_followers(lab)[0]
+    placement = f'placement.constraints = ["node.hostname == {stays.name}"]'
+    swarm_stack.write_plugin("lingers", LINGERS, runtime=f"{QUICK}\nsupervisor.stopwaitsecs = 100\n{placement}")
+    swarm_stack.up()
+    swarm_stack.start_running("lingers")
+    [container] = stays.docker("ps", "--quiet", "--filter", "label=com.docker.swarm.task").split()
+    assert swarm_stack.post("/plugin/lingers/stop?wait=0").status_code == 202
+    wait_for(lambda: "asked to stop" in stays.docker("logs", container), "the stop")
+    victim.kill()
+
+    def is_forgotten() -> bool:
+        with contextlib.suppress(LabError, httpx.TransportError):
+            answers = lab.living_manager is not None and swarm_stack.get("/plugin/status", timeout=5).is_success
+            return answers and not swarm_stack.docker("service", "ps", "--quiet", "plugvisor-lingers")
+        return False
+
+    wait_for(is_forgotten, "another leader", MOVES_SECONDS)
+    assert swarm_stack.status("lingers")["status"] == "stopping"
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(swarm_stack.post, "/plugin/lingers/start", timeout=MOVES_SECONDS)
+        stays.docker("kill", "--signal", "USR1", container)
+        assert started.result().status_code == 200, started.result().text
+    wait_for(lambda: len(find_plugin(swarm_stack, "lingers")) == 1, "one process")
 
 
 def test_a_lost_node_is_removed_from_the_swarm(swarm_stack: SwarmStack) -> None:

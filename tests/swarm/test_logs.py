@@ -107,7 +107,7 @@ signal.pause()
 """
     swarm_stack.write_plugin("odd", code, runtime=QUICK)
     swarm_stack.up()
-    assert swarm_stack.post("/plugin/odd/start?wait=20").status_code == 200
+    assert swarm_stack.post("/plugin/odd/start?wait=50").status_code == 200
     path = swarm_stack.log_dir / "odd.log"
 
     def read() -> bytes:
@@ -124,7 +124,7 @@ def test_each_line_of_replicas_says_whose_it_is(swarm_stack: SwarmStack) -> None
         "twice", 'import signal\nprint("here", flush=True)\nsignal.pause()\n', runtime=f"replicas = 2\n{QUICK}"
     )
     swarm_stack.up()
-    assert swarm_stack.post("/plugin/twice/start?wait=20").status_code == 200
+    assert swarm_stack.post("/plugin/twice/start?wait=50").status_code == 200
     wait_for(lambda: swarm_stack.read_log("twice").count("here") == 2, "both replicas")
     starts = {line.partition("@")[0] for line in swarm_stack.read_log("twice").splitlines()}
     assert starts == {"[1", "[2"}

@@ -50,7 +50,7 @@ def test_nodes_and_the_tasks_on_them(swarm_shared: SwarmStack, swarm_lab: SwarmL
     assert all(node["state"] == "ready" and node["role"] == "manager" and node["cpus"] for node in nodes.values())
     assert "engine_version" in nodes["node1"]
 
-    response = swarm_shared.post("/plugin/spread/start?wait=30")
+    response = swarm_shared.post("/plugin/spread/start?wait=50")
     assert response.json()["status"] == "running", response.text
     status = swarm_shared.status("spread")
     assert sorted(task["node"] for task in status["tasks"]) == ["node1", "node2", "node3"]

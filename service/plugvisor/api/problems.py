@@ -124,7 +124,7 @@ def make_problem(error: Exception, plugin_id: str | None = None) -> Problem:
             line=getattr(error, "line", None) or UNSET,
             column=getattr(error, "column", None) or UNSET,
             rolled_back=_or_unset(getattr(error, "rolled_back", None)),
-            log=tuple(getattr(error, "log", ())) or UNSET,
+            log=UNSET if (log := getattr(error, "log", None)) is None else tuple(log),
             retry_after=getattr(error, "retry_after_seconds", UNSET),
         )
     status, code, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", _DEFECT

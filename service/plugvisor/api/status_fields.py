@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from plugvisor.models.cluster.task import TaskInfo
-from plugvisor.models.enforced_limits import EnforcedLimits
+from plugvisor.models.enforced_limits import LIMIT_KEYS, EnforcedLimits
 from plugvisor.models.plugin import LastExit, ManifestError
-from plugvisor.models.process import LIMIT_KEYS, NEVER_ADDED
+from plugvisor.models.process import NEVER_ADDED
 from plugvisor.models.stored.intent import IntentInfo
 from plugvisor.timestamps import format_time
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.facts import Facts
     from plugvisor.manager.status import Report
     from plugvisor.models.cluster.task import Task
-    from plugvisor.models.process import AppliedLimits
+    from plugvisor.models.enforced_limits import AppliedLimits
     from plugvisor.models.stored.intent import Intent
     from plugvisor.plugins.catalog import Plugin
 

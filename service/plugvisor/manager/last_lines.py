@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from plugvisor.errors import PlugvisorError, SupervisorUnavailable
 from plugvisor.logs.last_line import read_last_line
-from plugvisor.logs.marks import mark_end
+from plugvisor.logs.marks import Mark, mark_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from plugvisor.engines.engine import Engine
-    from plugvisor.logs.marks import Mark
     from plugvisor.models.process import Exit, Process
 
 logger = logging.getLogger(__name__)
@@ -125,9 +124,10 @@ class LastLines:
             log = self._engine.open_log(name)
             with suppress(OSError):
                 if process.log_may_say_why:
-                    found[name] = read_last_line(
-                        log, self._ends.get(name), self._find_start(process), find_slot(process)
-                    )
+                    begin = self._ends.get(name)
+                    if process.log_begin is not None and not process.is_alive:  # else it is of the next process
+                        begin = Mark(*process.log_begin)
+                    found[name] = read_last_line(log, begin, self._find_start(process), find_slot(process))
                 else:
                     found[name] = "", mark_end(log)
         return found

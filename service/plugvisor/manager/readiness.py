@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from plugvisor.engines.waiters import Waiters
 from plugvisor.errors import StartFailed
+from plugvisor.logs.marks import Mark
+from plugvisor.manager.installation.use_cases.output_since import read_log
 from plugvisor.models.health import Health
 from plugvisor.models.process import Process, ProcessState
 
@@ -43,6 +45,18 @@ class Readiness:
             if (process := self._engine.get(plugin_id)).queued:
                 return process
             await self._engine.wait_spawned(plugin_id)
+        begin = self._engine.get(plugin_id).log_begin
+        try:
+            return await self._wait_started(plugin_id, deadline, get_manifest)
+        except StartFailed as error:
+            if begin is not None:
+                error.log = await read_log(self._engine, plugin_id, Mark(*begin))
+            raise
+
+    async def _wait_started(
+        self, plugin_id: str, deadline: float, get_manifest: Callable[[], Manifest | None]
+    ) -> Process:
+        loop = asyncio.get_running_loop()
         process = await self._engine.wait_running(plugin_id, max(0.0, deadline - loop.time()))
         manifest = get_manifest()
         if process.state is not ProcessState.RUNNING or not self.is_awaited(plugin_id, manifest):

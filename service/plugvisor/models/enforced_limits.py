@@ -1,10 +1,32 @@
-"""The limits of a plugin that are in effect, as the API shows them."""
+"""The limits of a plugin that are in effect, as the engine reports them and as the API shows them."""
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from plugvisor.models.body import Amount, Body, Count
+
+# what the state stream may say: every value can be shown in JSON
+_Bounded = Annotated[int, Meta(ge=0, le=2**53)]
+_Amount = Annotated[float, Meta(ge=0, le=1e11)]
+
+LIMIT_KEYS = ("memory", "cpus", "processes", "open_files")
+"""The fields of `AppliedLimits` that are limits."""
+
+
+class AppliedLimits(Struct, frozen=True, omit_defaults=True):
+    """The limits of a plugin's last launch, and what enforces them."""
+
+    memory: _Bounded = 0
+    cpus: _Amount = 0.0
+    processes: _Bounded = 0
+    open_files: _Bounded = 0
+    enforced_by: Literal["cgroup", "rlimit", "watch", "none"] = "none"
+    """The strongest tier that enforces any of them."""
+    watched: tuple[str, ...] = ()
+    """Those that the service enforces, by measuring the process tree."""
+    unenforced: tuple[str, ...] = ()
+    """Those that nothing enforces here."""
 
 
 class EnforcedLimits(Body, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from plugvisor.models.cluster.task import Task  # noqa: TC001 - msgspec reads it
+from plugvisor.models.enforced_limits import AppliedLimits  # noqa: TC001 - msgspec reads it
 from plugvisor.models.stored.intent import Wanted  # noqa: TC001 - msgspec reads it
 
 
@@ -78,25 +79,6 @@ class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{how}: {self.reason}" if self.reason else how
 
 
-LIMIT_KEYS = ("memory", "cpus", "processes", "open_files")
-"""The fields of `AppliedLimits` that are limits."""
-
-
-class AppliedLimits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The limits of a plugin's last launch, and what enforces them."""
-
-    memory: _Count = 0
-    cpus: _Seconds = 0.0
-    processes: _Count = 0
-    open_files: _Count = 0
-    enforced_by: Literal["cgroup", "rlimit", "watch", "none"] = "none"
-    """The strongest tier that enforces any of them."""
-    watched: tuple[str, ...] = ()
-    """Those that the service enforces, by measuring the process tree."""
-    unenforced: tuple[str, ...] = ()
-    """Those that nothing enforces here."""
-
-
 class Asked(msgspec.Struct, frozen=True):
     """An operator's request by supervisorctl or docker, past the service."""
 
@@ -146,6 +128,8 @@ class Process(msgspec.Struct, frozen=True):
     """The name of the node that it runs on, or ran on last; empty if there is only this machine."""
     tasks: tuple[Task, ...] = ()
     """Its tasks, one for each replica and by their slots, with the last one of each that has ended; of a swarm."""
+    log_begin: tuple[_Count, _Count] | None = None
+    """Where its log ended when it was started last, as a `Mark`; None if that is not known."""
     checks_digest: str | None = None
     """By it those checks are recognised that it was launched with (`Manifest.checks_digest`); None if unknown."""
 

@@ -31,7 +31,11 @@ class BootCheck:
         self._to_run = {
             name
             for name, behaviour in activity.plugins.items()
-            if wanted.get(name) and behaviour.runs_until_stopped and not closures[name] and not behaviour.prefers
+            if wanted.get(name)
+            and behaviour.runs_until_stopped
+            and not closures[name]
+            and not behaviour.prefers
+            and (stack.plugins_dir / name).exists()  # else it only runs on
         }
         self._to_rest = {name for name in wanted if not wanted[name] and name not in needed}
 

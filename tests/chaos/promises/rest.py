@@ -128,7 +128,7 @@ class RestCheck:
         with contextlib.suppress(httpx.TransportError):
             # 404: its folder was removed before it was ever started; 503: supervisord has just been frozen
             status = self._stack.post(f"/plugin/{name}/stop").status_code
-            if status == 200:
+            if status in (200, 409):
                 self._intents.note(name, "stopped", began)
             return status in (200, 404, 409)
         return False

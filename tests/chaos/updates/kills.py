@@ -152,7 +152,7 @@ class Killer:
         """Wait for the recovery; returns what has become of the last operation, if there was one."""
         stack = self._stack
         # an operation is accepted when the recovery is done
-        response = stack.post("/plugins/install", params={"wait": "25"}, content=b"no package")
+        response = stack.post("/plugins/install", params={"wait": "50"}, content=b"no package")
         assert response.json()["code"] == "invalid_package", response.text
         operations: list[dict[str, Any]] = stack.get("/operations").json()["operations"]
         mine = [operation for operation in operations if operation.get("plugin_id") == PLUGIN]

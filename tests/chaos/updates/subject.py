@@ -96,7 +96,7 @@ class Subject:
     def check_recovered(self) -> int:
         """Wait for the recovery, and check that."""
         # an operation is accepted when the recovery is done
-        response = self._stack.post("/plugins/install", params={"wait": "25"}, content=b"no package")
+        response = self._stack.post("/plugins/install", params={"wait": "50"}, content=b"no package")
         assert response.json()["code"] == "invalid_package", response.text
         return self.check()
 

@@ -91,10 +91,10 @@ class Client:
         if kind < 4:
             response = install(stack, package, replace=True, start=chance.random() < 0.5)
         elif kind == 4:
-            response = stack.post("/plugin/echo/rollback", params={"wait": "25"})
+            response = stack.post("/plugin/echo/rollback", params={"wait": "50"})
         elif kind == 5:
             purge = chance.choice(["true", "false"])
-            response = stack.delete("/plugin/echo", params={"wait": "25", "purge": purge})
+            response = stack.delete("/plugin/echo", params={"wait": "50", "purge": purge})
         elif kind == 6:
             response = stack.http.put("/plugin/echo/config/toml", content=manifest, headers=headers)
         elif kind == 7:

@@ -147,7 +147,7 @@ def test_the_install_folder_is_taken_away(started: PlugvisorStack) -> None:
     """It comes back, as when a volume is mounted again."""
     subject, aside = Subject(started, environment=False), started.root / "aside"
     started.plugins_dir.rename(aside)
-    response = started.post("/plugins/install", params={"wait": "25"}, content=make_plugin_package("other"))
+    response = started.post("/plugins/install", params={"wait": "50"}, content=make_plugin_package("other"))
     assert (response.status_code, response.json()["code"]) == (501, "not_supported")
     aside.rename(started.plugins_dir)
     with building(started) as operation_id:
@@ -188,12 +188,12 @@ def test_everybody_acts_at_once(started: PlugvisorStack) -> None:
 def make_action(stack: PlugvisorStack, number: int, chance: random.Random) -> Callable[[], Any]:
     """Something that a client or an operator does."""
     package, moment = make_update(number, environment=False), chance.random() * 1.5
-    purge = {"wait": "25", "purge": chance.choice(["true", "false"])}
+    purge = {"wait": "50", "purge": chance.choice(["true", "false"])}
     actions: list[Callable[[], Any]] = [
-        lambda: stack.post("/plugins/install", params={"wait": "25", "replace": "true"}, content=package),
-        lambda: stack.post("/plugins/install", params={"wait": "25", "replace": "true"}, content=package),
-        lambda: stack.post("/plugins/install", params={"wait": "25"}, content=package),
-        lambda: stack.post(f"/plugin/{PLUGIN}/rollback", params={"wait": "25"}),
+        lambda: stack.post("/plugins/install", params={"wait": "50", "replace": "true"}, content=package),
+        lambda: stack.post("/plugins/install", params={"wait": "50", "replace": "true"}, content=package),
+        lambda: stack.post("/plugins/install", params={"wait": "50"}, content=package),
+        lambda: stack.post(f"/plugin/{PLUGIN}/rollback", params={"wait": "50"}),
         lambda: stack.delete(f"/plugin/{PLUGIN}", params=purge),
         lambda: stack.post("/plugins/refresh"),
         lambda: stack.ctl("stop", PLUGIN),

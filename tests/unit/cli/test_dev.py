@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugvisor.cli.dev.stack import DevStack
+from plugvisor.cli.dev.stack import DevStack, find_free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.helpers.scripted_server import ScriptedServer
+
+
+def test_no_client_takes_the_port_meanwhile() -> None:
+    """Linux gives a client a port from 32,768 on, macOS from 49,152."""
+    assert find_free_port() < 32_768
 
 
 def test_it_waits_for_the_admin_code(server: ScriptedServer, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from plugvisor.installer.environment import BuildRefused, Built, build
 from tests.helpers.disks import mount_tmpfs, needs_mounts
 from tests.helpers.ports import find_free_port
 from tests.helpers.processes import is_alive
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 from tests.helpers.wheels import write_source, write_wheel
 
 if TYPE_CHECKING:
@@ -495,7 +495,7 @@ def test_two_builds_at_once_share_the_cache(builder: Builder) -> None:
         for version in versions
     ]
     for process in processes:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=DEADLINE_SECONDS)
         assert process.returncode == 0, output
     for version in versions:
         assert len(list(version.glob(".venv/lib/*/site-packages/lib/*.py"))) == 500
@@ -514,5 +514,5 @@ def test_a_signal_that_ends_this_process_ends_the_build(builder: Builder) -> Non
     process = subprocess.Popen([sys.executable, "-c", code, version, "", builder.folder / "cache"])
     wait_for(lambda: pid.exists() and pid.read_text(), "the build")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 3
+    assert process.wait(DEADLINE_SECONDS) == 3
     wait_for(lambda: not is_alive(int(pid.read_text())), "the end of the build")

@@ -15,6 +15,7 @@ from plugvisor.plugins.dependencies import resolve
 
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import run_scenario, wait_until
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,7 @@ def test_a_plugin_that_is_removed_while_it_is_read_stays_away(tmp_path: Path) ->
             """Wait for the test."""
             if self.is_held:
                 self.begun.set()
-                assert self.go.wait(20)
+                assert self.go.wait(DEADLINE_SECONDS)
             return super().render(manifest, folder)
 
     async def scenario() -> None:

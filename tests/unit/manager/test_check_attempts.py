@@ -23,6 +23,7 @@ from plugvisor.models.lifecycle import Check
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.ports import find_free_port
 from tests.helpers.scenarios import run_scenario, wait_until
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -373,7 +374,7 @@ def test_a_name_server_that_does_not_answer_holds_up_nothing_else(monkeypatch: p
     answered = threading.Event()
 
     def look_up(*_: object, **_options: object) -> list[object]:
-        assert answered.wait(20)
+        assert answered.wait(DEADLINE_SECONDS)
         return []
 
     async def scenario() -> None:
@@ -408,7 +409,7 @@ def test_names_that_no_name_server_answers_do_not_hold_up_other_names(monkeypatc
         if host == "localhost":
             return look_up(host, *arguments, **options)
         lookups.append(host)
-        answered.wait(20)
+        answered.wait(DEADLINE_SECONDS)
         raise socket.gaierror
 
     async def scenario() -> None:

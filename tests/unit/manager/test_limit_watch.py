@@ -10,7 +10,8 @@ from plugvisor.errors import StopTimeout, SupervisorUnavailable
 from plugvisor.manager import limit_watch
 from plugvisor.manager.limit_watch import LimitWatch
 from plugvisor.metrics.tree_size import TreeSize
-from plugvisor.models.process import AppliedLimits, ProcessState
+from plugvisor.models.enforced_limits import AppliedLimits
+from plugvisor.models.process import ProcessState
 
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import run_scenario, wait_until

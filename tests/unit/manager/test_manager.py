@@ -28,6 +28,7 @@ from plugvisor.models.process import ProcessState
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
 from tests.helpers.stores import make_intents
+from tests.helpers.waiting import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -441,11 +442,11 @@ def test_a_refresh_never_overwrites_what_a_start_has_read_meanwhile(
     def load_slowly(*arguments: Any) -> Any:
         catalog = load_catalog(*arguments)
         catalog_is_read.set()
-        assert catalog_may_be_returned.wait(20)
+        assert catalog_may_be_returned.wait(DEADLINE_SECONDS)
         return catalog
 
     def load_later(*arguments: Any) -> Any:
-        assert plugin_may_be_read.wait(20)
+        assert plugin_may_be_read.wait(DEADLINE_SECONDS)
         return load_plugin(*arguments)
 
     async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:

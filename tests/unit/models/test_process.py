@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from plugvisor.engines.supervisord.extension.processes.restart_policy import RestartPolicy, RestartValues
-from plugvisor.models.process import NEVER_ADDED, AppliedLimits, Exit, Process, ProcessState, Status, remove_retry
+from plugvisor.models.enforced_limits import AppliedLimits
+from plugvisor.models.process import NEVER_ADDED, Exit, Process, ProcessState, Status, remove_retry
 from supervisor.process import Subprocess
 from supervisor.states import RUNNING_STATES, ProcessStates, getProcessStateDescription
 

@@ -18,6 +18,8 @@ from plugvisor.store.folder import FILE_NAME
 from plugvisor.store.schema import open_database
 from plugvisor.store.tables.intents import StoredIntents, save_disabled, save_intent
 
+from tests.helpers.waiting import DEADLINE_SECONDS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,7 +42,9 @@ def read(folder: Path, **environ: str) -> StoredIntents | None:
         "PLUGVISOR_STATE_DIR": str(folder),
         **environ,
     }
-    done = subprocess.run([sys.executable, "-c", READ], env=environ, capture_output=True, check=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", READ], env=environ, capture_output=True, check=True, timeout=DEADLINE_SECONDS
+    )
     assert done.stderr == b""
     return msgspec.json.decode(done.stdout, type=StoredIntents | None)
 

@@ -64,10 +64,10 @@ def make_node(state: str = "ready") -> dict[str, Any]:
     return {"ID": "n1", "Description": {"Hostname": "node1"}, "Status": {"State": state}}
 
 
-def take(snapshot: Snapshot, tasks: Any, services: Any, nodes: Any = None) -> set[str]:
+def take(snapshot: Snapshot, tasks: Any, services: Any, nodes: Any = None, now: float = NOW) -> set[str]:
     nodes = [make_node()] if nodes is None else nodes
     answers = (msgspec.json.encode(tasks), msgspec.json.encode(services), msgspec.json.encode(nodes))
-    return snapshot.take(answers, NOW, NOW)
+    return snapshot.take(answers, now, now)
 
 
 # -- by hand
@@ -152,6 +152,59 @@ def test_any_number_of_replicas() -> None:
     snapshot = Snapshot(Names())
     take(snapshot, [make_task()], [make_service(replicas=2**60)])
     assert snapshot.processes["echo"].detail == f"1 of {2**60} run"
+
+
+# -- a new leader, which deletes the tasks that are to be removed
+
+STOPPED_SERVICE = [make_service(replicas=0)]
+
+
+def lead(leader: str) -> list[dict[str, Any]]:
+    """The nodes, of which one leads."""
+    return [make_node() | {"ID": one, "ManagerStatus": {"Leader": one == leader}} for one in ("n1", "n2")]
+
+
+def forget_a_task(*, leader: str = "n2", after_seconds: float = 0.5) -> Snapshot:
+    """A task is ending under the leader n1; at the next poll it is listed no more."""
+    snapshot = Snapshot(Names())
+    take(snapshot, [make_task(desired="remove")], STOPPED_SERVICE, lead("n1"))
+    assert snapshot.processes["echo"].state is ProcessState.STOPPING
+    take(snapshot, [], STOPPED_SERVICE, lead(leader), NOW + after_seconds)
+    return snapshot
+
+
+@pytest.mark.parametrize("changes", [{"leader": "n2"}, {"leader": "n1", "after_seconds": 3.5}])
+def test_what_a_new_leader_has_forgotten_may_still_be_ending(changes: dict[str, Any]) -> None:
+    snapshot = forget_a_task(**changes)
+    process = snapshot.processes["echo"]
+    assert (process.state, process.pid) == (ProcessState.STOPPING, 42)
+    assert [(task.state, task.desired) for task in process.tasks] == [("running", "remove")]
+    until = snapshot.next_change
+    assert until == NOW + changes.get("after_seconds", 0.5) + 8 + 5, "its time to stop, and a few seconds"
+    assert snapshot.pass_time(until) == {"echo"}
+    assert snapshot.processes["echo"].state is ProcessState.STOPPED
+    assert snapshot.next_change is None
+
+
+def test_an_engine_reports_the_end_of_what_was_forgotten() -> None:
+    snapshot = forget_a_task()
+    snapshot.note_death("task-another")
+    assert snapshot.processes["echo"].state is ProcessState.STOPPING
+    snapshot.note_death("task-echo")
+    assert snapshot.pass_time(NOW + 1) == {"echo"}
+    assert snapshot.processes["echo"].state is ProcessState.STOPPED
+
+
+def test_what_has_ended_before_the_new_leader_was_elected_is_not_kept() -> None:
+    snapshot = Snapshot(Names())
+    take(snapshot, [make_task(desired="remove")], STOPPED_SERVICE, lead("n1"))
+    snapshot.note_death("task-echo")
+    take(snapshot, [], STOPPED_SERVICE, lead("n2"))
+    assert snapshot.processes["echo"].state is ProcessState.STOPPED
+
+
+def test_a_task_that_the_same_leader_has_deleted_has_ended() -> None:
+    assert forget_a_task(leader="n1").processes["echo"].state is ProcessState.STOPPED
 
 
 # -- wrong

@@ -218,6 +218,26 @@ def test_the_kernel_has_killed_it_for_its_memory(tmp_path: Path, monkeypatch: py
     follow(tmp_path, test)
 
 
+def test_the_end_of_what_a_new_leader_has_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poll_by_hand(monkeypatch)
+
+    async def test(table: SwarmTable, engine: FakeDocker) -> None:
+        engine.answers["GET /services"] = [make_service(replicas=0)]
+        engine.answers["GET /tasks"] = [make_task() | {"DesiredState": "remove"}]
+        await table.poll()
+        assert table.get("echo").state is ProcessState.STOPPING
+        engine.answers["GET /tasks"] = []
+        engine.answers["GET /nodes"] = [NODE | {"ID": "n2"}, NODE | {"ManagerStatus": {"Reachability": "reachable"}}]
+        await table.poll()
+        assert table.get("echo").state is ProcessState.STOPPING
+        attributes = {"com.docker.swarm.task.id": "task-echo"}
+        engine.send_event({"Type": "container", "Action": "die", "Actor": {"Attributes": attributes}})
+        await table.wait_for("echo", lambda one: one.state is ProcessState.STOPPED, PATIENCE_SECONDS)
+        assert table.get("echo").state is ProcessState.STOPPED
+
+    follow(tmp_path, test)
+
+
 def test_a_process_runs_after_startsecs_without_a_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poll_by_hand(monkeypatch)
 

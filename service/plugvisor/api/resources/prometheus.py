@@ -25,8 +25,9 @@ from plugvisor.errors import SupervisorUnavailable
 from plugvisor.manager.intents.boot_starts import is_held, is_wanted
 from plugvisor.manager.status import report
 from plugvisor.metrics.traffic import BUCKETS_SECONDS
+from plugvisor.models.enforced_limits import LIMIT_KEYS
 from plugvisor.models.health import Health
-from plugvisor.models.process import LIMIT_KEYS, Status
+from plugvisor.models.process import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -20,6 +21,9 @@ from plugvisor.models.manifest import FILE_NAME
 _KEPT = ("PLUGVISOR_RUNNER",)
 """The settings that concern how a plugin is run; all others would be those of another Plugvisor."""
 END_SECONDS = 30.0
+_PORTS = range(10_000, 18_000)
+"""Below those that systems give to clients: one of them could take the port before the service does."""
+_MOST_PORTS_TRIED = 100
 _OUTPUT_CHARACTERS = 4000
 _PR_SET_PDEATHSIG = 1
 
@@ -137,11 +141,11 @@ def _list_plugins(folder: Path) -> list[Path]:
 
 
 def find_free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+    """A port of the loopback interface that nobody listens on now; raises `ConfigurationError`."""
+    for port in random.sample(_PORTS, _MOST_PORTS_TRIED):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise ConfigurationError("cannot find a free port: name one with --port")
 
 
 def find_start(pid: int) -> float:

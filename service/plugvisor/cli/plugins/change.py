@@ -143,7 +143,9 @@ def _report(client: Client, order: Order, results: Sequence[Result], *, as_json:
         if not result["ok"]:
             words = name_commands(result["problem"]["detail"])
             if result["problem"]["code"] == "start_failed":
-                result["log"] = read_last_lines(client, result["plugin_id"], LAST_LINES)
+                log = result["problem"].get("log")  # not there if it was not spawned, and on a swarm
+                last_lines = read_last_lines(client, result["plugin_id"], LAST_LINES) if log is None else log
+                result["log"] = last_lines[-LAST_LINES:]
         elif order.wait_seconds is not None and not is_finished(client, order, result):
             words = _describe_unfinished(order, result)
         if words:

@@ -19,6 +19,7 @@ from plugvisor.models.process import ProcessState
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.scenarios import let_tasks_run, run_scenario
 from tests.helpers.stores import make_intents
+from tests.helpers.waiting import DEADLINE_SECONDS
 from tests.helpers.workers import WorkingEngine, install, open_worker, update
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def test_nothing_is_done_if_nothing_was_installed(tmp_path: Path) -> None:
         engine.calls.clear()
         recovery = make_recovery(manager, engine, tmp_path)
         recovery.open()
-        assert await recovery.wait(5)
+        assert await recovery.wait(DEADLINE_SECONDS)
         assert engine.calls == []
         assert engine.get("gone").state is ProcessState.RUNNING
         await recovery.close()
@@ -80,7 +81,7 @@ def test_it_waits_until_the_engine_answers(tmp_path: Path) -> None:
         assert not await recovery.wait(0)
         engine.is_live = True
         engine.announce_all()
-        assert await recovery.wait(5)
+        assert await recovery.wait(DEADLINE_SECONDS)
         await recovery.close()
 
     run_scenario(scenario())
@@ -115,7 +116,7 @@ def test_a_removal_that_was_interrupted_is_completed_and_the_plugin_listed_no_mo
         assert "echo" in manager.catalog
         recovery = make_recovery(manager, engine, tmp_path)
         recovery.open()
-        assert await recovery.wait(10)
+        assert await recovery.wait(DEADLINE_SECONDS)
         assert "echo" not in manager.catalog
         assert ("begin_stop", "echo") in engine.calls
         assert list_versions(tmp_path) == []
@@ -138,7 +139,7 @@ def test_a_version_that_was_gone_back_from_is_removed_unless_it_may_still_run(
             engine.errors["begin_restart"] = error
         recovery = make_recovery(manager, engine, tmp_path)
         recovery.open()
-        assert await recovery.wait(10)
+        assert await recovery.wait(DEADLINE_SECONDS)
         assert engine.calls[0] == ("begin_restart", "echo")
         assert os.readlink(tmp_path / "echo" / "current").startswith("versions/1-")
         assert list_versions(tmp_path) == kept

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from plugvisor.manager.journal.process_follower import ProcessFollower
-from plugvisor.models.process import AppliedLimits, Exit, ProcessState
+from plugvisor.models.enforced_limits import AppliedLimits
+from plugvisor.models.process import Exit, ProcessState
 from plugvisor.models.stored.journal import Facts, NewEntry
 from plugvisor.store.store import Store
 from plugvisor.store.tables.journal import StoredEntry, save

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from plugvisor.engines.swarm.watch.replicas import is_alive
 from plugvisor.engines.swarm.watch.restarts import find_replaced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from plugvisor.engines.swarm.watch.answers import SwarmTask
+    from plugvisor.engines.swarm.watch.answers import SwarmNode, SwarmTask
+
+OUTAGE_SECONDS = 3.0
+"""The managers take longer than this to elect a leader, and answer nothing meanwhile."""
+MARGIN_SECONDS = 5.0
+"""How much longer than the stop of a container may take its node may need to hear of a new leader, and of the stop."""
+_GRACE_SECONDS = 10.0  # what the Engine allows a stop unless the spec says otherwise
+_MOST_DEATHS = 1000
 
 
 class RunningTimes:
@@ -77,3 +88,63 @@ class RestartMemory:
     def forget(self, plugin_id: str) -> None:
         """The plugin was stopped, or is gone."""
         self._runs.pop(plugin_id, None)
+
+
+class ForgottenTasks:
+    """Tasks that a new leader has deleted although their containers may not have ended yet.
+
+    A leader that was just elected deletes every task that is to be removed, whatever has become of it; its node goes on
+    with the stop. Until that must be over, or the node's Engine has reported the end, such a task counts as it was.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, dict[str, tuple[SwarmTask, float]]] = {}
+        self._deaths: deque[str] = deque(maxlen=_MOST_DEATHS)
+        self._leader = ""
+        self._polled_at: float | None = None
+
+    def note_poll(self, nodes: Iterable[SwarmNode], began: float) -> bool:
+        """Take over a poll that began at a time on the monotonic clock.
+
+        Returns:
+            whether there may be a new leader since the last one.
+        """
+        before, since = self._leader, self._polled_at
+        self._leader = next((node.id for node in nodes if node.manager is not None and node.manager.leader), "")
+        self._polled_at = began
+        return since is not None and (self._leader != before or began - since > OUTAGE_SECONDS)
+
+    def note_missing(
+        self, before: Mapping[str, Iterable[SwarmTask]], after: Mapping[str, Iterable[SwarmTask]], now: float
+    ) -> set[str]:
+        """There is a new leader: keep what was alive and is listed no more; returns the ids of these plugins."""
+        present = {task.id for tasks in after.values() for task in tasks}
+        found = set()
+        for plugin_id, tasks in before.items():
+            for task in tasks:
+                if is_alive(task) and task.id not in present and task.id not in self._deaths:
+                    period = task.spec.container_spec.stop_grace_period
+                    seconds = (_GRACE_SECONDS if period is None else period / 1e9) + MARGIN_SECONDS
+                    ending = msgspec.structs.replace(task, desired="remove")
+                    self._tasks.setdefault(plugin_id, {})[task.id] = ending, now + seconds
+                    found.add(plugin_id)
+        return found
+
+    def note_death(self, task_id: str) -> str | None:
+        """An Engine reports that the container of a task has ended; returns the plugin if the task was kept."""
+        self._deaths.append(task_id)
+        for plugin_id, tasks in self._tasks.items():
+            if tasks.pop(task_id, None) is not None:
+                return plugin_id
+        return None
+
+    def list_tasks(self, plugin_id: str, now: float) -> list[SwarmTask]:
+        """Those of a plugin that may be alive."""
+        tasks = self._tasks.pop(plugin_id, {})
+        if left := {task_id: one for task_id, one in tasks.items() if one[1] > now}:
+            self._tasks[plugin_id] = left
+        return [task for task, _ in left.values()]
+
+    def find_end(self, plugin_id: str) -> float | None:
+        """When the next of them has ended for certain, on the monotonic clock; None if there is none."""
+        return min((until for _, until in self._tasks.get(plugin_id, {}).values()), default=None)

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.watch.answers import decode_nodes, decode_services, decode_tasks
-from plugvisor.engines.swarm.watch.memories import RestartMemory, RunningTimes
+from plugvisor.engines.swarm.watch.memories import ForgottenTasks, RestartMemory, RunningTimes
 from plugvisor.engines.swarm.watch.nodes import has_quorum, make_nodes
 from plugvisor.engines.swarm.watch.replicas import is_alive
 from plugvisor.engines.swarm.watch.specs import make_remains, read_replicas
@@ -43,6 +43,7 @@ class Snapshot:
         self._nodes: Mapping[str, SwarmNode] = {}
         self._running = RunningTimes()
         self._restarts = RestartMemory()
+        self._forgotten = ForgottenTasks()
         self._until: dict[str, float] = {}
         self._out_of_memory: deque[str] = deque(maxlen=_MOST_KILLED)
 
@@ -70,6 +71,8 @@ class Snapshot:
         due = {plugin_id for plugin_id, until in self._until.items() if until <= now}
         if answers != self._answers:
             due |= self._decode(answers, began, now)
+        else:
+            self._forgotten.note_poll(self._nodes.values(), began)
         return self.pass_time(now, due) if due else due
 
     def pass_time(self, now: float, due: set[str] | None = None) -> set[str]:
@@ -86,8 +89,9 @@ class Snapshot:
         for plugin_id in due:
             self._until.pop(plugin_id, None)
             old = made.pop(plugin_id, None)
-            if plugin_id in self.services or plugin_id in self._tasks:
-                process = self._make(plugin_id, hints)
+            tasks = self._list_tasks(plugin_id, now)
+            if plugin_id in self.services or tasks:
+                process = self._make(plugin_id, tasks, hints)
                 made[plugin_id] = old if old == process else process
             else:
                 self._restarts.forget(plugin_id)
@@ -103,6 +107,11 @@ class Snapshot:
         for plugin_id, tasks in self._tasks.items():
             if any(task.id == task_id for task in tasks):
                 self._until[plugin_id] = 0.0
+
+    def note_death(self, task_id: str) -> None:
+        """An Engine reports that the container of a task has ended: `pass_time` shows it."""
+        if (plugin_id := self._forgotten.note_death(task_id)) is not None:
+            self._until[plugin_id] = 0.0
 
     def _decode(self, answers: tuple[bytes, bytes, bytes], began: float, now: float) -> set[str]:
         """Decode what has changed; returns the ids of the plugins that it is about."""
@@ -124,13 +133,21 @@ class Snapshot:
             }
         shown_nodes = make_nodes(nodes.values(), tasks)
         self._running.update(all_tasks, began, now)
+        if self._forgotten.note_poll(nodes.values(), began):
+            plugin_ids = plugin_ids | self._forgotten.note_missing(self._tasks, tasks, now)
         # all or nothing: an answer that is not understood is not taken for a known one the next time
         self._tasks, self.services, self._nodes, self.nodes = tasks, services, nodes, shown_nodes
         self._listed, self._answers = listed, answers
         return set(plugin_ids)
 
-    def _make(self, plugin_id: str, hints: Hints) -> Process:
+    def _list_tasks(self, plugin_id: str, now: float) -> Sequence[SwarmTask]:
+        """The tasks of a plugin, the oldest first, also those that the swarm has forgotten."""
         tasks = self._tasks.get(plugin_id, ())
+        present = {task.id for task in tasks}
+        forgotten = [task for task in self._forgotten.list_tasks(plugin_id, now) if task.id not in present]
+        return [*forgotten, *tasks] if forgotten else tasks
+
+    def _make(self, plugin_id: str, tasks: Sequence[SwarmTask], hints: Hints) -> Process:
         service = self.services.get(plugin_id) or make_remains(tasks[-1])
         try:
             if read_replicas(service["Spec"]):
@@ -143,8 +160,9 @@ class Snapshot:
         except Exception:  # one odd service must not blind the others
             logger.exception("what the swarm says of %s is not understood", plugin_id)
             return Process(ProcessState.UNKNOWN, explanation=_NOT_UNDERSTOOD)
-        if until is not None:
-            self._until[plugin_id] = until
+        ends = [at for at in (until, self._forgotten.find_end(plugin_id)) if at is not None]
+        if ends:
+            self._until[plugin_id] = min(ends)
         return process
 
     def _find_services(self, answer: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.watch.replicas import Policy
-from plugvisor.models.process import AppliedLimits
+from plugvisor.models.enforced_limits import AppliedLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

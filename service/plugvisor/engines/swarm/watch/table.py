@@ -157,6 +157,8 @@ class SwarmTable:
             self._nodes_at = 0.0
         if event.action == "oom":
             self._snapshot.note_out_of_memory(event.task_id)
+        elif event.action == "die" and event.task_id:
+            self._snapshot.note_death(event.task_id)
         self._is_nudged = True
         self._keep_busy()
         self._wake.set()
@@ -200,7 +202,8 @@ class SwarmTable:
         if is_whole or tasks != old_tasks or began - self._services_at >= SERVICES_SECONDS:
             services = await self._fetch_one("/services", _PLUGINS, deadline)
             self._services_at = began
-        if began - self._nodes_at >= NODES_SECONDS:
+        # tasks that are ending are missed if there is a new leader
+        if self._is_changing or began - self._nodes_at >= NODES_SECONDS:
             nodes = await self._fetch_one("/nodes", None, deadline)
             self._nodes_at = began
         self._answers = (tasks, services, nodes)

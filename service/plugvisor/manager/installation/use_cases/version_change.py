@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from plugvisor.errors import PlugvisorError, StartFailed
-from plugvisor.logs.marks import NO_LOG
+from plugvisor.errors import PlugvisorError, StartFailed, SupervisorUnavailable
+from plugvisor.logs.marks import Mark
 from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.output_since import mark_log, read_log
 from plugvisor.manager.installation.workers import persist
@@ -77,7 +78,8 @@ class VersionChange:
         self._id = before.id
         self._verb = "roll back" if operation.verb == "rollback" else operation.verb
         self._version = after.versions[current_of(after)].version
-        self._mark = NO_LOG
+        self._mark: Mark | None = None
+        """Where its log begins; on a cluster, where that of the version before ended when this change began."""
         self._replaced: Replaced | None = None
         """Set when the swap has begun."""
 
@@ -87,7 +89,8 @@ class VersionChange:
         Raises:
             PlugvisorError: what was current is current again, unless the message says otherwise.
         """
-        self._mark = await mark_log(self._site.engine, self._id)
+        if self._site.engine.is_cluster:
+            self._mark = await mark_log(self._site.engine, self._id)
 
         async def swap(replaced: Replaced) -> None:
             self._operation.commit()
@@ -101,6 +104,7 @@ class VersionChange:
 
         try:
             await self._site.manager.replacements.replace(self._verb, self._id, swap, self._by)
+            self._note_start()
         except PlugvisorError as error:
             await self._go_back(error)
             raise
@@ -127,6 +131,14 @@ class VersionChange:
             error.args = (f"{error}; the new version runs, until the service is restarted and goes back from it",)
             raise
 
+    def _note_start(self) -> None:
+        """Note where the log of the version begins that was started, if it was."""
+        if self._mark is None and self._replaced is not None:
+            with suppress(SupervisorUnavailable):
+                process = self._site.engine.get(self._id)
+                if process.log_begin is not None and process.launches != self._replaced.launches:
+                    self._mark = Mark(*process.log_begin)
+
     async def _wait_ready(self) -> bool:
         return await outlast_silence(lambda: self._site.manager.replacements.wait_ready(self._verb, self._id))
 
@@ -135,7 +147,8 @@ class VersionChange:
         replaced = self._replaced
         if replaced is None:
             return  # nothing was changed
-        lines = await read_log(self._site.engine, self._id, self._mark) if replaced.is_started else []
+        self._note_start()
+        lines = await read_log(self._site.engine, self._id, self._mark) if self._mark and replaced.is_started else []
         self._operation.note(f"version {self._version} does not work: going back to the version before")
         has_swapped = is_restored = False
 

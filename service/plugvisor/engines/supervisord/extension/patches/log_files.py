@@ -75,13 +75,22 @@ def roll_over(handler: Any) -> None:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
 
 
-def remove_surplus(path: str, backups: int) -> None:
-    """Remove the rotated files of a plugin's log that are left of a time when more were kept."""
-    for number in range(backups + 1, MOST_BACKUPS + 1):
-        try:
+def begin_log(path: str | None, backups: int) -> tuple[int, int] | None:
+    """Remove the rotated files of a plugin's log that are left of a time when more were kept.
+
+    Returns:
+        where the log ends now: the inode of its file, and bytes; None if there is none.
+
+    Raises:
+        OSError: it is gone.
+    """
+    if not path:
+        return None
+    with contextlib.suppress(OSError):  # there are no more
+        for number in range(backups + 1, MOST_BACKUPS + 1):
             os.unlink(f"{path}.{number}")
-        except OSError:
-            return  # there are no more
+    status = os.stat(path)
+    return status.st_ino, status.st_size
 
 
 def _is_obstructed(handler: Any) -> bool:

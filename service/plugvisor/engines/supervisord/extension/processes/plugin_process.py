@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
 from supervisor.xmlrpc import Faults, RPCError
 
-from plugvisor.engines.supervisord.extension.patches.log_files import remove_surplus
+from plugvisor.engines.supervisord.extension.patches.log_files import begin_log
 from plugvisor.engines.supervisord.extension.processes.flapping import FLAPPING_SECONDS
 from plugvisor.engines.supervisord.extension.processes.launch_file import LaunchFileError
 from plugvisor.engines.supervisord.extension.processes.launch_number import numbering_children
@@ -143,7 +143,7 @@ class PluginProcess(RestartingProcess):
         self.apply_config()
         self.killing = self.system_stop = self.administrative_stop = self.start_pending = False
         self.queued.clear()
-        self.spawnerr = self.exitstatus = self._reader = None
+        self.spawnerr = self.exitstatus = self._reader = self.log_begin = None
         self.laststart = self._owner.clock.time()
         self.started = time.monotonic()
         self.launches += 1
@@ -164,7 +164,7 @@ class PluginProcess(RestartingProcess):
         environment = launch.build_environment(os.environ) | {TAG_VARIABLE: self.tag.render()}
         try:
             self.dispatchers, self.pipes = self.config.make_dispatchers(self)
-            remove_surplus(self.config.stdout_logfile, self.config.stdout_logfile_backups)
+            self.log_begin = begin_log(self.config.stdout_logfile, self.config.stdout_logfile_backups)
         except OSError as error:
             raise LaunchFileError(describe_spawn_error(error, launch.directory, "open its log")) from error
         try:
@@ -287,6 +287,7 @@ class PluginProcess(RestartingProcess):
             "start_pending": self.start_pending or self.is_being_executed,
             "orphans": self._owner.has_orphans(self.name),
             "stop_seconds": self.config.stopwaitsecs,
+            "log_begin": self.log_begin,
         }
         if self.launch is not None:
             line["checks_digest"] = self.launch.checks_digest

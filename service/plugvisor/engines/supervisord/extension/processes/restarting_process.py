@@ -44,6 +44,8 @@ class RestartingProcess(Subprocess):  # type: ignore[misc] # supervisor has no t
         self.flapping = Flapping()
         self.restarts = 0
         self.last_exit: dict[str, Any] | None = None
+        self.log_begin: tuple[int, int] | None = None
+        """Where its log ended when it was started last: the inode of a file, and bytes."""
         self.started = 0.0
         """When the process was started, on the monotonic clock."""
         self._ran_seconds = 0.0  # the last process
