@@ -12,7 +12,10 @@ import xmlrpc.client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.helpers.scenarios import let_tasks_run
+from plugvisor.engines.supervisord.engine import SupervisordEngine
+from plugvisor.settings import Settings
+
+from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -201,3 +204,24 @@ async def run_fake_supervisor() -> AsyncIterator[FakeSupervisor]:
     finally:
         await fake.close()
         shutil.rmtree(folder)
+
+
+def run_engine(
+    tmp_path: Path, scenario: Callable[[SupervisordEngine, FakeSupervisor], Awaitable[Any]], **process: Any
+) -> None:
+    """Run a scenario with an engine that follows a fake supervisord, whose program `echo` has this process."""
+
+    async def opened() -> None:
+        async with run_fake_supervisor() as fake:
+            fake.set("echo", **process)
+            run_dir = fake.stream_path.removesuffix("/state.sock")
+            environ = {"PLUGVISOR_RUN_DIR": run_dir, "PLUGVISOR_PLUGINS_DIR": str(tmp_path)}
+            engine = SupervisordEngine(Settings.from_env(environ))
+            await engine.open()
+            await wait_until(lambda: engine.is_live)
+            try:
+                await scenario(engine, fake)
+            finally:
+                await engine.close()
+
+    run_scenario(opened())

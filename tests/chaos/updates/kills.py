@@ -17,7 +17,6 @@ from tests.helpers.installation import installed
 from tests.helpers.processes import find_processes, is_alive
 from tests.helpers.stack import ADMIN_CODE, run_stack
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
-from tests.installation.test_recovery import kill_service
 
 if TYPE_CHECKING:
     import random
@@ -133,7 +132,7 @@ class Killer:
     def _kill(self, service_pid: int) -> None:
         stack = self._stack
         if self._victim == "the service":
-            kill_service(stack)
+            stack.restart_service()
             return
         assert stack.process
         if self._victim == "supervisord":

@@ -24,7 +24,6 @@ from tests.helpers.packages import make_plugin_package
 from tests.helpers.processes import is_alive
 from tests.helpers.stack import ADMIN_CODE, QUICK
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
-from tests.installation.test_recovery import kill_service
 from tests.stack.test_emptied_run_folder import use_two_users
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def test_a_plugin_attacks_the_install_folder(plugvisor: PlugvisorStack, how: str
             if how == "its own folder" and number % 5 == 0:
                 installed(plugvisor, make_plugin_package(f"new-{number}", runtime=QUICK))
             if number == REQUESTS // 2:
-                kill_service(plugvisor)
+                plugvisor.restart_service()
                 pids = (pids[0], plugvisor.service_pid)
     print(client.codes)  # noqa: T201
     assert before == (describe_folder(outside), describe_folder(plugvisor.plugins_dir / "other"))

@@ -25,7 +25,7 @@ from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
 from plugvisor.settings import Settings
 
-from tests.helpers.fake_supervisor import FakeSupervisor, run_fake_supervisor
+from tests.helpers.fake_supervisor import FakeSupervisor, run_engine, run_fake_supervisor
 from tests.helpers.manifests import make_manifest
 from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
 
@@ -50,22 +50,8 @@ CHANGES = ("add", "start", "begin_stop", "begin_restart", "remove")
 def run(
     tmp_path: Path, scenario: Callable[[SupervisordEngine, FakeSupervisor], Awaitable[Any]], **process: Any
 ) -> None:
-    """Run a scenario with an engine that follows a fake supervisord, which has the program `echo`."""
-
-    async def opened() -> None:
-        async with run_fake_supervisor() as fake:
-            fake.set("echo", **(process or STOPPED))
-            run_dir = fake.stream_path.removesuffix("/state.sock")
-            environ = {"PLUGVISOR_RUN_DIR": run_dir, "PLUGVISOR_PLUGINS_DIR": str(tmp_path)}
-            engine = SupervisordEngine(Settings.from_env(environ))
-            await engine.open()
-            await wait_until(lambda: engine.is_live)
-            try:
-                await scenario(engine, fake)
-            finally:
-                await engine.close()
-
-    run_scenario(opened())
+    """Run a scenario with an engine whose program `echo` is stopped, unless it has another process."""
+    run_engine(tmp_path, scenario, **(process or STOPPED))
 
 
 def shorten_limits(monkeypatch: pytest.MonkeyPatch) -> None:

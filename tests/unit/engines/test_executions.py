@@ -8,35 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugvisor.engines.engine import Execution
 from plugvisor.engines.supervisord import engine as engine_module
-from plugvisor.engines.supervisord.engine import SupervisordEngine
 from plugvisor.errors import SupervisorUnavailable
-from plugvisor.settings import Settings
 
-from tests.helpers.fake_supervisor import FakeSupervisor, run_fake_supervisor
-from tests.helpers.scenarios import run_scenario, wait_until
+from tests.helpers.fake_supervisor import FakeSupervisor, run_engine
+from tests.helpers.scenarios import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from plugvisor.engines.supervisord.engine import SupervisordEngine
+
 
 def run(tmp_path: Path, scenario: Callable[[SupervisordEngine, FakeSupervisor], Awaitable[None]]) -> None:
-    """Run a scenario with an engine that follows a fake supervisord, in which `echo` runs."""
-
-    async def opened() -> None:
-        async with run_fake_supervisor() as fake:
-            fake.set("echo", state=20, pid=7, launches=3)
-            run_dir = fake.stream_path.removesuffix("/state.sock")
-            environ = {"PLUGVISOR_RUN_DIR": run_dir, "PLUGVISOR_PLUGINS_DIR": str(tmp_path)}
-            engine = SupervisordEngine(Settings.from_env(environ))
-            await engine.open()
-            await wait_until(lambda: engine.is_live)
-            try:
-                await scenario(engine, fake)
-            finally:
-                await engine.close()
-
-    run_scenario(opened())
+    """Run a scenario with an engine whose program `echo` runs."""
+    run_engine(tmp_path, scenario, state=20, pid=7, launches=3)
 
 
 @pytest.mark.parametrize("order", ["before the answer", "after it"])

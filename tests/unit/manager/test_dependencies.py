@@ -27,15 +27,7 @@ if TYPE_CHECKING:
     from plugvisor.models.process import Process
     from plugvisor.plugins.catalog import Plugin
 
-BACKOFF, EXITED, FATAL, RUNNING, STARTING, STOPPED, STOPPING = (
-    ProcessState.BACKOFF,
-    ProcessState.EXITED,
-    ProcessState.FATAL,
-    ProcessState.RUNNING,
-    ProcessState.STARTING,
-    ProcessState.STOPPED,
-    ProcessState.STOPPING,
-)
+STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL, UNKNOWN = ProcessState
 CHAIN = {"base": "", "middle": "base", "top": "middle"}
 
 

@@ -36,12 +36,7 @@ if TYPE_CHECKING:
 
     from plugvisor.engines.engine import Engine
 
-RUNNING, STARTING, STOPPED, STOPPING = (
-    ProcessState.RUNNING,
-    ProcessState.STARTING,
-    ProcessState.STOPPED,
-    ProcessState.STOPPING,
-)
+STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL, UNKNOWN = ProcessState
 
 
 class Plugins:

@@ -22,15 +22,7 @@ if TYPE_CHECKING:
 
     from plugvisor.engines.engine import Engine
 
-BACKOFF, EXITED, FATAL, RUNNING, STARTING, STOPPED, STOPPING = (
-    ProcessState.BACKOFF,
-    ProcessState.EXITED,
-    ProcessState.FATAL,
-    ProcessState.RUNNING,
-    ProcessState.STARTING,
-    ProcessState.STOPPED,
-    ProcessState.STOPPING,
-)
+STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL, UNKNOWN = ProcessState
 NEW = Replaced(ran=True, is_started=True)
 
 

@@ -23,15 +23,7 @@ if TYPE_CHECKING:
 
     from plugvisor.models.stored.webhook import WebhookData, WebhookKind
 
-STOPPED, STARTING, RUNNING, BACKOFF, EXITED, FATAL, UNKNOWN = (
-    ProcessState.STOPPED,
-    ProcessState.STARTING,
-    ProcessState.RUNNING,
-    ProcessState.BACKOFF,
-    ProcessState.EXITED,
-    ProcessState.FATAL,
-    ProcessState.UNKNOWN,
-)
+STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL, UNKNOWN = ProcessState
 ERROR, RECOVERED, GIVEN_UP, LIMIT, UNHEALTHY = (
     "plugin.error",
     "plugin.recovered",
@@ -106,7 +98,7 @@ def exit_by(setup: Setup, state: ProcessState = EXITED, **fields: Any) -> None:
 
 
 def test_a_plugin_that_starts_and_stops_is_not_worth_a_message(setup: Setup) -> None:
-    for state in (STARTING, RUNNING, ProcessState.STOPPING, STOPPED, STARTING, RUNNING):
+    for state in (STARTING, RUNNING, STOPPING, STOPPED, STARTING, RUNNING):
         setup.engine.set("a", state)
     setup.engine.set("a", EXITED, last_exit=Exit(at=1.0, code=0))  # as expected
     assert setup.kinds == []
