@@ -41,7 +41,8 @@ class Followers:
 
     def check(self) -> int:
         """Report what a command has lost, or printed twice, and one that has ended; returns the number of lines."""
-        self._wait_for(self._find_lost_lines)
+        written = self._read_log()  # once: more is written all the while
+        self._wait_for(lambda: self._find_lost_lines(written))
         self._wait_for(self._find_other_states)
         printed = Counter(self._log.lines)
         if twice := [line for line, count in printed.items() if count > 1]:
@@ -59,14 +60,18 @@ class Followers:
                 return
             time.sleep(POLL_SECONDS)
 
-    def _find_lost_lines(self) -> str:
+    def _read_log(self) -> list[str]:
+        """The whole lines of the log that is followed."""
         path: Path = self._stack.log_dir / f"{COUNTING}.log"
         with contextlib.suppress(FileNotFoundError):  # it has not been written again since it was deleted
             written = path.read_bytes()
-            whole = written[: written.rfind(b"\n") + 1].decode(errors="replace").splitlines()
-            printed = {*self._log.lines}
-            if lost := [line for line in whole if line not in printed]:
-                return f"logs -f has not printed {lost[:5]} of {len(lost)}; {self._log.words[-2000:]}"
+            return written[: written.rfind(b"\n") + 1].decode(errors="replace").splitlines()
+        return []
+
+    def _find_lost_lines(self, written: list[str]) -> str:
+        printed = {*self._log.lines}
+        if lost := [line for line in written if line not in printed]:
+            return f"logs -f has not printed {lost[:5]} of {len(lost)}; {self._log.words[-2000:]}"
         return ""
 
     def _find_other_states(self) -> str:
