@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.api.http.limits import BODY_IDLE_SECONDS, MOST_BODY_BYTES, REQUEST_SECONDS
 from plugvisor.api.problems import make_response
-from plugvisor.errors import BodyTooLarge, MalformedRequest, RequestTimeout
+from plugvisor.errors import BodyTooLarge, MalformedRequest, RequestTimeout, SupervisorUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Container
@@ -83,7 +83,7 @@ class LimitedBody:
         """The next part of the body.
 
         Raises:
-            BodyTooLarge, RequestTimeout, MalformedRequest: nothing has been answered yet.
+            BodyTooLarge, RequestTimeout, MalformedRequest, SupervisorUnavailable: nothing has been answered yet.
         """
         if self._is_complete or self._is_answered:
             return await self._receive()  # it waits for the client's end, however long that takes
@@ -92,6 +92,8 @@ class LimitedBody:
                 message = await self._receive()
         except TimeoutError as error:
             raise self._time_out() from error
+        except asyncio.CancelledError as error:  # by uvicorn, when the service ends: nobody else has this task
+            raise SupervisorUnavailable("the service ended before the request was complete; send it again") from error
         self._bytes += len(message.get("body", b""))
         if self._bytes > self.most_bytes:
             raise _too_large()
@@ -110,7 +112,7 @@ class StreamedBody(LimitedBody):
     most_bytes = math.inf
 
     async def receive(self) -> Message:
-        """The next part of the body; raises `RequestTimeout`, `MalformedRequest`."""
+        """The next part of the body; raises as that of any other."""
         self._deadline = asyncio.get_running_loop().time() + BODY_IDLE_SECONDS
         return await super().receive()
 
