@@ -107,7 +107,7 @@ class NodeEngine(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class NodeDescription(msgspec.Struct, frozen=True, rename="pascal"):
-    """A node's status."""
+    """A node, as it describes itself."""
 
     hostname: str = ""
     resources: NodeResources = NodeResources()
