@@ -126,9 +126,9 @@ async def install(worker: Worker, version: str, plugin_id: str = "echo", **packa
     return record
 
 
-async def update(worker: Worker, before: Record, version: str) -> Record:
+async def update(worker: Worker, before: Record, version: str, **package: Any) -> Record:
     """Make another version current, without confirming it."""
-    name, version_record = await place(worker, version, before.id)
+    name, version_record = await place(worker, version, before.id, **package)
     record = Record(
         id=before.id,
         current=name,

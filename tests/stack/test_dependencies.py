@@ -91,8 +91,10 @@ def test_the_rest_of_a_chain_follows_a_service_that_was_killed(plugvisor: Plugvi
     plugvisor.up()
     assert plugvisor.post(f"/plugin/{CHAIN[-1]}/start").status_code == 202
     wait_for(lambda: CHAIN[4] in read_record(plugvisor, "start"), "half of the chain to start")
-    os.kill(plugvisor.service_pid, signal.SIGKILL)
+    before = plugvisor.service_pid
+    os.kill(before, signal.SIGKILL)
     held.unlink()
+    wait_for(lambda: plugvisor.service_pid not in (0, before), "another service")  # the connection was the killed one's
     wait_for(lambda: plugvisor.status(CHAIN[-1]).get("health") == "healthy", "the last of the chain to be healthy")
     assert read_record(plugvisor, "start") == CHAIN, "in order, and none twice"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -363,9 +364,11 @@ def test_what_a_plugvisor_that_was_killed_has_left(plugvisor: PlugvisorStack) ->
 def test_a_supervisord_that_is_not_reached_any_more(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     path = plugvisor.run_dir / "supervisor.sock"
+    os.kill(plugvisor.supervisord_pid, signal.SIGSTOP)  # else it listens again within a second
     path.rename(plugvisor.run_dir / "moved.sock")
     status, found = examine(plugvisor)
     (plugvisor.run_dir / "moved.sock").rename(path)
+    os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
     assert status == 1
     words = f"supervisord, process {plugvisor.supervisord_pid}, does not listen in"
     assert [each for each in found if each["check"] == "run folder" and words in each["detail"]], found

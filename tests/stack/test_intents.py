@@ -227,8 +227,8 @@ def find_pid(stack: PlugvisorStack, plugin_id: str) -> int:
 
 FAILS = "raise SystemExit(3)"
 ENDED: dict[str, tuple[str, str, str]] = {
-    "failed": (FAILS, "supervisor.startretries = 0", "FATAL"),
-    "waits": (FAILS, "restart.delay = 1000\nrestart.max_delay = 1000", "BACKOFF"),
+    "failed": (FAILS, "supervisor.startsecs = 60\nsupervisor.startretries = 0", "FATAL"),
+    "waits": (FAILS, "supervisor.startsecs = 60\nrestart.delay = 1000\nrestart.max_delay = 1000", "BACKOFF"),
     "crashed": (FAILS, "supervisor.startsecs = 0\nsupervisor.autorestart = false", "EXITED"),
     "done": ("print('done')", "supervisor.startsecs = 0\nsupervisor.autorestart = false", "EXITED"),
 }
@@ -258,7 +258,9 @@ def test_a_stop_of_a_plugin_without_a_process_outlives_a_boot(plugvisor: Plugvis
         case "ctl":
             plugvisor.ctl("stop", *names)
         case "all by ctl":
-            plugvisor.rpc("supervisor.stopAllProcesses")
+            plugvisor.rpc("stopAllProcesses")  # of the service too, which finds it when it starts
+            plugvisor.rpc("startProcess", "plugvisor", False)
+            wait_for(plugvisor.is_ready, "the service")
         case "group by ctl":
             plugvisor.ctl("stop", *(f"{name}:*" for name in names))
     by = "supervisorctl" if way.endswith("ctl") else "admin"

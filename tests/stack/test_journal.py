@@ -133,6 +133,7 @@ def test_a_shutdown_is_no_loss(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     plugvisor.down()
     plugvisor.up()
+    wait_for(lambda: len(list_service(plugvisor)) >= 3, "the second start in the journal")
     assert list_service(plugvisor) == [("service", "started"), ("service", "stopped"), ("service", "started")]
 
 

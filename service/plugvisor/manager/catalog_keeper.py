@@ -173,6 +173,11 @@ class CatalogKeeper:
         await asyncio.to_thread(publish)
         self._note_published(plugins)
 
+    def note_launched(self, plugin_id: str) -> None:
+        """A plugin's process was launched with its manifest as it was last read; nothing is written."""
+        if plugin_id in self.catalog:
+            self._note_published([self.catalog[plugin_id]])
+
     # -- changes by others
 
     def forget(self, plugin_id: str) -> None:

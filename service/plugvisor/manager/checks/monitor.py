@@ -122,7 +122,11 @@ class HealthMonitor:
 
     def follow(self, plugin_id: str) -> None:
         """Have a plugin's checks be those of its process, after its manifest was replaced; see `Engine.read`."""
+        before = self.get(plugin_id)
         self._follow(plugin_id)
+        if self.get(plugin_id) is not before:
+            for callback in self.on_change:
+                callback(plugin_id)
 
     def _follow(self, plugin_id: str) -> None:
         """Have the checks of a plugin be those of its present process."""

@@ -148,3 +148,45 @@ def test_a_version_that_was_gone_back_from_is_removed_unless_it_may_still_run(
         await engine.close()
 
     run_scenario(scenario())
+
+
+def make_check_of(version: str) -> str:
+    return f'[plugin_runtime.checks.up]\nexec = ["test-{version}"]\nperiod = 1000\n'
+
+
+def test_a_process_that_was_not_restarted_yet_is_checked_when_its_version_is_current_again(tmp_path: Path) -> None:
+    """The service was killed after the swap and before the restart: its successor begins with the other manifest."""
+
+    async def scenario() -> None:
+        engine = WorkingEngine()
+        checked: Engine = engine
+        async with open_worker(tmp_path) as worker:
+            record = await install(worker, "1", runtime=make_check_of("1"))
+        manager = Manager(tmp_path, checked, make_intents())
+        await manager.load()
+        await manager.refresh()
+        manifest = manager.get_published("echo")
+        assert manifest is not None
+        engine.set("echo", ProcessState.RUNNING, launches=1, checks_digest=manifest.checks_digest)
+        assert manager.monitor.get("echo") is not None
+        await manager.close()
+
+        async with open_worker(tmp_path) as worker:
+            await update(worker, record, "2", runtime=make_check_of("2"))
+        manager = Manager(tmp_path, checked, make_intents())
+        await manager.load()
+        assert manager.monitor.get("echo") is None
+        engine.calls.clear()
+        recovery = make_recovery(manager, engine, tmp_path)
+        recovery.open()
+        assert await recovery.wait(DEADLINE_SECONDS)
+        assert ("begin_restart", "echo") not in engine.calls
+        assert manager.get_published("echo") == manifest
+        facts = manager.facts("echo")
+        assert facts is not None
+        assert facts.health is manager.monitor.get("echo") is not None
+        await recovery.close()
+        await manager.close()
+        await engine.close()
+
+    run_scenario(scenario())

@@ -137,9 +137,12 @@ class Recovery:
                 await manager.refresh(concerned.__contains__)
             except _OF_ONE_PLUGIN as error:
                 logger.error("%s", error)
-        for each in tidied:  # until now the manifest of the version that was gone back from was known
-            manager.monitor.follow(each.id)
-        for plugin_id in await self._list_outdated():
+        outdated = await self._list_outdated()
+        for plugin_id in {each.id for each in tidied}.difference(outdated):
+            # until now the manifest of the version that was gone back from passed for that of the process
+            manager.replacements.note_kept(plugin_id)
+            manager.monitor.follow(plugin_id)
+        for plugin_id in outdated:
             try:
                 replaced = await manager.replacements.replace("recover", plugin_id, _do_nothing)
                 if replaced.is_started:

@@ -98,6 +98,10 @@ class Replacements:
                 return False
             raise
 
+    def note_kept(self, plugin_id: str) -> None:
+        """A plugin was never restarted from the version that has now been gone back from."""
+        self._keeper.note_launched(plugin_id)
+
     # -- in the plugin's turn
 
     async def _replace(
