@@ -37,7 +37,7 @@ def test_every_view(stack: PlugvisorStack, open_page: Callable[..., Page], appea
     expect(find_row(page, "crashed").locator(".tail")).to_have_text("no settings")
     page.get_by_role("checkbox", name=appearance.text("selectAll")).check()
     page.locator(".bar button").nth(1).click()
-    expect(page.get_by_role("dialog")).to_contain_text(appearance.text("confirmStop", 2))
+    expect(page.get_by_role("dialog")).to_contain_text(appearance.text("confirmStop", 3))
     check_accessibility(page)
     page.keyboard.press("Escape")
     expect(page.locator(".bar")).to_be_visible()

@@ -70,6 +70,7 @@ def test_it_begins_with_a_snapshot_and_reports_every_change(
         "start_pending": False,
         "orphans": False,
         "stop_seconds": 20,
+        "log_begin": None,
     }
     shared.rpc("plugins.start", name)
     reader.wait_for(name, state=RUNNING)

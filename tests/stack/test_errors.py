@@ -45,7 +45,8 @@ def check(response: httpx.Response, status: int, code: str, *words: str) -> None
     problem = response.json()
     fields = {"plugin_id"} if code in ABOUT_A_PLUGIN else {"parameter"} if code == "invalid_request" else set()
     positions = {"line", "column"} if code == "invalid_manifest" and " line " in problem["detail"] else set()
-    assert problem.keys() == {"type", "title", "status", "detail", "code"} | fields | positions
+    printed = {"log"} & problem.keys() if code == "start_failed" else set()
+    assert problem.keys() == {"type", "title", "status", "detail", "code"} | fields | positions | printed
     assert (response.status_code, problem["status"], problem["code"]) == (status, status, code), problem
     assert problem["title"] == HTTPStatus(status).phrase
     assert problem["type"] == "about:blank"

@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from plugvisor.manager.kept_state.rows import unpack
 
 from tests.helpers.requirements import SWARM, skip_or_fail
 from tests.helpers.swarm.lab import LABS, ROOT, SwarmLab
+from tests.helpers.swarm.node import OUT_OF_SEQUENCE
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -61,7 +63,18 @@ class Cluster:
     def run(self, node: LabNode, script: str) -> str:
         """Run a part of the document on a node; returns what it prints."""
         script = BUILD.sub(rf"docker tag {self._image} \1", script).replace(TOKEN, self._token)
-        done = subprocess.run(
+        deadline = time.monotonic() + IMAGE_SECONDS
+        done = self._execute(node, script)
+        # a node can change between the two requests of `docker node update`: whoever is told so repeats the command
+        while OUT_OF_SEQUENCE in done.stderr and time.monotonic() < deadline:
+            done = self._execute(node, script)
+        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        if "join-token --quiet manager" in script:
+            self._token = done.stdout.split()[-1]
+        return done.stdout
+
+    def _execute(self, node: LabNode, script: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self._folder,
             env={
@@ -74,10 +87,6 @@ class Cluster:
             timeout=IMAGE_SECONDS,
             check=False,
         )
-        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-        if "join-token --quiet manager" in script:
-            self._token = done.stdout.split()[-1]
-        return done.stdout
 
     def find(self, what: str) -> LabNode:
         """The node of the service, or that of a plugin, once it runs."""

@@ -18,6 +18,8 @@ NODE = "plugvisor-lab-node"
 """What the command line of a node's PID 1 contains, before the node's folder."""
 PATIENCE_SECONDS = 120.0
 """Far longer than anything takes; three Engines that elect a leader on two busy cores need half a minute."""
+OUT_OF_SEQUENCE = "update out of sequence"
+"""In the Engine's answer to an update that the command has based on what is old by now; it has changed nothing."""
 INIT = """\
 home=$1
 echo "$2" >/proc/sys/kernel/hostname
@@ -159,8 +161,15 @@ class LabNode:
         return self.docker("info", "--format", "{{.Swarm.ControlAvailable}}").strip() == "true"
 
     def docker(self, *arguments: str, seconds: float = PATIENCE_SECONDS) -> str:
-        """Run `docker …` with its Engine; returns the output."""
-        return run("docker", *arguments, environ=os.environ | {"DOCKER_HOST": f"unix://{self.socket}"}, seconds=seconds)
+        """Run `docker …` with its Engine, again if something else was changed meanwhile; returns the output."""
+        environ = os.environ | {"DOCKER_HOST": f"unix://{self.socket}"}
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return run("docker", *arguments, environ=environ, seconds=seconds)
+            except LabError as error:
+                if OUT_OF_SEQUENCE not in str(error) or time.monotonic() > deadline:
+                    raise
 
     def execute(self, *command: str) -> str:
         """Run a command inside the node; returns its output."""

@@ -186,6 +186,17 @@ def test_what_a_new_leader_has_forgotten_may_still_be_ending(changes: dict[str, 
     assert snapshot.next_change is None
 
 
+@pytest.mark.parametrize(("after_seconds", "is_kept"), [(5.0, True), (15.0, False)])
+def test_a_new_leader_forgets_only_after_a_while(after_seconds: float, is_kept: bool) -> None:
+    snapshot = Snapshot(Names())
+    task = make_task(desired="remove")
+    take(snapshot, [task], STOPPED_SERVICE, lead("n1"))
+    for second in range(int(after_seconds)):
+        take(snapshot, [task], STOPPED_SERVICE, lead("n2"), NOW + second)
+    take(snapshot, [], STOPPED_SERVICE, lead("n2"), NOW + after_seconds)
+    assert (snapshot.processes["echo"].state is ProcessState.STOPPING) == is_kept
+
+
 def test_an_engine_reports_the_end_of_what_was_forgotten() -> None:
     snapshot = forget_a_task()
     snapshot.note_death("task-another")

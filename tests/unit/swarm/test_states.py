@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.names import Names
-from plugvisor.engines.swarm.watch.answers import SwarmNode, SwarmTask
+from plugvisor.engines.swarm.watch.answers import ManagerStatus, SwarmNode, SwarmTask
 from plugvisor.engines.swarm.watch.snapshot import Snapshot
 from plugvisor.engines.swarm.watch.states import Hints, make_process
 from plugvisor.engines.swarm.watch.words import explain_error
@@ -306,7 +306,31 @@ def test_a_new_leader_has_to_hear_from_the_nodes_before_none_fits() -> None:
     pending = make_task("pending", err="no suitable node (2 nodes not available for new tasks)")
     assert make(make_service(), pending, n1="unknown", n2="unknown").state is ProcessState.STARTING
     assert make(make_service(), pending, n2="unknown").state is ProcessState.STARTING
-    assert make(make_service(), pending).state is ProcessState.FATAL
+    assert make(make_service(), pending, n1="down", n2="down").state is ProcessState.FATAL
+
+
+def test_a_manager_that_answers_is_not_down_for_long() -> None:
+    def make_pending(reachability: str) -> Process:
+        nodes = make_nodes(n1="down", n2="down")
+        manager = msgspec.convert({"Reachability": reachability}, ManagerStatus)
+        nodes["n1"] = msgspec.structs.replace(nodes["n1"], manager=manager)
+        pending = make_task("pending", err="no suitable node (2 nodes not available for new tasks)")
+        return make_process(make_service(), [pending], nodes, Hints(NOW, {}))[0]
+
+    assert make_pending("reachable").state is ProcessState.STARTING
+    assert make_pending("unreachable").state is ProcessState.FATAL
+
+
+def test_the_swarm_looks_for_a_node_again_when_one_is_back() -> None:
+    def make_pending(reasons: str, **states: str) -> ProcessState:
+        return make(make_service(), make_task("pending", err=f"no suitable node ({reasons})"), **states).state
+
+    assert make_pending("2 nodes not available for new tasks", n2="down") is ProcessState.STARTING
+    elsewhere = "1 node not available for new tasks; scheduling constraints not satisfied on 1 node"
+    assert make_pending(elsewhere) is ProcessState.STARTING
+    assert make_pending(elsewhere, n2="down") is ProcessState.FATAL
+    # it does not look again because a node was removed
+    assert make_pending("3 nodes not available for new tasks", n2="down") is ProcessState.FATAL
 
 
 def test_an_orphaned_task_may_still_run() -> None:

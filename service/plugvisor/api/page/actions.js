@@ -4,7 +4,7 @@ import { ask, pathOf, Problem } from "./api.js";
 import { announce, confirm, signIn, toast, textOf } from "./dialogs.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
-import { allows, findDependents, kindOf } from "./item.js";
+import { allows, findDependents, isInvalid, kindOf } from "./item.js";
 
 export const VERBS = ["start", "stop", "reload"];
 
@@ -33,7 +33,7 @@ export class Actions extends EventTarget {
   /** Sends a verb for plugins, after a confirmation and a sign-in if they are necessary. */
   async perform(verb, ids) {
     const stopsMany = verb === "stop" && ids.length > 1; // also what has failed: the next boot would start it
-    const isMeant = (item) => allows(item, verb) || (stopsMany && item.status === "error");
+    const isMeant = (item) => allows(item, verb) || (stopsMany && item.status === "error" && !isInvalid(item));
     ids = ids.filter((id) => !this.pending.has(id) && this.mayChange(id) && isMeant(this.#store.plugins.get(id) ?? {}));
     if (!ids.length) return;
     const others = h("input", { type: "checkbox" });

@@ -54,7 +54,7 @@ clear||取消选择
 killIn|SIGKILL in {0} s|{0} 秒后 SIGKILL
 killed|SIGKILL sent|已发送 SIGKILL
 retryIn|retry in {0} s|{0} 秒后重试
-confirmStop|Stop {0} running plugins?|停止 {0} 个运行中的插件？
+confirmStop|Stop {0} plugins?|停止 {0} 个插件？
 confirmReload|Reload {0} running plugins?|重载 {0} 个运行中的插件？
 confirmText|Their work is interrupted.|工作会被中断。
 alsoStop|Stop those too|一并停止

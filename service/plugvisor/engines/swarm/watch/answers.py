@@ -151,6 +151,20 @@ class SwarmNode(msgspec.Struct, frozen=True):
         """
         return self.status.state in ("down", "disconnected")
 
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the leader will hear from it in a moment.
+
+        On a busy machine a new leader takes even its own node for `down` until then; as managers they answer.
+        """
+        answers = self.manager is not None and self.manager.reachability == "reachable"
+        return self.status.state == "unknown" or (answers and self.is_lost)
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it can be given tasks."""
+        return self.status.state == "ready" and self.spec.availability == "active"
+
 
 decode_tasks = msgspec.json.Decoder(list[SwarmTask]).decode
 decode_nodes = msgspec.json.Decoder(list[SwarmNode]).decode

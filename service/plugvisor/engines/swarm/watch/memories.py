@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OUTAGE_SECONDS = 3.0
 """The managers take longer than this to elect a leader, and answer nothing meanwhile."""
+NEW_SECONDS = 10.0
+"""How long a leader counts as new: on a busy machine it leads for seconds before it deletes anything."""
 MARGIN_SECONDS = 5.0
 """How much longer than the stop of a container may take its node may need to hear of a new leader, and of the stop."""
 _GRACE_SECONDS = 10.0  # what the Engine allows a stop unless the spec says otherwise
@@ -102,22 +104,25 @@ class ForgottenTasks:
         self._deaths: deque[str] = deque(maxlen=_MOST_DEATHS)
         self._leader = ""
         self._polled_at: float | None = None
+        self._new_until = 0.0
 
     def note_poll(self, nodes: Iterable[SwarmNode], began: float) -> bool:
         """Take over a poll that began at a time on the monotonic clock.
 
         Returns:
-            whether there may be a new leader since the last one.
+            whether the leader may be new.
         """
         before, since = self._leader, self._polled_at
         self._leader = next((node.id for node in nodes if node.manager is not None and node.manager.leader), "")
         self._polled_at = began
-        return since is not None and (self._leader != before or began - since > OUTAGE_SECONDS)
+        if since is not None and (self._leader != before or began - since > OUTAGE_SECONDS):
+            self._new_until = began + NEW_SECONDS
+        return began < self._new_until
 
     def note_missing(
         self, before: Mapping[str, Iterable[SwarmTask]], after: Mapping[str, Iterable[SwarmTask]], now: float
     ) -> set[str]:
-        """There is a new leader: keep what was alive and is listed no more; returns the ids of these plugins."""
+        """The leader is new: keep what was alive and is listed no more; returns the ids of these plugins."""
         present = {task.id for tasks in after.values() for task in tasks}
         found = set()
         for plugin_id, tasks in before.items():

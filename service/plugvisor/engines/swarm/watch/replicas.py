@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from plugvisor.engines.swarm.watch.words import SIGKILL_CODE, UNHEALTHY, describe_code, explain_error
+from plugvisor.engines.swarm.watch.words import SIGKILL_CODE, UNHEALTHY, count_nodes, describe_code, explain_error
 from plugvisor.models.process import LOG_MAY_SAY, ProcessState
 
 if TYPE_CHECKING:
@@ -75,10 +75,15 @@ class Circumstances:
         """Whether a task was made before the service was started or reloaded last."""
         return self.force_update is not None and task.spec.force_update != self.force_update
 
-    @property
-    def is_settling(self) -> bool:
-        """Whether a new leader has not heard from every node yet: until then it takes each for unsuitable."""
-        return any(node.status.state == "unknown" for node in self.nodes.values())
+    def is_passing(self, error: str) -> bool:
+        """Whether a task waits for a node because of what is over in a moment: the swarm then looks again.
+
+        A new leader takes each node for unsuitable that it has not heard from, and looks a second after it has.
+        """
+        if any(node.is_unheard for node in self.nodes.values()):
+            return True
+        judged, unavailable = count_nodes(error)
+        return judged == len(self.nodes) and unavailable > sum(not one.is_available for one in self.nodes.values())
 
     def name_node(self, task: SwarmTask) -> str:
         """The name of a task's node; its id if the swarm has forgotten the node."""
@@ -133,7 +138,7 @@ def _judge_current(task: SwarmTask, others: Sequence[SwarmTask], around: Circums
         return Replica(ProcessState.STOPPING, task, start_pending=True)  # the update has not come to it yet
     if state == "running":
         return _judge_running(task, around)
-    if state in _WAITING and task.status.err and not around.is_settling:
+    if state in _WAITING and task.status.err and not around.is_passing(task.status.err):
         lost = [around.explain_loss(other) for other in others if around.is_lost(other)]
         explanation = "; ".join([explain_error(task.status.err), *lost])
         return Replica(ProcessState.FATAL, task, explanation, explanation)

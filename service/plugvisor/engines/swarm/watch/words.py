@@ -10,12 +10,13 @@ UNHEALTHY = "unhealthy container"
 SIGKILL_CODE = 128 + 9
 _EXIT = re.compile(r"^task: non-zero exit \((\d+)\)")
 _NO_NODE = "no suitable node"
+_UNAVAILABLE = "not available for new tasks"
 _REASONS = (
     # of swarmkit's scheduler, each followed by the number of nodes
     ("scheduling constraints not satisfied", "{} not meet its placement constraints", "does", "do"),
     ("insufficient resources", "{} not enough free memory or CPUs for it", "has", "have"),
     ("max replicas per node limit", "{} as many replicas as one node may have", "has", "have"),
-    ("not available for new tasks", "{} down, paused or drained", "is", "are"),
+    (_UNAVAILABLE, "{} down, paused or drained", "is", "are"),
     ("port already in use", "{} the port in use", "has", "have"),
     ("unsupported platform", "{} of another platform than its image", "is", "are"),
     ("missing plugin", "{} a volume or network driver that it needs", "lacks", "lack"),
@@ -72,10 +73,25 @@ def name_signal(code: int) -> str:
         return ""
 
 
+def count_nodes(error: str) -> tuple[int, int]:
+    """How many nodes do not fit by a task's `Err`, and how many of them because they are not available."""
+    reasons = [(part, _count(part)) for part in _split(error)]
+    return sum(count for _, count in reasons), sum(count for part, count in reasons if _UNAVAILABLE in part)
+
+
+def _split(error: str) -> list[str]:
+    """The reasons why no node fits; none if the error is another."""
+    return error.removeprefix(_NO_NODE).strip(" ()").split("; ") if error.startswith(_NO_NODE) else []
+
+
+def _count(reason: str) -> int:
+    return int(found[1]) if (found := _NODES.search(reason)) else 0
+
+
 def _explain_no_node(error: str) -> str:
     reasons = []
-    for part in error.removeprefix(_NO_NODE).strip(" ()").split("; "):
-        count = int(found[1]) if (found := _NODES.search(part)) else 0
+    for part in _split(error):
+        count = _count(part)
         nodes = "1 node" if count == 1 else f"{count or 'all'} nodes"
         for text, words, singular, plural in _REASONS:
             if text in part:
