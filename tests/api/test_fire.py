@@ -654,10 +654,9 @@ def guess(code: bytes) -> bytes:
     return post(b"/plugin/idle/stop", b"Authorization: Bearer " + code + b"\r\n", authorized=False)
 
 
-@pytest.mark.parametrize("path", [b"/plugins/start", b"/plugins/install"], ids=["read-whole", "as-it-comes"])
-def test_the_service_ends_in_the_middle_of_a_body(target: PlugvisorStack, path: bytes) -> None:
+def test_the_service_ends_in_the_middle_of_a_body(target: PlugvisorStack) -> None:
     with connect(target) as client:
-        send(client, post(path, b"Content-Length: 100\r\n", b'{"plugins": ['))
+        send(client, post(b"/plugins/start", b"Content-Length: 100\r\n", b'{"plugins": ['))
         slowest_answer(target, 1)  # what came before it has been read
         target.ctl("restart", "plugvisor")
         received, is_closed = receive(client)

@@ -92,7 +92,9 @@ class LimitedBody:
                 message = await self._receive()
         except TimeoutError as error:
             raise self._time_out() from error
-        except asyncio.CancelledError as error:  # by uvicorn, when the service ends: nobody else has this task
+        except asyncio.CancelledError as error:
+            if not error.args:  # by a timeout around this: uvicorn, when the service ends, gives a reason
+                raise
             raise SupervisorUnavailable("the service ended before the request was complete; send it again") from error
         self._bytes += len(message.get("body", b""))
         if self._bytes > self.most_bytes:
