@@ -149,7 +149,7 @@ def decode_query(kind: type[Q], query_string: bytes) -> Q:
 def decode_body(kind: type[Q], body: bytes, example: str) -> Q:
     """A JSON body; an empty one is `{}`. Raises `InvalidRequest`, which shows the example and names the member."""
     try:
-        return msgspec.json.decode(body.strip() or b"{}", type=kind)
+        return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         found = _MEMBER.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
         parameter = found and (found[1] or found[2])
