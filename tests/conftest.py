@@ -9,6 +9,7 @@ import signal
 import zlib
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from plugvisor import VERSION
 
@@ -29,6 +30,10 @@ def pytest_configure() -> None:
     """Have Ctrl-C end what tests start: a shell starts what is in its background with that signal ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine makes any example slow
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -207,7 +207,6 @@ def requests(draw: st.DrawFn) -> bytes:
 
 @settings(
     max_examples=500,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(

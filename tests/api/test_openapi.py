@@ -418,7 +418,7 @@ described = schemathesis.openapi.from_dict(DOCUMENT).exclude(path=[*sorted(STREA
 
 @pytest.mark.parametrize("role", ROLES)
 @described.parametrize()
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_no_request_finds_a_defect(case: Any, plugvisor: PlugvisorStack, role: Role) -> None:
     case.headers = {**(case.headers or {}), "Authorization": f"Bearer {find_token(plugvisor, role)}"}
     case.headers.pop("If-Match", None)  # a wrong one would hide what is wrong with the text

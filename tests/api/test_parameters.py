@@ -21,7 +21,7 @@ from plugvisor.errors import InvalidRequest
 from plugvisor.models.outcome import MOST_PLUGINS, PluginIds
 
 BAD_BODIES = [
-    b"x", b" ", b" \n", b"[]", b"1", b"null", b'"a"', b'{"plugin_ids": null}', b'{"plugin_ids": "a"}', b'{"plugin_ids": [1]}',
+    b"x", b" \n", b"[]", b"1", b"null", b'"a"', b'{"plugin_ids": null}', b'{"plugin_ids": "a"}', b'{"plugin_ids": [1]}',
     b'{"plugin_ids": [null]}', b'{"plugin_ids": ["a"], "more": 1}', b'{"more": []}', b'{"plugin_ids": [[]]}',
     b'{"plugin_ids": ["\\ud800"]}', b'{"plugin_ids": NaN}', b"[" * 100_000, b'{"plugin_ids":' * 50_000, b"9" * 10_000,
     b'{"more":' + b"[" * 100_000, b'{"plugin_ids": ["a"]', b"\xff\xfe", b'\xef\xbb\xbf{"plugin_ids": 1}', b"\0",

@@ -55,7 +55,7 @@ def parse(parser: Any, paths: list[Path]) -> Any:
     return found, contents, dict(parser.defaults()), parser.section_to_file
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(FILES, min_size=1, max_size=4))
 def test_it_reads_the_same(texts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as root:

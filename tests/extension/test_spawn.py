@@ -58,7 +58,7 @@ def run_dump(shared: Supervisord, name: str) -> dict[str, Any]:
 # -- what it has
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arguments=st.lists(BYTES, max_size=4), environment=st.dictionaries(NAMES, BYTES, max_size=4))
 def test_arguments_and_environment_byte_for_byte(
     shared: Supervisord, arguments: list[str], environment: dict[str, str]

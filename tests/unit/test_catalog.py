@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from plugvisor.models.manifest import RESERVED_IDS, Manifest, ManifestError
 from plugvisor.plugins.catalog import Catalog, Plugin, load_catalog, load_plugin
@@ -302,7 +301,6 @@ IDS = ["a", "A", "b", "xff", "ss", "c"]
 MANIFESTS = [None, BROKEN, *map(manifest_of, IDS), manifest_of("a", "no-such-command"), manifest_of("plugvisor")]
 
 
-@hypothesis_settings(deadline=None)
 @given(
     folders=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(MANIFESTS), max_size=8),
     published=st.dictionaries(st.sampled_from(NAMES), st.sampled_from([*IDS, "gone"])),

@@ -148,7 +148,7 @@ def test_a_log_that_is_truncated(log: LogFiles, follower: Follower, content: byt
     assert read_all(follower) == ["c"]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.one_of(

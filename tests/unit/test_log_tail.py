@@ -71,7 +71,7 @@ def test_rotated_files_are_read_if_the_current_one_has_too_few_lines(log: LogFil
     assert messages(find(log, Query(lines=2))) == ["4", "5 is cut in "]
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.lists(st.sampled_from([b"\n", b"a", b"bc", b"\r\n", b"\xe4", "你".encode()]), max_size=40).map(b"".join),
     cuts=st.lists(st.integers(0, 40), max_size=3),

@@ -133,7 +133,7 @@ NOT_IN_THE_SCHEMA = (
 
 @pytest.mark.parametrize("path", KEYS, ids=".".join)
 @given(data=st.data())
-@hypothesis_settings(deadline=None, max_examples=50)
+@hypothesis_settings(max_examples=50)
 def test_the_schema_rejects_what_the_reader_rejects(path: tuple[str, ...], data: st.DataObject) -> None:
     document: dict[str, Any] = {"plugin": {"id": "echo", "entry": "a:b"}, "plugin_runtime": {"supervisor": {}}}
     if path == ("plugin", "command"):

@@ -168,7 +168,7 @@ TREES = st.dictionaries(
 TEXTS = ["", TEXT, "a.b.c = 1\na.d = 2\n[x]\ny = {z = 1, w = [1, 2]}\n[b]\n[c.d]\nq = 1\n[b.e]\nr = 2\n"]
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(TEXTS) | TREES.map(tomlkit.dumps), TREES)
 def test_whatever_is_sent_is_what_is_there(before: str, tree: dict[str, Any]) -> None:
     try:

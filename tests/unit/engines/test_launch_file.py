@@ -94,7 +94,7 @@ def encode(variables: Mapping[str, str]) -> dict[bytes, bytes]:
 @example(words=["a=b", "-x"], environment={"a b": "x", "-u": "y", "é.z": "z"}, folder=b"-P", program=b" a=b ")
 @example(words=[], environment=dict.fromkeys(ORDINARY_VARIABLES, "C.UTF-8"), folder=b"\n", program=b"-=")
 @example(words=[], environment={"PWD": "1", "OLDPWD": "2", "SHLVL": "3", "_": "4"}, folder=b"~", program=b"a=")
-@hypothesis_settings(deadline=None, max_examples=25)
+@hypothesis_settings(max_examples=25)
 def test_the_process_receives_every_byte(
     words: list[str], environment: dict[str, str], folder: bytes, program: bytes | None
 ) -> None:
@@ -198,7 +198,6 @@ def test_a_person_can_read_it() -> None:
     environment=VARIABLES,
     python=FILE_NAMES.map(lambda name: os.fsdecode(b"/" + name.replace(b"\n{", b""))),
 )
-@hypothesis_settings(deadline=None)
 def test_what_is_rendered_is_parsed(
     directory: str, arguments: list[str], environment: dict[str, str], python: str
 ) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from plugvisor.engines.launching import ORDINARY_VARIABLES, RUNNER, build_argv, find_executable, supply_python
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, parse_launch
@@ -70,7 +69,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     ),
     folder=FILE_NAMES,
 )
-@hypothesis_settings(deadline=None)
 def test_supervisord_reads_the_program_that_was_meant(
     settings: Settings,
     options: SupervisorOptions,

@@ -162,7 +162,7 @@ def test_a_package_that_is_cut_short_is_refused(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_package_with_wrong_bytes_is_refused_or_harmless(
     kind: Kind, whole: dict[Kind, bytes], surroundings: Surroundings, data: st.DataObject

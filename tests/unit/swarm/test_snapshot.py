@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.names import Names
@@ -245,7 +245,6 @@ def damage(answers: Any, way: list[int], value: object) -> None:
         place = place[key]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.lists(st.integers(0, 100), min_size=2, max_size=9), ODD), min_size=1, max_size=3))
 def test_odd_values_are_an_error_of_the_poll_or_of_one_plugin_and_nothing_else(
     damages: list[tuple[list[int], object]],
