@@ -58,7 +58,7 @@ class ProcessReads:
         return self._processes.get(plugin_id)
 
     def open_log(self, plugin_id: str) -> LogFiles:
-        """A plugin's log, as far as it is here."""
+        """The part of a plugin's log that is on this machine."""
         return LogFiles(self._log_dir, f"{plugin_id}.log")
 
     async def wait_running(self, plugin_id: str, timeout_seconds: float) -> Process:

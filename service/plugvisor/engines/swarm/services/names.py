@@ -13,7 +13,7 @@ from plugvisor.swarm_settings import DEFAULT_NAME
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DIGEST_CHARACTERS = 12
+_DIGEST_CHARACTERS = 12
 _LONGEST_NAME = 63
 _LONGEST_OBJECT_NAME = 64
 _LONGEST_NUMBER = 4
@@ -44,7 +44,7 @@ class Names:
             content: its digest.
             number: of a part.
         """
-        digest = sha256(f"{plugin_id}\0{content}".encode()).hexdigest()[:DIGEST_CHARACTERS]
+        digest = sha256(f"{plugin_id}\0{content}".encode()).hexdigest()[:_DIGEST_CHARACTERS]
         longest = _LONGEST_OBJECT_NAME - len(f"{self.owner}--{digest}-") - _LONGEST_NUMBER
         name = f"{self.owner}-{plugin_id.lower()[:longest]}-{digest}"
         return name if number is None else f"{name}-{number}"
