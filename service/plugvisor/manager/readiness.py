@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from plugvisor.engines.waiters import Waiters
 from plugvisor.errors import StartFailed
 from plugvisor.logs.marks import Mark
-from plugvisor.manager.installation.use_cases.output_since import read_log
+from plugvisor.manager.output_since import read_log
 from plugvisor.models.health import Health
 from plugvisor.models.process import Process, ProcessState
 

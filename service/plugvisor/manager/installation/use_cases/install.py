@@ -16,8 +16,8 @@ from plugvisor.errors import AlreadyInstalled, InvalidPackage, NotInstalled, Ope
 from plugvisor.manager.installation.records import find_installed, find_version, is_whole, read_record
 from plugvisor.manager.installation.site import outlast_silence
 from plugvisor.manager.installation.use_cases.manifest_check import check_manifest, check_program
-from plugvisor.manager.installation.use_cases.output_since import mark_log, read_log
 from plugvisor.manager.installation.use_cases.version_change import VersionChange, add_version, confirm, settle
+from plugvisor.manager.output_since import mark_log, read_log
 from plugvisor.models.installation.record import Record, VersionRecord
 
 if TYPE_CHECKING:

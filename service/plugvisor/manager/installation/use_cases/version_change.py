@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from plugvisor.errors import PlugvisorError, StartFailed, SupervisorUnavailable
 from plugvisor.logs.marks import Mark
 from plugvisor.manager.installation.site import outlast_silence
-from plugvisor.manager.installation.use_cases.output_since import mark_log, read_log
 from plugvisor.manager.installation.workers import persist
+from plugvisor.manager.output_since import mark_log, read_log
 from plugvisor.models.installation.record import Pending, Record
 from plugvisor.models.process import remove_retry
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from plugvisor.logs.files import LogFiles
 from plugvisor.logs.marks import mark_end
-from plugvisor.manager.installation.use_cases.output_since import LONGEST_LINE, MOST_LINES, read_since
+from plugvisor.manager.output_since import LONGEST_LINE, MOST_LINES, read_since
 
 if TYPE_CHECKING:
     from pathlib import Path
