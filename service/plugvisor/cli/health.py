@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from plugvisor.cli.connection.itself import refuse_itself
 from plugvisor.cli.output import make_printable
 from plugvisor.settings import Settings
 
@@ -59,7 +60,9 @@ def connect(settings: Settings) -> socket.socket:
             raise
         return connection
     url = urlsplit(settings.url)
-    return socket.create_connection((url.hostname, url.port), HEALTH_TIMEOUT_SECONDS)
+    connection = socket.create_connection((url.hostname, url.port), HEALTH_TIMEOUT_SECONDS)
+    refuse_itself(connection)
+    return connection
 
 
 def ask(settings: Settings, path: str) -> tuple[int, str]:

@@ -10,7 +10,8 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.cli.port_users import describe_port_user
+from plugvisor.cli.port_users import TIME_WAIT_SECONDS, describe_ended_client, describe_port_user
+from plugvisor.cli.startup.log_format import make_announcer
 from plugvisor.engines.supervisord.stop_watch import get_peer_pid
 from plugvisor.errors import ConfigurationError
 
@@ -32,18 +33,26 @@ _STDIN = 0
 
 
 def open_listener(settings: Settings) -> socket.socket:
-    """Listen at the address of the settings.
+    """Listen at the address of the settings; if a client has just had the port, wait until the system frees it.
+
+    Linux takes the ports of clients from a range that the default port is in. One that tries again and again to reach
+    a service that does not listen gets that port sooner or later, and is connected to itself.
 
     Raises:
         ConfigurationError: there is no such address on this machine, or it is in use.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
+    has_waited = False
     while True:
+        path = settings.socket_path
         try:
-            path = settings.socket_path
             return open_socket(settings.host, settings.port) if path is None else _open_unix_socket(path)
         except (OSError, UnicodeError) as error:  # the latter: no host can have such a name
             is_busy = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            if is_busy and not has_waited and path is None and (reason := describe_ended_client(settings.port)):
+                deadline = time.monotonic() + TIME_WAIT_SECONDS + PATIENCE_SECONDS
+                has_waited = True
+                make_announcer(settings)(f"{reason}; waiting until it is free, at most a minute …", is_warning=True)
             if not is_busy or time.monotonic() > deadline:
                 raise ConfigurationError(describe_failure(settings, error)) from error
             time.sleep(_POLL_SECONDS)

@@ -10,6 +10,8 @@ from pathlib import Path
 _PROC = Path("/proc")
 _TIME_WAIT, _LISTEN = 0x06, 0x0A
 """States in /proc/net/tcp (`include/net/tcp_states.h` of Linux)."""
+TIME_WAIT_SECONDS = 60.0
+_ENDED = "was a client's, whose connection has just ended (TIME_WAIT)"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,13 @@ def describe_port_user(port: int) -> str:
     if any(use.state != _TIME_WAIT for use in uses):
         use = next(use for use in uses if use.state != _TIME_WAIT)
         return f"port {port} is in use by {_describe_process(use.inode)}, as a client of another server; end that"
-    return f"port {port} was a client's, whose connection has just ended (TIME_WAIT); try again in a minute"
+    return f"port {port} {_ENDED}; try again in a minute"
+
+
+def describe_ended_client(port: int) -> str:
+    """Why a port will be free by itself within a minute, as a sentence; empty if it will not."""
+    uses = _list_uses(port)
+    return f"port {port} {_ENDED}" if uses and all(use.state == _TIME_WAIT for use in uses) else ""
 
 
 def listens(pid: int, port: int) -> bool | None:

@@ -8,6 +8,7 @@ from http.client import HTTPConnection, HTTPSConnection
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from plugvisor.cli.connection.itself import refuse_itself
 from plugvisor.cli.connection.timed_response import TimedResponse
 from plugvisor.setting_values import UNIX
 
@@ -48,7 +49,16 @@ def _make_connection(url: str, timeout_seconds: float) -> HTTPConnection:
     assert parts.hostname is not None
     if parts.scheme == "https":
         return HTTPSConnection(parts.hostname, parts.port, timeout=timeout_seconds)
-    return HTTPConnection(parts.hostname, parts.port, timeout=timeout_seconds)
+    return _TcpConnection(parts.hostname, parts.port, timeout=timeout_seconds)
+
+
+class _TcpConnection(HTTPConnection):
+    """A connection to a port."""
+
+    def connect(self) -> None:
+        """Open it."""
+        super().connect()
+        refuse_itself(self.sock)
 
 
 class _UnixConnection(HTTPConnection):
