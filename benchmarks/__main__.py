@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,13 +95,20 @@ def main() -> int:
     groups = {name: group for name, group in GROUPS.items() if name in (arguments.only or GROUPS)}
     counts = sorted(arguments.plugins or {count for group in groups.values() for count in group.plugins})
     results: list[Result] = []
+    failed: list[str] = []
     for count in counts:
         with Testbed(count) as testbed:
-            for group in groups.values():
+            for name, group in groups.items():
                 if arguments.plugins or count in group.plugins:
-                    for result in group.measure(testbed):
-                        print(format_line(result), flush=True)
-                        results.append(result)
+                    try:
+                        for result in group.measure(testbed):
+                            print(format_line(result), flush=True)
+                            results.append(result)
+                    except Exception:  # noqa: BLE001 - what the others have measured is not lost
+                        traceback.print_exc()
+                        failed.append(f"{name} with {count} plugins")
+    if failed:
+        machine += f"\n\nFailed, and is not or not wholly below: {', '.join(failed)}."
     print(f"\n{format_goals(results)}\n{time.monotonic() - began:.0f} seconds")
     is_whole = not arguments.only and not arguments.plugins
     folder = arguments.output or (RESULTS_DIR if is_whole else None)
@@ -108,7 +116,9 @@ def main() -> int:
         (folder / "results.md").write_text(format_page(results, machine), encoding="utf-8")
         (folder / "results.svg").write_text(draw_chart(results), encoding="utf-8")
         print(f"saved as {folder / 'results.md'} and {folder / 'results.svg'}")
-    return 0
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _make_parser() -> argparse.ArgumentParser:
