@@ -199,6 +199,17 @@ def test_a_port_that_something_else_uses(plugvisor: PlugvisorStack) -> None:
     assert "PLUGVISOR_PORT" in finding["advice"]
 
 
+def test_a_port_that_a_client_had_a_moment_ago(plugvisor: PlugvisorStack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.bind(("127.0.0.1", plugvisor.port))
+        client.connect(server.getsockname())
+        connection, _ = server.accept()
+        client.close()  # the side that closes first
+        connection.close()
+    finding = expect(examine(plugvisor), "warning", "address", "TIME_WAIT")
+    assert finding["advice"] == "`plugvisor up` waits until it is free, at most a minute"
+
+
 def test_another_plugvisor_at_the_port(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     other = {"PLUGVISOR_RUN_DIR": str(plugvisor.root / "other"), "PLUGVISOR_STATE_DIR": str(plugvisor.root / "others")}

@@ -20,7 +20,7 @@ from plugvisor.cli.doctor.finding import Finding, from_error, ok, problem, warni
 from plugvisor.cli.doctor.run_folder import find_socket, find_supervisord
 from plugvisor.cli.health import connect, read_detail
 from plugvisor.cli.listener import describe_failure, find_address
-from plugvisor.cli.port_users import describe_port_user, listens
+from plugvisor.cli.port_users import describe_ended_client, describe_port_user, listens
 from plugvisor.errors import ConfigurationError
 from plugvisor.setting_values import UNIX
 
@@ -121,6 +121,9 @@ def _check_free(settings: Settings) -> Finding:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             client.bind(address)
     except (OSError, UnicodeError) as error:
+        is_busy = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        if is_busy and (reason := describe_ended_client(settings.port)):
+            return warning(reason, "`plugvisor up` waits until it is free, at most a minute")
         found = from_error(ConfigurationError(describe_failure(settings, error)))
         if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL and _has_ipv6_alone():
             return problem(
