@@ -173,8 +173,10 @@ def _read_warning(available: _Answer) -> str:
     """What the service itself warns of; empty if it does not say so without a token."""
     if available.status != HTTPStatus.OK:
         return ""
-    content = json.loads(available.body)
-    return str(content.get("warning", "")) if isinstance(content, dict) else ""
+    try:
+        return str(json.loads(available.body).get("warning", ""))
+    except (ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def _read_version(settings: Settings) -> str:
