@@ -36,6 +36,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_what_to_do_next(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "echo"]) == 0
+    assert capsys.readouterr().err == "plugvisor install echo --start    packs and installs it\n"
+    (here / "plugins").mkdir()
+    assert main(["new", "echo", "--into", "plugins"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "plugvisor refresh && plugvisor start echo    runs it, if this is in the plugins folder",
+        "plugvisor install plugins/echo --start       else packs and installs it",
+    ]
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_new_plugin_works(here: Path, template: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new", "web-cache", "--template", template]) == 0
