@@ -61,11 +61,12 @@ def test_a_new_plugin_works(here: Path, template: str, capsys: pytest.CaptureFix
             env=os.environ | {"PLUGVISOR_DATA_DIR": str(data), "GREETING": "你好"},
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         wait_for(lambda: data.is_dir() and any(data.iterdir()), "the plugin to write its data")
         wait_for(lambda: log.stat().st_size > 0, "the plugin to print")
-        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)  # as supervisord does
         assert process.wait(DEADLINE_SECONDS) == 0
     finally:
         process.kill()

@@ -166,7 +166,8 @@ set -eu
 data=${PLUGVISOR_DATA_DIR:-data} # the folder `data` if it was not installed
 mkdir -p "$data"
 pause=
-trap '[ -z "$pause" ] || kill "$pause"; echo stopped; exit 0' TERM
+# Plugvisor sends the signal to `sleep`, too, which may have ended by it already.
+trap '[ -z "$pause" ] || kill "$pause" 2>/dev/null || :; echo stopped; exit 0' TERM
 while :; do
     date >>"$data/times.txt"
     echo "${GREETING:-hello}"
