@@ -227,6 +227,16 @@ def test_a_service_of_another_version_that_is_not_available(plugvisor: Plugvisor
     assert "is not available" in available["detail"]
 
 
+@pytest.mark.parametrize("available", [{"warning": "another one lives"}, {}, [], 1])
+def test_what_the_service_itself_warns_of(available: object, plugvisor: PlugvisorStack) -> None:
+    plugvisor.environ["PLUGVISOR_SUPERVISOR_URL"] = "http://127.0.0.1:1/RPC2"
+    answers = {"/health": {"status": "ok", "time": "…"}, "/available": available}
+    with serve(plugvisor.port, answers):
+        _, findings = examine(plugvisor)
+    warned = [each["detail"] for each in findings if each["check"] == "address" and each["level"] == "warning"]
+    assert warned == (["another one lives"] if available == {"warning": "another one lives"} else [])
+
+
 @needs_mounts
 def test_a_machine_with_ipv6_alone(plugvisor: PlugvisorStack) -> None:
     prefix = in_namespace("ip link set lo up && ip addr del 127.0.0.1/8 dev lo", "--net")

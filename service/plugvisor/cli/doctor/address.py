@@ -93,6 +93,8 @@ def _check_service(settings: Settings, answer: _Answer) -> Iterator[Finding]:
         yield problem(f"the service at {settings.url} is not available: {detail}", "its log says more")
     else:
         yield ok(f"the service answers at {settings.url}")
+        if detail := _read_warning(available):
+            yield warning(detail, "give each its own PLUGVISOR_NAME: docs/cluster.md")
     if answer.date:
         apart = abs(parsedate_to_datetime(answer.date).timestamp() - time.time())
         if apart > _MOST_SECONDS_APART:
@@ -168,6 +170,16 @@ def _is_ours(body: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(content, dict) and content.keys() >= {"status", "time"}
+
+
+def _read_warning(available: _Answer) -> str:
+    """What the service itself warns of; empty if it does not say so without a token."""
+    if available.status != HTTPStatus.OK:
+        return ""
+    try:
+        return str(json.loads(available.body).get("warning", ""))
+    except (ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def _read_version(settings: Settings) -> str:
