@@ -76,7 +76,7 @@ class Identities:
     # -- who is it?
 
     def find(self, token: bytes, *, compare_code: bool = True) -> Identity | None:
-        """Whose token, or admin code, this is; None if nobody's.
+        """The identity that a token or admin code belongs to; None if there is none.
 
         Args:
             compare_code: whether it may be the admin code, too.
