@@ -44,7 +44,7 @@ class Identities:
         self.share: Callable[[Sequence[StoredIdentity], StoredCode | None], Awaitable[None]] | None = None
         """Has what is to be in force remembered elsewhere, too, before it is; raises `StoreUnavailable`."""
         self.turn = asyncio.Lock()
-        """Held during a change, and by whoever else reads or replaces all identities."""
+        """Held during a change, and while all identities are read or replaced."""
         self._store = store
         self._admin = Admin(admin_code, ignores_case=ignores_case)
         self._table = IdentityTable()
