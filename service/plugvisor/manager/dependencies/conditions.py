@@ -26,7 +26,7 @@ _AWAITED = {"started": "to start", "ready": "to be ready", "completed": "to comp
 
 
 class Verdict(Enum):
-    """What is to be said of a condition now."""
+    """Whether a condition is met, or can be."""
 
     MET = 1
     PENDING = 2
