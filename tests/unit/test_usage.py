@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from plugvisor.errors import SupervisorUnavailable
-from plugvisor.metrics import process_tree
+from plugvisor.metrics import process_list, process_tree
 from plugvisor.metrics import sampler as sampling
 from plugvisor.metrics.history import KEPT_SAMPLES, UsageHistory
-from plugvisor.metrics.process_list import ProcessList, ProcList, PsutilList
+from plugvisor.metrics.process_list import ProcessList, ProcList, PsutilList, read_total_memory
 from plugvisor.metrics.process_tree import ProcessTreeMeter, Usage
 from plugvisor.metrics.sampler import Sampler
 
@@ -175,6 +175,12 @@ def test_an_unreadable_process_is_left_out(
     assert ProcessTreeMeter().measure({"parent": parent.pid})["parent"].threads == 2
     monkeypatch.setattr(listing, "read", lambda self, pid: None if pid == child.pid else read(self, pid))
     assert ProcessTreeMeter().measure({"parent": parent.pid})["parent"].threads == 1
+
+
+def test_the_memory_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ProcessTreeMeter().total_memory_bytes == psutil.virtual_memory().total
+    monkeypatch.setattr(process_list, "_HAS_PROC", False)
+    assert read_total_memory() == pytest.approx(psutil.virtual_memory().total, rel=0.1)
 
 
 def test_both_lists_have_the_same(start: Callable[[str], Started]) -> None:

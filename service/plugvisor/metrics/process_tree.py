@@ -11,9 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psutil
-
-from plugvisor.metrics.process_list import list_processes
+from plugvisor.metrics.process_list import list_processes, read_total_memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -50,7 +48,7 @@ class ProcessTreeMeter:
     def __init__(self) -> None:
         self.cpu_seconds: dict[str, float] = {}
         """CPU time of each name since it was first measured, over all its root processes; never decreases."""
-        self.total_memory_bytes = psutil.virtual_memory().total
+        self.total_memory_bytes = read_total_memory()
         self._trees: dict[str, _Tree] = {}
         self._seen: set[int] = set()
         self._measured_at = 0.0
