@@ -71,7 +71,7 @@ class Result:
     @property
     def times_better(self) -> float | None:
         """How many times better than the reference it is; below 1 it is worse."""
-        if not self.ratio:
+        if not self.ratio or self.ratio < 0:  # the difference of two values that are the same but for noise
             return None
         return self.ratio if self.more_is_better else 1 / self.ratio
 

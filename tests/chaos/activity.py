@@ -154,6 +154,11 @@ class Activity:
         """Until when, on the monotonic clock, supervisord and the service have an excuse."""
         return math.inf if self._disturbances else self._disturbed_until
 
+    @property
+    def starved_until(self) -> float:
+        """Until when, on the monotonic clock, nobody can be prompt."""
+        return self._starved_until
+
     def forget_end(self, *names: str, may_start: bool = True) -> None:
         """Nobody will learn how an operation on these ends, and on what they require if it may start them."""
         with self._lock:

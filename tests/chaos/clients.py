@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.chaos.faults import FREEZE_SECONDS
+from tests.chaos.faults import FREEZE_SECONDS, RETURN_SECONDS
 from tests.helpers.stack import ADMIN_CODE
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ ALONE_SECONDS = 5.0
 LONGEST_SECONDS = 120.0
 """Within this every operation is answered, those that waited for their turn too."""
 RESTART_SECONDS = 30.0
-"""Within this a service that was killed is back on a busy machine; requests wait for it."""
+"""Within this a service that was killed is back on a busy machine, if that is not starved; requests wait for it."""
 LOG_BYTES = 20_000
 """As much of supervisord's log from before an operation says whether the plugin had just ended."""
 ADMIN = {"Authorization": f"Bearer {ADMIN_CODE}"}
@@ -272,7 +272,10 @@ class Clients:
         is_excused = self._was_disturbed(began) and code in EXCUSED
         if response.status_code != 200 and not is_excused:
             self._watcher.report(f"6: {path}: {response.status_code} {response.text}")
-        if seconds > longest_seconds + (RESTART_SECONDS if self._was_disturbed(began) else 0):
+        if self._was_disturbed(began):
+            is_starved = self._activity.starved_until > began
+            longest_seconds += RETURN_SECONDS if is_starved else RESTART_SECONDS
+        if seconds > longest_seconds:
             self._watcher.report(f"5: {path} took {seconds:.2f} s")
 
     def _hang_up(self, operation: Operation) -> None:

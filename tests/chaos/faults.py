@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FREEZE_SECONDS = 0.5
 RETURN_SECONDS = 120.0
-"""Within this a service that was killed answers again."""
+"""Within this a service that was killed answers again, on a starved machine too."""
 HEAL_SECONDS = 15.0
 """Within this a run folder that was deleted is there again."""
 STOP_SECONDS = 2
