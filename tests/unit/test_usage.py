@@ -292,6 +292,31 @@ def test_concurrent_reads_share_one_sample() -> None:
     run(scenario)
 
 
+def test_the_first_interval_contains_its_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep, pauses = asyncio.sleep, list[float]()
+
+    async def note_and_sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(seconds)
+
+    async def scenario(sampler: Sampler, _engine: FakeEngine) -> None:
+        measure = sampler._meter.measure
+
+        def measure_slowly(pids: dict[str, int]) -> dict[str, Usage]:
+            usages = measure(pids)
+            time.sleep(0.02)
+            return usages
+
+        sampler._meter.measure = measure_slowly  # type: ignore[method-assign,assignment]
+        monkeypatch.setattr(sampling, "FIRST_INTERVAL_SECONDS", 0.01)
+        monkeypatch.setattr(asyncio, "sleep", note_and_sleep)
+        assert (await sampler.read()).usages.keys() == {"me"}
+        assert pauses
+        assert not any(pauses), "there is no time left to wait for"
+
+    run(scenario)
+
+
 def test_sampling_continues_for_a_while_and_then_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "INTERVAL_SECONDS", 0.01)
     monkeypatch.setattr(sampling, "CPU_SHARE", 100.0)
