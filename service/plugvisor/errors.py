@@ -1,51 +1,5 @@
 """The errors that a person can meet. `api/problems.py` maps them to HTTP.
 
-PlugvisorError
-├── ConfigurationError      a setting, a folder or a port is unusable (start-up and commands only)
-├── CommandRejected         the service answers a command's request with a problem (commands only)
-├── InvalidRequest          a parameter or a body is invalid
-├── MalformedRequest        the input is not HTTP
-├── HeadTooLarge            the request line and headers
-├── BodyTooLarge            the request's body
-├── RequestTimeout          the request did not arrive in time
-├── TooManyConnections
-├── MisdirectedRequest      the service does not answer to this name
-├── Unauthorized            no token or admin code, or a wrong one
-├── Forbidden               the identity's role does not permit it
-├── TooManyAttempts         too many wrong tokens or admin codes
-├── TooManyStreams          the limit of open streams is reached
-├── PluginsUnreadable       refresh: the plugins folder itself
-├── PluginNotFound
-├── PluginDisabled          start, reload: `enabled = false`, or an operator has disabled it
-├── InvalidManifest         start, reload: the manifest is invalid
-├── AlreadyRunning          start
-├── NotRunning              stop
-├── DependencyFailed        start, reload: a plugin that it requires cannot be had
-├── StartFailed             the process could not be spawned, or ended before it was running
-├── StopTimeout             still alive after SIGKILL and the deadline
-├── NotInstalled            update, rollback, remove: the plugin's folder was put there by hand, or there is none
-├── AlreadyInstalled        install, without `replace`
-├── NoPreviousVersion       rollback
-├── InvalidPackage          it cannot be unpacked, or what is in it cannot be a plugin here
-├── ChecksumMismatch        the package is another than the client meant
-├── BuildFailed             the environment of a version could not be made
-├── OperationNotFound
-├── NotCancellable          the operation has ended, or has gone too far
-├── OperationCancelled      a client has cancelled the operation that was waited for
-├── OperationInterrupted    the service ended, or lost its worker, before the operation did
-├── TooManyOperations
-├── InstallationOff         there is no folder that plugins can be installed in
-├── StorageFull
-├── NotSupported            the engine cannot do this
-├── NotWritable             a manifest cannot be written by the plugins' user
-├── PreconditionFailed      the manifest is another than the client has read
-├── UnsupportedMediaType
-├── IdentityNotFound
-├── IdentityExists          there is one of this name
-├── StoreUnavailable        what must be remembered cannot be
-└── SupervisorUnavailable   unreachable, shutting down or frozen
-    └── SupervisorConfused  its answer has an unknown form
-
 `str(error)` is a sentence for a client: it contains no path of this machine and no value of an environment variable.
 """
 
@@ -141,7 +95,7 @@ class TooManyStreams(PlugvisorError):
 
 
 class PluginsUnreadable(PlugvisorError):
-    """The plugins folder cannot be read, so nothing is known about the plugins in it."""
+    """A refresh cannot read the plugins folder, so nothing is known about the plugins in it."""
 
 
 class PluginNotFound(PlugvisorError):
@@ -195,15 +149,15 @@ class StopTimeout(PlugvisorError):
 
 
 class NotInstalled(PlugvisorError):
-    """The plugin was put there by hand, or there is none, so that it has no versions."""
+    """There is no plugin with this id, or it was put there by hand and has no versions."""
 
 
 class AlreadyInstalled(PlugvisorError):
-    """There is a plugin of this id, and the request does not say that it is to be replaced."""
+    """A plugin with this id is installed, and the request does not set `replace`."""
 
 
 class NoPreviousVersion(PlugvisorError):
-    """There is no version to go back to."""
+    """There is no version that a rollback could lead to."""
 
 
 class InvalidPackage(PlugvisorError):
@@ -235,7 +189,7 @@ class NotCancellable(PlugvisorError):
 
 
 class OperationCancelled(PlugvisorError):
-    """A client has cancelled the operation."""
+    """A client has cancelled the operation that was waited for."""
 
 
 class OperationInterrupted(PlugvisorError):

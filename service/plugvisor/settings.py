@@ -108,6 +108,7 @@ class Settings:
         def get(name: str, default: str) -> str:
             return environ.get(name) or default
 
+        engine = read_engine(get("PLUGVISOR_ENGINE", "supervisord"))
         page_dir = get("PLUGVISOR_PAGE_DIR", "")
         install_dir = get("PLUGVISOR_INSTALL_DIR", "")
         users = read_users(get("PLUGVISOR_SERVICE_USER", ""), get("PLUGVISOR_PLUGIN_USER", ""))
@@ -142,10 +143,10 @@ class Settings:
             reads_need_token=read_read_auth(get("PLUGVISOR_READ_AUTH", "open")),
             webhooks=read_webhooks(get("PLUGVISOR_WEBHOOKS", "")),
             webhook_secret_file=read_path("PLUGVISOR_WEBHOOK_SECRET_FILE", secret_file) if secret_file else None,
-            engine=read_engine(get("PLUGVISOR_ENGINE", "supervisord")),
+            engine=engine,
             dialect=read_choice("PLUGVISOR_DIALECT", get("PLUGVISOR_DIALECT", "none"), ("none", "neko")),
             log_format=read_choice("PLUGVISOR_LOG_FORMAT", get("PLUGVISOR_LOG_FORMAT", "text"), ("text", "json")),
-            swarm=read_swarm_settings(get),
+            swarm=read_swarm_settings(get) if engine == "swarm" else SwarmSettings(),
         )
 
     def to_env(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -327,6 +328,18 @@ def test_writing_values_keeps_the_comments(neko: PlugvisorStack) -> None:
     assert (entry["verb"], entry["identity"]) == ("configure", "admin")
     earlier = neko.get(f"{path}/toml?earlier=1").json()["toml"]
     assert earlier == before, "the text before is kept"
+
+
+def test_writers_at_once_wait_for_each_other(neko: PlugvisorStack) -> None:
+    """Who names no text that is to be replaced is not told that it was another one."""
+    path = "/plugin/rewritten/config"
+    config = neko.get(path).json()["config"]
+    with ThreadPoolExecutor() as pool:
+        sent = [{**config, "settings": config["settings"] | {"count": count}} for count in range(100, 112)]
+        responses = list(pool.map(lambda tree: put(neko, path, {"config": tree}), sent))
+    assert [response.status_code for response in responses] == [200] * len(sent)
+    assert [response.json()["config"] for response in responses] == sent
+    assert neko.get(path).json()["config"] in sent
 
 
 def test_a_form_leaves_out_what_nobody_may_change(neko: PlugvisorStack) -> None:

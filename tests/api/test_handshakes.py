@@ -30,6 +30,15 @@ def test_an_unreadable_handshake_is_rejected(shared: PlugvisorStack, kind: str) 
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
+def test_a_rejected_handshake_is_no_error_of_the_service(plugvisor: PlugvisorStack) -> None:
+    plugvisor.up()
+    [answer] = ask(plugvisor, HANDSHAKE + b"\r\n")
+    assert (answer.status, answer.code) == (401, "unauthorized")
+    plugvisor.http.post("/plugin/later/start")
+    wait_for(lambda: "/plugin/later/start" in plugvisor.service_log, "the log to have what came before, too")
+    assert " ERROR " not in plugvisor.service_log
+
+
 def test_a_shutdown_after_unreadable_handshakes(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     with connect(plugvisor) as client:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
+from tests.helpers.accessibility import check_accessibility
 from tests.helpers.page_events import make_item
 from tests.helpers.stack import QUICK
 
@@ -124,6 +125,12 @@ def test_how_its_files_are_watched(
     page, events = open_with()
     page.route("**/plugin/demo/manifest", lambda route: route.fulfill(json=manifest))
     events.show(make_item("demo", **fields))
+    mark = page.locator(".row [data-watch]")
+    if key in ("watch_suspended", "watch_incomplete"):
+        expect(mark).to_have_text(appearance.text(key.replace("watch", "listed")))
+        check_accessibility(page)
+    else:
+        expect(mark).to_be_hidden()
     page.evaluate("location.hash = '#/plugin/demo'")
     card = page.locator(".facts section", has_text=appearance.text("watchedPaths"))
     expect(card.locator("dd").first).to_have_text(appearance.text(key))

@@ -33,6 +33,8 @@ class FakeKeptState:
         self.loses_answers = False
         """Whether something is kept and then no manager answers."""
         self.has_changed = asyncio.Event()
+        self.writer: object = None
+        """The machine that has written the newest."""
 
     async def load(self) -> tuple[int, bytes] | None:
         """The newest."""
@@ -61,6 +63,29 @@ class FakeKeptState:
         return set(unpack(self.kept[-1])) if self.kept else set()
 
 
+class KeptStateOfOne:
+    """The same, as one machine sees it."""
+
+    def __init__(self, kept: FakeKeptState) -> None:
+        self._kept = kept
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it has written the newest."""
+        return self._kept.writer is self
+
+    async def load(self) -> tuple[int, bytes] | None:
+        """The newest."""
+        return await self._kept.load()
+
+    async def save(self, number: int, data: bytes) -> bool:
+        """Keep some data."""
+        is_kept = await self._kept.save(number, data)
+        if is_kept:
+            self._kept.writer = self
+        return is_kept
+
+
 class Machine:
     """A service with a store of its own."""
 
@@ -68,7 +93,7 @@ class Machine:
         self.store = Store(folder)
         self.identities = Identities(self.store, AdminCode(code))
         self.intents = Intents(self.store, remembers=True)
-        self.keeper = StateKeeper(kept, self.store, self.identities, self.intents)
+        self.keeper = StateKeeper(KeptStateOfOne(kept), self.store, self.identities, self.intents)
 
 
 async def refuse(_work: object) -> NoReturn:

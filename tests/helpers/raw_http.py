@@ -15,6 +15,8 @@ from tests.helpers.waiting import DEADLINE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PROMPT_SECONDS = 5.0
+"""What is answered at once takes milliseconds; on a busy machine it may take this."""
 AUTHORIZED = f"Authorization: Bearer {ADMIN_CODE}\r\n".encode()
 
 

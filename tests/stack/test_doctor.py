@@ -199,6 +199,17 @@ def test_a_port_that_something_else_uses(plugvisor: PlugvisorStack) -> None:
     assert "PLUGVISOR_PORT" in finding["advice"]
 
 
+def test_a_port_that_a_client_had_a_moment_ago(plugvisor: PlugvisorStack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.bind(("127.0.0.1", plugvisor.port))
+        client.connect(server.getsockname())
+        connection, _ = server.accept()
+        client.close()  # the side that closes first
+        connection.close()
+    finding = expect(examine(plugvisor), "warning", "address", "TIME_WAIT")
+    assert finding["advice"] == "`plugvisor up` waits until it is free, at most a minute"
+
+
 def test_another_plugvisor_at_the_port(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     other = {"PLUGVISOR_RUN_DIR": str(plugvisor.root / "other"), "PLUGVISOR_STATE_DIR": str(plugvisor.root / "others")}
@@ -214,6 +225,16 @@ def test_a_service_of_another_version_that_is_not_available(plugvisor: Plugvisor
     assert status == 1
     assert "is Plugvisor 9.9.9, and this command" in version["detail"]
     assert "is not available" in available["detail"]
+
+
+@pytest.mark.parametrize("available", [{"warning": "another one lives"}, {}, [], 1])
+def test_what_the_service_itself_warns_of(available: object, plugvisor: PlugvisorStack) -> None:
+    plugvisor.environ["PLUGVISOR_SUPERVISOR_URL"] = "http://127.0.0.1:1/RPC2"
+    answers = {"/health": {"status": "ok", "time": "…"}, "/available": available}
+    with serve(plugvisor.port, answers):
+        _, findings = examine(plugvisor)
+    warned = [each["detail"] for each in findings if each["check"] == "address" and each["level"] == "warning"]
+    assert warned == (["another one lives"] if available == {"warning": "another one lives"} else [])
 
 
 @needs_mounts

@@ -106,3 +106,10 @@ def test_a_log_folder_that_can_hold_no_file(plugvisor: PlugvisorStack) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "cannot use the folder '/proc'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_install_folder_that_is_missing(plugvisor: PlugvisorStack) -> None:
+    plugvisor.environ["PLUGVISOR_INSTALL_DIR"] = str(plugvisor.root / "installed")
+    plugvisor.up()
+    warning = f"warning: no plugin can be installed in '{plugvisor.root}/installed': "
+    assert [line for line in plugvisor.output_path.read_text().splitlines() if line.startswith(warning)]

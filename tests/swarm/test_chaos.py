@@ -10,11 +10,13 @@ import pytest
 
 from tests.chaos.swarm.activity import ANYTHING, Activity
 from tests.chaos.swarm.containers import ContainerWatcher
+from tests.chaos.swarm.folders import Folders
 from tests.chaos.swarm.rounds import make_rounds
 from tests.chaos.swarm.run import run_rounds
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
+    from tests.helpers.stack import PlugvisorStack
     from tests.helpers.swarm.lab import SwarmLab
     from tests.helpers.swarm.stack import SwarmStack
 
@@ -116,3 +118,26 @@ def test_a_fault_excuses_until_it_has_settled(activity: Activity, monkeypatch: p
     with activity.fault():
         pass
     assert wait_for(lambda: activity.find_side("node2") == "", "everything to have settled")
+
+
+# -- the folders
+
+
+def test_a_folder_that_the_service_has_brought_back_is_repaired_and_can_be_removed(plugvisor: PlugvisorStack) -> None:
+    folders, folder = Folders(plugvisor), plugvisor.plugins_dir / "alpha"  # type: ignore[arg-type]
+
+    def remove_and_bring_back() -> None:
+        folders.change("remove", "alpha")
+        assert not folder.exists()
+        folder.mkdir()
+        (folder / "plugin.toml").write_text("[plugin\n")
+
+    folders.write_all()
+    good = (folder / "plugin.toml").read_text()
+    remove_and_bring_back()
+    remove_and_bring_back()  # with a copy of the first removal still there
+    folders.restore()
+    assert (folder / "plugin.toml").read_text().splitlines()[:3] == good.splitlines()[:3]
+    folders.change("remove", "alpha")
+    folders.restore()
+    assert (folder / "main.py").exists()

@@ -159,22 +159,52 @@ def test_the_leader_is_lost_while_a_plugin_is_stopped(swarm_stack: SwarmStack) -
     assert swarm_stack.post("/plugin/lingers/stop?wait=0").status_code == 202
     wait_for(lambda: "asked to stop" in stays.docker("logs", container), "the stop")
     victim.kill()
-
-    def is_forgotten() -> bool:
-        with contextlib.suppress(LabError, httpx.TransportError):
-            answers = lab.living_manager is not None and swarm_stack.get("/plugin/status", timeout=5).is_success
-            return answers and not swarm_stack.docker("service", "ps", "--quiet", "plugvisor-lingers")
-        return False
-
-    wait_for(is_forgotten, "another leader", MOVES_SECONDS)
+    wait_for(lambda: is_forgotten(swarm_stack, "lingers"), "another leader", MOVES_SECONDS)
     assert swarm_stack.status("lingers")["status"] == "stopping"
     with ThreadPoolExecutor(1) as pool:
-        started = pool.submit(swarm_stack.post, "/plugin/lingers/start", timeout=MOVES_SECONDS)
+        started = pool.submit(wait_for, lambda: try_start(swarm_stack, "lingers"), "an answer", MOVES_SECONDS)
         stays.docker("kill", "--signal", "USR1", container)
         assert started.result().status_code == 200, started.result().text
     wait_for(lambda: len(find_plugin(swarm_stack, "lingers")) == 1, "one process")
     assert swarm_stack.post("/plugin/lingers/stop?wait=0").status_code == 202
     swarm_stack.kill_container("lingers")  # else it lingers far longer than the end of a test may take
+
+
+def test_the_leader_is_lost_with_a_plugin_that_is_being_stopped_on_it(swarm_stack: SwarmStack) -> None:
+    """Its Engine has no event of the end when it is back, and is asked."""
+    victim = swarm_stack.lab.leader
+    placement = f'placement.constraints = ["node.hostname == {victim.name}"]'
+    swarm_stack.write_plugin("lingers", LINGERS, runtime=f"{QUICK}\nsupervisor.stopwaitsecs = 600\n{placement}")
+    swarm_stack.up()
+    swarm_stack.start_running("lingers")
+    assert swarm_stack.post("/plugin/lingers/stop?wait=0").status_code == 202
+    swarm_stack.wait_for_status("lingers", "stopping")
+    victim.kill()
+    wait_for(lambda: is_forgotten(swarm_stack, "lingers"), "another leader", MOVES_SECONDS)
+    wait_for(lambda: read_status(swarm_stack, "lingers") == "stopping", "it, which may still run", MOVES_SECONDS)
+    swarm_stack.lab.start(victim)
+    wait_for(lambda: read_status(swarm_stack, "lingers") == "stopped", "its end", MOVES_SECONDS)
+    assert not find_plugin(swarm_stack, "lingers")
+
+
+def is_forgotten(stack: SwarmStack, plugin_id: str) -> bool:
+    """Whether there is a leader, and the swarm lists no task of a plugin."""
+    with contextlib.suppress(LabError, httpx.TransportError):
+        answers = stack.lab.living_manager is not None and stack.get("/plugin/status", timeout=5).is_success
+        return answers and not stack.docker("service", "ps", "--quiet", f"plugvisor-{plugin_id}")
+    return False
+
+
+def read_status(stack: SwarmStack, plugin_id: str) -> str:
+    """A plugin's status; empty while no manager answers."""
+    response = stack.get("/plugin/status", params={"plugin_id": plugin_id})
+    return str(response.json()["status"]) if response.is_success else ""
+
+
+def try_start(stack: SwarmStack, plugin_id: str) -> httpx.Response | None:
+    """The answer to a start; None while no manager answers."""
+    response = stack.post(f"/plugin/{plugin_id}/start", timeout=MOVES_SECONDS)
+    return None if response.status_code == 503 else response
 
 
 def test_a_lost_node_is_removed_from_the_swarm(swarm_stack: SwarmStack) -> None:

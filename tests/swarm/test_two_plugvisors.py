@@ -1,7 +1,8 @@
-"""Two Plugvisors in one swarm: each has its own plugins, and neither sees or changes what the other has."""
+"""Two Plugvisors in one swarm: neither sees or changes what the other has, or both say that they have one name."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from tests.helpers.swarm.stack import SwarmStack
 
 SECOND = "second"
+HASTY = """\
+from plugvisor.manager.kept_state import rival
+rival.CLAIM_SECONDS = 1.0
+"""
 
 
 @pytest.fixture
@@ -73,3 +78,17 @@ def test_neither_sees_or_changes_what_the_other_has(swarm_stack: SwarmStack, sec
 
 def list_names(stack: SwarmStack) -> list[str]:
     return stack.docker("secret", "ls", "--format", "{{.Name}}").split()
+
+
+def test_two_with_one_name_say_so(swarm_stack: SwarmStack, second: SwarmStack) -> None:
+    del second.environ["PLUGVISOR_NAME"]
+    for stack in (swarm_stack, second):
+        (stack.root / "sitecustomize.py").write_text(HASTY)
+        stack.environ["PYTHONPATH"] = str(stack.root)
+        stack.up()
+    for stack in (swarm_stack, second):
+        warning = wait_for(lambda: stack.get("/available").json().get("warning"), "a warning")  # noqa: B023
+        assert "another Plugvisor with the same PLUGVISOR_NAME" in warning
+        findings = json.loads(stack.command("doctor", "--json").stdout)["findings"]
+        assert ("warning", warning) in [(each["level"], each["detail"]) for each in findings]
+        assert warning in stack.service_log

@@ -298,6 +298,12 @@ def test_a_password_is_not_repeated() -> None:
         assert "user:password@l" not in problem_of(SUPERVISOR_URL=url)
 
 
+@pytest.mark.parametrize("name", ["NAME", "DOCKER_HOST", "REGISTRY", "IMAGE", "NETWORK"])
+def test_what_only_a_swarm_needs_is_read_for_a_swarm_alone(name: str) -> None:
+    assert read(**{name: "-no/such+value"}) == read()
+    assert f"PLUGVISOR_{name}" in problem_of(ENGINE="swarm", **{name: "-no/such+value"})
+
+
 # -- the table
 
 
@@ -319,7 +325,7 @@ class Recorder(Mapping[str, str]):
 
 
 def test_the_table_lists_every_variable_that_is_read() -> None:
-    recorder = Recorder()
+    recorder = Recorder(PLUGVISOR_ENGINE="swarm")
     Settings.from_env(recorder)
     read_admin_code(recorder)
     names = [variable.name for variable in VARIABLES]

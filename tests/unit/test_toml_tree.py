@@ -114,6 +114,16 @@ def test_a_byte_order_mark_stays() -> None:
     assert put_tree(b"\xef\xbb\xbfa = 1 # one\n", {"a": 2}) == b"\xef\xbb\xbfa = 2 # one\n"
 
 
+def test_line_breaks_of_windows_stay() -> None:
+    text = b'[a]\r\nb = """\r\none\r\ntwo"""\r\nc = 1 # one\r\n'
+    tree: dict[str, Any] = {"a": {"b": "one\ntwo", "c": 1}}
+    assert put_tree(text, tree) == text
+    tree["a"] |= {"c": 2, "d": "\r\n"}
+    written = put_tree(text, tree)
+    assert written == text.replace(b"1 # one", b"2 # one") + b'd = "\\r\\n"\r\n'
+    assert tomllib.loads(written.decode()) == tree
+
+
 @pytest.mark.parametrize("value", [None, [None], {"b": None}])
 def test_null_is_refused(value: Any) -> None:
     with pytest.raises(InvalidRequest, match="null"):

@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 from plugvisor.errors import SupervisorUnavailable
+from plugvisor.metrics import process_tree
 from plugvisor.metrics import sampler as sampling
 from plugvisor.metrics.history import KEPT_SAMPLES, UsageHistory
+from plugvisor.metrics.process_list import ProcessList, ProcList, PsutilList
 from plugvisor.metrics.process_tree import ProcessTreeMeter, Usage
 from plugvisor.metrics.sampler import Sampler
 
@@ -161,18 +164,63 @@ def test_processes_that_are_gone_are_left_out(start: Callable[[str], Started]) -
     assert meter.cpu_seconds.keys() == {"here"}
 
 
-def test_an_unreadable_process_is_left_out(start: Callable[[str], Started], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("listing", [ProcList, PsutilList])
+def test_an_unreadable_process_is_left_out(
+    listing: type[ProcessList], start: Callable[[str], Started], monkeypatch: pytest.MonkeyPatch
+) -> None:
     parent = start(BUSY_CHILD)
     [child] = psutil.Process(parent.pid).children()
-    read = psutil.Process.num_threads
-
-    def refuse(process: psutil.Process) -> object:
-        if process.pid == child.pid:
-            raise psutil.AccessDenied(process.pid)
-        return read(process)
-
-    monkeypatch.setattr(psutil.Process, "num_threads", refuse)
+    read = listing.read
+    monkeypatch.setattr(process_tree, "list_processes", listing)
+    assert ProcessTreeMeter().measure({"parent": parent.pid})["parent"].threads == 2
+    monkeypatch.setattr(listing, "read", lambda self, pid: None if pid == child.pid else read(self, pid))
     assert ProcessTreeMeter().measure({"parent": parent.pid})["parent"].threads == 1
+
+
+def test_both_lists_have_the_same(start: Callable[[str], Started]) -> None:
+    spender, threaded = (
+        start(SPENDING),
+        start(f"import threading\nthreading.Thread(target=lambda: input()).start()\n{IDLE}"),
+    )
+    spender.spend(0.2)
+    by_proc, by_psutil = ProcList(), PsutilList()
+    for process in (spender, threaded):
+        assert by_proc.parents[process.pid] == by_psutil.parents[process.pid] == os.getpid()
+        used, other = by_proc.read(process.pid), by_psutil.read(process.pid)
+        assert used is not None
+        assert other is not None
+        assert used[1:] == pytest.approx(other[1:])
+    assert used.threads == 2
+    used = by_proc.read(spender.pid)
+    assert used is not None
+    assert used.waited_seconds >= 0.15
+
+
+@pytest.mark.parametrize("listing", [ProcList, PsutilList])
+def test_what_ends_while_it_is_listed_is_left_out(
+    listing: type[ProcessList], start: Callable[[str], Started], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = start(IDLE)
+    pids = [*psutil.pids(), 2**22 + 1]
+    gone.kill()
+    monkeypatch.setattr(os, "listdir", lambda _folder: ["self", *map(str, pids)])
+    monkeypatch.setattr(psutil, "pids", lambda: pids)
+    processes = listing()
+    assert os.getpid() in processes.parents
+    for pid in (gone.pid, 2**22 + 1):
+        assert pid not in processes.parents
+        assert processes.read(pid) is None
+
+
+def test_a_command_may_have_any_name(tmp_path: Path) -> None:
+    odd = tmp_path / "a) R 1 (b"
+    odd.symlink_to(sys.executable)
+    process = subprocess.Popen([odd, "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert ProcList().parents[process.pid] == os.getpid()
+        assert ") R 1 (" in Path(f"/proc/{process.pid}/comm").read_text()
+    finally:
+        process.communicate(b"\n")
 
 
 def test_processes_that_come_and_go_break_nothing(start: Callable[[str], Started]) -> None:

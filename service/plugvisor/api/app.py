@@ -112,6 +112,7 @@ def create_app(  # noqa: PLR0915 - all of it in the order in which it is opened
         yield State(
             settings=settings,
             store=store,
+            keeper=keeper,
             identities=identities,
             intents=intents,
             recorder=journal.recorder,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.installation.installations import Installations
     from plugvisor.manager.intents.intents import Intents
     from plugvisor.manager.journal.recorder import Recorder
+    from plugvisor.manager.kept_state.keeper import StateKeeper
     from plugvisor.manager.manager import Manager
     from plugvisor.manager.webhooks.webhooks import Webhooks
     from plugvisor.metrics.sampler import Sampler
@@ -42,6 +43,7 @@ class State(TypedDict):
 
     settings: Settings
     store: Store
+    keeper: StateKeeper
     identities: Identities
     intents: Intents
     recorder: Recorder

@@ -57,6 +57,9 @@ class Execution:
 class KeptState(Protocol):
     """Where an engine of many machines keeps a few rows for the service, whichever of them it is started on next."""
 
+    is_own: bool
+    """Whether this process has saved the newest, when that was loaded or saved last."""
+
     async def load(self) -> tuple[int, bytes] | None:
         """The newest that was kept, and its number; None if there is none.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from plugvisor.errors import PlugvisorError, SupervisorUnavailable
 from plugvisor.metrics.tree_size import measure_tree
-from plugvisor.models.process import ProcessState
+from plugvisor.models.process import STARTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,8 +30,6 @@ SAMPLES = 2
 """How often in a row a plugin must be above its limit: what it holds for a moment does not count."""
 REASONS = {"memory": "memory limit", "processes": "processes limit"}
 """Why a process was ended, as `last_exit` has it, by the limit."""
-
-_WATCHED_STATES = (ProcessState.STARTING, ProcessState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ class LimitWatch:
 
 
 def _find_watched(process: Process) -> _Watched | None:
-    if process.limits is None or not process.limits.watched or process.state not in _WATCHED_STATES:
+    if process.limits is None or not process.limits.watched or process.state not in STARTED:
         return None
     return _Watched(
         process.pid, process.launches, {key: getattr(process.limits, key) for key in process.limits.watched}

@@ -6,13 +6,14 @@ readable, or has reused another's id is left out.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
+
+from plugvisor.metrics.process_list import list_processes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -40,7 +41,7 @@ class _Times:
 
 
 _Tree = dict[tuple[int, float], _Times]
-"""By process id and creation time, because a process id can be reused."""
+"""By process id and time of start, because a process id can be reused."""
 
 
 class ProcessTreeMeter:
@@ -56,12 +57,10 @@ class ProcessTreeMeter:
 
     def measure(self, roots: Mapping[str, int]) -> dict[str, Usage]:
         """Measure the trees of these root processes, by name; those that are gone are left out."""
+        processes = list_processes()
         children: defaultdict[int, list[int]] = defaultdict(list)
-        processes: dict[int, psutil.Process] = {}
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
-                children[process.ppid()].append(process.pid)
-                processes[process.pid] = process
+        for pid, parent in processes.parents.items():
+            children[parent].append(pid)
         now = time.monotonic()
         passed_seconds = now - self._measured_at if self._measured_at else 0.0
         usages = {}
@@ -70,15 +69,10 @@ class ProcessTreeMeter:
             tree: _Tree = {}
             memory_bytes = threads = 0
             for pid in _list_tree(root, children):
-                with contextlib.suppress(psutil.Error, OSError, KeyError):
-                    process = processes[pid]
-                    with process.oneshot():
-                        memory = process.memory_info().rss
-                        times = process.cpu_times()
-                        threads += process.num_threads()
-                    memory_bytes += memory
-                    waited = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-                    tree[pid, process.create_time()] = _Times(times.user + times.system, waited)
+                if (process := processes.read(pid)) is not None:
+                    memory_bytes += process.memory_bytes
+                    threads += process.threads
+                    tree[pid, process.started] = _Times(process.cpu_seconds, process.waited_seconds)
             if not any(pid == root for pid, _ in tree):
                 continue
             trees[name] = tree
@@ -88,7 +82,7 @@ class ProcessTreeMeter:
             usages[name] = Usage(root, percent, memory_bytes, threads)
         # trees that were not measured this time are kept for the next time
         self._trees.update(trees)
-        self._seen = set(processes)
+        self._seen = set(processes.parents)
         self._measured_at = now
         return usages
 

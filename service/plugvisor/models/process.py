@@ -55,8 +55,10 @@ _RETRY, _RESTART = " will try again ", "; it is started again "
 """The part of a reason that says when it is started again."""
 LOG_MAY_SAY = "its log may say why"
 """The part of a reason, also of an engine's, that shows that the process itself has caused its end."""
+STARTED = frozenset({ProcessState.STARTING, ProcessState.RUNNING})
+_AT_REST = frozenset({ProcessState.STOPPED, ProcessState.EXITED, ProcessState.FATAL})
 # UNKNOWN is a process that could not be signalled; it may well be alive.
-_ALIVE = frozenset({ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING, ProcessState.UNKNOWN})
+_ALIVE = STARTED | {ProcessState.STOPPING, ProcessState.UNKNOWN}
 
 
 # What the state stream may say: every value can be shown, as a date or in JSON.
@@ -154,6 +156,16 @@ class Process(msgspec.Struct, frozen=True):
     def is_starting(self) -> bool:
         """Whether it is STARTING, or is started when something has ended or its dependencies are met."""
         return self.state is ProcessState.STARTING or self.start_pending or bool(self.queued)
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether it is going to be started: its dependencies, the end of something or a time is waited for."""
+        return bool(self.queued) or self.start_pending or self.retry_at is not None
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it neither runs nor is going to."""
+        return self.state in _AT_REST and not self.is_coming
 
     @property
     def is_gone(self) -> bool:

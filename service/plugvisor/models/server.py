@@ -31,6 +31,7 @@ class Readiness(Body, frozen=True, kw_only=True):
     available: Literal[True]
     plugins_count: Count
     store: StoreStatus
+    warning: Annotated[OptionalText, Meta(description="what an operator should mend although everything works")] = UNSET
     time: Time
 
 

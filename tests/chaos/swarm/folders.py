@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import shutil
 import threading
 from typing import TYPE_CHECKING
 
 from tests.chaos.swarm.cast import PLUGINS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.helpers.swarm.stack import SwarmStack
 
 
@@ -34,9 +38,10 @@ class Folders:
                 case _ if PLUGINS[name].is_installed:
                     pass
                 case "remove" if folder.exists():
+                    shutil.rmtree(away, ignore_errors=True)
                     folder.rename(away)
                 case "add" if away.exists():
-                    away.rename(folder)
+                    _put_back(away, folder)
                 case "break" if folder.exists():
                     (folder / "plugin.toml").write_text("[plugin\n")
                 case "edit" | "repair" if folder.exists():
@@ -68,3 +73,13 @@ EDIT = "{next(self._numbers)}"
 {behaviour.supervisor}
 {tables}"""
         )
+
+
+def _put_back(away: Path, folder: Path) -> None:
+    """Undo a removal, unless a service that was killed before it knew of it has brought the folder back itself."""
+    try:
+        away.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(away)

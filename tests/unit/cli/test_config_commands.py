@@ -177,6 +177,19 @@ def test_a_text_that_the_editor_has_removed(
     assert "No such file" in capsys.readouterr().err
 
 
+def test_a_text_that_is_too_large_is_kept(
+    server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit('head -c 300000 /dev/zero | tr "\\0" "#" >"$2"')
+    server.answers = [(200, TEXT)]
+    assert main(["config", "edit", "echo"]) == 2
+    [kept] = find_texts(tmp_path)
+    assert kept.read_bytes() == b"#" * 300000
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"plugvisor: your text is in {str(kept)!r}\n")
+    assert "at most 256 KiB" in printed
+
+
 def test_a_mistake_opens_the_editor_again(
     server: ScriptedServer, tmp_path: Path, edit: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -216,6 +216,18 @@ def test_an_address_of_own_plugvisor_is_its_own(listening: ScriptedServer, run_d
     assert ask(listening, PLUGVISOR_RUN_DIR=str(run_dir), PLUGVISOR_URL=url) == f"Bearer {CODE}"
 
 
+@pytest.mark.parametrize(
+    "named",
+    ["http://localhost:{port}/other", "http://me:secret@localhost:{port}", "https://plugvisor.example.com?other"],
+)
+def test_what_is_no_address_is_not_its_own(listening: ScriptedServer, run_dir: Path, named: str) -> None:
+    """A Plugvisor that is thought to be at a path there is another one."""
+    (run_dir / "address").write_text(f"{listening.url}\nhttps://plugvisor.example.com\n")
+    url = named.format(port=listening.server_address[1])
+    with pytest.raises(ConfigurationError, match="cannot use an address with a"):
+        Client.from_env({"PLUGVISOR_RUN_DIR": str(run_dir), "PLUGVISOR_URL": url})
+
+
 def test_the_published_port_of_a_container(listening: ScriptedServer, run_dir: Path) -> None:
     (run_dir / "address").write_text(f"{listening.url}\nhttp://localhost:0\n")
     assert ask(listening, PLUGVISOR_RUN_DIR=str(run_dir), PLUGVISOR_URL="http://localhost:0") == f"Bearer {CODE}"
@@ -360,7 +372,7 @@ def test_the_token_of_the_variables_is_for_their_address(
         assert ("none was given" in capsys.readouterr().err) == (sent is None)
 
 
-@pytest.mark.parametrize("option", ["--url=", "--token=", "--token=@", "--url=localhost:80"])
+@pytest.mark.parametrize("option", ["--token=@", "--url=localhost:80"])
 def test_an_option_that_cannot_be_used(
     option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

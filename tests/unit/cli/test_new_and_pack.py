@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -33,6 +34,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, which is the current one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_what_to_do_next(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "echo"]) == 0
+    assert capsys.readouterr().err == "plugvisor install echo --start    packs and installs it\n"
+    (here / "plugins").mkdir()
+    assert main(["new", "echo", "--into", "plugins"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "plugvisor refresh && plugvisor start echo    runs it, if this is in the plugins folder",
+        "plugvisor install plugins/echo --start       else packs and installs it",
+    ]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -124,6 +136,22 @@ def test_pack(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (printed["file"], printed["plugin_id"], printed["version"]) == ("other.zip", "echo", "0.1.0")
     assert printed["sha256"] == digest, "the same, byte for byte"
     assert printed["size_bytes"] == (here / "other.zip").stat().st_size
+
+
+@pytest.mark.parametrize("output", [".", "/", "folder", "socket", "fifo"])
+def test_a_package_replaces_nothing_but_files(here: Path, output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of `/dev/null` that would be felt by every other program."""
+    main(["new", "echo"])
+    (here / "folder").mkdir()
+    os.mkfifo(here / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+    before = sorted(here.iterdir())
+    capsys.readouterr()
+    assert main(["pack", "echo", "--output", output]) == 2
+    assert capsys.readouterr().err == f"plugvisor: cannot write {output!r}: it is no regular file\n"
+    assert sorted(here.iterdir()) == before
+    assert not (here / output).is_file()
 
 
 def test_a_new_plugin_is_packed_without_its_earlier_packages(

@@ -101,6 +101,16 @@ def test_an_update_is_of_that_plugin(server: ScriptedServer, package: Path, caps
     assert capsys.readouterr().out == "'echo' is updated from 1.0.0 to 1.1.0\n"
 
 
+@pytest.mark.parametrize(("verb", "done"), [("update", "is updated"), ("rollback", "is rolled back")])
+def test_another_package_of_the_same_version(
+    server: ScriptedServer, package: Path, capsys: pytest.CaptureFixture[str], verb: str, done: str
+) -> None:
+    begun, ended = (202, encode(BEGUN)), make_operation(verb=verb, previous_version="1.1.0")
+    server.answers = [make_versions("1.1.0"), begun, ended] if verb == "update" else [begun, ended]
+    assert main([verb, "echo", *([str(package)] if verb == "update" else [])]) == 0
+    assert capsys.readouterr().out == f"'echo' {done}, and is still version 1.1.0\n"
+
+
 def test_what_was_put_there_by_hand_is_not_updated(
     server: ScriptedServer, package: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

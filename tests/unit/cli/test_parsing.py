@@ -31,8 +31,19 @@ def ending(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["ls", "--urll=x"], "plugvisor ls: error: unrecognized arguments: --urll=x; did you mean '--url'?"),
         (["--url=x", "ls"], "plugvisor: error: --url stands after the command, as in: plugvisor ls --url …"),
         (["--token", "x", "ls"], "plugvisor: error: --token stands after the command, as in: plugvisor ls --token …"),
-        (["start", "web", ""], "plugvisor start: error: an ID is empty"),
-        (["versions", ""], "plugvisor versions: error: an ID is empty"),
+        (["start", "web", ""], "plugvisor start: error: argument ID: it is empty"),
+        (["versions", ""], "plugvisor versions: error: argument ID: it is empty"),
+        (
+            ["identity", "add", "x", "--role", "viewer", "--expires="],
+            "plugvisor identity add: error: argument --expires: it is empty",
+        ),
+        (["install", "x.zip", "--sha256", ""], "plugvisor install: error: argument --sha256: it is empty"),
+        (
+            ["config", "set", "x", "-", "--if-match", ""],
+            "plugvisor config set: error: argument --if-match: it is empty",
+        ),
+        (["pack", ""], "plugvisor pack: error: argument FOLDER: it is empty"),
+        (["whoami", "--url="], "plugvisor whoami: error: argument --url: it is empty"),
         (["whoami", "x"], "plugvisor whoami: error: unrecognized arguments: x"),
         (
             ["identity", "add", "x", "--role", "admn"],

@@ -28,7 +28,7 @@ from plugvisor.settings import Settings
 from tests.helpers.manifests import make_manifest
 
 FOLDER = Path("/plugins/echo")
-SETTINGS = Settings.from_env({"PLUGVISOR_IMAGE": "plugvisor:lab"})
+SETTINGS = Settings.from_env({"PLUGVISOR_ENGINE": "swarm", "PLUGVISOR_IMAGE": "plugvisor:lab"})
 CARRIED = Carried("image:1", "image", configs=({"ConfigID": "c"},), secrets=({"SecretID": "s"},))
 
 
@@ -156,7 +156,7 @@ def test_placement_and_replicas() -> None:
 
 
 def test_the_network_of_the_settings_is_that_of_the_tasks() -> None:
-    settings = Settings.from_env({"PLUGVISOR_NETWORK": "plugins"})
+    settings = Settings.from_env({"PLUGVISOR_ENGINE": "swarm", "PLUGVISOR_NETWORK": "plugins"})
     spec = make_spec(make_manifest(), FOLDER, settings)
     assert spec["TaskTemplate"]["Networks"] == [{"Target": "plugins"}]
     assert spec["EndpointSpec"] == {"Mode": "dnsrr"}

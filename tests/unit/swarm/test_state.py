@@ -60,6 +60,21 @@ def test_the_newest_counts_and_few_are_kept(configs: Configs) -> None:
     assert sorted(configs.by_name) == ["plugvisor-state-10", "plugvisor-state-11"]
 
 
+def test_a_process_knows_what_it_has_written_itself(configs: Configs) -> None:
+    async def scenario() -> None:
+        first, second = (SwarmState(configs, Names()) for _ in range(2))  # type: ignore[arg-type]
+        await first.load()
+        assert not first.is_own
+        await first.save(1, b"one")
+        await second.load()
+        assert (first.is_own, second.is_own) == (True, False)
+        await second.save(2, b"two")
+        await first.load()
+        assert (first.is_own, second.is_own) == (False, True)
+
+    asyncio.run(scenario())
+
+
 def test_a_number_that_is_taken_or_was_is_not_used_again(configs: Configs) -> None:
     assert save(configs, 7, b"seven")
     assert not save(configs, 7, b"other")

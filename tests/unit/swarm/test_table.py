@@ -10,6 +10,7 @@ import pytest
 from plugvisor.engines.swarm.docker.client import DockerClient
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.names import Names
+from plugvisor.engines.swarm.watch import nudges
 from plugvisor.engines.swarm.watch import table as module
 from plugvisor.engines.swarm.watch.table import SwarmTable
 from plugvisor.errors import SupervisorUnavailable
@@ -218,22 +219,58 @@ def test_the_kernel_has_killed_it_for_its_memory(tmp_path: Path, monkeypatch: py
     follow(tmp_path, test)
 
 
+async def forget_a_task(table: SwarmTable, engine: FakeDocker) -> None:
+    """A task is ending, and a new leader lists it no more."""
+    engine.answers["GET /services"] = [make_service(replicas=0)]
+    engine.answers["GET /tasks"] = [make_task() | {"DesiredState": "remove"}]
+    await table.poll()
+    assert table.get("echo").state is ProcessState.STOPPING
+    engine.answers["GET /tasks"] = []
+    engine.answers["GET /nodes"] = [NODE | {"ID": "n2"}, NODE | {"ManagerStatus": {"Reachability": "reachable"}}]
+    await table.poll()
+    assert table.get("echo").state is ProcessState.STOPPING
+
+
 def test_the_end_of_what_a_new_leader_has_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poll_by_hand(monkeypatch)
 
     async def test(table: SwarmTable, engine: FakeDocker) -> None:
-        engine.answers["GET /services"] = [make_service(replicas=0)]
-        engine.answers["GET /tasks"] = [make_task() | {"DesiredState": "remove"}]
-        await table.poll()
-        assert table.get("echo").state is ProcessState.STOPPING
-        engine.answers["GET /tasks"] = []
-        engine.answers["GET /nodes"] = [NODE | {"ID": "n2"}, NODE | {"ManagerStatus": {"Reachability": "reachable"}}]
-        await table.poll()
-        assert table.get("echo").state is ProcessState.STOPPING
+        await forget_a_task(table, engine)
         attributes = {"com.docker.swarm.task.id": "task-echo"}
         engine.send_event({"Type": "container", "Action": "die", "Actor": {"Attributes": attributes}})
         await table.wait_for("echo", lambda one: one.state is ProcessState.STOPPED, PATIENCE_SECONDS)
         assert table.get("echo").state is ProcessState.STOPPED
+
+    follow(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("node_id", "containers", "state"),
+    [
+        ("n1", [], ProcessState.STOPPED),
+        ("n1", [{"Id": "c", "State": "exited"}], ProcessState.STOPPED),
+        ("n1", [{"Id": "c", "State": "running"}], ProcessState.STOPPING),
+        ("n1", [{"Id": "c", "State": "created"}], ProcessState.STOPPING),
+        ("n1", Fault(500, "not now"), ProcessState.STOPPING),
+        ("n2", [], ProcessState.STOPPING),
+        ("", [], ProcessState.STOPPING),
+    ],
+)
+def test_an_engine_that_was_started_again_is_asked_for_what_a_new_leader_has_forgotten(
+    node_id: str, containers: Any, state: ProcessState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no event of an end before; an Engine of another node knows nothing."""
+    poll_by_hand(monkeypatch)
+    monkeypatch.setattr(nudges, "ASK_SECONDS", 0.01)
+
+    async def test(table: SwarmTable, engine: FakeDocker) -> None:
+        engine.answers |= {"GET /info": {"Swarm": {"NodeID": node_id}}, "GET /containers/json": containers}
+        await forget_a_task(table, engine)
+        if state is ProcessState.STOPPED:
+            await table.wait_for("echo", lambda one: one.state is state, PATIENCE_SECONDS)
+        else:
+            await wait_until(lambda: sum("/info" in call for call in engine.calls) > 3)
+        assert table.get("echo").state is state
 
     follow(tmp_path, test)
 

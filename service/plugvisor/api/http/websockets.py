@@ -1,11 +1,16 @@
-"""uvicorn's WebSocket protocol, for connections whose handshake it cannot read."""
+"""uvicorn's WebSocket protocol, for handshakes that end with a response."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from plugvisor.api.http.protocol import render_problem
 from plugvisor.errors import MalformedRequest
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -13,6 +18,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     uvicorn 0.54 keeps such a connection open until the client closes it, and fails at a shutdown if there is one.
     """
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """What the application sends."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            # else uvicorn 0.54 logs an error for each handshake that is rejected, as one without an answer
+            self.handshake_complete = True
 
     def data_received(self, data: bytes) -> None:
         """The whole handshake, or later frames."""

@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { addTexts, formatMemory, formatTime, t } from "./i18n.js";
+import { watchOf } from "./item.js";
 import { describeExit } from "./journal.js";
 import { linkTo } from "./needs.js";
 
@@ -137,10 +138,8 @@ function describeLogs(logs, isCluster) {
   return { maxSize: max_size && formatMemory(max_size / 2 ** 20), backups };
 }
 
-function describeWatch({ watch = "off", status, state, disabled }, { paths, ignore, debounce = DEBOUNCE_SECONDS }) {
-  // one that has ended by itself is started again by a save
-  const isPaused = watch !== "off" && (disabled || status === "stopping" || state === "STOPPED");
-  const kind = isPaused ? "paused" : watch;
+function describeWatch(item, { paths, ignore, debounce = DEBOUNCE_SECONDS }) {
+  const kind = watchOf(item);
   return {
     note: kind === "suspended" && t("watchText"),
     status: t(`watch_${kind}`),

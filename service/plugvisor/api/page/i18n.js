@@ -26,6 +26,8 @@ unhealthy||不健康
 unready|Not ready yet|尚未就绪
 waitsFor|Waits for|等待
 lacks|Unmet dependencies:|依赖未满足：
+listed_suspended|Watching suspended|文件监视已中止
+listed_incomplete|Not all files are watched|未监视全部文件
 all||全部
 changing||变化中
 filter|Filter by status|按状态筛选

@@ -32,6 +32,13 @@ export const symbolOf = (kind) => ({ flapping: "error", missing: "disabled" })[k
 /** Returns the text and symbol of a health; while it is `starting`, the plugin's status may be that too. */
 export const healthOf = ({ health } = {}) => (health === "starting" ? "unready" : health);
 
+/** Returns whether a plugin's files are watched: the API's word, `off`, or `paused` while it is stopped on purpose. */
+export function watchOf({ watch = "off", status, state, disabled }) {
+  // one that has ended by itself is started again by a save
+  const isPaused = watch !== "off" && (disabled || status === "stopping" || state === "STOPPED");
+  return isPaused ? "paused" : watch;
+}
+
 /** Returns the address of a plugin's view. */
 export const hrefOf = (id) => `#/plugin/${encodeURIComponent(id)}`;
 

@@ -1,8 +1,8 @@
 // A plugin's row in the list.
 
-import { h, setText } from "./dom.js";
+import { h, icon, setText } from "./dom.js";
 import { formatMemory, formatNumber, formatPercent, t } from "./i18n.js";
-import { hrefOf, kindOf } from "./item.js";
+import { hrefOf, kindOf, watchOf } from "./item.js";
 import { Needs } from "./needs.js";
 import { ActionButtons, StatusLabel, Trouble } from "./status.js";
 
@@ -14,6 +14,7 @@ export class Row {
   #link = h("a");
   #version = h("span.version");
   #description = h("p.description");
+  #watch = h("p.needs", { hidden: true });
   #figures = ["cpu", "memory", "restarts"].map((name) => h("div.figure", h("span", t(name), " "), h("b")));
 
   constructor(item, { store, actions, onSelect }) {
@@ -25,7 +26,7 @@ export class Row {
     this.checkbox = h("input", { type: "checkbox", onchange: () => onSelect(item.id, this.checkbox.checked) });
     this.node = h("li.row", { onanimationend: () => this.node.classList.remove("changed") },
       this.checkbox,
-      h("div.about", h("h2", this.#link, this.#version), this.#description, needs),
+      h("div.about", h("h2", this.#link, this.#version), this.#description, needs, this.#watch),
       status, h("div.figures", this.#figures), buttons, trouble);
     this.node.row = this;
     this.update(item);
@@ -40,6 +41,7 @@ export class Row {
     this.#link.href = hrefOf(item.id);
     setText(this.#version, item.version + (this.#store.placesOf?.(item) ?? ""));
     setText(this.#description, item.description);
+    this.#markWatch(watchOf(item));
     this.checkbox.ariaLabel = `${t("select")} ${item.name}`;
     Object.assign(this.node.dataset, { id: item.id, status: kindOf(item) });
     for (const part of this.#parts) part.update(item);
@@ -52,6 +54,14 @@ export class Row {
       figure.classList.toggle("none", !figures[index]);
     });
     if (hasChanged) this.node.classList.add("changed");
+  }
+
+  /** Says that changes of files are not all noticed. */
+  #markWatch(kind) {
+    if (this.#watch.dataset.watch === kind) return;
+    this.#watch.dataset.watch = kind;
+    this.#watch.hidden = kind !== "suspended" && kind !== "incomplete";
+    this.#watch.replaceChildren(...(this.#watch.hidden ? [] : [icon("unhealthy"), t(`listed_${kind}`)]));
   }
 
   /** Updates times and fetches the log's last lines; called every second while the row is visible. */

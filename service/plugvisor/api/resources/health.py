@@ -52,6 +52,7 @@ async def show_readiness(request: Request[State]) -> Response:
         available=True,
         plugins_count=plugins_count,
         store=_make_store_status(request.state["store"]),
+        warning=request.state["keeper"].rival.detail or UNSET,
         time=format_time(),
     )
     return respond(body, headers=NO_STORE)

@@ -104,6 +104,8 @@ def _simplify(url: str) -> tuple[str, str, int]:
         return "unix", os.path.normpath(url.removeprefix(UNIX)), 0
     try:
         parts = urlsplit(url)
+        if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+            return "", url, 0  # which is no address of a Plugvisor
         host = parts.hostname or ""
         return parts.scheme, "localhost" if host in _LOOPBACK else host, parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError:

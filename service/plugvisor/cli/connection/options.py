@@ -19,10 +19,10 @@ def apply_options(environ: MutableMapping[str, str], url: str | None, token: str
         token: or `@` and the name of a file with it.
 
     Raises:
-        ConfigurationError: one is empty, as an unset variable of a shell is.
+        ConfigurationError: the token, or the name of its file, is empty, as an unset variable of a shell is.
     """
-    if url == "" or token in ("", "@"):
-        raise ConfigurationError("cannot use --url or --token: it is empty")
+    if token is not None and not token.removeprefix("@"):
+        raise ConfigurationError("cannot use --token: it is empty")
     if url is not None:
         if environ.get("PLUGVISOR_URL", "").rstrip("/") not in ("", url.rstrip("/")):
             environ.pop("PLUGVISOR_TOKEN", None)

@@ -20,7 +20,7 @@ from plugvisor.cli.doctor.finding import Finding, from_error, ok, problem, warni
 from plugvisor.cli.doctor.run_folder import find_socket, find_supervisord
 from plugvisor.cli.health import connect, read_detail
 from plugvisor.cli.listener import describe_failure, find_address
-from plugvisor.cli.port_users import describe_port_user, listens
+from plugvisor.cli.port_users import describe_ended_client, describe_port_user, listens
 from plugvisor.errors import ConfigurationError
 from plugvisor.setting_values import UNIX
 
@@ -93,6 +93,8 @@ def _check_service(settings: Settings, answer: _Answer) -> Iterator[Finding]:
         yield problem(f"the service at {settings.url} is not available: {detail}", "its log says more")
     else:
         yield ok(f"the service answers at {settings.url}")
+        if detail := _read_warning(available):
+            yield warning(detail, "give each its own PLUGVISOR_NAME: docs/cluster.md")
     if answer.date:
         apart = abs(parsedate_to_datetime(answer.date).timestamp() - time.time())
         if apart > _MOST_SECONDS_APART:
@@ -121,6 +123,9 @@ def _check_free(settings: Settings) -> Finding:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             client.bind(address)
     except (OSError, UnicodeError) as error:
+        is_busy = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        if is_busy and (reason := describe_ended_client(settings.port)):
+            return warning(reason, "`plugvisor up` waits until it is free, at most a minute")
         found = from_error(ConfigurationError(describe_failure(settings, error)))
         if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL and _has_ipv6_alone():
             return problem(
@@ -165,6 +170,16 @@ def _is_ours(body: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(content, dict) and content.keys() >= {"status", "time"}
+
+
+def _read_warning(available: _Answer) -> str:
+    """What the service itself warns of; empty if it does not say so without a token."""
+    if available.status != HTTPStatus.OK:
+        return ""
+    try:
+        return str(json.loads(available.body).get("warning", ""))
+    except (ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def _read_version(settings: Settings) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.doctor.finding import Finding, ok, problem, warning
+from plugvisor.cli.startup.plugins_folder import describe_install_obstacle
 from plugvisor.engines.supervisord.extension.folders import open_folder
 from plugvisor.store.folder import UnsafeFolder, check_folder, check_writable
 
@@ -37,11 +38,9 @@ def check_folders(settings: Settings) -> Iterator[Finding]:
         else:
             yield ok(f"{path}{'' if os.path.exists(path) else ' will be made'}")
     yield from _check_plugins_dir(settings)
-    if settings.install_dir is not None and settings.users is None and not _can_write(settings.install_dir):
-        yield warning(
-            f"no plugin can be installed: {str(settings.install_dir)!r} cannot be written",
-            "set PLUGVISOR_INSTALL_DIR to a folder of your own",
-        )
+    if obstacle := describe_install_obstacle(settings):
+        detail, _, advice = obstacle.rpartition("; ")
+        yield warning(detail, advice)
 
 
 def _find_fault(settings: Settings, variable: str, path: Path) -> str:

@@ -108,9 +108,15 @@ class _Session:
             status = _run_editor([*editor, str(self.file)])
         except OSError as error:
             raise ConfigurationError(f"cannot run the editor {editor[0]!r}: {error.strerror}; set EDITOR") from error
-        edited = self._without_notes(read_manifest(self.file))
-        self.is_unchanged = status == 0 and edited == self._current
-        if status != 0 or not edited.strip() or self.is_unchanged:
+        if status != 0:
+            raise _GivenUp
+        try:
+            edited = self._without_notes(read_manifest(self.file))
+        except ConfigurationError:
+            self.is_edited = self.file.is_file()  # it is too large
+            raise
+        self.is_unchanged = edited == self._current
+        if not edited.strip() or self.is_unchanged:
             raise _GivenUp
         self.file.write_bytes(edited)
         self.is_edited = True

@@ -73,6 +73,8 @@ def describe(operation: dict[str, Any]) -> str:
     if operation["verb"] == "install":
         return f"{plugin}{new} is installed"
     what = "is rolled back" if operation["verb"] == "rollback" else "is updated"
+    if version and version == previous:
+        return f"{plugin} {what}, and is still version {version}"
     return f"{plugin} {what}" + (f" from {previous}" if previous else "") + (f" to {version}" if version else "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.cli.packages.templates import SCHEMA_FILE, TEMPLATES
@@ -12,7 +13,6 @@ from plugvisor.plugins.manifest import ManifestError, parse_manifest
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
 
 def run_new(arguments: argparse.Namespace) -> int:
@@ -38,7 +38,14 @@ def run_new(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise ConfigurationError(f"cannot make {str(folder)!r}: {error.strerror}") from error
     print(f"{folder}: {', '.join(files)}", flush=True)
-    print(f"plugvisor install {folder} --start    packs and installs it", file=sys.stderr)
+    install = f"plugvisor install {folder} --start"
+    if arguments.into == Path():
+        print(f"{install}    packs and installs it", file=sys.stderr)
+    else:  # perhaps the plugins folder, from which nothing can be installed
+        refresh = f"plugvisor refresh && plugvisor start {plugin_id}"
+        width = max(len(refresh), len(install))
+        print(f"{refresh:<{width}}    runs it, if this is in the plugins folder", file=sys.stderr)
+        print(f"{install:<{width}}    else packs and installs it", file=sys.stderr)
     return 0
 
 

@@ -60,6 +60,8 @@ def check_manifest(folder: Path) -> Manifest:
 
 def make_package(folder: Path, file: Path) -> Packed:
     """Pack a folder into a file; raises `ConfigurationError`."""
+    if os.path.lexists(file) and not file.is_file():  # a device would be replaced
+        raise ConfigurationError(f"cannot write {str(file)!r}: it is no regular file")
     try:
         return pack(folder, file)
     except PackageRefused as error:

@@ -79,8 +79,6 @@ class Parser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(words)
         if unknown:
             self.reject(unknown)
-        if any("" in (given if isinstance(given := getattr(parsed, name, None), list) else [given]) for name in _IDS):
-            self.error("an ID is empty")  # as an unset variable of a shell is
         return parsed
 
     def reject(self, unknown: Sequence[str]) -> NoReturn:
@@ -91,6 +89,12 @@ class Parser(argparse.ArgumentParser):
     def list_options(self) -> list[str]:
         """The names of the options."""
         return [name for action in self._actions for name in action.option_strings]
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        # as an unset variable of a shell is: without it, a date, digest or pattern would limit nothing
+        if "" in arg_strings and action.nargs not in (argparse.PARSER, argparse.REMAINDER):
+            raise argparse.ArgumentError(action, "it is empty")
+        return super()._get_values(action, arg_strings)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is None or value in action.choices:

@@ -87,14 +87,17 @@ def watch_on_terminal(client: Client, patterns: Sequence[str], show: Show) -> in
         Feed(client) as feed,
         Live(console=console, auto_refresh=False, vertical_overflow="crop", redirect_stdout=False) as live,
     ):
+        feed.wait(REFRESH_SECONDS)
         while True:
-            feed.wait(REFRESH_SECONDS)
             problem = feed.problem
-            if not problem and usage is not None and time.monotonic() >= next_usage_at:
-                usage = read_usage(client)
-                next_usage_at = time.monotonic() + USAGE_SECONDS
             plugins = [plugin for plugin in feed.states.read() if is_wanted(plugin["id"])]
             live.update(_draw(show(plugins, usage or {}), problem, console.size.height), refresh=True)
+            if not problem and usage is not None and time.monotonic() >= next_usage_at:
+                # after the plugins are shown: the first sample after a pause takes the service a moment
+                usage = read_usage(client)
+                next_usage_at = time.monotonic() + USAGE_SECONDS
+            else:
+                feed.wait(REFRESH_SECONDS)
 
 
 def _draw(picture: str, problem: str, height: int) -> Text:

@@ -10,6 +10,7 @@ from plugvisor import VERSION
 from plugvisor.admin_code import WEAK_CODE
 from plugvisor.cli.listener import ANY_NAME
 from plugvisor.cli.startup.log_format import make_announcer
+from plugvisor.cli.startup.plugins_folder import describe_install_obstacle
 from plugvisor.engines.choice import list_ignored
 from plugvisor.engines.launching import find_missing_commands, find_missing_files
 from plugvisor.plugins.dependencies import find_warnings
@@ -63,7 +64,7 @@ def print_banner(
         missing = (*find_missing_commands(plugin), *find_missing_files(plugin))
         for warning in (*own, *missing, *list_unwatched(plugin), *found.get(plugin.id, ())):
             announce(f"{plugin.name_of_folder}: warning: {warning}", is_warning=True)
-    warnings = [*filter(None, warnings), *find_unknown_variables(os.environ)]
+    warnings = [*filter(None, (*warnings, describe_install_obstacle(settings))), *find_unknown_variables(os.environ)]
     if code.is_weak:
         warnings.append(WEAK_CODE)
     if settings.answers_to_any_name:

@@ -21,7 +21,7 @@ from rich.text import Text
 from plugvisor.cli.client import NoAnswer
 from plugvisor.cli.output import make_console
 from plugvisor.cli.plugins.words import STATUS_COLORS
-from plugvisor.cli.streams.usage import COLUMNS, SORTS, Reading, read_usage, sort_rows
+from plugvisor.cli.streams.usage import COLUMNS, SORTS, Reading, read_plugins, read_usage, sort_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +33,8 @@ REFRESH_SECONDS = 2.0
 """How often the service takes a sample."""
 _LOOK_SECONDS = 0.25
 """How soon the screen shows another reading, and fits a terminal whose size has changed."""
+_FIRST_LOOK_SECONDS = 0.05
+"""How soon it shows the first one."""
 _OTHER_LINES = 4
 """Those of the screen that hold no plugin: the summary, the heading, how many are left out, the keys."""
 _KEYS = {name[0]: name for name in SORTS}
@@ -72,9 +74,12 @@ class Screen:
         return Group(head, table, more, keys)
 
 
-def show_live(client: Client, reading: Reading, choose: Callable[[Sequence[str]], Sequence[str]], sort: str) -> int:
-    """Show what plugins use until q or Ctrl-C; then the terminal is as it was."""
-    screen = Screen(reading, sort)
+def show_live(client: Client, choose: Callable[[Sequence[str]], Sequence[str]], sort: str) -> int:
+    """Show what plugins use until q or Ctrl-C; then the terminal is as it was.
+
+    The plugins are shown at once; the first sample of what they use takes the service a moment.
+    """
+    screen = Screen(read_plugins(client, choose, sort), sort)
     console = make_console()
     # a daemon: a service that does not answer keeps neither the keys waiting nor the end
     threading.Thread(target=_read_repeatedly, args=(client, choose, screen), daemon=True).start()
@@ -90,7 +95,8 @@ def show_live(client: Client, reading: Reading, choose: Callable[[Sequence[str]]
             if wanted != shown:
                 live.update(screen.render(size.lines), refresh=True)
                 shown = wanted
-            if select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
+            look_seconds = _FIRST_LOOK_SECONDS if screen.reading.answer is None else _LOOK_SECONDS
+            if select.select([sys.stdin], [], [], look_seconds)[0]:
                 keys = os.read(sys.stdin.fileno(), 64).decode("ascii", "ignore").lower()
                 if not keys or "q" in keys:  # nothing: the terminal is gone
                     return 0
@@ -102,7 +108,6 @@ def show_live(client: Client, reading: Reading, choose: Callable[[Sequence[str]]
 def _read_repeatedly(client: Client, choose: Callable[[Sequence[str]], Sequence[str]], screen: Screen) -> None:
     """Keep the reading of a screen new; ends when there can be no other."""
     while screen.failure is None:
-        time.sleep(REFRESH_SECONDS)
         try:
             screen.reading = read_usage(client, choose, screen.sort)
             screen.problem = ""
@@ -111,6 +116,7 @@ def _read_repeatedly(client: Client, choose: Callable[[Sequence[str]], Sequence[
                 screen.problem = f"{error}; trying again"
             else:
                 screen.failure = error
+        time.sleep(REFRESH_SECONDS)
 
 
 @contextmanager

@@ -24,13 +24,13 @@ def run_top(arguments: argparse.Namespace) -> int:
     def choose(known: Sequence[str]) -> Sequence[str]:
         return match_ids(arguments.plugin_ids, known) if arguments.plugin_ids else known
 
+    if not (arguments.once or arguments.json) and sys.stdin.isatty() and can_redraw():
+        from plugvisor.cli.streams.screen import show_live  # noqa: PLC0415 - it imports rich
+
+        return show_live(client, choose, arguments.sort)
     reading = read_usage(client, choose, arguments.sort)
     if arguments.json:
         print(json.dumps(reading.answer))
         return 0
-    if not arguments.once and sys.stdin.isatty() and can_redraw():
-        from plugvisor.cli.streams.screen import show_live  # noqa: PLC0415 - it imports rich
-
-        return show_live(client, reading, choose, arguments.sort)
     print(format_table([COLUMNS, *(row.show() for row in reading.rows)]))
     return 0

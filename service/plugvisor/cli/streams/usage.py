@@ -43,15 +43,24 @@ class Reading:
     """All that was asked for, at one time."""
 
     rows: Sequence[Row]
-    answer: Mapping[str, Any]
-    """Those members of the answer of `GET /plugin/metrics` that are about these plugins."""
+    answer: Mapping[str, Any] | None
+    """Those members of the answer of `GET /plugin/metrics` that are about these plugins; None if it is not there."""
 
     @property
     def summary(self) -> str:
         """The usage of all of them together."""
+        if self.answer is None:
+            return f"{len(self.rows)} plugins; measuring what they use"
         used = [row.usage for row in self.rows if row.usage is not None]
         cpu, memory = (sum(usage[name] for usage in used) for name in ("cpu_percent", "memory_mb"))
         return f"{len(used)} of {len(self.rows)} plugins run: {cpu:.1f}% CPU, {memory:.1f}MB"
+
+
+def read_plugins(client: Client, choose: Callable[[Sequence[str]], Sequence[str]], sort: str) -> Reading:
+    """Ask the service for plugins alone, which takes it no time; raises as `read_usage` does."""
+    statuses = client.call("GET", "/plugin/status")["plugins"]
+    rows = [Row(plugin_id, statuses[plugin_id], None) for plugin_id in choose(sorted(statuses))]
+    return Reading(sort_rows(rows, sort), None)
 
 
 def read_usage(client: Client, choose: Callable[[Sequence[str]], Sequence[str]], sort: str) -> Reading:

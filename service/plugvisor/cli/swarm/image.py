@@ -37,7 +37,7 @@ def run_build(arguments: argparse.Namespace) -> int:
     """Build images that hold plugins."""
     if arguments.all != bool(arguments.tag):
         raise ConfigurationError("`--all` needs `--tag`, the name of the image, and `--tag` needs `--all`")
-    settings = Settings.from_env(os.environ)
+    settings = Settings.from_env({**os.environ, "PLUGVISOR_ENGINE": "swarm"})  # only that reads where the Engine is
     if arguments.all:
         arguments.tag = _check_tag(arguments.tag)
         if len(arguments.names) > 1:

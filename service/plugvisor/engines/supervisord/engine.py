@@ -34,7 +34,7 @@ from plugvisor.errors import (
     SupervisorUnavailable,
 )
 from plugvisor.models.manifest import ManifestError
-from plugvisor.models.process import Process, ProcessState
+from plugvisor.models.process import STARTED, Process, ProcessState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,6 @@ logger = logging.getLogger(__name__)
 FOREIGN_PROGRAM = "supervisord has a program of this name that is no plugin; choose another id"
 ORPHAN_SECONDS = 5.0
 """How long orphans may take to be gone: a second of it is for SIGTERM."""
-_STARTED = (ProcessState.STARTING, ProcessState.RUNNING)
 CONNECT_SECONDS = 2.0
 """How long `open` waits for a supervisord that does not answer yet."""
 DIAGNOSE_SECONDS = 1.0
@@ -156,9 +155,9 @@ class SupervisordEngine(ProcessReads, OneMachine):
         """Wait until nothing of a program is alive, or somebody else has started it again."""
         seconds = self.get(plugin_id).stop_seconds + KILL_GRACE_SECONDS + ORPHAN_SECONDS
         process = await self._table.wait_for(
-            plugin_id, lambda process: process.is_gone or process.state in _STARTED, seconds
+            plugin_id, lambda process: process.is_gone or process.state in STARTED, seconds
         )
-        if process.state in _STARTED or (process.queued and process.is_gone):
+        if process.state in STARTED or (process.queued and process.is_gone):
             return Process(ProcessState.STOPPED)  # as it was in between
         check_gone(process)
         return process

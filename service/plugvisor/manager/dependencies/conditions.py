@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from plugvisor.errors import DependencyFailed
 from plugvisor.manager.status import describe_problem
 from plugvisor.models.health import Health
-from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
+from plugvisor.models.process import NEVER_ADDED, STARTED, Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from plugvisor.engines.engine import Engine
     from plugvisor.manager.catalog_keeper import CatalogKeeper
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from plugvisor.manager.intents.intents import Intents
     from plugvisor.models.lifecycle import Requirement
 
-_RUNS = (ProcessState.STARTING, ProcessState.RUNNING)
 _AWAITED = {"started": "to start", "ready": "to be ready", "completed": "to complete"}
 
 
@@ -78,7 +77,7 @@ class Conditions:
                 may_follow = _may_follow(process) or dependency in self._expected
                 verdict = Verdict.PENDING if may_follow else Verdict.FAILED
             else:
-                verdict = Verdict.PENDING if is_coming(process, _RUNS) else Verdict.MET
+                verdict = Verdict.PENDING if is_in_or_pending(process, STARTED) else Verdict.MET
             needs.append(Need(dependency, requirement, verdict))
         return needs
 
@@ -95,7 +94,9 @@ class Conditions:
             if need.requirement.required
             and need.verdict is not Verdict.MET
             and (
-                not is_coming(process := processes.get(need.dependency, NEVER_ADDED), (*_RUNS, ProcessState.BACKOFF))
+                not is_in_or_pending(
+                    process := processes.get(need.dependency, NEVER_ADDED), (*STARTED, ProcessState.BACKOFF)
+                )
                 or (includes_queued and process.queued)
             )
             and not _is_restarted(process)
@@ -151,7 +152,7 @@ class Conditions:
         texts = []
         for need in needs:
             if need.requirement.required and need.verdict is not Verdict.MET:
-                runs = processes.get(need.dependency, NEVER_ADDED).state in _RUNS
+                runs = processes.get(need.dependency, NEVER_ADDED).state in STARTED
                 lack = f"is not ready{self._describe_health(need)}" if runs else "is not running"
                 if need.requirement.condition == "completed":
                     lack = "has not completed"
@@ -178,15 +179,15 @@ class Conditions:
             return False
         match requirement.condition:
             case "started":
-                return process.state in _RUNS
+                return process.state in STARTED
             case "ready":
-                return process.state in _RUNS and self._monitor.is_ready(dependency)
+                return process.state in STARTED and self._monitor.is_ready(dependency)
             case "completed":
                 is_exited = process.state is ProcessState.EXITED and process.retry_at is None
                 return is_exited and not process.exited_unexpectedly
 
 
-def is_coming(process: Process, states: Sequence[ProcessState]) -> bool:
+def is_in_or_pending(process: Process, states: Collection[ProcessState]) -> bool:
     """Whether a process is in one of these states, or is to be started."""
     return bool(process.queued) or process.start_pending or process.state in states
 
@@ -198,8 +199,8 @@ def _is_restarted(process: Process) -> bool:
 
 def _may_follow(process: Process) -> bool:
     # one that is STOPPING may be started again by a check's restart; else it is STOPPED in a moment
-    states = (*_RUNS, ProcessState.BACKOFF, ProcessState.STOPPING)
-    return is_coming(process, states) or _is_restarted(process)
+    states = (*STARTED, ProcessState.BACKOFF, ProcessState.STOPPING)
+    return is_in_or_pending(process, states) or _is_restarted(process)
 
 
 def _join(parts: Sequence[str]) -> str:

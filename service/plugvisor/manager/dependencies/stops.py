@@ -11,7 +11,7 @@ from plugvisor.errors import NotRunning
 from plugvisor.manager.dependencies.order import begin_in_order, find_nearest
 from plugvisor.manager.operations import log_failure
 from plugvisor.manager.outcome import Outcome, report_stop
-from plugvisor.models.process import NEVER_ADDED, Process, ProcessState
+from plugvisor.models.process import NEVER_ADDED, Process
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from plugvisor.manager.catalog_keeper import CatalogKeeper
     from plugvisor.manager.intents.intents import Intents
     from plugvisor.manager.operations import Operations
-
-_AT_REST = (ProcessState.STOPPED, ProcessState.FATAL, ProcessState.EXITED)
 
 
 class Stops:
@@ -87,13 +85,13 @@ class Stops:
                 process = processes.get(name, NEVER_ADDED)
                 requirement = self._keeper.get_requirements(name, queued=bool(process.queued)).get(dependency)
                 is_affected = requirement is not None and requirement.required and name not in plugin_ids
-                if is_affected and name not in found and not _is_at_rest(process):
+                if is_affected and name not in found and not process.is_at_rest:
                     found[name] = None
                     to_visit.append(name)
         return list(found)
 
     async def _stop(self, plugin_id: str, by: str, accepted: asyncio.Event) -> Process:
-        runs = not _is_at_rest(self._engine.get(plugin_id))
+        runs = not self._engine.get(plugin_id).is_at_rest
         try:
             async with self._intents.attempt(plugin_id, "stopped", by if runs else ""):
                 await self._engine.begin_stop(plugin_id)
@@ -125,11 +123,6 @@ class Stops:
             return task.result()
         task.add_done_callback(log_failure)
         return Outcome(self._engine.get(plugin_id), finished=False)
-
-
-def _is_at_rest(process: Process) -> bool:
-    is_coming = process.queued or process.start_pending or process.retry_at is not None
-    return process.state in _AT_REST and not is_coming
 
 
 def find_failure(results: Collection[Outcome | BaseException]) -> BaseException | None:

@@ -34,16 +34,18 @@ def read_file(directory: Path, users: Users | None) -> bytes:
         descriptor = os.open(directory / FILE_NAME, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ManifestError(f"it cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ManifestError("it is no regular file")
         if users is not None and not permits(status, users.plugins, stat.S_IROTH):
             raise ManifestError("it cannot be read by the user of the plugins")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(LARGEST_MANIFEST_BYTES + 1)
-        except OSError as error:
-            raise ManifestError(f"it cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise ManifestError(f"it cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     check_size(data)
     return data
 

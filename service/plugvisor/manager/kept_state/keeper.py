@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import StoreUnavailable, SupervisorUnavailable
+from plugvisor.manager.kept_state.rival import Rival
 from plugvisor.manager.kept_state.rows import (
     CODE,
     IDENTITY,
@@ -65,6 +67,7 @@ class StateKeeper:
         """The rows that were written without an answer: they may be kept."""
         self._number = 0
         """Of the newest that was seen."""
+        self.rival = Rival()
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._problem = ""
@@ -151,6 +154,7 @@ class StateKeeper:
         taken: Rows = {}
         for _ in range(_MOST_ATTEMPTS):
             number, theirs = await self._load()
+            is_claimed = self.rival.note(time.monotonic(), is_own=self._kept.is_own)
             # now: what is wanted may be another since
             mine = apply_changes(make_rows(identities, code, self._intents.list_all()), taken)
             base = self._base
@@ -164,7 +168,7 @@ class StateKeeper:
                 taken |= {key: row for key, row in changes.items() if key.startswith((f"{IDENTITY}/", f"{CODE}/"))}
                 self._base = apply_changes(base, changes)  # even if nothing can be kept now
                 self._save()
-            if merged != theirs:
+            if merged != theirs or is_claimed:
                 self._attempt = merged
                 is_kept = await self._kept.save(number + 1, pack(merged))
                 self._attempt = None

@@ -350,6 +350,13 @@ def test_what_is_writable(tmp_path: Path) -> None:
     assert not is_writable(tmp_path, None, is_version=False)
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_no_manifest(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "plugin.toml")
+    with pytest.raises(ManifestError, match="it is no regular file"):
+        read_file(tmp_path, None)
+
+
 def test_a_file_that_the_plugins_user_cannot_read_is_no_manifest(tmp_path: Path) -> None:
     path = tmp_path / "plugin.toml"
     path.write_bytes(MANIFEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _FIXED = ("id", "entry")
 _ATTEMPTS = 3
 """Somebody else may write while a text is made of the one that was read."""
+_turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+"""Of the plugins whose values are being written: each text is made of the one before it."""
 
 
 async def show_neko_config(request: Request[State]) -> Response:
@@ -84,18 +87,19 @@ async def replace_neko_config(request: Request[State], body: NekoTree) -> Respon
     plugin_id, by = request.path_params["plugin_id"], get_identity(request).name
     configurations = request.state["configurations"]
     tags = request.headers.getlist("If-Match")
-    for attempt in range(_ATTEMPTS):
-        before, etag = await configurations.read(plugin_id)
-        if tags and not matches(",".join(tags), etag):
-            raise PreconditionFailed("the manifest is no longer the one that was read; read it again")
-        text = await asyncio.to_thread(_render, before, body.config)
-        try:
-            written = await configurations.write(plugin_id, text, etag, by)
-        except PreconditionFailed:
-            if attempt == _ATTEMPTS - 1:
-                raise
-        else:
-            break
+    async with _turns.setdefault(plugin_id, asyncio.Lock()):
+        for attempt in range(_ATTEMPTS):
+            before, etag = await configurations.read(plugin_id)
+            if tags and not matches(",".join(tags), etag):
+                raise PreconditionFailed("the manifest is no longer the one that was read; read it again")
+            text = await asyncio.to_thread(_render, before, body.config)
+            try:
+                written = await configurations.write(plugin_id, text, etag, by)
+            except PreconditionFailed:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                break
     return await _answer(written, text)
 
 

@@ -40,12 +40,17 @@ def put_tree(text: bytes, tree: dict[str, Any]) -> bytes:
     with suppress(ManifestError):
         _check(parse_document(text)[0], ("the text that is there",))
     _check(tree, ("config",))
+    # tomlkit has these in the values of multi-line strings, where TOML has but line feeds, and adds lines without them
+    is_crlf = 0 < text.count(b"\r\n") == text.count(b"\n")
+    source = text.replace(b"\r\n", b"\n") if is_crlf else text
     for write in (_merge, _put_tables):
         # tomlkit has faults of its own with rare notations, so what it has made is read again
         with suppress(*_FAULTS):
-            document = tomlkit.parse(text.removeprefix(_BOM).decode())
+            document = tomlkit.parse(source.removeprefix(_BOM).decode())
             write(document, tree)
             written = tomlkit.dumps(document).encode()
+            if is_crlf:
+                written = written.replace(b"\n", b"\r\n")
             if _is_same(parse_document(written)[0], tree):
                 return (_BOM if text.startswith(_BOM) else b"") + written
     raise InvalidRequest(

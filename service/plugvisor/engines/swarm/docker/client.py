@@ -110,10 +110,14 @@ class DockerClient:
             raise SupervisorConfused("the Docker Engine's answer is not understood; the log says more") from error
 
     async def fetch(
-        self, path: str, *, query: Mapping[str, Any] | None = None, timeout_seconds: float = CALL_SECONDS
+        self, path: str, *, query: Mapping[str, Any] | None = None, timeout_seconds: float = CALL_SECONDS, url: str = ""
     ) -> bytes:
-        """GET; returns the answer's body as it is."""
-        return await self._fetch(_Request("GET", path, query, None, None), timeout_seconds)
+        """GET; returns the answer's body as it is.
+
+        Args:
+            url: of the only manager to ask, one of `urls`; empty: any.
+        """
+        return await self._fetch(_Request("GET", path, query, None, None, url), timeout_seconds)
 
     @asynccontextmanager
     async def stream(

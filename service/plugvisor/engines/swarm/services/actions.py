@@ -19,7 +19,6 @@ from plugvisor.engines.swarm.services.spec import (
     start_replicas,
 )
 from plugvisor.engines.swarm.services.verdicts import (
-    STARTED,
     describe_remains,
     is_at_rest,
     is_begun,
@@ -28,7 +27,7 @@ from plugvisor.engines.swarm.services.verdicts import (
     is_spawned,
 )
 from plugvisor.errors import AlreadyRunning, NotRunning, PlugvisorError, StartFailed, StopTimeout
-from plugvisor.models.process import Process, ProcessState
+from plugvisor.models.process import STARTED, Process, ProcessState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,6 +9,7 @@ import base64
 import binascii
 import logging
 import re
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.docker.client import DockerError
@@ -40,14 +41,18 @@ class SwarmState:
     def __init__(self, client: DockerClient, names: Names) -> None:
         self._client = client
         self._prefix = f"{names.owner}-state-"
+        self._writer = secrets.token_hex(8)
+        self.is_own = False
         self._name = re.compile(f"{self._prefix}{_NUMBER}")
 
     async def load(self) -> tuple[int, bytes] | None:
         """The newest that was kept, and its number; None if there is none."""
         found = await self._list()
+        self.is_own = False
         if not found:
             return None
         number = max(found)
+        self.is_own = found[number]["Spec"]["Labels"].get(labels.WRITER) == self._writer
         try:
             return number, base64.b64decode(found[number]["Spec"].get("Data") or "", validate=True)
         except binascii.Error as error:
@@ -74,6 +79,7 @@ class SwarmState:
             logger.warning("a config named %s%d was not made by Plugvisor", self._prefix, candidate)
         else:
             raise StoreUnavailable("configs of somebody else have the names of what the swarm is to keep: remove them")
+        self.is_own = True
         for old in sorted(found)[: -KEPT + 1 or None]:
             await self._remove(found[old]["ID"])
         return True
@@ -82,7 +88,7 @@ class SwarmState:
         """Returns False if there is a config of that name."""
         body = {
             "Name": f"{self._prefix}{number}",
-            "Labels": {labels.STATE: str(number)},
+            "Labels": {labels.STATE: str(number), labels.WRITER: self._writer},
             "Data": base64.b64encode(data).decode(),
         }
         try:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugvisor.models.process import Process, ProcessState
+from plugvisor.models.process import STARTED, Process, ProcessState
 
 if TYPE_CHECKING:
     from plugvisor.models.cluster.task import Task
 
-STARTED = (ProcessState.STARTING, ProcessState.RUNNING)
 _AT_REST = (ProcessState.STOPPED, ProcessState.EXITED, ProcessState.FATAL)
 _ENDED = frozenset(("complete", "shutdown", "failed", "rejected", "remove", "orphaned"))
 """States in which a task has no process; an orphaned one's node was removed from the swarm, or is down for a day."""
@@ -34,8 +33,7 @@ def is_lost(process: Process) -> bool:
 
 def is_at_rest(process: Process) -> bool:
     """Whether a process neither runs nor is going to: there is nothing to stop."""
-    is_coming = process.queued or process.start_pending or process.retry_at is not None
-    return is_gone(process) and not is_coming and not any(task.state in _COMING for task in process.tasks)
+    return is_gone(process) and not process.is_coming and not any(task.state in _COMING for task in process.tasks)
 
 
 def is_begun(process: Process, launches: int) -> bool:

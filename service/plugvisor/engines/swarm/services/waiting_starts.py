@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.spec import get_replicas, set_replicas, start_replicas
-from plugvisor.engines.swarm.services.verdicts import STARTED
 from plugvisor.errors import PlugvisorError
+from plugvisor.models.process import STARTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

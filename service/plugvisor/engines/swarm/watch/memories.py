@@ -143,6 +143,12 @@ class ForgottenTasks:
                 return plugin_id
         return None
 
+    def list_containers(self) -> dict[str, SwarmTask]:
+        """Of all plugins, those that have had a container, by its id."""
+        tasks = [task for kept in self._tasks.values() for task, _ in kept.values()]
+        containers = [(task.status.container_status, task) for task in tasks]
+        return {container.id: task for container, task in containers if container is not None and container.id}
+
     def list_tasks(self, plugin_id: str, now: float) -> list[SwarmTask]:
         """Those of a plugin that may be alive."""
         tasks = self._tasks.pop(plugin_id, {})

@@ -17,15 +17,18 @@ from plugvisor.engines.swarm.docker.errors import DockerError
 from plugvisor.errors import SupervisorUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from plugvisor.engines.swarm.docker.client import DockerClient
+    from plugvisor.engines.swarm.watch.answers import SwarmTask
 
 logger = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0
 SILENCE_SECONDS = 60.0
 """After this time without an event the Engine is connected to again: its machine may have lost its power."""
+ASK_SECONDS = 1.0
+"""How often an Engine is asked for the containers of tasks that the swarm has forgotten, while there are any."""
 _REPEATED_SECONDS = 600
 """How far back an Engine repeats its events to a service that was just started; it keeps 256."""
 _LONGEST_LINE = 1024 * 1024
@@ -33,6 +36,8 @@ _FILTERS = {
     "type": ["service", "node", "container"],
     "event": ["create", "update", "remove", "start", "die", "oom"],
 }
+_TASK = "com.docker.swarm.task.id"
+_HAVE_ENDED = frozenset({"exited", "dead", "removing"})
 
 
 class _Actor(msgspec.Struct, frozen=True):
@@ -49,7 +54,7 @@ class Event(msgspec.Struct, frozen=True):
     @property
     def task_id(self) -> str:
         """The task that a container belongs to; empty if it belongs to none."""
-        return (self.actor.attributes or {}).get("com.docker.swarm.task.id", "")
+        return (self.actor.attributes or {}).get(_TASK, "")
 
 
 async def follow_events(client: DockerClient, url: str, notice: Callable[[Event], object]) -> None:
@@ -74,6 +79,57 @@ async def follow_events(client: DockerClient, url: str, notice: Callable[[Event]
         except Exception:
             logger.exception("the events of a Docker Engine cannot be followed")
         await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def follow_forgotten(
+    client: DockerClient,
+    url: str,
+    list_forgotten: Callable[[], Mapping[str, SwarmTask]],
+    notice: Callable[[Event], object],
+) -> None:
+    """Call `notice` when the container of a task that the swarm has forgotten has ended without an event.
+
+    An Engine that was started again has no events of before.
+
+    Args:
+        list_forgotten: returns such tasks by the ids of their containers.
+    """
+    while True:
+        await asyncio.sleep(ASK_SECONDS)
+        if not (forgotten := list_forgotten()):
+            continue
+        try:
+            for task in await _find_ended(client, url, forgotten):
+                notice(Event("container", "die", _Actor({_TASK: task.id})))
+        except (SupervisorUnavailable, DockerError, msgspec.DecodeError) as error:
+            logger.debug("a Docker Engine does not list the containers of its node: %s", error)
+        except Exception:
+            logger.exception("a Docker Engine cannot be asked for the containers of its node")
+
+
+class _Membership(msgspec.Struct, frozen=True):
+    node_id: str = field(name="NodeID", default="")
+
+
+class _Info(msgspec.Struct, frozen=True):
+    swarm: _Membership = field(name="Swarm", default=_Membership())
+
+
+class _Container(msgspec.Struct, frozen=True, rename={"id": "Id", "state": "State"}):
+    id: str
+    state: str
+
+
+async def _find_ended(client: DockerClient, url: str, forgotten: Mapping[str, SwarmTask]) -> list[SwarmTask]:
+    """Those whose containers have ended, as the Engine of their node says; it removes them soon afterwards."""
+    node_id = msgspec.json.decode(await client.fetch("/info", url=url), type=_Info).swarm.node_id
+    own = {container_id: task for container_id, task in forgotten.items() if task.node_id == node_id}
+    if not own:
+        return []
+    query = {"all": "true", "filters": {"id": [*own]}}
+    listed = msgspec.json.decode(await client.fetch("/containers/json", query=query, url=url), type=list[_Container])
+    alive = {container.id for container in listed if container.state not in _HAVE_ENDED}
+    return [task for container_id, task in own.items() if container_id not in alive]
 
 
 async def _split(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

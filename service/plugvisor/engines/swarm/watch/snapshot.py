@@ -108,6 +108,10 @@ class Snapshot:
             if any(task.id == task_id for task in tasks):
                 self._until[plugin_id] = 0.0
 
+    def list_forgotten(self) -> Mapping[str, SwarmTask]:
+        """Tasks that the swarm has forgotten, and that may be alive, by their containers."""
+        return self._forgotten.list_containers()
+
     def note_death(self, task_id: str) -> None:
         """An Engine reports that the container of a task has ended: `pass_time` shows it."""
         if (plugin_id := self._forgotten.note_death(task_id)) is not None:

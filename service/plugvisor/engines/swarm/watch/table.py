@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from plugvisor.engines.swarm.docker.errors import Problem
 from plugvisor.engines.swarm.services import labels
-from plugvisor.engines.swarm.watch.nudges import follow_events
+from plugvisor.engines.swarm.watch.nudges import follow_events, follow_forgotten
 from plugvisor.engines.swarm.watch.snapshot import Snapshot
 from plugvisor.engines.waiters import Waiters
 from plugvisor.errors import SupervisorUnavailable
@@ -78,9 +78,10 @@ class SwarmTable:
     async def open(self, seconds: float) -> None:
         """Begin to poll; return when there is something to read, or the time is over."""
         self._tasks = [asyncio.create_task(self._poll_forever())]
-        self._tasks += [
-            asyncio.create_task(follow_events(self._client, url, self._notice)) for url in self._client.urls
-        ]
+        for url in self._client.urls:
+            events = follow_events(self._client, url, self._notice)
+            ends = follow_forgotten(self._client, url, self._snapshot.list_forgotten, self._notice)
+            self._tasks += [asyncio.create_task(events), asyncio.create_task(ends)]
         try:
             async with asyncio.timeout(seconds):
                 while not self.is_live:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from plugvisor.errors import AlreadyRunning, NotRunning, PluginDisabled, StartFailed
 from plugvisor.manager.readiness import find_start_seconds
 from plugvisor.manager.status import describe_disabled
-from plugvisor.models.process import ProcessState
+from plugvisor.models.process import STARTED, ProcessState
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from plugvisor.manager.dependencies.starts import Starts
     from plugvisor.manager.operations import Operations
     from plugvisor.manager.readiness import Readiness
-    from plugvisor.models.process import Process
 
-_AT_REST = (ProcessState.STOPPED, ProcessState.EXITED, ProcessState.FATAL)
-_RUNS = (ProcessState.STARTING, ProcessState.RUNNING)
 _STOPPED = (ProcessState.STOPPED, ProcessState.STOPPING)
 
 
@@ -107,7 +104,7 @@ class Replacements:
     async def _replace(
         self, plugin_id: str, swap: Callable[[Replaced], Awaitable[None]], by: str, accepted: asyncio.Event
     ) -> Replaced:
-        ran = not (self._is_at_rest(plugin_id) or self._is_stopped(plugin_id))
+        ran = not (self._engine.get(plugin_id).is_at_rest or self._is_stopped(plugin_id))
         plugin = self._keeper.get(plugin_id)
         if plugin.disabled_by and ran:  # it would go on with what is removed later
             raise PluginDisabled(f"{describe_disabled(plugin)}, and runs all the same; stop it first")
@@ -125,7 +122,7 @@ class Replacements:
     ) -> None:
         await swap()
         process = self._engine.get(plugin_id)  # now: somebody may have stopped it meanwhile
-        goes_on = process.state in _RUNS and process.launches == replaced.launches and not _is_coming(process)
+        goes_on = process.state in STARTED and process.launches == replaced.launches and not process.is_coming
         if replaced.ran and not (goes_on or self._is_stopped(plugin_id)):
             try:
                 await self._starts.reload(plugin_id, "", accepted)
@@ -133,7 +130,7 @@ class Replacements:
                 await self._publish(plugin_id)
             return
         await self._publish(plugin_id)
-        if not replaced.ran and not self._is_at_rest(plugin_id):
+        if not replaced.ran and not self._engine.get(plugin_id).is_at_rest:
             with suppress(NotRunning):
                 await self._engine.begin_stop(plugin_id)
                 await self._engine.wait_stopped(plugin_id)
@@ -157,15 +154,7 @@ class Replacements:
             raise StartFailed(f"it is not ready after {seconds:.0f} seconds")
         return True
 
-    def _is_at_rest(self, plugin_id: str) -> bool:
-        process = self._engine.get(plugin_id)
-        return process.state in _AT_REST and not _is_coming(process)
-
     def _is_stopped(self, plugin_id: str) -> bool:
         """Whether somebody has stopped it, and not started it again."""
         process = self._engine.get(plugin_id)
-        return process.state in _STOPPED and not _is_coming(process)
-
-
-def _is_coming(process: Process) -> bool:
-    return bool(process.queued) or process.start_pending or process.retry_at is not None
+        return process.state in _STOPPED and not process.is_coming
