@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from watchfiles import Change
 
@@ -23,6 +25,10 @@ ADDED, MODIFIED = 1, 2
 _GROUP_MS = 200
 _STEP_MS = 50
 _SILENCE_MS = 250
+_PAUSE_SECONDS = 0.5
+"""Before folders are watched again after a change that `watchfiles` cannot report: there may be many of these."""
+_CLOCK_SECONDS = 0.02
+"""By how much the times of files may be behind the clock."""
 
 
 class WatchesExhausted(Exception):
@@ -109,10 +115,47 @@ class _Watching:
         await asyncio.wrap_future(self._ended)
 
     def _run(self) -> None:
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)
+        since = time.time()
+        changes = self._begin()
+        has_failed = False
+        try:
+            first = next(changes)
+        except BaseException as error:  # noqa: BLE001 - passed on
+            if not _is_undecodable(error):
+                self.opened.set_exception(_translate(error))
+                return
+            first, has_failed, changes = set(), True, self._begin()
+        self.opened.set_result(None)
+        self._pass_on(first)
+        try:
+            is_last = False
+            while not is_last:
+                is_last = self.finish.is_set()  # then once more, for what the next one has not seen
+                had_failed = has_failed
+                try:
+                    found, has_failed = next(changes), False
+                except RuntimeError as error:
+                    if not _is_undecodable(error):
+                        raise
+                    found, has_failed, changes = set(), True, self._begin()
+                    self.finish.wait(_PAUSE_SECONDS)
+                until = time.time()
+                if has_failed or had_failed:
+                    found |= _find_changed(self._folders, since - _CLOCK_SECONDS)
+                self._pass_on(found)
+                since = until
+        except Exception:
+            logging.getLogger(__name__).exception("cannot watch files any more")
+            self._call(self._on_failure)
+        finally:
+            changes.close()
+            self._ended.set_result(None)
+
+    def _begin(self) -> Generator[Changes, None, None]:
         from watchfiles import watch  # noqa: PLC0415 - most need it never
 
-        logging.getLogger("watchfiles").setLevel(logging.WARNING)
-        changes = watch(
+        return watch(
             *self._folders,
             watch_filter=None,
             debounce=_GROUP_MS,
@@ -123,24 +166,6 @@ class _Watching:
             recursive=False,
             ignore_permission_denied=False,  # it would ignore that there are no more watches, too
         )
-        try:
-            first = next(changes)
-        except BaseException as error:  # noqa: BLE001 - passed on
-            self.opened.set_exception(_translate(error))
-            return
-        self.opened.set_result(None)
-        self._pass_on(first)
-        try:
-            is_last = False
-            while not is_last:
-                is_last = self.finish.is_set()  # then once more, for what the next one has not seen
-                self._pass_on(next(changes))
-        except Exception:
-            logging.getLogger(__name__).exception("cannot watch files any more")
-            self._call(self._on_failure)
-        finally:
-            changes.close()
-            self._ended.set_result(None)
 
     def _pass_on(self, changes: Changes) -> None:
         if changes:
@@ -149,6 +174,41 @@ class _Watching:
     def _call(self, callback: Callable[..., object], *arguments: Changes) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(callback, *arguments)
+
+
+def _is_undecodable(error: BaseException) -> bool:
+    """Whether a name that is not UTF-8 has ended `watchfiles`, with all other changes that it had seen."""
+    return isinstance(error, RuntimeError) and "Unable to decode path" in str(error)
+
+
+def _find_changed(folders: Sequence[str], since: float) -> Changes:
+    """What is new or has changed in some folders since a time; what was removed is not known."""
+    from watchfiles import Change  # noqa: PLC0415 - as above
+
+    watched = set(folders)
+    found: Changes = set()
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_utf8(entry.name) and entry.path not in watched and _find_ctime(entry) >= since:
+                    found.add((Change.added if is_folder else Change.modified, entry.path))
+    return found
+
+
+def _find_ctime(entry: os.DirEntry[str]) -> float:
+    with contextlib.suppress(OSError):  # it has just gone
+        return entry.stat(follow_symlinks=False).st_ctime
+    return 0.0
+
+
+def is_utf8(path: str) -> bool:
+    """Whether a path is one that `watchfiles` can have: every byte of it belongs to a character."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _translate(error: BaseException) -> BaseException:

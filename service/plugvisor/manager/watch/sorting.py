@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plugvisor.manager.watch.folder_watches import ADDED, MODIFIED
+from plugvisor.manager.watch.folder_watches import ADDED, MODIFIED, is_utf8
 from plugvisor.manager.watch.writers import ProcessTree
 
 if TYPE_CHECKING:
@@ -59,4 +59,6 @@ def sort_changes(
 
 def list_readable(folders: Iterable[str]) -> list[str]:
     """Those of some folders that are there and can be watched; this blocks."""
-    return sorted(folder for folder in folders if os.path.isdir(folder) and os.access(folder, os.R_OK))
+    return sorted(
+        folder for folder in folders if is_utf8(folder) and os.path.isdir(folder) and os.access(folder, os.R_OK)
+    )
