@@ -1,4 +1,4 @@
-"""The install folder: what is where. Nothing here changes anything.
+"""The layout of the install folder. Nothing here changes anything.
 
 <install_dir>/<id>/versions/<version>-<digest>/   a version, read-only; its environment is in `.venv`
 <install_dir>/<id>/current                        a link to one of them, replaced by rename
@@ -19,6 +19,8 @@ VERSIONS = "versions"
 DATA = "data"
 RECORD = "installed.json"
 ENVIRONMENT = ".venv"
+MANIFEST = "plugin.toml"
+LARGEST_MANIFEST_BYTES = 256 * 1024
 STAGING = ".staging"
 CACHE = ".cache"
 OWN = frozenset((CURRENT, VERSIONS, DATA, RECORD))

@@ -214,7 +214,7 @@ def read_metrics_auth(value: str) -> bool:
 
 
 def read_read_auth(value: str) -> bool:
-    """Whether what is public otherwise needs a token."""
+    """Whether public reads need a token."""
     if value not in ("open", "viewer"):
         raise ConfigurationError(f"cannot use PLUGVISOR_READ_AUTH {value!r}: it must be `open` or `viewer`")
     return value == "viewer"

@@ -144,6 +144,28 @@ def test_a_dependency_that_is_not_wanted(plugvisor: PlugvisorStack) -> None:
     assert plugvisor.status("disabled")["status"] == "stopped"
 
 
+def test_a_start_of_what_requires_a_plugin_that_waits_for_a_stopped_one(plugvisor: PlugvisorStack) -> None:
+    """It starts all three, and is rejected if one of them cannot be started."""
+    plugvisor.write_plugin("stopped", runtime=f"{QUICK}true")
+    plugvisor.write_plugin("waiting", runtime=f"{QUICK}true\ndepends_on.stopped.required = true")
+    plugvisor.write_plugin("asked", runtime=f"{QUICK}false\ndepends_on.waiting.required = true")
+    folder = plugvisor.root / "state"
+    folder.mkdir(mode=0o700)
+    with closing(open_database(folder / FILE_NAME)) as connection:
+        save_intent(connection, "stopped", Intent("stopped", "ops", 1.0))
+    plugvisor.up()
+    assert plugvisor.status("waiting")["queued"]
+    manifest = plugvisor.plugins_dir / "stopped" / "plugin.toml"
+    text = manifest.read_text()
+    manifest.write_text("[plugin")
+    rejected = plugvisor.post("/plugin/asked/start")
+    assert (rejected.status_code, rejected.json()["code"]) == (409, "dependency_failed"), rejected.text
+    manifest.write_text(text)
+    assert plugvisor.post("/plugin/asked/start").is_success
+    for name in ("stopped", "waiting", "asked"):
+        plugvisor.wait_for_status(name, "running")
+
+
 def test_the_store_cannot_be_read(plugvisor: PlugvisorStack) -> None:
     """What was wanted the last time applies, and a warning says so."""
     write_plugins(plugvisor)

@@ -6,6 +6,7 @@ An import for types alone counts too: whoever reads one file must know the other
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -146,6 +147,23 @@ def test_http_is_known_to_the_api_and_the_command_alone() -> None:
 )
 def test_imports_are_found(source: str, imported: set[str]) -> None:
     assert find_imports(source, "plugvisor.plugins.catalog") == imported
+
+
+# -- what a start waits for
+
+
+@pytest.mark.parametrize(
+    ("module", "unneeded"),
+    [
+        ("plugvisor.cli.service", {"httpx", "packaging", "pathspec", "psutil", "rich", "tomlkit"}),
+        ("plugvisor.cli.supervised", {"asyncio", "httpx", "packaging", "pathspec", "psutil", "starlette", "uvicorn"}),
+    ],
+)
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="psutil takes the place of /proc")
+def test_a_start_imports_nothing_that_few_need(module: str, unneeded: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not unneeded & set(done.stdout.split())
 
 
 # -- sizes

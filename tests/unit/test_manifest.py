@@ -9,9 +9,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from plugvisor.layout import LARGEST_MANIFEST_BYTES
 from plugvisor.models.manifest import FILE_NAME, Manifest, ManifestError, SupervisorOptions
 from plugvisor.plugins import manifest as reader
-from plugvisor.plugins.manifest import LARGEST_MANIFEST_BYTES, ManifestCache, parse_manifest, read_manifest
+from plugvisor.plugins.manifest import ManifestCache, parse_manifest, read_manifest
 
 PLUGIN = '[plugin]\nid = "echo"\ncommand = ["true"]\n'
 ENVIRONMENT = f"{PLUGIN}[plugin_runtime.environment]\n"

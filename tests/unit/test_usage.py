@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from plugvisor.errors import SupervisorUnavailable
-from plugvisor.metrics import process_tree
+from plugvisor.metrics import process_list, process_tree
 from plugvisor.metrics import sampler as sampling
 from plugvisor.metrics.history import KEPT_SAMPLES, UsageHistory
-from plugvisor.metrics.process_list import ProcessList, ProcList, PsutilList
+from plugvisor.metrics.process_list import ProcessList, ProcList, PsutilList, read_total_memory
 from plugvisor.metrics.process_tree import ProcessTreeMeter, Usage
 from plugvisor.metrics.sampler import Sampler
 
@@ -177,6 +177,12 @@ def test_an_unreadable_process_is_left_out(
     assert ProcessTreeMeter().measure({"parent": parent.pid})["parent"].threads == 1
 
 
+def test_the_memory_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ProcessTreeMeter().total_memory_bytes == psutil.virtual_memory().total
+    monkeypatch.setattr(process_list, "_HAS_PROC", False)
+    assert read_total_memory() == pytest.approx(psutil.virtual_memory().total, rel=0.1)
+
+
 def test_both_lists_have_the_same(start: Callable[[str], Started]) -> None:
     spender, threaded = (
         start(SPENDING),
@@ -282,6 +288,31 @@ def test_concurrent_reads_share_one_sample() -> None:
         assert first.usages["me"].pid == os.getpid()
         assert len(list(sampler.list_history("me"))) == 1
         assert (await sampler.read()).at == first.at
+
+    run(scenario)
+
+
+def test_the_first_interval_contains_its_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep, pauses = asyncio.sleep, list[float]()
+
+    async def note_and_sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(seconds)
+
+    async def scenario(sampler: Sampler, _engine: FakeEngine) -> None:
+        measure = sampler._meter.measure
+
+        def measure_slowly(pids: dict[str, int]) -> dict[str, Usage]:
+            usages = measure(pids)
+            time.sleep(0.02)
+            return usages
+
+        sampler._meter.measure = measure_slowly  # type: ignore[method-assign,assignment]
+        monkeypatch.setattr(sampling, "FIRST_INTERVAL_SECONDS", 0.01)
+        monkeypatch.setattr(asyncio, "sleep", note_and_sleep)
+        assert (await sampler.read()).usages.keys() == {"me"}
+        assert pauses
+        assert not any(pauses), "there is no time left to wait for"
 
     run(scenario)
 

@@ -123,7 +123,7 @@ class EventHub:
             client.turn.set()
 
     def announce_operation(self, registry: Registry, operation_id: str) -> None:
-        """Send what has become of an operation; one whose plugin is not known yet is for no filtered stream."""
+        """Send an operation's progress; filtered streams do not get it while its plugin is unknown."""
         with suppress(OperationNotFound):
             summary = registry.summarise(operation_id)
             self._send("operation", msgspec.json.encode(summary), summary.plugin_id or "")
@@ -198,7 +198,7 @@ class EventHub:
             return self._log.render("unavailable", _describe_loss(error))
 
     def _share_snapshot(self, *, reads_logs: bool) -> bytes:
-        """A snapshot of all plugins: the same for everyone, as long as nothing happens."""
+        """A snapshot of all plugins, shared until something changes."""
         now = time.monotonic()
         if reads_logs in self._snapshots:
             number, rendered_at, text = self._snapshots[reads_logs]

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from plugvisor.models.cluster.task import TaskInfo
 from plugvisor.models.enforced_limits import LIMIT_KEYS, EnforcedLimits
-from plugvisor.models.plugin import LastExit, ManifestError
+from plugvisor.models.plugin import ManifestError, show_exit
 from plugvisor.models.process import NEVER_ADDED
 from plugvisor.models.stored.intent import IntentInfo
 from plugvisor.timestamps import format_time
@@ -45,9 +45,7 @@ def make_state(plugin: Plugin, current: Report, facts: Facts | None, intent: Int
     if process is not NEVER_ADDED:
         fields["restarts"] = process.restarts
         if (last_exit := process.last_exit) is not None:
-            how = {"signal": last_exit.signal} if last_exit.signal else {"code": last_exit.code}
-            reason = last_exit.reason or UNSET
-            fields["last_exit"] = LastExit(**how, reason=reason, at=format_time(last_exit.at))
+            fields["last_exit"] = show_exit(last_exit, format_time(last_exit.at))
         if process.retry_at is not None:
             fields["retry_at"] = format_time(process.retry_at)
         if process.flapping:

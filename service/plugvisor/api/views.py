@@ -1,4 +1,4 @@
-"""Plugins as JSON, rendered when something changes and not when somebody asks.
+"""Plugins as JSON, rendered when something changes and not for each request.
 
 For clients that may read logs, `detail` of a plugin that has ended says what it has printed last (`reads_logs`). What
 is rendered for them differs only while there is such a plugin.

@@ -87,7 +87,7 @@ class Client:
         return self._decode(self._read(self._request(method, path, content, headers, timeout_seconds)).content)
 
     def read_text(self, path: str) -> Text:
-        """Get what is text, not JSON; raises as `call` does."""
+        """Get a text instead of JSON; raises as `call` does."""
         return self._read(self._request("GET", path, None, {}, TIMEOUT_SECONDS))
 
     def write_text(self, path: str, content: bytes, headers: Mapping[str, str]) -> Any:
@@ -95,7 +95,7 @@ class Client:
         return self._decode(self._read(self._request("PUT", path, content, dict(headers), TIMEOUT_SECONDS)).content)
 
     def upload(self, path: str, headers: Mapping[str, str], send: Callable[[socket.socket], object]) -> Any:
-        """Post what is not in memory; returns the object of the answer; raises as `call` does.
+        """Post a body that is not in memory; returns the object of the response; raises as `call` does.
 
         Args:
             headers: with `Content-Length` or `Transfer-Encoding`.
@@ -123,7 +123,7 @@ class Client:
         headers: dict[str, str],
         timeout_seconds: float,
     ) -> Exchange:
-        """Send a request; returns what is to be read and closed, if it is no problem."""
+        """Send a request; returns the response, for the caller to read and close, unless it is a problem."""
         connection = connect(self.url, timeout_seconds)
         # the command knows the API as it is, whatever front end the service is set up for
         headers = {**headers, "X-Plugvisor-Dialect": "none"}

@@ -23,7 +23,7 @@ Program = Any
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """Which engine answers, and the state of it in its own words."""
+    """Which engine responds, and its state in its own words."""
 
     name: str
     version: str

@@ -120,7 +120,7 @@ def find_executable(manifest: Manifest, folder: Path, name: str, key: str = "`co
 
 
 def make_environment(manifest: Manifest, folder: Path) -> dict[str, str]:
-    """The variables of a plugin's own, beside the ordinary ones and those that name its user."""
+    """A plugin's own variables, without the inherited ones and those that name its user."""
     environment = dict(manifest.environment)
     if is_version(str(folder)):
         environment[DATA_VARIABLE] = find_data(str(folder))

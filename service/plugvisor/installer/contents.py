@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 
 from plugvisor.installer.archives.entries import MOST_ENTRIES, Entry, Kind
 from plugvisor.installer.names import PackageRefused, fold_part, parse_name, parse_target, refuse_entry, show_name
-from plugvisor.layout import ENVIRONMENT
+from plugvisor.layout import ENVIRONMENT, LARGEST_MANIFEST_BYTES, MANIFEST
 
-MANIFEST = "plugin.toml"
-LARGEST_MANIFEST_BYTES = 256 * 1024
 _MOST_HOPS = 40
 """How many links may be on the way from one link; the limit of Linux."""
 _MAC_FOLDER, _MAC_PREFIX = "__MACOSX", "._"

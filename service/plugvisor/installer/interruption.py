@@ -1,4 +1,4 @@
-"""Interrupting what takes long: if the service hangs up, nobody wants its outcome."""
+"""Interrupts long work when the service hangs up: nothing waits for its outcome."""
 
 from __future__ import annotations
 

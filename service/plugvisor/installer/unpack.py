@@ -17,9 +17,10 @@ from plugvisor.installer.archives.entries import (
 )
 from plugvisor.installer.archives.tar_reader import read_tar
 from plugvisor.installer.archives.zip_reader import read_zip
-from plugvisor.installer.contents import LARGEST_MANIFEST_BYTES, MANIFEST, Contents
+from plugvisor.installer.contents import Contents
 from plugvisor.installer.names import PackageRefused, refuse_entry
 from plugvisor.installer.writer import Writer
+from plugvisor.layout import LARGEST_MANIFEST_BYTES, MANIFEST
 
 _TOO_LARGE = (
     f"makes the contents too large: at most {LARGEST_PACKAGE_BYTES >> 20} MiB are allowed, "

@@ -117,6 +117,6 @@ def _find_exception(lines: Sequence[str]) -> str | None:
 
 
 def make_printable(line: str) -> str:
-    """Replace control characters, and cut what is too long."""
+    """Replace control characters, and shorten a long text."""
     text = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in line[: 2 * LONGEST].strip())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

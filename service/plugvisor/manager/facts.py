@@ -1,4 +1,4 @@
-"""A plugin's facts beside its manifest and its process: its health, and its dependencies."""
+"""What is known of a plugin besides its manifest and its process: its health, and its dependencies."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import psutil
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import psutil
 
 _HAS_PROC = os.path.exists("/proc/self/stat")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -49,6 +49,15 @@ def list_processes() -> ProcessList:
     return ProcList() if _HAS_PROC else PsutilList()
 
 
+def read_total_memory() -> int:
+    """The bytes of memory that the machine has."""
+    if _HAS_PROC:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # not sysconf: in some containers this file alone is about the container
+            return int(_read("/proc/meminfo").partition(b"MemTotal:")[2].split()[0]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
+
+
 class ProcList:
     """The processes, by the files of /proc."""
 
@@ -82,16 +91,19 @@ class PsutilList:
     """The processes of a system without /proc (macOS)."""
 
     def __init__(self) -> None:
+        import psutil  # noqa: PLC0415 - a megabyte and a moment of each start, which few need
+
         self.parents: dict[int, int] = {}
         self._processes: dict[int, psutil.Process] = {}
+        self._errors = (psutil.Error, OSError, KeyError)
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
+            with contextlib.suppress(*self._errors):
                 self.parents[process.pid] = process.ppid()
                 self._processes[process.pid] = process
 
     def read(self, pid: int) -> ProcessUsage | None:
         """What a process of the list uses now; None if it is gone, or its id is another one's."""
-        with contextlib.suppress(psutil.Error, OSError, KeyError):
+        with contextlib.suppress(*self._errors):
             process = self._processes[pid]
             with process.oneshot():
                 times = process.cpu_times()

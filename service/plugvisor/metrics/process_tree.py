@@ -11,9 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psutil
-
-from plugvisor.metrics.process_list import list_processes
+from plugvisor.metrics.process_list import list_processes, read_total_memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -50,10 +48,11 @@ class ProcessTreeMeter:
     def __init__(self) -> None:
         self.cpu_seconds: dict[str, float] = {}
         """CPU time of each name since it was first measured, over all its root processes; never decreases."""
-        self.total_memory_bytes = psutil.virtual_memory().total
+        self.total_memory_bytes = read_total_memory()
+        self.measured_at = 0.0
+        """When CPU times were last read, by the monotonic clock; 0 before the first time."""
         self._trees: dict[str, _Tree] = {}
         self._seen: set[int] = set()
-        self._measured_at = 0.0
 
     def measure(self, roots: Mapping[str, int]) -> dict[str, Usage]:
         """Measure the trees of these root processes, by name; those that are gone are left out."""
@@ -62,7 +61,7 @@ class ProcessTreeMeter:
         for pid, parent in processes.parents.items():
             children[parent].append(pid)
         now = time.monotonic()
-        passed_seconds = now - self._measured_at if self._measured_at else 0.0
+        passed_seconds = now - self.measured_at if self.measured_at else 0.0
         usages = {}
         trees: dict[str, _Tree] = {}
         for name, root in roots.items():
@@ -83,7 +82,7 @@ class ProcessTreeMeter:
         # trees that were not measured this time are kept for the next time
         self._trees.update(trees)
         self._seen = set(processes.parents)
-        self._measured_at = now
+        self.measured_at = now
         return usages
 
     def keep(self, names: Collection[str]) -> None:
@@ -105,7 +104,7 @@ class ProcessTreeMeter:
         for key, times in after.items():
             if key not in stayed:
                 seconds = times.own + times.waited
-                if key[0] in self._seen or not self._measured_at:
+                if key[0] in self._seen or not self.measured_at:
                     earlier += seconds
                 else:
                     spent += seconds

@@ -113,7 +113,8 @@ class Sampler:
         if time.monotonic() - self._sampled_at > 4 * self._interval_seconds:
             # otherwise CPU usage would be averaged over the whole pause
             await asyncio.to_thread(self._measure, await self._find_pids())
-            await asyncio.sleep(FIRST_INTERVAL_SECONDS)
+            # a client waits: the rest of the measurement was part of the interval
+            await asyncio.sleep(max(0.0, self._meter.measured_at + FIRST_INTERVAL_SECONDS - time.monotonic()))
         pids = await self._find_pids()
         usages, cost_seconds = await asyncio.to_thread(self._measure, pids)
         # The id of a process that ended meanwhile can belong to another one.

@@ -60,6 +60,6 @@ class Traffic:
         self.refused[key] = self.refused.get(key, 0) + 1
 
     def count_call(self, method: str, seconds: float, is_answered: bool) -> None:
-        """Count a call, as `SupervisorClient.on_call` tells it."""
+        """Count a call, as `SupervisorClient.on_call` reports it."""
         self.calls.setdefault(method, Durations()).add(seconds)
         self.failed_calls[method] = self.failed_calls.get(method, 0) + (not is_answered)

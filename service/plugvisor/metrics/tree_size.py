@@ -7,8 +7,6 @@ import os
 import re
 from dataclasses import dataclass
 
-import psutil
-
 MOST_PROCESSES = 10_000
 """A larger tree is measured in part."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -76,6 +74,8 @@ def _walk(root: int) -> tuple[list[int], list[int], int]:
 
 def _walk_slowly(root: int) -> tuple[list[int], list[int], int]:
     """The same without /proc (macOS)."""
+    import psutil  # noqa: PLC0415 - a megabyte and a moment of each start, which few need
+
     pids, resident, processes = [], [], 0
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(root)

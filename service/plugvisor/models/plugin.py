@@ -22,7 +22,7 @@ from plugvisor.models.lifecycle import (
     WatchState,
 )
 from plugvisor.models.manifest import SupervisorOptions
-from plugvisor.models.process import Status
+from plugvisor.models.process import Exit, Status
 from plugvisor.models.stored.intent import DisabledInfo, IntentInfo
 
 StateName = Literal["STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "UNKNOWN"]
@@ -73,6 +73,14 @@ class LastExit(Body, frozen=True, kw_only=True):
     signal: OptionalText = UNSET
     reason: Annotated[OptionalText, Meta(description="why it was ended, if a check or a limit has ended it")] = UNSET
     at: Time
+
+
+def show_exit(ended: Exit, at: str) -> LastExit:
+    """How a process ended, as clients see it; `at` is its time as it is written there."""
+    reason = ended.reason or UNSET
+    if ended.signal:
+        return LastExit(signal=ended.signal, reason=reason, at=at)
+    return LastExit(code=ended.code or 0, reason=reason, at=at)
 
 
 State = Annotated[StateName, Meta(description="the state that the status comes from, by supervisord's name for it")]

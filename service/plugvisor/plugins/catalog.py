@@ -148,7 +148,7 @@ def make_broken(
 
 
 def _list_folders(plugins_dir: Path) -> list[Path]:
-    """Folders by name; a link that leads nowhere or in circles is listed too, to be told about."""
+    """Folders by name; a link that leads nowhere or in circles is listed too, to be reported."""
     with os.scandir(plugins_dir) as entries:
         names = [entry.name for entry in entries if entry.is_symlink() or entry.is_dir()]
     # .git, __pycache__ and the like are nobody's plugin

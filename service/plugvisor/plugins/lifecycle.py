@@ -56,7 +56,7 @@ def add_dependencies(values: dict[str, Any], dependencies: tuple[Dependency, ...
     if ids and isinstance(values.setdefault("depends_on", {}), dict):
         values["depends_on"] = ids | values["depends_on"]
     # of several tables of one name, no line is known
-    line = find_line(text, "plugin.dependency", None) if len(dependencies) == 1 and warnings else None
+    line = find_line(text, "plugin.dependency") if len(dependencies) == 1 and warnings else None
     where = FILE_NAME if line is None else f"{FILE_NAME} line {line}"
     return [f"{where}: {warning}" for warning in warnings]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from plugvisor.layout import find_root
+from plugvisor.layout import LARGEST_MANIFEST_BYTES, find_root
 from plugvisor.models.manifest import FILE_NAME, LONGEST_STRING_BYTES, RESERVED_IDS, TABLES, Manifest, ManifestError
 from plugvisor.plugins.lifecycle import add_dependencies, check_lifecycle, unify_forms
 from plugvisor.plugins.metadata import read_metadata
@@ -28,7 +28,6 @@ __all__ = ["Manifest", "ManifestError", "parse_manifest", "read_manifest"]
 
 logger = logging.getLogger(__name__)
 
-LARGEST_MANIFEST_BYTES = 256 * 1024
 
 # tomllib keeps every beginning of a dotted key: one of 100,000 parts would take it 40 GB. Parts longer
 # than 256 characters are not looked for: a manifest has no room for enough of them to matter.

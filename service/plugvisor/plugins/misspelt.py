@@ -80,5 +80,5 @@ def _find_near(table: Mapping[str, Any], known: Iterable[str], *, is_own: bool =
 
 
 def _word(text: str, path: str, problem: str) -> str:
-    line = find_line(text, path, None)
+    line = find_line(text, path)
     return f"{FILE_NAME}: {problem}" if line is None else f"{FILE_NAME} line {line}: {problem}"

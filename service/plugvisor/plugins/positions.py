@@ -14,9 +14,9 @@ class Position(NamedTuple):
     column: int
 
 
-def find_line(text: str, table: str, key: str | None) -> int | None:
-    """The line of a key; see `find_position`."""
-    position = find_position(text, table, key)
+def find_line(text: str, table: str) -> int | None:
+    """The line on which a table, or a key by its whole path, appears first; None if it does not."""
+    position = find_position(text, table, None)
     return position.line if position is not None else None
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import Version
-
 if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
     from plugvisor.models.manifest import Dependency
 
 _LONGEST_TEXT = 1000
@@ -83,6 +83,8 @@ def _judge(ranges: _Ranges, version: str) -> Verdict:
 
 
 def _parse_version(text: str) -> Version | None:
+    from packaging.version import Version  # noqa: PLC0415 - a moment of each start, for the catalogs that need it
+
     try:
         return Version(text) if len(text) <= _LONGEST_TEXT else None
     except ValueError:
@@ -91,7 +93,11 @@ def _parse_version(text: str) -> Version | None:
 
 @lru_cache(1024)
 def _parse_range(text: str) -> SpecifierSet | None:
+    if not text.strip():
+        return None
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - as above
+
     try:
-        return SpecifierSet(text) if text.strip() and len(text) <= _LONGEST_TEXT else None
+        return SpecifierSet(text) if len(text) <= _LONGEST_TEXT else None
     except ValueError:
         return None

@@ -56,13 +56,13 @@ class Readers:
     def _run(self) -> None:
         while (question := self._questions.get()) is not None:
             future, query = question
-            if future.cancelled():  # whoever asked waits no longer
+            if future.cancelled():  # the caller waits no longer
                 continue
             answer, failure = None, None
             try:
                 with closing(open_reader(self._path)) as connection:
                     answer = query(connection)
-            except Exception as error:  # noqa: BLE001 - of whatever kind: whoever waits must be told
+            except Exception as error:  # noqa: BLE001 - the caller gets it, whatever it is
                 failure = error
             self._settle(future, answer, failure)
 

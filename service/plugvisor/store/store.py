@@ -70,7 +70,7 @@ class Store:
 
     @property
     def is_available(self) -> bool:
-        """Whether what is written now is remembered."""
+        """Whether writes are stored now."""
         return not self.problem
 
     @property

@@ -92,9 +92,12 @@ class RestCheck:
 
     def _nothing_waits(self) -> bool:
         with contextlib.suppress(httpx.TransportError, httpx.HTTPStatusError):
-            # what supervisorctl has added again waits, as at a boot, for what somebody has stopped
-            waiting = [one for one in self._read_statuses().values() if one.get("queued")]
-            return all("(stopped by " in one.get("detail", "") for one in waiting)
+            # what supervisorctl has added again waits, as at a boot, for what somebody has stopped, and others for it
+            waiting = {name: one for name, one in self._read_statuses().items() if one.get("queued")}
+            held = {name for name, one in waiting.items() if "(stopped by " in one.get("detail", "")}
+            while more := {name for name in waiting.keys() - held if held.intersection(waiting[name].get("unmet", ()))}:
+                held |= more
+            return held == waiting.keys()
         return False
 
     def _check_ends(self) -> None:

@@ -87,6 +87,28 @@ def test_what_requires_a_plugin_that_was_stopped_waits_at_boot(tmp_path: Path) -
     run(tmp_path, scenario)
 
 
+def test_a_start_reaches_what_waits_for_a_plugin_that_was_stopped(tmp_path: Path) -> None:
+    """Though `top`, which requires `base`, was queued since by its turn, and `base` waits for the stopped `echo`."""
+
+    async def scenario(setup: Setup) -> None:
+        setup.write("base", "depends_on.echo.condition = 'started'")
+        setup.write("last", "auto_start = false\ndepends_on.top.condition = 'started'")
+        await setup.manager.refresh()
+        await setup.manager.start("echo", by="ops")
+        await setup.manager.stop("echo", by="ops")
+        for name in ("base", "top"):
+            setup.engine.set(name, STOPPED, queued="boot")
+        await wait_until(lambda: setup.engine.get("top").queued == "asked")
+        assert setup.engine.get("base").queued == "boot"
+        await setup.manager.start("last", by="other")
+        for name in ("echo", "base", "top", "last"):
+            await wait_until(lambda name=name: setup.engine.get(name).state is STARTING, f"{name} to start")
+            setup.engine.set(name, RUNNING)
+        assert "echo" not in setup.wanted(), "the stop counts no more"
+
+    run(tmp_path, scenario)
+
+
 def test_what_waits_goes_on_when_the_stop_is_forgotten(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         await setup.manager.start("base", by="ops")

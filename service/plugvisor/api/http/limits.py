@@ -25,7 +25,7 @@ _SPARE_DESCRIPTORS = 256
 
 
 def claim_descriptors() -> int:
-    """Raise this process's limit of open files as far as it is needed; returns how many connections fit in it."""
+    """Raise this process's limit of open files to what it needs; returns how many connections fit in it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = MOST_CONNECTIONS + _SPARE_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -1,4 +1,4 @@
-"""Answers before the end of a body, on connections that are to be closed.
+"""Responses sent before the end of a body, on connections that are closed afterwards.
 
 A connection that is closed while input is unread is reset, and a reset can destroy the answer before the client has
 read it: https://www.rfc-editor.org/rfc/rfc9112#section-9.6. So only the sending side is closed, until the body has

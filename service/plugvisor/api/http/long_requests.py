@@ -19,7 +19,7 @@ class LongRequests:
 
     @asynccontextmanager
     async def until_shutdown(self) -> AsyncIterator[None]:
-        """Raise `TimeoutError` in what is done meanwhile when the service is about to end."""
+        """Raise `TimeoutError` in the block when the service is about to end."""
         async with asyncio.timeout(0 if self._is_closed else None) as timeout:
             self._timeouts.add(timeout)
             try:

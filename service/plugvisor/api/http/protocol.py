@@ -63,7 +63,7 @@ class ConnectionTable:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. `check` is to be called about once a second."""
+    """One connection. Call `check` about once a second."""
 
     def __init__(
         self,

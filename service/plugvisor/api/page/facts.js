@@ -24,9 +24,9 @@ author||作者
 yes|yes|是
 no|no|否
 comma|, |，
-until_started|started|已启动
-until_ready|ready|已就绪
-until_completed|completed|已完成
+until_started|once started|待其启动
+until_ready|once ready|待其就绪
+until_completed|once completed|待其完成
 processes|Processes, threads|进程和线程
 open_files|Open files|打开文件
 enforcedBy|Enforced by|执行方

@@ -14,7 +14,7 @@ export class Row {
   #link = h("a");
   #version = h("span.version");
   #description = h("p.description");
-  #watch = h("p.needs", { hidden: true });
+  #watch = h("p.watch", { hidden: true });
   #figures = ["cpu", "memory", "restarts"].map((name) => h("div.figure", h("span", t(name), " "), h("b")));
 
   constructor(item, { store, actions, onSelect }) {

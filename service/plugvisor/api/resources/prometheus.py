@@ -210,7 +210,7 @@ def describe_failures(gate: Gate) -> Metric:
 
 
 def describe_store(store: Store, recorder: Recorder) -> list[Metric]:
-    """The metrics of what is remembered."""
+    """The store's metrics."""
     return [
         GaugeMetricFamily("plugvisor_store_up", "Whether what happens is remembered.", store.is_available),
         CounterMetricFamily("plugvisor_store_errors", "Transactions of the store that have failed.", store.errors),

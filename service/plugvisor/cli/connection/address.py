@@ -82,7 +82,7 @@ def read_url(url: str) -> str:
 
 
 def _read_file(run_dir: Path, *, is_named: bool) -> tuple[str, str]:
-    """Both addresses; empty if there is no file, or if it can be somebody else's.
+    """Both addresses; empty if there is no file, or if another user may have written it.
 
     Args:
         is_named: the operator has named the run folder, and so trusts it.

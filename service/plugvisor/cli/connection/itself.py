@@ -11,7 +11,7 @@ _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 def refuse_itself(connection: socket.socket) -> None:
-    """Close a TCP connection whose two ends are one, and say that nobody listens.
+    """Close a TCP connection whose two ends are one, as if nothing listened.
 
     If nobody does, and the system gives this client the very port that it connects to, TCP connects it to itself. To
     close it as usual would keep the service from its port for a minute.

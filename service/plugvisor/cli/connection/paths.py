@@ -1,4 +1,4 @@
-"""Paths and queries of requests. What is no UTF-8 on the command line is sent byte for byte."""
+"""Paths and queries of requests. Arguments that are not UTF-8 are sent byte for byte."""
 
 from __future__ import annotations
 

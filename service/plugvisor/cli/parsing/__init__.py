@@ -1,1 +1,1 @@
-"""The command line: what it means, what is suggested if it means nothing, and its completion in shells."""
+"""The command line: parsing it, suggestions for what is misspelt, and completion in shells."""

@@ -1,4 +1,4 @@
-"""Which plugins are meant by what stands on a command line."""
+"""Finds the plugins that ids and patterns on a command line match."""
 
 from __future__ import annotations
 

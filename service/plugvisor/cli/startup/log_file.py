@@ -23,7 +23,7 @@ class _RotatingFile(RotatingFileHandler):
 
 
 def log_to_file(settings: Settings) -> None:
-    """Also write what is logged to `<log_dir>/_server.log`, in a thread."""
+    """Also write log records to `<log_dir>/_server.log`, in a thread."""
     path = settings.log_dir / FILE_NAME
     file = _RotatingFile(path, maxBytes=MOST_BYTES, backupCount=BACKUPS, encoding="utf-8", delay=True)
     queue: SimpleQueue[logging.LogRecord] = SimpleQueue()

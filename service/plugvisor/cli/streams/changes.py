@@ -18,7 +18,7 @@ _OUTCOME_COLORS = {"succeeded": "green", "failed": "red", "interrupted": "red"}
 
 
 class Changes:
-    """Remembers how the plugins and nodes were, and says what has become different."""
+    """Remembers the plugins and nodes, and describes what has changed."""
 
     def __init__(self, is_wanted: Callable[[str], bool], *, colored: bool) -> None:
         self._is_wanted = is_wanted

@@ -47,14 +47,14 @@ class Filter:
         return MOST_BEGUN_LINES if is_selective and self.lines else max(1, self.lines)
 
     def find_newest(self, entries: Entries) -> Entries:
-        """Those lines that were there already and are to be printed."""
+        """The existing lines to print."""
         if self.since:
             start = datetime.fromisoformat(self.since).timestamp()
             entries = [dict(entry) for entry, moment in with_moments(entries) if moment >= start]
         return self.find(entries)[-self.lines :] if self.lines else []
 
     def find(self, entries: Entries) -> Entries:
-        """Those new lines that are to be printed."""
+        """The new lines to print."""
         return [entry for entry in entries if self._fits(entry)]
 
     def _fits(self, entry: dict[str, Any]) -> bool:
@@ -146,7 +146,7 @@ class _Notices:
 def _print_begun(
     messages: queue.Queue[_Message], plugin_ids: Sequence[str], lines: LineFormat, notices: _Notices
 ) -> deque[_Message]:
-    """Print the lines that are there already, when all of them are; return what has come meanwhile."""
+    """Print the existing lines of all plugins, once they have arrived; returns the newer messages that came before."""
     begun: dict[str, Entries] = {}
     meanwhile: deque[_Message] = deque()
     while len(begun) < len(plugin_ids):

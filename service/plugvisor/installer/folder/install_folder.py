@@ -23,9 +23,7 @@ from plugvisor.installer.folder.records import BEFORE, VERSION, Record, list_ver
 from plugvisor.installer.folder.staging import Note, Staging
 from plugvisor.installer.folder.trees import exists, is_folder, make_name, make_read_only, open_folder, store
 from plugvisor.installer.protocol import Refused
-from plugvisor.layout import CACHE, CURRENT, DATA, ENVIRONMENT, VERSIONS
-
-MANIFEST = "plugin.toml"
+from plugvisor.layout import CACHE, CURRENT, DATA, ENVIRONMENT, MANIFEST, VERSIONS
 
 
 class InstallFolder:

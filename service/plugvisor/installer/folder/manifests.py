@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 from plugvisor.installer.folder.records import write_all
 from plugvisor.installer.folder.trees import open_folder
 from plugvisor.installer.protocol import Refused
-from plugvisor.layout import find_root
+from plugvisor.layout import LARGEST_MANIFEST_BYTES, MANIFEST, find_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MANIFEST = "plugin.toml"
 NEW = ".plugin.toml.new"
 """Always of this name, so that crashes cannot leave more than one."""
-_LARGEST_BYTES = 256 * 1024
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -73,7 +71,7 @@ def _check(folder: int, expected_sha256: str) -> os.stat_result:
         raise
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        data = file.read(_LARGEST_BYTES + 1) if stat.S_ISREG(status.st_mode) else b""
+        data = file.read(LARGEST_MANIFEST_BYTES + 1) if stat.S_ISREG(status.st_mode) else b""
     if hashlib.sha256(data).hexdigest() != expected_sha256:
         raise Refused("precondition_failed", "its manifest was changed meanwhile")
     return status

@@ -129,7 +129,7 @@ class LaunchChecks:
 
     @property
     def verdict(self) -> tuple[object, ...]:
-        """All that others know of the checks: another value if they have to be told."""
+        """All that others know of the checks; a change of it is announced."""
         return self.health, self.is_ready, *(state.name for state in self.states if state.status is CheckStatus.DOWN)
 
 

@@ -26,7 +26,7 @@ _AWAITED = {"started": "to start", "ready": "to be ready", "completed": "to comp
 
 
 class Verdict(Enum):
-    """What is to be said of a condition now."""
+    """Whether a condition is met, or can be."""
 
     MET = 1
     PENDING = 2
@@ -81,16 +81,23 @@ class Conditions:
             needs.append(Need(dependency, requirement, verdict))
         return needs
 
-    def list_to_start(self, requirements: Mapping[str, Requirement]) -> list[str]:
-        """The required dependencies whose condition can only be met if somebody starts them."""
+    def list_to_start(self, requirements: Mapping[str, Requirement], *, includes_queued: bool = False) -> list[str]:
+        """The required dependencies whose condition can only be met if somebody starts them.
+
+        Args:
+            includes_queued: also those that are queued, which may wait for a plugin that an operator has stopped.
+        """
         processes = self._engine.read()
         return [
             need.dependency
             for need in self.judge(requirements)
             if need.requirement.required
             and need.verdict is not Verdict.MET
-            and not is_in_or_pending(
-                process := processes.get(need.dependency, NEVER_ADDED), (*STARTED, ProcessState.BACKOFF)
+            and (
+                not is_in_or_pending(
+                    process := processes.get(need.dependency, NEVER_ADDED), (*STARTED, ProcessState.BACKOFF)
+                )
+                or (includes_queued and process.queued)
             )
             and not _is_restarted(process)
         ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import DependencyFailed
 from plugvisor.manager.dependencies.conditions import Verdict
+from plugvisor.models.process import NEVER_ADDED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -25,11 +27,12 @@ class Preparation:
         self._engine = engine
         self._conditions = conditions
 
-    async def prepare(self, plugin_id: str, awaited: Collection[str] = ()) -> list[str]:
+    async def prepare(self, plugin_id: str, awaited: Collection[str] = (), *, is_asked: bool = False) -> list[str]:
         """Read a plugin's manifest as it is now, and have the engine write what its next start uses.
 
         Args:
             awaited: dependencies that were started for it already; one that was stopped since is a failure.
+            is_asked: somebody asks for it now; what waits since the boot for a plugin that was stopped goes on, too.
 
         Returns:
             nothing if it can be started; else itself and every plugin that has to be started first.
@@ -42,7 +45,7 @@ class Preparation:
         requirements = plugin.manifest.depends_on if plugin.manifest is not None else {}
         if not requirements:
             return []
-        to_start = await self._find_to_start(plugin_id, requirements, awaited)
+        to_start = await self._find_to_start(plugin_id, requirements, awaited, is_asked=is_asked)
         known = self._engine.read()
         # the others publish themselves when their turn has come
         unknown = [self._keeper.get(name) for name in to_start if name not in known]
@@ -58,13 +61,13 @@ class Preparation:
         return self._engine.get(plugin_ids[-1])
 
     async def _find_to_start(
-        self, plugin_id: str, requirements: Mapping[str, Requirement], awaited: Collection[str]
+        self, plugin_id: str, requirements: Mapping[str, Requirement], awaited: Collection[str], *, is_asked: bool
     ) -> list[str]:
         """The plugins that a plugin needs, directly or not, and that nobody has started."""
+        list_to_start = partial(self._conditions.list_to_start, includes_queued=is_asked)
         found: dict[str, str] = {}
         self._conditions.check({name: requirements[name] for name in awaited if name in requirements})
-        to_start = self._conditions.list_to_start(requirements)
-        level = {name: plugin_id for name in to_start if name not in awaited}
+        level = {name: plugin_id for name in list_to_start(requirements) if name not in awaited}
         while level:
             await self._keeper.read(level)
             following: dict[str, str] = {}
@@ -76,6 +79,7 @@ class Preparation:
                         raise DependencyFailed(f"its dependency {name!r} {reason}", name)
                     raise DependencyFailed(f"its dependency {dependent!r} depends on {name!r}, which {reason}", name)
                 found[name] = dependent
-                following |= dict.fromkeys(self._conditions.list_to_start(plugin.manifest.depends_on), name)
+                following |= dict.fromkeys(list_to_start(plugin.manifest.depends_on), name)
             level = {name: dependent for name, dependent in following.items() if name not in found}
-        return list(found)
+        processes = self._engine.read()
+        return [name for name in found if processes.get(name, NEVER_ADDED).queued != "asked"]

@@ -44,7 +44,7 @@ class Starts:
             awaited: the dependencies that were started for it already.
         """
         self.failures.pop(plugin_id, None)
-        to_queue = await self._preparation.prepare(plugin_id, awaited)
+        to_queue = await self._preparation.prepare(plugin_id, awaited, is_asked=bool(by))
         async with self._intents.attempt(plugin_id, "running", by):
             process = await (self._preparation.queue(to_queue) if to_queue else self._engine.start(plugin_id))
         self._want(to_queue[:-1], by)
@@ -58,7 +58,7 @@ class Starts:
             raise NotRunning("it was stopped meanwhile")
         # What can be rejected is rejected before the stop: a broken manifest, a full disk.
         self.failures.pop(plugin_id, None)
-        to_queue = await self._preparation.prepare(plugin_id)
+        to_queue = await self._preparation.prepare(plugin_id, is_asked=bool(by))
         async with self._intents.attempt(plugin_id, "running", by):
             if to_queue:
                 process = await self._preparation.queue(to_queue, restart=plugin_id)

@@ -44,7 +44,7 @@ class Identities:
         self.share: Callable[[Sequence[StoredIdentity], StoredCode | None], Awaitable[None]] | None = None
         """Has what is to be in force remembered elsewhere, too, before it is; raises `StoreUnavailable`."""
         self.turn = asyncio.Lock()
-        """Held during a change, and by whoever else reads or replaces all identities."""
+        """Held during a change, and while all identities are read or replaced."""
         self._store = store
         self._admin = Admin(admin_code, ignores_case=ignores_case)
         self._table = IdentityTable()
@@ -76,7 +76,7 @@ class Identities:
     # -- who is it?
 
     def find(self, token: bytes, *, compare_code: bool = True) -> Identity | None:
-        """Whose token, or admin code, this is; None if nobody's.
+        """The identity that a token or admin code belongs to; None if there is none.
 
         Args:
             compare_code: whether it may be the admin code, too.

@@ -11,9 +11,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plugvisor.layout import find_root
+from plugvisor.layout import LARGEST_MANIFEST_BYTES, find_root
 from plugvisor.models.manifest import FILE_NAME, ManifestError
-from plugvisor.plugins.manifest import LARGEST_MANIFEST_BYTES
 from plugvisor.users import permits
 
 if TYPE_CHECKING:

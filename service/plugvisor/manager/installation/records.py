@@ -1,4 +1,4 @@
-"""Reads what is installed. It belongs to the plugins' user, so that anything may be in its place. Everything blocks."""
+"""Reads the install folder, which belongs to the plugins' user, so that it may hold anything. Everything blocks."""
 
 from __future__ import annotations
 

@@ -66,11 +66,11 @@ class OpenEntry:
         self._text = _encode(entry.facts)  # here, where the error of what is no text concerns this one
 
     def accepts(self, at: float, window_seconds: float, longest_seconds: float) -> bool:
-        """Whether what happens at a time is to be counted here: soon after the last, not too long after the first."""
+        """Whether an occurrence at a time is counted here: soon after the last, not too long after the first."""
         return 0 <= at - self._until <= window_seconds and at - self._at <= longest_seconds
 
     def count_up(self, at: float, facts: Facts) -> None:
-        """It has happened once more; what is said of it is what was said last."""
+        """Count another occurrence; its facts replace the last ones."""
         self._text = _encode(facts)
         self._until = at
         self.times += 1

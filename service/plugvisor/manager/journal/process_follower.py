@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from plugvisor.errors import StoreUnavailable, SupervisorUnavailable
-from plugvisor.models.plugin import LastExit
+from plugvisor.models.plugin import show_exit
 from plugvisor.models.process import ProcessState
 from plugvisor.models.stored.journal import Facts, NewEntry
 from plugvisor.store.tables.journal import read_last
@@ -111,11 +111,11 @@ class ProcessFollower:
         self._note_state(plugin_id, process, at, is_end=is_end)
 
     def _note_state(self, plugin_id: str, process: Process, at: float, *, is_end: bool) -> None:
-        ended = _show_exit(process.last_exit) if is_end or process.state in _ENDED else UNSET
+        ended = process.last_exit if is_end or process.state in _ENDED else None
         facts = Facts(
             status=process.status,
             state=process.state.name,  # type: ignore[arg-type] # they are the names
-            last_exit=ended,
+            last_exit=show_exit(ended, format_time(ended.at)) if ended is not None else UNSET,
             detail=self._describe(plugin_id, process) or UNSET,
         )
         self._recorder.note(NewEntry("state", facts, plugin_id, at))
@@ -148,16 +148,6 @@ class ProcessFollower:
 
     def _note_engine(self, verb: str, at: float = 0.0) -> None:
         self._recorder.note(NewEntry("service", Facts(subject=self._engine.name, verb=verb), at=at))
-
-
-def _show_exit(ended: Exit | None) -> LastExit | msgspec.UnsetType:
-    if ended is None:
-        return UNSET
-    at = format_time(ended.at)
-    reason = ended.reason or UNSET
-    if ended.signal:
-        return LastExit(signal=ended.signal, reason=reason, at=at)
-    return LastExit(code=ended.code or 0, reason=reason, at=at)
 
 
 def find_start(process: Process) -> float:

@@ -86,7 +86,7 @@ class Pruner:
                 logger.exception("cannot prune the journal")
 
     async def prune(self) -> int:
-        """Delete what is too much; returns how many entries. Raises `StoreUnavailable`."""
+        """Delete the oldest entries beyond the limits of age and size; returns how many. Raises `StoreUnavailable`."""
         deleted = 0
         while count := await self._delete_some():
             deleted += count

@@ -7,12 +7,12 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pathspec import GitIgnoreSpec
-
 from plugvisor.models.manifest import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from pathspec import GitIgnoreSpec
 
     from plugvisor.models.lifecycle import Watch
 
@@ -44,6 +44,8 @@ class Rules:
     @classmethod
     def make(cls, root: str, watch: Watch, excluded: Sequence[str] = ()) -> Rules:
         """The rules of a manifest's `watch`; this blocks."""
+        from pathspec import GitIgnoreSpec  # noqa: PLC0415 - thirty modules, which few need
+
         paths = tuple(os.path.normpath(path) for path in watch.paths)
         ignored = GitIgnoreSpec.from_lines([*NEVER_WATCHED, *filter(_is_pattern, watch.ignore)])
         return cls(root, paths, ignored, tuple(excluded))
@@ -121,6 +123,8 @@ class Rules:
 
 def _is_pattern(line: str) -> bool:
     """Whether a line of .gitignore means anything; git ignores others too."""
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - as above
+
     try:
         GitIgnoreSpec.from_lines([line])
     except ValueError:

@@ -14,7 +14,7 @@ from plugvisor.errors import SupervisorUnavailable
 from plugvisor.manager.limit_watch import REASONS
 from plugvisor.manager.status import report
 from plugvisor.models.health import Health
-from plugvisor.models.plugin import LastExit
+from plugvisor.models.plugin import show_exit
 from plugvisor.models.process import ProcessState, Status
 from plugvisor.models.stored.webhook import WebhookData
 
@@ -177,17 +177,8 @@ def _make_data(plugin_id: str, shown: Report, health: Health | None) -> WebhookD
         state=shown.state.name,  # type: ignore[arg-type] # a test holds the two against each other
         detail=shown.detail[:_LONGEST_DETAIL] or UNSET,
         health=health or UNSET,
-        last_exit=_show_exit(last_exit) if last_exit else UNSET,
+        last_exit=show_exit(last_exit, _format_time(last_exit.at)) if last_exit else UNSET,
         since=_format_time(time.time()),
-    )
-
-
-def _show_exit(last_exit: Exit) -> LastExit:
-    return LastExit(
-        code=UNSET if last_exit.signal or last_exit.code is None else last_exit.code,
-        signal=last_exit.signal or UNSET,
-        reason=last_exit.reason or UNSET,
-        at=_format_time(last_exit.at),
     )
 
 

@@ -48,13 +48,13 @@ class Outbox:
         self._sync_task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Take over what is in the store; all of it is due at once."""
+        """Load the store's messages; all of them are due at once."""
         await self._sync()
         self._store.on_change.append(self._on_store)
         self._store.on_replaced.append(self._on_store)
 
     async def close(self) -> None:
-        """Leave what is not delivered in the store."""
+        """Leave undelivered messages in the store."""
         self._store.on_change.remove(self._on_store)
         self._store.on_replaced.remove(self._on_store)
         if self._sync_task is not None:

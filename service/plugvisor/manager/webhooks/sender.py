@@ -42,7 +42,7 @@ class _Failure(NamedTuple):
 
 
 class Sender:
-    """Delivers what is in a queue, from `run` until that is cancelled."""
+    """Delivers the messages of a queue, from `run` until that is cancelled."""
 
     def __init__(self, outbox: Outbox, queue: Queue, signer: Signer) -> None:
         self._outbox = outbox

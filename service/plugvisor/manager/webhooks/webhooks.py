@@ -57,7 +57,7 @@ class Webhooks:
         self._tasks = [asyncio.create_task(Sender(self._outbox, queue, signer).run()) for queue in self.queues]
 
     async def close(self) -> None:
-        """Deliver no more; what is left is in the store."""
+        """Deliver nothing more; undelivered messages stay in the store."""
         if not self._tasks:
             return
         self._notices.close()

@@ -1,4 +1,4 @@
-"""Operations: what is under way or was done to install, update, roll back or remove a plugin."""
+"""Operations that install, update, roll back or remove a plugin, under way and ended."""
 
 from typing import Annotated, Literal, get_args
 

@@ -1,4 +1,4 @@
-"""Intents in the store, and what is disabled."""
+"""Intents and disabled plugins in the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operations of installation: what is under way, and what was done."""
+"""The operations of installation, under way and ended."""
 
 from __future__ import annotations
 

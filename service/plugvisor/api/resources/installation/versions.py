@@ -1,4 +1,4 @@
-"""A plugin's versions: what is installed, back to the previous one, and away with all of them."""
+"""A plugin's versions: listing them, rolling back, and removing them all."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class Extension:
 
     @guarded
     def prepare_spawn(self, process: PluginProcess) -> None:
-        """Kill what is left of the program: supervisorctl starts it without asking."""
+        """Kill the program's orphans: supervisorctl starts it without asking."""
         self.changes.forget_start(process.name)
         self._orphans.kill_now(process.name)
 

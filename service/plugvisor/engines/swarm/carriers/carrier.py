@@ -117,7 +117,7 @@ class Carrier:
         name = self._objects.names.name_object(program.id, content)
         version = await asyncio.to_thread(describe_version, program.directory)
         secret = await self._objects.ensure("secrets", program.id, content, name, data=data, extra=version)
-        # whoever the plugin runs as: `inside` reads it before and its checks after that
+        # readable to any user: `inside` reads it as the one that the plugin runs as, and its checks do after that
         file = {"Name": SECRET_NAME, "UID": "0", "GID": "0", "Mode": 0o444}
         return {"SecretID": secret, "SecretName": name, "File": file}
 

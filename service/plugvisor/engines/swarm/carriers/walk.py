@@ -42,7 +42,7 @@ class Entry:
 
     @property
     def mode(self) -> int:
-        """As it is in every container: whoever made the folder, the plugins' user can read it, and nobody change it."""
+        """The mode in every container, whatever it is here: the plugins' user can read and not change it."""
         readable = 0o555 if self.status.st_mode & stat.S_IXUSR or self.is_folder else 0o444
         return stat.S_IMODE(self.status.st_mode) & 0o755 | readable
 

@@ -22,7 +22,7 @@ class DockerError(Exception):
 
 
 class Problem(StrEnum):
-    """Why no manager answers, for a client; of several problems, the first of these is told."""
+    """Why no manager responds, for a client; of several problems, the first of these is reported."""
 
     NO_QUORUM = "the swarm has lost its quorum: more than half of its managers must be up and reach each other"
     NOT_A_MANAGER = "the Docker Engine is not a manager of a swarm"

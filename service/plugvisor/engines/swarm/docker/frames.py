@@ -49,7 +49,7 @@ class FrameDecoder:
         return self._split_lines() if self._is_plain else self._split_frames()
 
     def finish(self) -> list[Frame]:
-        """Return what is left at the end of the answer; a frame that is not complete is dropped."""
+        """Return the rest at the end of the response; an incomplete frame is dropped."""
         rest, self._rest = bytes(self._rest), bytearray()
         return [Frame(STDOUT, rest)] if self._is_plain and rest else []
 

@@ -83,7 +83,7 @@ class DockerHost:
             base_url=self._base_url,
             transport=httpx.AsyncHTTPTransport(verify=verify, uds=self._socket_path, limits=_LIMITS, trust_env=False),
             headers={"User-Agent": f"plugvisor/{VERSION}"},
-            timeout=None,  # noqa: S113 - whoever calls bounds the whole call
+            timeout=None,  # noqa: S113 - the caller bounds the whole call
             trust_env=False,
         )
 

@@ -53,7 +53,7 @@ class Commands:
         plugin: str = "",
         stdin: int | None = None,
     ) -> None:
-        """Run a command; one of this name must not run, and what is left of the last one is killed.
+        """Run a command; none of this name may be running, and the orphans of the last one are killed.
 
         Args:
             on_end: called with its wait status, or None if its time is over; not if it is ended otherwise.

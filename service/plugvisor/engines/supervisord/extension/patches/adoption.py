@@ -1,4 +1,4 @@
-"""Gives every program that is a plugin a `PluginProcess`, whoever adds it."""
+"""Gives every program that is a plugin a `PluginProcess`, however it is added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clock that supervisord counts with, which nobody can set.
+"""The clock that supervisord measures time with, which setting the system's clock does not affect.
 
 supervisor 4.3.0 counts with the wall clock. If that jumps an hour forward, whatever is stopping is killed at
 once, and what starts counts as running before it has done anything; if it jumps back, supervisor corrects some of its

@@ -257,7 +257,7 @@ class EventLoop:
         self._waker.wake()
 
     def _finish(self, process: Any, pid: int, status: int) -> None:
-        """Have a process take note that it has ended; whatever fails in that, it has no process afterwards."""
+        """Have a process record its end; even if that fails, it has no process afterwards."""
         try:
             process.finish(pid, status)
         except Exception:  # noqa: BLE001 - it would end supervisord

@@ -39,7 +39,7 @@ class Flapping:
         return True
 
     def forget(self) -> None:
-        """Somebody has started the program: what was before is over."""
+        """Forget earlier restarts: an operator has started the program."""
         self._ran_seconds = 0.0
         self._restarts = None
         self.is_present = False

@@ -54,7 +54,7 @@ EMPTY_PASSES = 3
 
 
 class Orphans:
-    """Ends what is left of a program whenever its main process has ended.
+    """Ends a program's orphans whenever its main process has ended.
 
     Args:
         run_dir: the run folder that the process tags name.
@@ -100,7 +100,7 @@ class Orphans:
             self._owners.setdefault(process, tag)
 
     def note_ended(self, name: str) -> None:
-        """A main process has ended: whatever else there is of that program is to be ended."""
+        """Begin to end a program's orphans: its main process has ended."""
         self._endings.setdefault(name, _Ending())
         self._check_at = 0.0
 
@@ -109,16 +109,16 @@ class Orphans:
         self._check_at = 0.0 if self._endings else self._check_at
 
     def has(self, name: str) -> bool:
-        """Whether something is left of a program that has ended, as far as is known."""
+        """Whether a program is known to have orphans."""
         return name in self._endings
 
     @property
     def names(self) -> list[str]:
-        """The programs of which something is left."""
+        """The programs that have orphans."""
         return list(self._endings)
 
     def step(self, urgent: Iterable[str] = ()) -> tuple[list[str], float | None]:
-        """End what is left.
+        """End orphans.
 
         Args:
             urgent: programs that are about to be started: their orphans get no time to obey SIGTERM.
@@ -137,7 +137,7 @@ class Orphans:
         return [], self._seconds_until_check(now)
 
     def kill_now(self, name: str) -> None:
-        """Freeze and kill what is left of a program that is about to be started, without waiting for its end."""
+        """Freeze and kill the orphans of a program that is about to be started, without waiting for their end."""
         if name in self._endings:
             self._endings[name].kill_at = 0.0
             self._freeze_and_kill(name, self._endings[name])
