@@ -100,6 +100,17 @@ def test_what_does_not_run_is_not_started(tmp_path: Path, state: ProcessState) -
     run(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_what_runs_of_before_an_installation_is_restarted_by_a_start(tmp_path: Path, is_new: bool) -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.engine.set("echo", RUNNING)
+        await setup.replacements.start("echo", "ada", is_new=is_new)
+        assert setup.engine.calls.count(("begin_restart", "echo")) == is_new
+        assert setup.engine.get("echo").state is RUNNING
+
+    run(tmp_path, scenario)
+
+
 def test_what_does_not_run_is_started_if_somebody_wants_that(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         replaced = await setup.replacements.replace("update", "echo", setup.swap(), by="ada")

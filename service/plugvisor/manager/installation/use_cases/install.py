@@ -134,7 +134,7 @@ class Install:
             if change is not None:
                 await change.finish()
             elif self._options.start:
-                await self._start(manifest.id)
+                await self._start(manifest.id, is_new=True)
 
     async def _put_in(self, worker: Worker, unpacked: Unpacked, manifest: Manifest) -> VersionChange | None:
         """Make the unpacked package the current version; returns the change to finish, if it is an update."""
@@ -222,13 +222,13 @@ class Install:
         await outlast_silence(lambda: self._site.manager.refresh({record.id}.__contains__))
         self._operation.note(f"{record.id} is installed")
 
-    async def _start(self, plugin_id: str) -> None:
+    async def _start(self, plugin_id: str, *, is_new: bool = False) -> None:
         """Start the plugin and wait until it is ready; if that fails it stays installed."""
         self._operation.commit()
         self._operation.reach("start", SWAP_PERCENT, f"starting {plugin_id}")
         mark = await mark_log(self._site.engine, plugin_id)
         try:
-            await self._site.manager.replacements.start(plugin_id, self._by)
+            await self._site.manager.replacements.start(plugin_id, self._by, is_new=is_new)
         except StartFailed as error:
             error.log = await read_log(self._site.engine, plugin_id, mark)
             raise

@@ -75,11 +75,17 @@ class Replacements:
         """
         await self._operations.run(verb, plugin_id, partial(self._restore, plugin_id, swap, replaced))
 
-    async def start(self, plugin_id: str, by: str) -> None:
-        """Start a plugin unless it runs; return when it is ready, or queued behind its dependencies."""
-        start = partial(self._starts.start, plugin_id, by)
-        with suppress(AlreadyRunning):
-            await self._operations.run("start", plugin_id, start)
+    async def start(self, plugin_id: str, by: str, *, is_new: bool = False) -> None:
+        """Start a plugin unless it runs; return when it is ready, or queued behind its dependencies.
+
+        Args:
+            is_new: it was not installed until now. What runs is of before, and is restarted.
+        """
+        try:
+            await self._operations.run("start", plugin_id, partial(self._starts.start, plugin_id, by))
+        except AlreadyRunning:
+            if is_new:
+                await self._operations.run("start", plugin_id, partial(self._starts.reload, plugin_id, by))
         await self.wait_ready("start", plugin_id)
 
     async def wait_ready(self, verb: str, plugin_id: str) -> bool:
