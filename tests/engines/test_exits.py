@@ -102,6 +102,7 @@ def test_a_plugin_that_keeps_crashing_is_given_up(shared: PlugvisorStack, add: C
     assert told["last_exit"]["code"] == 3
     assert shared.read_log(plugin_id).count("ready") == 2
     (shared.plugins_dir / plugin_id / "main.py").write_text(OBEDIENT)
-    assert shared.post(f"/plugin/{plugin_id}/reload?wait=0").status_code == 202
+    reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=0")
+    assert reloaded.status_code == 202, reloaded.text
     wait_for(lambda: find_plugin(shared, plugin_id), "it to run")
     assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
