@@ -227,14 +227,16 @@ def test_a_service_of_another_version_that_is_not_available(plugvisor: Plugvisor
     assert "is not available" in available["detail"]
 
 
-@pytest.mark.parametrize("available", [{"warning": "another one lives"}, {}, [], 1])
+@pytest.mark.parametrize("available", [{"warning": "another one lives; end it"}, {}, [], 1])
 def test_what_the_service_itself_warns_of(available: object, plugvisor: PlugvisorStack) -> None:
     plugvisor.environ["PLUGVISOR_SUPERVISOR_URL"] = "http://127.0.0.1:1/RPC2"
     answers = {"/health": {"status": "ok", "time": "…"}, "/available": available}
     with serve(plugvisor.port, answers):
         _, findings = examine(plugvisor)
-    warned = [each["detail"] for each in findings if each["check"] == "address" and each["level"] == "warning"]
-    assert warned == (["another one lives"] if available == {"warning": "another one lives"} else [])
+    warned = [each for each in findings if each["check"] == "address" and each["level"] == "warning"]
+    assert [(each["detail"], each["advice"]) for each in warned] == (
+        [("another one lives", "end it")] if isinstance(available, dict) and available else []
+    )
 
 
 @needs_mounts

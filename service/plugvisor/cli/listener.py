@@ -42,16 +42,16 @@ def open_listener(settings: Settings) -> socket.socket:
         ConfigurationError: there is no such address on this machine, or it is in use.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    has_waited = False
+    is_announced = False
     while True:
         path = settings.socket_path
         try:
             return open_socket(settings.host, settings.port) if path is None else _open_unix_socket(path)
         except (OSError, UnicodeError) as error:  # the latter: no host can have such a name
             is_busy = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-            if is_busy and not has_waited and path is None and (reason := describe_ended_client(settings.port)):
+            if is_busy and not is_announced and path is None and (reason := describe_ended_client(settings.port)):
                 deadline = time.monotonic() + TIME_WAIT_SECONDS + PATIENCE_SECONDS
-                has_waited = True
+                is_announced = True
                 make_announcer(settings)(f"{reason}; waiting until it is free, at most a minute …", is_warning=True)
             if not is_busy or time.monotonic() > deadline:
                 raise ConfigurationError(describe_failure(settings, error)) from error

@@ -11,6 +11,7 @@ _PROC = Path("/proc")
 _TIME_WAIT, _LISTEN = 0x06, 0x0A
 """States in /proc/net/tcp (`include/net/tcp_states.h` of Linux)."""
 TIME_WAIT_SECONDS = 60.0
+"""How long Linux keeps the port of a client that has ended its connection."""
 _ENDED = "is not free yet, because a client that had it has just ended its connection (TIME_WAIT)"
 
 

@@ -1,4 +1,4 @@
-"""What is known of a plugin besides its manifest and its process: its health, and its dependencies."""
+"""Facts about a plugin beyond its manifest and its process: its health and its dependencies."""
 
 from __future__ import annotations
 

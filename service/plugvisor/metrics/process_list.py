@@ -21,10 +21,10 @@ _LARGEST_READ = 4096
 
 
 class ProcessUsage(NamedTuple):
-    """What one process uses."""
+    """The usage of one process."""
 
     started: float
-    """Tells it from others with its process id, in a unit of the system's."""
+    """The time of its start, in a unit of the system's; another process with its id has another."""
     cpu_seconds: float
     waited_seconds: float
     """CPU time of those of its ended children that it has waited for."""
@@ -41,7 +41,7 @@ class ProcessList(Protocol):
         """The parent of each."""
 
     def read(self, pid: int) -> ProcessUsage | None:
-        """What a process of the list uses; None if that cannot be read."""
+        """Read the usage of a process of the list; None if that is not possible."""
 
 
 def list_processes() -> ProcessList:
@@ -70,7 +70,7 @@ class ProcList:
                 self.parents[pid], self._started[pid] = int(fields[1]), fields[19]
 
     def read(self, pid: int) -> ProcessUsage | None:
-        """What a process of the list uses now; None if it is gone, or its id is another one's."""
+        """Read the usage of a process of the list; None if it has ended, even if another one has its id now."""
         with contextlib.suppress(OSError):
             # again, right after its parent's: a child that ends between two distant readings would count twice
             fields = _read_fields(pid)
@@ -102,7 +102,7 @@ class PsutilList:
                 self._processes[process.pid] = process
 
     def read(self, pid: int) -> ProcessUsage | None:
-        """What a process of the list uses now; None if it is gone, or its id is another one's."""
+        """Read the usage of a process of the list; None if it has ended, even if another one has its id now."""
         with contextlib.suppress(*self._errors):
             process = self._processes[pid]
             with process.oneshot():

@@ -20,7 +20,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     """
 
     async def send(self, message: ASGISendEvent) -> None:
-        """What the application sends."""
+        """Send a message of the application."""
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             # else uvicorn 0.54 logs an error for each handshake that is rejected, as one without an answer

@@ -94,7 +94,8 @@ def _check_service(settings: Settings, answer: _Answer) -> Iterator[Finding]:
     else:
         yield ok(f"the service answers at {settings.url}")
         if detail := _read_warning(available):
-            yield warning(detail, "give each its own PLUGVISOR_NAME: docs/cluster.md")
+            what, _, advice = detail.partition("; ")
+            yield warning(what, advice)
     if answer.date:
         apart = abs(parsedate_to_datetime(answer.date).timestamp() - time.time())
         if apart > _MOST_SECONDS_APART:
@@ -173,7 +174,7 @@ def _is_ours(body: bytes) -> bool:
 
 
 def _read_warning(available: _Answer) -> str:
-    """What the service itself warns of; empty if it does not say so without a token."""
+    """The warning of `GET /available`; empty if there is none, or if reading it takes a token."""
     if available.status != HTTPStatus.OK:
         return ""
     try:

@@ -12,7 +12,7 @@ _KNOWN_SECONDS = 4 * CLAIM_SECONDS
 """How long one write of a rival counts: it writes more often."""
 _DETAIL = (
     "another Plugvisor with the same PLUGVISOR_NAME runs in this swarm: each takes the other's plugins for its own, "
-    "and may remove them"
+    "and may remove them; give each its own PLUGVISOR_NAME"
 )
 
 

@@ -182,7 +182,7 @@ def _is_undecodable(error: BaseException) -> bool:
 
 
 def _find_changed(folders: Sequence[str], since: float) -> Changes:
-    """What is new or has changed in some folders since a time; what was removed is not known."""
+    """Find what is new or has changed in some folders since a time; what was removed cannot be found."""
     from watchfiles import Change  # noqa: PLC0415 - as above
 
     watched = set(folders)
