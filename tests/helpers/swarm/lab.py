@@ -181,13 +181,19 @@ class SwarmLab:
         def attach(pid: int) -> None:
             port = f"n{node.home.name}"
             hardware = find_hardware_address(node.address)
+            with contextlib.suppress(LabError):  # the kernel takes its time to remove the port of a node that has ended
+                self._ip(f"link del {port}")
             self._ip(f"link add {port} type veth peer name eth0 address {hardware} netns {pid}")
             self._ip(f"link set {port} master br0 up")
             self._ip(f"addr add {node.address}/24 dev eth0", pid)
             self._ip("link set eth0 up", pid)
             self._ip(f"route add default via {GATEWAY}", pid)
 
-        node.start(attach, DOCKER_SERVICE_PREFER_OFFLINE_IMAGE="1" if offline else "0")
+        try:
+            node.start(attach, DOCKER_SERVICE_PREFER_OFFLINE_IMAGE="1" if offline else "0")
+        except LabError:
+            node.kill()  # else it would look like one that is on
+            raise
 
     def cut(self, node: LabNode) -> None:
         """Pull a node's network cable; its containers live on."""
