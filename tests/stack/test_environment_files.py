@@ -64,7 +64,7 @@ def test_it_is_read_at_each_start_and_shown_nowhere(plugvisor: PlugvisorStack) -
     try:
         with open_events(plugvisor.port) as events:
             told.append(plugvisor.post("/plugin/keyed/start").text)
-            assert plugvisor.status("keyed")["status"] == "running"
+            assert plugvisor.status("keyed")["status"] == "running", told
             wait_for_value(result, f"{SECRET}-1")
             file.write_text(f"{SECRET}-2\n")
             told.append(plugvisor.post("/plugin/keyed/reload").text)

@@ -184,7 +184,8 @@ class PluginProcess(RestartingProcess):
     def _note_report(self, reader: VariableReader) -> None:
         self.dispatchers.pop(reader.descriptor, None)  # another file may get its number
         if reader.was_executed:
-            self.laststart = self._owner.clock.time()  # `startsecs` begins now
+            self.laststart = self._owner.clock.time() - _TICK_SECONDS  # `startsecs` begins now
+            self.transition()  # with 0 it counts as running at once
             self._owner.process_changed(self)
 
     def write(self, chars: bytes) -> None:
@@ -254,10 +255,8 @@ class PluginProcess(RestartingProcess):
         """When `transition` has something to do next, on the steady clock; None if it never has."""
         running = self.config.options.mood >= SupervisorStates.RUNNING
         match self.state:
-            case ProcessStates.STARTING if self.is_being_executed:
-                return None
             case ProcessStates.STARTING:
-                return self.laststart + self.config.startsecs + _TICK_SECONDS  # type: ignore[no-any-return]
+                return None if self.is_being_executed else self.laststart + self.config.startsecs + _TICK_SECONDS
             case ProcessStates.STOPPING:
                 return self.delay
             case ProcessStates.BACKOFF if running:
