@@ -55,8 +55,8 @@ def neko() -> Iterator[PlugvisorStack]:
         made.write_plugin("broken", runtime="enabled = maybe")
         for name in ("messages", "metrics", "status", "written"):
             made.write_plugin(name, runtime=QUICK)
-        (made.write_plugin("configured") / "plugin.toml").write_text(COMMENTED)
-        (made.write_plugin("rewritten") / "plugin.toml").write_text(COMMENTED.replace("configured", "rewritten"))
+        for name in ("configured", "rewritten", "contended", "form"):
+            (made.write_plugin(name) / "plugin.toml").write_text(COMMENTED.replace("configured", name))
         made.up()
         wait_for(lambda: plain(made, "crashed")["state"] == "FATAL", "a plugin to have crashed")
         wait_for(lambda: plain(made, "runs")["status"] == "running", "a plugin to run")
@@ -332,7 +332,7 @@ def test_writing_values_keeps_the_comments(neko: PlugvisorStack) -> None:
 
 def test_writers_at_once_wait_for_each_other(neko: PlugvisorStack) -> None:
     """Who names no text that is to be replaced is not told that it was another one."""
-    path = "/plugin/rewritten/config"
+    path = "/plugin/contended/config"
     config = neko.get(path).json()["config"]
     with ThreadPoolExecutor() as pool:
         sent = [{**config, "settings": config["settings"] | {"count": count}} for count in range(100, 112)]
@@ -343,13 +343,13 @@ def test_writers_at_once_wait_for_each_other(neko: PlugvisorStack) -> None:
 
 
 def test_a_form_leaves_out_what_nobody_may_change(neko: PlugvisorStack) -> None:
-    config = neko.get("/plugin/rewritten/config").json()["config"]
+    config = neko.get("/plugin/form/config").json()["config"]
     sent = {**config, "plugin": {key: value for key, value in config["plugin"].items() if key != "id"}}
-    assert put(neko, "/plugin/rewritten/config", {"config": sent}).json()["config"] == config
+    assert put(neko, "/plugin/form/config", {"config": sent}).json()["config"] == config
     another = {**config, "plugin": {**config["plugin"], "id": "other"}}
-    assert put(neko, "/plugin/rewritten/config", {"config": another}).status_code == 422
+    assert put(neko, "/plugin/form/config", {"config": another}).status_code == 422
     without = {key: value for key, value in config.items() if key != "plugin"}
-    assert put(neko, "/plugin/rewritten/config", {"config": without}).json()["code"] == "invalid_manifest"
+    assert put(neko, "/plugin/form/config", {"config": without}).json()["code"] == "invalid_manifest"
 
 
 def test_writing_a_text(neko: PlugvisorStack) -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import xmlrpc.client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.ports import find_free_port
 from tests.helpers.processes import find_processes
 from tests.helpers.supervisorctl import run_supervisorctl
+from tests.helpers.supervisord import RpcClient
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
@@ -219,12 +219,8 @@ class PlugvisorStack:
 
     def rpc(self, method: str, *parameters: Any, namespace: str = "supervisor") -> Any:
         """Call a method of supervisord's XML-RPC, past the service."""
-        # verify=False: reading the system's certificates takes 25 ms
-        transport = httpx.HTTPTransport(uds=str(self.run_dir / "supervisor.sock"), verify=False)
-        with httpx.Client(transport=transport, timeout=DEADLINE_SECONDS, trust_env=False, verify=False) as http:
-            body = xmlrpc.client.dumps(parameters, f"{namespace}.{method}")
-            [value], _ = xmlrpc.client.loads(http.post("http://supervisor/RPC2", content=body).content)
-            return value
+        with contextlib.closing(RpcClient(self.run_dir / "supervisor.sock")) as call:
+            return call(f"{namespace}.{method}", *parameters)
 
     def read_log(self, plugin_id: str) -> str:
         """What a plugin has printed."""
