@@ -135,7 +135,8 @@ def test_a_dead_receiver_delays_neither_the_service_nor_another_receiver(
         assert len(slow.received) == 1, "one at a time"
         assert read_metric(plugvisor, "queued", 1) == 2
         wait_for(lambda: read_metric(plugvisor, "failed_total", 3) > 0, "the third to be found dead")
-        assert "a webhook does not reach receiver 3 (127.0.0.1) and is tried again" in plugvisor.service_log
+        words = "a webhook does not reach receiver 3 (127.0.0.1) and is tried again"
+        wait_for(lambda: words in plugvisor.service_log, "the warning in the log")
         assert_no_secret_is_logged(plugvisor)
 
 
@@ -189,7 +190,9 @@ def test_a_redirect_is_not_followed(plugvisor: PlugvisorStack, receiver: Webhook
         assert read_metric(plugvisor, "failed_total") == 1
         assert internal.received == []
         assert internal.forged == []
-        assert "it answered 307; redirects are not followed" in plugvisor.service_log
+        wait_for(
+            lambda: "it answered 307; redirects are not followed" in plugvisor.service_log, "the warning in the log"
+        )
         assert len({one.id for one in receiver.received}) == 1
 
 
