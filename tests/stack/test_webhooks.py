@@ -30,6 +30,8 @@ raise SystemExit(3)
 FORKING = """\
 import os, time
 print("ready", flush=True)
+while not os.path.exists("fork"):
+    time.sleep(0.01)
 for _ in range(12):
     if os.fork() == 0:
         time.sleep(1000)
@@ -112,6 +114,7 @@ def test_unhealthy_and_above_a_limit(plugvisor: PlugvisorStack, receiver: Webhoo
     plugvisor.start_running("crowd")
     if plugvisor.status("crowd")["limits"]["enforced_by"] == "cgroup":
         return  # the kernel gives it no more processes
+    (plugvisor.plugins_dir / "crowd" / "fork").touch()
     limit = receiver.wait_for("plugin.limit", "crowd")
     assert limit.data["last_exit"]["reason"] == "processes limit"
     receiver.wait_for("plugin.error", "crowd")
