@@ -58,7 +58,7 @@ def test_text_is_only_ever_text(
     (folder / "plugin.toml").write_text(
         f"[plugin]\nid = \"hostile\"\nname = '''{NAME}'''\nversion = '{MARKUP}'\n"
         f"description = '''{DESCRIPTION}'''\nauthor = '{MARKUP}'\ncommand = ['python', 'main.py', '{MARKUP}']\n"
-        "[plugin_runtime]\nauto_start = false\nsupervisor.startretries = 0\n"
+        "[plugin_runtime]\nauto_start = false\nsupervisor.startretries = 0\nsupervisor.startsecs = 60\n"
     )
     invalid = stack.plugins_dir / IMAGE
     invalid.mkdir()
