@@ -146,7 +146,7 @@ def test_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
     problem = swarm_stack.post("/plugin/moves/stop")
     assert (problem.status_code, problem.json()["code"]) == (504, "stop_timeout"), "the first may still run"
     swarm_stack.lab.start(victim)
-    wait_for(lambda: swarm_stack.read_status("moves") == "stopped", "the first to end")
+    swarm_stack.wait_for_status("moves", "stopped")
     assert not find_plugin(swarm_stack, "moves")
 
 
@@ -184,9 +184,9 @@ def test_the_leader_is_lost_with_a_plugin_that_is_being_stopped_on_it(swarm_stac
     swarm_stack.wait_for_status("lingers", "stopping")
     victim.kill()
     wait_for(lambda: is_forgotten(swarm_stack, "lingers"), "another leader", MOVES_SECONDS)
-    wait_for(lambda: swarm_stack.read_status("lingers") == "stopping", "it, which may still run", MOVES_SECONDS)
+    swarm_stack.wait_for_status("lingers", "stopping")  # it may still run
     swarm_stack.lab.start(victim)
-    wait_for(lambda: swarm_stack.read_status("lingers") == "stopped", "its end", MOVES_SECONDS)
+    swarm_stack.wait_for_status("lingers", "stopped")
     assert not find_plugin(swarm_stack, "lingers")
 
 
@@ -232,11 +232,13 @@ def test_a_plugin_that_can_run_on_the_lost_node_alone(swarm_stack: SwarmStack) -
     swarm_stack.up()
     swarm_stack.start_running("pinned")
     victim.kill()
-    wait_for(lambda: swarm_stack.read_status("pinned") == "error", "it to be in error")
-    told = wait_for(lambda: "node" in (told := swarm_stack.status("pinned")).get("detail", "") and told, "the reason")
+    told = wait_for(
+        lambda: (told := swarm_stack.status("pinned"))["status"] == "error" and "node" in told["detail"] and told,
+        "it to be in error",
+    )
     assert "suitable" in told["detail"] or "lost" in told["detail"] or "fits" in told["detail"], told
     swarm_stack.lab.start(victim)
-    wait_for(lambda: swarm_stack.read_status("pinned") == "running", "it to be back")
+    swarm_stack.wait_for_status("pinned", "running")
     wait_for_one(swarm_stack, "pinned")
 
 

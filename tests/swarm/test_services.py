@@ -170,7 +170,7 @@ def test_a_plugin_that_was_stopped_is_not_started_beside_one_on_a_lost_node(swar
     swarm_shared.start_running("lost")
     swarm_shared.lab.cut(victim)
     try:
-        wait_for(lambda: swarm_shared.read_status("lost") == "error", "the node to be lost")
+        swarm_shared.wait_for_status("lost", "error")
         for verb in ("stop", "start", "reload"):
             response = swarm_shared.post(f"/plugin/lost/{verb}", timeout=30)
             assert (response.status_code, response.json()["code"]) == (504, "stop_timeout"), response.text
@@ -180,7 +180,7 @@ def test_a_plugin_that_was_stopped_is_not_started_beside_one_on_a_lost_node(swar
         swarm_shared.lab.heal(victim)
     wait_for(lambda: not find_plugin(swarm_shared, "lost"), "the process to end")
     swarm_shared.lab.wait_until_whole()
-    wait_for(lambda: swarm_shared.read_status("lost") == "stopped", "it to be stopped")
+    swarm_shared.wait_for_status("lost", "stopped")
     swarm_shared.start_running("lost")
     assert len(find_plugin(swarm_shared, "lost")) == 1
 

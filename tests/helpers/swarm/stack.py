@@ -108,12 +108,6 @@ class SwarmStack(PlugvisorStack):
         assert response.status_code == 200, response.text
         return "".join(f"{entry['message']}\n" for entry in response.json()["logs"])
 
-    def read_status(self, plugin_id: str) -> str:
-        """A plugin's status; empty while no manager answers, as for a moment after the loss of one."""
-        response = self.get("/plugin/status", params={"plugin_id": plugin_id})
-        assert response.status_code in (200, 503), response.text
-        return str(response.json()["status"]) if response.status_code == 200 else ""
-
     # -- the swarm, past the service
 
     def docker(self, *arguments: str) -> str:
