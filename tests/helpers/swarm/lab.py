@@ -278,12 +278,14 @@ class SwarmLab:
         return []
 
     def wait_until_whole(self) -> None:
-        """Wait until every node is ready, and there is a leader."""
+        """Wait until every node is ready, one leads, and it reaches the other managers."""
 
         def is_whole() -> bool:
             nodes = self.list_nodes()
             states = [state for _, state, _ in nodes]
-            return states == ["Ready"] * len(self.nodes) and any(manager == "Leader" for _, _, manager in nodes)
+            managers = sorted(manager for _, _, manager in nodes if manager)
+            expected = ["Leader", *["Reachable"] * (len(self.managers) - 1)]
+            return states == ["Ready"] * len(self.nodes) and managers == expected
 
         wait_until(is_whole, "every node to be ready")
 
