@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from plugvisor.engines.engine import KeptState
+    from plugvisor.engines.kept_state import KeptState
     from plugvisor.manager.identities.identities import Identities
     from plugvisor.manager.intents.intents import Intents
     from plugvisor.store.store import Store
