@@ -26,6 +26,7 @@ LAYERS = [
     {"admin_code", "settings"},
     {"swarm_settings"},
     {"setting_values"},
+    {"setting_folders"},
     {"users", "models", "timestamps", "layout", "variables", "variable_files", "json_lines", "ticks"},
     {"errors", "__init__"},
 ]
