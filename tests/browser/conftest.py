@@ -160,7 +160,8 @@ def stack() -> Iterator[PlugvisorStack]:
     """A Plugvisor with a plugin of every kind, `STACK_IDS`. No test changes these; `add` adds others."""
     with run_stack() as stack:
         stack.write_plugin("colours", COLOURS)
-        stack.write_plugin("crashed", "raise SystemExit('no settings')\n", runtime="supervisor.startretries = 0")
+        runtime = "supervisor.startretries = 0\nsupervisor.startsecs = 60"  # a busy machine takes its time to run it
+        stack.write_plugin("crashed", "raise SystemExit('no settings')\n", runtime=runtime)
         stack.write_plugin("disabled", runtime="enabled = false")
         shutil.copytree(ROOT / "plugins" / "heartbeat", stack.plugins_dir / "heartbeat")
         (stack.plugins_dir / "invalid").mkdir()

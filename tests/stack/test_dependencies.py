@@ -95,6 +95,7 @@ def test_the_rest_of_a_chain_follows_a_service_that_was_killed(plugvisor: Plugvi
     os.kill(before, signal.SIGKILL)
     held.unlink()
     wait_for(lambda: plugvisor.service_pid not in (0, before), "another service")  # the connection was the killed one's
+    wait_for(plugvisor.is_ready, "it to answer")
     wait_for(lambda: plugvisor.status(CHAIN[-1]).get("health") == "healthy", "the last of the chain to be healthy")
     assert read_record(plugvisor, "start") == CHAIN, "in order, and none twice"
 
