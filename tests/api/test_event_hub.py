@@ -243,7 +243,7 @@ def test_an_intent_is_one_event_together_with_its_process(monkeypatch: pytest.Mo
 
     async def scenario(hub: EventHub, engine: FakeEngine, manager: FakeManager) -> None:
         page, intents = Page(hub), manager.intents
-        intents.is_loaded = True  # before, an intent is kept only once the process has changed
+        intents.persistence.is_loaded = True  # before, an intent is kept only once the process has changed
         await page.read()
         async with intents.attempt("a", "running", "ops"):
             engine.change("a", 1)
