@@ -91,9 +91,8 @@ class Intents:
         if not (self._remembers and by):
             yield
             return
-        if (
-            not self.persistence.is_loaded
-        ):  # nothing can be stored yet, and what it would have to go back to is not known
+        if not self.persistence.is_loaded:
+            # nothing can be stored yet, and what it would have to go back to is not known
             try:
                 yield
             except (StartFailed, StopTimeout):
