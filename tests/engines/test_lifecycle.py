@@ -10,7 +10,7 @@ import pytest
 
 from tests.engines.differences import drop_own
 from tests.helpers.plugin_code import HESITANT, IGNORES_SIGTERM, OBEDIENT
-from tests.helpers.plugin_processes import find_plugin
+from tests.helpers.plugin_processes import find_plugin, kill_plugin
 from tests.helpers.stack import QUICK
 from tests.helpers.waiting import wait_for
 
@@ -41,7 +41,7 @@ while True:
 
 
 def test_start_status_stop(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add()
+    plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 5")  # a busy machine's answer takes its time
     assert drop_own(shared.status(plugin_id)).keys() == {"plugin_id", "status", "state", "time"}
     assert shared.status(plugin_id)["status"] == "stopped"
 
@@ -134,7 +134,7 @@ def test_the_stopsignal_of_the_manifest_is_sent(shared: PlugvisorStack, add: Cal
 
 
 def test_a_stop_goes_on_when_nobody_waits_for_it(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(HESITANT, runtime=f"{QUICK}\nsupervisor.stopwaitsecs = 3")
+    plugin_id = add(HESITANT, runtime=f"{QUICK}\nsupervisor.stopwaitsecs = 100")
     shared.start_running(plugin_id)
     for wait in (0, 0.2):
         stopping = shared.post(f"/plugin/{plugin_id}/stop?wait={wait}")
@@ -148,6 +148,7 @@ def test_a_stop_goes_on_when_nobody_waits_for_it(shared: PlugvisorStack, add: Ca
             "pid": told["pid"],
         }
         assert shared.status(plugin_id)["status"] == "stopping"
+    kill_plugin(shared, plugin_id)
     shared.wait_for_status(plugin_id, "stopped")
     assert not find_plugin(shared, plugin_id)
 

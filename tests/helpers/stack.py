@@ -180,8 +180,13 @@ class PlugvisorStack:
         assert response.status_code in (200, 404), response.text
 
     def status(self, plugin_id: str) -> dict[str, Any]:
-        """A plugin's status, as the API reports it."""
-        response = self.http.get("/plugin/status", params={"plugin_id": plugin_id})
+        """A plugin's status, as the API reports it; asked for again while it cannot be known, as on a busy machine."""
+
+        def ask() -> httpx.Response | None:
+            response = self.http.get("/plugin/status", params={"plugin_id": plugin_id})
+            return response if response.status_code != 503 else None
+
+        response: httpx.Response = wait_for(ask, f"the status of {plugin_id} to be known")
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer

@@ -72,7 +72,8 @@ def test_services_of_others_are_left_alone(swarm_stack: SwarmStack, image: str) 
     swarm_stack.post("/plugins/stop")
     swarm_stack.post("/plugins/refresh")
     swarm_stack.restart_service()
-    assert swarm_stack.docker("service", "ls", "--format", "{{.Name}} {{.Replicas}}") == "plugvisor-other 1/1\n"
+    listed = ("service", "ls", "--format", "{{.Name}} {{.Replicas}}")
+    wait_for(lambda: swarm_stack.docker(*listed) == "plugvisor-other 1/1\n", "it to run, and nothing else")
 
 
 def start_all(stack: SwarmStack, names: list[str]) -> bool:

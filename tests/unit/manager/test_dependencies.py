@@ -497,12 +497,12 @@ def test_a_stop_with_dependents_goes_by_chains(tmp_path: Path) -> None:
         for name in setup.manager.catalog:
             setup.engine.set(name, RUNNING)
         held = setup.engine.hold("wait_stopped", "slow")
-        dependents = setup.manager.list_running_dependents(["base"])
-        stopping = asyncio.create_task(setup.manager.stop_with_dependents("base", dependents))
+        dependents = setup.manager.stops.list_running_dependents(["base"])
+        stopping = asyncio.create_task(setup.manager.stops.stop_with_dependents("base", dependents))
         await wait_until(lambda: setup.get("middle").state is STOPPED, "the other chain to stop")
         assert setup.get("base").state is RUNNING, "it waits for the slow one"
-        dependents = setup.manager.list_running_dependents(["base"])
-        results = await setup.manager.stop_with_dependents("base", dependents, wait_seconds=0)
+        dependents = setup.manager.stops.list_running_dependents(["base"])
+        results = await setup.manager.stops.stop_with_dependents("base", dependents, wait_seconds=0)
         assert isinstance(outcome := results["base"], Outcome)
         assert not outcome.finished
         held.set()
@@ -523,7 +523,7 @@ def test_stops_of_many_go_in_the_reverse_order(tmp_path: Path) -> None:
         setup.engine.set("base", RUNNING)
         setup.engine.set("top", RUNNING)  # its own dependency does not run
         held = setup.engine.hold("wait_stopped", "top")
-        stopping = asyncio.create_task(setup.manager.stop_many(["base", "middle", "top", "nobody"]))
+        stopping = asyncio.create_task(setup.manager.stops.stop_many(["base", "middle", "top", "nobody"]))
         await setup.engine.wait_called("wait_stopped", "top")
         assert setup.get("base").state is RUNNING
         held.set()
@@ -579,7 +579,7 @@ def test_a_plugin_without_dependencies_costs_no_more(tmp_path: Path) -> None:
 
 def test_a_stop_that_fails_at_once_is_reported_once(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
-        results = await setup.manager.stop_many(["base"], wait_seconds=5)
+        results = await setup.manager.stops.stop_many(["base"], wait_seconds=5)
         assert isinstance(results["base"], NotRunning)
         results.clear()
         await let_tasks_run()

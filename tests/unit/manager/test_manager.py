@@ -468,6 +468,46 @@ def test_a_refresh_never_overwrites_what_a_start_has_read_meanwhile(
     run(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("read", ["before", "after"])
+def test_a_refresh_removes_what_is_gone_although_it_is_read_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    """Such as by a reload of a plugin that is being uninstalled; its process would run on otherwise."""
+    catalog_is_read, plugin_is_stored, plugin_is_read, plugin_may_be_returned = (threading.Event() for _ in range(4))
+    load_catalog, load_plugin = catalog_reader.load_catalog, catalog_reader.load_plugin
+
+    def load_slowly(*arguments: Any) -> Any:
+        catalog = load_catalog(*arguments)
+        catalog_is_read.set()
+        assert plugin_is_stored.wait(DEADLINE_SECONDS)
+        return catalog
+
+    def load_and_wait(*arguments: Any) -> Any:
+        plugin = load_plugin(*arguments)
+        plugin_is_read.set()
+        assert plugin_may_be_returned.wait(DEADLINE_SECONDS)
+        return plugin
+
+    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
+        engine.set("echo", RUNNING)
+        monkeypatch.setattr(catalog_reader, "load_catalog", load_slowly)
+        monkeypatch.setattr(catalog_reader, "load_plugin", load_and_wait)
+        if read == "before":
+            reading = asyncio.create_task(manager.reread("echo"))
+            await wait_until(plugin_is_read.is_set)
+        plugins.remove("echo")
+        refreshing = asyncio.create_task(manager.refresh())
+        await wait_until(catalog_is_read.is_set)
+        plugin_may_be_returned.set()
+        await (reading if read == "before" else manager.reread("echo"))
+        plugin_is_stored.set()
+        assert (await refreshing).removed == ["echo"]
+        assert not manager.catalog
+        assert not engine.processes
+
+    run(tmp_path, scenario)
+
+
 def test_a_plugins_folder_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
     async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
         shutil.rmtree(tmp_path)
