@@ -49,7 +49,9 @@ def neko() -> Iterator[PlugvisorStack]:
         made.environ |= {"PLUGVISOR_DIALECT": "neko", "PLUGVISOR_CORS_ORIGINS": FRONT_END}
         made.write_plugin("runs")
         made.write_plugin("slow", runtime="auto_start = false\nsupervisor.startsecs = 2")
-        made.write_plugin("crashed", "raise SystemExit(3)", runtime="supervisor.startretries = 0")
+        made.write_plugin(
+            "crashed", "raise SystemExit(3)", runtime="supervisor.startretries = 0\nsupervisor.startsecs = 60"
+        )
         made.write_plugin("rests", runtime="auto_start = false")
         made.write_plugin("off", runtime="enabled = false")
         made.write_plugin("broken", runtime="enabled = maybe")
