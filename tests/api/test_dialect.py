@@ -191,7 +191,8 @@ def test_a_start_that_fails_says_so(neko: PlugvisorStack) -> None:
 def test_a_reload_of_all(plugvisor: PlugvisorStack) -> None:
     plugvisor.environ["PLUGVISOR_DIALECT"] = "neko"
     plugvisor.write_plugin("good")
-    plugvisor.write_plugin("bad", "raise SystemExit(3)", runtime="supervisor.startretries = 0")
+    runtime = "supervisor.startretries = 0\nsupervisor.startsecs = 60"
+    plugvisor.write_plugin("bad", "raise SystemExit(3)", runtime=runtime)
     plugvisor.write_plugin("off", runtime="enabled = false")
     plugvisor.up()
     body = check(plugvisor.post("/plugins/reload"), "/plugins/reload")
