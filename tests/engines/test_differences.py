@@ -72,7 +72,7 @@ def test_a_program_that_does_not_exist(shared: PlugvisorStack, add: Callable[...
     plugin_id = add(runtime='auto_start = false\nsupervisor.startsecs = 5\nsupervisor.autorestart = "false"')
     manifest = shared.plugins_dir / plugin_id / "plugin.toml"
     manifest.write_text(manifest.read_text().replace('"python"', '"no-such-program"'))
-    failed = shared.post(f"/plugin/{plugin_id}/start?wait=20").json()
+    failed = shared.post(f"/plugin/{plugin_id}/start?wait=50").json()
     assert failed["code"] == ("start_failed" if is_swarm(shared) else "invalid_manifest")
     assert "no-such-program" not in failed["detail"], "it may be a secret"
     shared.wait_for_status(plugin_id, "error")
@@ -92,7 +92,7 @@ def test_what_plugins_use(shared: PlugvisorStack, add: Callable[..., str]) -> No
 def test_an_exec_check_of_level_ready(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     shared.write_plugin(plugin_id, runtime=f"{QUICK}{CHECK}")
-    response = shared.post(f"/plugin/{plugin_id}/start?wait=20")
+    response = shared.post(f"/plugin/{plugin_id}/start?wait=50")
     if is_swarm(shared):
         assert response.json()["code"] == "invalid_manifest"
         assert shared.get("/server/info").json()["engine"]["lacks"]["exec_ready_checks"] in response.json()["detail"]
