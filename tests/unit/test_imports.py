@@ -27,7 +27,7 @@ LAYERS = [
     {"swarm_settings"},
     {"setting_values"},
     {"setting_folders"},
-    {"users", "models", "timestamps", "layout", "variables", "variable_files", "json_lines"},
+    {"users", "models", "timestamps", "layout", "variables", "variable_files", "json_lines", "ticks"},
     {"errors", "__init__"},
 ]
 """From top to bottom. A part may import itself and what is below it; parts of one layer do not know each other."""

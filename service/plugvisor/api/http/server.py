@@ -17,6 +17,7 @@ import uvicorn
 from plugvisor.api.http.connections.idle import IdleConnections
 from plugvisor.api.http.connections.protocol import BoundedProtocol
 from plugvisor.api.http.limits import IDLE_SECONDS, claim_descriptors
+from plugvisor.ticks import find_seconds_to_tick
 
 if TYPE_CHECKING:
     import socket
@@ -71,7 +72,7 @@ class Server(uvicorn.Server):
                 if isinstance(connection, BoundedProtocol):
                     connection.check(now)
             with suppress(TimeoutError):
-                async with asyncio.timeout(TICK_SECONDS):
+                async with asyncio.timeout(find_seconds_to_tick(TICK_SECONDS, now)):
                     await self._ending.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

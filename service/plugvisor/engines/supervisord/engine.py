@@ -35,6 +35,7 @@ from plugvisor.errors import (
 )
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import STARTED, Process, ProcessState
+from plugvisor.ticks import sleep_until_tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -261,4 +262,4 @@ class SupervisordEngine(ProcessReads, OneMachine):
             if problem is not None and problem != self._table.problem:
                 logger.error("%s", problem.replace(RUN_FOLDER, str(self._settings.run_dir)))
                 self._table.problem = problem
-            await asyncio.sleep(DIAGNOSE_SECONDS)
+            await sleep_until_tick(DIAGNOSE_SECONDS)
