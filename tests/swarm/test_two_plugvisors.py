@@ -61,9 +61,9 @@ def test_neither_sees_or_changes_what_the_other_has(swarm_stack: SwarmStack, sec
     assert before
     # the one restarts, reloads, and removes each of its plugins
     first.restart_service()
-    assert first.post("/plugin/both/reload").status_code == 200
+    first.change("both", "reload")
     for plugin_id in ("both", "here"):
-        assert first.post(f"/plugin/{plugin_id}/stop").status_code == 200
+        first.change(plugin_id, "stop")
         shutil.rmtree(first.plugins_dir / plugin_id)
     assert first.post("/plugins/refresh").status_code == 200
     wait_for(lambda: {"both", "here"}.isdisjoint(list_shown(first)), "both to be removed")
@@ -73,7 +73,7 @@ def test_neither_sees_or_changes_what_the_other_has(swarm_stack: SwarmStack, sec
     assert find_plugin(second, "both") == [theirs]
     assert list_objects(first, SECOND) == before
     assert second.status("both")["status"] == "running"
-    assert second.post("/plugin/both/reload").status_code == 200
+    second.change("both", "reload")
     assert second.wait_for_status("both", "running")
     assert list_shown(first) == set()
 
