@@ -104,7 +104,7 @@ class Manager:
         """Read the catalog, and begin to start what is queued; nothing that runs is touched, and nothing raised."""
         self._restorer.open()
         self.intents.on_change.insert(0, self._follow_intents)
-        self.intents.on_stored.append(self._boot_starts.publish)
+        self.intents.persistence.on_stored.append(self._boot_starts.publish)
         self._boot_starts.publish()
         await self._keeper.load()
         await self._boot_starts.boot(self.catalog.values())

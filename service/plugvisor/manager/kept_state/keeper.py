@@ -147,7 +147,7 @@ class StateKeeper:
     async def _sync(self, identities: Iterable[StoredIdentity], code: StoredCode | None) -> None:
         """Make both the same, of which one is these identities and the intents."""
         assert self._kept is not None
-        if not (self._identities.persistence.is_loaded and self._intents.is_loaded):
+        if not (self._identities.persistence.is_loaded and self._intents.persistence.is_loaded):
             raise StoreUnavailable("what is remembered on this machine cannot be read now")
         if self._base is None:
             self._base = await self._load_base()
