@@ -33,7 +33,7 @@ DIES = 'print("I cannot work like this", flush=True)\nraise SystemExit(3)\n'
 def plugin_id(stack: PlugvisorStack) -> Iterator[str]:
     """The id of a plugin that is removed at the end, if it is installed."""
     yield "arrived"
-    response = stack.delete("/plugin/arrived", params={"purge": "true", "wait": "25"})
+    response = stack.delete("/plugin/arrived", params={"purge": "true", "wait": "50"})
     assert response.status_code in (200, 404), response.text
 
 

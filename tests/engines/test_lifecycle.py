@@ -87,7 +87,7 @@ def test_a_start_waits_as_long_as_it_is_told(shared: PlugvisorStack, add: Callab
         started = shared.post(f"/plugin/{plugin_id}/start{wait}")
         assert time.monotonic() - began >= (0.2 if wait == "?wait=0.2" else 0)
         assert (started.status_code, started.json()["status"]) == (200, "starting")
-        assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+        shared.change(plugin_id, "stop")
     shared.write_plugin(plugin_id, runtime="auto_start = false\nsupervisor.startsecs = 1")
     assert shared.post(f"/plugin/{plugin_id}/start?wait=60").json()["status"] == "running"
 
@@ -192,7 +192,7 @@ def test_a_reload_of_a_broken_manifest_changes_nothing(shared: PlugvisorStack, a
     problem = shared.post(f"/plugin/{plugin_id}/reload")
     assert (problem.status_code, problem.json()["code"]) == (422, "invalid_manifest")
     assert find_plugin(shared, plugin_id) == [process]
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_many_at_once(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -208,7 +208,7 @@ def test_an_orphan_ends_with_the_stop_of_its_plugin(shared: PlugvisorStack, add:
     plugin_id = add(PARENT, runtime=QUICK)
     shared.start_running(plugin_id)
     wait_for(lambda: len(find_plugin(shared, plugin_id)) == 2, "the child")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
     assert not find_plugin(shared, plugin_id)
 
 
@@ -221,5 +221,5 @@ def test_children_are_asked_to_stop_with_their_plugin(
     )
     shared.start_running(plugin_id)
     wait_for(lambda: "ready" in shared.read_log(plugin_id), "the child")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
     assert "the child was asked" in shared.read_log(plugin_id)

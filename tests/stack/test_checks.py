@@ -78,6 +78,8 @@ def test_health_is_shown_wherever_a_plugin_is(shared: PlugvisorStack) -> None:
     assert check == {"name": "web", "level": "ready", "status": "up", "failures": 0}
     labels = 'health="healthy",plugin_id="shown"'
     assert read_metrics(shared, "plugvisor_plugin_health")[labels] == 1
+    failures = read_metrics(shared, "plugvisor_plugin_check_failures_total")
+    assert failures['check="web",plugin_id="shown"'] == 0, "an increase from nothing is none to Prometheus"
     (shared.plugins_dir / "shown" / "sick").touch()
     wait_for_health(shared, "shown", "unhealthy")
     [check] = show(shared, "shown")["checks"]

@@ -184,7 +184,8 @@ def test_dependencies_that_cannot_be_had(plugvisor: PlugvisorStack) -> None:
     write(plugvisor, "off", runtime="enabled = false")
     write(plugvisor, "middle", "off")
     write(plugvisor, "top", "middle")
-    plugvisor.write_plugin("failing", "raise SystemExit(3)", runtime="auto_start = false\nsupervisor.startretries = 0")
+    runtime = "auto_start = false\nsupervisor.startsecs = 60\nsupervisor.startretries = 0"
+    plugvisor.write_plugin("failing", "raise SystemExit(3)", runtime=runtime)
     write(plugvisor, "hopeful", "failing")
     plugvisor.up()
     response = plugvisor.post("/plugin/top/start?wait=50")

@@ -200,6 +200,15 @@ def test_a_port_that_something_else_uses(plugvisor: PlugvisorStack) -> None:
     assert "PLUGVISOR_PORT" in finding["advice"]
 
 
+def test_a_service_that_does_not_answer(plugvisor: PlugvisorStack) -> None:
+    """supervisord keeps the port open: nobody is to end that."""
+    plugvisor.up()
+    plugvisor.ctl("stop", "plugvisor")
+    finding = expect(examine(plugvisor), "problem", "address", "the service does not answer")
+    assert "ctl status plugvisor" in finding["advice"]
+    assert str(plugvisor.log_dir / "_server.log") in finding["advice"]
+
+
 def test_a_port_that_a_client_had_a_moment_ago(plugvisor: PlugvisorStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
         client.bind(("127.0.0.1", plugvisor.port))

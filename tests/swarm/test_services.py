@@ -48,21 +48,6 @@ def read_intent(stack: SwarmStack, plugin_id: str) -> Any:
     return stack.status(plugin_id).get("intent")
 
 
-def change(stack: SwarmStack, plugin_id: str, verb: str) -> None:
-    """Make a change, again while no manager answers in time; one of which nobody has heard may have been made."""
-    accepted = {200, 202}
-
-    def is_made() -> bool:
-        response = stack.post(f"/plugin/{plugin_id}/{verb}")
-        if response.status_code == 503:
-            accepted.add(409)
-            return False
-        assert response.status_code in accepted, response.text
-        return True
-
-    wait_for(is_made, f"a {verb} of {plugin_id}")
-
-
 def test_a_plugin_that_is_scaled_by_hand_is_what_somebody_has_asked_for(swarm_shared: SwarmStack) -> None:
     add(swarm_shared, "scaled")
     swarm_shared.start_running("scaled")
@@ -157,7 +142,7 @@ def test_labels_of_others_outlive_every_change(swarm_shared: SwarmStack) -> None
     try:
         swarm_shared.start_running("busy")
         for verb in ("reload", "stop", "start"):
-            change(swarm_shared, "busy", verb)
+            swarm_shared.change("busy", verb, 202)
     finally:
         others.wait(3 * DEADLINE_SECONDS)  # twenty commands, beside other tests
     kept = [name for name in read_labels(swarm_shared, "busy") if name.startswith("n")]

@@ -19,6 +19,8 @@ def describe_failure(url: str, error: Exception) -> NoAnswer:
                 f"cannot trust the service at {url}: {verdict}; SSL_CERT_FILE can name a file with the certificate of "
                 "its authority"
             )
+        if isinstance(error, TimeoutError):
+            return NoAnswer(f"cannot reach the service at {url}: timed out; `plugvisor doctor` on its machine says why")
         return NoAnswer(
             f"cannot reach the service at {url}: {error.strerror or error}; `plugvisor up` starts it, and "
             "PLUGVISOR_URL says where it is"

@@ -49,7 +49,14 @@ def check_address(settings: Settings) -> Iterator[Finding]:
         yield _name_other(settings, "what answers there is no Plugvisor")
         return
     except OSError as error:
-        if isinstance(error, TimeoutError):
+        is_late = isinstance(error, TimeoutError)
+        if is_late and _holds_socket(settings, supervisord):
+            yield problem(
+                f"the service does not answer at {settings.url}, where supervisord lets clients wait for it",
+                "`plugvisor ctl status plugvisor` shows whether it runs, and the end of "
+                f"{settings.log_dir / '_server.log'} why it does not",
+            )
+        elif is_late:
             yield _name_other(settings, "what listens there does not answer")
         elif supervisord:
             yield problem(
@@ -78,6 +85,11 @@ def _is_of_another_folder(settings: Settings, supervisord: int) -> bool:
         return False
     # a service that a supervisord of the operator's own runs, or that was started by hand, listens itself
     return not find_own({"PLUGVISOR_RUN_DIR": str(settings.run_dir)}).is_at(settings.url)
+
+
+def _holds_socket(settings: Settings, supervisord: int) -> bool:
+    """Whether the socket at the address is the one that this supervisord, if it runs, opens for the service."""
+    return bool(supervisord) and (settings.socket_path is not None or listens(supervisord, settings.port) is True)
 
 
 def _check_service(settings: Settings, answer: _Answer) -> Iterator[Finding]:

@@ -203,8 +203,8 @@ class HealthMonitor:
 
     def _record(self, launch: LaunchChecks, state: CheckState, failure: str) -> None:
         before = launch.verdict
-        if failure and state.failures_count:
-            self.failures[launch.plugin_id, state.name] += 1
+        # 0 counts too: Prometheus sees an increase only of a counter that it knows
+        self.failures[launch.plugin_id, state.name] += bool(failure and state.failures_count)
         if state.record(failure):
             if state.status is CheckStatus.DOWN:
                 logger.warning("%r: %s; it is down", launch.plugin_id, state.describe())
