@@ -24,7 +24,8 @@ RUN python -m pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /w
     && python -m pip --python /opt/plugvisor/bin/python install --no-index --no-deps --no-warn-script-location \
        --root /image /wheels/*.whl \
     && install -D -m 644 service/plugvisor/runner/__main__.py /image/opt/plugvisor/share/runner.py \
-    && install -m 644 service/plugvisor/runner/plugin_context.py /image/opt/plugvisor/share/ \
+    && install -m 644 -t /image/opt/plugvisor/share service/plugvisor/runner/module_search.py \
+       service/plugvisor/runner/plugin_context.py \
     && printf '#!/bin/sh\nexec plugvisor ctl "$@"\n' >/image/opt/plugvisor/bin/supervisorctl \
     && chmod 755 /image/opt/plugvisor/bin/supervisorctl \
     && chmod -R u=rwX,go=rX /image

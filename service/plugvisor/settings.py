@@ -9,23 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from plugvisor.setting_values import (
+from plugvisor.setting_folders import (
     ROOTS_LOG_DIR,
     ROOTS_STATE_DIR,
-    UNIX,
     find_default_state_dir,
     find_run_dir,
     is_roots,
+    read_folder,
+    read_path,
+)
+from plugvisor.setting_values import (
+    UNIX,
     make_url,
     read_boolean,
     read_choice,
     read_count,
-    read_folder,
     read_host,
     read_hosts,
     read_metrics_auth,
     read_origins,
-    read_path,
     read_port,
     read_public_url,
     read_read_auth,

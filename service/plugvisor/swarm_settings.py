@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from plugvisor.errors import ConfigurationError
-from plugvisor.setting_values import read_path
+from plugvisor.setting_folders import read_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -49,7 +49,9 @@ def neko() -> Iterator[PlugvisorStack]:
         made.environ |= {"PLUGVISOR_DIALECT": "neko", "PLUGVISOR_CORS_ORIGINS": FRONT_END}
         made.write_plugin("runs")
         made.write_plugin("slow", runtime="auto_start = false\nsupervisor.startsecs = 2")
-        made.write_plugin("crashed", "raise SystemExit(3)", runtime="supervisor.startretries = 0")
+        made.write_plugin(
+            "crashed", "raise SystemExit(3)", runtime="supervisor.startretries = 0\nsupervisor.startsecs = 60"
+        )
         made.write_plugin("rests", runtime="auto_start = false")
         made.write_plugin("off", runtime="enabled = false")
         made.write_plugin("broken", runtime="enabled = maybe")
@@ -189,7 +191,8 @@ def test_a_start_that_fails_says_so(neko: PlugvisorStack) -> None:
 def test_a_reload_of_all(plugvisor: PlugvisorStack) -> None:
     plugvisor.environ["PLUGVISOR_DIALECT"] = "neko"
     plugvisor.write_plugin("good")
-    plugvisor.write_plugin("bad", "raise SystemExit(3)", runtime="supervisor.startretries = 0")
+    runtime = "supervisor.startretries = 0\nsupervisor.startsecs = 60"
+    plugvisor.write_plugin("bad", "raise SystemExit(3)", runtime=runtime)
     plugvisor.write_plugin("off", runtime="enabled = false")
     plugvisor.up()
     body = check(plugvisor.post("/plugins/reload"), "/plugins/reload")

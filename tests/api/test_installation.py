@@ -238,7 +238,7 @@ def test_the_journal_has_the_request_and_what_came_of_it(plugvisor: PlugvisorSta
     assert request["detail"] == f"operation {operation['id']}"
     outcome = wait_for(lambda: find("installation"), "what came of it")
     assert (outcome["verb"], outcome["outcome"], outcome["subject"]) == ("install", "ok", "1.0.0")
-    assert f"operation {operation['id']}" in plugvisor.service_log
+    wait_for(lambda: f"operation {operation['id']}" in plugvisor.service_log, "the operation in the log")
 
 
 def test_what_is_counted(plugvisor: PlugvisorStack) -> None:

@@ -153,6 +153,12 @@ BODIES = st.sampled_from(
 )
 
 
+@pytest.fixture(autouse=True)
+def nothing_was_started(target: PlugvisorStack) -> None:
+    """Each test begins with a stopped `idle`, which a request of `test_whatever_is_sent` may have started."""
+    target.post("/plugin/idle/stop")
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> bytes:
     """A request, mostly almost right."""

@@ -15,7 +15,7 @@ from tests.helpers.page import OPPOSITES, Appearance, launch_chromium
 from tests.helpers.page_events import PageEvents
 from tests.helpers.plugin_code import OBEDIENT
 from tests.helpers.stack import ADMIN_CODE, QUICK, ROOT, PlugvisorStack, run_stack
-from tests.helpers.waiting import DEADLINE_SECONDS
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,24 +87,36 @@ def load(page: Page, url: str, *, is_whole: bool = False) -> None:
     Args:
         is_whole: wait for what the page fetches only for an admin, too; its events must be those of a test.
     """
+    asked: list[str] = []
     failed: list[str] = []
 
-    def note(request: Request) -> None:
+    def note_request(request: Request) -> None:
+        asked.append(request.url)
+
+    def note_failure(request: Request) -> None:
         failed.append(f"{request.url}: {request.failure}")
 
-    page.on("requestfailed", note)
+    def is_dropped() -> bool:
+        return bool(failed) and all("ERR_NETWORK_CHANGED" in failure for failure in failed)
+
+    def has_begun() -> bool:
+        page.evaluate("true")  # else Playwright reports nothing meanwhile
+        return is_dropped() or any(url.endswith("/administration.js") for url in asked)
+
+    page.on("request", note_request)
+    page.on("requestfailed", note_failure)
     while True:
+        asked.clear()
         failed.clear()
+        page.goto(url)
         if is_whole:
-            with page.expect_request("**/administration.js"):
-                page.goto(url)
+            wait_for(has_begun, "what the page fetches for an admin")
             page.wait_for_load_state("networkidle")
-        else:
-            page.goto(url)
-        if not failed or not all("ERR_NETWORK_CHANGED" in failure for failure in failed):
+        if not is_dropped():
             break
         page.goto("about:blank")
-    page.remove_listener("requestfailed", note)
+    page.remove_listener("request", note_request)
+    page.remove_listener("requestfailed", note_failure)
     # a script that could not be fetched leaves the page empty; the console does not say why
     assert page.locator("#top:empty").count() == 0, failed
 
@@ -160,7 +172,8 @@ def stack() -> Iterator[PlugvisorStack]:
     """A Plugvisor with a plugin of every kind, `STACK_IDS`. No test changes these; `add` adds others."""
     with run_stack() as stack:
         stack.write_plugin("colours", COLOURS)
-        stack.write_plugin("crashed", "raise SystemExit('no settings')\n", runtime="supervisor.startretries = 0")
+        runtime = "supervisor.startretries = 0\nsupervisor.startsecs = 60"  # a busy machine takes its time to run it
+        stack.write_plugin("crashed", "raise SystemExit('no settings')\n", runtime=runtime)
         stack.write_plugin("disabled", runtime="enabled = false")
         shutil.copytree(ROOT / "plugins" / "heartbeat", stack.plugins_dir / "heartbeat")
         (stack.plugins_dir / "invalid").mkdir()

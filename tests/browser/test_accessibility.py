@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import load
 from tests.helpers.accessibility import check_accessibility
 from tests.helpers.fake_installation import FakeInstallation, make_version
 from tests.helpers.page import ALL_PAIRS, Appearance, find_row
@@ -86,7 +87,7 @@ def test_the_widest_header_in_the_narrowest_window(
     page.route("**/whoami", lambda route: route.fulfill(json=identity))
     problem = {"status": 503, "code": "supervisor_unavailable", "detail": "supervisord does not answer"}
     page.route("**/events", lambda route: route.fulfill(status=503, json=problem))
-    page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+    load(page, f"{stack.url}/#code={ADMIN_CODE}")
     expect(page.locator(".who")).to_contain_text("x" * 64)
     expect(page.locator(".connection")).to_have_text(appearance.text("unavailable"))
     for button in page.locator("#top button").all():
@@ -106,7 +107,7 @@ def test_what_only_an_admin_sees(stack: PlugvisorStack, open_page: Callable[...,
     fake.text = "[plugin]\n" + "x" * 500 + "\n"
     running = fake.begin("update", phase="environment", percent=40, version="1.3.0", previous_version="1.2.0")
     fake.begin("install", None, by="x" * 64)
-    page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+    load(page, f"{stack.url}/#code={ADMIN_CODE}", is_whole=True)
     events.show(make_item("demo", name="x" * 64))
     expect(page.locator(".operation")).to_have_count(2)
     check_accessibility(page)
@@ -154,7 +155,7 @@ def test_the_head_of_the_list_in_a_narrow_window(
     appearance = Appearance(language, width=width)
     page = open_page("about:blank", appearance)
     events = PageEvents(page)
-    page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+    load(page, f"{stack.url}/#code={ADMIN_CODE}")
     version = "2026.11.30-alpha.1+build.20261130"
     sick = make_item("sick", name="一个名字很长的插件" * 3, health="unhealthy", version=version)
     stopped = [make_item(f"stopped-{number}", "stopped") for number in range(100)]

@@ -15,7 +15,7 @@ from tests.helpers.packages import make_plugin_package
 from tests.helpers.stack import ADMIN_CODE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from playwright.sync_api import Locator, Page
@@ -72,16 +72,23 @@ def test_an_operation_is_tried(stack: PlugvisorStack, docs: Page, add: Callable[
     assert json.loads(body)["pid"] == stack.status("other")["pid"]
 
 
-def test_a_package_is_a_file(docs: Page, tmp_path: Path) -> None:
+@pytest.fixture
+def tried(stack: PlugvisorStack) -> Iterator[str]:
+    """The id of a plugin that a test installs, and that is gone afterwards."""
+    yield "tried"
+    assert stack.delete("/plugin/tried", params={"purge": "true", "wait": "50"}).status_code in (200, 404)
+
+
+def test_a_package_is_a_file(docs: Page, tmp_path: Path, tried: str) -> None:
     package = tmp_path / "tried.zip"
-    package.write_bytes(make_plugin_package("tried", runtime="auto_start = false"))
+    package.write_bytes(make_plugin_package(tried, runtime="auto_start = false"))
     docs.get_by_label("Token or admin code").fill(ADMIN_CODE)
     operation = open_operation(docs, "POST", "/plugins/install")
     operation.get_by_label("body (a file)").set_input_files(package)
     operation.get_by_label("wait (query").fill("60")
     head, body = send(operation)
     assert head.startswith("201 "), body
-    assert json.loads(body)["plugin_id"] == "tried"
+    assert json.loads(body)["plugin_id"] == tried
 
 
 def test_a_body_may_be_of_several_types(docs: Page) -> None:

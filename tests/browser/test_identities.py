@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import load
 from tests.helpers.accessibility import check_accessibility
 from tests.helpers.page import find_row
 from tests.helpers.stack import ADMIN_CODE, run_stack
@@ -95,7 +96,7 @@ def test_what_is_forbidden_is_said_in_words(
     page = open_page("about:blank", appearance)
     asked = {"name": "was-admin", "role": "admin", "plugins": ["*"]}
     page.route("**/whoami", lambda route: route.fulfill(json=asked))
-    page.goto(f"{stack.url}/#code={add_identity('was-admin', 'viewer')}")
+    load(page, f"{stack.url}/#code={add_identity('was-admin', 'viewer')}")
     row = find_row(page, "stopped")
     row.get_by_role("button", name=appearance.text("start")).click()
     needs_role = appearance.text("needsRole", appearance.text("role_operator"))
@@ -109,7 +110,7 @@ def test_a_wrong_code_in_the_address_while_supervisord_is_gone(
     page = open_page("about:blank", appearance)
     problem = {"status": 503, "code": "supervisor_unavailable", "detail": "supervisord does not answer"}
     page.route("**/events", lambda route: route.fulfill(status=503, json=problem))
-    page.goto(f"{stack.url}/#code=another-code-of-an-earlier-start")
+    load(page, f"{stack.url}/#code=another-code-of-an-earlier-start")
     expect(page.locator(".toast")).to_have_text(appearance.text("codeRejected"))
 
 

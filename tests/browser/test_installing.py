@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
 
+from tests.browser.conftest import load
 from tests.helpers.accessibility import check_accessibility
 from tests.helpers.page_events import make_item
 from tests.helpers.stack import ADMIN_CODE
@@ -265,7 +266,7 @@ def test_only_an_admin_has_it(
     page = open_page("about:blank", appearance)
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url))
-    page.goto(f"{stack.url}/#code={add_identity('only-operator', 'operator')}")
+    load(page, f"{stack.url}/#code={add_identity('only-operator', 'operator')}")
     expect(page.locator(".who")).to_contain_text("only-operator")
     expect(page.get_by_role("button", name=appearance.text("refresh"))).to_be_visible()
     expect(page.get_by_role("button", name=appearance.text("installPackage"))).to_have_count(0)

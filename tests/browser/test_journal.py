@@ -64,7 +64,8 @@ def test_what_happens_again_counts_up(
     stack: PlugvisorStack, open_signed_in: Callable[..., Page], add: Callable[..., Path], appearance: Appearance
 ) -> None:
     plugin_id = f"failing-{appearance.language}"
-    add(plugin_id, "raise SystemExit(3)", runtime="auto_start = false\nsupervisor.startretries = 0", is_running=False)
+    runtime = "auto_start = false\nsupervisor.startretries = 0\nsupervisor.startsecs = 60"
+    add(plugin_id, "raise SystemExit(3)", runtime=runtime, is_running=False)
     page = open_signed_in(f"#/plugin/{plugin_id}")
     entry = find_entry(page, appearance.text("error"), appearance.text("exitCode", 3)).first
     for times in (1, 2, 3):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
 
+from tests.browser.conftest import load
 from tests.helpers.accessibility import check_accessibility
 from tests.helpers.fake_installation import FakeInstallation
 from tests.helpers.page_events import PageEvents, make_item
@@ -75,7 +76,7 @@ def test_operations_of_others_and_of_an_earlier_visit(
     fake = FakeInstallation(page, events)
     fake.begin("install", phase="environment", percent=50, lines=1, log=["building"], by="ci")
     fake.begin("update", "old", state="succeeded")
-    page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+    load(page, f"{stack.url}/#code={ADMIN_CODE}", is_whole=True)
     events.show(make_item("demo"))
     card = page.locator(".operation")
     expect(card).to_have_count(1)

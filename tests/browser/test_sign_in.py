@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 from plugvisor.api.auth.gate import BURST
 
+from tests.browser.conftest import load
 from tests.helpers.page import find_row, reload
 from tests.helpers.stack import ADMIN_CODE, QUICK
 from tests.helpers.waiting import wait_for
@@ -78,7 +79,7 @@ def test_an_address_with_the_code_signs_in(
     reload(page)
     expect(page.get_by_role("button", name=appearance.text("signOut"))).to_be_visible()
     other = page.context.new_page()
-    other.goto(stack.url)
+    load(other, stack.url)
     expect(other.get_by_role("button", name=appearance.text("signIn"), exact=True)).to_be_visible()
 
     page.get_by_role("button", name=appearance.text("signOut")).click()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import load
 from tests.helpers.page import Appearance, find_row
 from tests.helpers.stack import ADMIN_CODE
 
@@ -58,7 +59,7 @@ def test_text_is_only_ever_text(
     (folder / "plugin.toml").write_text(
         f"[plugin]\nid = \"hostile\"\nname = '''{NAME}'''\nversion = '{MARKUP}'\n"
         f"description = '''{DESCRIPTION}'''\nauthor = '{MARKUP}'\ncommand = ['python', 'main.py', '{MARKUP}']\n"
-        "[plugin_runtime]\nauto_start = false\nsupervisor.startretries = 0\n"
+        "[plugin_runtime]\nauto_start = false\nsupervisor.startretries = 0\nsupervisor.startsecs = 60\n"
     )
     invalid = stack.plugins_dir / IMAGE
     invalid.mkdir()
@@ -67,7 +68,7 @@ def test_text_is_only_ever_text(
     stack.post("/plugin/hostile/reload")
     page = open_page("about:blank")
     watch(page)
-    page.goto(f"{stack.url}/#code={ADMIN_CODE}")
+    load(page, f"{stack.url}/#code={ADMIN_CODE}")
     row = find_row(page, "hostile")
     expect(row.get_by_role("link")).to_have_text(NAME)
     expect(row.locator(".description")).to_have_text(DESCRIPTION)

@@ -74,10 +74,14 @@ values = {}
 for folder in pathlib.Path("/proc").glob("[0-9]*"):
     if int(folder.name) == os.getpid():
         continue
-    command = (folder / "cmdline").read_text()
+    try:
+        command = (folder / "cmdline").read_text()
+        value = [int((folder / "oom_score_adj").read_text()), int((folder / "stat").read_text().split()[18])]
+    except OSError:  # it has ended, as a health check does
+        continue
     for name in ("extension", "serve", "main.py"):
         if name in command:
-            values[name] = [int((folder / "oom_score_adj").read_text()), int((folder / "stat").read_text().split()[18])]
+            values[name] = value
 print(json.dumps(values))
 """
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tests.container.engine import HARDENED, Container, run_docker
 from tests.helpers.packages import make_plugin_package
 from tests.helpers.plugin_code import OBEDIENT
-from tests.helpers.waiting import DEADLINE_SECONDS
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 from tests.helpers.wheels import write_wheel
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ LIST_WRITABLE = "find /installed/web/versions -mindepth 1 ! -type l -perm /222 !
 """Python keeps bytecode in an environment."""
 
 
-def make_package(version: str, code: str = USES_A_WHEEL) -> bytes:
+def make_package(version: str, code: str = USES_A_WHEEL, runtime: str = "") -> bytes:
     """A package of the plugin `web` that brings a wheel of the same version, so that no network is needed."""
     requirements = f"--no-index\n--find-links wheels\ngreeting=={version}\n"
     with tempfile.TemporaryDirectory() as folder:
         wheel = write_wheel(Path(folder), "greeting", version)
         files = {"requirements.txt": requirements, f"wheels/{wheel.name}": wheel.read_bytes()}
-    return make_plugin_package("web", code, version=version, files=files)
+    return make_plugin_package("web", code, version=version, runtime=runtime, files=files)
 
 
 def run_command(container: Container, *arguments: str, package: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -56,7 +56,7 @@ def test_a_plugin_from_its_installation_to_its_end(run: Callable[..., Container]
     container = run(*HARDENED).wait_until_ready()
     out = succeed(container, "install", "-", "--start", package=make_package("1.0.0"))
     assert out == "'web' 1.0.0 is installed and started\n"
-    assert "greeting 1.0.0 /installed/web/versions/1.0.0-" in container.read_log("web")
+    wait_for(lambda: "greeting 1.0.0 /installed/web/versions/1.0.0-" in container.read_log("web"), "its line")
     assert container.execute("sh", "-c", LIST_OTHERS, user="plugin") == "", (
         "nobody but the plugins' user can change anything"
     )
@@ -66,8 +66,10 @@ def test_a_plugin_from_its_installation_to_its_end(run: Callable[..., Container]
             assert "Permission denied" in run_docker("exec", "--user", user, container.name, "touch", path)[1], user
 
     assert "from 1.0.0 to 2.0.0" in succeed(container, "update", "web", "-", package=make_package("2.0.0"))
-    assert "greeting 2.0.0" in container.read_log("web")
-    failed = run_command(container, "update", "web", "-", package=make_package("3.0.0", code="raise SystemExit(3)"))
+    wait_for(lambda: "greeting 2.0.0" in container.read_log("web"), "the line of the update")
+    # on a busy machine even this takes longer than a second
+    bad = make_package("3.0.0", code="raise SystemExit(3)", runtime="supervisor.startsecs = 60")
+    failed = run_command(container, "update", "web", "-", package=bad)
     assert failed.returncode == 1
     assert b"exit code 3" in failed.stderr
     container.wait_for_status("web", "running")
@@ -90,7 +92,7 @@ def test_what_is_installed_outlives_the_container(compose: Callable[..., Project
     version = read_versions(second)["1.0.0"]
     assert (version["current"], version["environment"], version["installed_by"]) == (True, True, "admin")
     assert "from 1.0.0 to 2.0.0" in succeed(second, "update", "web", "-", package=make_package("2.0.0"))
-    assert "greeting 2.0.0" in second.read_log("web")
+    wait_for(lambda: "greeting 2.0.0" in second.read_log("web"), "the line of the update")
 
 
 def test_without_root_nothing_is_installed(run: Callable[..., Container]) -> None:

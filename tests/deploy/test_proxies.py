@@ -137,7 +137,12 @@ def test_what_a_client_says_of_its_address_is_ignored(proxy: Proxy) -> None:
 
 
 def test_plain_http_leads_to_tls(proxy: Proxy) -> None:
-    response = httpx.get(f"http://127.0.0.1:{proxy.plain_port}/plugins", headers={"Host": NAME}, trust_env=False)
+    response = httpx.get(
+        f"http://127.0.0.1:{proxy.plain_port}/plugins",
+        headers={"Host": NAME},
+        timeout=DEADLINE_SECONDS,
+        trust_env=False,
+    )
     assert response.status_code in (301, 308)
     assert response.headers["Location"].startswith(f"https://{NAME}")
 

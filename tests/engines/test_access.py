@@ -36,7 +36,7 @@ def test_roles(shared: PlugvisorStack, add: Callable[..., str]) -> None:
 def test_the_journal_has_operations_and_states(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     shared.start_running(plugin_id)
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
     def look() -> bool:
         told = shared.get(f"/journal?plugin_id={plugin_id}&limit=100").json()["entries"]
@@ -65,7 +65,7 @@ def test_a_value_of_the_environment_is_shown_to_nobody(shared: PlugvisorStack, a
     if isinstance(shared, SwarmStack):
         told += list_what_docker_shows(shared, plugin_id)
     assert not [text for text in told if SECRET in text]
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def list_what_docker_shows(stack: SwarmStack, plugin_id: str) -> list[str]:

@@ -70,7 +70,7 @@ def test_an_http_check_passes_and_fails(shared: PlugvisorStack, add: Callable[..
     [check] = shared.http.get(f"/plugin/{plugin_id}/health").json()["checks"]
     assert (check["name"], check["status"], check["last_error"]) == ("web", "down", "answered 503")
     assert shared.status(plugin_id)["status"] == "running"
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_a_tcp_check_of_a_port_that_nobody_has(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -79,7 +79,7 @@ def test_a_tcp_check_of_a_port_that_nobody_has(shared: PlugvisorStack, add: Call
     failed = shared.post(f"/plugin/{plugin_id}/start?wait=50")
     assert (failed.status_code, failed.json()["code"]) == (500, "start_failed"), failed.text
     assert "check 'web' failed: connection refused" in failed.json()["detail"]
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_a_check_that_restarts_its_plugin(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -92,7 +92,7 @@ def test_a_check_that_restarts_its_plugin(shared: PlugvisorStack, add: Callable[
     wait_for(lambda: find_plugin(shared, plugin_id) not in ([], [before]), "the restart")
     wait_for(lambda: shared.status(plugin_id).get("health") == "healthy", "it to be healthy again")
     assert "check 'web'" in shared.status(plugin_id)["last_exit"]["reason"]
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_a_command_that_checks_whether_a_plugin_is_alive(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -109,4 +109,4 @@ def test_a_command_that_checks_whether_a_plugin_is_alive(shared: PlugvisorStack,
     sicken(shared, plugin_id)
     wait_for(lambda: find_plugin(shared, plugin_id) != [before], "it to be ended")
     wait_for(lambda: shared.status(plugin_id).get("last_exit"), "its end to be seen")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from tests.helpers.stack import PlugvisorStack
 
-FAILS = "supervisor.startretries = 0\nauto_start = false"
+FAILS = "supervisor.startretries = 0\nsupervisor.startsecs = 60\nauto_start = false"
+"""On a busy machine it takes longer than a second to fail."""
 COMMENTED = """\
 # A comment that stays.
 [plugin]

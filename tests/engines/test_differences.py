@@ -57,7 +57,7 @@ def test_where_a_plugin_runs(shared: PlugvisorStack, add: Callable[..., str]) ->
         assert told["pid"] == process
         assert "tasks" not in told
         assert len(nodes) == 1
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_where_a_plugin_writes(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -65,14 +65,14 @@ def test_where_a_plugin_writes(shared: PlugvisorStack, add: Callable[..., str]) 
     plugin_id = add(code, runtime=QUICK)
     shared.start_running(plugin_id)
     assert f"may write: {not is_swarm(shared)}\n" in shared.read_log(plugin_id)
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_a_program_that_does_not_exist(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime='auto_start = false\nsupervisor.startsecs = 5\nsupervisor.autorestart = "false"')
     manifest = shared.plugins_dir / plugin_id / "plugin.toml"
     manifest.write_text(manifest.read_text().replace('"python"', '"no-such-program"'))
-    failed = shared.post(f"/plugin/{plugin_id}/start?wait=20").json()
+    failed = shared.post(f"/plugin/{plugin_id}/start?wait=50").json()
     assert failed["code"] == ("start_failed" if is_swarm(shared) else "invalid_manifest")
     assert "no-such-program" not in failed["detail"], "it may be a secret"
     shared.wait_for_status(plugin_id, "error")
@@ -86,19 +86,19 @@ def test_what_plugins_use(shared: PlugvisorStack, add: Callable[..., str]) -> No
         response = shared.get(path)
         assert (response.json().get("code") == "not_supported") == is_swarm(shared), response.text
     assert ("plugvisor_plugin_memory_bytes{" in shared.get("/metrics").text) != is_swarm(shared)
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_an_exec_check_of_level_ready(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add(runtime=QUICK)
     shared.write_plugin(plugin_id, runtime=f"{QUICK}{CHECK}")
-    response = shared.post(f"/plugin/{plugin_id}/start?wait=20")
+    response = shared.post(f"/plugin/{plugin_id}/start?wait=50")
     if is_swarm(shared):
         assert response.json()["code"] == "invalid_manifest"
         assert shared.get("/server/info").json()["engine"]["lacks"]["exec_ready_checks"] in response.json()["detail"]
     else:
         assert response.json()["health"] == "healthy"
-        assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+        shared.change(plugin_id, "stop")
 
 
 def test_keys_without_effect(shared: PlugvisorStack, add: Callable[..., str]) -> None:

@@ -41,7 +41,7 @@ def test_each_start_reads_it(shared: PlugvisorStack, add: Callable[..., str]) ->
     (shared.plugins_dir / plugin_id / "keys" / "own").write_bytes(b"three")
     assert shared.post(f"/plugin/{plugin_id}/reload").status_code == 200
     wait_for_line(shared, plugin_id, b"three")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_a_file_that_is_missing(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -56,7 +56,7 @@ def test_a_file_that_is_missing(shared: PlugvisorStack, add: Callable[..., str])
     file.write_text("here")
     shared.start_running(plugin_id)
     wait_for_line(shared, plugin_id, b"here")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_a_check_has_it(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -73,4 +73,4 @@ def test_a_check_has_it(shared: PlugvisorStack, add: Callable[..., str]) -> None
 
     if shared.engine == "supervisord":  # a swarm has the plugin be `starting` until its check passes
         wait_for(is_up, "the check to pass")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")

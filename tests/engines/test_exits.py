@@ -79,7 +79,7 @@ def test_a_plugin_that_crashes_is_restarted(shared: PlugvisorStack, add: Callabl
     wait_for(lambda: find_plugin(shared, plugin_id) not in ([], [before]), "the restart")
     wait_for(lambda: shared.status(plugin_id)["restarts"] == 1, "it to be counted")
     assert shared.wait_for_status(plugin_id, "running")["last_exit"]["signal"] == "SIGKILL"
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_always_restarted(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -87,7 +87,7 @@ def test_always_restarted(shared: PlugvisorStack, add: Callable[..., str]) -> No
     plugin_id = add(ends_with(0), runtime=f'{QUICK}\nsupervisor.autorestart = "true"\nrestart.delay = 0.1')
     shared.post(f"/plugin/{plugin_id}/start")
     wait_for(lambda: shared.status(plugin_id)["restarts"] >= 1, "a restart")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
     assert shared.status(plugin_id)["status"] == "stopped"
 
 
@@ -105,4 +105,4 @@ def test_a_plugin_that_keeps_crashing_is_given_up(shared: PlugvisorStack, add: C
     reloaded = shared.post(f"/plugin/{plugin_id}/reload?wait=0")
     assert reloaded.status_code == 202, reloaded.text
     wait_for(lambda: find_plugin(shared, plugin_id), "it to run")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")

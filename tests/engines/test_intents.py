@@ -51,4 +51,4 @@ def test_a_disabled_plugin_is_stopped_and_not_started(shared: PlugvisorStack, ad
         assert (problem.status_code, problem.json()["code"]) == (409, "plugin_disabled")
     assert shared.post(f"/plugin/{plugin_id}/enable").json()["enabled"] is True
     shared.start_running(plugin_id)
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.engines.differences import drop_own
 from tests.helpers.plugin_code import HESITANT, IGNORES_SIGTERM, OBEDIENT
-from tests.helpers.plugin_processes import find_plugin
+from tests.helpers.plugin_processes import find_plugin, kill_plugin
 from tests.helpers.stack import QUICK
 from tests.helpers.waiting import wait_for
 
@@ -41,7 +41,7 @@ while True:
 
 
 def test_start_status_stop(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add()
+    plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 5")  # a busy machine's answer takes its time
     assert drop_own(shared.status(plugin_id)).keys() == {"plugin_id", "status", "state", "time"}
     assert shared.status(plugin_id)["status"] == "stopped"
 
@@ -87,7 +87,7 @@ def test_a_start_waits_as_long_as_it_is_told(shared: PlugvisorStack, add: Callab
         started = shared.post(f"/plugin/{plugin_id}/start{wait}")
         assert time.monotonic() - began >= (0.2 if wait == "?wait=0.2" else 0)
         assert (started.status_code, started.json()["status"]) == (200, "starting")
-        assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+        shared.change(plugin_id, "stop")
     shared.write_plugin(plugin_id, runtime="auto_start = false\nsupervisor.startsecs = 1")
     assert shared.post(f"/plugin/{plugin_id}/start?wait=60").json()["status"] == "running"
 
@@ -134,7 +134,7 @@ def test_the_stopsignal_of_the_manifest_is_sent(shared: PlugvisorStack, add: Cal
 
 
 def test_a_stop_goes_on_when_nobody_waits_for_it(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(HESITANT, runtime=f"{QUICK}\nsupervisor.stopwaitsecs = 3")
+    plugin_id = add(HESITANT, runtime=f"{QUICK}\nsupervisor.stopwaitsecs = 100")
     shared.start_running(plugin_id)
     for wait in (0, 0.2):
         stopping = shared.post(f"/plugin/{plugin_id}/stop?wait={wait}")
@@ -148,6 +148,7 @@ def test_a_stop_goes_on_when_nobody_waits_for_it(shared: PlugvisorStack, add: Ca
             "pid": told["pid"],
         }
         assert shared.status(plugin_id)["status"] == "stopping"
+    kill_plugin(shared, plugin_id)
     shared.wait_for_status(plugin_id, "stopped")
     assert not find_plugin(shared, plugin_id)
 
@@ -191,7 +192,7 @@ def test_a_reload_of_a_broken_manifest_changes_nothing(shared: PlugvisorStack, a
     problem = shared.post(f"/plugin/{plugin_id}/reload")
     assert (problem.status_code, problem.json()["code"]) == (422, "invalid_manifest")
     assert find_plugin(shared, plugin_id) == [process]
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_many_at_once(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -207,7 +208,7 @@ def test_an_orphan_ends_with_the_stop_of_its_plugin(shared: PlugvisorStack, add:
     plugin_id = add(PARENT, runtime=QUICK)
     shared.start_running(plugin_id)
     wait_for(lambda: len(find_plugin(shared, plugin_id)) == 2, "the child")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
     assert not find_plugin(shared, plugin_id)
 
 
@@ -220,5 +221,5 @@ def test_children_are_asked_to_stop_with_their_plugin(
     )
     shared.start_running(plugin_id)
     wait_for(lambda: "ready" in shared.read_log(plugin_id), "the child")
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
     assert "the child was asked" in shared.read_log(plugin_id)

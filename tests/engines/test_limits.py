@@ -42,7 +42,7 @@ def test_a_plugin_above_its_memory_limit_is_restarted(shared: PlugvisorStack, ad
         assert told["last_exit"]["signal"] == "SIGKILL"
     else:
         assert told["last_exit"]["reason"] == "memory limit"
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
 
 
 def test_open_files_are_limited(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -51,4 +51,4 @@ def test_open_files_are_limited(shared: PlugvisorStack, add: Callable[..., str])
     shared.start_running(plugin_id)
     assert "(77, 77)\n" in shared.read_log(plugin_id)
     assert shared.status(plugin_id)["limits"]["open_files"] == 77
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")

@@ -47,7 +47,7 @@ def test_a_changed_manifest_is_applied_at_the_next_start(shared: PlugvisorStack,
     shared.write_plugin(plugin_id, code, runtime=f'{QUICK}\nenvironment.WHICH = "second"')
     assert shared.post("/plugins/refresh").json() == NOTHING | {"changed": [plugin_id]}
     assert find_plugin(shared, plugin_id) == processes
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
     shared.start_running(plugin_id)
     assert shared.read_log(plugin_id).splitlines() == ["ready first", "ready second"]
 
@@ -62,6 +62,6 @@ def test_a_plugin_whose_manifest_has_become_invalid_keeps_running(
     told = listed(shared)[plugin_id]
     assert (told["status"], told["enabled"]) == ("running", False)
     assert "plugin.toml" in told["detail"]
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
     shutil.rmtree(shared.plugins_dir / plugin_id)
     assert shared.post("/plugins/refresh").json()["removed"] == [plugin_id]

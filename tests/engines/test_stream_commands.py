@@ -28,7 +28,7 @@ def test_a_log_is_followed_across_a_restart_of_the_service(
         assert shared.post(f"/plugin/{plugin_id}/reload?wait=50").status_code == 200
         wait_for(lambda: follower.lines == ["ready", "ready"], "the line of the next process")
         assert "missing" not in follower.words
-    assert shared.post(f"/plugin/{plugin_id}/stop").status_code == 200
+    shared.change(plugin_id, "stop")
     assert shared.command("logs", plugin_id).stdout.splitlines() == ["ready", "ready"]
 
 

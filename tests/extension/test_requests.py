@@ -126,13 +126,14 @@ def test_a_group_that_is_stopped_and_started_by_the_service(shared: Supervisord,
 
 
 def test_a_group_that_takes_its_time_to_stop(shared: Supervisord, add: Callable[..., str]) -> None:
-    name, other = add(IGNORES_SIGTERM, stopwaitsecs=4), add()
-    shared.start_ready(name, "supervisor.startProcess")
+    name, other = add(IGNORES_SIGTERM, stopwaitsecs=600), add()
+    pid = shared.start_ready(name, "supervisor.startProcess")
     shared.ctl("start", other)
     shared.rpc("supervisor.stopProcessGroup", other, False)
     shared.rpc("supervisor.stopProcess", f"{name}:*", False)
     wait_wanted(shared, other, "stopped")
     assert (read_wanted(shared, name), shared.states[name][0]) == ("running", STOPPING)
+    os.kill(pid, signal.SIGKILL)
     wait_wanted(shared, name, "stopped")
     assert shared.states[name] == (STOPPED, 0)
 

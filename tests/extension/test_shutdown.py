@@ -54,7 +54,7 @@ def test_a_restart_begins_anew_and_leaks_nothing(own: Supervisord) -> None:
     (own.root / "foreign.py").write_text(OBEDIENT)
     own.write_program("foreign")
     own.start()
-    counts = []
+    descriptors = 0
     for round_ in range(4):
         wait_for(lambda round_=round_: own.count_ready("kept") == own.count_ready("foreign") + round_ == 2 * round_ + 1)
         reader = own.follow()
@@ -63,7 +63,10 @@ def test_a_restart_begins_anew_and_leaks_nothing(own: Supervisord) -> None:
         pid = reader.wait_for("kept", state=RUNNING, restarts=1)["pid"]
         wait_for(lambda round_=round_: own.count_ready("kept") == 2 * round_ + 2)
         own.start_ready("idle")
-        counts.append(own.count_descriptors())
+        if not round_:
+            descriptors = own.count_descriptors()
+        # supervisord looks at its folders once a second, which takes a descriptor for a moment
+        wait_for(lambda most=descriptors: own.count_descriptors() <= most, "nothing to be leaked")
         if round_ % 2:
             os.kill(own.pid, signal.SIGHUP)
         else:
@@ -74,7 +77,6 @@ def test_a_restart_begins_anew_and_leaks_nothing(own: Supervisord) -> None:
         wait_for(own.answers)
         assert own.states["idle"] == (STOPPED, 0)
         own.close_readers()
-    assert max(counts) == min(counts), counts
     assert "Traceback" not in own.log + (own.root / "output").read_text()
 
 

@@ -273,7 +273,14 @@ def test_at_most_64(shared: Supervisord, reader: StreamReader, add: Callable[...
         other.wait_for(name, state=RUNNING)
     for other in accepted:
         other.close()
-    wait_for(lambda: shared.follow(synced=False).wait_for(name, 5, state=RUNNING))
+
+    def is_accepted() -> bool:
+        other = shared.follow(synced=False)
+        wait_for(lambda: other.is_closed or other.processes is not None, "an answer")
+        return not other.is_closed
+
+    wait_for(is_accepted, "room for another one")
+    shared.readers[-1].wait_for(name, state=RUNNING)
 
 
 def test_nobody_else_may_connect(shared: Supervisord) -> None:

@@ -325,7 +325,7 @@ def test_the_socket_of_a_service_is_kept(own: Supervisord) -> None:
             own.rpc.close()
             wait_for(lambda: own.count_ready("plugvisor") == 3)
             wait_for(own.answers)
-    wait_for(lambda: own.count_descriptors() == descriptors, "nothing to be leaked")
+    wait_for(lambda: own.count_descriptors() <= descriptors, "nothing to be leaked")
     own.ctl("stop", "plugvisor")
     own.ctl("remove", "plugvisor")
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(OSError, match="refused"):

@@ -112,7 +112,8 @@ class ClusterService:
 
     def get(self, path: str, **query: str) -> httpx.Response:
         """Ask as an admin."""
-        return httpx.get(f"{self.url}{path}", params=query, headers={"Authorization": f"Bearer {ADMIN_CODE}"})
+        headers = {"Authorization": f"Bearer {ADMIN_CODE}"}
+        return httpx.get(f"{self.url}{path}", params=query, headers=headers, timeout=DEADLINE_SECONDS, trust_env=False)
 
     def do(self, change: Callable[[], object]) -> None:
         """Change something of the cluster, where its callbacks can be called."""

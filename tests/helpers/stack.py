@@ -180,8 +180,13 @@ class PlugvisorStack:
         assert response.status_code in (200, 404), response.text
 
     def status(self, plugin_id: str) -> dict[str, Any]:
-        """A plugin's status, as the API reports it."""
-        response = self.http.get("/plugin/status", params={"plugin_id": plugin_id})
+        """A plugin's status, as the API reports it; asked for again while it cannot be known, as on a busy machine."""
+
+        def ask() -> httpx.Response | None:
+            response = self.http.get("/plugin/status", params={"plugin_id": plugin_id})
+            return response if response.status_code != 503 else None
+
+        response: httpx.Response = wait_for(ask, f"the status of {plugin_id} to be known")
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
@@ -206,12 +211,28 @@ class PlugvisorStack:
     def start_running(self, plugin_id: str) -> int:
         """Start a plugin, wait until it runs and has said so in its log; returns its pid."""
         before = self.read_log(plugin_id).count("ready")
-        response = self.post(f"/plugin/{plugin_id}/start")  # with `wait`, its checks must pass too
-        assert response.status_code == 200, response.text
-        self.wait_for_status(plugin_id, "running")
+        self.change(plugin_id, "start")  # with `wait`, its checks must pass too
+        pid: int = self.wait_for_status(plugin_id, "running")["pid"]
         wait_for(lambda: self.read_log(plugin_id).count("ready") > before, f"{plugin_id} to be ready")
-        pid: int = response.json()["pid"]
         return pid
+
+    def change(self, plugin_id: str, verb: str, *accepted: int) -> None:
+        """Start, stop or reload a plugin, which is answered with 200 or one of `accepted`.
+
+        It is asked for again while supervisord or the swarm does not answer in time; then it may be done already.
+        """
+        is_unheard = False
+
+        def is_done() -> bool:
+            nonlocal is_unheard
+            response = self.post(f"/plugin/{plugin_id}/{verb}")
+            if response.status_code == 503:
+                is_unheard = True
+                return False
+            assert response.status_code in (200, *accepted, *([409] if is_unheard else [])), response.text
+            return True
+
+        wait_for(is_done, f"a {verb} of {plugin_id}")
 
     def ctl(self, *arguments: str) -> str:
         """What supervisorctl prints; `command("ctl", …)` starts it as an operator does, which takes longer."""

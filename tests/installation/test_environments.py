@@ -32,10 +32,15 @@ def require(*requirements: str) -> Files:
     return {"requirements.txt": "\n".join(lines)} | WHEELS
 
 
-def begin_build(stack: PlugvisorStack, plugin_id: str, code: str) -> str:
-    """Begin to install a plugin, one requirement of which is built by code that writes `started` beside itself."""
+def make_built_package(plugin_id: str, code: str) -> bytes:
+    """A package, one requirement of which is built by code that writes `started` beside itself."""
     files = require("./built") | make_source(f"Path('started').touch()\n{code}", "built/")
-    operation_id = begin_install(stack, make_plugin_package(plugin_id, files=files))
+    return make_plugin_package(plugin_id, files=files)
+
+
+def begin_build(stack: PlugvisorStack, plugin_id: str, code: str) -> str:
+    """Begin to install such a package, and wait until it is built."""
+    operation_id = begin_install(stack, make_built_package(plugin_id, code))
     versions = stack.plugins_dir / plugin_id / "versions"
     wait_for(lambda: list(versions.glob("*/built/started")), "the build")
     return operation_id
@@ -151,12 +156,11 @@ def test_a_build_is_ended_when_its_time_is_over(tmp_path: Path) -> None:
     with run_stack() as stack:
         stack.environ["PLUGVISOR_BUILD_SECONDS"] = "3"
         stack.up()
-        operation_id = begin_build(stack, "endless", "time.sleep(600)")
-        pids = find_processes(stack.plugins_dir / "endless")
-        operation = wait_for_end(stack, operation_id)
+        # on a busy machine its code may not have begun by then
+        operation = wait_for_end(stack, begin_install(stack, make_built_package("endless", "time.sleep(600)")))
         assert operation["problem"]["code"] == "build_failed"
         assert "it takes too long" in operation["problem"]["detail"]
-        wait_for(lambda: not any(map(is_alive, pids)), "the end of the build")
+        wait_for(lambda: not find_processes(stack.plugins_dir / "endless"), "the end of the build")
 
 
 @pytest.mark.parametrize("variable", ["UV_FIND_LINKS", "UV_DEFAULT_INDEX"])

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 QUICK = "auto_start = false\nsupervisor.startsecs = 0"
 LASTING = "auto_start = false\nsupervisor.startsecs = 1\nsupervisor.startretries = 0"
+DYING = LASTING.replace("startsecs = 1", "startsecs = 60")
+"""Of one that ends at once, which a busy machine may begin late."""
 DIES = 'print("I cannot work like this", flush=True)\nraise SystemExit(3)\n'
 
 
@@ -79,7 +81,7 @@ def test_a_new_plugin_may_be_started(shared: PlugvisorStack, name: str) -> None:
 
 
 def test_a_new_plugin_that_does_not_start_stays_installed(shared: PlugvisorStack, name: str) -> None:
-    response = install(shared, make_plugin_package(name, DIES, runtime=LASTING), start=True)
+    response = install(shared, make_plugin_package(name, DIES, runtime=DYING), start=True)
     problem = response.json()
     assert (response.status_code, problem["code"]) == (500, "start_failed")
     assert "rolled_back" not in problem
@@ -238,7 +240,7 @@ def test_only_the_current_and_the_previous_version_are_kept(shared: PlugvisorSta
 def test_a_version_that_dies_at_once_gives_way_to_the_one_before(shared: PlugvisorStack, name: str) -> None:
     installed(shared, make_plugin_package(name, SAYS_GOODBYE, version="1", runtime=LASTING), start=True)
     before = read_record(shared.plugins_dir, name)
-    response = install(shared, make_plugin_package(name, DIES, version="2", runtime=LASTING), replace=True)
+    response = install(shared, make_plugin_package(name, DIES, version="2", runtime=DYING), replace=True)
     problem = response.json()
     assert (response.status_code, problem["code"], problem["rolled_back"]) == (500, "start_failed", True)
     assert problem["log"] == ["I cannot work like this"], "and nothing of the version before"
@@ -251,10 +253,11 @@ def test_a_version_that_dies_at_once_gives_way_to_the_one_before(shared: Plugvis
 
 def test_a_version_before_that_does_not_start_either_is_said(shared: PlugvisorStack, name: str) -> None:
     code = f'import os\nif os.path.exists("../../data/broken"):\n    raise SystemExit(4)\n{OBEDIENT}'
-    installed(shared, make_plugin_package(name, code, version="1", runtime=LASTING), start=True)
+    runtime = LASTING.replace("startsecs = 1", "startsecs = 5")  # so much time to end with exit code 4
+    installed(shared, make_plugin_package(name, code, version="1", runtime=runtime), start=True)
     shared.wait_for_status(name, "running")
     (shared.plugins_dir / name / "data" / "broken").touch()
-    problem = install(shared, make_plugin_package(name, DIES, version="2", runtime=LASTING), replace=True).json()
+    problem = install(shared, make_plugin_package(name, DIES, version="2", runtime=DYING), replace=True).json()
     assert (problem["code"], problem["rolled_back"]) == ("start_failed", True)
     assert "exit code 3" in problem["detail"]
     assert "the version before is current again; then " in problem["detail"]
@@ -328,7 +331,7 @@ def test_a_plugin_that_an_operator_has_started_although_it_is_disabled(shared: P
 
 def test_an_update_with_start_goes_back_to_a_stopped_plugin(shared: PlugvisorStack, name: str) -> None:
     installed(shared, make_plugin_package(name, version="1", runtime=LASTING))
-    package = make_plugin_package(name, DIES, version="2", runtime=LASTING)
+    package = make_plugin_package(name, DIES, version="2", runtime=DYING)
     response = install(shared, package, replace=True, start=True)
     assert (response.status_code, response.json()["rolled_back"]) == (500, True)
     assert find_current(shared.plugins_dir, name).startswith("1-")
@@ -420,9 +423,9 @@ def test_a_plugin_that_does_not_run_is_rolled_back_and_not_started(shared: Plugv
 
 
 def test_a_plugin_that_has_failed_is_updated_and_started_if_that_is_wanted(shared: PlugvisorStack, name: str) -> None:
-    install(shared, make_plugin_package(name, DIES, version="1", runtime=LASTING), start=True)
+    install(shared, make_plugin_package(name, DIES, version="1", runtime=DYING), start=True)
     shared.wait_for_state(name, "FATAL")
-    installed(shared, make_plugin_package(name, DIES, version="2", runtime=LASTING), replace=True)
+    installed(shared, make_plugin_package(name, DIES, version="2", runtime=DYING), replace=True)
     assert shared.status(name)["state"] == "FATAL"
     installed(shared, make_plugin_package(name, version="3", runtime=LASTING), replace=True, start=True)
     assert shared.status(name)["status"] == "running"
@@ -547,7 +550,7 @@ def test_what_waits_for_its_turn_keeps_nobody_else_from_building(shared: Plugvis
 
 def test_the_journal_has_each_outcome(shared: PlugvisorStack, name: str) -> None:
     start_version(shared, name, runtime=LASTING)
-    install(shared, make_plugin_package(name, DIES, version="2", runtime=LASTING), replace=True)
+    install(shared, make_plugin_package(name, DIES, version="2", runtime=DYING), replace=True)
     shared.delete(f"/plugin/{name}")
 
     def look() -> list[tuple[str, str, str | None]]:

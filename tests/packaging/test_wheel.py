@@ -128,10 +128,10 @@ def test_up_in_an_empty_folder(programs: Path, environ: dict[str, str], tmp_path
         assert f"`plugvisor new hello --into '{folder}/plugins'` makes a first one" in printed
         run(programs / "plugvisor", "new", "hello", "--into", folder / "plugins", cwd=folder)
         code = {"Authorization": f"Bearer {(tmp_path / 'run' / 'admin_code').read_text().strip()}"}
-        refreshed = httpx.post(f"{url}/plugins/refresh", headers=code, trust_env=False).json()
-        assert refreshed["added"] == ["hello"]
-        started = httpx.post(f"{url}/plugin/hello/start?wait=20", headers=code, timeout=30, trust_env=False).json()
-        assert started["status"] == "running", started
+        with httpx.Client(base_url=url, headers=code, timeout=DEADLINE_SECONDS, trust_env=False) as http:
+            assert http.post("/plugins/refresh").json()["added"] == ["hello"]
+            started = http.post("/plugin/hello/start?wait=50").json()
+            assert started["status"] == "running", started
     finally:
         up.send_signal(signal.SIGINT)
         assert up.wait(DEADLINE_SECONDS) == 0

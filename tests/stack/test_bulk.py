@@ -67,7 +67,7 @@ def test_all_of_them(plugvisor: PlugvisorStack) -> None:
 def test_each_has_its_own_result(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     good, other = add(suffix="-good"), add(suffix="-other")
     name = add(runtime="enabled = false", suffix="-disabled")
-    failing = add("raise SystemExit(3)", suffix="-failing")
+    failing = add("raise SystemExit(3)", suffix="-failing", runtime="auto_start = false\nsupervisor.startsecs = 60")
     pid = shared.start_running(other)
     results = post(shared, "reload", good, "gone", good, name, failing, other)
     assert results[good]["ok"]

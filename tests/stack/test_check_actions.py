@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,7 +51,9 @@ def test_restart(shared: PlugvisorStack, code: str) -> None:
         assert status["last_exit"]["reason"] == REASON
         assert status["pid"] != pid
         pid = status["pid"]
-    assert shared.service_log.count(f"{plugin_id!r}: {REASON}; it is down") == 2
+    words = f"{plugin_id!r}: {REASON}; it is down"
+    wait_for(lambda: shared.service_log.count(words) >= 2, "both in the log")
+    assert shared.service_log.count(words) == 2
 
 
 def test_stop(shared: PlugvisorStack) -> None:
@@ -94,12 +98,14 @@ def test_a_restart_counts_against_the_restart_policy(shared: PlugvisorStack) -> 
 
 
 def test_a_stop_meanwhile_wins(shared: PlugvisorStack) -> None:
-    options = f"{QUICK}\nsupervisor.stopwaitsecs = 2"
+    options = f"{QUICK}\nsupervisor.stopwaitsecs = 600"
     make(shared, "asked", 'level = "alive"', code=IGNORES_SIGTERM, runtime=options)
-    shared.start_running("asked")
+    pid = shared.start_running("asked")
     wait_for_health(shared, "asked", "healthy")
     (shared.plugins_dir / "asked" / "sick").touch()
     shared.wait_for_status("asked", "stopping")
-    assert shared.post("/plugin/asked/stop").status_code == 200
+    assert shared.post("/plugin/asked/stop?wait=0").status_code == 202
+    os.kill(pid, signal.SIGKILL)
+    shared.wait_for_status("asked", "stopped")
     status = shared.status("asked")
     assert (status["state"], status["restarts"]) == ("STOPPED", 0)

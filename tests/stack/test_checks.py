@@ -151,6 +151,7 @@ period = 0.1
     assert status["health"] == "unhealthy"
     assert re.fullmatch(r"check '\w+' failed: [^;]+", status["detail"])
     assert "hunter2" not in shared.service_log
+    shared.post("/plugin/kinds/stop")
 
 
 def test_a_restart_of_the_service_begins_anew(plugvisor: PlugvisorStack) -> None:
@@ -163,7 +164,7 @@ def test_a_restart_of_the_service_begins_anew(plugvisor: PlugvisorStack) -> None
     pids = [plugvisor.start_running("web"), plugvisor.start_running("hanging")]
     wait_for_health(plugvisor, "web", "healthy")
     attempts = plugvisor.plugins_dir / "hanging" / "attempts"
-    wait_for(attempts.exists, "the attempt")
+    wait_for(lambda: attempts.exists() and attempts.read_text() == "x\n", "the attempt")
     (plugvisor.plugins_dir / "web" / "sick").touch()
     os.kill(plugvisor.service_pid, signal.SIGKILL)
     wait_for(lambda: attempts.read_text() == "x\nx\n", "the new service's attempt, instead of the old one's")
@@ -205,7 +206,9 @@ def test_a_frozen_supervisord_decides_nothing(plugvisor: PlugvisorStack) -> None
         os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
     wait_for(lambda: plugvisor.http.get("/plugins").status_code == 200, "an answer")
     wait_for_health(plugvisor, "web", "unhealthy")
-    [line] = [line for line in plugvisor.service_log.splitlines() if "is down" in line]
+    [line] = wait_for(
+        lambda: [line for line in plugvisor.service_log.splitlines() if "is down" in line], "the warning in the log"
+    )
     assert "'web': check 'web' failed: answered 503; it is down" in line
 
 

@@ -226,7 +226,8 @@ def test_an_address_that_is_not_of_this_machine(plugvisor: PlugvisorStack, host:
 def test_up_twice(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("x")
     plugvisor.up()
-    pids = plugvisor.ctl("pid", "all"), plugvisor.wait_for_status("x", "running")["pid"]
+    pid = plugvisor.wait_for_status("x", "running")["pid"]
+    pids = plugvisor.ctl("pid", "all"), pid
     for port in (plugvisor.port, find_free_port()):
         sentence = refused(plugvisor, "up", PLUGVISOR_PORT=str(port), PLUGVISOR_ADMIN_CODE="another-code-than-that")
         assert "running already" in sentence

@@ -95,6 +95,7 @@ def test_the_rest_of_a_chain_follows_a_service_that_was_killed(plugvisor: Plugvi
     os.kill(before, signal.SIGKILL)
     held.unlink()
     wait_for(lambda: plugvisor.service_pid not in (0, before), "another service")  # the connection was the killed one's
+    wait_for(plugvisor.is_ready, "it to answer")
     wait_for(lambda: plugvisor.status(CHAIN[-1]).get("health") == "healthy", "the last of the chain to be healthy")
     assert read_record(plugvisor, "start") == CHAIN, "in order, and none twice"
 
@@ -183,7 +184,8 @@ def test_dependencies_that_cannot_be_had(plugvisor: PlugvisorStack) -> None:
     write(plugvisor, "off", runtime="enabled = false")
     write(plugvisor, "middle", "off")
     write(plugvisor, "top", "middle")
-    plugvisor.write_plugin("failing", "raise SystemExit(3)", runtime="auto_start = false\nsupervisor.startretries = 0")
+    runtime = "auto_start = false\nsupervisor.startsecs = 60\nsupervisor.startretries = 0"
+    plugvisor.write_plugin("failing", "raise SystemExit(3)", runtime=runtime)
     write(plugvisor, "hopeful", "failing")
     plugvisor.up()
     response = plugvisor.post("/plugin/top/start?wait=50")

@@ -111,10 +111,11 @@ def test_nothing_is_wrong_before_the_first_start(plugvisor: PlugvisorStack) -> N
 def test_nothing_is_wrong_while_it_runs_nor_afterwards(plugvisor: PlugvisorStack) -> None:
     plugvisor.write_plugin("one")
     plugvisor.up()
+    plugvisor.wait_for_status("one", "running")  # it has its log by then
     before = list_files(plugvisor.root)
     assert examine(plugvisor) == (0, [])
     assert list_files(plugvisor.root) == before
-    assert plugvisor.get("/plugin/status").json()["plugins"]["one"]["status"] != "error"
+    assert plugvisor.status("one")["status"] == "running"
     plugvisor.down()
     assert examine(plugvisor) == (0, [])
 

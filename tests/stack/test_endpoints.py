@@ -130,8 +130,16 @@ def test_reload_does_not_say_that_it_is_done_before_it_is(shared: PlugvisorStack
             "startsecs = 0\nautorestart = false",
             "error EXITED it ended unexpectedly, killed by ",
         ),
-        ("raise SystemExit(0)", "startretries = 100", "error BACKOFF it could not be started: it exited too quickly"),
-        ("raise SystemExit(0)", "startretries = 0", "error FATAL it could not be started and supervisord has given up"),
+        (
+            "raise SystemExit(0)",
+            "startsecs = 60\nstartretries = 100",
+            "error BACKOFF it could not be started: it exited too quickly",
+        ),
+        (
+            "raise SystemExit(0)",
+            "startsecs = 60\nstartretries = 0",
+            "error FATAL it could not be started and supervisord has given up",
+        ),
     ],
     ids=["expected", "expected-code", "unexpected-code", "signal", "backoff", "fatal"],
 )

@@ -23,6 +23,8 @@ ABOUT_A_PLUGIN = {
     "plugin_not_found", "plugin_disabled", "invalid_manifest", "already_running", "not_running", "start_failed",
 }  # fmt: skip
 EXITS = "raise SystemExit(7)"
+LONG_START = "auto_start = false\nsupervisor.startsecs = 60"
+"""Whatever exits has exited too quickly, on a busy machine too."""
 
 
 @pytest.fixture(autouse=True)
@@ -64,12 +66,12 @@ def test_plugin_not_found(shared: PlugvisorStack) -> None:
 
 
 def test_already_running(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(runtime="auto_start = false\nsupervisor.startsecs = 1")
-    pid = shared.post(f"/plugin/{plugin_id}/start").json()["pid"]
-    check(shared.post(f"/plugin/{plugin_id}/start"), 409, "already_running", plugin_id, "starting")
-    shared.wait_for_status(plugin_id, "running")
-    check(shared.post(f"/plugin/{plugin_id}/start?wait=5"), 409, "already_running", plugin_id, "running")
-    assert shared.status(plugin_id)["pid"] == pid
+    starting = add(runtime="auto_start = false\nsupervisor.startsecs = 600", suffix="-starting")
+    running = add(runtime=QUICK, suffix="-running")
+    pids = {starting: shared.post(f"/plugin/{starting}/start").json()["pid"], running: shared.start_running(running)}
+    check(shared.post(f"/plugin/{starting}/start"), 409, "already_running", starting, "starting")
+    check(shared.post(f"/plugin/{running}/start?wait=5"), 409, "already_running", running, "running")
+    assert {plugin_id: shared.status(plugin_id)["pid"] for plugin_id in pids} == pids
 
 
 def test_not_running(shared: PlugvisorStack, add: Callable[..., str]) -> None:
@@ -173,7 +175,7 @@ def test_invalid_request(shared: PlugvisorStack, add: Callable[..., str]) -> Non
 
 
 def test_start_failed_because_it_exits(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(EXITS, runtime="auto_start = false\nsupervisor.startretries = 0")
+    plugin_id = add(EXITS, runtime=f"{LONG_START}\nsupervisor.startretries = 0")
     for request in ("start?wait=50", "reload", "reload?wait=20"):
         check(shared.post(f"/plugin/{plugin_id}/{request}"), 500, "start_failed", plugin_id, "exited too quickly")
     assert shared.status(plugin_id)["status"] == "error"
@@ -189,6 +191,7 @@ def test_start_failed_because_it_cannot_be_spawned(shared: PlugvisorStack, add: 
     told = shared.status(plugin_id)
     assert told["status"] == "error"
     assert told["detail"]
+    shared.post(f"/plugin/{plugin_id}/stop")  # else supervisord may be the first to start it
     log.rmdir()
     assert shared.start_running(plugin_id)
 
@@ -196,7 +199,7 @@ def test_start_failed_because_it_cannot_be_spawned(shared: PlugvisorStack, add: 
 def test_a_process_that_died_while_reload_waited(shared: PlugvisorStack, add: Callable[..., str]) -> None:
     plugin_id = add()
     old = shared.start_running(plugin_id)
-    (shared.plugins_dir / plugin_id / "main.py").write_text(EXITS)
+    shared.write_plugin(plugin_id, EXITS, runtime=LONG_START)
     check(shared.post(f"/plugin/{plugin_id}/reload"), 500, "start_failed", plugin_id)
     assert not is_alive(old)
     assert shared.status(plugin_id)["status"] == "error"

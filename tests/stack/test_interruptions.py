@@ -52,13 +52,15 @@ def test_a_reload_whose_service_is_killed_is_finished_by_supervisord(
     assert (state, is_alive(old), count_spawned(shared, plugin_id)) == ("RUNNING", False, 2)
     wait_for(shared.is_ready, "the service")
     assert shared.status(plugin_id)["pid"] == new
-    assert b"VERSION=2" in Path(f"/proc/{new}/environ").read_bytes().split(b"\0")
+    environ = Path(f"/proc/{new}/environ")
+    wait_for(lambda: b"VERSION=2" in environ.read_bytes().split(b"\0"), "its environment, once its program is executed")
 
 
 def test_starts_that_are_pending_survive_a_restart_of_the_service(
     shared: PlugvisorStack, add: Callable[..., str]
 ) -> None:
-    ids = [add(HESITANT, runtime=QUICK, suffix=f"-{number}") for number in range(3)]
+    runtime = f"{QUICK}\nsupervisor.stopwaitsecs = 600"
+    ids = [add(HESITANT, runtime=runtime, suffix=f"-{number}") for number in range(3)]
     pids = {plugin_id: shared.start_running(plugin_id) for plugin_id in ids}
     for plugin_id in ids:
         assert shared.post(f"/plugin/{plugin_id}/reload?wait=0").status_code == 202
@@ -98,7 +100,11 @@ def test_refreshes_and_starts_at_once(shared: PlugvisorStack) -> None:
         added = [name for refresh in refreshes for name in refresh.result().json()["added"]]
     assert sorted(added) == ids
     for plugin_id in ids:
-        assert find_processes(shared.plugins_dir / plugin_id) == [shared.status(plugin_id)["pid"]]
+        pids = [shared.status(plugin_id)["pid"]]
+        wait_for(
+            lambda folder=shared.plugins_dir / plugin_id, pids=pids: find_processes(folder) == pids,
+            "its one process to enter its folder",
+        )
         assert count_spawned(shared, plugin_id) == 1
 
 

@@ -65,6 +65,7 @@ def test_a_restart_of_the_service_says_nothing_twice(plugvisor: PlugvisorStack) 
     plugvisor.wait_for_state("crashed", "EXITED")
     wait_for(lambda: read(plugvisor, plugin_id="steady", kind="check"), "the check")
     wait_for(lambda: ("EXITED", 1) in list_states(plugvisor, "crashed"), "the exit in the journal")
+    wait_for(lambda: read(plugvisor, plugin_id="crashed", kind="operation"), "the start that was asked for")
     before = {name: read(plugvisor, plugin_id=name) for name in ("steady", "crashed", "idle")}
     assert before["idle"] == []
     for how, service in ((signal.SIGTERM, ["stopped", "started"]), (signal.SIGKILL, ["started"])):
@@ -76,8 +77,11 @@ def test_a_restart_of_the_service_says_nothing_twice(plugvisor: PlugvisorStack) 
             "the start in the journal",
         )
         assert list_service(plugvisor)[known:] == [("service", verb) for verb in service]
-        plugvisor.post("/plugin/idle/stop")  # what it leaves is stored after everything before
-        wait_for(lambda: read(plugvisor, plugin_id="idle"), "the entry of a stop")
+        # what it leaves is stored after everything before
+        request_id = plugvisor.post("/plugin/idle/stop").headers["X-Request-Id"]
+        wait_for(
+            lambda request_id=request_id: request_id in str(read(plugvisor, plugin_id="idle")), "the entry of a stop"
+        )
         for name in ("steady", "crashed"):
             assert read(plugvisor, plugin_id=name) == before[name]
 
@@ -97,13 +101,22 @@ def test_what_happens_while_the_service_is_down_is_found(plugvisor: PlugvisorSta
     os.kill(service, signal.SIGKILL)
     wait_for(lambda: plugvisor.service_pid not in (service, 0), "the new service")
     wait_for(plugvisor.is_ready, "the service to be ready")
-    wait_for(lambda: list_states(plugvisor, "again")[1:], "what became of it")
-    assert list_states(plugvisor, "killed") == [("RUNNING", 1), ("EXITED", 1)]
-    assert list_states(plugvisor, "started") == [("RUNNING", 1)]
-    assert list_states(plugvisor, "again") == [("RUNNING", 1), ("RUNNING", 1)]
+
+    def list_asked() -> list[tuple[str, str]]:
+        entries = read(plugvisor, kind="operation")
+        return [(entry["plugin_id"], entry["verb"]) for entry in entries if entry["identity"] == "supervisorctl"]
+
+    expected = {
+        "killed": [("RUNNING", 1), ("EXITED", 1)],
+        "started": [("RUNNING", 1)],
+        "again": [("RUNNING", 1), ("RUNNING", 1)],
+    }
+    for name, states in expected.items():
+        wait_for(lambda name=name, states=states: len(list_states(plugvisor, name)) >= len(states), f"{name}'s states")
+    wait_for(lambda: len(list_asked()) >= 2, "what the operator has asked for")
     for _ in range(2):
-        asked = [entry for entry in read(plugvisor, kind="operation") if entry["identity"] == "supervisorctl"]
-        assert [(entry["plugin_id"], entry["verb"]) for entry in asked] == [("started", "start"), ("again", "start")]
+        assert {name: list_states(plugvisor, name) for name in expected} == expected
+        assert list_asked() == [("started", "start"), ("again", "start")]
         restart_service(plugvisor)
     killed, started = read(plugvisor, plugin_id="killed")[-1], read(plugvisor, kind="service")[-1]
     assert killed["last_exit"]["signal"] == "SIGKILL"

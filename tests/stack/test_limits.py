@@ -33,7 +33,10 @@ if os.fork():
     signal.pause()
 {LEAKING}"""
 FORKING = f"""\
-import os, signal
+import os, signal, time
+print("ready", flush=True)
+while not os.path.exists("fork"):
+    time.sleep(0.01)
 for _ in range(9):
     if os.fork() == 0:
         signal.pause()
@@ -85,6 +88,7 @@ def test_a_plugin_with_more_processes_than_its_limit_is_ended(shared: PlugvisorS
     shared.start_running(name)
     if shared.status(name)["limits"]["enforced_by"] == "cgroup":
         pytest.skip("the kernel gives it no more processes")
+    (shared.plugins_dir / name / "fork").touch()
     answer = shared.wait_for_status(name, "error")
     assert answer["last_exit"]["reason"] == "processes limit"
     assert answer["detail"].startswith("it was ended: it had more processes and threads than its limit of 8")

@@ -284,7 +284,7 @@ def test_a_unix_socket(plugvisor: PlugvisorStack, by_path: Path) -> None:
         connect(plugvisor, by_path)
         assert plugvisor.post("/plugins/refresh", code).status_code == 200, "it waits for the service"
     assert plugvisor.post("/plugin/x/reload", code).status_code == 200
-    assert f"listening on unix://{by_path}" in plugvisor.service_log
+    wait_for(lambda: f"listening on unix://{by_path}" in plugvisor.service_log, "the address in the log")
     healthy = plugvisor.command("health")
     assert (healthy.returncode, healthy.stdout) == (0, "healthy\n")
     plugvisor.down()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.helpers.plugin_code import IGNORES_SIGTERM, OBEDIENT
+from tests.helpers.plugin_code import HESITANT, IGNORES_SIGTERM, OBEDIENT
 from tests.helpers.processes import find_processes, is_alive
 from tests.helpers.waiting import wait_for
 
@@ -179,12 +179,15 @@ def test_operations_on_different_plugins_do_not_wait(shared: PlugvisorStack, add
 
 
 def test_a_client_that_goes_away_cancels_nothing(shared: PlugvisorStack, add: Callable[..., str]) -> None:
-    plugin_id = add(SLOW, runtime=options())
+    plugin_id = add(HESITANT, runtime=options("startsecs = 0\nstopwaitsecs = 600"))
+    go = shared.plugins_dir / plugin_id / "go"
     for verb, after in (("stop", "stopped"), ("reload", "running")):
+        go.unlink(missing_ok=True)
         pid = shared.start_running(plugin_id)
         with pytest.raises(httpx.ReadTimeout):
             shared.post(f"/plugin/{plugin_id}/{verb}", timeout=0.3)
-        assert shared.status(plugin_id)["status"] == "stopping"
+        shared.wait_for_status(plugin_id, "stopping")  # a busy service may read the request later
+        go.touch()
         told = shared.wait_for_status(plugin_id, after)
         assert not is_alive(pid)
         wait_for(lambda told=told: find(shared, plugin_id) == ([told["pid"]] if "pid" in told else []))

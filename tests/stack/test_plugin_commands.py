@@ -180,7 +180,7 @@ def test_what_an_earlier_process_has_printed_is_no_reason(shared: PlugvisorStack
     plugin_id = add(SAYS_GOODBYE, runtime=runtime)
     shared.start_running(plugin_id)
     wait_for(lambda: "ready" in shared.read_log(plugin_id), "it to be able to say goodbye")
-    shared.write_plugin(plugin_id, "raise SystemExit(3)", runtime=runtime)
+    shared.write_plugin(plugin_id, "raise SystemExit(3)", runtime=NO_RETRY)
     for verb in ("reload", "start"):
         done = shared.command(verb, plugin_id)
         assert done.returncode == 1

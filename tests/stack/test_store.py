@@ -91,6 +91,7 @@ def test_it_cannot_be_used_from_the_beginning(plugvisor: PlugvisorStack, how: st
     plugvisor.up()
     assert store_of(plugvisor) == {"status": "unavailable", "detail": detail}
     check_plugins_can_be_changed(plugvisor, is_remembered=False)
+    wait_for(lambda: f"nothing can be remembered: {detail}" in plugvisor.service_log, "the warning in the log")
     assert plugvisor.service_log.count(f"nothing can be remembered: {detail}") == 1
 
 
@@ -102,6 +103,7 @@ def test_a_broken_one_is_set_aside(plugvisor: PlugvisorStack) -> None:
     assert store["status"] == "ok"
     assert (state_dir(plugvisor) / store["set_aside"]).stat().st_size == 100_000
     check_plugins_can_be_changed(plugvisor, is_remembered=True)
+    wait_for(lambda: store["set_aside"] in plugvisor.service_log, "the warning in the log")
     assert plugvisor.service_log.count(store["set_aside"]) == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.helpers.stack import ADMIN_CODE
+from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
     from tests.helpers.stack import PlugvisorStack
@@ -25,8 +26,8 @@ def test_they_are_shown_everywhere(plugvisor: PlugvisorStack) -> None:
     plugvisor.up()
     assert f"echo: warning: plugin.toml line 5: {WARNING}\n" in plugvisor.output_path.read_text()
     assert f"warning: {VARIABLE}\n" in plugvisor.output_path.read_text()
-    assert WARNING in plugvisor.service_log
-    assert VARIABLE in plugvisor.service_log
+    for words in (WARNING, VARIABLE):
+        wait_for(lambda words=words: words in plugvisor.service_log, words)
     assert "s3cret" not in plugvisor.service_log + plugvisor.output_path.read_text()
     headers = {"Authorization": f"Bearer {ADMIN_CODE}"}
     shown = plugvisor.http.get("/plugin/echo/manifest", headers=headers).json()

@@ -245,6 +245,7 @@ def test_an_open_file_is_the_plugins_own(shared: PlugvisorStack) -> None:
     )
     folder = add_watched(shared, "printing", code)
     before = len(list_reloads(shared, "printing"))
+    wait_for((folder / "out.txt").exists, "its file, which it opens when it is ready")
     size = (folder / "out.txt").stat().st_size
     wait_for(lambda: (folder / "out.txt").stat().st_size > size + 40, "what it writes")
     wait_until_noticed(shared)

@@ -30,6 +30,8 @@ raise SystemExit(3)
 FORKING = """\
 import os, time
 print("ready", flush=True)
+while not os.path.exists("fork"):
+    time.sleep(0.01)
 for _ in range(12):
     if os.fork() == 0:
         time.sleep(1000)
@@ -112,6 +114,7 @@ def test_unhealthy_and_above_a_limit(plugvisor: PlugvisorStack, receiver: Webhoo
     plugvisor.start_running("crowd")
     if plugvisor.status("crowd")["limits"]["enforced_by"] == "cgroup":
         return  # the kernel gives it no more processes
+    (plugvisor.plugins_dir / "crowd" / "fork").touch()
     limit = receiver.wait_for("plugin.limit", "crowd")
     assert limit.data["last_exit"]["reason"] == "processes limit"
     receiver.wait_for("plugin.error", "crowd")
@@ -135,7 +138,8 @@ def test_a_dead_receiver_delays_neither_the_service_nor_another_receiver(
         assert len(slow.received) == 1, "one at a time"
         assert read_metric(plugvisor, "queued", 1) == 2
         wait_for(lambda: read_metric(plugvisor, "failed_total", 3) > 0, "the third to be found dead")
-        assert "a webhook does not reach receiver 3 (127.0.0.1) and is tried again" in plugvisor.service_log
+        words = "a webhook does not reach receiver 3 (127.0.0.1) and is tried again"
+        wait_for(lambda: words in plugvisor.service_log, "the warning in the log")
         assert_no_secret_is_logged(plugvisor)
 
 
@@ -189,7 +193,9 @@ def test_a_redirect_is_not_followed(plugvisor: PlugvisorStack, receiver: Webhook
         assert read_metric(plugvisor, "failed_total") == 1
         assert internal.received == []
         assert internal.forged == []
-        assert "it answered 307; redirects are not followed" in plugvisor.service_log
+        wait_for(
+            lambda: "it answered 307; redirects are not followed" in plugvisor.service_log, "the warning in the log"
+        )
         assert len({one.id for one in receiver.received}) == 1
 
 

@@ -76,7 +76,7 @@ def test_everything_in_the_install_folder_is_the_plugins_users(plugvisor: Plugvi
     if users == "two users":
         assert not list(folder.rglob("written"))  # root may write to what is read-only
     assert {stat.S_IMODE(path.stat().st_mode) for path in versions} == {0o555}
-    assert not list((folder / ".staging").iterdir())
+    wait_for(lambda: not list((folder / ".staging").iterdir()), "what is staged to be removed")
     wait_for(lambda: not list(plugvisor.run_dir.glob("install-*")), "the workers' sockets to be gone")
     response = plugvisor.http.delete(
         "/plugin/echo?purge=true&wait=60", headers={"Authorization": f"Bearer {ADMIN_CODE}"}
@@ -92,6 +92,7 @@ def test_a_worker_that_cannot_be_started_changes_nothing(plugvisor: PlugvisorSta
     plugvisor.environ["PLUGVISOR_INSTALL_DIR"] = str(folder)
     plugvisor.up()
     wait_for(lambda: install(plugvisor, "1.0.0", "start=false&replace=true").status_code == 201, "the recovery")
+    wait_for(lambda: not list((folder / ".staging").iterdir()), "what is staged to be removed")
     before = sorted(path.name for path in folder.rglob("*"))
     with contextlib.ExitStack() as stack:
         for _ in range(8):

@@ -91,8 +91,16 @@ class Cluster:
         return asyncio.run(do())
 
     def carry(self, folder: Path) -> Carried:
+        """Bring it, again while managers do not answer in time: on a busy machine, or one of them is just back."""
         program = self.render(folder)
-        return self.run(lambda carrier, _client: carrier.carry(program))
+
+        def try_to_carry() -> Carried | None:
+            with contextlib.suppress(SupervisorUnavailable):
+                return self.run(lambda carrier, _client: carrier.carry(program))  # type: ignore[no-any-return]
+            return None
+
+        carried: Carried = wait_for(try_to_carry, "a manager to answer in time")
+        return carried
 
     def create_service(self, folder: Path) -> dict[str, Any]:
         """A service of a plugin, without tasks; returns it as the Engine describes it."""
@@ -434,13 +442,7 @@ def test_a_node_pulls_with_the_credentials_of_the_service(cluster: Cluster, tmp_
     with run_registry(cluster.lab, tmp_path / "private", tmp_path / "users") as running:
         cluster.environ["PLUGVISOR_REGISTRY"] = running.address
         cluster.environ["PLUGVISOR_REGISTRY_AUTH_FILE"] = str(tmp_path / "auth")
-
-        def carry() -> Carried | None:
-            with contextlib.suppress(SupervisorUnavailable):  # managers that have just lost one of them take their time
-                return cluster.carry(folder)
-            return None
-
-        carried = wait_for(carry, "a manager to answer in time")
+        carried = cluster.carry(folder)
 
         def create(name: str, headers: Mapping[str, str]) -> None:
             container = {"Image": carried.image, "Command": ["/bin/rm", "--version"]}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
+from tests.helpers.plugin_processes import find_plugin
 from tests.helpers.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -19,11 +22,13 @@ while True:
     __import__("time").sleep(60)
 """
 GOES_BAD = """\
-import time
+import signal
+signal.signal(signal.SIGUSR1, lambda *_: open("/tmp/bad", "w").close())
+print("ready", flush=True)
 while True:
-    time.sleep(3)
-    open("/tmp/bad", "w")
+    signal.pause()
 """
+"""Fails its check from the signal SIGUSR1 on."""
 
 
 def write(stack: SwarmStack, name: str, port: int, check: str, *, silent: str = "", runtime: str = "") -> None:
@@ -88,6 +93,9 @@ startup = 0
     assert swarm_shared.post("/plugins/refresh").status_code == 200
     assert swarm_shared.post("/plugin/spoilt/start").status_code == 200
     wait_for_check(swarm_shared, "spoilt", "up")
+    wait_for(lambda: "ready" in swarm_shared.read_log("spoilt"), "it to be ready for a signal")
+    for process in find_plugin(swarm_shared, "spoilt"):
+        os.kill(process, signal.SIGUSR1)
     status = wait_for(
         lambda: (found := swarm_shared.status("spoilt")).get("last_exit", {}).get("reason") and found, "its end"
     )

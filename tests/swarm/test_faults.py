@@ -126,9 +126,12 @@ def test_a_node_that_is_not_the_leader_is_lost(swarm_stack: SwarmStack) -> None:
     assert nodes[victim.name]["detail"]
     swarm_stack.lab.start(victim)
     swarm_stack.lab.wait_until_whole()
-    wait_for(
-        lambda: {node["state"] for node in swarm_stack.get("/nodes").json()["nodes"]} == {"ready"}, "it to be back"
-    )
+
+    def is_back() -> bool:
+        response = swarm_stack.get("/nodes")
+        return response.is_success and {node["state"] for node in response.json()["nodes"]} == {"ready"}
+
+    wait_for(is_back, "it to be back")
     assert len(find_plugin(swarm_stack, "moves")) == 1
 
 
@@ -181,9 +184,9 @@ def test_the_leader_is_lost_with_a_plugin_that_is_being_stopped_on_it(swarm_stac
     swarm_stack.wait_for_status("lingers", "stopping")
     victim.kill()
     wait_for(lambda: is_forgotten(swarm_stack, "lingers"), "another leader", MOVES_SECONDS)
-    wait_for(lambda: read_status(swarm_stack, "lingers") == "stopping", "it, which may still run", MOVES_SECONDS)
+    swarm_stack.wait_for_status("lingers", "stopping")  # it may still run
     swarm_stack.lab.start(victim)
-    wait_for(lambda: read_status(swarm_stack, "lingers") == "stopped", "its end", MOVES_SECONDS)
+    swarm_stack.wait_for_status("lingers", "stopped")
     assert not find_plugin(swarm_stack, "lingers")
 
 
@@ -193,12 +196,6 @@ def is_forgotten(stack: SwarmStack, plugin_id: str) -> bool:
         answers = stack.lab.living_manager is not None and stack.get("/plugin/status", timeout=5).is_success
         return answers and not stack.docker("service", "ps", "--quiet", f"plugvisor-{plugin_id}")
     return False
-
-
-def read_status(stack: SwarmStack, plugin_id: str) -> str:
-    """A plugin's status; empty while no manager answers."""
-    response = stack.get("/plugin/status", params={"plugin_id": plugin_id})
-    return str(response.json()["status"]) if response.is_success else ""
 
 
 def try_start(stack: SwarmStack, plugin_id: str) -> httpx.Response | None:
@@ -265,8 +262,13 @@ def test_a_node_is_drained(swarm_stack: SwarmStack) -> None:
     swarm_stack.lab.set_availability(victim, "drain")
     wait_until_moved(swarm_stack, victim)
     wait_for(lambda: len(find_plugin(swarm_stack, "moves")) == 1, "the first one to end")
-    [node] = [node for node in swarm_stack.get("/nodes").json()["nodes"] if node["name"] == victim.name]
-    assert (node["availability"], node["plugins"]) == ("drain", [])
+
+    def is_empty() -> bool:
+        [node] = [node for node in swarm_stack.get("/nodes").json()["nodes"] if node["name"] == victim.name]
+        assert node["availability"] == "drain"
+        return node["plugins"] == []
+
+    wait_for(is_empty, "the node to report the end")
 
 
 def test_the_manager_that_is_asked_is_one_no_more(swarm_stack: SwarmStack) -> None:

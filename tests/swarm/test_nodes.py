@@ -22,9 +22,9 @@ EVERYWHERE = f"{QUICK}\nreplicas = 3\nplacement.max_per_node = 1"
 
 @pytest.fixture(autouse=True)
 def mended(swarm_lab: SwarmLab) -> Iterator[None]:
-    """The lab is whole again after each test."""
+    """The lab is whole again after each test; what the service has made there, it goes on using."""
     yield
-    swarm_lab.repair()
+    swarm_lab.mend()
 
 
 def read_nodes(stack: SwarmStack) -> dict[str, dict[str, Any]]:
@@ -58,6 +58,7 @@ def test_nodes_and_the_tasks_on_them(swarm_shared: SwarmStack, swarm_lab: SwarmL
     [line] = [line for line in command(swarm_shared, "ls").splitlines() if line.startswith("spread ")]
     assert "node1, node2, node3" in line
     assert command(swarm_shared, "status", "spread").count(" running ") == 3
+    assert swarm_shared.post("/plugin/spread/stop").status_code == 200
 
 
 def test_a_node_that_is_drained_and_one_that_is_lost(swarm_shared: SwarmStack, swarm_lab: SwarmLab) -> None:

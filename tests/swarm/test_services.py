@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 from tests.helpers.plugin_processes import find_plugin
 from tests.helpers.stack import QUICK
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from tests.helpers.swarm.stack import SwarmStack
 
 SLOW_TO_STOP = """
-import signal, sys, time
+import os, signal, time
 
-def stop(*_):
-    time.sleep(3)
-    sys.exit(0)
+def end(*_):
+    time.sleep(1)
+    os._exit(0)
 
-signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGTERM, lambda *_: None)
+signal.signal(signal.SIGUSR1, end)
 print("ready", flush=True)
 while True:
     signal.pause()
 """
+"""Stops a while after the signal SIGUSR1, if it was asked to or not."""
+PATIENT = f"{QUICK}\nsupervisor.stopwaitsecs = 30"
 MANY_REPLICAS = f"{QUICK}\nreplicas = 3\nplacement.max_per_node = 1"
 
 
@@ -68,7 +73,7 @@ def test_a_service_that_somebody_has_removed_is_made_again(swarm_shared: SwarmSt
 
 
 def test_no_second_process_is_started_beside_one_whose_service_somebody_has_removed(swarm_shared: SwarmStack) -> None:
-    swarm_shared.write_plugin("bereft", SLOW_TO_STOP, runtime=QUICK)
+    swarm_shared.write_plugin("bereft", SLOW_TO_STOP, runtime=PATIENT)
     swarm_shared.post("/plugins/refresh")
     swarm_shared.start_running("bereft")
     wait_for(lambda: "ready" in swarm_shared.read_log("bereft"), "the plugin to be ready for a signal")
@@ -76,6 +81,7 @@ def test_no_second_process_is_started_beside_one_whose_service_somebody_has_remo
     swarm_shared.docker("service", "rm", "plugvisor-bereft")
     assert swarm_shared.wait_for_status("bereft", "stopping")["tasks"][0]["state"] == "running"
     assert process in find_plugin(swarm_shared, "bereft")
+    os.kill(process, signal.SIGUSR1)
     swarm_shared.start_running("bereft")
     found = wait_for(lambda: find_plugin(swarm_shared, "bereft"), "another process")
     assert len(found) == 1
@@ -125,8 +131,7 @@ def test_a_service_of_somebody_else_is_never_touched(swarm_shared: SwarmStack) -
 def test_labels_of_others_outlive_every_change(swarm_shared: SwarmStack) -> None:
     """Somebody else changes the service at the same time; neither's changes are lost."""
     add(swarm_shared, "busy")
-    manager = swarm_shared.lab.living_manager
-    assert manager is not None
+    manager = swarm_shared.lab.find_manager()
     command = "for n in $(seq 20); do docker service update --detach --quiet --label-add n$n=1 plugvisor-busy; done"
     others = subprocess.Popen(
         ["sh", "-c", command],
@@ -137,10 +142,9 @@ def test_labels_of_others_outlive_every_change(swarm_shared: SwarmStack) -> None
     try:
         swarm_shared.start_running("busy")
         for verb in ("reload", "stop", "start"):
-            response = swarm_shared.post(f"/plugin/busy/{verb}")
-            assert response.status_code in (200, 202), response.text
+            swarm_shared.change("busy", verb, 202)
     finally:
-        others.wait(60)
+        others.wait(3 * DEADLINE_SECONDS)  # twenty commands, beside other tests
     kept = [name for name in read_labels(swarm_shared, "busy") if name.startswith("n")]
     assert kept  # of those commands, some give up: the swarm has refused them as out of sequence
     assert swarm_shared.post("/plugin/busy/stop").status_code == 200
@@ -165,7 +169,7 @@ def test_a_plugin_that_was_stopped_is_not_started_beside_one_on_a_lost_node(swar
     swarm_shared.start_running("lost")
     swarm_shared.lab.cut(victim)
     try:
-        wait_for(lambda: swarm_shared.status("lost")["status"] == "error", "the node to be lost")
+        swarm_shared.wait_for_status("lost", "error")
         for verb in ("stop", "start", "reload"):
             response = swarm_shared.post(f"/plugin/lost/{verb}", timeout=30)
             assert (response.status_code, response.json()["code"]) == (504, "stop_timeout"), response.text
@@ -175,22 +179,24 @@ def test_a_plugin_that_was_stopped_is_not_started_beside_one_on_a_lost_node(swar
         swarm_shared.lab.heal(victim)
     wait_for(lambda: not find_plugin(swarm_shared, "lost"), "the process to end")
     swarm_shared.lab.wait_until_whole()
-    wait_for(lambda: swarm_shared.status("lost")["status"] == "stopped", "it to be stopped")
+    swarm_shared.wait_for_status("lost", "stopped")
     swarm_shared.start_running("lost")
     assert len(find_plugin(swarm_shared, "lost")) == 1
 
 
 def test_a_plugin_that_is_being_stopped_by_hand_is_not_forgotten_while_it_lives(swarm_shared: SwarmStack) -> None:
     """The swarm forgets a task that still runs if its service is changed meanwhile, and a start would be the second."""
-    swarm_shared.write_plugin("slow", SLOW_TO_STOP, runtime=QUICK)
+    swarm_shared.write_plugin("slow", SLOW_TO_STOP, runtime=PATIENT)
     swarm_shared.post("/plugins/refresh")
     swarm_shared.start_running("slow")
     wait_for(lambda: "ready" in swarm_shared.read_log("slow"), "the plugin to be ready for a signal")
     [process] = find_plugin(swarm_shared, "slow")
     swarm_shared.docker("service", "scale", "--detach", "plugvisor-slow=0")
     swarm_shared.wait_for_status("slow", "stopping")
+    os.kill(process, signal.SIGUSR1)
     response = swarm_shared.post("/plugin/slow/start")
     assert response.status_code == 200, response.text
-    assert process not in find_plugin(swarm_shared, "slow")
-    assert len(find_plugin(swarm_shared, "slow")) == 1
+    found = wait_for(lambda: find_plugin(swarm_shared, "slow"), "another process")
+    assert len(found) == 1
+    assert process not in found
     wait_for(lambda: read_intent(swarm_shared, "slow")["wanted"] == "running", "the last request to be the intent")

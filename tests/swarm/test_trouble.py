@@ -26,7 +26,7 @@ def test_a_registry_that_is_away(swarm_stack: SwarmStack) -> None:
     swarm_stack.environ["PLUGVISOR_REGISTRY"] = f"{GATEWAY}:5999"
     swarm_stack.write_plugin("imageless", runtime=QUICK)
     swarm_stack.up()
-    failed = swarm_stack.post("/plugin/imageless/start?wait=20")
+    failed = swarm_stack.post("/plugin/imageless/start?wait=50")
     assert (failed.status_code, failed.json()["code"]) == (500, "start_failed"), failed.text
     assert "registry" in failed.json()["detail"]
     assert not find_plugin(swarm_stack, "imageless")
@@ -36,7 +36,7 @@ def test_an_image_that_does_not_exist(swarm_stack: SwarmStack) -> None:
     swarm_stack.environ["PLUGVISOR_IMAGE"] = f"{GATEWAY}:5999/nothing:1"
     swarm_stack.write_plugin("imageless", runtime=f"{QUICK}\nsupervisor.startretries = 0")
     swarm_stack.up()
-    failed = swarm_stack.post("/plugin/imageless/start?wait=20")
+    failed = swarm_stack.post("/plugin/imageless/start?wait=50")
     assert (failed.status_code, failed.json()["code"]) == (500, "start_failed"), failed.text
     assert "image" in failed.json()["detail"]
     assert swarm_stack.status("imageless")["status"] in ("error", "stopped")
@@ -47,7 +47,7 @@ def test_a_plugin_that_fits_no_node(swarm_stack: SwarmStack) -> None:
     constraint = f'placement.constraints = ["node.labels.{LABEL} == yes"]'
     swarm_stack.write_plugin("choosy", runtime=f"{QUICK}\n{constraint}")
     swarm_stack.up()
-    failed = swarm_stack.post("/plugin/choosy/start?wait=10")
+    failed = swarm_stack.post("/plugin/choosy/start?wait=50")
     assert failed.json().get("code") == "start_failed" or failed.json()["status"] == "error", failed.text
     told = swarm_stack.wait_for_status("choosy", "error")
     assert "no node" in told["detail"] or "no suitable node" in told["detail"]
@@ -72,7 +72,8 @@ def test_services_of_others_are_left_alone(swarm_stack: SwarmStack, image: str) 
     swarm_stack.post("/plugins/stop")
     swarm_stack.post("/plugins/refresh")
     swarm_stack.restart_service()
-    assert swarm_stack.docker("service", "ls", "--format", "{{.Name}} {{.Replicas}}") == "plugvisor-other 1/1\n"
+    listed = ("service", "ls", "--format", "{{.Name}} {{.Replicas}}")
+    wait_for(lambda: swarm_stack.docker(*listed) == "plugvisor-other 1/1\n", "it to run, and nothing else")
 
 
 def start_all(stack: SwarmStack, names: list[str]) -> bool:

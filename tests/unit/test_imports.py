@@ -26,7 +26,8 @@ LAYERS = [
     {"admin_code", "settings"},
     {"swarm_settings"},
     {"setting_values"},
-    {"users", "models", "timestamps", "layout", "variables", "variable_files", "json_lines"},
+    {"setting_folders"},
+    {"users", "models", "timestamps", "layout", "variables", "variable_files", "json_lines", "ticks"},
     {"errors", "__init__"},
 ]
 """From top to bottom. A part may import itself and what is below it; parts of one layer do not know each other."""

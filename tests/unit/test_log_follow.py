@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tracemalloc
 from typing import TYPE_CHECKING
@@ -37,8 +38,13 @@ def append(log: LogFiles, content: bytes) -> None:
 
 
 def rotate(log: LogFiles, backups: int = 3) -> None:
-    """Rotate as supervisord does."""
-    (log.folder / f"{log.name}.{backups}").unlink(missing_ok=True)
+    """Rotate as supervisord does; what it removes is kept elsewhere, so that no new file gets the same inode.
+
+    A position at the first byte has nothing before it that would tell the two apart.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        last = log.folder / f"{log.name}.{backups}"
+        last.rename(log.folder / f"removed-{last.stat().st_ino}")
     for number in range(backups - 1, -1, -1):
         source = log.folder / (f"{log.name}.{number}" if number else log.name)
         if source.exists():

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import Literal
 
+    from plugvisor.engines.kept_state import KeptState
     from plugvisor.logs.files import LogFiles
     from plugvisor.models.cluster.node import Node
     from plugvisor.models.manifest import Manifest
@@ -52,29 +53,6 @@ class Execution:
     signal: str = ""
     error: str = ""
     timed_out: bool = False
-
-
-class KeptState(Protocol):
-    """Where an engine of many machines keeps a few rows for the service, whichever of them it is started on next."""
-
-    is_own: bool
-    """Whether this process has saved the newest, when that was loaded or saved last."""
-
-    async def load(self) -> tuple[int, bytes] | None:
-        """The newest that was kept, and its number; None if there is none.
-
-        Raises:
-            SupervisorUnavailable
-            StoreUnavailable: it cannot be read.
-        """
-
-    async def save(self, number: int, data: bytes) -> bool:
-        """Keep some data, and of what was kept before only the newest; returns False if the number is taken.
-
-        Raises:
-            SupervisorUnavailable: it may be kept nevertheless.
-            StoreUnavailable: it cannot be kept.
-        """
 
 
 class Engine(Protocol):

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from plugvisor.engines.engine import KeptState, Program
+    from plugvisor.engines.engine import Program
+    from plugvisor.engines.kept_state import KeptState
     from plugvisor.models.manifest import Manifest
     from plugvisor.models.process import Process
 

@@ -109,10 +109,15 @@ class CatalogKeeper:
         fresh = await self._reader.read_all(self._read)
         for plugin_id in before | fresh:
             is_newer = self._read_at.get(plugin_id, 0) > began  # a start or a reload has read it since
-            if is_newer or (not accepts(plugin_id) and plugin_id in self._read):
-                fresh[plugin_id] = self._read[plugin_id]
-            elif not accepts(plugin_id):
-                fresh.pop(plugin_id, None)
+            if not accepts(plugin_id):
+                if plugin_id in self._read:
+                    fresh[plugin_id] = self._read[plugin_id]
+                else:
+                    fresh.pop(plugin_id, None)
+            elif is_newer:
+                # only a reading of all finds out that a plugin is gone
+                found = fresh.setdefault(plugin_id, Plugin(plugin_id, None, problem=NO_FOLDER))
+                fresh[plugin_id] = found if found.problem == NO_FOLDER else self._read[plugin_id]
         self._store(dict(sorted(fresh.items())))
         return before, self._read
 

@@ -26,7 +26,7 @@ from plugvisor.manager.restorer import Restorer
 from plugvisor.models.process import Process, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
 
     from plugvisor.engines.engine import Engine
@@ -60,8 +60,8 @@ class Manager:
         self._starts = Starts(engine, Preparation(keeper, engine, conditions), intents)
         self._scheduler = Scheduler(keeper, engine, conditions, self._operations, self._starts)
         self._readiness = Readiness(engine, self.monitor)
-        self._stops = Stops(keeper, engine, self._operations, intents)
-        self.switch = Switch(keeper, engine, intents, self._operations, self._stops)
+        self.stops = Stops(keeper, engine, self._operations, intents)
+        self.switch = Switch(keeper, engine, intents, self._operations, self.stops)
         self._refresher = Refresher(keeper, engine, self._operations)
         self.replacements = Replacements(keeper, engine, self._operations, self._starts, self._readiness)
         self._boot_starts = BootStarts(intents, engine)
@@ -104,7 +104,7 @@ class Manager:
         """Read the catalog, and begin to start what is queued; nothing that runs is touched, and nothing raised."""
         self._restorer.open()
         self.intents.on_change.insert(0, self._follow_intents)
-        self.intents.on_stored.append(self._boot_starts.publish)
+        self.intents.persistence.on_stored.append(self._boot_starts.publish)
         self._boot_starts.publish()
         await self._keeper.load()
         await self._boot_starts.boot(self.catalog.values())
@@ -166,32 +166,7 @@ class Manager:
             StopTimeout: it is still alive after SIGKILL and the deadline.
         """
         self._keeper.get(plugin_id)
-        return await self._stops.stop(plugin_id, wait_seconds, by)
-
-    async def stop_with_dependents(
-        self, plugin_id: str, dependents: Sequence[str], wait_seconds: float | None = None, *, by: str = ""
-    ) -> dict[str, Outcome | BaseException]:
-        """Stop some plugins that require another one, and then that; returns what became of each.
-
-        What became of that one is the failure of a dependent, if there is one. Raises `PluginNotFound`.
-
-        Args:
-            dependents: of `list_running_dependents`; at least one.
-            wait_seconds: as of `stop`.
-            by: as of `start`; it is remembered of the dependents, too.
-        """
-        stopping = self._stops.stop_with_dependents(plugin_id, dependents, wait_seconds, by)
-        return await self._operations.run_detached(stopping)
-
-    async def stop_many(
-        self, plugin_ids: Sequence[str], wait_seconds: float | None = None, *, by: str = ""
-    ) -> dict[str, Outcome | BaseException]:
-        """Stop plugins, each as soon as its dependents among them have ended; returns what became of each."""
-        return await self._stops.stop_many(plugin_ids, wait_seconds, by)
-
-    def list_running_dependents(self, plugin_ids: Sequence[str]) -> list[str]:
-        """The plugins that require some of these, directly or not, and have not ended."""
-        return self._stops.list_running_dependents(plugin_ids)
+        return await self.stops.stop(plugin_id, wait_seconds, by)
 
     async def reload(
         self,

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import PlugvisorError, SupervisorUnavailable
+from plugvisor.ticks import sleep_until_tick
 
 if TYPE_CHECKING:
     from plugvisor.engines.engine import Engine
@@ -48,7 +49,7 @@ class Restorer:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_SECONDS)
+            await sleep_until_tick(CHECK_SECONDS)
             self._boot_starts.restore()
             try:
                 await self._bring()

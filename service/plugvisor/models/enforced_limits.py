@@ -28,6 +28,24 @@ class AppliedLimits(Struct, frozen=True, omit_defaults=True):
     unenforced: tuple[str, ...] = ()
     """Those that nothing enforces here."""
 
+    def explain(self, reason_of_end: str) -> str:
+        """How one was exceeded, if that is why the process was ended, as `Exit.reason` says; empty if it is not."""
+        match reason_of_end:
+            case "memory limit":
+                return f"it used more than its memory limit of {_format_bytes(self.memory)}"
+            case "processes limit":
+                return f"it had more processes and threads than its limit of {self.processes}"
+        return ""
+
+
+def _format_bytes(count: int) -> str:
+    size, unit = float(count), "bytes"
+    for larger in ("KiB", "MiB", "GiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.1f}".removesuffix(".0") + f" {unit}"
+
 
 class EnforcedLimits(Body, frozen=True, kw_only=True):
     """The limits of the plugin's last launch, and what enforces them."""

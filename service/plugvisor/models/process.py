@@ -248,12 +248,7 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def _exceeded_limit(self) -> str:
-        match self._reason_of_end:
-            case "memory limit" if self.limits is not None:
-                return f"it used more than its memory limit of {_format_bytes(self.limits.memory)}"
-            case "processes limit" if self.limits is not None:
-                return f"it had more processes and threads than its limit of {self.limits.processes}"
-        return ""
+        return self.limits.explain(self._reason_of_end) if self.limits is not None else ""
 
     @property
     def _how_it_ended(self) -> str:
@@ -281,15 +276,6 @@ def remove_retry(detail: str) -> str:
     """`Process.detail` without when it is started again."""
     before, retry, _ = detail.partition(_RETRY)
     return before.rpartition("; ")[0] if retry else detail.partition(_RESTART)[0]
-
-
-def _format_bytes(count: int) -> str:
-    size, unit = float(count), "bytes"
-    for larger in ("KiB", "MiB", "GiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.1f}".removesuffix(".0") + f" {unit}"
 
 
 NEVER_ADDED = Process(ProcessState.STOPPED)

@@ -10,7 +10,7 @@ during the wait. The first SIGTERM or SIGINT ends a sync function with SystemExi
 an async one; shutdown() follows. Further signals have no effect.
 
 Exit status: 0 after a normal end, 1 after an exception, 2 if the entry cannot be resolved, or the plugin's own
-sys.exit(). This file is a standalone script and imports nothing of Plugvisor.
+sys.exit(). This file is a standalone script: it loads the two beside it by their paths, and nothing else of Plugvisor.
 """
 
 import asyncio
@@ -22,23 +22,28 @@ import io
 import os
 import signal
 import socket
-import stat
 import sys
 from collections.abc import Awaitable, Callable
-from importlib.machinery import PathFinder
 from pathlib import Path
-from types import FrameType, ModuleType
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-PLUGINS = "plugins"
-HOST = "plugin"
-"""The package of the plugin host whose plugins have entries such as `plugin.plugins.echo:EchoPlugin`."""
 HOST_MARK = "__neko_event_meta__"
 """The attribute that the host's decorators, such as `@lifecycle(id="startup")`, set on a method."""
 
 
-class CannotRunError(Exception):
-    """The entry cannot be resolved; the message says why and what to do."""
+def load_beside(name: str) -> Any:
+    """Load a module of this file's folder by its path: the plugin may have one of the same name."""
+    spec: Any = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if TYPE_CHECKING:
+    from plugvisor.runner import module_search
+else:
+    module_search = load_beside("module_search")
 
 
 class Stopped(SystemExit):
@@ -117,91 +122,6 @@ class Lifetime:
             self._restore()
 
 
-def _import(name: str) -> ModuleType | None:
-    """Import a module; return None if it does not exist. Errors of the module itself, also ImportError, propagate."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if f"{name}.".startswith(f"{error.name}."):  # the module or a parent, not a module that it imports
-            return None
-        raise
-
-
-def _find_above(name: str, folder: Path) -> tuple[Path, str] | None:
-    """Return the folder in which a module's name begins, and the name: /x for plugins.echo.main in /x/plugins/echo.
-
-    In /x/plugins/echo, `plugin.plugins.echo` is the module `plugins.echo` of /x: the host's package is elsewhere.
-    """
-    parts = tuple(name.split("."))
-    for n in range(len(parts), 0, -1):
-        if folder.parts[-n:] == parts[:n]:
-            return folder.parents[n - 1], name
-    own = (PLUGINS, folder.name)
-    if parts[0] == HOST and parts[1:3] == own and folder.parts[-2:] == own:
-        return folder.parents[1], ".".join(parts[1:])
-    return None
-
-
-def find_folders_above(folder: Path) -> list[Path]:
-    """Return the folder above one called `plugins` and, if that is a package, the one above it, which comes first.
-
-    One that everybody may write to is left out, and what is above it: anyone could put a module there.
-    """
-    found: list[Path] = []
-    for path in folder.parents[1:] if folder.parent.name == PLUGINS else ():
-        if _is_open_to_all(path) or (found and not os.path.isfile(found[0] / "__init__.py")):
-            break
-        found.insert(0, path)
-    return found
-
-
-def _is_open_to_all(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & stat.S_IWOTH)
-    except OSError:  # a folder that we may not even search
-        return True
-
-
-def resolve(entry: str, folder: Path) -> object:
-    """Import the object that `entry` names, from `folder` or from the folder above it in which the name begins."""
-    name, _, attribute = entry.partition(":")
-    if not attribute or not all(name.split(".")):
-        raise CannotRunError("it is not of the form module:attribute; correct `entry` in plugin.toml")
-    above = _find_above(name, folder)
-    for path in find_folders_above(folder):
-        if not above or path == above[0] or not PathFinder.find_spec(name.partition(".")[0], [str(path)]):
-            _append_path(path)
-    module = _import(name)
-    if not module and above:
-        _append_path(above[0])
-        name = above[1]
-        module = _import(name)
-    if not module:
-        advice = (name.startswith(f"{HOST}.") and advise(name, folder)) or "add it or correct `entry` in plugin.toml"
-        raise CannotRunError(f"there is no module {name!r} in {folder}; {advice}")
-    if not hasattr(module, attribute):
-        where = module.__file__ or "a folder without __init__.py"
-        raise CannotRunError(f"there is no {attribute!r} in {name!r} ({where}); add it or correct `entry`")
-    return getattr(module, attribute)
-
-
-def _append_path(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))  # last: what lies there must not hide an installed package
-
-
-def advise(missing: str, folder: Path) -> str:
-    """Advice for a module that is missing; empty if it is the plugin's own."""
-    package = missing.partition(".")[0]
-    if (folder / package).exists() or (folder / f"{package}.py").exists():
-        return ""
-    if package == HOST:
-        return (
-            f"put the folder `{HOST}` of the plugin host above the plugins, or set PLUGVISOR_RUNNER to the host's own"
-        )
-    return "list it in requirements.txt and install the plugin, or install it for the Python that runs the plugin"
-
-
 def find_methods(plugin: object) -> dict[str, Callable[..., object]]:
     """Return those of a plugin's methods that are called: run(), or startup(), and shutdown().
 
@@ -220,12 +140,7 @@ def find_methods(plugin: object) -> dict[str, Callable[..., object]]:
 @functools.cache
 def make_context(folder: Path) -> object:
     """Make the context of the plugin in a folder."""
-    # by its path: the plugin may have a module of the same name
-    path = Path(__file__).with_name("plugin_context.py")
-    spec: Any = importlib.util.spec_from_file_location("plugin_context", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.PluginContext(folder)
+    return load_beside("plugin_context").PluginContext(folder)
 
 
 def offer_context(function: Callable[..., object], folder: Path) -> Callable[[], object]:
@@ -249,7 +164,7 @@ def offer_context(function: Callable[..., object], folder: Path) -> Callable[[],
 def run_entry(target: object, lifetime: Lifetime, folder: Path) -> None:
     """Run the object that an entry names, as described at the top of this file."""
     if not callable(target):
-        raise CannotRunError("it is neither a function nor a class; correct `entry` in plugin.toml")
+        raise module_search.CannotRunError("it is neither a function nor a class; correct `entry` in plugin.toml")
     make = offer_context(target, folder)
     if not inspect.isclass(target):
         lifetime.call(make, stoppable=True)
@@ -260,7 +175,7 @@ def run_entry(target: object, lifetime: Lifetime, folder: Path) -> None:
         if "startup" in methods:
             lifetime.call(offer_context(methods["startup"], folder), stoppable=True)
         elif make is target:
-            raise CannotRunError("the class has neither run() nor startup(); give it one of them")
+            raise module_search.CannotRunError("the class has neither run() nor startup(); give it one of them")
     run = methods.get("run", asyncio.Event().wait)
     try:
         lifetime.call(offer_context(run, folder), stoppable=True)
@@ -281,14 +196,14 @@ def main(arguments: list[str]) -> int:
         sys.stdout.reconfigure(line_buffering=True)  # it is the log: a printed line must be there at once
     lifetime = Lifetime()
     try:
-        run_entry(resolve(entry, folder), lifetime, folder)
+        run_entry(module_search.resolve(entry, folder), lifetime, folder)
     except Stopped:
         pass  # a signal during the import
-    except CannotRunError as error:
+    except module_search.CannotRunError as error:
         sys.stderr.write(f"cannot run {entry!r}: {error}\n")
         return 2
     except ModuleNotFoundError as error:
-        if error.name and (advice := advise(error.name, folder)):
+        if error.name and (advice := module_search.advise(error.name, folder)):
             error.msg = f"{error.msg}; {advice}"
         raise
     finally:

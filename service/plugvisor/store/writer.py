@@ -155,7 +155,8 @@ class Writer:
                     is_open = False
             else:
                 self._become_available()
-                self._settle(outcomes)
+                if outcomes:  # each settling wakes the event loop, and there is a look every second
+                    self._settle(outcomes)
                 return
         self._keep(items)
 

@@ -162,9 +162,7 @@ class SwarmLab:
         self.wait_until_whole()
 
     def _join_one(self, node: LabNode) -> None:
-        wait_until(lambda: self.living_manager, "a manager")
-        manager = self.living_manager
-        assert manager is not None
+        manager = self.find_manager()
         token = manager.docker("swarm", "join-token", "-q", "manager" if node in self.managers else "worker").strip()
         where = ("--advertise-addr", node.address, "--listen-addr", node.address)
         node.docker("swarm", "join", *where, "--token", token, f"{manager.address}:2377")
@@ -205,10 +203,7 @@ class SwarmLab:
 
     def set_availability(self, node: LabNode, availability: str) -> None:
         """Have a node run services (`active`), no new ones (`pause`) or none (`drain`)."""
-        manager = self.living_manager
-        if manager is None:
-            raise LabError("no manager answers")
-        manager.docker("node", "update", "--availability", availability, node.name)
+        self.find_manager().docker("node", "update", "--availability", availability, node.name)
 
     def remove(self, node: LabNode) -> None:
         """Have the swarm forget a node that is lost."""
@@ -224,18 +219,20 @@ class SwarmLab:
         self._join_one(node)
         self.wait_until_whole()
 
-    def repair(self) -> None:
-        """Undo every fault, and remove every service, config and secret; raises `LabError` if that does not succeed."""
+    def mend(self) -> None:
+        """Undo every fault, below a Plugvisor that goes on; raises `LabError` if that does not succeed."""
         for node in self.nodes:
             if not node.pid:
                 self.start(node)
             self.heal(node)
         self.wait_until_whole()
-        manager = self.living_manager
-        if manager is None:
-            raise LabError("no manager answers")
         for node in self.nodes:
             self.set_availability(node, "active")
+
+    def repair(self) -> None:
+        """Mend it, and remove every service, config and secret, which nobody uses; raises `LabError` as `mend`."""
+        self.mend()
+        manager = self.find_manager()
         for kind in ("service", "config", "secret"):
             if names := manager.docker(kind, "ls", "--quiet").split():
                 manager.docker(kind, "rm", *names)
@@ -255,6 +252,11 @@ class SwarmLab:
                     node.docker("node", "ls", "--quiet", seconds=5)
                     return node
         return None
+
+    def find_manager(self) -> LabNode:
+        """A manager that answers for the whole swarm, once there is one; raises `LabError` after the deadline."""
+        manager: LabNode = wait_until(lambda: self.living_manager, "a manager that answers")
+        return manager
 
     @property
     def leader(self) -> LabNode:
@@ -276,12 +278,14 @@ class SwarmLab:
         return []
 
     def wait_until_whole(self) -> None:
-        """Wait until every node is ready, and there is a leader."""
+        """Wait until every node is ready, one leads, and it reaches the other managers."""
 
         def is_whole() -> bool:
             nodes = self.list_nodes()
             states = [state for _, state, _ in nodes]
-            return states == ["Ready"] * len(self.nodes) and any(manager == "Leader" for _, _, manager in nodes)
+            managers = sorted(manager for _, _, manager in nodes if manager)
+            expected = ["Leader", *["Reachable"] * (len(self.managers) - 1)]
+            return states == ["Ready"] * len(self.nodes) and managers == expected
 
         wait_until(is_whole, "every node to be ready")
 

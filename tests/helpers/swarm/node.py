@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,13 +39,14 @@ class LabError(Exception):
     """The lab, or a part of it, does not do what it should."""
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until `condition` returns something true; raises `LabError` after the deadline."""
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """Wait until `condition` returns something true, and return that; raises `LabError` after the deadline."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (value := condition()):
         if time.monotonic() > deadline:
             raise LabError(f"waited {seconds} seconds in vain for {what}")
         time.sleep(0.02)
+    return value
 
 
 def run(*command: str, environ: dict[str, str] | None = None, seconds: float = PATIENCE_SECONDS) -> str:

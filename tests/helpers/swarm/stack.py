@@ -103,8 +103,13 @@ class SwarmStack(PlugvisorStack):
         return self.output_path.read_text()
 
     def read_log(self, plugin_id: str) -> str:
-        """What a plugin has printed."""
-        response = self.get(f"/plugin/{plugin_id}/logs?lines=1000")
+        """What a plugin has printed; asked for again while it cannot be known, as `status`."""
+
+        def ask() -> httpx.Response | None:
+            response = self.get(f"/plugin/{plugin_id}/logs?lines=1000")
+            return response if response.status_code != 503 else None
+
+        response: httpx.Response = wait_for(ask, f"the log of {plugin_id} to be known")
         assert response.status_code == 200, response.text
         return "".join(f"{entry['message']}\n" for entry in response.json()["logs"])
 
@@ -112,9 +117,7 @@ class SwarmStack(PlugvisorStack):
 
     def docker(self, *arguments: str) -> str:
         """Run `docker …` with a manager that answers; returns the output."""
-        manager = self.lab.living_manager
-        assert manager is not None
-        return manager.docker(*arguments)
+        return self.lab.find_manager().docker(*arguments)
 
     def inspect_service(self, plugin_id: str) -> Any:
         """A plugin's service, as the Engine describes it."""

@@ -423,13 +423,27 @@ def test_a_program_is_published_and_removed(tmp_path: Path) -> None:
         engine._publisher.prepare()
         engine.publish(engine.render(make_manifest(), tmp_path))
         assert engine.read_published() == {"echo": tmp_path}
+        published: list[object] = []
+
+        def remove(*_: object) -> int:
+            published.append(engine.read_published())
+            return fake.remove("echo")
+
+        fake.methods["plugins.remove"] = remove
+        await engine.remove("echo")
+        assert published == [{}], "a `supervisorctl update` would add it again"
+        assert "echo" not in engine.read()
+        fake.methods["plugins.remove"] = fail(10, "BAD_NAME: echo")
+        await engine.remove("echo")
+
+    run(tmp_path, scenario)
+
+
+def test_a_program_that_is_started_again_meanwhile_is_not_removed(tmp_path: Path) -> None:
+    async def scenario(engine: SupervisordEngine, fake: FakeSupervisor) -> None:
         fake.methods["plugins.remove"] = fail(91, "STILL_RUNNING: echo")
         with pytest.raises(AlreadyRunning, match="somebody has started it again"):
             await engine.remove("echo")
-        assert engine.read_published() == {"echo": tmp_path}, "it is still there"
-        fake.methods["plugins.remove"] = fail(10, "BAD_NAME: echo")
-        await engine.remove("echo")
-        assert engine.read_published() == {}
 
     run(tmp_path, scenario)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from plugvisor.manager.intents import boot_starts
 from plugvisor.manager.intents.boot_starts import BootStarts
 
-from tests.helpers.scenarios import run_scenario, wait_until
+from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
 
 if TYPE_CHECKING:
     import pytest
@@ -22,10 +22,15 @@ def test_the_first_change_is_published_at_once_and_those_that_follow_together(mo
         monkeypatch.setattr(boot_starts, "PUBLISH_SECONDS", 1000.0)  # nothing that waits for it ends
         starts.publish()
         await wait_until(lambda: published == [{"web": True}], "the first change to be published")
-        monkeypatch.setattr(boot_starts, "PUBLISH_SECONDS", 0.0)
+        await starts.close()  # nothing is due: it does not wait for the next
+        intents.starts = {"web": False}
+        starts.publish()
+        await let_tasks_run()
+        assert published == [{"web": True}], "the next waits"
         assert starts._task is not None
         starts._task.cancel()
         starts._task = None
+        monkeypatch.setattr(boot_starts, "PUBLISH_SECONDS", 0.0)
         for wanted in (False, True, False):
             intents.starts = {"web": wanted}
             starts.publish()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from plugvisor.admin_code import AdminCode
 from plugvisor.errors import IdentityExists, IdentityNotFound, InvalidRequest, StoreUnavailable
-from plugvisor.manager.identities import identities as module
+from plugvisor.manager.identities import persistence
 from plugvisor.manager.identities.admin import Admin, hash_token
 from plugvisor.manager.identities.identities import Identities
 from plugvisor.models.stored.identity import Identity
@@ -51,8 +51,8 @@ def run(folder: Path, scenario: Callable[[Identities, Store], Awaitable[T]], cod
 
 async def settle(identities: Identities) -> None:
     """Wait until what a change of the store has caused is done."""
-    if identities._recovering is not None:
-        await identities._recovering
+    if identities.persistence._recovering is not None:
+        await identities.persistence._recovering
 
 
 def read_all(folder: Path) -> bytes:
@@ -104,7 +104,7 @@ def test_no_token_nor_code_is_in_the_store_or_in_memory(tmp_path: Path) -> None:
     async def scenario(identities: Identities, _store: Store) -> tuple[str, ...]:
         secrets = (await identities.add(OPS, "admin"), (await identities.rotate("ops"))[1])
         secrets += ((await identities.rotate_admin())[1], CODE)
-        kept = repr(vars(identities)) + repr(vars(identities._admin))
+        kept = "".join(repr(vars(part)) for part in (identities, identities._admin, identities.persistence))
         content = read_all(tmp_path)
         for secret in secrets:
             assert secret not in kept
@@ -332,7 +332,7 @@ def test_what_could_not_be_loaded_or_saved_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Also if the store does not say that it is unavailable."""
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(persistence, "RETRY_SECONDS", 0.01)
 
     async def prepare(identities: Identities, _store: Store) -> str:
         return await identities.add(OPS, "admin")
@@ -361,7 +361,7 @@ def test_what_could_not_be_loaded_or_saved_is_tried_again(
             for callback in store.on_replaced:
                 callback()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while len(attempts) <= 2 or identities._is_unsaved:  # noqa: ASYNC110 - nothing else says so
+            while len(attempts) <= 2 or identities.persistence._is_unsaved:  # noqa: ASYNC110 - nothing else says so
                 await asyncio.sleep(0.01)
         await settle(identities)
         assert len(attempts) == 3

@@ -110,7 +110,7 @@ def test_only_the_plugin_that_was_named_is_wanted(tmp_path: Path) -> None:
         await setup.manager.start("top", by="ops")
         await setup.engine.wait_called("start", "top")
         assert setup.wanted() == {"top": ("running", "ops")}
-        await setup.manager.stop_with_dependents("base", ["top"], by="ops")
+        await setup.manager.stops.stop_with_dependents("base", ["top"], by="ops")
         assert setup.wanted() == {"top": ("stopped", "ops"), "base": ("stopped", "ops")}
 
     run(tmp_path, scenario)
@@ -119,7 +119,7 @@ def test_only_the_plugin_that_was_named_is_wanted(tmp_path: Path) -> None:
 def test_a_stop_of_dependents_counts_for_a_plugin_that_does_not_run(tmp_path: Path) -> None:
     async def scenario(setup: Setup) -> None:
         setup.engine.set("top", RUNNING)
-        results = await setup.manager.stop_with_dependents("base", ["top"], by="ops")
+        results = await setup.manager.stops.stop_with_dependents("base", ["top"], by="ops")
         assert isinstance(outcome := results["base"], Outcome)
         assert (outcome.finished, outcome.remembered) == (True, True)
         assert setup.wanted() == {"top": ("stopped", "ops"), "base": ("stopped", "ops")}

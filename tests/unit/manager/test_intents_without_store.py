@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from plugvisor.errors import StartFailed, StoreUnavailable, SupervisorUnavailable
-from plugvisor.manager.intents import intents as module
+from plugvisor.manager.intents import persistence as module
 from plugvisor.models.process import Asked, ProcessState
 
 from tests.helpers.remembering_manager import Setup, run

@@ -1,11 +1,9 @@
-"""The manager: start, stop, reload and refresh, on an engine in memory and manifests on disk."""
+"""The manager: start, stop and reload, on an engine in memory and manifests on disk."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from plugvisor.errors import (
@@ -14,66 +12,23 @@ from plugvisor.errors import (
     NotRunning,
     PluginDisabled,
     PluginNotFound,
-    PluginsUnreadable,
     StartFailed,
-    StopTimeout,
     SupervisorUnavailable,
 )
-from plugvisor.manager import catalog_reader
-from plugvisor.manager import refresher as module
-from plugvisor.manager.manager import Manager
-from plugvisor.manager.refresher import Refreshed
 from plugvisor.models.process import ProcessState
 
-from tests.helpers.fake_engine import FakeEngine
-from tests.helpers.scenarios import let_tasks_run, run_scenario, wait_until
-from tests.helpers.stores import make_intents
-from tests.helpers.waiting import DEADLINE_SECONDS
+from tests.helpers.managers import Plugins, run
+from tests.helpers.scenarios import let_tasks_run, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
-    from plugvisor.engines.engine import Engine
+    from plugvisor.manager.manager import Manager
+
+    from tests.helpers.fake_engine import FakeEngine
 
 STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL, UNKNOWN = ProcessState
-
-
-class Plugins:
-    """The plugins folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def write(self, plugin_id: str, *, version: str = "1", folder: str = "", runtime: str = "") -> None:
-        path = self.folder / (folder or plugin_id)
-        path.mkdir(exist_ok=True)
-        (path / "plugin.toml").write_text(
-            f'[plugin]\nid = "{plugin_id}"\nversion = "{version}"\ncommand = "true"\n[plugin_runtime]\n{runtime}\n'
-        )
-
-    def spoil(self, folder: str) -> None:
-        (self.folder / folder / "plugin.toml").write_text("[plugin\n")
-
-    def remove(self, folder: str) -> None:
-        shutil.rmtree(self.folder / folder)
-
-
-def run(tmp_path: Path, scenario: Callable[[Manager, FakeEngine, Plugins], Awaitable[Any]]) -> None:
-    """Run a scenario with a manager that has loaded the stopped plugin `echo`."""
-
-    async def loaded() -> None:
-        plugins, engine = Plugins(tmp_path), FakeEngine()
-        plugins.write("echo")
-        checked: Engine = engine
-        manager = Manager(tmp_path, checked, make_intents())
-        await manager.load()
-        await manager.refresh()
-        engine.calls.clear()
-        await scenario(manager, engine, plugins)
-        await manager.close()
-
-    run_scenario(loaded())
 
 
 # -- start
@@ -252,235 +207,6 @@ def test_an_unavailable_supervisord(tmp_path: Path, verb: str) -> None:
         with pytest.raises(SupervisorUnavailable, match="the engine is away"):
             await (manager.refresh() if verb == "refresh" else getattr(manager, verb)("echo"))
         assert "echo" in manager.catalog
-
-    run(tmp_path, scenario)
-
-
-# -- refresh
-
-
-def test_a_refresh_adds_notes_changes_and_removes(tmp_path: Path) -> None:
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        for name in ("gone", "running", "spoilt", "same"):
-            plugins.write(name)
-        assert (await manager.refresh()).added == ["gone", "running", "same", "spoilt"]
-        engine.set("running", RUNNING)
-        engine.set("spoilt", RUNNING)
-        engine.calls.clear()
-        plugins.write("echo", version="2")
-        plugins.write("new")
-        for name in ("gone", "running"):
-            plugins.remove(name)
-        plugins.spoil("spoilt")
-        plugins.write("broken")
-        plugins.spoil("broken")
-        refreshed = await manager.refresh()
-        assert refreshed == Refreshed(["new"], ["echo"], ["gone", "running"], ["broken", "spoilt"])
-        assert set(engine.calls) == {
-            ("add", "new"),
-            *[("begin_stop", name) for name in ("gone", "running")],
-            ("wait_stopped", "running"),
-            *[("remove", name) for name in ("gone", "running")],
-        }
-        assert engine.get("spoilt").state is RUNNING, "it goes on as it was"
-        assert engine.published["echo"][0].version == "1", "it is applied at the next start"
-        assert manager.catalog["echo"].manifest.version == "2"  # type: ignore[union-attr]
-        assert list(manager.catalog) == ["broken", "echo", "new", "same", "spoilt"]
-        assert await manager.refresh() == Refreshed([], [], [], ["broken", "spoilt"])
-
-    run(tmp_path, scenario)
-
-
-DEPENDS_ON_ECHO = "[plugin_runtime.depends_on.echo]"
-DEPENDS_ON_OTHER = "[plugin_runtime.depends_on.other]"
-
-
-@pytest.mark.parametrize("verb", ["start", "reload"])
-def test_a_start_that_would_close_a_cycle_changes_nothing(tmp_path: Path, verb: str) -> None:
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        plugins.write("other", runtime=DEPENDS_ON_ECHO)
-        assert (await manager.refresh()).added == ["other"]
-        assert manager.catalog["echo"].dependents == ("other",)
-        engine.calls.clear()
-        before = dict(engine.published)
-        plugins.write("echo", runtime=DEPENDS_ON_OTHER)
-        with pytest.raises(InvalidManifest, match="it depends on itself: echo -> other -> echo"):
-            await getattr(manager, verb)("echo")
-        assert (engine.calls, engine.published) == ([], before)
-        assert manager.catalog["other"].program is None, "it is in the cycle too"
-        plugins.write("echo")
-        await getattr(manager, verb)("echo")
-        assert manager.catalog["other"].program is not None
-
-    run(tmp_path, scenario)
-
-
-def test_a_refresh_adds_no_plugin_of_a_cycle_until_it_is_gone(tmp_path: Path) -> None:
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        plugins.write("echo", runtime=DEPENDS_ON_OTHER)
-        plugins.write("other", runtime=DEPENDS_ON_ECHO)
-        plugins.write("same")
-        assert await manager.refresh() == Refreshed(["same"], [], [], ["echo", "other"])
-        assert "other" not in engine.published
-        plugins.write("echo", version="2")
-        assert await manager.refresh() == Refreshed(["other"], ["echo"], [], [])
-        same = manager.catalog["same"]
-        assert await manager.refresh() == Refreshed([], [], [], [])
-        assert manager.catalog["same"] is same, "what is rendered of it stays as it is"
-
-    run(tmp_path, scenario)
-
-
-def test_a_removed_plugin_is_no_dependent_any_more(tmp_path: Path) -> None:
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        plugins.write("other", runtime=DEPENDS_ON_ECHO)
-        await manager.refresh()
-        plugins.remove("other")
-        assert (await manager.refresh()).removed == ["other"]
-        assert manager.catalog["echo"].dependents == ()
-
-    run(tmp_path, scenario)
-
-
-def test_a_removed_plugin_that_is_started_again_and_again(tmp_path: Path) -> None:
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        plugins.remove("echo")
-        engine.errors["remove"] = AlreadyRunning("somebody has started it again")
-        with pytest.raises(StopTimeout, match=r"^cannot remove 'echo': somebody starts it again and again"):
-            await manager.refresh()
-        assert engine.calls.count(("remove", "echo")) == module.REMOVE_TRIES
-        del engine.errors["remove"]
-        assert (await manager.refresh()).removed == ["echo"]
-
-    run(tmp_path, scenario)
-
-
-def test_a_plugin_whose_files_are_removed_before_they_are_read_is_published_again(tmp_path: Path) -> None:
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        plugins.write("new")
-        engine.errors["add"] = StartFailed("supervisord rejects its program")
-        held = engine.hold("add", "new")
-        refreshing = asyncio.create_task(manager.refresh())
-        await engine.wait_called("add", "new")
-        del engine.published["new"]
-        held.set()
-        await engine.wait_called("add", "new", times=2)
-        assert "new" in engine.published
-        with pytest.raises(StartFailed):  # once more is enough
-            await refreshing
-
-    run(tmp_path, scenario)
-
-
-def test_one_plugin_that_cannot_be_changed_keeps_nothing_else_from_being_done(tmp_path: Path) -> None:
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        plugins.write("gone")
-        await manager.refresh()
-        plugins.remove("gone")
-        plugins.write("new")
-        engine.errors["add"] = StartFailed("supervisord has a program of this name")
-        with pytest.raises(StartFailed, match=r"^cannot add 'new': supervisord has"):
-            await manager.refresh()
-        assert "gone" not in engine.processes
-        del engine.errors["add"]
-        engine.set("echo", RUNNING)
-        plugins.remove("echo")
-        engine.errors["wait_stopped"] = StopTimeout("its process is still alive")
-        with pytest.raises(StopTimeout, match=r"^cannot remove 'echo': its process"):
-            await manager.refresh()
-        assert "new" in engine.processes
-        assert "echo" in manager.catalog, "what may be alive is shown"
-        del engine.errors["wait_stopped"]
-        assert (await manager.refresh()).removed == ["echo"]
-        assert list(manager.catalog) == ["new"]
-
-    run(tmp_path, scenario)
-
-
-def test_additions_and_removals_wait_for_the_plugins_turn(tmp_path: Path) -> None:
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        held = engine.hold("start", "echo")
-        starting = asyncio.create_task(manager.start("echo"))
-        await engine.wait_called("start", "echo")
-        plugins.remove("echo")
-        refreshing = asyncio.create_task(manager.refresh())
-        await wait_until(lambda: manager.catalog["echo"].folder is None)
-        await let_tasks_run()
-        assert engine.calls == [("start", "echo")]
-        held.set()
-        await starting
-        assert (await refreshing).removed == ["echo"]
-        assert engine.calls[1:] == [("begin_stop", "echo"), ("wait_stopped", "echo"), ("remove", "echo")]
-
-    run(tmp_path, scenario)
-
-
-def test_two_refreshes_are_done_one_after_another(tmp_path: Path) -> None:
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        plugins.write("new")
-        held = engine.hold("add", "new")
-        first = asyncio.create_task(manager.refresh())
-        await engine.wait_called("add", "new")
-        second = asyncio.create_task(manager.refresh())
-        first.cancel()  # its client goes away
-        await let_tasks_run()
-        assert not second.done()
-        held.set()
-        assert (await second).added == []
-        assert engine.calls == [("add", "new")]
-
-    run(tmp_path, scenario)
-
-
-@pytest.mark.parametrize("first_to_begin", ["refresh", "start"])
-def test_a_refresh_never_overwrites_what_a_start_has_read_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_to_begin: str
-) -> None:
-    catalog_is_read, plugin_may_be_read, catalog_may_be_returned = (threading.Event() for _ in range(3))
-    load_catalog, load_plugin = catalog_reader.load_catalog, catalog_reader.load_plugin
-
-    def load_slowly(*arguments: Any) -> Any:
-        catalog = load_catalog(*arguments)
-        catalog_is_read.set()
-        assert catalog_may_be_returned.wait(DEADLINE_SECONDS)
-        return catalog
-
-    def load_later(*arguments: Any) -> Any:
-        assert plugin_may_be_read.wait(DEADLINE_SECONDS)
-        return load_plugin(*arguments)
-
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        monkeypatch.setattr(catalog_reader, "load_catalog", load_slowly)
-        monkeypatch.setattr(catalog_reader, "load_plugin", load_later)
-        begin = {"refresh": manager.refresh, "start": lambda: manager.start("echo")}
-        tasks = []
-        for name in sorted(begin, key=lambda name: name != first_to_begin):
-            tasks.append(asyncio.create_task(begin[name]()))
-            await let_tasks_run()
-        await wait_until(catalog_is_read.is_set)
-        plugins.write("echo", version="2")
-        plugin_may_be_read.set()
-        await engine.wait_called("start", "echo")
-        catalog_may_be_returned.set()
-        await asyncio.gather(*tasks)
-        assert manager.catalog["echo"].manifest.version == "2"  # type: ignore[union-attr]
-
-    run(tmp_path, scenario)
-
-
-def test_a_plugins_folder_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
-    async def scenario(manager: Manager, engine: FakeEngine, plugins: Plugins) -> None:
-        shutil.rmtree(tmp_path)
-        with pytest.raises(PluginsUnreadable, match=r"^cannot read the plugins folder: No such file or directory"):
-            await manager.refresh()
-        assert list(manager.catalog) == ["echo"]
-        assert engine.calls == []
-        restarted = Manager(tmp_path, engine, make_intents())
-        await restarted.load()
-        engine.set("echo", RUNNING)
-        assert (await restarted.stop("echo")).finished, "what runs can still be stopped"
-        with pytest.raises(InvalidManifest, match="the plugins folder cannot be read"):
-            await restarted.start("echo")
 
     run(tmp_path, scenario)
 

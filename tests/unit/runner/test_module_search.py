@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from plugvisor.runner.__main__ import find_folders_above
+from plugvisor.runner.module_search import find_folders_above
 
 from tests.helpers.runner_processes import RUNNER
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from plugvisor.engines.swarm.services import labels
 from plugvisor.engines.swarm.services.names import Names
+from plugvisor.engines.swarm.services.verdicts import is_spawned
 from plugvisor.engines.swarm.watch.answers import ManagerStatus, SwarmNode, SwarmTask
 from plugvisor.engines.swarm.watch.snapshot import Snapshot
 from plugvisor.engines.swarm.watch.states import Hints, make_process
@@ -226,11 +227,23 @@ def test_after_a_failure_it_waits_for_the_next_start() -> None:
     assert complete.retry_at is not None
 
 
+@pytest.mark.parametrize("state", ["new", "pending", "assigned", "accepted", "preparing", "ready"])
+@pytest.mark.parametrize("end", [FAILED, make_task("rejected", "shutdown", err="no such image"), make_task("complete")])
+def test_a_start_or_reload_does_not_fail_by_how_the_run_before_has_ended(end: SwarmTask, state: str) -> None:
+    """The swarm makes the new task with the desired state `ready`, as after a failure, and changes that soon after."""
+    new = make_task(state, "ready", number=2, Spec={"ForceUpdate": 1})
+    process = make(make_service(force_update=1), end, new)
+    assert (process.state, process.status, process.retry_at) == (ProcessState.STARTING, Status.STARTING, None)
+    assert not is_spawned(process, has_check=False)
+
+
 def test_an_end_is_no_end_for_ever_before_the_swarm_has_decided() -> None:
     failed = make_task("failed", code=3, err="task: non-zero exit (3)")
     assert make(make_service(), failed).state is ProcessState.BACKOFF
     assert make(make_service(condition="none"), failed).state is ProcessState.EXITED
     assert make(make_service(), FAILED).state is ProcessState.FATAL
+    for before in (failed, FAILED):
+        assert make(make_service(force_update=1), before).state is ProcessState.STARTING, "it was started again since"
 
 
 def test_a_restart_is_stopping_until_the_old_process_has_ended() -> None:

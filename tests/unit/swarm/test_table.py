@@ -168,6 +168,20 @@ def test_no_old_state_is_shown_while_no_manager_answers(
     follow(tmp_path, test)
 
 
+def test_a_swarm_that_has_answered_is_silent_when_it_answers_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No poll has failed: the last good one is too old."""
+    poll_by_hand(monkeypatch)
+
+    async def test(table: SwarmTable, engine: FakeDocker) -> None:
+        monkeypatch.setattr(module, "OLDEST_SECONDS", 0.0)
+        with pytest.raises(SupervisorUnavailable, match=r"^no manager of the swarm answers in time$"):
+            table.get("echo")
+
+    follow(tmp_path, test)
+
+
 def test_a_leader_without_most_managers_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "NODES_SECONDS", 0.0)
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
+from plugvisor.api.http.connections.idle import IdleConnections
+from plugvisor.api.http.connections.protocol import BoundedProtocol
 from plugvisor.api.http.limits import IDLE_SECONDS, claim_descriptors
-from plugvisor.api.http.protocol import BoundedProtocol, ConnectionTable
+from plugvisor.ticks import find_seconds_to_tick
 
 if TYPE_CHECKING:
     import socket
@@ -70,7 +72,7 @@ class Server(uvicorn.Server):
                 if isinstance(connection, BoundedProtocol):
                     connection.check(now)
             with suppress(TimeoutError):
-                async with asyncio.timeout(TICK_SECONDS):
+                async with asyncio.timeout(find_seconds_to_tick(TICK_SECONDS, now)):
                     await self._ending.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -126,8 +128,8 @@ def serve(
         streamed: method and path of those whose handlers take the body as it comes.
         on_ready: called when requests are answered.
     """
-    table = ConnectionTable(claim_descriptors())
-    protocol = partial(BoundedProtocol, table=table, host_check=host_check, streamed=streamed)
+    idle = IdleConnections(claim_descriptors())
+    protocol = partial(BoundedProtocol, idle=idle, host_check=host_check, streamed=streamed)
     config = uvicorn.Config(
         app,
         log_config=None,  # cli/service.py has set up logging

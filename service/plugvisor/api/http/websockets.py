@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from plugvisor.api.http.protocol import render_problem
+from plugvisor.api.http.connections.protocol import render_problem
 from plugvisor.errors import MalformedRequest
 
 if TYPE_CHECKING:

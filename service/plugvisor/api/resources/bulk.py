@@ -89,10 +89,12 @@ async def stop_plugins(request: Request[State], query: StopQuery, body: PluginId
     ]
     names, rejected = _choose(request, body, to_stop)
     if query.dependents:
-        dependents = manager.list_running_dependents(names)
+        dependents = manager.stops.list_running_dependents(names)
         require_plugins(get_identity(request), dependents)
         names += dependents
-    by_name = await manager.run_detached(manager.stop_many(names, query.wait_seconds, by=get_identity(request).name))
+    by_name = await manager.run_detached(
+        manager.stops.stop_many(names, query.wait_seconds, by=get_identity(request).name)
+    )
     verb = Verb(
         lambda name, _wait_seconds, _begun: _give(by_name.get(name, PluginNotFound(name))),
         "Plugin stopped successfully",

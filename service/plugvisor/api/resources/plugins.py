@@ -54,10 +54,10 @@ async def stop_plugin(request: Request[State], query: StopQuery) -> Response:
     """Stop a plugin."""
     plugin_id = request.path_params["plugin_id"]
     manager, identity = request.state["manager"], get_identity(request)
-    dependents = manager.list_running_dependents([plugin_id]) if query.dependents else []
+    dependents = manager.stops.list_running_dependents([plugin_id]) if query.dependents else []
     if dependents:
         require_plugins(identity, dependents)
-        results = await manager.stop_with_dependents(plugin_id, dependents, query.wait_seconds, by=identity.name)
+        results = await manager.stops.stop_with_dependents(plugin_id, dependents, query.wait_seconds, by=identity.name)
         outcome = results.pop(plugin_id)
         request.scope["outcomes"] = {name: find_code(result) for name, result in results.items()}
         if isinstance(outcome, BaseException):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from plugvisor.errors import ConfigurationError
-from plugvisor.setting_values import ADDRESS_FILE, ROOTS_RUN_DIR, UNIX, find_run_dir, make_url, read_host, read_port
+from plugvisor.setting_folders import ADDRESS_FILE, ROOTS_RUN_DIR, find_run_dir
+from plugvisor.setting_values import UNIX, make_url, read_host, read_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -35,6 +35,7 @@ from plugvisor.errors import (
 )
 from plugvisor.models.manifest import ManifestError
 from plugvisor.models.process import STARTED, Process, ProcessState
+from plugvisor.ticks import sleep_until_tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -193,18 +194,19 @@ class SupervisordEngine(ProcessReads, OneMachine):
             await self._change("plugins.end", plugin_id, launches, reason, restart)
 
     async def remove(self, plugin_id: str) -> None:
-        """Make supervisord forget a stopped program, and remove its files."""
+        """Remove a stopped program's files, and make supervisord forget it."""
+        try:
+            # first: a `supervisorctl update` in between would add the program again, and start it
+            await asyncio.to_thread(self._publisher.remove, plugin_id)
+        except OSError as error:
+            logger.error("cannot remove the files of %r: %s", plugin_id, error)
+            raise StartFailed(f"its files cannot be removed: {error.strerror}; refresh once more") from error
         try:
             await self._change("plugins.remove", plugin_id)
         except StillRunning as error:
             raise AlreadyRunning("somebody has started it again") from error
         except NoSuchProgram:
             pass
-        try:
-            await asyncio.to_thread(self._publisher.remove, plugin_id)
-        except OSError as error:
-            logger.error("cannot remove the files of %r: %s", plugin_id, error)
-            raise StartFailed(f"its files cannot be removed: {error.strerror}; refresh once more") from error
 
     async def execute(self, plugin_id: str, launches: int, check: str, timeout_seconds: float) -> Execution:
         """Run the command of a check."""
@@ -261,4 +263,4 @@ class SupervisordEngine(ProcessReads, OneMachine):
             if problem is not None and problem != self._table.problem:
                 logger.error("%s", problem.replace(RUN_FOLDER, str(self._settings.run_dir)))
                 self._table.problem = problem
-            await asyncio.sleep(DIAGNOSE_SECONDS)
+            await sleep_until_tick(DIAGNOSE_SECONDS)

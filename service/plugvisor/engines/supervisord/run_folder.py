@@ -29,7 +29,7 @@ from plugvisor.engines.supervisord.extension.folders import check_can_write, ope
 from plugvisor.engines.supervisord.program import conf_path, launch_path
 from plugvisor.engines.supervisord.publisher import Publisher
 from plugvisor.errors import ConfigurationError
-from plugvisor.setting_values import ADDRESS_FILE
+from plugvisor.setting_folders import ADDRESS_FILE
 from plugvisor.store.folder import UnsafeFolder, check_folder
 from plugvisor.users import User, Users, get_user, join_service_group
 

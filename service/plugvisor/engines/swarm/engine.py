@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from socket import socket
     from typing import Literal
 
-    from plugvisor.engines.engine import Address, KeptState
+    from plugvisor.engines.engine import Address
+    from plugvisor.engines.kept_state import KeptState
     from plugvisor.engines.swarm.services.program import SwarmProgram
     from plugvisor.models.cluster.node import Node
     from plugvisor.models.manifest import Manifest

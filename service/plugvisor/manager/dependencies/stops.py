@@ -45,25 +45,30 @@ class Stops:
         return replace(outcome, remembered=await self._intents.wait_stored(plugin_id))
 
     async def stop_with_dependents(
-        self, plugin_id: str, dependents: Sequence[str], wait_seconds: float | None, by: str
+        self, plugin_id: str, dependents: Sequence[str], wait_seconds: float | None = None, *, by: str = ""
     ) -> dict[str, Outcome | BaseException]:
-        """Stop a plugin and, before it, some that require it; see `Manager.stop_with_dependents`."""
+        """Stop some plugins that require another one, and then that; returns what became of each.
+
+        What became of that one is the failure of a dependent, if there is one. Raises `PluginNotFound`. A client that
+        disconnects does not cancel it.
+
+        Args:
+            dependents: of `list_running_dependents`; at least one.
+            wait_seconds: as of `stop_many`.
+            by: as of `Manager.start`; it is remembered of the dependents, too.
+        """
         self._keeper.get(plugin_id)
-        results = await self.stop_many([*dependents, plugin_id], wait_seconds, by)
-        if failure := find_failure(results.values()):
-            results[plugin_id] = failure
-        elif isinstance(results[plugin_id], NotRunning):  # its dependents ran
-            remembered = await self._intents.wait_stored(plugin_id)
-            results[plugin_id] = Outcome(self._engine.get(plugin_id), finished=True, remembered=remembered)
-        return results
+        stopping = self._stop_with_dependents(plugin_id, dependents, wait_seconds, by)
+        return await self._operations.run_detached(stopping)
 
     async def stop_many(
-        self, plugin_ids: Collection[str], wait_seconds: float | None, by: str = ""
+        self, plugin_ids: Collection[str], wait_seconds: float | None = None, *, by: str = ""
     ) -> dict[str, Outcome | BaseException]:
         """Stop plugins, each after its dependents among them; returns what became of each.
 
         Args:
             wait_seconds: return after this time, whatever has ended by then; all are stopped all the same.
+            by: as of `Manager.start`.
         """
         plugin_ids = [plugin_id for plugin_id in plugin_ids if plugin_id in self._keeper.catalog]
         before = find_nearest(plugin_ids, self._keeper.get_dependents)
@@ -89,6 +94,17 @@ class Stops:
                     found[name] = None
                     to_visit.append(name)
         return list(found)
+
+    async def _stop_with_dependents(
+        self, plugin_id: str, dependents: Sequence[str], wait_seconds: float | None, by: str
+    ) -> dict[str, Outcome | BaseException]:
+        results = await self.stop_many([*dependents, plugin_id], wait_seconds, by=by)
+        if failure := find_failure(results.values()):
+            results[plugin_id] = failure
+        elif isinstance(results[plugin_id], NotRunning):  # its dependents ran
+            remembered = await self._intents.wait_stored(plugin_id)
+            results[plugin_id] = Outcome(self._engine.get(plugin_id), finished=True, remembered=remembered)
+        return results
 
     async def _stop(self, plugin_id: str, by: str, accepted: asyncio.Event) -> Process:
         runs = not self._engine.get(plugin_id).is_at_rest

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from plugvisor.admin_code import WEAK_CODE, AdminCode, read_code_file
 from plugvisor.errors import ConfigurationError
 from plugvisor.models.stored.journal import Facts, NewEntry
+from plugvisor.ticks import sleep_until_tick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ class CodeFile:
                     self._recorder.note(NewEntry("identity", facts))
                     if code.is_weak:
                         logger.warning(WEAK_CODE)
-            await asyncio.sleep(POLL_SECONDS)
+            await sleep_until_tick(POLL_SECONDS)
 
     def _read_if_changed(self, path: Path) -> AdminCode | None:
         signature = _sign(path)

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from plugvisor.errors import IdentityExists, IdentityNotFound, InvalidRequest, StoreUnavailable
+from plugvisor.errors import IdentityExists, IdentityNotFound, InvalidRequest
 from plugvisor.manager.identities.admin import Admin, hash_token
+from plugvisor.manager.identities.persistence import Persistence
 from plugvisor.manager.identities.table import IdentityTable
 from plugvisor.manager.identities.token import make_token
 from plugvisor.store.tables import identities as stored
 from plugvisor.store.tables.identities import StoredIdentity
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from plugvisor.admin_code import AdminCode
     from plugvisor.models.stored.identity import Identity
     from plugvisor.store.store import Store
     from plugvisor.store.tables.identities import StoredCode
-
-logger = logging.getLogger(__name__)
-
-RETRY_SECONDS = 5.0
-"""The pause before a failed load or save is repeated, unless the store recovers sooner."""
 
 
 class Identities:
@@ -41,37 +35,17 @@ class Identities:
     def __init__(self, store: Store, admin_code: AdminCode, *, ignores_case: bool = False) -> None:
         self.on_change: list[Callable[[], object]] = []
         """Called when a token has become invalid, or an identity has changed."""
-        self.share: Callable[[Sequence[StoredIdentity], StoredCode | None], Awaitable[None]] | None = None
-        """Has what is to be in force remembered elsewhere, too, before it is; raises `StoreUnavailable`."""
-        self.turn = asyncio.Lock()
-        """Held during a change, and while all identities are read or replaced."""
-        self._store = store
         self._admin = Admin(admin_code, ignores_case=ignores_case)
         self._table = IdentityTable()
-        self.is_loaded = False
-        """Whether what is remembered could be read."""
-        self._is_unsaved = False
-        """Whether the store may lack what is held here."""
-        self._is_recovery_due = False
-        self._recovering: asyncio.Task[None] | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        store.on_change.append(self._recover_soon)
-        store.on_replaced.append(self._save_again)
+        self.persistence = Persistence(store, self._admin, self._table, self._announce)
 
     async def load(self) -> None:
         """Read what is remembered; nothing is raised. If it cannot be read now, it is when the store recovers."""
-        async with self.turn:
-            await self._load()
-        self._recover_later()
+        await self.persistence.load()
 
     def close(self) -> None:
         """Save no more."""
-        self._store.on_change.remove(self._recover_soon)
-        self._store.on_replaced.remove(self._save_again)
-        if self._retry is not None:
-            self._retry.cancel()
-        if self._recovering is not None:
-            self._recovering.cancel()
+        self.persistence.close()
 
     # -- who is it?
 
@@ -123,13 +97,13 @@ class Identities:
         Raises:
             IdentityExists, StoreUnavailable
         """
-        async with self.turn:
-            await self._require_loaded()
+        async with self.persistence.turn:
+            await self.persistence.require_loaded()
             if identity.name in self._table.by_name or identity.name == self._admin.identity.name:
                 raise IdentityExists(f"there is an identity {identity.name!r} already; remove it first, or rotate it")
             token = make_token()
             new = StoredIdentity(replace(identity), hash_token(token.encode()), time.time(), by)
-            await self._write(lambda connection: stored.save(connection, new), self._table.including(new))
+            await self.persistence.write(lambda connection: stored.save(connection, new), self._table.including(new))
             self._table.put(new)
         self._announce()
         return token
@@ -140,10 +114,12 @@ class Identities:
         Raises:
             IdentityNotFound, StoreUnavailable
         """
-        async with self.turn:
-            await self._require_loaded()
+        async with self.persistence.turn:
+            await self.persistence.require_loaded()
             old = self._get(name)
-            await self._write(lambda connection: stored.delete(connection, name), self._table.excluding(name))
+            await self.persistence.write(
+                lambda connection: stored.delete(connection, name), self._table.excluding(name)
+            )
             self._table.remove(name)
         self._announce()
         return old
@@ -155,24 +131,26 @@ class Identities:
             IdentityNotFound, StoreUnavailable
             InvalidRequest: it has expired.
         """
-        async with self.turn:
-            await self._require_loaded()
+        async with self.persistence.turn:
+            await self.persistence.require_loaded()
             old = self._get(name)
             if _has_expired(old.identity):
                 raise InvalidRequest(f"the identity {name!r} has expired; remove it and add it again")
             token = make_token()
             new = old._replace(identity=replace(old.identity), digest=hash_token(token.encode()))
-            await self._write(lambda connection: stored.save(connection, new), self._table.including(new))
+            await self.persistence.write(lambda connection: stored.save(connection, new), self._table.including(new))
             self._table.put(new)
         self._announce()
         return new.identity, token
 
     async def rotate_admin(self) -> tuple[Identity, str]:
         """Put a random admin code in force until another one is configured; raises `StoreUnavailable`."""
-        async with self.turn:
-            await self._require_loaded()
+        async with self.persistence.turn:
+            await self.persistence.require_loaded()
             code, new = await asyncio.to_thread(self._admin.make_code)
-            await self._write(lambda connection: stored.save_code(connection, new), self._table.list_all(), new)
+            await self.persistence.write(
+                lambda connection: stored.save_code(connection, new), self._table.list_all(), new
+            )
             self._admin.replace(new)
             identity = self._admin.identity
         self._announce()
@@ -180,12 +158,11 @@ class Identities:
 
     async def configure(self, code: AdminCode) -> bool:
         """Put a code in force that was configured since; returns whether it is another than before."""
-        async with self.turn:
+        async with self.persistence.turn:
             if not self._admin.configure(code):
                 return False
-            self._is_unsaved = self.is_loaded  # or else the code before would count if it were configured again
+            self.persistence.save_again()  # or else the code before would count if it were configured again
         self._announce()
-        self._recover_soon()
         return True
 
     # -- on another machine
@@ -202,7 +179,7 @@ class Identities:
         for code in codes:
             if code is None or await asyncio.to_thread(self._admin.is_replaced_by, code):
                 self._admin.replace(code)
-        self._save_again()
+        self.persistence.save_again()
         self._announce()
 
     # -- parts
@@ -216,83 +193,6 @@ class Identities:
     def _announce(self) -> None:
         for callback in self.on_change:
             callback()
-
-    async def _require_loaded(self) -> None:
-        await self._load()
-        if not self.is_loaded:
-            raise StoreUnavailable("the identities cannot be read now")
-
-    async def _load(self) -> None:
-        if self.is_loaded:
-            return
-        try:
-            identities, code = await self._store.read(stored.load)
-            if code is not None and not await asyncio.to_thread(self._admin.is_replaced_by, code):
-                code = None  # another one was configured since
-                self._is_unsaved = True
-        except StoreUnavailable:
-            return
-        self.is_loaded = True
-        for each in identities:
-            self._table.put(each)
-        if code is not None:
-            self._admin.replace(code)
-            self._announce()
-
-    async def _write(
-        self,
-        work: Callable[[sqlite3.Connection], object],
-        after: Sequence[StoredIdentity] | None = None,
-        new_code: StoredCode | None = None,
-    ) -> None:
-        """Do some work in the store, which may lead to other identities and another code; raises `StoreUnavailable`."""
-        if self.share is not None and after is not None:
-            await self.share(after, new_code or self._admin.stored)
-        saves_all, self._is_unsaved = self._is_unsaved, False
-        identities, code = self._table.list_all(), self._admin.stored
-
-        def write(connection: sqlite3.Connection) -> None:
-            if saves_all:
-                stored.save_all(connection, identities, code)
-            work(connection)
-
-        try:
-            await self._store.write(write)
-        except BaseException:
-            self._is_unsaved = True  # on a disk that did not answer in time it may have been written nevertheless
-            self._recover_later()
-            raise
-
-    def _save_again(self) -> None:
-        self._is_unsaved = self.is_loaded
-        self._recover_soon()
-
-    def _recover_soon(self) -> None:
-        """The store may have recovered: load what could not be loaded, save what could not be saved."""
-        self._is_recovery_due = True
-        if self._recovering is None or self._recovering.done():
-            self._recovering = asyncio.get_running_loop().create_task(self._recover())
-
-    async def _recover(self) -> None:
-        while self._is_recovery_due:
-            self._is_recovery_due = False
-            async with self.turn:
-                await self._load()
-                if not (self._is_unsaved and self._store.is_available):
-                    continue
-                try:
-                    await self._write(lambda _connection: None)
-                except StoreUnavailable as error:
-                    logger.warning("the identities are not saved yet: %s", error)
-        self._recover_later()
-
-    def _recover_later(self) -> None:
-        """Try again in a while, if there is anything to load or save: what fails once need not make a store fail."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        if not self.is_loaded or self._is_unsaved:
-            self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._recover_soon)
 
 
 def _has_expired(identity: Identity) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class BootStarts:
         self._is_due = False
         self._published: dict[str, bool] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._written_at = -PUBLISH_SECONDS
         self._failure = ""
         """Why it could not be written at the last try: that is logged once."""
 
@@ -59,11 +61,12 @@ class BootStarts:
 
     async def _run(self) -> None:
         while self._is_due:
+            await asyncio.sleep(max(0.0, self._written_at + PUBLISH_SECONDS - time.monotonic()))
             self._is_due = False
             starts = self._intents.starts
             if starts is not None and starts != self._published:
                 await self._write(starts)
-                await asyncio.sleep(PUBLISH_SECONDS)
+                self._written_at = time.monotonic()
         self._task = None
 
     async def _write(self, starts: dict[str, bool]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from plugvisor.errors import StartFailed, StopTimeout, StoreUnavailable
+from plugvisor.manager.intents.persistence import Persistence
 from plugvisor.models.stored.intent import Intent
 from plugvisor.store.tables import intents as stored
 
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
-
-STORE_SECONDS = 1.0
-"""How long an answer waits for the store."""
-RETRY_SECONDS = 1.0
-"""The pause before a failed write is repeated."""
 _NOTHING: Mapping[str, Intent] = {}
 
 
@@ -45,24 +38,21 @@ class Intents:
         """Another number whenever an intent, or what is disabled, is another."""
         self.on_change: list[Callable[[str | None], object]] = []
         """Called with the id of a plugin whose intent has changed or that was disabled or enabled; None: all may be."""
-        self.on_stored: list[Callable[[], object]] = []
-        """Called when a change was stored, or could not be."""
         self.on_asked: list[Callable[[str, Asked], object]] = []
         """Called with each request of supervisorctl, once, and the id of its plugin."""
-        self._store = store
         self._remembers = remembers
-        self._intents: dict[str, Intent] = {}
-        self._disabled: dict[str, tuple[str, float]] = {}
-        self._asked: dict[str, str] = {}
-        self.is_loaded = False
-        """Whether what is remembered could be read."""
-        self._loading = asyncio.Lock()
-        self._failure = ""  # why it could not be read at the last try: that is logged once
-        self._writes: dict[str, asyncio.Task[bool]] = {}
-        """The last write of each plugin, until it has succeeded."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._retrying: asyncio.Task[None] | None = None
-        store.on_replaced.append(self._store_all)
+        self._held = held = stored.StoredIntents({}, {}, {})
+        self._intents, self._disabled, self._asked = held.intents, held.disabled, held.asked
+        self.persistence = Persistence(store, held, lambda: self._announce(None))
+        self.wait_stored = self.persistence.wait_stored
+
+    async def load(self) -> None:
+        """Read what is remembered, or go on without it until the store can be read; nothing is raised."""
+        await self.persistence.load()
+
+    async def close(self) -> None:
+        """Wait for what is being stored."""
+        await self.persistence.close()
 
     # -- reading
 
@@ -79,38 +69,10 @@ class Intents:
     @property
     def starts(self) -> dict[str, bool] | None:
         """Whether each plugin is started at boot whose manifest does not decide that; None: not known yet."""
-        if not self.is_loaded:
+        if not self.persistence.is_loaded:
             return None
         starts = {plugin_id: intent.wanted == "running" for plugin_id, intent in self.all.items()}
         return starts | dict.fromkeys(self._disabled, False)
-
-    # -- from `load` to `close`
-
-    async def load(self) -> None:
-        """Read what is remembered, or go on without it until the store can be read; nothing is raised."""
-        async with self._loading:
-            if self.is_loaded:
-                return
-            try:
-                known = await self._store.read(stored.load)
-            except Exception as error:  # noqa: BLE001 - the service goes on, whatever the file holds
-                if not self._failure:
-                    logger.warning("it is not known what operators want of the plugins: %s", error)
-                self._failure = str(error)
-                self._retry_later()
-                return
-            _add_missing(self._intents, known.intents)
-            _add_missing(self._disabled, known.disabled)
-            _add_missing(self._asked, known.asked)
-            self.is_loaded = True
-        self._announce(None)
-
-    async def close(self) -> None:
-        """Wait for what is being stored."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._writes:
-            await asyncio.wait(self._writes.values(), timeout=STORE_SECONDS)
 
     # -- changes: in memory at once
 
@@ -129,7 +91,8 @@ class Intents:
         if not (self._remembers and by):
             yield
             return
-        if not self.is_loaded:  # nothing can be stored yet, and what it would have to go back to is not known
+        if not self.persistence.is_loaded:
+            # nothing can be stored yet, and what it would have to go back to is not known
             try:
                 yield
             except (StartFailed, StopTimeout):
@@ -171,7 +134,7 @@ class Intents:
 
     def follow(self, engine: Engine, plugin_id: str | None = None) -> None:
         """Take over what operators have asked for by supervisorctl, each request once; with None, of all plugins."""
-        if self.is_loaded and engine.is_live:
+        if self.persistence.is_loaded and engine.is_live:
             processes = engine.read().items() if plugin_id is None else [(plugin_id, engine.get(plugin_id))]
             for name, process in processes:
                 if process.asked is not None and process.asked.token != self._asked.get(name):
@@ -183,7 +146,7 @@ class Intents:
             callback(plugin_id, asked)
         known = self._intents.get(plugin_id)
         if not self._remembers or (known is not None and known.is_after(asked.at)):
-            self._begin_write(plugin_id)
+            self.persistence.begin_write(plugin_id)
         else:
             self._change(self._intents, plugin_id, Intent(asked.wanted, asked.by, asked.at))
 
@@ -191,7 +154,7 @@ class Intents:
 
     def list_all(self) -> stored.StoredIntents:
         """All that is held here."""
-        return stored.StoredIntents(self._intents, self._disabled, self._asked)
+        return self._held
 
     def take_over(
         self,
@@ -205,15 +168,7 @@ class Intents:
                 self._put(table, plugin_id, value)  # type: ignore[misc]
         self._announce(None)
 
-    # -- storing
-
-    async def wait_stored(self, plugin_id: str) -> bool:
-        """Wait until a plugin's last change outlives a restart, for a short while; returns whether it does."""
-        write = self._writes.get(plugin_id)
-        if write is None:
-            return True
-        await asyncio.wait((write,), timeout=STORE_SECONDS)
-        return write.done() and not write.cancelled() and write.result()
+    # -- parts
 
     def _change(self, table: dict[str, T], plugin_id: str, value: T | None) -> None:
         self._put(table, plugin_id, value)
@@ -225,11 +180,11 @@ class Intents:
         else:
             table[plugin_id] = value
         self.version += 1
-        self._begin_write(plugin_id)
+        self.persistence.begin_write(plugin_id)
 
     async def _change_surely(self, table: dict[str, T], plugin_id: str) -> None:
         """Delete something, unless that cannot be stored."""
-        if self.is_loaded:
+        if self.persistence.is_loaded:
             before = table.get(plugin_id)
             if before is None:
                 return
@@ -244,55 +199,3 @@ class Intents:
         self.version += 1
         for callback in self.on_change:
             callback(plugin_id)
-
-    def _begin_write(self, plugin_id: str) -> None:
-        self._writes[plugin_id] = asyncio.create_task(self._write(plugin_id))
-
-    async def _write(self, plugin_id: str) -> bool:
-        """Store all that is known of a plugin; returns whether that has succeeded."""
-        if not self.is_loaded:  # what is stored of it must not be lost
-            return False
-        values = self._intents.get(plugin_id), self._disabled.get(plugin_id), self._asked.get(plugin_id, "")
-        try:
-            await self._store.write(lambda connection: stored.save(connection, plugin_id, *values))
-        except StoreUnavailable:
-            self._retry_later()
-            return False
-        except Exception:
-            logger.exception("cannot store what is wanted of %r", plugin_id)
-            return False
-        finally:
-            for callback in self.on_stored:
-                callback()
-        if self._writes.get(plugin_id) is asyncio.current_task():
-            del self._writes[plugin_id]
-        return True
-
-    def _store_all(self) -> None:
-        """Store everything: the database is a new one."""
-        if self.is_loaded:
-            for plugin_id in {*self._intents, *self._disabled, *self._asked}:
-                self._begin_write(plugin_id)
-
-    def _retry_later(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._begin_retry)
-
-    def _begin_retry(self) -> None:
-        self._timer = None
-        self._retrying = asyncio.create_task(self._retry())
-
-    async def _retry(self) -> None:
-        await self.load()
-        failed = [plugin_id for plugin_id, write in self._writes.items() if write.done()]
-        if self._store.is_available:
-            for plugin_id in failed:
-                self._begin_write(plugin_id)
-        elif failed:
-            self._retry_later()
-
-
-def _add_missing(table: dict[str, T], known: Mapping[str, T]) -> None:
-    """Add what is stored to what has been asked for before it could be read, which is newer."""
-    for plugin_id, value in known.items():
-        table.setdefault(plugin_id, value)

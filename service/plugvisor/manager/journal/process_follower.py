@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LIMITS = {"memory limit": "memory", "processes limit": "processes"}
 """By the reason for which a process was ended, the limit that it has exceeded."""
+CLOCK_SECONDS = 0.05
+"""How much the start of one process, converted from the monotonic clock, differs at most from one time to the next."""
 _ENDED = (ProcessState.BACKOFF, ProcessState.EXITED, ProcessState.FATAL)
 
 
@@ -169,6 +171,6 @@ def _find_news(process: Process, last: StoredEntry | None) -> float:
     facts = msgspec.json.decode(last.facts, type=Facts)
     # what was noted then had happened before
     is_same = facts.state == process.state.name
-    is_new_launch = started > last.until
+    is_new_launch = started > last.until + CLOCK_SECONDS
     is_new_end = at == ended and ended > last.until
     return -1 if is_same and not is_new_launch and not is_new_end else at

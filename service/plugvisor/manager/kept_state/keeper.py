@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from plugvisor.engines.engine import KeptState
+    from plugvisor.engines.kept_state import KeptState
     from plugvisor.manager.identities.identities import Identities
     from plugvisor.manager.intents.intents import Intents
     from plugvisor.store.store import Store
@@ -76,7 +76,7 @@ class StateKeeper:
         """Take over what is kept; nothing is raised, and it is done later if the engine does not answer."""
         if self._kept is None:
             return
-        self._identities.share = self._share
+        self._identities.persistence.share = self._share
         self._identities.on_change.append(self._due.set)
         self._intents.on_change.append(self._note_change)
         self._store.on_replaced.append(self._save)
@@ -89,7 +89,7 @@ class StateKeeper:
             return
         self._task.cancel()
         await asyncio.wait((self._task,))
-        self._identities.share = None
+        self._identities.persistence.share = None
         self._identities.on_change.remove(self._due.set)
         self._intents.on_change.remove(self._note_change)
         self._store.on_replaced.remove(self._save)
@@ -114,7 +114,7 @@ class StateKeeper:
         self._due.clear()
         try:
             # a change of an identity has the turn until it is in force here
-            async with self._identities.turn, asyncio.timeout(SYNC_SECONDS):
+            async with self._identities.persistence.turn, asyncio.timeout(SYNC_SECONDS):
                 await self._sync(self._identities.list_all(), self._identities.stored_code)
         except (StoreUnavailable, SupervisorUnavailable, TimeoutError) as error:
             problem = str(error) or "the swarm does not answer"
@@ -147,7 +147,7 @@ class StateKeeper:
     async def _sync(self, identities: Iterable[StoredIdentity], code: StoredCode | None) -> None:
         """Make both the same, of which one is these identities and the intents."""
         assert self._kept is not None
-        if not (self._identities.is_loaded and self._intents.is_loaded):
+        if not (self._identities.persistence.is_loaded and self._intents.persistence.is_loaded):
             raise StoreUnavailable("what is remembered on this machine cannot be read now")
         if self._base is None:
             self._base = await self._load_base()

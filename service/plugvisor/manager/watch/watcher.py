@@ -9,15 +9,15 @@ import os
 from typing import TYPE_CHECKING
 
 from plugvisor.errors import SupervisorUnavailable
-from plugvisor.manager.watch.folder_watches import FolderWatches, WatchesExhausted
+from plugvisor.manager.watch.arrangement import Arrangement
 from plugvisor.manager.watch.plugin_watch import PluginWatch, Wanted
-from plugvisor.manager.watch.rules import MOST_FOLDERS, Rules
-from plugvisor.manager.watch.sorting import list_readable, sort_changes
+from plugvisor.manager.watch.rules import Rules
+from plugvisor.manager.watch.sorting import sort_changes
 from plugvisor.models.lifecycle import Watch
 from plugvisor.models.process import NEVER_ADDED, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection
 
     from plugvisor.engines.engine import Engine
     from plugvisor.errors import PlugvisorError
@@ -28,17 +28,6 @@ if TYPE_CHECKING:
     from plugvisor.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-RETRY_SECONDS = 30.0
-"""The pause before folders are watched again that could not be."""
-PAUSE_SECONDS = 0.5
-"""Folders that keep coming and going are not followed more often: opening 4,000 watches takes 30 ms."""
-MOST_ATTEMPTS = 5
-"""Folders may go while they are looked for."""
-_TOO_MANY = (
-    f"its files are not watched: it has more than {MOST_FOLDERS} folders; list some of them in `ignore`, or name "
-    "others in `paths`"
-)
 
 
 class Watcher:
@@ -64,15 +53,10 @@ class Watcher:
         self._always = settings.dev_folder
         self._wanted: dict[str, Wanted] = {}
         self._watches: dict[str, PluginWatch] = {}
-        self._logged: set[str] = set()
         self._launches: dict[str, tuple[int, int]] = {}
-        self._by_folder: Mapping[str, Sequence[PluginWatch]] = {}
-        self._folder_watches = FolderWatches(self._on_changes, self._retry_later)
+        self._arrangement = Arrangement(self._make_watches, self._on_changes, self._show_note)
         self._waiting: Changes = set()
         self._sorting: asyncio.Task[None] | None = None
-        self._arranging: asyncio.Task[None] | None = None
-        self._is_arranged = True
-        self._retry: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def open(self) -> None:
@@ -91,13 +75,10 @@ class Watcher:
         self._engine.on_change.remove(self._follow_process)
         for watch in self._watches.values():
             watch.close()
-        if self._retry is not None:
-            self._retry.cancel()
-        tasks = [task for task in (self._sorting, self._arranging) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._folder_watches.close()
+        if self._sorting is not None:
+            self._sorting.cancel()
+            await asyncio.gather(self._sorting, return_exceptions=True)
+        await self._arrangement.close()
 
     # -- what is watched
 
@@ -108,7 +89,7 @@ class Watcher:
         wanted = {name: found for name, plugin in catalog.items() if (found := self._find_wanted(plugin)) is not None}
         if wanted != self._wanted:
             self._wanted = wanted
-            self._arrange()
+            self._arrangement.begin()
 
     def _find_wanted(self, plugin: Plugin) -> Wanted | None:
         if plugin.folder is None or plugin.version_folder is not None:
@@ -121,38 +102,8 @@ class Watcher:
             return before if before is not None and before.folder == plugin.folder else None
         return Wanted(plugin.folder, plugin.manifest.watch) if plugin.manifest.watch.paths else None
 
-    def _arrange(self) -> None:
-        """Watch what is wanted, soon."""
-        self._is_arranged = False
-        if self._arranging is None:
-            self._arranging = asyncio.create_task(self._arrange_all())
-
-    async def _arrange_all(self) -> None:
-        try:
-            while not self._is_arranged:
-                self._is_arranged = True
-                await self._watch_folders()
-                await asyncio.sleep(PAUSE_SECONDS)
-        except Exception:
-            logger.exception("cannot watch files")
-            self._retry_later()
-        finally:
-            self._arranging = None
-
-    async def _watch_folders(self) -> None:
-        for attempt in range(MOST_ATTEMPTS):
-            trees = await self._make_watches()
-            try:
-                await self._watch_as_many_as_possible(trees)
-                return
-            except OSError:
-                if attempt == MOST_ATTEMPTS - 1:
-                    raise
-                for watch in trees:
-                    watch.watched_tree = 0
-
-    async def _make_watches(self) -> dict[PluginWatch, int]:
-        """One for each plugin that is wanted, with its folders; returns the number of these of each (`tree`)."""
+    async def _make_watches(self) -> Collection[PluginWatch]:
+        """One for each plugin that is wanted."""
         wanted, before = dict(self._wanted), self._watches
         new = {name: one for name, one in wanted.items() if name not in before or before[name].wanted != one}
         new_rules = await asyncio.to_thread(lambda: {name: self._make_rules(one) for name, one in new.items()})
@@ -165,16 +116,7 @@ class Watcher:
                 before[name].adopt(new_rules[name], one)
             else:
                 before[name] = self._make_watch(name, new_rules[name], one)
-        trees = {watch: watch.tree for watch in before.values()}  # what changes meanwhile is looked for again
-        stale = [watch for watch, tree in trees.items() if tree != watch.watched_tree]
-        rules_of = [watch.rules for watch in stale]
-        listed = await asyncio.to_thread(lambda: [(rules.list_folders(), rules.list_outside()) for rules in rules_of])
-        for watch, (found, left_out) in zip(stale, listed, strict=True):
-            is_too_large = len(found) > MOST_FOLDERS
-            watch.folders = found[:1] if is_too_large else found
-            sentence = f"`paths` has what a link leads out of its folder, which is not watched: {len(left_out)}"
-            watch.problem = _TOO_MANY if is_too_large else sentence if left_out else ""
-        return trees
+        return before.values()
 
     def _make_rules(self, wanted: Wanted) -> Rules:
         own = [os.path.realpath(folder) for folder in self._own_folders]
@@ -192,46 +134,6 @@ class Watcher:
             name_code=self._name_code,
             on_note=lambda: self._show_note(name),
         )
-
-    async def _watch_as_many_as_possible(self, trees: Mapping[PluginWatch, int]) -> None:
-        """Watch the smallest trees if the system does not allow all."""
-        chosen = sorted(trees, key=lambda watch: len(watch.folders))
-        limit = ""
-        while True:
-            by_folder: dict[str, list[PluginWatch]] = {}
-            for watch in chosen:
-                # what is above the folder says when that is put back
-                for folder in {*watch.folders, os.path.dirname(watch.rules.root)}:
-                    by_folder.setdefault(folder, []).append(watch)
-            self._by_folder = by_folder  # before the first change in a new folder is noticed
-            try:
-                await self._folder_watches.watch(await asyncio.to_thread(list_readable, by_folder))
-                break
-            except WatchesExhausted as error:
-                limit = str(error)
-                logger.warning("cannot watch the files of %d plugins: raise %s", len(chosen), limit)
-                chosen = chosen[: len(chosen) // 2]
-        self._log_new(chosen)
-        for watch in chosen:
-            watch.watched_tree = trees[watch]
-        for watch in trees.keys() - set(chosen):
-            watch.watched_tree = 0
-            watch.problem = f"its files are not watched: the system allows no more; raise {limit}"
-        for watch in trees:
-            self._show_note(watch.id)
-        if limit:
-            self._retry_later()
-
-    def _log_new(self, watches: Sequence[PluginWatch]) -> None:
-        if new := [repr(watch.id) for watch in watches if watch.id not in self._logged]:
-            more = f" and {len(new) - 3} more" if len(new) > 3 else ""
-            logger.info("watching the files of %s%s", ", ".join(new[:3]), more)
-        self._logged = {watch.id for watch in watches}
-
-    def _retry_later(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-        self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._arrange)
 
     def _show_note(self, plugin_id: str) -> None:
         watch = self._watches.get(plugin_id)
@@ -253,11 +155,11 @@ class Watcher:
                 pids = {}
                 with contextlib.suppress(SupervisorUnavailable):
                     pids = {name: process.pid for name, process in self._engine.read().items() if process.is_alive}
-                found = await asyncio.to_thread(sort_changes, changes, self._by_folder, pids)
+                found = await asyncio.to_thread(sort_changes, changes, self._arrangement.by_folder, pids)
                 for watch, one in found.items():
                     if one.is_other_tree:
                         watch.tree += 1
-                        self._arrange()
+                        self._arrangement.begin()
                     if one.paths and self._watches.get(watch.id) is watch:
                         watch.take(one.paths, by_person=one.by_person)
         except Exception:
@@ -267,7 +169,7 @@ class Watcher:
 
     def _awaits_folders(self, plugin_id: str) -> bool:
         watch = self._watches.get(plugin_id)
-        return self._arranging is not None and watch is not None and watch.tree != watch.watched_tree
+        return self._arrangement.is_under_way and watch is not None and watch.tree != watch.watched_tree
 
     def _is_paused(self, plugin_id: str) -> bool:
         plugin = self._manager.catalog.get(plugin_id)

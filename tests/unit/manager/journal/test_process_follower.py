@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from plugvisor.manager.journal.process_follower import ProcessFollower
+from plugvisor.manager.journal.process_follower import ProcessFollower, find_start
 from plugvisor.models.enforced_limits import AppliedLimits
-from plugvisor.models.process import Exit, ProcessState
+from plugvisor.models.process import Exit, Process, ProcessState
 from plugvisor.models.stored.journal import Facts, NewEntry
 from plugvisor.store.store import Store
 from plugvisor.store.tables.journal import StoredEntry, save
@@ -245,3 +245,17 @@ def test_at_the_beginning_what_the_journal_does_not_know_is_an_entry(
     at = time.time() - seconds_ago
     entry = StoredEntry(0, 0, at, at, 1, "state", "a", msgspec.json.encode(Facts(state=known))) if known else None
     run(tmp_path, scenario, entry, prepare)
+
+
+def test_a_start_that_was_found_is_not_found_again(tmp_path: Path) -> None:
+    """Its entry has the time of the start, which is converted from the monotonic clock, and not twice to the same."""
+    started = time.monotonic() - HOUR
+
+    async def scenario(engine: FakeEngine, notes: Notes) -> None:
+        engine.announce_all()
+        assert notes.entries == []
+        await let_tasks_run()
+
+    at = find_start(Process(ProcessState.RUNNING, 7, started)) - 0.001
+    entry = StoredEntry(0, 0, at, at, 1, "state", "a", msgspec.json.encode(Facts(state="RUNNING")))
+    run(tmp_path, scenario, entry, lambda engine: engine.set("a", RUNNING, launches=1, started=started))

@@ -53,6 +53,7 @@ class FolderKeeper:
         self._service_gid = service_gid
         self._kept: dict[str, _KeptFile] = {}
         self._locks: dict[str, tuple[int, int]] = {}  # by path, a descriptor and the inode that it has locked
+        self._folders: dict[str, tuple[int, ...]] = {}  # by path, what identifies a folder that was in order
         self._checked_at = 0.0
         self._problems: list[str] = []
 
@@ -120,6 +121,9 @@ class FolderKeeper:
         Args:
             shared_mode: its mode if it is shared with the service's group; else it is this user's alone.
         """
+        with contextlib.suppress(OSError):
+            if _identify(os.stat(path)) == self._folders.get(path):
+                return False  # to walk to every folder each second is most of what supervisord does at rest
         was_there = os.path.isdir(path)
         try:
             descriptor = open_folder(Path(path))
@@ -132,6 +136,7 @@ class FolderKeeper:
                 if self._service_gid is not None:
                     os.fchown(descriptor, -1, self._service_gid)
                 os.fchmod(descriptor, 0o700 if self._service_gid is None else shared_mode)
+            self._folders[path] = _identify(os.fstat(descriptor))
         finally:
             os.close(descriptor)
         return not was_there
@@ -164,6 +169,11 @@ class FolderKeeper:
         self._locks[path] = locked, os.fstat(locked).st_ino
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _identify(status: os.stat_result) -> tuple[int, ...]:
+    """A value that differs between two folders, and if a folder's owner or mode has changed."""
+    return status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_gid
 
 
 def _find_problems(steps: Sequence[Callable[[], object]]) -> list[str]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from supervisor.states import ProcessStates
-
+from plugvisor.engines.supervisord.extension.state_line import describe_process, describe_taken_name
 from plugvisor.engines.supervisord.extension.stream import StateStream, guarded
 
 if TYPE_CHECKING:
     from plugvisor.engines.supervisord.extension.patches.operators import Operators
-    from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 
 HEARTBEAT_SECONDS = 0.9
 """Not sooner after the last line than this; supervisord goes round at least every second."""
@@ -56,11 +54,11 @@ class StateReporter:
         try:
             for name in changed:
                 self._sequence += 1
-                process = self._find(name)
-                if process is None:
+                line = self._describe(name)
+                if line is None:
                     self._write({"type": "removed", "name": name})
                 else:
-                    self._write({"type": "process", "process": _describe(process)})
+                    self._write({"type": "process", "process": line})
         except Exception:  # the caller sees it too, but the change is lost to the readers
             self.recover()
             raise
@@ -95,30 +93,12 @@ class StateReporter:
     def _make_snapshot(self) -> bytes:
         self.flush()
         names = {**self._supervisord.process_groups, **dict.fromkeys(self._operators.names)}
-        processes = [_describe(process) for process in map(self._find, names) if process is not None]
+        processes = [line for line in map(self._describe, names) if line is not None]
         return json.dumps({"type": "snapshot", "seq": self._sequence, "processes": processes}).encode() + b"\n"
 
-    def _find(self, name: str) -> Any | None:
+    def _describe(self, name: str) -> dict[str, Any] | None:
         group = self._supervisord.process_groups.get(name)
         process = group.processes.get(name) if group is not None else None
-        if process is None and (group is not None or name in self._operators.names):
-            return _TakenName(name)
-        return process
-
-
-class _TakenName(NamedTuple):
-    """A name that is not a process's: a group's, or a program's in a group."""
-
-    name: str
-
-    def describe(self) -> dict[str, Any]:
-        """Its line in the state stream."""
-        return {"name": self.name, "state": ProcessStates.STOPPED, "pid": 0, "is_foreign": True}
-
-
-def _describe(process: PluginProcess | Any) -> dict[str, Any]:
-    """A program's line in the state stream; of one that is no plugin the state and the process id."""
-    describe = getattr(process, "describe", None)
-    if describe is not None:
-        return describe()  # type: ignore[no-any-return]
-    return {"name": process.config.name, "state": process.state, "pid": process.pid, "is_foreign": True}
+        if process is not None:
+            return describe_process(process)
+        return describe_taken_name(name) if group is not None or name in self._operators.names else None

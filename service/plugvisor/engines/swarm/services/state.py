@@ -36,7 +36,7 @@ _NUMBER = "([1-9][0-9]{0,11})"
 
 
 class SwarmState:
-    """See `plugvisor.engines.engine.KeptState`."""
+    """See `plugvisor.engines.kept_state.KeptState`."""
 
     def __init__(self, client: DockerClient, names: Names) -> None:
         self._client = client

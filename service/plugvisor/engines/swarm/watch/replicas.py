@@ -143,13 +143,17 @@ def _judge_current(task: SwarmTask, others: Sequence[SwarmTask], around: Circums
         explanation = "; ".join([explain_error(task.status.err), *lost])
         return Replica(ProcessState.FATAL, task, explanation, explanation)
     if state not in _WAITING and not is_alive(task):
-        return _judge_end(task, around)
+        is_over = around.is_of_earlier_run(task)  # its successor is just being made
+        return Replica(ProcessState.STARTING, task) if is_over else _judge_end(task, around)
     if task.desired != "running" and others:
         stopping = [other for other in others if is_alive(other) and not around.is_lost(other)]
         if stopping:
             return Replica(ProcessState.STOPPING, stopping[-1], start_pending=True)
-        if not is_alive(others[-1]) and others[-1].status.state not in (*_WAITING, "shutdown"):
-            return _judge_pause(task, others[-1], around)
+        previous = others[-1]
+        # a start or a reload makes a task like this, too, of which nothing has failed yet
+        is_restart = previous.spec.force_update == task.spec.force_update
+        if is_restart and not is_alive(previous) and previous.status.state not in (*_WAITING, "shutdown"):
+            return _judge_pause(task, previous, around)
     return Replica(ProcessState.STARTING, task)
 
 

@@ -222,6 +222,7 @@ class SwarmTable:
             self._announce(changed if self._expiry is not None else ())
             raise SupervisorUnavailable(Problem.NO_QUORUM)
         was_live, self._polled_at = self._expiry is not None, began
+        self.problem = Problem.SILENT  # if the next good poll is late
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry = asyncio.get_running_loop().call_later(max(0.0, began + OLDEST_SECONDS - now), self._expire)

@@ -125,10 +125,10 @@ class Uninstallation:
 
     async def _stop(self, plugin_id: str) -> None:
         manager = self._site.manager
-        dependents = manager.list_running_dependents([plugin_id]) if self._dependents else []
+        dependents = manager.stops.list_running_dependents([plugin_id]) if self._dependents else []
         result: Outcome | BaseException
         if dependents:
-            results = await manager.stop_with_dependents(plugin_id, dependents, by=self._by)
+            results = await manager.stops.stop_with_dependents(plugin_id, dependents, by=self._by)
             result = results[plugin_id]
             if isinstance(result, BaseException) and not isinstance(result, NotRunning):
                 raise result

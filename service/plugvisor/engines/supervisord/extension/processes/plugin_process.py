@@ -98,6 +98,16 @@ class PluginProcess(RestartingProcess):
         return ProcessTag(self._owner.run_dir, self.name, f"{self._owner.boot_id}-{self.launches}")
 
     @property
+    def has_orphans(self) -> bool:
+        """Whether something of an earlier process of its program is alive."""
+        return self._owner.has_orphans(self.name)
+
+    @property
+    def asked(self) -> dict[str, Any] | None:
+        """What an operator has asked for last, for the service; None if nothing."""
+        return self._owner.requests.get(self.name)
+
+    @property
     def is_unsignallable(self) -> bool:
         """Whether it is alive and could not be signalled, such as one that `sudo` runs as root: it is UNKNOWN."""
         return self.state == ProcessStates.UNKNOWN and bool(self.pid)
@@ -235,7 +245,7 @@ class PluginProcess(RestartingProcess):
         if self.state == ProcessStates.RUNNING and self.flapping.end_if_over(time.monotonic() - self.started):
             self._owner.process_changed(self)
         is_at_rest = self.state in (*STOPPED_STATES, ProcessStates.BACKOFF)
-        if self.is_being_executed or (is_at_rest and (self.queued or self._owner.has_orphans(self.name))):
+        if self.is_being_executed or (is_at_rest and (self.queued or self.has_orphans)):
             return
         if self.state not in (ProcessStates.EXITED, ProcessStates.STOPPED):
             super().transition()
@@ -249,7 +259,7 @@ class PluginProcess(RestartingProcess):
             self._owner.process_changed(self)
         return changed
 
-    # -- for the event loop and the state stream
+    # -- for the event loop
 
     def find_due(self, now: float) -> float | None:
         """When `transition` has something to do next, on the steady clock; None if it never has."""
@@ -268,32 +278,3 @@ class PluginProcess(RestartingProcess):
             case ProcessStates.RUNNING if self.flapping.is_present:
                 return now + self.started + FLAPPING_SECONDS - time.monotonic()
         return None
-
-    def describe(self) -> dict[str, Any]:
-        """Its line in the state stream."""
-        line = {
-            "name": self.name,
-            "state": self.state,
-            "pid": self.pid,
-            "started": self.started if self.pid else 0.0,
-            "exit_status": self.exitstatus or 0,
-            "spawn_error": self.spawnerr or "",
-            "retry_at": self.retry_at,
-            "restarts": self.restarts,
-            "last_exit": self.last_exit,
-            "flapping": self.flapping.is_present,
-            "launches": self.launches,
-            "start_pending": self.start_pending or self.is_being_executed,
-            "orphans": self._owner.has_orphans(self.name),
-            "stop_seconds": self.config.stopwaitsecs,
-            "log_begin": self.log_begin,
-        }
-        if self.launch is not None:
-            line["checks_digest"] = self.launch.checks_digest
-        if self.queued:
-            line["queued"] = self.queued.why
-        if (asked := self._owner.requests.get(self.name)) is not None:
-            line["asked"] = asked
-        if self.limits is not None:
-            line["limits"] = self.limits.describe()
-        return line

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from plugvisor.api.http.connections.lingering import linger
+from plugvisor.api.http.connections.old_clients import without_chunks
 from plugvisor.api.http.limits import (
     BODY_IDLE_SECONDS,
     MOST_BODY_BYTES,
@@ -22,8 +24,6 @@ from plugvisor.api.http.limits import (
     REQUEST_SECONDS,
     UNREAD_SECONDS,
 )
-from plugvisor.api.http.lingering import linger
-from plugvisor.api.http.old_clients import without_chunks
 from plugvisor.api.problems import make_response
 from plugvisor.errors import HeadTooLarge, MalformedRequest, PlugvisorError, RequestTimeout, TooManyConnections
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+    from plugvisor.api.http.connections.idle import IdleConnections
     from plugvisor.api.http.hosts import HostCheck
 
 
@@ -43,32 +44,13 @@ _AT_ONCE = struct.pack("ii", 1, 0)
 """For SO_LINGER: on, for no time."""
 
 
-class ConnectionTable:
-    """The idle connections: the one that has been idle longest makes room for a new one."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.waiting: dict[BoundedProtocol, None] = {}  # in the order in which they began to
-
-    def make_room(self, newcomer: BoundedProtocol, connected: int) -> bool:
-        """If `connected` is too many, disconnect one that waits; False if only the newcomer does."""
-        if connected <= self.most:
-            return True
-        oldest = next(iter(self.waiting))
-        if oldest is newcomer:
-            return False
-        del self.waiting[oldest]
-        oldest.transport.abort()
-        return True
-
-
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. Call `check` about once a second."""
 
     def __init__(
         self,
         *arguments: Any,
-        table: ConnectionTable,
+        idle: IdleConnections,
         host_check: HostCheck,
         streamed: Container[tuple[str, str]] = (),
         **options: Any,
@@ -76,7 +58,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Args: `streamed`: method and path of those whose handlers take the body as it comes."""
         super().__init__(*arguments, **options)
         self._streamed = streamed
-        self._table = table
+        self._idle = idle
         self._host_check = host_check
         self._running: RequestResponseCycle | None = None  # what is being answered, or was last
         self._is_last = False  # the request that is running or arriving
@@ -140,13 +122,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """A client has connected."""
         super().connection_made(transport)
         self._began = self._sent_at = self.loop.time()
-        self._table.waiting[self] = None
-        if not self._table.make_room(self, len(self.connections)):
+        self._idle.waiting[self] = None
+        if not self._idle.make_room(self, len(self.connections)):
             self._refuse(TooManyConnections("too many clients are connected and none of them can be spared"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
-        self._table.waiting.pop(self, None)
+        self._idle.waiting.pop(self, None)
         self._end_running()
         super().connection_lost(exc)
 
@@ -199,7 +181,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self._is_last:
             self.cycle.keep_alive = False
-        self._table.waiting.pop(self, None)
+        self._idle.waiting.pop(self, None)
 
     def on_body(self, body: bytes) -> None:
         """A part of a body; of one that was answered before its end no more is read than of another."""
@@ -253,7 +235,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """An answer's last byte."""
         super().on_response_complete()
         if not self.pipeline and not self.transport.is_closing():
-            self._table.waiting[self] = None
+            self._idle.waiting[self] = None
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - as uvicorn has it
         """Respond to a request that the parser, or a callback above, rejects."""
