@@ -8,6 +8,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from plugvisor.api.routes import ROUTES
 
 from tests.helpers.stack import ROOT
 
@@ -56,6 +57,30 @@ def test_it_has_the_folders_and_capabilities_of_the_image() -> None:
     assert f"EXPOSE {port['containerPort']}" in (ROOT / "Dockerfile").read_text()
     grace = find("StatefulSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert f"{grace}s" == compose["stop_grace_period"]
+
+
+def test_its_probes_ask_what_the_service_answers() -> None:
+    [container] = find("StatefulSet")["spec"]["template"]["spec"]["containers"]
+    paths = {route.path for route in ROUTES if route.method == "GET"}
+    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+        asked = container[name]["httpGet"]
+        assert asked["path"] in paths, name
+        assert asked["port"] == container["ports"][0]["name"], name
+        assert asked["httpHeaders"] == [{"name": "Host", "value": "localhost"}], (
+            "the kubelet's Host is the pod's address"
+        )
+    [port] = find("Service")["spec"]["ports"]
+    assert port["targetPort"] == container["ports"][0]["name"]
+
+
+def test_its_init_container_names_users_of_the_image() -> None:
+    [init] = find("StatefulSet")["spec"]["template"]["spec"]["initContainers"]
+    _, owner, *folders = init["command"]
+    user, group = owner.split(":")
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.search(rf"groupadd .* {group}\b", dockerfile)
+    assert re.search(rf"useradd .* {user}\b", dockerfile)
+    assert {mount["mountPath"] for mount in init["volumeMounts"]} == set(folders)
 
 
 def test_the_secret_is_in_no_manifest() -> None:

@@ -1,119 +1,32 @@
-"""Prometheus with the rules and the dashboard of `deploy/`: the real server, which scrapes a real Plugvisor."""
+"""Prometheus with the rules of `deploy/`: the real server, which scrapes a real Plugvisor."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
 import shutil
 import signal
-import subprocess
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import yaml
 
-from tests.helpers.ports import find_free_port
+from tests.helpers.prometheus import DEPLOYED, UNHEALTHY, promtool, run_prometheus
 from tests.helpers.requirements import DEPLOY, find_program
-from tests.helpers.stack import QUICK, ROOT, run_stack
+from tests.helpers.stack import QUICK, ROOT
 from tests.helpers.waiting import DEADLINE_SECONDS, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from tests.helpers.prometheus import Prometheus
     from tests.helpers.stack import PlugvisorStack
 
-DEPLOYED = ROOT / "deploy" / "prometheus"
-DASHBOARD = ROOT / "deploy" / "grafana" / "plugvisor.json"
-CONSTANT = {"$__rate_interval": "10s", "$instance": ".*", "$plugin": ".*"}
 DIES = "import sys, time\ntime.sleep(0.2)\nsys.exit(1)\n"
 HOLDS_MEMORY = "import time\nkept = bytearray(b'x' * (90 << 20))\ntime.sleep(1000)\n"
-UNHEALTHY = f"""{QUICK}
-[plugin_runtime.checks.never]
-tcp = "127.0.0.1:1"
-period = 0.5
-threshold = 1
-"""
-
-
-class Prometheus:
-    """A server that scrapes and evaluates every second, with every `for` of the rules being 2 seconds."""
-
-    def __init__(self, stack: PlugvisorStack) -> None:
-        self.folder = stack.root / "prometheus"
-        self.folder.mkdir()
-        self.port = find_free_port()
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=DEADLINE_SECONDS, trust_env=False)
-        configuration = yaml.safe_load((DEPLOYED / "prometheus.yml").read_text())
-        configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-        [scrape] = configuration["scrape_configs"]
-        scrape["static_configs"] = [{"targets": [f"127.0.0.1:{stack.port}"]}]
-        (self.folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-        rules = (DEPLOYED / "plugvisor.rules.yml").read_text()
-        (self.folder / "plugvisor.rules.yml").write_text(re.sub(r"\bfor: \w+", "for: 2s", rules))
-        token = self.folder / scrape["authorization"]["credentials_file"]
-        # a disk that many tests use may be too slow for an answer; then nothing has changed
-        identity = {"name": "prometheus", "role": "viewer"}
-        added = wait_for(lambda: (answer := stack.post("/identities", json=identity)).is_success and answer, "a token")
-        token.write_text(added.json()["token"] + "\n")
-        with (self.folder / "output").open("wb") as output:
-            self._process = subprocess.Popen(
-                [
-                    find_program("prometheus", DEPLOY),
-                    f"--config.file={self.folder}/prometheus.yml",
-                    f"--storage.tsdb.path={self.folder}/data",
-                    f"--web.listen-address=127.0.0.1:{self.port}",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        wait_for(self._is_ready, f"Prometheus; see {self.folder}/output")
-
-    def _is_ready(self) -> bool:
-        assert self._process.poll() is None, (self.folder / "output").read_text()
-        with contextlib.suppress(httpx.TransportError):
-            return self.http.get("/-/ready").status_code == 200
-        return False
-
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that an expression finds now."""
-        answer = self.http.get("/api/v1/query", params={"query": expression}).json()
-        assert answer["status"] == "success", answer
-        result: list[dict[str, Any]] = answer["data"]["result"]
-        return result
-
-    def list_firing(self) -> set[tuple[str, str]]:
-        """The alerts that fire, with the plugin that each is about."""
-        alerts = self.http.get("/api/v1/alerts").json()["data"]["alerts"]
-        firing = [alert["labels"] for alert in alerts if alert["state"] == "firing"]
-        return {(labels["alertname"].removeprefix("Plugvisor"), labels.get("plugin_id", "")) for labels in firing}
-
-    def wait_for_alert(self, name: str, plugin_id: str = "") -> None:
-        """Wait until an alert fires."""
-        wait_for(lambda: (name, plugin_id) in self.list_firing(), f"{name} of {plugin_id}", 2 * DEADLINE_SECONDS)
-
-    def wait_for_recovery(self, name: str, plugin_id: str = "") -> None:
-        """Wait until an alert fires no more."""
-        wait_for(lambda: (name, plugin_id) not in self.list_firing(), f"the end of {name}", 2 * DEADLINE_SECONDS)
-
-    def close(self) -> None:
-        """End it."""
-        self.http.close()
-        self._process.terminate()
-        self._process.wait(DEADLINE_SECONDS)
-
-
-@contextlib.contextmanager
-def run_prometheus(stack: PlugvisorStack) -> Iterator[Prometheus]:
-    prometheus = Prometheus(stack)
-    try:
-        yield prometheus
-    finally:
-        prometheus.close()
 
 
 @pytest.fixture
@@ -131,14 +44,6 @@ def add(stack: PlugvisorStack, plugin_id: str, **arguments: Any) -> None:
 
 
 # -- the rules alone
-
-
-def promtool(*arguments: str, folder: Path) -> str:
-    """What promtool prints; it must succeed."""
-    command = [find_program("promtool", DEPLOY), *arguments]
-    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    return finished.stdout
 
 
 def read_rules() -> list[dict[str, Any]]:
@@ -206,6 +111,8 @@ def test_plugins_that_have_exited_and_that_were_stopped_and_disabled(
     plugvisor.post("/plugin/stopped/stop")
     prometheus.wait_for_alert("PluginNotRunning", "exited")
     assert ("PluginNotRunning", "stopped") not in prometheus.list_firing()
+    plugvisor.post("/plugin/exited/stop")
+    prometheus.wait_for_recovery("PluginNotRunning", "exited")
 
 
 def test_a_plugin_that_is_unhealthy_and_one_near_its_limit(plugvisor: PlugvisorStack, prometheus: Prometheus) -> None:
@@ -215,6 +122,10 @@ def test_a_plugin_that_is_unhealthy_and_one_near_its_limit(plugvisor: PlugvisorS
         plugvisor.post(f"/plugin/{plugin_id}/start")
     prometheus.wait_for_alert("PluginUnhealthy", "unhealthy")
     prometheus.wait_for_alert("PluginNearMemoryLimit", "large")
+    for plugin_id in ("unhealthy", "large"):
+        plugvisor.post(f"/plugin/{plugin_id}/stop")
+    prometheus.wait_for_recovery("PluginUnhealthy", "unhealthy")
+    prometheus.wait_for_recovery("PluginNearMemoryLimit", "large")
 
 
 def test_supervisord_and_the_service_are_gone(plugvisor: PlugvisorStack, prometheus: Prometheus) -> None:
@@ -225,55 +136,33 @@ def test_supervisord_and_the_service_are_gone(plugvisor: PlugvisorStack, prometh
     prometheus.wait_for_recovery("SupervisordUnreachable")
     plugvisor.down()
     prometheus.wait_for_alert("Down")
+    plugvisor.up()
+    prometheus.wait_for_recovery("Down")
 
 
-# -- the dashboard
+def test_the_store_cannot_be_written(plugvisor: PlugvisorStack, prometheus: Prometheus) -> None:
+    add(plugvisor, "steady", runtime=QUICK)
+    database = Path(plugvisor.environ["PLUGVISOR_STATE_DIR"]) / "plugvisor.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        plugvisor.post("/plugin/steady/start")
+        prometheus.wait_for_alert("StoreUnavailable")
+        other.execute("ROLLBACK")
+    prometheus.wait_for_recovery("StoreUnavailable")
 
 
-def list_queries() -> list[tuple[str, str]]:
-    """The title of each panel, with each of its queries."""
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    return [(panel["title"], target["expr"]) for panel in panels for target in panel.get("targets", ())]
+def test_requests_that_fail_and_a_token_that_was_removed(plugvisor: PlugvisorStack, prometheus: Prometheus) -> None:
+    def fires(name: str) -> bool:
+        assert plugvisor.get("/journal", code="wrong-code-that-is-long").status_code == 401
+        assert plugvisor.get("/available").status_code == 503
+        return (name, "") in prometheus.list_firing()
 
-
-def test_every_query_of_the_dashboard_finds_something() -> None:
-    find_program("prometheus", DEPLOY)
-    with run_stack() as stack:
-        stack.write_plugin("unhealthy", runtime=f'{UNHEALTHY}[plugin_runtime.limits]\nmemory = "200M"')
-        stack.write_plugin("reloaded", runtime=QUICK)
-        stack.up()
-        with run_prometheus(stack) as prometheus:
-            assert stack.post("/plugin/unhealthy/start").status_code == 200
-            for _, query in list_queries():
-                for variable, value in CONSTANT.items():
-                    query = query.replace(variable, value)  # noqa: PLW2901 - one after the other
-                assert "$" not in query
-                # what some of them count
-                wait_for(
-                    lambda query=query: (
-                        stack.get("/plugins/journal", code="wrong-code-that-is-long"),
-                        stack.post("/plugin/reloaded/reload"),
-                        stack.get("/plugins"),
-                        prometheus.query(query),
-                    )[-1],
-                    query,
-                )
-
-
-def test_the_dashboard_is_for_grafana_10() -> None:
-    dashboard = json.loads(DASHBOARD.read_text())
-    assert dashboard["schemaVersion"] >= 38
-    assert [variable["name"] for variable in dashboard["templating"]["list"]] == ["datasource", "instance", "plugin"]
-    ids = [panel["id"] for panel in dashboard["panels"]]
-    assert len(set(ids)) == len(ids)
-    taken = set()
-    for panel in dashboard["panels"]:
-        place = panel["gridPos"]
-        cells = {
-            (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
-        }
-        assert place["x"] + place["w"] <= 24
-        assert not cells & taken, panel["title"]
-        taken |= cells
+    os.kill(plugvisor.supervisord_pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: plugvisor.get("/available").status_code == 503, "supervisord to be unreachable")
+        wait_for(lambda: fires("Errors"), "Errors", 2 * DEADLINE_SECONDS)
+        wait_for(lambda: fires("WrongTokens"), "WrongTokens", 2 * DEADLINE_SECONDS)
+    finally:
+        os.kill(plugvisor.supervisord_pid, signal.SIGCONT)
+    prometheus.wait_for_recovery("Errors")
+    prometheus.wait_for_recovery("WrongTokens")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNIT = ROOT / "deploy" / "systemd" / "plugvisor.service"
+USERS_UNIT = ROOT / "deploy" / "systemd" / "user" / "plugvisor.service"
 MOST_EXPOSURE = 4.0
 
 
@@ -24,12 +25,13 @@ MOST_EXPOSURE = 4.0
 def analyze(tmp_path: Path) -> Callable[..., str]:
     """Runs systemd-analyze on the unit, whose commands are those of this environment; returns all that it prints."""
 
-    def analyze(*arguments: str, more: str = "") -> str:
+    def analyze(*arguments: str, unit: Path = UNIT, more: str = "") -> str:
         installed = str(Path(sys.executable).parent)
-        (tmp_path / UNIT.name).write_text(UNIT.read_text().replace("/opt/plugvisor/bin/", f"{installed}/") + more)
+        text = re.sub("=(/opt/plugvisor|%h/plugvisor/.venv)/bin/", f"={installed}/", unit.read_text())
+        (tmp_path / UNIT.name).write_text(text + more)
         finished = subprocess.run(
             [find_program("systemd-analyze", DEPLOY), *arguments, str(tmp_path / UNIT.name)],
-            env={"PATH": "/usr/bin:/bin", "SYSTEMD_COLORS": "0"},
+            env={"PATH": "/usr/bin:/bin", "SYSTEMD_COLORS": "0", "XDG_RUNTIME_DIR": str(tmp_path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -43,6 +45,11 @@ def analyze(tmp_path: Path) -> Callable[..., str]:
 def test_systemd_has_nothing_to_say_about_it(analyze: Callable[..., str]) -> None:
     assert analyze("verify") == ""
     assert "Unknown key" in analyze("verify", more="[Service]\nDelegat=yes\n")
+
+
+def test_a_users_own_unit(analyze: Callable[..., str]) -> None:
+    assert analyze("verify", "--user", unit=USERS_UNIT) == ""
+    assert "Unknown key" in analyze("verify", "--user", unit=USERS_UNIT, more="[Service]\nDelegat=yes\n")
 
 
 def test_its_exposure_is_low(analyze: Callable[..., str]) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from plugvisor.cli.connection.address import find_own
 from plugvisor.cli.listener import open_listener
 from plugvisor.cli.startup.banner import print_banner
 from plugvisor.cli.startup.log_format import make_announcer
@@ -72,8 +73,11 @@ def run_plugin(arguments: argparse.Namespace) -> NoReturn:
 
 
 def run_ctl(arguments: argparse.Namespace) -> NoReturn:
-    """Become supervisorctl."""
-    settings = Settings.from_env(os.environ)
+    """Become supervisorctl, of the supervisord that this user's other commands find too."""
+    environ = dict(os.environ)
+    if not environ.get("PLUGVISOR_SUPERVISOR_URL"):
+        environ["PLUGVISOR_RUN_DIR"] = str(find_own(environ).run_dir)
+    settings = Settings.from_env(environ)
     require_supervisord(
         settings,
         "run supervisorctl",

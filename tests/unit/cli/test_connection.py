@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import socket
@@ -19,8 +20,10 @@ from plugvisor.cli.connection import peer
 from plugvisor.cli.connection.address import OwnPlugvisor, find_own, read_url
 from plugvisor.cli.connection.credential import find_credential
 from plugvisor.cli.connection.peer import is_own
+from plugvisor.cli.doctor.configuration import check_variables
 from plugvisor.cli.main import main
 from plugvisor.cli.packages.upload import send_package
+from plugvisor.cli.supervised import run_ctl
 from plugvisor.errors import CommandRejected, ConfigurationError
 from plugvisor.settings import Settings
 
@@ -104,6 +107,24 @@ def test_root_finds_the_one_of_two_users(run_dir: Path, tmp_path: Path, monkeypa
     (own / "address").write_text("http://127.0.0.1:7001\n")
     if tmp_path.stat().st_uid == 0:
         assert find_own(environ).url == "http://127.0.0.1:7001", "its own comes first"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have another's")
+def test_root_without_the_settings_of_the_one_of_two_users(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """supervisorctl needs only its run folder; the doctor says that it needs more."""
+    monkeypatch.setattr("plugvisor.cli.connection.address.ROOTS_RUN_DIR", run_dir)
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr("os.execve", lambda *call: started.append(call[2]))
+    for name in [name for name in os.environ if name.startswith("PLUGVISOR_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(run_dir.parent))
+    assert [finding.level for finding in check_variables(os.environ)] == ["ok"]
+    (run_dir / "address").write_text("http://127.0.0.1:7000\n")
+    warning, _ = check_variables(os.environ)
+    assert str(run_dir) in warning.detail
+    assert "systemctl show" in warning.advice
+    run_ctl(argparse.Namespace(arguments=["status"]))
+    assert f"unix://{run_dir}/supervisor.sock" in started[0].values()
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugvisor.admin_code import WEAK_CODE, read_admin_code
+from plugvisor.cli.connection.address import find_own
 from plugvisor.cli.doctor.finding import Finding, from_error, ok, warning
 from plugvisor.errors import ConfigurationError
+from plugvisor.setting_values import find_run_dir
 from plugvisor.variables import find_unknown_variables
 
 if TYPE_CHECKING:
@@ -26,6 +29,12 @@ _SECRET_FILES = (
 
 def check_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Each variable that looks like a setting is one."""
+    with suppress(ConfigurationError):  # the check of the settings says so
+        if (run_dir := find_own(environ).run_dir) != find_run_dir(environ):
+            yield warning(
+                f"this shell lacks the settings of the Plugvisor in {run_dir}: what follows is not about that one",
+                "if it is a unit: env $(systemctl show --property=Environment --value plugvisor) plugvisor doctor",
+            )
     unknown = find_unknown_variables(environ)
     for sentence in unknown:
         detail, _, advice = sentence.partition("; ")
