@@ -11,7 +11,7 @@ from plugvisor.admin_code import WEAK_CODE, read_admin_code
 from plugvisor.cli.connection.address import find_own
 from plugvisor.cli.doctor.finding import Finding, from_error, ok, warning
 from plugvisor.errors import ConfigurationError
-from plugvisor.setting_values import find_run_dir
+from plugvisor.setting_folders import find_run_dir
 from plugvisor.variables import find_unknown_variables
 
 if TYPE_CHECKING:
