@@ -81,7 +81,7 @@ def test_a_restart_of_the_service_touches_no_plugin(plugvisor: PlugvisorStack) -
     plugvisor.up()
     plugvisor.start_running("runs")
     plugvisor.wait_for_status("stopped", "running")
-    assert plugvisor.post("/plugin/stopped/stop").status_code == 200
+    plugvisor.change("stopped", "stop")
     processes = find_plugin(plugvisor, "runs")
     pid = plugvisor.status("runs")["pid"]
     plugvisor.restart_service()

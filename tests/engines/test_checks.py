@@ -102,7 +102,7 @@ def test_a_command_that_checks_whether_a_plugin_is_alive(shared: PlugvisorStack,
     check = f'exec = ["python", "-I", "-c", "{command}"]\nlevel = "alive"\nperiod = 1\nthreshold = 2\ntimeout = 10'
     runtime = f"{QUICK}\n[plugin_runtime.checks.command]\n{check}"
     plugin_id = add(SICK.replace("{port}", str(port)), runtime=runtime)
-    assert shared.post(f"/plugin/{plugin_id}/start").status_code == 200
+    shared.change(plugin_id, "start")
     shared.wait_for_status(plugin_id, "running")
     wait_for(lambda: shared.status(plugin_id).get("health") == "healthy", "it to be healthy")
     [before] = find_plugin(shared, plugin_id)

@@ -34,12 +34,12 @@ def test_each_start_reads_it(shared: PlugvisorStack, add: Callable[..., str]) ->
     shared.start_running(plugin_id)
     wait_for_line(shared, plugin_id, b"one \xe9\xff")
     file.write_bytes("二\n".encode())
-    assert shared.post(f"/plugin/{plugin_id}/reload").status_code == 200
+    shared.change(plugin_id, "reload")
     wait_for_line(shared, plugin_id, "二".encode())
     shared.write_plugin(plugin_id, PRINTS, runtime=runtime_with("keys/own"))
     (shared.plugins_dir / plugin_id / "keys").mkdir()
     (shared.plugins_dir / plugin_id / "keys" / "own").write_bytes(b"three")
-    assert shared.post(f"/plugin/{plugin_id}/reload").status_code == 200
+    shared.change(plugin_id, "reload")
     wait_for_line(shared, plugin_id, b"three")
     shared.change(plugin_id, "stop")
 
@@ -64,7 +64,7 @@ def test_a_check_has_it(shared: PlugvisorStack, add: Callable[..., str]) -> None
     file.write_text("for the check")
     check = """\ncheck = {exec = ["sh", "-c", 'test "$KEY" = "for the check"'], level = "alive", period = 0.5}"""
     plugin_id = add(PRINTS, runtime=f"{runtime_with(file)}\n[plugin_runtime.checks]{check}")
-    assert shared.post(f"/plugin/{plugin_id}/start").status_code == 200
+    shared.change(plugin_id, "start")
     shared.wait_for_status(plugin_id, "running")
 
     def is_up() -> bool:

@@ -27,7 +27,7 @@ def ends_with(code: int) -> str:
 @pytest.mark.parametrize(("code", "status"), [(0, "stopped"), (3, "error")])
 def test_a_plugin_that_ends_by_itself(shared: PlugvisorStack, add: Callable[..., str], code: int, status: str) -> None:
     plugin_id = add(ends_with(code), runtime=NEVER)
-    assert shared.post(f"/plugin/{plugin_id}/start").status_code == 200
+    shared.change(plugin_id, "start")
     told = shared.wait_for_status(plugin_id, "stopped", "error")
     assert (told["status"], told["state"]) == (status, "EXITED")
     assert told["last_exit"]["code"] == code

@@ -62,10 +62,10 @@ class FaultyJson:
 
 reporter.json = FaultyJson()
 inject(reporter.json, "dumps")
-inject(reporter.StateReporter, "_find", "_write", "_make_snapshot")
+inject(reporter.StateReporter, "_describe", "_write", "_make_snapshot")
 inject(clock.SteadyClock, "follow")
-inject(reporter, "_describe")
-inject(plugin_process.PluginProcess, "describe", "_launch")
+inject(reporter, "describe_process")
+inject(plugin_process.PluginProcess, "_launch")
 inject(restarting_process.Subprocess, "finish")
 inject(variable_reader.VariableReader, "handle_read_event")
 inject(orphans.Orphans, "step", "note_spawned", "note_ended", "note_descendants", "kill_now", "end_all")
@@ -100,15 +100,15 @@ def make_rpcinterface(supervisord, **options):
     return namespace
 '''
 WHILE_IT_RUNS = [
-    *("json.dumps", "StateReporter.flush", "StateReporter._find", "StateReporter._write"),
-    *("StateReporter._make_snapshot", "SteadyClock.follow", "reporter._describe", "PluginProcess.describe"),
+    *("json.dumps", "StateReporter.flush", "StateReporter._describe", "StateReporter._write"),
+    *("StateReporter._make_snapshot", "SteadyClock.follow", "reporter.describe_process"),
     *("Orphans.step", "Orphans.note_spawned", "Orphans.note_ended", "Orphans.note_descendants"),
     *("Reader.recv", "Reader.__init__", "Reader.close", "Reader.send", "StateStream.accept", "StateStream.write"),
-    *("logger+reporter._describe", "VariableReader.handle_read_event"),
+    *("logger+reporter.describe_process", "VariableReader.handle_read_event"),
 ]
 AT_THE_END = [
     *("stop_all", "StateStream.close", "Reader.close", "logger", "stop_all+logger", "StateReporter.flush"),
-    *("Orphans.end_all", "Orphans.step", "EventLoop.close", "PluginProcess.describe", "Orphans.note_descendants"),
+    *("Orphans.end_all", "Orphans.step", "EventLoop.close", "reporter.describe_process", "Orphans.note_descendants"),
 ]
 SILENCE_SECONDS = 2.5
 """A reader that hears nothing for so long takes what it knows for outdated."""

@@ -3,14 +3,19 @@
 accessibility    `check_accessibility`: axe finds nothing, and nothing is wider than the window
 admin_sockets    clients of the WebSocket that the dialect's front end opens
 connection_load  `ConnectionLoad`: new connections at a steady rate, and what became of each
+dependent_plugins `Setup`, a manager with plugins that depend on each other
+environments     `Builder`, which makes environments from wheels of the test's
 event_client     `EventClient`, which keeps every event of `GET /events` or of a log stream
+event_hubs       the hub of `GET /events` by itself, its `Page`s, and what it takes its events from
 fake_engine      `FakeEngine`, an engine in memory that does what the test says
 fake_supervisor  `FakeSupervisor`, the two sockets of a supervisord: XML-RPC and the state stream
 front_end_server `serve_front_end`: a built front end from another origin
 hostile_packages `HOSTILE`: packages that must be refused, and what the errors say
 hostile_strings  strategies for strings that mean something to a shell, to supervisord or to whoever quotes them
 log_clients      clients that follow a plugin's log, by events or by a WebSocket
+managers         a manager with one plugin in a folder; `Plugins`, that folder
 manifests        `make_manifest`, with defaults
+package_answers  what a service answers to the commands that install plugins
 packages         `make_package`, an archive of files; `make_plugin_package`, one that can be installed
 page             Chromium, the page's texts and rows, and `Appearance`: language, theme and width
 page_events      `PageEvents`: what the page shows, from the test in place of `GET /events`; `make_item`

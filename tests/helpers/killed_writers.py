@@ -14,10 +14,12 @@ import select
 import signal
 import sys
 import time
+import traceback
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plugvisor.errors import StoreUnavailable
 from plugvisor.models.stored.intent import Intent
 from plugvisor.store.schema import open_database
 from plugvisor.store.store import FILE_NAME, Store
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 WRITES = 10_000
 WORKERS = 20
 """Each writes the intent of a plugin of its own, and an entry of the journal with it."""
+PAUSE_SECONDS = 0.1
+"""After a write that was not answered, before the next one."""
 
 
 def write_until_killed(folder: Path, start: int, answers: int) -> None:
@@ -36,8 +40,12 @@ def write_until_killed(folder: Path, start: int, answers: int) -> None:
 
     async def work(store: Store, worker: int) -> None:
         for number in range(start + worker, start + WRITES, WORKERS):
-            await store.write(lambda connection, n=number: write_number(connection, n))  # type: ignore[misc]
-            os.write(answers, b"%d\n" % number)
+            try:
+                await store.write(lambda connection, n=number: write_number(connection, n))  # type: ignore[misc]
+            except StoreUnavailable:  # on a busy machine it may take longer than the store waits
+                await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                os.write(answers, b"%d\n" % number)
 
     async def run() -> None:
         store = Store(folder)
@@ -64,6 +72,8 @@ def run_and_kill(folder: Path, start: int, chance: random.Random) -> list[int]:
         try:
             os.close(reading)
             write_until_killed(folder, start, writing)
+        except BaseException:  # noqa: BLE001 - nothing else would show why this process ends
+            traceback.print_exc()
         finally:
             os._exit(1)
     os.close(writing)

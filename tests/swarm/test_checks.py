@@ -66,7 +66,7 @@ def test_a_check_of_localhost_is_made_on_the_plugins_node(swarm_shared: SwarmSta
 
 def test_a_port_that_nobody_listens_on(swarm_shared: SwarmStack) -> None:
     write(swarm_shared, "silent", PORT + 1, 'tcp = "127.0.0.1:1"\nstartup = 0.5')
-    assert swarm_shared.post("/plugin/silent/start").status_code == 200
+    swarm_shared.change("silent", "start")
     wait_for_check(swarm_shared, "silent", "down", "connection refused")
     assert swarm_shared.status("silent")["health"] == "unhealthy"
 
@@ -75,7 +75,7 @@ def test_every_replica_must_pass(swarm_shared: SwarmStack) -> None:
     everywhere = "replicas = 3\nplacement.max_per_node = 1"
     check = 'tcp = "localhost:PORT"\nstartup = 0.5'
     write(swarm_shared, "three", PORT + 2, check, silent="node2", runtime=everywhere)
-    assert swarm_shared.post("/plugin/three/start").status_code == 200
+    swarm_shared.change("three", "start")
     wait_for_check(swarm_shared, "three", "down", "connection refused, on node2")
 
 
@@ -91,7 +91,7 @@ startup = 0
     runtime = f"auto_start = false\nsupervisor.startsecs = 0\nrestart.delay = 0.5\n{check}"
     swarm_shared.write_plugin("spoilt", GOES_BAD, runtime=runtime)
     assert swarm_shared.post("/plugins/refresh").status_code == 200
-    assert swarm_shared.post("/plugin/spoilt/start").status_code == 200
+    swarm_shared.change("spoilt", "start")
     wait_for_check(swarm_shared, "spoilt", "up")
     wait_for(lambda: "ready" in swarm_shared.read_log("spoilt"), "it to be ready for a signal")
     for process in find_plugin(swarm_shared, "spoilt"):
@@ -107,6 +107,6 @@ def test_without_a_network_a_check_says_so(swarm_stack: SwarmStack) -> None:
     swarm_stack.environ["PLUGVISOR_NETWORK"] = ""
     swarm_stack.up()
     write(swarm_stack, "alone", PORT + 3, 'http = "http://localhost:PORT/"\nstartup = 0\non_failure = "restart"')
-    assert swarm_stack.post("/plugin/alone/start").status_code == 200
+    swarm_stack.change("alone", "start")
     wait_for_check(swarm_stack, "alone", "starting", "PLUGVISOR_NETWORK is not set")
     assert swarm_stack.status("alone")["status"] == "running"

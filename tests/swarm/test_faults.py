@@ -218,7 +218,7 @@ def test_a_lost_node_is_removed_from_the_swarm(swarm_stack: SwarmStack) -> None:
         wait_for(lambda: swarm_stack.post("/plugin/moves/start").status_code == 200, "it to be started", MOVES_SECONDS)
         swarm_stack.wait_for_status("moves", "running")
         wait_for_one(swarm_stack)
-        assert swarm_stack.post("/plugin/moves/stop").status_code == 200
+        swarm_stack.change("moves", "stop")
         wait_for(lambda: not find_plugin(swarm_stack, "moves"), "its end")
     finally:
         swarm_stack.lab.return_removed(victim)
@@ -321,4 +321,4 @@ def test_a_lost_majority_and_its_return(swarm_stack: SwarmStack) -> None:
     assert set(reader.answers) == READ_OR_TOLD_SO
     swarm_stack.wait_for_status("moves", "running")
     assert len(find_plugin(swarm_stack, "moves")) == 1
-    assert swarm_stack.post("/plugin/moves/stop").status_code == 200
+    swarm_stack.change("moves", "stop")

@@ -81,7 +81,7 @@ def test_ten_thousand_lines_over_restarts_a_stop_and_a_rotation(swarm_stack: Swa
         wait_for(lambda: len(messages_of(listener)) >= 2501, "what is followed")
         stack.restart_service()
     print_more(stack, name)
-    assert stack.post(f"/plugin/{name}/stop").status_code == 200
+    stack.change(name, "stop")
     wait_for(lambda: read_lines(stack, name)[-1][1:] == ["last", "words"], "what was printed while it was stopped")
 
     stack.start_running(name)

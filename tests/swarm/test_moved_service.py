@@ -65,7 +65,7 @@ def test_what_cannot_be_brought_here_runs_on_until_it_can(swarm_stack: SwarmStac
         wait_for(is_brought, f"the folder of {name}")
         told = stack.status(name)
         assert (told["status"], told["pid"]) == ("running", pids[name]), told
-        assert stack.post(f"/plugin/{name}/reload").status_code == 200
+        stack.change(name, "reload")
     # what is removed by hand is not brought again
     shutil.rmtree(stack.plugins_dir / "by-hand")
     assert stack.post("/plugins/refresh").json()["removed"] == ["by-hand"]

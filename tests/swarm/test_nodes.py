@@ -58,7 +58,7 @@ def test_nodes_and_the_tasks_on_them(swarm_shared: SwarmStack, swarm_lab: SwarmL
     [line] = [line for line in command(swarm_shared, "ls").splitlines() if line.startswith("spread ")]
     assert "node1, node2, node3" in line
     assert command(swarm_shared, "status", "spread").count(" running ") == 3
-    assert swarm_shared.post("/plugin/spread/stop").status_code == 200
+    swarm_shared.change("spread", "stop")
 
 
 def test_a_node_that_is_drained_and_one_that_is_lost(swarm_shared: SwarmStack, swarm_lab: SwarmLab) -> None:

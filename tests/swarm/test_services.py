@@ -58,7 +58,7 @@ def test_a_plugin_that_is_scaled_by_hand_is_what_somebody_has_asked_for(swarm_sh
     swarm_shared.docker("service", "scale", "--detach", "plugvisor-scaled=1")
     swarm_shared.wait_for_status("scaled", "running")
     wait_for(lambda: read_intent(swarm_shared, "scaled")["wanted"] == "running", "the intent to follow")
-    assert swarm_shared.post("/plugin/scaled/stop").status_code == 200
+    swarm_shared.change("scaled", "stop")
     assert swarm_shared.status("scaled")["status"] == "stopped"
 
 
@@ -97,7 +97,7 @@ def test_services_with_a_plugins_label_and_nothing_else_of_it(swarm_shared: Swar
                         "plugvisor.id=../odd", "--name", "plugvisor-odd", "none")  # fmt: skip
     add(swarm_shared, "namesake")
     swarm_shared.start_running("namesake")
-    assert swarm_shared.post("/plugin/namesake/stop").status_code == 200
+    swarm_shared.change("namesake", "stop")
     assert "../odd" not in swarm_shared.get("/plugin/status").json()["plugins"]
     for name in ("first", "second", "plugvisor-odd"):
         service = json.loads(swarm_shared.docker("service", "inspect", name))[0]
@@ -147,7 +147,7 @@ def test_labels_of_others_outlive_every_change(swarm_shared: SwarmStack) -> None
         others.wait(3 * DEADLINE_SECONDS)  # twenty commands, beside other tests
     kept = [name for name in read_labels(swarm_shared, "busy") if name.startswith("n")]
     assert kept  # of those commands, some give up: the swarm has refused them as out of sequence
-    assert swarm_shared.post("/plugin/busy/stop").status_code == 200
+    swarm_shared.change("busy", "stop")
     assert set(kept) <= read_labels(swarm_shared, "busy").keys()
 
 
@@ -156,10 +156,10 @@ def test_every_replica_is_replaced_by_a_reload(swarm_shared: SwarmStack) -> None
     swarm_shared.start_running("many")
     # a task runs before its container has become the plugin
     before = wait_for(lambda: len(found := set(find_plugin(swarm_shared, "many"))) == 3 and found, "three processes")
-    assert swarm_shared.post("/plugin/many/reload").status_code == 200
+    swarm_shared.change("many", "reload")
     after = wait_for(lambda: len(found := set(find_plugin(swarm_shared, "many"))) == 3 and found, "three processes")
     assert not before & after
-    assert swarm_shared.post("/plugin/many/stop").status_code == 200
+    swarm_shared.change("many", "stop")
     assert not find_plugin(swarm_shared, "many")
 
 

@@ -57,7 +57,7 @@ def test_a_plugin_that_fits_no_node(swarm_stack: SwarmStack) -> None:
     swarm_stack.docker("node", "update", "--label-add", f"{LABEL}=yes", node.name)
     try:
         assert swarm_stack.wait_for_status("choosy", "running")["node"] == node.name
-        assert swarm_stack.post("/plugin/choosy/stop").status_code == 200
+        swarm_stack.change("choosy", "stop")
     finally:
         swarm_stack.docker("node", "update", "--label-rm", LABEL, node.name)
 

@@ -48,7 +48,7 @@ def test_the_value_is_in_the_secret_alone(swarm_shared: SwarmStack) -> None:
     assert failed.json()["code"] == "start_failed"
     assert FAILURE in failed.json()["detail"]
     assert stack.status("keyed")["status"] == "running"
-    assert stack.post("/plugin/keyed/stop").status_code == 200
+    stack.change("keyed", "stop")
 
 
 def test_the_plugins_user_reads_it(swarm_stack: SwarmStack) -> None:
@@ -92,6 +92,6 @@ def test_what_each_node_keeps_of_a_log(swarm_shared: SwarmStack) -> None:
     driver = stack.inspect_service("kept")["Spec"]["TaskTemplate"]["LogDriver"]
     assert driver == {"Name": "json-file", "Options": {"max-size": "65536", "max-file": "2"}}
     stack.write_plugin("kept", runtime=QUICK)
-    assert stack.post("/plugin/kept/reload").status_code == 200
+    stack.change("kept", "reload")
     assert "LogDriver" not in stack.inspect_service("kept")["Spec"]["TaskTemplate"]
-    assert stack.post("/plugin/kept/stop").status_code == 200
+    stack.change("kept", "stop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
@@ -14,6 +15,8 @@ from plugvisor.plugins.python_version import find_conflict
 from plugvisor.variable_files import find_problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from plugvisor.models.manifest import Manifest
     from plugvisor.plugins.catalog import Plugin
 
@@ -111,9 +114,9 @@ def find_executable(manifest: Manifest, folder: Path, name: str, key: str = "`co
         return str(path)
     search_path = manifest.environment.get("PATH", os.environ.get("PATH", os.defpath))
     # relative entries, the empty one too, are relative to the plugin's folder
-    entries = [os.path.join(folder, entry) for entry in search_path.split(os.pathsep)]
-    programs = find_programs(str(folder))
-    paths = (os.path.join(entry, name) for entry in ([] if programs is None else [programs]) + entries)
+    paths: Iterator[str] = (os.path.join(folder, entry, name) for entry in search_path.split(os.pathsep))
+    if (programs := find_programs(str(folder))) is not None:
+        paths = itertools.chain([os.path.join(programs, name)], paths)
     if (found := next(filter(shutil.which, paths), None)) is None:
         raise ManifestError(f"the program that {key} names is not found on PATH; install it, or write its whole path")
     return found

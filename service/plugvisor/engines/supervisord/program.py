@@ -52,12 +52,12 @@ class Program:
 
 def conf_path(run_dir: Path, plugin_id: str) -> Path:
     """The file that holds the program's section; `supervisord.conf` includes all of this folder."""
-    return run_dir / "conf.d" / f"{plugin_id}.conf"
+    return Path(_name_files(run_dir, plugin_id)[0])
 
 
 def launch_path(run_dir: Path, plugin_id: str) -> Path:
     """The launch file, which the program's command names and the extension reads at each start."""
-    return run_dir / "launch" / f"{plugin_id}.sh"
+    return Path(_name_files(run_dir, plugin_id)[1])
 
 
 def find_foreign(run_dir: Path, plugin_id: str) -> Path | None:
@@ -65,10 +65,15 @@ def find_foreign(run_dir: Path, plugin_id: str) -> Path | None:
 
     A launch file that belongs to a section of ours is ours, even if it is damaged.
     """
-    section, launch = conf_path(run_dir, plugin_id), launch_path(run_dir, plugin_id)
-    if is_foreign(str(section)):
-        return section
-    return launch if not os.path.lexists(section) and is_foreign(str(launch)) else None
+    section, launch = _name_files(run_dir, plugin_id)
+    if is_foreign(section):
+        return Path(section)
+    return Path(launch) if not os.path.lexists(section) and is_foreign(launch) else None
+
+
+def _name_files(run_dir: Path, plugin_id: str) -> tuple[str, str]:
+    """The paths of the section and of the launch file; as strings, for with 1,000 plugins `Path` is what one sees."""
+    return os.path.join(run_dir, "conf.d", f"{plugin_id}.conf"), os.path.join(run_dir, "launch", f"{plugin_id}.sh")
 
 
 def render_program(manifest: Manifest, folder: Path, settings: Settings) -> Program:
@@ -103,7 +108,7 @@ def render_section(plugin_id: str, manifest: Manifest, settings: Settings) -> st
     """The text of `<run_dir>/conf.d/<id>.conf`."""
     options = manifest.supervisor
     values: dict[str, object] = {
-        "command": f"/bin/sh {launch_path(settings.run_dir, plugin_id)}",
+        "command": f"/bin/sh {_name_files(settings.run_dir, plugin_id)[1]}",
         # a disabled plugin is a program too, so that an operator sees it; it only never starts by itself
         "autostart": str(manifest.enabled and manifest.auto_start).lower(),
         "autorestart": options.autorestart,
@@ -117,7 +122,7 @@ def render_section(plugin_id: str, manifest: Manifest, settings: Settings) -> st
         "killasgroup": "true",
         "priority": options.priority,
         "redirect_stderr": "true",
-        "stdout_logfile": settings.log_dir / f"{plugin_id}.log",
+        "stdout_logfile": os.path.join(settings.log_dir, f"{plugin_id}.log"),
         "stdout_logfile_maxbytes": manifest.logs.max_size,
         "stdout_logfile_backups": manifest.logs.backups,
     }

@@ -31,7 +31,7 @@ from plugvisor.engines.supervisord.extension.patches.service_socket import Servi
 from plugvisor.engines.supervisord.extension.patches.shortages import prepare_for_shortages
 from plugvisor.engines.supervisord.extension.patches.stops import install_stops
 from plugvisor.engines.supervisord.extension.processes.launch_file import Launch, LaunchFiles
-from plugvisor.engines.supervisord.extension.processes.orphans import END_SECONDS, Orphans, end_tagged
+from plugvisor.engines.supervisord.extension.processes.orphans import Orphans, end_tagged
 from plugvisor.engines.supervisord.extension.processes.subreaper import become_subreaper
 from plugvisor.engines.supervisord.extension.programs import Programs
 from plugvisor.engines.supervisord.extension.reporter import StateReporter
@@ -72,7 +72,6 @@ class Extension:
         as_reader = guard.as_service if guard else contextlib.nullcontext
         self._launch_files = LaunchFiles(launch_dir, as_reader)
         starts = BootStarts(launch_dir, as_reader, self.logger.warn)
-        self._end_by: float | None = None
         self._service_socket = ServiceSocket(supervisord)
         prepare_for_shortages()
         follow_log_files()
@@ -96,7 +95,7 @@ class Extension:
         self._programs = Programs(supervisord, programs_dir, self._operators)
         # from now on `reloadConfig` reads them too
         supervisord.options.environ_expansions["ENV_PLUGVISOR_PROGRAMS"] = os.path.join(programs_dir, "*.conf")
-        self._shutdown = Shutdown(supervisord, self._orphans.has)
+        self._shutdown = Shutdown(supervisord, self._orphans)
         self._loop = EventLoop(
             supervisord,
             self.clock,
@@ -271,13 +270,9 @@ class Extension:
             self.logger.info(text)
 
     def _is_clear(self) -> bool:
-        """Whether no orphan is left, now that every program has ended; else it is ended first."""
+        """Whether nothing is left that supervisord must wait for; then everything is closed."""
         try:
-            if self._end_by is None:
-                self._end_by = time.monotonic() + END_SECONDS
-                self._orphans.end_all()
-                self._orphans.step()
-            if self._orphans.names and time.monotonic() < self._end_by:
+            if not self._shutdown.is_complete():
                 return False
             self._close()
         except Exception:  # noqa: BLE001 - the end of supervisord must not depend on it

@@ -1,4 +1,4 @@
-"""The order in which programs are stopped when supervisord ends: a plugin after those that depend on it."""
+"""Stops programs when supervisord ends, a plugin after those that depend on it, and then ends their orphans."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.states import STOPPED_STATES
 
+from plugvisor.engines.supervisord.extension.processes.orphans import END_SECONDS
 from plugvisor.engines.supervisord.extension.processes.plugin_process import PluginProcess
 from plugvisor.engines.supervisord.extension.stream import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugvisor.engines.supervisord.extension.processes.orphans import Orphans
 
 KILL_GRACE_SECONDS = 5.0
 """How long after its SIGKILL a plugin's dependencies wait for it; the kernel may hold one that waits for a disk."""
@@ -23,18 +24,16 @@ class Shutdown:
 
     Only running plugins that others depend on, or that depend on others, are ordered, by what they were launched
     with. All other programs are stopped at once.
-
-    Args:
-        has_orphans: whether something of an earlier process of a program is alive.
     """
 
-    def __init__(self, supervisord: Any, has_orphans: Callable[[str], bool]) -> None:
+    def __init__(self, supervisord: Any, orphans: Orphans) -> None:
         self.logger = supervisord.options.logger
         self._supervisord = supervisord
-        self._has_orphans = has_orphans
+        self._orphans = orphans
         self._order: TopologicalSorter[str] = TopologicalSorter()
         self._held: set[str] = set()  # their dependents have not ended
         self._awaited: dict[str, float] = {}  # asked to stop, and until when their dependencies wait for them
+        self._end_by: float | None = None
 
     def recover(self) -> None:
         """Forget the order: the end of supervisord must not depend on it."""
@@ -82,6 +81,14 @@ class Shutdown:
                     self._awaited[name] = now + process.config.stopwaitsecs + KILL_GRACE_SECONDS
         return max(0.0, min(self._awaited.values(), default=now) - now)
 
+    def is_complete(self) -> bool:
+        """Whether no orphan is left, now that every program has ended; else it is ended, and given up in the end."""
+        if self._end_by is None:
+            self._end_by = time.monotonic() + END_SECONDS
+            self._orphans.end_all()
+            self._orphans.step()
+        return not self._orphans.names or time.monotonic() >= self._end_by
+
     def _find_dependents(self) -> dict[str, set[str]]:
         running = {name: process for name in self._supervisord.process_groups if (process := self._find_running(name))}
         dependents: dict[str, set[str]] = {}
@@ -97,7 +104,7 @@ class Shutdown:
 
     def _has_ended(self, name: str) -> bool:
         process = self._find(name)
-        return process is None or (process.state in STOPPED_STATES and not self._has_orphans(name))
+        return process is None or (process.state in STOPPED_STATES and not self._orphans.has(name))
 
     def _find(self, name: str) -> Any | None:
         group = self._supervisord.process_groups.get(name)
