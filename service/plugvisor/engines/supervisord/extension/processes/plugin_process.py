@@ -224,6 +224,8 @@ class PluginProcess(RestartingProcess):
         else:
             super().finish(pid, sts)
         self.queued.show_failure()
+        if self.is_given_up:
+            self.transition()  # before anyone is told that it is started once more
 
     def find_exit_reason(self) -> str | None:
         """Why the kernel has ended the process, if that was because of a limit."""
@@ -245,7 +247,8 @@ class PluginProcess(RestartingProcess):
         if self.state == ProcessStates.RUNNING and self.flapping.end_if_over(time.monotonic() - self.started):
             self._owner.process_changed(self)
         is_at_rest = self.state in (*STOPPED_STATES, ProcessStates.BACKOFF)
-        if self.is_being_executed or (is_at_rest and (self.queued or self.has_orphans)):
+        must_wait = self.queued or (self.has_orphans and not self.is_given_up)
+        if self.is_being_executed or (is_at_rest and must_wait):
             return
         if self.state not in (ProcessStates.EXITED, ProcessStates.STOPPED):
             super().transition()
