@@ -83,9 +83,9 @@ def list_names(stack: SwarmStack) -> list[str]:
 
 
 def list_findings(stack: SwarmStack) -> list[tuple[str, str]]:
-    """The levels and sentences of `plugvisor doctor`."""
+    """The levels of what `plugvisor doctor` finds, and what it says about it."""
     findings = json.loads(stack.command("doctor", "--json").stdout)["findings"]
-    return [(each["level"], each["detail"]) for each in findings]
+    return [(each["level"], f"{each['detail']}; {each['advice']}") for each in findings]
 
 
 def test_two_with_one_name_say_so(swarm_stack: SwarmStack, second: SwarmStack) -> None:
