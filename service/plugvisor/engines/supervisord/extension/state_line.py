@@ -1,4 +1,4 @@
-"""What the state stream says of a program."""
+"""Describes a program in a line of the state stream."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class PluginProcess(RestartingProcess):
 
     @property
     def asked(self) -> dict[str, Any] | None:
-        """What an operator has asked for last, for the service; None if nothing."""
+        """The last request of an operator that the service has to be told of; None if there is none."""
         return self._owner.requests.get(self.name)
 
     @property
@@ -225,7 +225,7 @@ class PluginProcess(RestartingProcess):
             super().finish(pid, sts)
         self.queued.show_failure()
         if self.is_given_up:
-            self.transition()  # before anyone is told that it is started once more
+            self.transition()  # to FATAL, so that nobody reads of another try
 
     def find_exit_reason(self) -> str | None:
         """Why the kernel has ended the process, if that was because of a limit."""
